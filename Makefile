@@ -1,0 +1,39 @@
+# Two commands matter: `make demo` shows everything once, `make test` proves it. All are safe to repeat.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install check test test-long demo clean
+
+help:
+	@echo "make demo       train, evaluate, score a file, start the service, POST a record"
+	@echo "make test       run the tests (make test-long: those that take minutes)"
+	@echo "make check      format, lint, types"
+	@echo "make install    create $(VENV) with everything"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vaewatch needs Python 3.11 or later; " + sys.executable + " is " + sys.version.split()[0] + ". Choose another one: make PYTHON=/path/to/python3.12 install")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python module venv is missing: on Debian or Ubuntu, apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+install: $(VENV)/installed
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: install
+	$(BIN)/pytest -m 'not long'
+
+test-long: install
+	$(BIN)/pytest -m long
+
+demo: install
+	$(BIN)/python demo.py
+
+clean:
+	rm -rf $(VENV) demo-output

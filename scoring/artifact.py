@@ -1,0 +1,238 @@
+"""Scorer's parts <-> a folder: written whole or not at all, and verified before it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from scoring.calibration import Calibration
+from scoring.drift import DriftReference
+from scoring.errors import ArtifactError, ScoringError
+from scoring.features import Vectorizer
+from scoring.schema import Schema
+from scoring.score import ScoreRule
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+NETWORK = "network.onnx"
+CALIBRATION = "calibration.safetensors"
+GOLDEN = "golden.json"
+WEIGHTS = "weights.safetensors"
+NEEDED = (NETWORK, CALIBRATION, GOLDEN)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few records with the scores and p-values that they must get."""
+
+    records: list[dict[str, Any]]
+    scores: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """All that scoring needs, as read from a folder. `manifest` is for people and for `vaewatch
+    inspect`.
+    """
+
+    manifest: Mapping[str, Any]
+    schema: Schema
+    vectorizer: Vectorizer
+    graph: bytes
+    rule: ScoreRule
+    calibration: Calibration
+    drift: DriftReference
+    golden: Golden
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["name"])
+
+    @property
+    def version(self) -> str:
+        return str(self.manifest["version"])
+
+
+def pack_calibration(calibration: Calibration, drift: DriftReference) -> bytes:
+    """The arrays of an artifact that change when it is calibrated again."""
+    arrays = {
+        "scores": calibration.scores,
+        "drift_edges": drift.edges,
+        "drift_counts": drift.counts,
+    }
+    return save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def pack_golden(golden: Golden) -> bytes:
+    scores, p_values = golden.scores.tolist(), golden.p_values.tolist()
+    return _json({"records": golden.records, "scores": scores, "p_values": p_values})
+
+
+def write_artifact(
+    out: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool = False
+) -> None:
+    """Write a folder under a temporary name beside `out`, sync it, and rename it into place.
+
+    Raises:
+        ArtifactError: `out` is there already, or cannot be written; nothing is left behind.
+    """
+    check_target(out, overwrite=overwrite)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    whole = {**files, MANIFEST: _json({**manifest, "sha256": hashes})}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise ArtifactError(f"'{out}' must be writable: {error.strerror}.") from error
+    try:
+        _write_all(draft, whole)
+        _rename(draft, out)
+    except OSError as error:
+        raise ArtifactError(f"'{out}' could not be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_target(out: Path, *, overwrite: bool) -> None:
+    """Refuse early what could not be written in the end."""
+    if not out.exists() and not out.is_symlink():
+        parent = next(p for p in out.absolute().parents if p.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise ArtifactError(f"'{out}' must be writable, but '{parent}' is not.")
+    elif not overwrite:
+        raise ArtifactError(
+            f"'{out}' must not exist yet. Choose another name, or pass --overwrite."
+        )
+    elif not (out / MANIFEST).is_file():
+        raise ArtifactError(
+            f"'{out}' is not an artifact, so it is not overwritten. Choose another name."
+        )
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.chmod(0o755)
+    for name, content in files.items():
+        with open(folder / name, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _rename(draft: Path, out: Path) -> None:
+    if not out.exists():
+        os.rename(draft, out)
+        return _sync_folder(out.parent)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
+    os.rename(out, old / "artifact")
+    try:
+        os.rename(draft, out)
+    except OSError:
+        os.rename(old / "artifact", out)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+    _sync_folder(out.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_artifact(path: Path | str) -> Artifact:
+    """Read a folder and check its format version and every hash.
+
+    Raises:
+        ArtifactError: it is not an artifact, or not whole, or not as it was written.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    files = {
+        name: _read_verified(folder, name, digest) for name, digest in manifest["sha256"].items()
+    }
+    try:
+        schema = Schema.from_json(manifest["schema"])
+        arrays = load_tensors(files[CALIBRATION])
+        golden = json.loads(files[GOLDEN])
+        return Artifact(
+            manifest=manifest,
+            schema=schema,
+            vectorizer=Vectorizer.from_json(schema, manifest["vectorizer"]),
+            graph=files[NETWORK],
+            rule=ScoreRule(**manifest["score"]),
+            calibration=Calibration(
+                arrays["scores"], manifest["alpha"], manifest["calibration"]["rule"]
+            ),
+            drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
+            golden=Golden(
+                golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])
+            ),
+        )
+    except ArtifactError:
+        raise
+    except (KeyError, TypeError, ValueError, SafetensorError, ScoringError) as error:
+        raise ArtifactError(f"'{folder}' is damaged: {type(error).__name__}: {error}.") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, of a format version that this release reads."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        what = f"has no {MANIFEST}" if folder.exists() else "does not exist"
+        raise ArtifactError(f"'{folder}' is not an artifact: it {what}.") from None
+    except NotADirectoryError:
+        raise ArtifactError(
+            f"'{folder}' is not an artifact: it must be a folder, got a file."
+        ) from None
+    except OSError as error:
+        raise ArtifactError(f"'{folder}' must be readable: {error.strerror}.") from error
+    except ValueError:
+        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} is not JSON.") from None
+    if not isinstance(manifest, dict) or "format_version" not in manifest:
+        raise ArtifactError(f"'{folder}' is not an artifact: {MANIFEST} has no format_version.")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise ArtifactError(
+            f"format_version must be {FORMAT_VERSION}, got {manifest['format_version']} in "
+            f"'{folder}'. "
+            "Upgrade vaewatch, or export again with this release."
+        )
+    if not isinstance(manifest.get("sha256"), dict) or not set(NEEDED) <= set(manifest["sha256"]):
+        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
+    return manifest
+
+
+def _read_verified(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name:
+        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} names a file outside the folder.")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"'{folder}' is not whole: {name} must be readable: {error.strerror}."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ArtifactError(f"'{folder}' is damaged: {name} is not the file that was written.")
+    return content

@@ -1,0 +1,97 @@
+"""scores -> p-values: what share of normal records scores at least as high.
+
+Conformal prediction (Vovk, Gammerman & Shafer, 2005): if a new normal record is exchangeable with
+the n calibration records, p = (1 + #{calibration scores >= score}) / (n + 1) is at most alpha with
+probability at most alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.errors import CalibrationError
+
+TIE = 1e-5  # scores closer than this, relatively, are equal: two machines round differently
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Made by `training.calibrate`.
+
+    scores: (n,) of normal records that the network was not fitted to, ascending.
+    rule: 'cross-fitted' (out-of-bag scores of the fit records) or 'split' (records held out).
+    """
+
+    scores: NDArray[np.float64]
+    alpha: float
+    rule: str
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha, len(self.scores))
+
+    @property
+    def n(self) -> int:
+        return len(self.scores)
+
+    @cached_property
+    def _tied(self) -> NDArray[np.float64]:
+        """Each calibration score raised to the top of its tie: counting then errs towards
+        normal.
+        """
+        return self.scores + TIE * np.abs(self.scores)
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
+        at_least = self.n - np.searchsorted(self._tied, scores, side="left")
+        return np.asarray((1 + at_least) / (self.n + 1))
+
+    def threshold(self, alpha: float) -> float | None:
+        """The score from which a record is an anomaly at alpha, for people to read; None below 1 /
+        (n + 1).
+        """
+        k = allowed_rank(alpha, self.n)
+        return float(self.scores[self.n - k]) if k >= 1 else None
+
+
+def allowed_rank(alpha: float, n: int) -> int:
+    """The largest k with k / (n + 1) <= alpha: how many of n + 1 exchangeable records may
+    alarm.
+    """
+    k = math.floor(alpha * (n + 1))
+    return k + 1 if (k + 1) / (n + 1) <= alpha else k
+
+
+def records_needed(alpha: float) -> int:
+    """How many calibration records it takes to certify alpha at all."""
+    n = math.ceil(1 / alpha) - 1
+    return n if 1 / (n + 1) <= alpha else n + 1
+
+
+def check_alpha(alpha: float, n: int) -> None:
+    """Refuse an alpha that n calibration records cannot certify."""
+    if not 0 < alpha < 1:
+        raise CalibrationError(f"alpha must be between 0 and 1, got {alpha:g}.")
+    if allowed_rank(alpha, n) < 1:
+        raise CalibrationError(
+            f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "
+            f"{n:,}. "
+            f"Give more normal records, or ask for alpha {_least_alpha(n):g} or more."
+        )
+
+
+def _least_alpha(n: int) -> float:
+    """The smallest alpha of three digits that n records can certify."""
+    exact = 1 / (n + 1)
+    digits = 2 - math.floor(math.log10(exact))
+    scale = 10.0**digits
+    return math.ceil(exact * scale) / scale
+
+
+def severity(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """-log10 p: 2 is one normal record in 100, 3 is one in 1,000."""
+    return -np.log10(p_values)

@@ -1,0 +1,88 @@
+"""`vaewatch inspect` and `vaewatch completion`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scoring.command import out
+
+
+@click.command(epilog="Example:  vaewatch inspect artifact --verify")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--verify", is_flag=True, help="Also check every hash and the golden records.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
+def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
+    """Show what an artifact holds."""
+    from scoring.artifact import read_manifest
+    from scoring.scorer import Scorer
+
+    manifest = read_manifest(artifact)
+    if verify:
+        Scorer.load(artifact)
+    if as_json:
+        click.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+    else:
+        _print_card(manifest, verify)
+
+
+def _print_card(manifest: Mapping[str, Any], verified: bool) -> None:
+    from rich.table import Table
+
+    console, calibration = out(), manifest["calibration"]
+    low, high = calibration["rate_interval_95"]
+    console.print(
+        f"name         {manifest['name']}, version {manifest['version']}, made "
+        f"{manifest['created_at']}"
+    )
+    console.print(
+        f"fit          {manifest['metrics']['fit_records']:,} records of data "
+        f"{manifest['data_fingerprint'][:12]}"
+    )
+    console.print(
+        f"calibration  {calibration['n']:,} records, {calibration['rule']}; alpha "
+        f"{manifest['alpha']:g}: "
+        f"true rate in {low:.2g} to {high:.2g} (95 %)"
+    )
+    thresholds = [
+        f"{alpha}: {'n/a' if t is None else f'{t:.4g}'}"
+        for alpha, t in calibration["thresholds"].items()
+    ]
+    console.print(f"thresholds   {', '.join(thresholds)}")
+    console.print(
+        f"libraries    {', '.join(f'{k} {v}' for k, v in manifest['libraries'].items())}"
+    )
+    table = Table("column", "kind", "required", "range or categories", box=None, pad_edge=False)
+    for column in manifest["schema"]["columns"]:
+        table.add_row(
+            column["name"], column["kind"], "yes" if column["required"] else "no", _values(column)
+        )
+    console.print(table)
+    if verified:
+        console.print("verified     format, hashes, golden records")
+
+
+def _values(column: Mapping[str, Any]) -> str:
+    if column["low"] is not None:
+        return f"{column['low']:.6g} to {column['high']:.6g}"
+    names = column["categories"]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+@click.command(epilog="Example:  vaewatch completion bash >> ~/.bashrc")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell."""
+    from click.shell_completion import get_completion_class
+
+    complete = get_completion_class(shell)
+    if complete is None:
+        raise click.ClickException(f"click knows no completion for {shell}.")
+    root = click.get_current_context().find_root().command
+    click.echo(complete(root, {}, "vaewatch", "_VAEWATCH_COMPLETE").source())
+    sys.stdout.flush()

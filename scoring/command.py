@@ -1,0 +1,63 @@
+"""What every command shares: where settings come from, and how people are spoken to.
+
+Settings: command line > environment VAEWATCH_* > file > default. Results go to stdout, all else to
+stderr.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+
+def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """A click option that can also be set as VAEWATCH_<NAME>."""
+    name = names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    options = {"show_default": True, "envvar": f"VAEWATCH_{name}", **attributes}
+    return click.option(*names, **options)
+
+
+def config_file() -> Callable[[Any], Any]:
+    """`--config FILE`: a TOML file whose keys are the command's own settings."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="VAEWATCH_CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="TOML file of these settings, under the same names; what is given here wins.",
+    )
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"'{path}' must be a readable TOML file: {error}.") from error
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"config"}
+    given = {key.replace("-", "_"): value for key, value in data.items()}
+    for key in given:
+        if key not in known:
+            raise click.BadParameter(
+                f"'{path}' has an unknown setting '{key}'. Known: "
+                f"{', '.join(sorted(map(str, known)))}."
+            )
+    ctx.default_map = {**(ctx.default_map or {}), **given}
+
+
+def out() -> Console:
+    """For results: stdout."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """For progress and notes: stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)

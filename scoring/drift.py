@@ -1,0 +1,81 @@
+"""Table -> how each column's values are spread, and how far that is from the reference.
+
+The population stability index of a column with reference shares p and live shares q over the same
+bins is PSI = sum((q - p) ln(q / p)): below 0.1 little has changed, above 0.25 much has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.records import Table
+from scoring.schema import Schema, missing_code
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """Made by `training.calibrate` from normal records.
+
+    edges: (numeric columns, BINS - 1) inner edges, deciles of the reference. A value on an edge is
+    in the upper bin. counts: (columns in the schema's order, width) records in each bin; a
+    column's last used bin is 'missing'.
+    """
+
+    schema: Schema
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def count(self, table: Table) -> NDArray[np.int64]:
+        """(columns, width): how many of the table's records fall in each bin."""
+        return count_bins(self.schema, self.edges, table)
+
+    def psi(self, live: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(columns,): PSI of live bin counts; half a record is added to each used bin so that none
+        is empty.
+        """
+        used = np.arange(live.shape[1]) < bins_of(self.schema)[:, None]
+        p, q = _shares(self.counts, used), _shares(live, used)
+        ratio = np.divide(q, p, out=np.ones_like(p), where=used)
+        return np.asarray(((q - p) * np.log(ratio)).sum(axis=1))
+
+
+def _shares(counts: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    smoothed = (counts + 0.5) * used
+    return np.asarray(smoothed / smoothed.sum(axis=1, keepdims=True))
+
+
+def bins_of(schema: Schema) -> NDArray[np.int64]:
+    """(columns,): how many bins each column has, 'missing' among them."""
+    discrete = {column.name: missing_code(column) + 1 for column in schema.discrete}
+    return np.array([discrete.get(name, BINS + 1) for name in schema.names], dtype=np.int64)
+
+
+def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, numeric columns) -> (numeric columns, BINS - 1) deciles; 0 where a column has no
+    value.
+    """
+    edges = np.zeros((numbers.shape[1], BINS - 1))
+    for j, column in enumerate(numbers.T):
+        values = column[~np.isnan(column)]
+        if len(values):
+            edges[j] = np.quantile(values, np.arange(1, BINS) / BINS)
+    return edges
+
+
+def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDArray[np.int64]:
+    """(columns, width) records in each bin of each column."""
+    out = np.zeros((len(schema.columns), int(bins_of(schema).max())), dtype=np.int64)
+    place = {name: i for i, name in enumerate(schema.names)}
+    for j, column in enumerate(schema.numeric):
+        values = table.numbers[:, j]
+        bins = np.searchsorted(edges[j], values, side="right")
+        bins[np.isnan(values)] = BINS
+        out[place[column.name]] = np.bincount(bins, minlength=out.shape[1])
+    for j, column in enumerate(schema.discrete):
+        out[place[column.name]] = np.bincount(table.codes[:, j], minlength=out.shape[1])
+    return out

@@ -1,0 +1,51 @@
+"""Every error that the user can cause, as one tree.
+
+    ScoringError
+    ├── SchemaError       the columns of a file, or a schema, are not what they must be
+    ├── RecordError       one or more records break the schema; carries each problem
+    ├── CalibrationError  the calibration cannot support what was asked
+    └── ArtifactError     the artifact is missing, damaged or from another release
+
+Texts say what must be, what was got, where, and what to do next. Values of records stay out of
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ScoringError(Exception):
+    """Base of all errors that a caller may want to catch."""
+
+
+class SchemaError(ScoringError):
+    """The columns are not what they must be."""
+
+
+class CalibrationError(ScoringError):
+    """The calibration cannot support what was asked."""
+
+
+class ArtifactError(ScoringError):
+    """The artifact is missing, damaged, or from another release."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One broken rule: `record` is the record's place in what was sent, from 0."""
+
+    record: int
+    column: str | None
+    code: str
+    message: str
+
+
+class RecordError(ScoringError):
+    """One or more records break the schema."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        first = problems[0]
+        more = f" {len(problems) - 1} more problems follow." if len(problems) > 1 else ""
+        super().__init__(f"{first.message} (record {first.record}).{more}")
+        self.problems = problems

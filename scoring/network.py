@@ -1,0 +1,72 @@
+"""features -> the parts of the score: the exported graph, run by ONNX Runtime on one thread unless
+told otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from scoring.errors import ArtifactError
+
+Floats = NDArray[np.floating[Any]]
+
+INPUT = "features"
+TILE = 1024  # records a run: the activations of one tile stay in the cache
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one pass of the network says of N records with C columns and D features.
+
+    reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
+    contributions: (N, C), they sum to reconstruction. neighbour_contributions: (N, C), they sum to
+    neighbour. reconstructed: (N, D) the features that the network expected.
+    """
+
+    reconstruction: Floats
+    kl: Floats
+    neighbour: Floats
+    contributions: Floats
+    neighbour_contributions: Floats
+    reconstructed: Floats
+
+
+OUTPUTS = tuple(field.name for field in fields(Forward))
+
+
+class Network:
+    """The forward pass of an artifact; safe to share between threads."""
+
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has no base class of its own
+            raise ArtifactError(
+                f"network.onnx must be a graph that ONNX Runtime loads: {error}"
+            ) from error
+        names = tuple(output.name for output in self._session.get_outputs())
+        if names != OUTPUTS:
+            raise ArtifactError(
+                f"network.onnx must give {', '.join(OUTPUTS)}, got {', '.join(names)}."
+            )
+
+    def forward(self, features: NDArray[np.float32]) -> Forward:
+        """(N, D + C) -> the parts of N scores."""
+        if len(features) <= TILE:
+            return Forward(*self._session.run(OUTPUTS, {INPUT: features}))
+        tiles = [
+            self._session.run(OUTPUTS, {INPUT: features[start : start + TILE]})
+            for start in range(0, len(features), TILE)
+        ]
+        return Forward(*(np.concatenate(part) for part in zip(*tiles, strict=True)))

@@ -1,0 +1,123 @@
+"""What a record must look like: its columns, learned once from the fit data and true ever
+after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from scoring.errors import SchemaError
+
+# Written in place of a number or a boolean, these mean "missing". In a categorical column only the
+# empty text does: "NA" may well be Namibia.
+NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+
+
+class Kind(StrEnum):
+    """What a column holds."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One named input.
+
+    `required` columns were never missing in the fit data: a record must name them, if only with a
+    null.
+    `categories` are the frequent ones, most frequent first; all others share one bucket.
+    `low` and `high` are the range of a numeric column in the fit data, for people and for metrics.
+    """
+
+    name: str
+    kind: Kind
+    required: bool = True
+    categories: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    integer: bool = False
+
+
+BOOLEAN_NAMES = ("false", "true")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns that are learned, in order, and the names of those that are only carried
+    through.
+    """
+
+    columns: tuple[Column, ...]
+    id: str | None = None
+    label: str | None = None
+    ignored: tuple[str, ...] = ()
+    null_tokens: tuple[str, ...] = field(default=NULL_TOKENS)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def numeric(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.kind is Kind.NUMERIC)
+
+    @cached_property
+    def discrete(self) -> tuple[Column, ...]:
+        """Categorical and boolean columns."""
+        return tuple(column for column in self.columns if column.kind is not Kind.NUMERIC)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        try:
+            columns = tuple(
+                Column(**{**c, "kind": Kind(c["kind"]), "categories": tuple(c["categories"])})
+                for c in data["columns"]
+            )
+            rest: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+            }
+            return cls(**{**rest, "columns": columns})
+        except (KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"schema must be as this release writes it, got {error}.") from error
+
+    def require(self, present: list[str]) -> None:
+        """Refuse a file that lacks a column, naming what looks like a renamed one."""
+        missing = [name for name in self.names if name not in set(present)]
+        if missing:
+            extra = [name for name in present if name not in set(self.names)]
+            hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
+            raise SchemaError(
+                f"column {_listed(missing)} must be there, but the input lacks it.{hint}"
+            )
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{name}'" for name in names[:most]) + more
+
+
+def other_code(column: Column) -> int:
+    """The code of a value outside the column's categories."""
+    return len(column.categories)
+
+
+def missing_code(column: Column) -> int:
+    """The code of a missing value: the last one of a column."""
+    return 2 if column.kind is Kind.BOOLEAN else len(column.categories) + 1
+
+
+def code_name(column: Column, code: int) -> str | None:
+    """What a code stands for: a category, 'true', 'false', '(other)', or None for missing."""
+    if code == missing_code(column):
+        return None
+    names = BOOLEAN_NAMES if column.kind is Kind.BOOLEAN else column.categories
+    return names[code] if code < len(names) else "(other)"

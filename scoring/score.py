@@ -1,0 +1,34 @@
+"""the parts of a score -> the score: one number in nats, higher is more anomalous."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.network import Floats, Forward
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """score = reconstruction + kl_weight * kl + neighbour_weight * neighbour.
+
+    `neighbour_weight` (nats per unit of distance) gives the distance to the nearest fit record the
+    spread of the other parts; 0 for a reconstruction-only score (An & Cho, 2015).
+    """
+
+    kl_weight: float = 1.0
+    neighbour_weight: float = 0.0
+
+    def total(self, forward: Forward) -> NDArray[np.float64]:
+        """(N,) scores."""
+        score = forward.reconstruction.astype(np.float64)
+        score += self.kl_weight * forward.kl
+        return score + self.neighbour_weight * forward.neighbour
+
+    def by_column(self, forward: Forward) -> Floats:
+        """(N, C): each column's share of the score; they sum to the score less its KL part."""
+        if not self.neighbour_weight:
+            return forward.contributions
+        return forward.contributions + self.neighbour_weight * forward.neighbour_contributions

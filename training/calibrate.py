@@ -1,0 +1,69 @@
+"""normal records' scores -> Calibration, and what it promises, in words for the manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from scoring.calibration import Calibration, allowed_rank, records_needed
+from scoring.drift import DriftReference, count_bins, quantile_edges
+from scoring.records import Table
+
+SHOWN_ALPHAS = (0.05, 0.01, 0.001)
+ASSUMES = (
+    "New normal records are exchangeable with the calibration records: drawn from the same "
+    "source, in any order. "
+    "After a change in the source the rate is no longer promised; recalibrate."
+)
+RULES = {
+    "cross-fitted": "Each record was scored by the members that did not see it. Members see "
+    "different data, so the "
+    "interval is exact only in the limit; benchmarks/RESULTS.md has the measured rates.",
+    "split": "The records were held out from fitting, so the interval is exact.",
+}
+
+
+def calibrate(scores: NDArray[np.float64], alpha: float, rule: str) -> Calibration:
+    """Scores of records that the network was not fitted to, as a Calibration."""
+    return Calibration(np.sort(scores.astype(np.float64)), alpha, rule)
+
+
+def fit_drift(table: Table) -> DriftReference:
+    """The reference that live traffic is compared with."""
+    edges = quantile_edges(table.numbers)
+    return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
+
+
+def rate_interval(alpha: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The central range of the true false-alarm rate, over calibration sets: Beta(k, n + 1 - k)
+    (Vovk, 2012).
+    """
+    k = allowed_rank(alpha, n)
+    law = beta(k, n + 1 - k)
+    return float(law.ppf((1 - level) / 2)), float(law.ppf((1 + level) / 2))
+
+
+def records_for_precision(alpha: float, relative: float = 0.2) -> int:
+    """Calibration records for which the 95 % range of the true rate is within +- `relative` of
+    alpha.
+    """
+    return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
+
+
+def describe(calibration: Calibration) -> dict[str, Any]:
+    """The calibration summary of the manifest."""
+    alpha, n = calibration.alpha, calibration.n
+    shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
+    return {
+        "n": n,
+        "rule": calibration.rule,
+        "rule_means": RULES[calibration.rule],
+        "assumes": ASSUMES,
+        "rate_interval_95": list(rate_interval(alpha, n)),
+        "thresholds": {f"{a:g}": calibration.threshold(a) for a in shown},
+        "least_alpha": 1 / (n + 1),
+        "records_needed": {f"{a:g}": records_needed(a) for a in shown},
+    }

@@ -1,0 +1,208 @@
+"""`vaewatch train` and `vaewatch evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scoring.command import config_file, err, out, setting
+
+if TYPE_CHECKING:
+    from scoring.scorer import Scorer
+    from training.evaluate import Evaluation
+    from training.pipeline import Progress
+
+
+def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    from training.config import parse_kind
+
+    pairs = [value.rpartition("=") for value in values]
+    for column, _, kind in pairs:
+        if not column:
+            raise click.BadParameter(f"must be COLUMN=KIND, got '{kind}'.")
+    return {column: parse_kind(kind) for column, _, kind in pairs}
+
+
+@click.command(
+    epilog="Example:  vaewatch train normal.csv --out artifact --alpha 0.001 --id order",
+)
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@config_file()
+@setting("--alpha", type=float, default=0.01, help="False-alarm rate to calibrate for.")
+@setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
+@setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
+@setting("--ignore", metavar="COLUMN", multiple=True, help="Left out; repeat for more.")
+@setting(
+    "--kind",
+    "kinds",
+    metavar="COLUMN=KIND",
+    multiple=True,
+    callback=_kinds,
+    help="numeric, categorical or boolean, where values mislead.",
+)
+@setting(
+    "--model", type=click.Choice(["vae", "ae"]), default="vae", help="ae: a plain autoencoder."
+)
+@setting(
+    "--score",
+    type=click.Choice(["full", "reconstruction"]),
+    default="full",
+    help="Parts that the score adds up.",
+)
+@setting("--beta", type=float, default=1.0, help="Weight of the KL in the objective.")
+@setting("--members", type=int, default=8, help="VAEs trained side by side.")
+@setting("--served", type=int, default=4, help="Members that score.")
+@setting("--width", type=int, default=128, help="Hidden units a layer.")
+@setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
+@setting("--steps", type=int, help="Optimiser steps.  [default: by the number of records]")
+@setting("--neighbours", type=int, default=1000, help="Fit records kept for the neighbour part.")
+@setting("--device", default="auto", help="auto, cpu or cuda.")
+@setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
+@click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def train(
+    data: tuple[Path, ...], target: Path, overwrite: bool, quiet: bool, **settings: Any
+) -> None:
+    """Fit, calibrate and export an artifact from normal records.
+
+    DATA: one or more CSV (also .gz) or Parquet files with the same columns.
+    """
+    from training.pipeline import train as run
+
+    with _progress(quiet) as progress:
+        scorer = run(data, target, overwrite=overwrite, progress=progress, **settings)
+    if not quiet:
+        _print_trained(scorer, target)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress]:
+    """A bar where stderr is a terminal; elsewhere a line at each tenth."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = err()
+    if quiet:
+        yield lambda phase, done, total: None
+    elif not console.is_terminal:
+        yield _lines(console)
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("fit", rate="")
+            yield lambda phase, done, total: bar.update(
+                task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:.0f} steps/s"
+            )
+
+
+def _lines(console: Any) -> Progress:
+    told = [0]
+
+    def tell(phase: str, done: int, total: int) -> None:
+        tenth = 10 * done // total
+        if tenth > told[0]:
+            told[0] = tenth
+            console.print(f"{phase}: step {done} of {total}")
+
+    return tell
+
+
+def _print_trained(scorer: Scorer, target: Path) -> None:
+    manifest, console = scorer.artifact.manifest, out()
+    calibration, metrics = manifest["calibration"], manifest["metrics"]
+    low, high = calibration["rate_interval_95"]
+    alpha = manifest["alpha"]
+    console.print(f"artifact      {target}  (version {manifest['version']})")
+    console.print(
+        f"fit           {metrics['fit_records']:,} records, {len(manifest['schema']['columns'])} "
+        "columns, "
+        f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s"
+    )
+    console.print(
+        f"alarm budget  asked for {alpha:g}: one false alarm in {1 / alpha:,.0f} normal records"
+    )
+    console.print(
+        f"              {calibration['n']:,} calibration records ({calibration['rule']}): the "
+        "true rate lies in "
+        f"{low:.2g} to {high:.2g} (95 %)"
+    )
+    console.print(f"next          vaewatch score {target} new.csv --out scored.csv")
+
+
+@click.command(epilog="Example:  vaewatch evaluate artifact labelled.csv --label is_fraud --json")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("labelled", nargs=-1, required=True, type=click.Path(path_type=Path))
+@setting(
+    "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
+)
+@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    alpha: float | None,
+    as_json: bool,
+) -> None:
+    """Measure an artifact on labelled records.
+
+    A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
+    """
+    from scoring.scorer import Scorer
+    from training.data import read_frame
+    from training.evaluate import evaluate as measure
+
+    scorer = Scorer.load(artifact)
+    found = measure(
+        scorer, read_frame(labelled), label or scorer.artifact.schema.label or "label", alpha
+    )
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print_evaluation(found)
+
+
+def _print_evaluation(found: Evaluation) -> None:
+    console = out()
+
+    def line(name: str, value: float | None, note: str = "") -> None:
+        console.print(f"{name:17} {'n/a' if value is None else f'{value:.4f}'}  {note}".rstrip())
+
+    console.print(f"records           {found.records:,}, of them {found.anomalies:,} anomalies")
+    line("AUROC", found.auroc)
+    line("AUPRC", found.auprc)
+    line("recall", found.recall, f"at alpha {found.alpha:g}")
+    line("precision", found.precision)
+    line(
+        "false-alarm rate",
+        found.false_alarm_rate,
+        f"{found.false_alarms:,} alarms on normals, {found.expected_false_alarms:,.1f} expected",
+    )
+    if found.budget_holds is False:
+        console.print(
+            "alarm budget      BROKEN: chance gives such a count with probability "
+            f"{found.budget_p_value:.2g}. These "
+            "normals are not\n                  exchangeable with the calibration records: "
+            "recalibrate with recent ones."
+        )
+    elif found.budget_holds:
+        console.print(f"alarm budget      holds (p = {found.budget_p_value:.2g})")
+    for name, reasons in (
+        ("true", found.reasons_of_true_alarms),
+        ("false", found.reasons_of_false_alarms),
+    ):
+        if reasons:
+            top = ", ".join(f"{column} {count}" for column, count in list(reasons.items())[:5])
+            console.print(f"{f'{name} alarms by':17} {top}")

@@ -1,0 +1,69 @@
+"""settings -> TrainConfig: every choice of a training run, stored in the artifact that it
+makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scoring.errors import SchemaError
+from scoring.schema import Kind
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe. The defaults are those that `benchmarks/RESULTS.md` measures."""
+
+    alpha: float = 0.01  # the false-alarm rate asked for
+    seed: int = 0
+    model: str = "vae"  # or "ae": deterministic code, no KL
+    score: str = "full"  # or "reconstruction": that part alone
+    beta: float = 1.0  # weight of the KL in the objective
+    device: str = "auto"
+    members: int = 8  # VAEs trained side by side
+    served: int = 4  # members that the exported graph averages
+    width: int = 128  # hidden units a layer
+    latent: int | None = None  # latent dimensions; half the features by default
+    steps: int | None = None  # optimiser steps; by the number of records by default
+    batch: int = 128  # records a member sees in a step
+    learning_rate: float = 5e-3
+    neighbours: int = 1000  # fit records kept for the nearest-neighbour part; 0 for none
+    id: str | None = None
+    label: str | None = None
+    ignore: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(
+        default_factory=dict
+    )  # column -> kind, where it must not be learned
+
+    def __post_init__(self) -> None:
+        _one_of("model", self.model, ("vae", "ae"))
+        _one_of("score", self.score, ("full", "reconstruction"))
+        _one_of("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
+        for name in ("members", "served", "width", "batch"):
+            if getattr(self, name) < 1:
+                raise SchemaError(
+                    f"setting '{name}' must be at least 1, got {getattr(self, name)}."
+                )
+        if self.members < 3:
+            raise SchemaError(
+                f"setting 'members' must be at least 3, got {self.members}: each record needs "
+                "members that saw it and "
+                "two that did not."
+            )
+        if self.served > self.members:
+            raise SchemaError(
+                f"setting 'served' must be at most members ({self.members}), got {self.served}."
+            )
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SchemaError(f"setting '{name}' must be one of {', '.join(allowed)}, got '{value}'.")
+
+
+def parse_kind(text: str) -> Kind:
+    try:
+        return Kind(text)
+    except ValueError:
+        raise SchemaError(f"a kind must be one of {', '.join(Kind)}, got '{text}'.") from None

@@ -1,0 +1,111 @@
+"""artifact, labelled records -> how well it detects, and whether the alarm budget holds there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import betabinom
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from scoring.calibration import allowed_rank
+from scoring.errors import SchemaError
+from scoring.frames import checked_table, require_columns
+from scoring.scorer import Scorer, Verdicts
+
+NORMAL_NAMES = ("0", "0.0", "false", "normal", "benign", "no", "inlier", "ok")
+DOUBT = 0.01  # below this probability, the realised rate is not what exchangeable normals give
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one labelled file at one alpha; rates are shares, not per cent.
+
+    budget_p_value: how probable a number of false alarms at least as far out is, if these normals
+    are exchangeable with the calibration records (a beta-binomial, two-sided).
+    """
+
+    records: int
+    anomalies: int
+    alpha: float
+    auroc: float | None
+    auprc: float | None
+    recall: float | None
+    precision: float | None
+    false_alarm_rate: float | None
+    false_alarms: int
+    expected_false_alarms: float
+    budget_p_value: float | None
+    reasons_of_true_alarms: dict[str, int]
+    reasons_of_false_alarms: dict[str, int]
+
+    @property
+    def budget_holds(self) -> bool | None:
+        """False where the realised rate contradicts the calibration; None without normals."""
+        return None if self.budget_p_value is None else self.budget_p_value >= DOUBT
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "budget_holds": self.budget_holds}
+
+
+def read_labels(frame: pl.DataFrame, label: str) -> NDArray[np.bool_]:
+    """True for an anomaly: whatever is not one of NORMAL_NAMES."""
+    require_columns(frame, [label], "label")
+    text = frame[label].cast(pl.String).str.strip_chars().str.to_lowercase()
+    if text.null_count():
+        row = int(text.is_null().arg_max() or 0)
+        raise SchemaError(
+            f"label column '{label}' must have a value in each record, got none in record {row}."
+        )
+    return (~text.is_in(list(NORMAL_NAMES))).to_numpy()
+
+
+def evaluate(
+    scorer: Scorer, frame: pl.DataFrame, label: str, alpha: float | None = None
+) -> Evaluation:
+    """Score labelled records and compare with their labels."""
+    anomaly = read_labels(frame, label)
+    verdicts = scorer.score_table(checked_table(scorer.artifact.schema, frame), alpha=alpha)
+    alpha = scorer.artifact.calibration.alpha if alpha is None else alpha
+    alarm = verdicts.is_anomaly
+    hits, false = int((alarm & anomaly).sum()), int((alarm & ~anomaly).sum())
+    anomalies, normals = int(anomaly.sum()), int((~anomaly).sum())
+    both = anomalies > 0 and normals > 0
+    n = scorer.artifact.calibration.n
+    return Evaluation(
+        records=len(frame),
+        anomalies=anomalies,
+        alpha=alpha,
+        auroc=float(roc_auc_score(anomaly, verdicts.score)) if both else None,
+        auprc=float(average_precision_score(anomaly, verdicts.score)) if both else None,
+        recall=hits / anomalies if anomalies else None,
+        precision=hits / (hits + false) if hits + false else None,
+        false_alarm_rate=false / normals if normals else None,
+        false_alarms=false,
+        expected_false_alarms=normals * allowed_rank(alpha, n) / (n + 1),
+        budget_p_value=budget_p_value(false, normals, alpha, n) if normals else None,
+        reasons_of_true_alarms=_top_reasons(verdicts, alarm & anomaly),
+        reasons_of_false_alarms=_top_reasons(verdicts, alarm & ~anomaly),
+    )
+
+
+def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> float:
+    """Two-sided: how far out a count is in the law of split-conformal false alarms,
+    BetaBinomial(m, k, n + 1 - k).
+    """
+    k = allowed_rank(alpha, n)
+    law = betabinom(normals, k, n + 1 - k)
+    low, high = float(law.cdf(false_alarms)), float(law.sf(false_alarms - 1))
+    return min(1.0, 2 * min(low, high))
+
+
+def _top_reasons(verdicts: Verdicts, rows: NDArray[np.bool_]) -> dict[str, int]:
+    """How often each column is an alarm's first reason, most frequent first."""
+    first = (
+        verdicts.reasons[i][0].column for i in np.flatnonzero(rows).tolist() if verdicts.reasons[i]
+    )
+    return dict(Counter(first).most_common(10))
