@@ -11,6 +11,7 @@ Nothing heavy is imported before it is used.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -65,7 +66,10 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            like = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            ctx.fail(
+                f"no command '{cmd_name}'" + (f"; did you mean '{like[0]}'?" if like else ".")
+            )
         room = importlib.import_module(COMMANDS[cmd_name][0])
         command: click.Command = getattr(room, cmd_name)
         return command

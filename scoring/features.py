@@ -11,7 +11,6 @@ that the event happened. Its likelihood is known without a network, see `novelty
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,18 +23,18 @@ from scoring.errors import ArtifactError
 from scoring.records import Table
 from scoring.schema import Column, Kind, Schema, code_name, missing_code
 
+FIRST_TIME, NO_FEATURE = -1, -2
 FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
-
-# A first-time event counts as three independent ones that each have the probability 1 / (n + 2) of
-# Laplace's rule of succession: above what ordinary noise adds up to in one column, and still
-# finite, so that a record with a first-time event and little else does not outrank one that is
-# wrong everywhere.
-NOVELTY_WEIGHT = 3.0
 
 
 def novelty_nats(n: int) -> float:
-    """What an event costs that none of the n fit records had."""
-    return NOVELTY_WEIGHT * math.log(n + 2)
+    """What an event costs that none of the n fit records had.
+
+    Laplace's rule of succession gives it the probability 1 / (n + 2), and so about that variance
+    as an indicator. Its Gaussian cost, 1 / (2 variance), is that of a category seen once: in
+    calibration, the records that alone have a category stand for those that will bring a new one.
+    """
+    return (n + 2) / 2
 
 
 def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,7 +68,7 @@ class Vectorizer:
 
     schema: Schema
     features: tuple[Feature, ...]
-    constants: Mapping[str, float]  # numeric columns with a single value in the fit data
+    constants: Mapping[str, float]  # columns with a single value, or code, in the fit data
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -107,14 +106,12 @@ class Vectorizer:
 
     def _discrete(self, codes: NDArray[np.int32], out: NDArray[np.float32]) -> None:
         plan, d = self._plan, len(self.features)
-        where = plan.lookup[
-            np.arange(codes.shape[1]), codes
-        ]  # (N, discrete): feature index, or -1
+        where = plan.lookup[np.arange(codes.shape[1]), codes]
         out[:, plan.indicator_at] = plan.indicator_off
         rows, columns = np.nonzero(where >= 0)
         at = where[rows, columns]
         out[rows, at] = plan.indicator_on[at]
-        for row, column in zip(*np.nonzero(where < 0), strict=True):
+        for row, column in zip(*np.nonzero(where == FIRST_TIME), strict=True):
             out[row, plan.blocks[column]] = 0.0
             out[row, d + plan.discrete_at[column]] = 1.0
 
@@ -136,12 +133,11 @@ class Vectorizer:
             return None
         else:
             number = raw[None]
-        return int(round(number)) if column.integer else number
+        return int(round(number)) if column.integer else float(f"{number:.6g}")
 
     def _likely_event(self, column: Column, raw: Mapping[int | None, float]) -> str | bool | None:
-        if not raw:
-            return None
-        best = max(raw, key=lambda code: raw[code])
+        constant = self.constants.get(column.name)
+        best = max(raw, key=lambda code: raw[code]) if constant is None else int(constant)
         if column.kind is Kind.BOOLEAN:
             return None if best == missing_code(column) else bool(best)
         return code_name(column, int(best or 0))
@@ -186,7 +182,7 @@ class _Plan:
     constant_of: NDArray[np.int64]
     constant_value: NDArray[np.float64]
     discrete_at: NDArray[np.int64]  # schema index of each discrete column
-    lookup: NDArray[np.int64]  # (discrete, codes): feature index, -1 for an event never seen
+    lookup: NDArray[np.int64]  # (discrete, codes): feature index, or FIRST_TIME or NO_FEATURE
     blocks: tuple[NDArray[np.int64], ...]
     indicator_at: NDArray[np.int64]
     indicator_off: NDArray[np.float32]
@@ -206,10 +202,12 @@ class _Plan:
         never_missing = np.ones(len(numeric), dtype=bool)
         never_missing[[numeric[features[i].column] for i in flag]] = False
         width = max((missing_code(c) + 1 for c in schema.discrete), default=0)
-        lookup = np.full((len(discrete), width), -1, dtype=np.int64)
+        lookup = np.full((len(discrete), width), FIRST_TIME, dtype=np.int64)
+        for name in discrete.keys() & vectorizer.constants.keys():
+            lookup[discrete[name], int(vectorizer.constants[name])] = NO_FEATURE
         for i in event:
             lookup[discrete[features[i].column], features[i].code] = i
-        constants = {numeric[name]: value for name, value in vectorizer.constants.items()}
+        constants = {numeric[n]: v for n, v in vectorizer.constants.items() if n in numeric}
         return cls(
             numeric_width=len(numeric),
             numeric_at=_ints(place[name] for name in numeric),

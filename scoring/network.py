@@ -63,6 +63,9 @@ class Network:
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
         """(N, D + C) -> the parts of N scores."""
+        if not len(features):  # ONNX Runtime's reductions refuse an empty batch
+            one = self.forward(np.zeros((1, features.shape[1]), np.float32))
+            return Forward(*(getattr(one, name)[:0] for name in OUTPUTS))
         if len(features) <= TILE:
             return Forward(*self._session.run(OUTPUTS, {INPUT: features}))
         tiles = [

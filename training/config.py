@@ -40,11 +40,10 @@ class TrainConfig:
         _one_of("model", self.model, ("vae", "ae"))
         _one_of("score", self.score, ("full", "reconstruction"))
         _one_of("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
-        for name in ("members", "served", "width", "batch"):
-            if getattr(self, name) < 1:
-                raise SchemaError(
-                    f"setting '{name}' must be at least 1, got {getattr(self, name)}."
-                )
+        for name in ("members", "served", "width", "batch", "steps", "latent"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SchemaError(f"setting '{name}' must be at least 1, got {value}.")
         if self.members < 3:
             raise SchemaError(
                 f"setting 'members' must be at least 3, got {self.members}: each record needs "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scoring.features import Feature, Vectorizer, signed_log1p
 from scoring.records import Table
-from scoring.schema import Column
+from scoring.schema import Column, Kind
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
@@ -22,14 +22,20 @@ def fit_vectorizer(table: Table) -> Vectorizer:
     """
     schema = table.schema
     features: list[Feature] = []
-    constants: dict[str, float] = {}
+    constants: dict[str, float | int] = {}
     for column, numbers in zip(schema.numeric, table.numbers.T, strict=True):
         given = numbers[~np.isnan(numbers)]
         if len(given) and given.min() == given.max():
             constants[column.name] = float(given[0])
         features += _numeric_features(column, numbers)
     for column, codes in zip(schema.discrete, table.codes.T, strict=True):
+        if len(codes) and codes.min() == codes.max():
+            constants[column.name] = int(codes[0])
         features += _discrete_features(column, codes)
+    if not features:  # nothing varies: one feature that is always 0, so that there is a network
+        only = schema.columns[0]
+        event = None if only.kind is Kind.NUMERIC else int(table.codes[0, 0])
+        features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
     return Vectorizer(schema, tuple(features), constants)
 
 
@@ -73,8 +79,6 @@ def _deviation(values: NDArray[np.float64]) -> float:
 def _discrete_features(column: Column, codes: NDArray[np.int32]) -> Iterator[Feature]:
     events, counts = np.unique(codes, return_counts=True)
     if len(events) < 2:
-        share_of_only = 1.0
-        yield Feature(column.name, int(events[0]), share_of_only, 1.0)
         return
     for code, count in zip(events, counts, strict=True):
         share = float(count) / len(codes)

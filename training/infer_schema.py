@@ -76,7 +76,7 @@ def _kind_of_text(series: pl.Series) -> Kind:
         raise SchemaError(
             f"column '{series.name}' must be a number, got a text in {bad.sum():,} of "
             f"{len(series):,} records "
-            f"(the first is record {row}). Mend them, or declare it: --kind "
+            f"(the first is row {row + 1}, without the header). Mend them, or declare it: --kind "
             f"{series.name}=categorical."
         )
     if _looks_like_time(text):
@@ -124,7 +124,7 @@ def _refuse(series: pl.Series, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], 
         raise SchemaError(
             f"column '{series.name}' {rule}, but {bad.sum():,} of {len(series):,} records break "
             "that "
-            f"(the first is record {row})."
+            f"(the first is row {row + 1}, without the header)."
         )
 
 

@@ -1,0 +1,37 @@
+"""The population stability index against its formula, and what it does when something changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from scoring.frames import checked_table
+from scoring.scorer import Scorer
+from tests.conftest import make_frame
+from training.calibrate import fit_drift
+
+
+def test_counts_add_up_to_the_records(scorer: Scorer, mixed_frame: pl.DataFrame):
+    drift = scorer.artifact.drift
+    table = checked_table(scorer.artifact.schema, mixed_frame)
+    assert (drift.count(table).sum(axis=1) == len(mixed_frame)).all()
+    np.testing.assert_array_equal(drift.count(table), drift.counts)
+
+
+def test_psi_is_its_formula(scorer: Scorer):
+    table = checked_table(scorer.artifact.schema, make_frame(300, seed=5))
+    drift = fit_drift(table)
+    live = drift.count(checked_table(scorer.artifact.schema, make_frame(200, seed=6)))
+    at = scorer.artifact.schema.names.index("country")
+    p, q = drift.counts[at][:5] + 0.5, live[at][:5] + 0.5
+    p, q = p / p.sum(), q / q.sum()
+    assert np.isclose(drift.psi(live)[at], np.sum((q - p) * np.log(q / p)))
+
+
+def test_psi_is_small_for_the_same_source_and_large_after_a_shift(scorer: Scorer):
+    schema, drift = scorer.artifact.schema, scorer.artifact.drift
+    same = drift.psi(drift.count(checked_table(schema, make_frame(2000, seed=7))))
+    moved = make_frame(2000, seed=7).with_columns(pl.col("amount") + 60)
+    after = drift.psi(drift.count(checked_table(schema, moved)))
+    assert same.max() < 0.15
+    assert after[schema.names.index("amount")] > 0.5

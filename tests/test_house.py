@@ -1,0 +1,76 @@
+"""The rules of the house: who may import whom, and what each module says of itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("scoring", "training", "batch", "service")
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+SOURCES = [path for path in MODULES if path.name != "__init__.py"]
+MAY_IMPORT = {room: {room, "scoring"} for room in ROOMS} | {"scoring": {"scoring"}}
+HEAVY = {"torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib"}
+
+
+def imports_of(path: Path, *, top_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_rooms_import_only_downwards(path: Path):
+    room = path.relative_to(ROOT).parts[0]
+    for module in imports_of(path):
+        head = module.split(".")[0]
+        assert head not in ROOMS or head in MAY_IMPORT[room], f"{name_of(path)} imports {module}"
+        assert room == "training" or head not in HEAVY, f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_are_imported_not_the_doors_of_packages(path: Path):
+    assert not set(imports_of(path)) & set(ROOMS)
+
+
+def test_there_is_no_import_cycle():
+    graph = {name_of(p): {m for m in imports_of(p, top_only=True)} for p in SOURCES}
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, f"import cycle: {' -> '.join([*above, name])}"
+        for below in graph.get(name, set()) & graph.keys():
+            visit(below, (*above, name))
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_each_module_opens_with_a_docstring(path: Path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_module_is_longer_than_a_newcomer_reads(path: Path):
+    assert len(path.read_text().splitlines()) <= 320
+
+
+@pytest.mark.parametrize("module", ["vaewatch", "training.cli", "batch.cli", "service.cli"])
+def test_the_doors_import_nothing_heavy(module: str):
+    heavy = sorted(HEAVY | {"numpy", "polars", "onnxruntime", "fastapi"})
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,101 @@
+"""Records as JSON carries them become typed columns, and each broken rule is named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoring.errors import RecordError
+from scoring.records import parse_records, table_of
+from scoring.schema import Column, Kind, Schema
+
+SCHEMA = Schema(
+    (
+        Column("amount", Kind.NUMERIC),
+        Column("age", Kind.NUMERIC, required=False),
+        Column("country", Kind.CATEGORICAL, categories=("NL", "DE")),
+        Column("express", Kind.BOOLEAN),
+    )
+)
+GOOD: dict[str, Any] = {"amount": 1.5, "age": None, "country": "NL", "express": True}
+
+
+def test_a_good_record_becomes_a_row():
+    table = table_of(SCHEMA, [GOOD])
+    assert table.numbers[0, 0] == 1.5 and math.isnan(table.numbers[0, 1])
+    assert table.codes.tolist() == [[0, 1]]
+
+
+def test_unseen_and_missing_categories_have_codes_of_their_own():
+    rows = [{**GOOD, "country": country} for country in ("DE", "XX", None, "")]
+    assert table_of(SCHEMA, rows).codes[:, 0].tolist() == [1, 2, 3, 3]
+
+
+def test_an_unseen_category_is_observed_as_it_came():
+    table = table_of(SCHEMA, [{**GOOD, "country": "Åland\n"}])
+    assert table.observed(0, SCHEMA.columns[2]) == "Åland\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"amount": "12"}, "column 'amount' must be a number, got a string"),
+        ({"amount": True}, "column 'amount' must be a number, got a boolean"),
+        ({"amount": [1]}, "column 'amount' must be a number, got a list"),
+        ({"amount": math.inf}, "column 'amount' must be a finite number, got infinity"),
+        ({"amount": 10**400}, "column 'amount' must be a finite number, got infinity"),
+        ({"country": {"a": 1}}, "column 'country' must be a text, got an object"),
+        ({"express": "perhaps"}, "column 'express' must be true, false, 0 or 1, got a string"),
+        ({"express": 2}, "column 'express' must be true, false, 0 or 1, got a number"),
+    ],
+)
+def test_a_broken_rule_is_named_without_the_value(change: dict[str, Any], message: str):
+    with pytest.raises(RecordError) as caught:
+        table_of(SCHEMA, [GOOD, {**GOOD, **change}])
+    assert str(caught.value) == f"{message} (record 1)."
+
+
+def test_a_required_column_must_be_named_but_may_be_null():
+    absent = {name: value for name, value in GOOD.items() if name != "amount"}
+    with pytest.raises(RecordError, match="column 'amount' must be there; send null"):
+        table_of(SCHEMA, [absent])
+    assert math.isnan(table_of(SCHEMA, [{**GOOD, "amount": None}]).numbers[0, 0])
+
+
+def test_a_column_that_was_missing_before_may_be_absent():
+    absent = {name: value for name, value in GOOD.items() if name != "age"}
+    assert math.isnan(table_of(SCHEMA, [absent]).numbers[0, 1])
+
+
+def test_what_is_no_object_is_refused():
+    with pytest.raises(
+        RecordError, match="a record must be an object of column: value, got a list"
+    ):
+        table_of(SCHEMA, [[1, 2]])
+
+
+def test_every_problem_is_reported_in_order_and_good_rows_are_kept():
+    table, problems = parse_records(SCHEMA, [{**GOOD, "express": "x"}, GOOD, {"amount": "x"}])
+    assert [p.record for p in problems] == [0, 2, 2, 2]
+    assert table.numbers[1, 0] == 1.5
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=8), st.none() | st.floats() | st.text())))
+def test_any_json_gives_rows_or_problems(records: list[dict[str, Any]]):
+    table, problems = parse_records(SCHEMA, records)
+    assert len(table) == len(records)
+    assert {p.record for p in problems} == {
+        i for i, r in enumerate(records) if not {"amount", "country", "express"} <= r.keys()
+    }
+
+
+@given(st.integers(min_value=-(2**53), max_value=2**53), st.booleans())
+def test_an_integer_category_is_its_digits_in_any_type(number: int, as_float: bool):
+    schema = Schema((Column("code", Kind.CATEGORICAL, categories=(str(number),)),))
+    value = float(number) if as_float else number
+    assert np.array_equal(table_of(schema, [{"code": value}]).codes, [[0]])

@@ -1,0 +1,156 @@
+"""Covariance, out-of-bag scores, neighbours, and the graph that holds them all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from scoring.errors import ScoringError
+from scoring.network import Network
+from training.config import TrainConfig
+from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_precision
+from training.export import check_against_torch, export_graph
+from training.fit import Fitted, default_latent, fit_vae, warm_cosine
+from training.neighbours import nearest_distance, neighbour_weight, pick_bank, spread
+from training.out_of_bag import OutOfBag, out_of_bag
+from training.score_model import ScoreModel
+
+CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 2))
+    mix = rng.normal(size=(2, 6))
+    return (z @ mix + 0.1 * rng.normal(size=(200, 6))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def fitted(x: np.ndarray) -> Fitted:
+    return fit_vae(x, CONFIG)
+
+
+def test_the_same_seed_gives_the_same_weights(x: np.ndarray, fitted: Fitted):
+    again = fit_vae(x, CONFIG)
+    for a, b in zip(fitted.vae.parameters(), again.vae.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_fitting_lowers_the_loss(fitted: Fitted):
+    assert fitted.log[-1].reconstruction_nll < fitted.log[0].reconstruction_nll
+
+
+def test_the_learning_rate_warms_up_and_ends_near_0():
+    rates = [warm_cosine(step, 800) for step in range(800)]
+    assert rates[0] < 0.03 and max(rates) > 0.98 and rates[-1] < 1e-4
+
+
+def test_the_latent_is_half_the_features_within_bounds():
+    assert [default_latent(d) for d in (1, 2, 10, 2000)] == [2, 2, 5, 256]
+
+
+def test_the_full_precision_inverts_the_shrunk_moment():
+    r = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    moment = r.astype(float).T @ r / 500
+    want = 0.95 * moment + 0.05 * np.diag(np.diag(moment)) + RIDGE * np.eye(4)
+    got = fit_precision(r, 500).apply(np.eye(4))
+    np.testing.assert_allclose(got @ want, np.eye(4), atol=1e-6)
+
+
+def test_the_low_rank_precision_inverts_its_own_covariance():
+    rng = np.random.default_rng(0)
+    d = FULL_FEATURES + 20
+    factors = rng.normal(size=(3000, 5)) @ rng.normal(size=(5, d))
+    r = (factors + rng.normal(size=(3000, d))).astype(np.float32)
+    precision = fit_precision(r, 3000)
+    assert isinstance(precision, LowRankPrecision)
+    dense = precision.apply(np.eye(d))
+    np.testing.assert_allclose(dense, dense.T, atol=1e-9)
+    assert np.linalg.eigvalsh(dense).min() > 0
+    weight = d / 3000
+    moment = r.astype(float).T @ r / 3000
+    truth = (1 - weight) * moment + weight * np.diag(np.diag(moment)) + RIDGE * np.eye(d)
+    mine = np.diag(r[:200] @ dense @ r[:200].T)
+    exact = np.diag(r[:200] @ np.linalg.inv(truth) @ r[:200].T)
+    assert np.corrcoef(mine, exact)[0, 1] > 0.95
+
+
+def test_out_of_bag_residuals_are_those_of_members_that_did_not_see(x: np.ndarray, fitted: Fitted):
+    rows = np.arange(len(x))
+    oob = out_of_bag(fitted, x, rows, kl=True)
+    for i in (0, 7, 63):
+        fold = fitted.folds[i]
+        members = [fold, (fold - 1) % 4]
+        one = torch.from_numpy(x[i : i + 1]).expand(4, -1, -1)
+        with torch.no_grad():
+            posterior = fitted.vae.encode(one)
+            r = (one - fitted.vae.decode(posterior.mu).mean)[:, 0].numpy()
+        np.testing.assert_allclose(oob.residuals[i], r[members], atol=1e-5)
+        assert oob.kl[i] == pytest.approx(posterior.kl()[members, 0].mean().item(), rel=1e-5)
+
+
+def test_a_fold_is_scored_with_the_precision_of_the_others():
+    rng = np.random.default_rng(0)
+    folds = np.arange(40) % 4
+    oob = OutOfBag(rng.normal(size=(40, 2, 3)).astype(np.float32), np.zeros(40), folds)
+    got = oob.reconstruction()
+    others = fit_precision(oob.residuals[folds != 1].reshape(-1, 3), 30)
+    r = oob.residuals[1].astype(float)
+    want = np.mean([0.5 * row @ others.apply(row) for row in r])
+    assert got[1] == pytest.approx(want)
+
+
+def test_the_nearest_distance_is_a_loop_s_and_skips_the_record_itself():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(30, 3)).astype(np.float32)
+    bank = pick_bank(30, 10, seed=0)
+    own = np.full(30, -1)
+    own[bank] = np.arange(10)
+    got = nearest_distance(points, points[bank], own)
+    for i in range(30):
+        others = [np.linalg.norm(points[i].astype(float) - points[b]) for b in bank if b != i]
+        assert got[i] == pytest.approx(min(others), rel=1e-5)
+
+
+def test_the_neighbour_part_has_half_the_spread_of_the_others():
+    rng = np.random.default_rng(0)
+    nats, distance = rng.normal(size=1000) * 7, rng.normal(size=1000) * 3
+    scaled = neighbour_weight(nats, distance) * distance
+    assert spread(scaled) == pytest.approx(0.5 * spread(nats))
+    assert neighbour_weight(nats, np.zeros(10)) == 0
+
+
+def make_model(fitted: Fitted, x: np.ndarray, *, bank: int = 20, kl: bool = True) -> ScoreModel:
+    oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
+    column_of = np.array([0, 0, 1, 2, 2, 2])
+    return ScoreModel(fitted.vae, oob.precision(), x[:bank], column_of, 4, 9.0, 2, kl)
+
+
+@pytest.mark.parametrize("options", [{}, {"bank": 0}, {"kl": False}])
+def test_the_graph_agrees_with_torch_in_every_output(
+    fitted: Fitted, x: np.ndarray, options: dict[str, int]
+):
+    model = make_model(fitted, x, **options)
+    first_time = (np.random.default_rng(0).random((len(x), 4)) < 0.1).astype(np.float32)
+    features = np.concatenate([x, first_time], axis=1)
+    network = Network(export_graph(model))
+    assert check_against_torch(model, network, features) < 1e-4
+    want, got = model.forward(features), network.forward(features)
+    for name in want.__dataclass_fields__:
+        np.testing.assert_allclose(
+            getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
+        )
+
+
+def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
+    model = make_model(fitted, x)
+    network = Network(export_graph(model))
+    with torch.no_grad():
+        fitted.vae.leave.bias[0] += 1
+    features = np.concatenate([x, np.zeros((len(x), 4), np.float32)], axis=1)
+    with pytest.raises(ScoringError, match="must agree with torch within 0.0001"):
+        check_against_torch(model, network, features)
+    with torch.no_grad():
+        fitted.vae.leave.bias[0] -= 1

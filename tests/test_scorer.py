@@ -1,0 +1,107 @@
+"""Verdicts: one decision, reasons by column, the same score on every path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoring.errors import CalibrationError
+from scoring.frames import checked_table
+from scoring.scorer import Scorer
+from tests.conftest import make_frame
+
+
+@pytest.fixture(scope="module")
+def fresh() -> pl.DataFrame:
+    return make_frame(300, seed=9)
+
+
+def test_normals_keep_to_the_budget_and_nonsense_alarms(scorer: Scorer, fresh: pl.DataFrame):
+    normal = scorer.score_records(fresh.to_dicts())
+    assert normal.is_anomaly.mean() < 0.12  # alpha 0.05, 300 records, 400 to calibrate
+    odd = fresh.with_columns(pl.col("amount") * -1)
+    assert scorer.score_records(odd.to_dicts()).is_anomaly.mean() > 0.9
+
+
+def test_a_verdict_is_p_value_at_most_alpha(scorer: Scorer, fresh: pl.DataFrame):
+    for alpha in (0.01, 0.05, 0.2):
+        verdicts = scorer.score_records(fresh.to_dicts(), alpha=alpha)
+        np.testing.assert_array_equal(verdicts.is_anomaly, verdicts.p_value <= alpha)
+
+
+def test_an_alpha_that_the_calibration_cannot_support_is_refused(scorer: Scorer):
+    with pytest.raises(
+        CalibrationError, match="takes at least 9,999 calibration records, got 400"
+    ):
+        scorer.score_records([], alpha=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("country", "XX"), ("currency", "USD"), ("amount", None), ("version", 4)]
+)
+def test_a_first_time_event_is_the_first_reason(
+    scorer: Scorer, fresh: pl.DataFrame, column: str, value: Any
+):
+    rows = fresh.to_dicts()
+    before = scorer.score_records(rows).score
+    after = scorer.score_records([{**row, column: value} for row in rows], explain=1)
+    assert np.all(after.score > before)
+    first = [reasons[0] for reasons in after.reasons]
+    assert np.mean([reason.column == column for reason in first]) > 0.98
+    assert first[0].observed == value
+
+
+def test_contributions_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataFrame):
+    artifact = scorer.artifact
+    table = checked_table(artifact.schema, fresh)
+    forward = scorer.network.forward(artifact.vectorizer.transform(table))
+    np.testing.assert_allclose(forward.contributions.sum(1), forward.reconstruction, rtol=1e-5)
+    np.testing.assert_allclose(
+        forward.neighbour_contributions.sum(1), forward.neighbour, rtol=1e-4, atol=1e-6
+    )
+    by_column = artifact.rule.by_column(forward).sum(1)
+    np.testing.assert_allclose(by_column + forward.kl, artifact.rule.total(forward), rtol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a_score_does_not_depend_on_the_batch(
+    scorer: Scorer, fresh: pl.DataFrame, data: st.DataObject
+):
+    rows = data.draw(st.lists(st.integers(0, len(fresh) - 1), min_size=1, max_size=40))
+    table = checked_table(scorer.artifact.schema, fresh)
+    together = scorer.score_table(table).score[rows]
+    apart = scorer.score_table(table.take(np.array(rows))).score
+    np.testing.assert_allclose(apart, together, rtol=1e-5)
+
+
+def test_a_frame_and_its_records_score_the_same(scorer: Scorer, fresh: pl.DataFrame):
+    as_text = fresh.with_columns(pl.all().cast(pl.String))
+    for frame in (fresh, as_text, fresh.select(reversed(fresh.columns))):
+        table = checked_table(scorer.artifact.schema, frame)
+        np.testing.assert_allclose(
+            scorer.score_table(table).score,
+            scorer.score_records(fresh.to_dicts()).score,
+            rtol=1e-5,
+        )
+
+
+def test_reasons_come_with_alarms_only_unless_asked_for(scorer: Scorer, fresh: pl.DataFrame):
+    verdicts = scorer.score_records(fresh.to_dicts())
+    assert [bool(reasons) for reasons in verdicts.reasons] == verdicts.is_anomaly.tolist()
+    assert all(len(r) == 2 for r in scorer.score_records(fresh.to_dicts(), explain=2).reasons)
+    assert not any(scorer.score_records(fresh.to_dicts(), explain=0).reasons)
+
+
+def test_a_reason_reads_as_a_sentence(scorer: Scorer, fresh: pl.DataFrame):
+    verdict = scorer.score_records([{**fresh.row(0, named=True), "country": "XX"}])[0]
+    assert str(verdict.reasons[0]).startswith("country is XX, expected ")
+
+
+def test_no_records_give_no_verdicts(scorer: Scorer):
+    assert list(scorer.score_records([])) == []
