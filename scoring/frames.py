@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scoring.delimited import Block, Header
+from scoring.delimited import Header
 from scoring.errors import Problem, RecordError, SchemaError
 from scoring.records import Table
+from scoring.rows import Block
 from scoring.schema import Column, Kind, Schema, missing_code, other_code
 
 
