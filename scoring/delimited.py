@@ -98,13 +98,14 @@ def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header,
 
 
 def _header_names(raw: bytes, delimiter: str | None) -> tuple[tuple[str, ...], str]:
+    if raw.startswith(b"PAR1"):
+        raise SchemaError("the input must be CSV, got a Parquet file; name it .parquet.")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         raise SchemaError("the input must be UTF-8 text, but its header is not.") from None
-    if "\0" in text or text.startswith("PAR1"):
-        kind = "a Parquet file; name it .parquet" if text.startswith("PAR1") else "a binary file"
-        raise SchemaError(f"the input must be CSV, got {kind}.")
+    if "\0" in text:
+        raise SchemaError("the input must be CSV, got a binary file.")
     delimiter = delimiter or max(DELIMITERS, key=text.count)
     names = tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
     twice = sorted({name for name in names if names.count(name) > 1})

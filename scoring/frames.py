@@ -32,11 +32,11 @@ def frame_of_block(
     frame = pl.read_csv(
         io.BytesIO(block.rows),
         has_header=False,
-        new_columns=wanted,
         columns=[names.index(name) for name in wanted],
         separator=header.delimiter,
         infer_schema=False,
     )
+    frame.columns = wanted
     if len(frame) != len(block):
         raise AssertionError(f"polars found {len(frame)} rows where there are {len(block)}")
     return frame

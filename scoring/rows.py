@@ -41,6 +41,10 @@ class Block:
         start = int(self.ends[index - 1]) if index else 0
         return bare(self.rows[start : int(self.ends[index])])
 
+    def bare_ends(self) -> NDArray[np.int64]:
+        """Offset in `rows` after each row, before its line end."""
+        return _bare_ends(self.rows, self.ends)
+
 
 def read_blocks(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Block]:
     """Split what follows the header into blocks of whole rows."""
@@ -101,10 +105,7 @@ class _Rows:
 
     def lengths(self) -> NDArray[np.int64]:
         """Bytes of each row without its line end."""
-        raw, lengths = np.frombuffer(self.data, np.uint8), self.ends - self.starts - 1
-        if b"\r" in self.data:
-            lengths -= (lengths > 0) & (raw[self.ends - 2] == RETURN)
-        return lengths
+        return _bare_ends(self.data, self.ends) - self.starts
 
     def count_fields(self, delimiter: str) -> NDArray[np.int64]:
         raw = np.frombuffer(self.data, np.uint8)
@@ -146,3 +147,10 @@ def _not_text(raw: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         return "encoding", "a row must be UTF-8 text, got other bytes"
     return ("encoding", "a row must be text, got a NUL byte") if b"\0" in raw else None
+
+
+def _bare_ends(rows: bytes, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    raw, bare_ends = np.frombuffer(rows, np.uint8), ends - 1
+    if b"\r" in rows:
+        bare_ends -= raw[np.maximum(ends - 2, 0)] == RETURN
+    return np.asarray(bare_ends)
