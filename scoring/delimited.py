@@ -1,16 +1,21 @@
-"""bytes of CSV -> blocks of whole rows: raw bytes, line numbers, and the rows that are broken.
+"""bytes of CSV -> chunks of whole rows.
 
 Rows are found by numpy on the raw bytes (RFC 4180: a quoted field may hold newlines, delimiters
 and doubled quotes), so that each row can be given back byte for byte, and each broken one named by
-its line. The fields themselves are parsed by polars, see `scoring.frames`.
+its line. This is cheap and goes through a file once; what is left to do with a chunk is not, and
+chunks can be taken side by side: see `scoring.rows`, and `scoring.frames` for the fields.
+
+A chunk ends at a place that depends on the file alone, so that a job that starts again in the
+middle meets the same chunks.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -19,10 +24,11 @@ from numpy.typing import NDArray
 from scoring.errors import SchemaError
 
 BLOCK_BYTES = 4 << 20
-ROW_BYTES = 64 << 20  # a longer row is taken for a quote that was never closed
+ROW_BYTES = 16 << 20  # a longer row is taken for a quote that was never closed
+SHOWN_BYTES = 1000  # of a row without an end
 DELIMITERS = ",;\t|"
 BOM = b"\xef\xbb\xbf"
-NEWLINE, QUOTE = ord("\n"), ord('"')
+NEWLINE, RETURN, QUOTE = ord("\n"), ord("\r"), ord('"')
 
 
 @dataclass(frozen=True)
@@ -39,46 +45,60 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Header:
-    """The first row of a file."""
+    """The first row of a file; it takes `size` bytes and `lines` lines."""
 
     names: tuple[str, ...]
     raw: bytes  # without its line end
     delimiter: str
     line_end: bytes
+    size: int
+    lines: int
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some rows of a file: `rows` are whole, in order, each with its line end; `lines` are their
-    line numbers.
+class Place:
+    """How far into a file: so many bytes and lines came before."""
+
+    offset: int
+    line: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole rows of a file, from `start` up to `end`.
+
+    ends: offset in `data` after each row; None where every newline ends a row.
+    broken: which of these rows have a quote where none may be; None where none has.
+    bad: a row that has no end, and is not in `data`.
     """
 
-    rows: bytes
-    ends: NDArray[np.int64]  # offset in `rows` after each row's line end
-    lines: NDArray[np.int64]
-    bad: tuple[BadRow, ...] = field(default=())
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def row(self, index: int) -> bytes:
-        """One row's bytes, without its line end."""
-        start = int(self.ends[index - 1]) if index else 0
-        return self.rows[start : int(self.ends[index])].rstrip(b"\r\n")
+    data: bytes
+    start: Place
+    end: Place
+    ends: NDArray[np.int64] | None = None
+    broken: NDArray[np.bool_] | None = None
+    bad: tuple[BadRow, ...] = ()
 
 
-def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes, int]:
-    """The header, the bytes read beyond it, and how many lines it took."""
-    data = stream.read(BLOCK_BYTES).removeprefix(BOM)
+def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
+    """The header, and the bytes read beyond it."""
+    whole = stream.read(BLOCK_BYTES)
+    data = whole.removeprefix(BOM)
     end = data.find(b"\n")
     while end >= 0 and data.count(b'"', 0, end) % 2:
         end = data.find(b"\n", end + 1)
-    raw = data if end < 0 else data[:end]
-    line_end = b"\r\n" if raw.endswith(b"\r") else b"\n"
-    raw = raw.rstrip(b"\r")
+    line = data if end < 0 else data[: end + 1]
+    raw = bare(line)
     if not raw.strip():
         raise SchemaError("the input must start with a header row of column names, got nothing.")
-    if data.startswith(b"PAR1"):
+    names, delimiter = _header_names(raw, delimiter)
+    line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+    size = len(whole) - len(data) + len(line)
+    return Header(names, raw, delimiter, line_end, size, 1 + raw.count(b"\n")), data[len(line) :]
+
+
+def _header_names(raw: bytes, delimiter: str | None) -> tuple[tuple[str, ...], str]:
+    if raw.startswith(b"PAR1"):
         raise SchemaError("the input must be CSV, got a Parquet file; name it .parquet.")
     try:
         text = raw.decode()
@@ -97,133 +117,113 @@ def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header,
         raise SchemaError(
             f"column {names.index('') + 1} must have a name in the header, got none."
         )
-    rest = b"" if end < 0 else data[end + 1 :]
-    return Header(names, raw, delimiter, line_end), rest, 1 + raw.count(b"\n")
+    return names, delimiter
 
 
-def read_blocks(
-    stream: BinaryIO, header: Header, rest: bytes, line: int, block_bytes: int = BLOCK_BYTES
-) -> Iterator[Block]:
-    """Split what follows the header into blocks of whole rows; `line` lines came before."""
-    pending, at_end = rest, False
-    while pending or not at_end:
-        whole = _last_row_end(pending)
-        if whole:
-            block, lines = _split(pending[:whole], header, line)
-        elif at_end or len(pending) > ROW_BYTES:
-            block, whole, lines = _unclosed(pending, line + 1)
-        if whole:
-            yield block
-            pending, line = pending[whole:], line + lines
-        elif not at_end:
-            more = stream.read(block_bytes)
-            at_end = not more
-            pending += more if more or not pending or pending.endswith(b"\n") else header.line_end
+def read_chunks(
+    stream: BinaryIO, header: Header, rest: bytes, at: Place, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Chunk]:
+    """The rows from `at` on; `rest` is what was read of them already."""
+    data, size = rest, block_bytes - at.offset % block_bytes
+    while True:
+        if len(data) < size:
+            data += stream.read(size - len(data))
+        last = len(data) < size
+        if last and not data:
+            return
+        if last and not data.endswith(b"\n"):
+            data += header.line_end
+        chunk, over = _whole_rows(data[:size], at, header, last), b""
+        if chunk is None and (last or size > ROW_BYTES):
+            chunk, over = _skip_endless(stream, data, at)
+        if chunk is None:
+            size += block_bytes
+            continue
+        yield chunk
+        data, at = data[chunk.end.offset - at.offset :] + over, chunk.end
+        size = block_bytes - at.offset % block_bytes
 
 
-def _last_row_end(data: bytes) -> int:
-    """The offset after the last newline that is outside quotes; 0 if there is none."""
+def _whole_rows(data: bytes, at: Place, header: Header, last: bool) -> Chunk | None:
+    """The whole rows at the start of `data`, if there is one."""
+    ends = broken = None
     if b'"' not in data:
-        return data.rfind(b"\n") + 1
-    ends = np.flatnonzero(_outside_quotes(np.frombuffer(data, np.uint8), NEWLINE))
-    return int(ends[-1]) + 1 if len(ends) else 0
-
-
-def _outside_quotes(data: NDArray[np.uint8], byte: int) -> NDArray[np.bool_]:
-    inside = np.cumsum(data == QUOTE, dtype=np.int32) & 1
-    return np.asarray((data == byte) & (inside == 0))
-
-
-def _unclosed(data: bytes, line: int) -> tuple[Block, int, int]:
-    """A row with no end: give up its first line alone, so that a stray quote costs one row and not
-    the file.
-    """
-    rule = (
-        "a quote must be closed"
-        if b'"' in data
-        else f"a row must be at most {ROW_BYTES >> 20} MiB"
-    )
-    end = data.find(b"\n") + 1 or len(data)
-    bad = BadRow(
-        line,
-        "row",
-        f"{rule}, but the row that starts here is not",
-        data[: min(end, 1000)].rstrip(),
-    )
-    empty = np.empty(0, np.int64)
-    return Block(b"", empty, empty, (bad,)), end, 1
-
-
-def _split(data: bytes, header: Header, line: int) -> tuple[Block, int]:
-    """Rows of `data`, good and bad, and how many lines they took."""
-    raw = np.frombuffer(data, np.uint8)
-    quoted = b'"' in data
-    newlines = raw == NEWLINE
-    ends = np.flatnonzero(_outside_quotes(raw, NEWLINE) if quoted else newlines) + 1
-    delimiter = ord(header.delimiter)
-    cuts = np.flatnonzero(_outside_quotes(raw, delimiter) if quoted else raw == delimiter)
-    starts = np.concatenate([[0], ends[:-1]])
-    fields = np.diff(np.searchsorted(cuts, ends), prepend=0) + 1
-    lengths = ends - starts - 1
-    lengths -= (lengths > 0) & (raw[ends - 2] == ord("\r"))
-    if quoted:
-        before = np.concatenate([[0], np.cumsum(newlines)])
-        lines = line + 1 + before[starts]
+        size = data.rfind(b"\n") + 1
     else:
-        lines = line + 1 + np.arange(len(ends))
-    blank = lengths == 0 if len(header.names) > 1 else np.zeros(len(ends), dtype=bool)
-    wrong = (fields != len(header.names)) & ~blank
-    bad = [
-        _ragged(data, starts, ends, i, int(fields[i]), header, int(lines[i]))
-        for i in np.flatnonzero(wrong).tolist()
-    ]
-    bad += _undecodable(data, starts, ends, lines, ~(wrong | blank))
-    keep = ~(wrong | blank)
-    keep[[int(np.searchsorted(lines, row.line)) for row in bad]] = False
-    took = int(newlines.sum()) if quoted else len(ends)
-    bad.sort(key=lambda row: row.line)
-    if keep.all():
-        return Block(data, ends, lines, tuple(bad)), took
-    rows = b"".join(data[starts[i] : ends[i]] for i in np.flatnonzero(keep))
-    return Block(rows, np.cumsum((ends - starts)[keep]), lines[keep], tuple(bad)), took
+        ends, broken = _find_rows(data, header.delimiter, last)
+        size = int(ends[-1]) if len(ends) else 0
+    if not size:
+        return None
+    end = Place(at.offset + size, at.line + data.count(b"\n", 0, size))
+    return Chunk(data[:size], at, end, ends, broken)
 
 
-def _ragged(
-    data: bytes,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    i: int,
-    fields: int,
-    header: Header,
-    line: int,
-) -> BadRow:
-    message = f"a row must have {len(header.names)} fields, got {fields}"
-    return BadRow(line, "fields", message, data[starts[i] : ends[i]].rstrip(b"\r\n"))
+def _find_rows(
+    data: bytes, delimiter: str, last: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Where each row of quoted CSV ends, and which rows are broken by a stray quote."""
+    raw = np.frombuffer(data, np.uint8)
+    quotes, newlines = np.flatnonzero(raw == QUOTE), np.flatnonzero(raw == NEWLINE)
+    if _quotes_are_in_place(raw, quotes, ord(delimiter)):
+        return newlines[np.searchsorted(quotes, newlines) % 2 == 0] + 1, None
+    return _find_rows_one_by_one(data, delimiter, last)
 
 
-def _undecodable(
-    data: bytes,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    lines: NDArray[np.int64],
-    rows: NDArray[np.bool_],
-) -> list[BadRow]:
-    """Rows with a NUL byte or with bytes that are not UTF-8; none in nearly every block, so look
-    once.
+def _quotes_are_in_place(
+    raw: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int
+) -> bool:
+    """Each opens at the start of a field or closes at its end, or is one of a doubled pair."""
+    opening, closing = quotes[::2], quotes[1::2]
+    before = raw[opening[opening > 0] - 1]
+    after = raw[closing[closing < len(raw) - 1] + 1]
+    opens = (before == delimiter) | (before == NEWLINE) | (before == QUOTE)
+    closes = (after == delimiter) | (after == NEWLINE) | (after == QUOTE) | (after == RETURN)
+    return bool(opens.all() and closes.all())
+
+
+def _find_rows_one_by_one(
+    data: bytes, delimiter: str, last: bool
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The same where a quote is stray: that costs the line that it is on, and no other."""
+    d = re.escape(delimiter.encode())
+    plain = rb'[^"\n' + d + rb"]*+"
+    cell = rb'(?:"(?:[^"]|"")*+"(?=\r?\n|' + d + rb")|" + plain + rb")"
+    cells = rb"(?:" + cell + d + rb")*+"
+    whole = re.compile(cells + cell + rb"\r?\n")
+    unfinished = re.compile(cells + rb'(?:"(?:[^"]|"")*+"?|' + plain + rb")\r?\Z")
+    ends: list[int] = []
+    broken: list[bool] = []
+    at = 0
+    while at < len(data):
+        match = whole.match(data, at)
+        if match is None and not last and unfinished.match(data, at):
+            break
+        end = match.end() if match else data.find(b"\n", at) + 1
+        if not end:
+            break
+        ends.append(end)
+        broken.append(match is None)
+        at = end
+    return np.array(ends, np.int64), np.array(broken, bool)
+
+
+def _skip_endless(stream: BinaryIO, data: bytes, at: Place) -> tuple[Chunk, bytes]:
+    """A row with no end costs its first line alone, so that a quote that was never closed does not
+    cost the file. Gives what was read beyond `data`, too.
     """
-    try:
-        data.decode()
-        if b"\0" not in data:
-            return []
-    except UnicodeDecodeError:
-        pass
-    bad = []
-    for i in np.flatnonzero(rows):
-        raw = data[starts[i] : ends[i]]
-        try:
-            message = "a row must be text, got a NUL byte" if "\0" in raw.decode() else ""
-        except UnicodeDecodeError:
-            message = "a row must be UTF-8 text, got other bytes"
-        if message:
-            bad.append(BadRow(int(lines[i]), "encoding", message, raw.rstrip(b"\r\n")))
-    return bad
+    size, over, rule = data.find(b"\n") + 1, b"", "a quote must be closed"
+    if not size:
+        rule, size = f"a row must be at most {ROW_BYTES >> 20} MiB", len(data)
+        while not over and (more := stream.read(BLOCK_BYTES)):
+            end = more.find(b"\n") + 1
+            size, over = size + (end or len(more)), more[end:] if end else b""
+            if end:
+                break
+    message = f"{rule}, but the row that starts here is not"
+    bad = BadRow(at.line + 1, "row", message, bare(data[: min(size, SHOWN_BYTES)]))
+    return Chunk(b"", at, Place(at.offset + size, at.line + 1), bad=(bad,)), over
+
+
+def bare(row: bytes) -> bytes:
+    """A row without its line end."""
+    return row.removesuffix(b"\n").removesuffix(b"\r")

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scoring.delimited import Block, Header
+from scoring.delimited import Header
 from scoring.errors import Problem, RecordError, SchemaError
 from scoring.records import Table
+from scoring.rows import Block
 from scoring.schema import Column, Kind, Schema, missing_code, other_code
 
 
@@ -31,11 +32,11 @@ def frame_of_block(
     frame = pl.read_csv(
         io.BytesIO(block.rows),
         has_header=False,
-        new_columns=wanted,
         columns=[names.index(name) for name in wanted],
         separator=header.delimiter,
         infer_schema=False,
     )
+    frame.columns = wanted
     if len(frame) != len(block):
         raise AssertionError(f"polars found {len(frame)} rows where there are {len(block)}")
     return frame

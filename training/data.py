@@ -10,9 +10,10 @@ from typing import Any, BinaryIO, cast
 
 import polars as pl
 
-from scoring.delimited import read_blocks, read_header
+from scoring.delimited import read_header
 from scoring.errors import SchemaError
 from scoring.frames import frame_of_block, frame_of_pandas
+from scoring.rows import read_blocks
 
 PARQUET = (".parquet", ".pq")
 
@@ -70,9 +71,9 @@ def open_csv(path: Path) -> BinaryIO:
 
 
 def _read_csv(stream: BinaryIO, path: Path) -> pl.DataFrame:
-    header, rest, line = read_header(stream)
+    header, rest = read_header(stream)
     frames = []
-    for block in read_blocks(stream, header, rest, line):
+    for block in read_blocks(stream, header, rest):
         if block.bad:
             bad = block.bad[0]
             raise SchemaError(f"{bad.message} (line {bad.line}). Mend or remove that row.")

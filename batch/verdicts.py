@@ -1,0 +1,40 @@
+"""verdicts -> the six columns that are added to each record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from scoring.errors import SchemaError
+from scoring.scorer import Reason, Verdicts
+
+ADDED = ("anomaly_score", "p_value", "severity", "is_anomaly", "top_reasons", "model_version")
+
+
+def refuse_added(names: Sequence[str]) -> None:
+    """The input must not have the columns that scoring adds."""
+    for name in ADDED:
+        if name in names:
+            raise SchemaError(
+                f"column '{name}' must not be in the input, since scoring adds it. Rename or drop "
+                "it; was this file scored before?"
+            )
+
+
+def frame_of_verdicts(verdicts: Verdicts, version: str) -> pl.DataFrame:
+    """One row a record; `top_reasons` are joined by semicolons, null where there are none."""
+    return pl.DataFrame(
+        {
+            "anomaly_score": verdicts.score,
+            "p_value": verdicts.p_value,
+            "severity": verdicts.severity,
+            "is_anomaly": verdicts.is_anomaly,
+            "top_reasons": pl.Series(map(_joined, verdicts.reasons), dtype=pl.String),
+        }
+    ).with_columns(pl.lit(version).alias("model_version"))
+
+
+def _joined(reasons: tuple[Reason, ...]) -> str | None:
+    """On one line, whatever the values hold."""
+    return " ".join("; ".join(map(str, reasons)).split()) if reasons else None
