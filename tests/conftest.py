@@ -1,0 +1,61 @@
+"""A small artifact, trained once, that most tests share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from scoring.scorer import Scorer
+from training.pipeline import train
+
+VAEWATCH = Path(sys.executable).with_name("vaewatch")
+SMALL = {"steps": 60, "width": 16, "members": 4, "served": 2}
+
+
+def make_frame(n: int, seed: int = 0) -> pl.DataFrame:
+    """Orders of a shop: numbers, a count, categories, a boolean, missing values, a constant."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(size=n)
+    country = rng.choice(["NL", "DE", "FR"], n, p=[0.6, 0.3, 0.1])
+    age = np.where(rng.random(n) < 0.1, None, np.round(40 + 10 * size, 1)).tolist()
+    return pl.DataFrame(
+        {
+            "order": [f"o{i}" for i in range(n)],
+            "amount": np.round(100 + 20 * size + rng.normal(size=n), 2),
+            "items": rng.geometric(0.05, n),
+            "age": pl.Series(age, dtype=pl.Float64),
+            "country": country,
+            "express": rng.random(n) < 0.2,
+            "currency": ["EUR"] * n,
+            "version": [3] * n,
+        }
+    )
+
+
+def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The real command, as a user types it."""
+    options = {"capture_output": True, "text": True, "timeout": 120, **options}
+    return subprocess.run([str(VAEWATCH), *map(str, words)], **options)
+
+
+@pytest.fixture(scope="session")
+def mixed_frame() -> pl.DataFrame:
+    return make_frame(400)
+
+
+@pytest.fixture(scope="session")
+def artifact_path(mixed_frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifacts") / "shop"
+    train(mixed_frame, out, alpha=0.05, id="order", **SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
+def scorer(artifact_path: Path) -> Scorer:
+    return Scorer.load(artifact_path)
