@@ -1,0 +1,96 @@
+"""verdicts -> bodies: JSON, NDJSON or CSV, as the records came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from scoring.errors import Problem
+from scoring.scorer import Reason, Verdicts
+
+
+class Result(msgspec.Struct):
+    """The verdict of one record. `reasons` say which columns raised the score most, in nats."""
+
+    score: float
+    p_value: float
+    severity: float
+    is_anomaly: bool
+    reasons: Sequence[Reason] = ()
+
+
+class Rejected(msgspec.Struct):
+    """What stands in the place of a bad record with `?on_error=null`."""
+
+    errors: list[Problem]
+
+
+class ModelName(msgspec.Struct):
+    """Which model gave the verdicts, and at which false-alarm rate."""
+
+    name: str
+    version: str
+    alpha: float
+
+
+class ScoreAnswer(msgspec.Struct):
+    """Verdicts in the order of the records."""
+
+    model: ModelName
+    results: Sequence[Any]  # Result | Rejected, which msgspec could not tell apart to decode them
+
+
+Results = Sequence[Result | Rejected]
+_encoder = msgspec.json.Encoder()
+
+
+def results_of(verdicts: Verdicts) -> list[Result]:
+    """Arrays -> one struct a record."""
+    columns = (
+        verdicts.score.tolist(),
+        verdicts.p_value.tolist(),
+        verdicts.severity.tolist(),
+        verdicts.is_anomaly.tolist(),
+        verdicts.reasons,
+    )
+    return list(map(Result, *columns))
+
+
+def with_rejected(results: Iterable[Result], problems: Iterable[Problem], n: int) -> Results:
+    """Results of the good records and the problems of the others, each in its place."""
+    bad: dict[int, list[Problem]] = {}
+    for problem in problems:
+        bad.setdefault(problem.record, []).append(problem)
+    good = iter(results)
+    return [Rejected(bad[i]) if i in bad else next(good) for i in range(n)]
+
+
+def as_json(model: ModelName, results: Results) -> bytes:
+    return _encoder.encode(ScoreAnswer(model, results))
+
+
+def as_lines(model: ModelName, results: Results) -> bytes:
+    """One result a line; which model gave them stands in the answer's headers."""
+    return _encoder.encode_lines(results)
+
+
+CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
+
+
+def as_csv(model: ModelName, results: Results) -> bytes:
+    """One row a record, after a header."""
+    return ("\n".join([CSV_HEADER, *map(_csv_row, results)]) + "\n").encode()
+
+
+def _csv_row(result: Result | Rejected) -> str:
+    if isinstance(result, Rejected):
+        return f",,,,,{_quoted(' '.join(problem.message for problem in result.errors))}"
+    reasons = _quoted("; ".join(map(str, result.reasons)))
+    alarm = str(result.is_anomaly).lower()
+    return f"{result.score!r},{result.p_value!r},{result.severity!r},{alarm},{reasons},"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if text else ""

@@ -1,0 +1,99 @@
+"""rows -> results: records of requests that arrive together share one pass of the network.
+
+Requests of one turn of the event loop are scored in the next turn, in one batch: nobody waits for
+a batch to fill, and under load the cost of a pass is shared. Large requests go to a thread, where
+ONNX Runtime lets the event loop go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from scoring.records import Table
+from scoring.scorer import Verdicts
+from service.answers import Result, results_of
+from service.messages import Rows
+from service.options import Options
+from service.registry import Model
+
+MOST_IN_A_BATCH = 1024
+LARGE = 512  # records, from which a request is scored in a thread
+
+Observer = Callable[[Model, Table, Verdicts], None]
+Jobs = list[tuple[Rows, asyncio.Future[list[Result]]]]
+
+
+@dataclass
+class Engine:
+    """`observe` is told of every batch, for the metrics."""
+
+    observe: Observer
+    _pending: dict[tuple[Model, Options], Jobs] = field(default_factory=dict)
+    _waiting: int = 0
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="score")
+    )
+
+    async def score_rows(self, model: Model, rows: Rows, options: Options) -> list[Result]:
+        if len(rows) >= LARGE:
+            return await self._in_thread(model, lambda: model.reader.table(rows), options)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Result]] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        self._pending.setdefault((model, options), []).append((rows, future))
+        self._waiting += len(rows)
+        if self._waiting >= MOST_IN_A_BATCH:
+            self._flush()
+        return await future
+
+    async def score_table(self, model: Model, table: Table, options: Options) -> list[Result]:
+        if len(table) >= LARGE:
+            return await self._in_thread(model, lambda: table, options)
+        verdicts = _verdicts(model, table, options)
+        self.observe(model, table, verdicts)
+        return results_of(verdicts)
+
+    async def _in_thread(
+        self, model: Model, make: Callable[[], Table], options: Options
+    ) -> list[Result]:
+        def work() -> tuple[Table, Verdicts, list[Result]]:
+            table = make()
+            verdicts = _verdicts(model, table, options)
+            return table, verdicts, results_of(verdicts)
+
+        loop = asyncio.get_running_loop()
+        table, verdicts, results = await loop.run_in_executor(self._threads, work)
+        self.observe(model, table, verdicts)
+        return results
+
+    def _flush(self) -> None:
+        pending, self._pending, self._waiting = self._pending, {}, 0
+        for (model, options), jobs in pending.items():
+            try:
+                self._score_batch(model, options, jobs)
+            except Exception as error:
+                for _, future in jobs:
+                    if not future.done():
+                        future.set_exception(error)
+
+    def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
+        rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
+        table = model.reader.table(rows)
+        verdicts = _verdicts(model, table, options)
+        results, start = results_of(verdicts), 0
+        for part, future in jobs:
+            if not future.done():  # its client may have gone
+                future.set_result(results[start : start + len(part)])
+            start += len(part)
+        self.observe(model, table, verdicts)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _verdicts(model: Model, table: Table, options: Options) -> Verdicts:
+    return model.scorer.score_table(table, alpha=options.alpha, explain=options.explain)

@@ -1,0 +1,121 @@
+"""request -> body, within limits: bytes of one body, bytes of all bodies, seconds, requests.
+
+Nothing waits in a queue that has no end: what is over a limit is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.exchange import Request
+from service.problems import Malformed, Overloaded, TooLarge, TooSlow, Unsupported
+from service.settings import Settings
+
+GZIP = 31  # zlib's window bits for a gzip header and trailer
+
+
+class Disconnected(Exception):
+    """The client went away before its body was whole; there is nobody to answer."""
+
+
+@dataclass
+class Limits:
+    """How much is held now, and how much may be."""
+
+    settings: Settings
+    in_flight: int = 0  # requests whose body is whole and whose answer is not
+    pending_bytes: int = 0  # of all bodies held
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests being scored, or a refusal."""
+        if self.in_flight >= self.settings.max_in_flight:
+            raise Overloaded(
+                f"at most {self.settings.max_in_flight} requests are scored at one time. "
+                "Try again after Retry-After seconds."
+            )
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    @contextmanager
+    def held(self, request: Request) -> Iterator[None]:
+        """Give back the bytes of a request's body when its answer is made."""
+        try:
+            yield
+        finally:
+            self.pending_bytes -= request.size
+
+    async def read(self, request: Request) -> bytes:
+        """The whole body, unpacked."""
+        self._check_declared(request)
+        try:
+            async with asyncio.timeout(self.settings.body_timeout):
+                body = await self._receive(request)
+        except TimeoutError:
+            raise TooSlow(
+                f"a body must arrive within {self.settings.body_timeout:g} seconds."
+            ) from None
+        return self._unpacked(request, body)
+
+    def _check_declared(self, request: Request) -> None:
+        declared = request.headers.get(b"content-length", b"0")
+        if len(declared) > 15 or int(declared) > self.settings.max_body_bytes:
+            raise self._too_large()
+
+    async def _receive(self, request: Request) -> bytes:
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            self._hold(request, len(message.get("body", b"")))
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _hold(self, request: Request, size: int) -> None:
+        request.size += size
+        self.pending_bytes += size
+        if request.size > self.settings.max_body_bytes:
+            raise self._too_large()
+        if self.pending_bytes > self.settings.max_pending_bytes:
+            raise Overloaded(
+                f"at most {self.settings.max_pending_bytes:,} bytes of bodies are held at one "
+                "time. Try again after Retry-After seconds."
+            )
+
+    def _unpacked(self, request: Request, body: bytes) -> bytes:
+        encoding = request.headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding == b"identity":
+            return body
+        if encoding != b"gzip":
+            raise Unsupported("content-encoding must be gzip or identity, got another one.")
+        unpacker = zlib.decompressobj(GZIP)
+        try:
+            plain = unpacker.decompress(body, self.settings.max_body_bytes + 1)
+        except zlib.error:
+            raise Malformed("the body must be gzip, as content-encoding says.") from None
+        if len(plain) > self.settings.max_body_bytes:
+            raise self._too_large()
+        if not unpacker.eof or unpacker.unused_data:
+            raise Malformed("the body must be one whole gzip stream.")
+        self._hold_unpacked(request, len(plain))
+        return plain
+
+    def _hold_unpacked(self, request: Request, size: int) -> None:
+        packed, request.size = request.size, 0
+        self.pending_bytes -= packed
+        self._hold(request, size)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"a body must be at most {self.settings.max_body_bytes:,} bytes. Send it in parts."
+        )

@@ -1,0 +1,188 @@
+"""JSON bodies -> tables: structs made from the schema, decoded and type-checked in one pass.
+
+A body that the structs refuse is read again the slow way, by `scoring.records.parse_records`,
+which names every broken rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.errors import Problem
+from scoring.records import Table, category_codes, kind_of, parse_category, parse_records
+from scoring.schema import Column, Kind, Schema, missing_code, other_code
+from service.problems import Malformed, TooLarge
+
+Rows = list[Any]  # structs of one schema
+Parsed = tuple[Table, tuple[Problem, ...]]
+
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0, "true": 1, "false": 0, "1": 1, "0": 0}
+_decode_any = msgspec.json.Decoder().decode
+
+
+class RecordReader:
+    """Reads the records of one schema."""
+
+    def __init__(self, schema: Schema, max_records: int) -> None:
+        self.schema, self.max_records = schema, max_records
+        discrete = [attrgetter(f"d{j}") for j in range(len(schema.discrete))]
+        self._columns = list(zip(schema.discrete, discrete, strict=True))
+        self._booleans = [get for column, get in self._columns if column.kind is Kind.BOOLEAN]
+        self._codes = [_codes_of(column) for column in schema.discrete]
+        self._numbers = _tuple_getter([f"n{j}" for j in range(len(schema.numeric))])
+        record: Any = _struct_of(schema)
+        body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
+        self._body: Any = msgspec.json.Decoder(body) if body else None
+        self._lines: Any = msgspec.json.Decoder(record) if record else None
+
+    def rows(self, body: bytes) -> Rows | None:
+        """The records of `{"records": [...]}`; None if only the slow way can say what is wrong."""
+        try:
+            rows = self._body.decode(body).records if self._body else None
+        except UNREADABLE:
+            return None
+        return self._checked(rows)
+
+    def rows_of_lines(self, body: bytes) -> Rows | None:
+        """The same for one record a line."""
+        try:
+            rows = self._lines.decode_lines(body) if self._lines else None
+        except UNREADABLE:
+            return None
+        return self._checked(rows)
+
+    def _checked(self, rows: Rows | None) -> Rows | None:
+        if not rows or len(rows) > self.max_records:
+            return None
+        plain = all(get(row) in _BOOLEANS for get in self._booleans for row in rows)
+        return rows if plain else None
+
+    def table(self, rows: Rows) -> Table:
+        """Structs -> Table, the same cells as `parse_records` makes."""
+        codes = np.empty((len(rows), len(self._columns)), dtype=np.int32)
+        texts: list[Sequence[Any]] = []
+        for j, (column, get) in enumerate(self._columns):
+            values, known, other = list(map(get, rows)), self._codes[j], other_code(column)
+            codes[:, j] = [known.get(value, other) for value in values]
+            if column.kind is Kind.CATEGORICAL:
+                for i in np.flatnonzero(codes[:, j] == other):
+                    values[i] = parse_category(values[i], column)
+            texts.append(values)
+        return Table(self.schema, self._number_array(rows), codes, texts)
+
+    def _number_array(self, rows: Rows) -> NDArray[np.float64]:
+        shape = (len(rows), len(self.schema.numeric))
+        flat = chain.from_iterable(map(self._numbers, rows))
+        try:
+            return np.fromiter(flat, np.float64, shape[0] * shape[1]).reshape(shape)
+        except TypeError:  # a null: numpy reads None as NaN in a list only
+            return np.array([self._numbers(row) for row in rows], np.float64).reshape(shape)
+
+    def parse(self, body: bytes) -> Parsed:
+        """`{"records": [...]}` the slow way; every broken rule is named."""
+        data = _decoded(body)
+        if not isinstance(data, dict) or not isinstance(data.get("records"), list):
+            got = (
+                f"'records' as {kind_of(data.get('records'))}"
+                if _has_records(data)
+                else ("an object without it" if isinstance(data, dict) else kind_of(data))
+            )
+            raise Malformed(
+                f'the body must be an object {{"records": [{{...}}, ...]}}, got {got}.'
+            )
+        self.check_count(len(data["records"]))
+        return parse_records(self.schema, data["records"])
+
+    def parse_lines(self, body: bytes) -> Parsed:
+        """One record a line, the slow way; blank lines are skipped."""
+        lines = [line for line in body.splitlines() if line.strip()]
+        self.check_count(len(lines))
+        return parse_records(self.schema, [_decoded(line, i) for i, line in enumerate(lines)])
+
+    def check_count(self, n: int) -> None:
+        """Refuse an empty request, and one of too many records."""
+        if not n:
+            raise Malformed("the body must hold at least one record, got none.")
+        if n > self.max_records:
+            raise TooLarge(
+                f"a request must hold at most {self.max_records:,} records, got {n:,}. "
+                "Send it in parts."
+            )
+
+
+def _has_records(data: Any) -> bool:
+    return isinstance(data, dict) and "records" in data
+
+
+def _decoded(body: bytes, line: int | None = None) -> Any:
+    where = "the body" if line is None else f"record {line}"
+    try:
+        return _decode_any(body)
+    except RecursionError:
+        raise Malformed(f"{where} must be JSON, got values nested too deep.") from None
+    except UnicodeDecodeError:
+        raise Malformed(f"{where} must be JSON in UTF-8, got other bytes.") from None
+    except msgspec.DecodeError as error:
+        raise Malformed(f"{where} must be JSON: {_without_value(error)}.") from None
+
+
+def _without_value(error: msgspec.DecodeError) -> str:
+    """msgspec says what and where; it quotes nothing of the body."""
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def _struct_of(schema: Schema) -> Any:
+    """A struct type with one field a column; None where a column's name cannot be one."""
+    discrete: dict[Kind, Any] = {
+        Kind.CATEGORICAL: str | int | float | None,
+        Kind.BOOLEAN: bool | int | float | str | None,
+    }
+    kinds = [(f"n{j}", c, float | None) for j, c in enumerate(schema.numeric)]
+    kinds += [(f"d{j}", c, discrete[c.kind]) for j, c in enumerate(schema.discrete)]
+    required: list[Any] = [(field, kind) for field, c, kind in kinds if c.required]
+    optional: list[Any] = [(field, kind, None) for field, c, kind in kinds if not c.required]
+    names = {field: column.name for field, column, _ in kinds}
+    try:
+        record = msgspec.defstruct("Record", required + optional, rename=names, gc=False)
+        msgspec.json.Decoder(record)
+    except ValueError:  # a quote, a backslash or a control character in a name
+        return None
+    return record
+
+
+def _codes_of(column: Column) -> dict[Any, int]:
+    """Every JSON value that means a category -> its code; all others are the 'other' bucket."""
+    if column.kind is Kind.BOOLEAN:
+        return _BOOLEANS
+    codes: dict[Any, int] = {None: missing_code(column), "": missing_code(column)}
+    for name, code in category_codes(column).items():
+        codes[name] = code
+        number = _as_number(name)
+        if number is not None and parse_category(number, column) == name:
+            codes[number] = code
+    return codes
+
+
+def _as_number(name: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(name)
+        except ValueError:
+            continue
+    return None
+
+
+def _tuple_getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """`attrgetter` that gives a tuple for one name, and for none, too."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    getters = [attrgetter(name) for name in names]
+    return lambda row: tuple(get(row) for get in getters)

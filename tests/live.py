@@ -1,0 +1,107 @@
+"""A real service on a free loopback port, started as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import VAEWATCH
+
+START_SECONDS = 60
+
+
+class Live:
+    """A running service: `url`, what it has said so far, and a way to end it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process, self.lines = process, list[str]()
+        self._heard = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._heard.wait(START_SECONDS):
+            raise TimeoutError("the service did not start:\n" + "".join(self.lines))
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if line.startswith("listening on "):
+                self.url = line.split()[-1]
+                self._heard.set()
+        self._heard.set()
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=30, **options)
+
+    def series(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample of /metrics, by name and labels."""
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def value(self, name: str, /, **labels: str) -> float:
+        """The sum of all samples of a name that have these labels."""
+        wanted = set(labels.items())
+        return sum(v for (n, has), v in self.series().items() if n == name and wanted <= set(has))
+
+    def stop(self, sig: int = signal.SIGTERM) -> int:
+        self.process.send_signal(sig)
+        code = self.process.wait(30)
+        self._reader.join(5)
+        return code
+
+
+@contextmanager
+def serving(artifact: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Live]:
+    """`vaewatch serve` until the block ends."""
+    words = [str(VAEWATCH), "serve", str(artifact), "--port", "0", *options]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
+    try:
+        live = Live(process)
+        wait_ready(live)
+        yield live
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def wait_ready(live: Live) -> None:
+    """Until /readyz says so; the socket listens a little earlier."""
+    for _ in range(START_SECONDS * 10):
+        if live.process.poll() is not None:
+            raise RuntimeError("the service ended:\n" + live.said)
+        try:
+            if live.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        threading.Event().wait(0.1)
+    raise TimeoutError("the service was never ready:\n" + live.said)

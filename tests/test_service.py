@@ -1,0 +1,160 @@
+"""The service as a client meets it: a real process on a port."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+
+from scoring.scorer import Scorer
+from tests.conftest import run
+from tests.live import Live, serving
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def live(artifact_path: Path) -> Iterator[Live]:
+    with serving(artifact_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return mixed_frame.drop("order").to_dicts()
+
+
+def score(live: Live, records: list[Any], query: str = "") -> httpx.Response:
+    return live.post(f"/v1/score{query}", json={"records": records})
+
+
+def strange(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "currency": "XXX", "amount": 1e6, "country": "ZZ"}
+
+
+def test_a_posted_record_scores_like_the_library(
+    live: Live, records: list[dict[str, Any]], scorer: Scorer
+):
+    answer = score(live, records[:50])
+    assert answer.status_code == 200
+    got = answer.json()
+    assert got["model"] == {"name": "shop", "version": scorer.artifact.version, "alpha": 0.05}
+    expected = scorer.score_records(records[:50])
+    np.testing.assert_allclose([r["score"] for r in got["results"]], expected.score, rtol=1e-5)
+    assert [r["p_value"] for r in got["results"]] == expected.p_value.tolist()
+    assert [r["is_anomaly"] for r in got["results"]] == expected.is_anomaly.tolist()
+
+
+def test_an_anomaly_says_which_columns_caused_it(live: Live, records: list[dict[str, Any]]):
+    (result,) = score(live, [strange(records[0])]).json()["results"]
+    assert result["is_anomaly"] is True
+    assert set(result) == {"score", "p_value", "severity", "is_anomaly", "reasons"}
+    for reason in result["reasons"]:
+        assert set(reason) == {"column", "observed", "expected", "contribution"}
+    assert {"amount", "country", "currency"} & {r["column"] for r in result["reasons"]}
+
+
+def test_probes_card_and_documents(live: Live, scorer: Scorer):
+    assert live.get("/livez").json() == {"status": "live"}
+    assert live.get("/readyz").json()["status"] == "ready"
+    card = live.get("/v1/model").json()
+    assert card["version"] == scorer.artifact.version
+    assert [c["name"] for c in card["schema"]["columns"]] == list(scorer.artifact.schema.names)
+    assert score(live, [card["example"]]).status_code == 200
+    assert "/v1/score" in live.get("/openapi.json").json()["paths"]
+    assert "swagger" in live.get("/docs").text.lower()
+    assert live.get("/").json()["docs"] == "/docs"
+
+
+BROKEN: list[tuple[str, bytes, int, str]] = [
+    ("not JSON", b"hello", 400, "must be JSON"),
+    ("empty", b"", 400, "must be JSON"),
+    ("not UTF-8", b'{"records": [{"amount": "\xff"}]}', 400, "must be JSON"),
+    ("a list", b"[1, 2]", 400, "got a list"),
+    ("no records", b'{"rows": []}', 400, "got an object without it"),
+    ("records is a number", b'{"records": 3}', 400, "got 'records' as a number"),
+    ("an empty list", b'{"records": []}', 400, "at least one record"),
+    ("a NaN token", b'{"records": [{"amount": NaN}]}', 400, "must be JSON"),
+    ("an infinite number", b'{"records": [{"amount": Infinity}]}', 400, "must be JSON"),
+    ("10 MB of brackets", b"[" * 10_000_000, 400, "nested too deep"),
+    ("a nested value", b'{"records": [{"amount": {"a": 1}}]}', 422, "got an object"),
+    ("a record that is no object", b'{"records": [7]}', 422, "a record must be an object"),
+    ("a record with no columns", b'{"records": [{}]}', 422, "must be there"),
+    ("a text for a number", b'{"records": [{"amount": "secret"}]}', 422, "must be a number"),
+    ("a number out of range", b'{"records": [{"amount": 1e400}]}', 400, "must be JSON"),
+]
+
+
+@pytest.mark.parametrize(("what", "body", "status", "text"), BROKEN, ids=[b[0] for b in BROKEN])
+def test_a_broken_body_is_a_problem(live: Live, what: str, body: bytes, status: int, text: str):
+    answer = live.post("/v1/score", content=body, headers=JSON)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["detail"] == problem["error"]
+    assert text in answer.text
+    assert problem["status"] == status
+    assert b"secret" not in answer.content
+
+
+def test_each_broken_rule_is_named(live: Live, records: list[dict[str, Any]]):
+    bad = [records[0], {**records[1], "amount": "x"}, {**records[2], "express": "maybe"}]
+    errors = score(live, bad).json()["errors"]
+    assert [(e["record"], e["column"], e["code"]) for e in errors] == [
+        (1, "amount", "type"),
+        (2, "express", "type"),
+    ]
+
+
+def test_unknown_routes_and_methods_are_problems(live: Live):
+    assert live.get("/v1/score").status_code == 405
+    assert live.post("/livez").status_code == 405
+    assert live.get("/nowhere").json()["status"] == 404
+
+
+def test_metrics_count_records_and_requests(artifact_path: Path, records: list[dict[str, Any]]):
+    with serving(artifact_path) as live:
+        score(live, records[:20])
+        score(live, [strange(records[0])])
+        score(live, [{}, {}])
+        live.get("/made/up/path")
+        assert live.value("vaewatch_records_total") == 23
+        assert live.value("vaewatch_records_total", verdict="anomaly") >= 1
+        assert live.value("vaewatch_records_total", verdict="rejected") == 2
+        assert live.value("vaewatch_severity_count") == 21
+        assert live.value("vaewatch_severity_bucket", le="+Inf") == 21
+        counted = live.value(
+            "vaewatch_request_duration_seconds_count", route="/v1/score", code="200"
+        )
+        assert counted == 2
+        assert live.value("vaewatch_request_duration_seconds_count", route="unmatched") == 1
+        assert live.value("vaewatch_model_info", name="shop") == 1
+
+
+def test_sigterm_ends_with_exit_code_zero(artifact_path: Path):
+    with serving(artifact_path) as live:
+        assert live.stop() == 0
+
+
+def test_a_bad_artifact_is_exit_code_four(tmp_path: Path):
+    done = run("serve", tmp_path / "none", "--port", "0")
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ") and "is not an artifact" in done.stderr
+
+
+def test_a_taken_port_is_told_in_one_sentence(live: Live, artifact_path: Path):
+    port = live.url.rsplit(":", 1)[1]
+    done = run("serve", artifact_path, "--port", port)
+    assert done.returncode == 2
+    assert "must be free" in done.stderr
+
+
+def test_json_body_of_numbers_as_texts_is_not_guessed(live: Live, records: list[dict[str, Any]]):
+    body = json.dumps({"records": [{**records[0], "amount": "12.5"}]})
+    assert live.post("/v1/score", content=body, headers=JSON).status_code == 422
