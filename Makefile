@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help install check test test-long demo clean
 
@@ -15,25 +16,31 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vaewatch needs Python 3.11 or later; " + sys.executable + " is " + sys.version.split()[0] + ". Choose another one: make PYTHON=/path/to/python3.12 install")'
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python module venv is missing: on Debian or Ubuntu, apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[train,dev]'
+	$(BIN)/pip $(PIP) torch
+	$(BIN)/pip $(PIP) --editable '.[train,dev]'
 	@touch $@
 
 install: $(VENV)/installed
+
+# What serves and scores, and nothing else: the tests prove that it needs no torch.
+$(VENV)-floor/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-floor
+	$(VENV)-floor/bin/pip $(PIP) --editable .
+	@touch $@
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: install
+test: install $(VENV)-floor/installed
 	$(BIN)/pytest -m 'not long'
 
-test-long: install
+test-long: install $(VENV)-floor/installed
 	$(BIN)/pytest -m long
 
 demo: install
 	$(BIN)/python demo.py
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(VENV)-floor demo-output

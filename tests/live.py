@@ -71,9 +71,11 @@ class Live:
 
 
 @contextmanager
-def serving(artifact: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Live]:
+def serving(
+    artifact: Path, *options: str, env: dict[str, str] | None = None, vaewatch: Path = VAEWATCH
+) -> Iterator[Live]:
     """`vaewatch serve` until the block ends."""
-    words = [str(VAEWATCH), "serve", str(artifact), "--port", "0", *options]
+    words = [str(vaewatch), "serve", str(artifact), "--port", "0", *options]
     process = subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )

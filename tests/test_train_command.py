@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -272,9 +271,8 @@ def stop_in_the_middle(words: list[str], stop: Callable[[subprocess.Popen[str]],
 def test_ctrl_c_leaves_nothing_and_exits_130(csv: Path, tmp_path: Path):
     words = [str(VAEWATCH), "train", str(csv), "--out", str(tmp_path / "it")]
     words += ["--steps", "20000", "--width", "8", "--members", "4"]
-    started = time.monotonic()
     code = stop_in_the_middle(words, lambda process: process.send_signal(signal.SIGINT))
-    assert code == 130 and time.monotonic() - started < 60
+    assert code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["normal.csv"]
 
 
