@@ -42,6 +42,11 @@ def frame_of_block(
     return frame
 
 
+def frame_of(data: Any) -> pl.DataFrame:
+    """A polars or pandas DataFrame as a polars one."""
+    return data if isinstance(data, pl.DataFrame) else frame_of_pandas(data)
+
+
 def frame_of_pandas(data: Any) -> pl.DataFrame:
     """A pandas DataFrame without its index, whatever the types of its columns."""
     return pl.DataFrame([_series_of_pandas(str(name), data[name]) for name in data.columns])

@@ -122,6 +122,17 @@ class Scorer:
                 "the artifact's golden records must get the stored p-values, but do not."
             )
 
+    def score(
+        self, data: Any, *, alpha: float | None = None, explain: int | None = None
+    ) -> Verdicts:
+        """Verdicts of a list of records, or of a pandas or polars DataFrame."""
+        if isinstance(data, Sequence):
+            return self.score_records(data, alpha=alpha, explain=explain)
+        from scoring.frames import checked_table, frame_of  # polars: only where frames are
+
+        table = checked_table(self.artifact.schema, frame_of(data))
+        return self.score_table(table, alpha=alpha, explain=explain)
+
     def score_records(
         self, records: Sequence[Any], *, alpha: float | None = None, explain: int | None = None
     ) -> Verdicts:

@@ -91,6 +91,12 @@ def test_a_frame_and_its_records_score_the_same(scorer: Scorer, fresh: pl.DataFr
         )
 
 
+def test_a_list_and_a_frame_of_either_library_score_the_same(scorer: Scorer, fresh: pl.DataFrame):
+    want = scorer.score_records(fresh.to_dicts()).score
+    for data in (fresh.to_dicts(), fresh, fresh.to_pandas()):
+        np.testing.assert_allclose(scorer.score(data).score, want, rtol=1e-5)
+
+
 def test_reasons_come_with_alarms_only_unless_asked_for(scorer: Scorer, fresh: pl.DataFrame):
     verdicts = scorer.score_records(fresh.to_dicts())
     assert [bool(reasons) for reasons in verdicts.reasons] == verdicts.is_anomaly.tolist()
