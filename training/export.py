@@ -7,6 +7,7 @@ a batched one.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.vae import LOGVAR_RANGE, StackedLinear
 OPSET = 20
 IR_VERSION = 9
 PROBE_TOLERANCE = 1e-4
+MIN_GROUP = 8  # below this the two steps of `_arg_min` cost more than one
 
 
 class _Graph:
@@ -42,6 +44,9 @@ class _Graph:
     def ints(self, *values: int) -> str:
         return self.weight(np.array(values), np.int64)
 
+    def ints_scalar(self, value: int) -> str:
+        return self.weight(np.array(value), np.int64)
+
     def add(
         self, kind: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any
     ) -> Any:
@@ -52,16 +57,20 @@ class _Graph:
     def silu(self, x: str) -> str:
         return str(self.add("Mul", x, self.add("Sigmoid", x)))
 
-    def linear(self, x: str, layer: StackedLinear, served: int) -> str:
-        """(S, N, inputs) -> (S, N, outputs)."""
-        product = self.add("MatMul", x, self.weight(_array(layer.weight)[:served]))
-        return str(self.add("Add", product, self.weight(_array(layer.bias)[:served])))
+    def linear(self, x: str, served: int, *layers: StackedLinear) -> str:
+        """(S, N, inputs) -> (S, N, outputs); several layers of one input are one product."""
+        weight = np.concatenate([_array(layer.weight)[:served] for layer in layers], axis=2)
+        bias = np.concatenate([_array(layer.bias)[:served] for layer in layers], axis=2)
+        return str(self.add("Add", self.add("MatMul", x, self.weight(weight)), self.weight(bias)))
 
-    def mean_of_members(self, x: str, name: str | None = None) -> str:
-        return str(self.add("ReduceMean", x, self.ints(0), keepdims=0, name=name))
+    def mean_of_members(self, x: str, served: int, width: int, name: str | None = None) -> str:
+        """(S, N, width) -> (N, width), as a product: ReduceMean is 8 times slower there."""
+        flat = self.add("Reshape", x, self.ints(served, -1))
+        mean = self.add("MatMul", self.weight(np.full((1, served), 1 / served)), flat)
+        return str(self.add("Reshape", mean, self.ints(-1, width), name=name))
 
-    def sum_of_last(self, x: str, name: str | None = None) -> str:
-        return str(self.add("ReduceSum", x, self.ints(-1), keepdims=0, name=name))
+    def sum_of(self, x: str, *axes: int, name: str | None = None) -> str:
+        return str(self.add("ReduceSum", x, self.ints(*axes), keepdims=0, name=name))
 
 
 def _array(parameter: Any) -> NDArray[np.float32]:
@@ -77,7 +86,7 @@ def export_graph(model: ScoreModel) -> bytes:
     )
     mu = _encode(graph, model, x)
     means = _decode(graph, model, mu)
-    graph.mean_of_members(means, "reconstructed")
+    graph.mean_of_members(means, model.served, d, "reconstructed")
     _reconstruction(graph, model, x, means, first_time)
     _neighbour(graph, model, x)
     return _serialise(graph, model)
@@ -91,47 +100,48 @@ def _encode(graph: _Graph, model: ScoreModel, x: str) -> str:
     h = graph.add("Gemm", x, graph.weight(wide), graph.weight(bias))
     h = graph.add("Reshape", graph.silu(h), graph.ints(-1, served, vae.width))
     h = graph.add("Transpose", h, perm=[1, 0, 2])
-    h = graph.silu(graph.linear(h, vae.encoder, served))
-    mu = graph.linear(h, vae.mu, served)
+    h = graph.silu(graph.linear(h, served, vae.encoder))
     if not model.kl:
-        zero = graph.add("Mul", mu, graph.weight(0.0))
-        graph.mean_of_members(graph.sum_of_last(zero), "kl")
+        mu = graph.linear(h, served, vae.mu)
+        graph.sum_of(graph.add("Mul", mu, graph.weight(0.0)), 0, 2, name="kl")
         return mu
-    logvar = graph.add(
-        "Clip", graph.linear(h, vae.logvar, served), *(graph.weight(v) for v in LOGVAR_RANGE)
-    )
+    both = graph.linear(h, served, vae.mu, vae.logvar)
+    mu, logvar = graph.add("Split", both, outputs=2, axis=2, num_outputs=2)
+    logvar = graph.add("Clip", logvar, *(graph.weight(bound) for bound in LOGVAR_RANGE))
     spread = graph.add("Sub", graph.add("Exp", logvar), logvar)
-    twice = graph.add("Sub", graph.add("Add", graph.add("Mul", mu, mu), spread), graph.weight(1.0))
-    nats = graph.add("Mul", graph.sum_of_last(twice), graph.weight(0.5))
-    graph.mean_of_members(nats, "kl")
-    return mu
+    terms = graph.add("Add", graph.add("Mul", mu, mu), spread)  # twice the KL, but for its -1
+    mean = graph.add("Mul", graph.sum_of(terms, 0, 2), graph.weight(0.5 / served))
+    graph.add("Sub", mean, graph.weight(0.5 * vae.latent), name="kl")
+    return str(mu)
 
 
 def _decode(graph: _Graph, model: ScoreModel, mu: str) -> str:
     """The members' means, (S, N, D)."""
     vae, served = model.vae, model.served
-    h = graph.silu(graph.linear(mu, vae.expand, served))
-    h = graph.silu(graph.linear(h, vae.decoder, served))
-    return graph.linear(h, vae.leave, served)
+    h = graph.silu(graph.linear(mu, served, vae.expand))
+    h = graph.silu(graph.linear(h, served, vae.decoder))
+    return graph.linear(h, served, vae.leave)
 
 
 def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_time: str) -> None:
     """Writes `contributions` and `reconstruction`: 1/2 r (Sigma^-1 r), by column, and first-time
     events.
     """
-    r = graph.add("Sub", x, means)
-    if isinstance(model.precision, FullPrecision):
-        whitened = graph.add("MatMul", r, graph.weight(0.5 * model.precision.matrix))
+    r, precision = graph.add("Sub", x, means), model.precision
+    if isinstance(precision, FullPrecision):
+        whitened = graph.add("MatMul", r, graph.weight(0.5 * precision.matrix))
     else:
-        low = graph.add("MatMul", r, graph.weight(model.precision.factor))
-        low = graph.add("MatMul", low, graph.weight(0.5 * model.precision.factor.T))
-        whitened = graph.add(
-            "Sub", graph.add("Mul", r, graph.weight(0.5 * model.precision.diagonal)), low
-        )
-    by_feature = graph.mean_of_members(graph.add("Mul", r, whitened))
+        low = graph.add("MatMul", r, graph.weight(precision.factor))
+        low = graph.add("MatMul", low, graph.weight(0.5 * precision.factor.T))
+        scaled = graph.add("Mul", r, graph.weight(0.5 * precision.diagonal))
+        whitened = graph.add("Sub", scaled, low)
+    product = graph.add("Mul", r, whitened)
+    by_feature = graph.mean_of_members(product, model.served, len(model.column_of))
     by_column = graph.add("MatMul", by_feature, graph.weight(model.column_map))
     novelty = graph.add("Mul", first_time, graph.weight(model.novelty))
-    graph.sum_of_last(graph.add("Add", by_column, novelty, name="contributions"), "reconstruction")
+    graph.sum_of(
+        graph.add("Add", by_column, novelty, name="contributions"), -1, name="reconstruction"
+    )
 
 
 def _neighbour(graph: _Graph, model: ScoreModel, x: str) -> None:
@@ -141,18 +151,34 @@ def _neighbour(graph: _Graph, model: ScoreModel, x: str) -> None:
     bank = model.bank if len(model.bank) else np.zeros((1, len(model.column_of)), np.float32)
     norms = (bank.astype(np.float64) ** 2).sum(1)
     squared = graph.add("Gemm", x, graph.weight(-2.0 * bank.T), graph.weight(norms))
-    nearest = graph.add(
-        "Gather", graph.weight(bank), graph.add("ArgMin", squared, axis=1, keepdims=0), axis=0
-    )
+    nearest = graph.add("Gather", graph.weight(bank), _arg_min(graph, squared, len(bank)), axis=0)
     apart = graph.add("Sub", x, nearest)
-    by_column = graph.add("MatMul", graph.add("Mul", apart, apart), graph.weight(model.column_map))
-    if not len(model.bank):
-        by_column = graph.add("Mul", by_column, graph.weight(0.0))
+    weight = 1.0 if len(model.bank) else 0.0
+    by_column = graph.add(
+        "MatMul", graph.add("Mul", apart, apart), graph.weight(weight * model.column_map)
+    )
     total = graph.add("ReduceSum", by_column, graph.ints(-1), keepdims=1)
     distance = graph.add("Sqrt", total)
-    share = graph.add("Div", by_column, graph.add("Max", distance, graph.weight(1e-12)))
-    graph.add("Identity", share, name="neighbour_contributions")
+    floor = graph.add("Max", distance, graph.weight(1e-12))
+    graph.add("Div", by_column, floor, name="neighbour_contributions")
     graph.add("Squeeze", distance, graph.ints(-1), name="neighbour")
+
+
+def _arg_min(graph: _Graph, values: str, width: int) -> str:
+    """(N, width) -> (N,): the place of each row's least value.
+
+    In two steps, the group and then the place in it: ReduceMin is vectorised and ArgMin is not.
+    """
+    group = next((g for g in range(math.isqrt(width), 0, -1) if width % g == 0), 1)
+    if group < MIN_GROUP:
+        return str(graph.add("ArgMin", values, axis=1, keepdims=0))
+    grouped = graph.add("Reshape", values, graph.ints(-1, width // group, group))
+    least = graph.add("ReduceMin", grouped, graph.ints(2), keepdims=0)
+    which = graph.add("ArgMin", least, axis=1, keepdims=1)
+    inside = graph.add("GatherND", grouped, which, batch_dims=1)
+    place = graph.add("ArgMin", inside, axis=1, keepdims=0)
+    start = graph.add("Mul", graph.add("Squeeze", which, graph.ints(1)), graph.ints_scalar(group))
+    return str(graph.add("Add", start, place))
 
 
 def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
