@@ -169,31 +169,38 @@ def read_artifact(path: Path | str) -> Artifact:
     """
     folder = Path(path)
     manifest = read_manifest(folder)
-    files = {
-        name: _read_verified(folder, name, digest) for name, digest in manifest["sha256"].items()
-    }
+    files = read_files(folder, manifest)
     try:
-        schema = Schema.from_json(manifest["schema"])
-        arrays = load_tensors(files[CALIBRATION])
-        golden = json.loads(files[GOLDEN])
-        return Artifact(
-            manifest=manifest,
-            schema=schema,
-            vectorizer=Vectorizer.from_json(schema, manifest["vectorizer"]),
-            graph=files[NETWORK],
-            rule=ScoreRule(**manifest["score"]),
-            calibration=Calibration(
-                arrays["scores"], manifest["alpha"], manifest["calibration"]["rule"]
-            ),
-            drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
-            golden=Golden(
-                golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])
-            ),
-        )
+        return unpack_artifact(manifest, files)
     except ArtifactError:
         raise
     except (KeyError, TypeError, ValueError, SafetensorError, ScoringError) as error:
         raise ArtifactError(f"'{folder}' is damaged: {type(error).__name__}: {error}.") from error
+
+
+def read_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Every file that the manifest lists, each with the hash that it had when it was written."""
+    hashes = manifest["sha256"]
+    return {name: _read_verified(folder, name, digest) for name, digest in hashes.items()}
+
+
+def unpack_artifact(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Artifact:
+    """The parts that a manifest and its files hold."""
+    schema = Schema.from_json(manifest["schema"])
+    arrays = load_tensors(files[CALIBRATION])
+    golden = json.loads(files[GOLDEN])
+    return Artifact(
+        manifest=manifest,
+        schema=schema,
+        vectorizer=Vectorizer.from_json(schema, manifest["vectorizer"]),
+        graph=files[NETWORK],
+        rule=ScoreRule(**manifest["score"]),
+        calibration=Calibration(
+            arrays["scores"], manifest["alpha"], manifest["calibration"]["rule"]
+        ),
+        drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
+        golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
