@@ -44,9 +44,15 @@ def test_each_option_of_an_example_exists():
 
 
 def test_the_training_settings_table_is_whole():
-    table = README.split("### Training settings")[1].split("###")[0]
+    table = README.split("### Training settings")[1].split("\n\nA run")[0]
     named = set(re.findall(r"--[a-z]+", table))
-    assert named == options_of("train") - {"--out", "--config", "--overwrite", "--quiet"}
+    assert named == options_of("train") - {
+        "--out",
+        "--config",
+        "--overwrite",
+        "--quiet",
+        "--resume",
+    }
 
 
 def test_the_defaults_that_the_readme_gives_are_the_defaults():

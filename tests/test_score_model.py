@@ -11,7 +11,8 @@ from scoring.network import Network
 from training.config import TrainConfig
 from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_precision
 from training.export import check_against_torch, export_graph
-from training.fit import Fitted, default_latent, fit_vae, warm_cosine
+from training.fit import Fitted, default_latent, fit_vae
+from training.loop import warm_cosine
 from training.neighbours import nearest_distance, neighbour_weight, pick_bank, spread
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.score_model import ScoreModel

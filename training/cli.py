@@ -67,18 +67,28 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--device", default="auto", help="auto, cpu or cuda.")
 @setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+@click.option("--resume", is_flag=True, help="Go on from where a killed run was.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def train(
-    data: tuple[Path, ...], target: Path, overwrite: bool, quiet: bool, **settings: Any
+    data: tuple[Path, ...],
+    target: Path,
+    overwrite: bool,
+    resume: bool,
+    quiet: bool,
+    **settings: Any,
 ) -> None:
     """Fit, calibrate and export an artifact from normal records.
 
     DATA: one or more CSV (also .gz) or Parquet files with the same columns.
     """
+    from training.parallel import rank
     from training.pipeline import train as run
 
+    quiet = quiet or rank() > 0  # under torchrun, one process speaks
     with _progress(quiet) as progress:
-        scorer = run(data, target, overwrite=overwrite, progress=progress, **settings)
+        scorer = run(
+            data, target, overwrite=overwrite, resume=resume, progress=progress, **settings
+        )
     if not quiet:
         _print_trained(scorer, target)
 

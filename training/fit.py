@@ -1,30 +1,26 @@
-"""features -> fitted VAE: the training loop.
+"""features -> fitted VAE: the training run.
 
 Each record belongs to one of M folds and member k never sees folds k and k + 1, so that every
 record is out of bag in two members: honest scores for calibration without giving up a part of the
-data (see `training.out_of_bag`). Everything in the loop happens on the device.
+data (see
+`training.out_of_bag`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from training.checkpoint import EVERY_STEPS, Checkpoint
 from training.config import TrainConfig
-from training.elbo import Elbo, autoencoder_loss, elbo
-from training.noise import noise_deviations
+from training.loop import Batches, Loop
+from training.parallel import rank, world_size
 from training.vae import VAE
 
-WARM_UP = 50
-BETAS = (0.9, 0.99)
-WEIGHT_DECAY = 1e-4
-GRADIENT_NORM = 20.0
 LOG_EVERY = 20
 MAX_LATENT = 256
 
@@ -51,22 +47,25 @@ OnStep = Callable[[int, int], None]
 
 
 def fit_vae(
-    x: NDArray[np.float32], config: TrainConfig, on_step: OnStep = lambda done, all: None
+    x: NDArray[np.float32],
+    config: TrainConfig,
+    on_step: OnStep = lambda done, all: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Fit the stack to (N, D) features."""
     device = pick_device(config.device)
-    rng = np.random.default_rng(config.seed)
-    folds = rng.permutation(len(x)) % config.members
-    generator = torch.Generator().manual_seed(config.seed)
+    folds = np.random.default_rng(config.seed).permutation(len(x)) % config.members
     vae = VAE(
         members=config.members,
         features=x.shape[1],
         latent=config.latent or default_latent(x.shape[1]),
         width=config.width,
-        generator=generator,
+        generator=torch.Generator().manual_seed(config.seed),
     ).to(device)
-    log = _train(vae, _Data.of(x, folds, config.members, device), config, on_step)
-    return Fitted(vae, folds, log)
+    batches = Batches.of(x, folds, config.members, device)
+    loop = Loop(vae, batches, config, config.steps or default_steps(len(x)))
+    log = _run(loop, on_step, checkpoint)
+    return Fitted(vae.cpu(), folds, log)
 
 
 def default_latent(features: int) -> int:
@@ -79,88 +78,34 @@ def default_steps(n: int) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one."""
+    """'auto' is the GPU where there is one; under torchrun, each process has its own.
+
+    Raises:
+        RuntimeError: CUDA is asked for and not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeError(
-            "--device cuda needs a CUDA GPU and a build of torch for it; there is none here."
-        )
-    return torch.device(name)
+    if not name.startswith("cuda"):
+        return torch.device(name)
+    if not torch.cuda.is_available():
+        raise RuntimeError("--device cuda needs a GPU and a build of torch for it; none is here.")
+    torch.set_float32_matmul_precision("high")  # TF32 products; weights stay in float32
+    return torch.device(f"cuda:{rank()}" if world_size() > 1 and name == "cuda" else name)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,)."""
-
-    x: Tensor
-    seen: Tensor
-    noise: Tensor
-
-    @classmethod
-    def of(
-        cls, x: NDArray[np.float32], folds: NDArray[np.int64], members: int, device: torch.device
-    ) -> _Data:
-        seen = [
-            np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
-        ]
-        most = max(len(indices) for indices in seen)
-        even = np.stack(
-            [np.resize(indices, most) for indices in seen]
-        )  # folds differ by one record
-        noise = noise_deviations(x)
-        return cls(*(torch.from_numpy(array).to(device) for array in (x, even, noise)))
-
-    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """A batch for each member, with replacement: (M, B, D)."""
-        members, n = self.seen.shape
-        at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
-        return self.x[self.seen.gather(1, at)]
-
-
-def _train(vae: VAE, data: _Data, config: TrainConfig, on_step: OnStep) -> tuple[Step, ...]:
-    device = data.x.device
-    generator = torch.Generator(device).manual_seed(config.seed)
-    steps = config.steps or default_steps(len(data.x))
-    optimiser = torch.optim.AdamW(
-        vae.parameters(),
-        lr=config.learning_rate,
-        betas=BETAS,
-        weight_decay=WEIGHT_DECAY,
-        fused=True,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_cosine(step, steps))
-    most = GRADIENT_NORM * math.sqrt(config.members)
-    log = []
-
-    for step in range(steps):
-        x = data.draw(config.batch, generator)
-        noisy = x + data.noise * torch.randn(x.shape, generator=generator, device=device)
-        terms = _objective(vae, x, noisy, config, generator)
-
-        optimiser.zero_grad()
-        terms.loss(config.beta).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), most)
-        optimiser.step()
-        schedule.step()
-
-        if step % LOG_EVERY == 0 or step == steps - 1:
-            nll, kl = terms.reconstruction_nll.mean().item(), terms.kl.mean().item()
-            log.append(Step(step, nll, kl))
-            on_step(step + 1, steps)
+def _run(loop: Loop, on_step: OnStep, checkpoint: Checkpoint | None) -> tuple[Step, ...]:
+    log: list[Step] = []
+    state = checkpoint.load(loop.at.device) if checkpoint else None
+    if state:
+        loop.go_on_from(state)
+        log = [Step(*line) for line in state.log]
+    while loop.done < loop.steps:
+        loop.step()
+        last = loop.done == loop.steps
+        if loop.terms and (loop.done % LOG_EVERY == 0 or loop.done == 1 or last):
+            nll, kl = loop.terms.reconstruction_nll.mean(), loop.terms.kl.mean()
+            log.append(Step(loop.done, nll.item(), kl.item()))
+            on_step(loop.done, loop.steps)
+        if checkpoint and rank() == 0 and loop.done % EVERY_STEPS == 0 and not last:
+            checkpoint.save(loop.state([astuple(line) for line in log]))
     return tuple(log)
-
-
-def _objective(
-    vae: VAE, x: Tensor, noisy: Tensor, config: TrainConfig, generator: torch.Generator
-) -> Elbo:
-    if config.model == "ae":
-        return autoencoder_loss(vae, x, noisy)
-    shape = (vae.members, x.shape[1], vae.latent)
-    return elbo(vae, x, noisy, torch.randn(shape, generator=generator, device=x.device))
-
-
-def warm_cosine(step: int, steps: int) -> float:
-    """The learning rate's factor: a linear warm-up, then half a cosine to 0."""
-    warm = min((step + 1) / min(WARM_UP, steps), 1.0)
-    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from scoring.artifact import check_target, write_artifact
@@ -21,15 +23,17 @@ from scoring.records import Table
 from scoring.score import ScoreRule
 from scoring.scorer import Scorer
 from training.calibrate import calibrate, fit_drift
+from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 from training.data import fingerprint, read_frame
 from training.export import check_against_torch, export_graph
-from training.fit import fit_vae
+from training.fit import fit_vae, pick_device
 from training.fit_features import fit_vectorizer
 from training.infer_schema import infer_schema
 from training.neighbours import nearest_distance, neighbour_weight, pick_bank
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.package import Package, Parts, pack
+from training.parallel import process_group, rank, wait_for_all, world_size
 from training.score_model import ScoreModel
 from training.split import SPLIT_FROM, Split, split_records
 
@@ -43,6 +47,7 @@ def train(
     out: Path | str,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Scorer:
@@ -51,35 +56,59 @@ def train(
     Args:
         data: one or more CSV or Parquet paths, or a DataFrame, of normal records.
         out: the artifact's folder, which appears whole or not at all.
+        resume: go on from the checkpoint that a killed run left beside `out`, if there is one.
         settings: fields of `TrainConfig`.
     """
     out, config = Path(out), TrainConfig(**settings)
     check_target(out, overwrite=overwrite)
     frame = read_frame(data)
+    data_fingerprint = fingerprint(frame)
+    checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
     started = time.perf_counter()
-    package = fit(frame, config, progress)
-    seconds = {"fit_seconds": round(time.perf_counter() - started, 3)}
-    about = {"name": out.name, "data_fingerprint": fingerprint(frame), "run": seconds}
-    write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
+    with process_group(pick_device(config.device)):
+        package = fit(frame, config, progress, checkpoint)
+        seconds = {"fit_seconds": round(time.perf_counter() - started, 3)}
+        about = {"name": out.name, "data_fingerprint": data_fingerprint, "run": seconds}
+        if rank() == 0:
+            write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
+            checkpoint.remove()
+        wait_for_all()
     return Scorer.load(out)
 
 
-def fit(frame: pl.DataFrame, config: TrainConfig, progress: Progress | None = None) -> Package:
+def _run_key(data_fingerprint: str, config: TrainConfig) -> str:
+    """Names all that a run's steps depend on."""
+    parts = (data_fingerprint, config, torch.__version__, world_size())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def fit(
+    frame: pl.DataFrame,
+    config: TrainConfig,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Package:
     """The same run in memory: what `train` writes and `VAEDetector` keeps."""
     split = split_records(len(frame), config.seed, config.members)
     check_alpha(config.alpha, split.calibrates)
     table = checked_table(infer_schema(frame, config), frame)
-    parts = _fit_parts(table, split, config, progress or (lambda phase, done, total: None))
+    told = progress or (lambda phase, done, total: None)
+    parts = _fit_parts(table, split, config, told, checkpoint)
     return pack(parts, table, split, config)
 
 
-def _fit_parts(table: Table, split: Split, config: TrainConfig, progress: Progress) -> Parts:
+def _fit_parts(
+    table: Table,
+    split: Split,
+    config: TrainConfig,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+) -> Parts:
     fit_table = table.take(split.fit)
     vectorizer = fit_vectorizer(fit_table)
     features = vectorizer.transform(fit_table)
     x = np.ascontiguousarray(features[:, : len(vectorizer.features)])
-    fitted = fit_vae(x, config, lambda done, total: progress("fit", done, total))
-    fitted.vae.cpu()
+    fitted = fit_vae(x, config, lambda done, total: progress("fit", done, total), checkpoint)
     kept = np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM]
     oob = out_of_bag(fitted, x, np.sort(kept), kl=config.model == "vae")
     bank = pick_bank(len(x), config.neighbours, config.seed)

@@ -1,0 +1,89 @@
+"""A killed run goes on where it was; several processes fit one model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from scoring.errors import ArtifactError
+from scoring.scorer import Scorer
+from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
+from training.checkpoint import Checkpoint, State
+
+FAST = ["--width=8", "--members=4", "--served=2", "--alpha=0.05", "--id=order"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def csv(tmp_path: Path, mixed_frame: pl.DataFrame) -> Path:
+    mixed_frame.write_csv(tmp_path / "normal.csv")
+    return tmp_path / "normal.csv"
+
+
+def kill_after_a_checkpoint(words: list[str], checkpoint: Path) -> None:
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=ONE_THREAD)
+    for _ in range(600):
+        if checkpoint.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(30) == -signal.SIGKILL, "the run ended before it could be killed"
+
+
+def test_a_killed_run_ends_with_the_artifact_of_an_undisturbed_one(csv: Path, tmp_path: Path):
+    words = ["train", csv, *FAST, "--steps=3000", "--quiet"]
+    assert run(*words, "--out", tmp_path / "whole", env=ONE_THREAD).returncode == 0
+    broken = list(map(str, [VAEWATCH, *words, "--out", tmp_path / "killed"]))
+    checkpoint = tmp_path / ".killed.checkpoint"
+    kill_after_a_checkpoint(broken, checkpoint)
+    assert not (tmp_path / "killed").exists()
+    done = run(*words, "--out", tmp_path / "killed", "--resume", env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    assert not checkpoint.exists()
+    for path in (tmp_path / "whole").iterdir():
+        if path.name != "manifest.json":
+            assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
+
+
+def test_a_run_does_not_go_on_from_other_settings(csv: Path, tmp_path: Path):
+    Checkpoint(tmp_path / ".it.checkpoint", "another run", resume=False).save(State(1, {}, []))
+    done = call("train", csv, "--out", tmp_path / "it", *FAST, "--resume")
+    assert done.returncode == 4
+    assert "is of other data or settings" in done.stderr
+    assert call("train", csv, "--out", tmp_path / "it", *FAST, "--steps=5").returncode == 0
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path: Path):
+    (tmp_path / ".it.checkpoint").write_bytes(b"half a file")
+    with pytest.raises(ArtifactError, match="must be readable.*Train without --resume"):
+        Checkpoint.beside(tmp_path / "it", "key", resume=True).load(torch.device("cpu"))
+
+
+def test_without_a_checkpoint_a_run_starts_anew(csv: Path, tmp_path: Path):
+    done = call("train", csv, "--out", tmp_path / "it", *FAST, "--steps=5", "--resume")
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_give_the_same_model_within_noise(csv: Path, tmp_path: Path):
+    options = [f"--{name}={value}" for name, value in SMALL.items()]
+    words = ["train", csv, "--alpha=0.05", "--id=order", *options, "--steps=200", "--device=cpu"]
+    assert call(*words, "--out", tmp_path / "one").returncode == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    together = [*launch, "-m", "vaewatch", *words, "--out", tmp_path / "two"]
+    done = subprocess.run(
+        list(map(str, together)), capture_output=True, text=True, timeout=120, env=ONE_THREAD
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("alarm budget") == 1
+    records = make_frame(200, seed=4).to_dicts()
+    one, two = (Scorer.load(tmp_path / name).score(records).score for name in ("one", "two"))
+    assert np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(two)))[0, 1] > 0.8

@@ -1,0 +1,155 @@
+"""batches -> steps: the optimiser at work, with everything that a step needs on the device.
+
+On a GPU one step is captured as a CUDA graph and replayed: the learning rate and the step's number
+are tensors there, and nothing is read back but the log.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from training.checkpoint import State
+from training.config import TrainConfig
+from training.elbo import Elbo, autoencoder_loss, elbo
+from training.noise import noise_deviations
+from training.parallel import average_gradients, rank, world_size
+from training.vae import VAE
+
+WARM_UP = 50
+BETAS = (0.9, 0.99)
+WEIGHT_DECAY = 1e-4
+GRADIENT_NORM = 20.0
+STEPS_BEFORE_CAPTURE = 3  # PyTorch asks for a few eager steps first
+
+
+@dataclass(frozen=True)
+class Batches:
+    """x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,)."""
+
+    x: Tensor
+    seen: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of(
+        cls, x: NDArray[np.float32], folds: NDArray[np.int64], members: int, device: torch.device
+    ) -> Batches:
+        seen = [
+            np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
+        ]
+        most = max(len(indices) for indices in seen)
+        even = np.stack([np.resize(indices, most) for indices in seen])  # folds differ by a record
+        noise = noise_deviations(x)
+        return cls(*(torch.from_numpy(array).to(device) for array in (x, even, noise)))
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """A batch for each member, with replacement: (M, B, D)."""
+        members, n = self.seen.shape
+        at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
+        return self.x[self.seen.gather(1, at)]
+
+
+class Loop:
+    """A training run that can take a step, give its state, and go on from one."""
+
+    def __init__(self, vae: VAE, batches: Batches, config: TrainConfig, steps: int) -> None:
+        device = batches.x.device
+        self.vae, self.batches, self.config, self.steps = vae, batches, config, steps
+        self.done = 0
+        self.batch = max(1, config.batch // world_size())
+        self.generator = torch.Generator(device).manual_seed(config.seed + rank())
+        self.rates = torch.tensor(
+            [config.learning_rate * warm_cosine(step, steps) for step in range(steps)],
+            device=device,
+        )
+        self.at = torch.zeros(1, dtype=torch.long, device=device)
+        self.rate = torch.zeros((), device=device)
+        self.optimiser = torch.optim.AdamW(
+            vae.parameters(),
+            lr=self.rate,
+            betas=BETAS,
+            weight_decay=WEIGHT_DECAY,
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+        self.terms: Elbo | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self) -> None:
+        """Take one step, by replaying the captured one where there is a GPU to itself."""
+        capture = self.batches.x.device.type == "cuda" and world_size() == 1
+        if capture and self._graph is None and self.done >= STEPS_BEFORE_CAPTURE:
+            self._graph = self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self._step()
+        self.done += 1
+
+    def _step(self) -> None:
+        x = self.batches.draw(self.batch, self.generator)
+        noise = torch.randn(x.shape, generator=self.generator, device=x.device)
+        self.terms = self._objective(x, x + self.batches.noise * noise)
+
+        self.optimiser.zero_grad()
+        self.terms.loss(self.config.beta).backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.vae.parameters())
+        clip_grad_norm_(self.vae.parameters(), GRADIENT_NORM * math.sqrt(self.config.members))
+        self.rate.copy_(self.rates[self.at].squeeze())
+        self.optimiser.step()
+        self.at += 1
+
+    def _objective(self, x: Tensor, noisy: Tensor) -> Elbo:
+        if self.config.model == "ae":
+            return autoencoder_loss(self.vae, x, noisy)
+        shape = (self.vae.members, x.shape[1], self.vae.latent)
+        eps = torch.randn(shape, generator=self.generator, device=x.device)
+        return elbo(self.vae, x, noisy, eps)
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            self._step()
+        return graph
+
+    def state(self, log: list[Any]) -> State:
+        """All that the next step depends on."""
+        tensors = {f"vae.{name}": value for name, value in self.vae.state_dict().items()}
+        for i, slots in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": value for name, value in slots.items()}
+        tensors["generator"] = self.generator.get_state()
+        tensors["at"] = self.at
+        return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
+
+    def go_on_from(self, state: State) -> None:
+        """Continue as if the run had never stopped."""
+        tensors = state.tensors
+        vae = {n.removeprefix("vae."): t for n, t in tensors.items() if n.startswith("vae.")}
+        self.vae.load_state_dict(vae)
+        adam: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("adam."):
+                _, i, slot = name.split(".")
+                adam.setdefault(int(i), {})[slot] = tensor
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": adam})
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        self.generator.set_state(tensors["generator"].cpu())
+        self.at.copy_(tensors["at"])
+        self.done = state.step
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """The learning rate's factor: a linear warm-up, then half a cosine to 0."""
+    warm = min((step + 1) / min(WARM_UP, steps), 1.0)
+    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))

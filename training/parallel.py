@@ -1,0 +1,56 @@
+"""several processes -> one model: data-parallel training under torchrun.
+
+`torchrun --nproc-per-node 4 -m vaewatch train ...` starts the same command several times. Each
+process draws its share of every batch; gradients are averaged before each step, so that all hold
+the same weights. The first process writes the artifact, the others wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import distributed
+from torch.nn import Parameter
+
+
+def rank() -> int:
+    """This process's number; 0 is the first, and the only one without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the other processes, if there are any: NCCL between GPUs, gloo between CPUs."""
+    if world_size() == 1 or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def average_gradients(parameters: Iterable[Parameter]) -> None:
+    """Replace each gradient by its mean over the processes, in one message."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= world_size()
+    means = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def wait_for_all() -> None:
+    if world_size() > 1:
+        distributed.barrier()
