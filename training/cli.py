@@ -148,12 +148,14 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--draws", type=click.IntRange(1), default=64, help="K of the importance-weighted bound.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,
     labelled: tuple[Path, ...],
     label: str | None,
     alpha: float | None,
+    draws: int,
     as_json: bool,
 ) -> None:
     """Measure an artifact on labelled records.
@@ -161,13 +163,14 @@ def evaluate(
     A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
     """
     from scoring.scorer import Scorer
+    from training.bounds import bounds_of_artifact
     from training.data import read_frame
     from training.evaluate import evaluate as measure
 
     scorer = Scorer.load(artifact)
-    found = measure(
-        scorer, read_frame(labelled), label or scorer.artifact.schema.label or "label", alpha
-    )
+    label = label or scorer.artifact.schema.label or "label"
+    bounds = bounds_of_artifact(artifact, draws)
+    found = measure(scorer, read_frame(labelled), label, alpha, bounds)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -199,6 +202,12 @@ def _print_evaluation(found: Evaluation) -> None:
         )
     elif found.budget_holds:
         console.print(f"alarm budget      holds (p = {found.budget_p_value:.2g})")
+    if found.bounds:
+        b = found.bounds
+        console.print(
+            f"log p(x) >=       {b.elbo:.4g} (ELBO), {b.importance_weighted:.4g} "
+            f"(importance-weighted, {b.draws} draws): mean nats of {b.records:,} normals"
+        )
     for name, reasons in (
         ("true", found.reasons_of_true_alarms),
         ("false", found.reasons_of_false_alarms),
