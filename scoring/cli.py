@@ -49,6 +49,8 @@ def _print_card(manifest: Mapping[str, Any], verified: bool) -> None:
         f"{manifest['alpha']:g}: "
         f"true rate in {low:.2g} to {high:.2g} (95 %)"
     )
+    if "parent" in manifest:
+        console.print(f"parent       {manifest['parent']}, which has the same weights")
     thresholds = [
         f"{alpha}: {'n/a' if t is None else f'{t:.4g}'}"
         for alpha, t in calibration["thresholds"].items()

@@ -63,6 +63,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--width", type=int, default=128, help="Hidden units a layer.")
 @setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
 @setting("--steps", type=int, help="Optimiser steps.  [default: by the number of records]")
+@setting("--max-records", type=int, default=250_000, help="Of more, a uniform sample.")
 @setting("--neighbours", type=int, default=1000, help="Fit records kept for the neighbour part.")
 @setting("--device", default="auto", help="auto, cpu or cuda.")
 @setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
@@ -135,8 +136,10 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     low, high = calibration["rate_interval_95"]
     alpha = manifest["alpha"]
     console.print(f"artifact      {target}  (version {manifest['version']})")
+    sampled = manifest["records_given"] > metrics["records"]
+    of = f" of {manifest['records_given']:,}" if sampled else ""
     console.print(
-        f"fit           {metrics['fit_records']:,} records, {len(manifest['schema']['columns'])} "
+        f"fit           {metrics['fit_records']:,}{of} records, {len(manifest['schema']['columns'])} "
         "columns, "
         f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s"
     )
@@ -158,12 +161,14 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--draws", type=click.IntRange(1), default=64, help="K of the importance-weighted bound.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,
     labelled: tuple[Path, ...],
     label: str | None,
     alpha: float | None,
+    draws: int,
     as_json: bool,
 ) -> None:
     """Measure an artifact on labelled records.
@@ -171,13 +176,14 @@ def evaluate(
     A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
     """
     from scoring.scorer import Scorer
+    from training.bounds import bounds_of_artifact
     from training.data import read_frame
     from training.evaluate import evaluate as measure
 
     scorer = Scorer.load(artifact)
-    found = measure(
-        scorer, read_frame(labelled), label or scorer.artifact.schema.label or "label", alpha
-    )
+    label = label or scorer.artifact.schema.label or "label"
+    bounds = bounds_of_artifact(artifact, draws)
+    found = measure(scorer, read_frame(labelled), label, alpha, bounds)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -209,6 +215,12 @@ def _print_evaluation(found: Evaluation) -> None:
         )
     elif found.budget_holds:
         console.print(f"alarm budget      holds (p = {found.budget_p_value:.2g})")
+    if found.bounds:
+        b = found.bounds
+        console.print(
+            f"log p(x) >=       {b.elbo:.4g} (ELBO), {b.importance_weighted:.4g} "
+            f"(importance-weighted, {b.draws} draws): mean nats of {b.records:,} normals"
+        )
     for name, reasons in (
         ("true", found.reasons_of_true_alarms),
         ("false", found.reasons_of_false_alarms),

@@ -28,6 +28,7 @@ class TrainConfig:
     steps: int | None = None  # optimiser steps; by the number of records by default
     batch: int = 128  # records a member sees in a step
     learning_rate: float = 5e-3
+    max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
     neighbours: int = 1000  # fit records kept for the nearest-neighbour part; 0 for none
     id: str | None = None
     label: str | None = None
@@ -40,7 +41,7 @@ class TrainConfig:
         _one_of("model", self.model, ("vae", "ae"))
         _one_of("score", self.score, ("full", "reconstruction"))
         _one_of("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
-        for name in ("members", "served", "width", "batch", "steps", "latent"):
+        for name in ("members", "served", "width", "batch", "steps", "latent", "max_records"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SchemaError(f"setting '{name}' must be at least 1, got {value}.")

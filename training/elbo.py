@@ -44,12 +44,10 @@ def autoencoder_loss(vae: VAE, x: Tensor, noisy: Tensor) -> Elbo:
 
 
 @torch.no_grad()
-def importance_weighted_bound(
-    vae: VAE, x: Tensor, draws: int, generator: torch.Generator
-) -> Tensor:
-    """log 1/K sum_k p(x, z_k) / q(z_k|x) with K draws (Burda et al., 2016): (M, B) nats.
+def log_importance_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """log p(x, z_k) / q(z_k|x) of K draws: (K, M, B) nats.
 
-    It rises with K towards log p(x); K = 1 is the ELBO.
+    Their mean over K estimates the ELBO.
     """
     posterior = vae.encode(x)
     weights = []
@@ -59,4 +57,12 @@ def importance_weighted_bound(
         log_prior = -0.5 * z.square().sum(-1)
         log_posterior = -0.5 * (eps.square() + posterior.logvar).sum(-1)
         weights.append(vae.decode(z).log_prob(x) + log_prior - log_posterior)
-    return torch.logsumexp(torch.stack(weights), 0) - math.log(draws)
+    return torch.stack(weights)
+
+
+def importance_weighted_bound(log_weights: Tensor) -> Tensor:
+    """log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al., 2016): (K, M, B) -> (M, B) nats.
+
+    It rises with K towards log p(x); K = 1 is the ELBO.
+    """
+    return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))

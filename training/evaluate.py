@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from scoring.calibration import allowed_rank
 from scoring.errors import SchemaError
 from scoring.frames import checked_table, require_columns
+from scoring.records import Table
 from scoring.scorer import Scorer, Verdicts
+from training.bounds import Bounds
 
 NORMAL_NAMES = ("0", "0.0", "false", "normal", "benign", "no", "inlier", "ok")
 DOUBT = 0.01  # below this probability, the realised rate is not what exchangeable normals give
@@ -27,6 +30,7 @@ class Evaluation:
 
     budget_p_value: how probable a number of false alarms at least as far out is, if these normals
     are exchangeable with the calibration records (a beta-binomial, two-sided).
+    bounds: on log p(x) of the normals, where weights were given.
     """
 
     records: int
@@ -40,6 +44,7 @@ class Evaluation:
     false_alarms: int
     expected_false_alarms: float
     budget_p_value: float | None
+    bounds: Bounds | None
     reasons_of_true_alarms: dict[str, int]
     reasons_of_false_alarms: dict[str, int]
 
@@ -65,11 +70,18 @@ def read_labels(frame: pl.DataFrame, label: str) -> NDArray[np.bool_]:
 
 
 def evaluate(
-    scorer: Scorer, frame: pl.DataFrame, label: str, alpha: float | None = None
+    scorer: Scorer,
+    frame: pl.DataFrame,
+    label: str,
+    alpha: float | None = None,
+    bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
 ) -> Evaluation:
-    """Score labelled records and compare with their labels."""
+    """Score labelled records and compare with their labels; `bounds` is asked about the normals'
+    features.
+    """
     anomaly = read_labels(frame, label)
-    verdicts = scorer.score_table(checked_table(scorer.artifact.schema, frame), alpha=alpha)
+    table = checked_table(scorer.artifact.schema, frame)
+    verdicts = scorer.score_table(table, alpha=alpha)
     alpha = scorer.artifact.calibration.alpha if alpha is None else alpha
     alarm = verdicts.is_anomaly
     hits, false = int((alarm & anomaly).sum()), int((alarm & ~anomaly).sum())
@@ -88,9 +100,18 @@ def evaluate(
         false_alarms=false,
         expected_false_alarms=normals * allowed_rank(alpha, n) / (n + 1),
         budget_p_value=budget_p_value(false, normals, alpha, n) if normals else None,
+        bounds=bounds(_features(scorer, table.take(np.flatnonzero(~anomaly))))
+        if bounds and normals
+        else None,
         reasons_of_true_alarms=_top_reasons(verdicts, alarm & anomaly),
         reasons_of_false_alarms=_top_reasons(verdicts, alarm & ~anomaly),
     )
+
+
+def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:
+    """(N, D): what the VAE sees of a table."""
+    vectorizer = scorer.artifact.vectorizer
+    return vectorizer.transform(table)[:, : len(vectorizer.features)]
 
 
 def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> float:

@@ -25,7 +25,7 @@ from scoring.scorer import Scorer
 from training.calibrate import calibrate, fit_drift
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
-from training.data import fingerprint, read_frame
+from training.data import fingerprint, read_sample
 from training.export import check_against_torch, export_graph
 from training.fit import fit_vae, pick_device
 from training.fit_features import fit_vectorizer
@@ -61,14 +61,19 @@ def train(
     """
     out, config = Path(out), TrainConfig(**settings)
     check_target(out, overwrite=overwrite)
-    frame = read_frame(data)
+    sample = read_sample(data, config.max_records, config.seed)
+    frame = sample.frame
     data_fingerprint = fingerprint(frame)
     checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
     started = time.perf_counter()
     with process_group(pick_device(config.device)):
         package = fit(frame, config, progress, checkpoint)
-        seconds = {"fit_seconds": round(time.perf_counter() - started, 3)}
-        about = {"name": out.name, "data_fingerprint": data_fingerprint, "run": seconds}
+        about: dict[str, Any] = {
+            "name": out.name,
+            "data_fingerprint": data_fingerprint,
+            "records_given": sample.total,
+            "run": {"fit_seconds": round(time.perf_counter() - started, 3)},
+        }
         if rank() == 0:
             write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
             checkpoint.remove()

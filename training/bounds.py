@@ -1,0 +1,58 @@
+"""artifact's VAE, normal records -> how much of log p(x) its bounds reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scoring.artifact import read_manifest
+from training.elbo import importance_weighted_bound, log_importance_weights
+from training.vae import VAE
+from training.weights import load_vae
+
+MOST_RECORDS = 1000  # of them the bounds are a mean; more would only cost time
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Means over records and members, in nats per record of standardised features.
+
+    elbo <= importance_weighted <= log p(x), in expectation; the gap between the two is what the
+    posterior's shape leaves out (Burda et al., 2016).
+    """
+
+    elbo: float
+    importance_weighted: float
+    draws: int
+    records: int
+
+
+def bounds_of_artifact(path: Path, draws: int) -> Callable[[NDArray[np.float32]], Bounds] | None:
+    """What bounds features by an artifact's VAE; None for an autoencoder, which has no p(x)."""
+    if read_manifest(path)["training"]["model"] != "vae":
+        return None
+    vae = load_vae(path)
+    return lambda x: bounds_of(vae, x, draws)
+
+
+def bounds_of(vae: VAE, x: NDArray[np.float32], draws: int) -> Bounds:
+    """Both bounds of (N, D) features, from the same draws."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_RECORDS])
+    generator = torch.Generator().manual_seed(0)
+    elbos, bounds = [], []
+    for start in range(0, len(rows), CHUNK):
+        chunk = torch.from_numpy(x[rows[start : start + CHUNK]]).expand(vae.members, -1, -1)
+        weights = log_importance_weights(vae, chunk, draws, generator).double()
+        elbos.append(weights.mean(0))
+        bounds.append(importance_weighted_bound(weights))
+    return Bounds(_mean(elbos), _mean(bounds), draws, len(rows))
+
+
+def _mean(chunks: list[torch.Tensor]) -> float:
+    return float(torch.cat(chunks, dim=1).mean())

@@ -1,0 +1,52 @@
+"""`vaewatch recalibrate`: an artifact that is there, used by the room that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scoring.command import out, setting
+
+if TYPE_CHECKING:
+    from training.recalibrate import Recalibrated
+
+
+@click.command(epilog="Example:  vaewatch recalibrate artifact recent.csv --out artifact-2")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("normal", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+def recalibrate(
+    artifact: Path, normal: tuple[Path, ...], target: Path, alpha: float | None, overwrite: bool
+) -> None:
+    """Calibrate an artifact again on newer normal records: same weights, no training.
+
+    NORMAL: one or more CSV (also .gz) or Parquet files of records that it was not trained on, and
+    normal ones only.
+    """
+    from training.data import read_frame
+    from training.recalibrate import recalibrate as run
+
+    _print_change(run(artifact, read_frame(normal), target, alpha=alpha, overwrite=overwrite))
+
+
+def _print_change(done: Recalibrated) -> None:
+    artifact, console = done.scorer.artifact, out()
+    summary = artifact.manifest["calibration"]
+    low, high = summary["rate_interval_95"]
+    console.print(f"version       {artifact.version}, parent {artifact.manifest['parent']}")
+    console.print("alarm rate    old calibration  new calibration")
+    for name, old, new in (
+        ("old scores", done.before.on_old, done.after.on_old),
+        ("new normals", done.before.on_new, done.after.on_new),
+    ):
+        console.print(f"{name:13} {old:<16.4g} {new:.4g}")
+    console.print(
+        f"alarm budget  asked for {artifact.calibration.alpha:g}, {summary['n']:,} new "
+        f"calibration records: the true rate lies in {low:.2g} to {high:.2g} (95 %)"
+    )

@@ -1,0 +1,108 @@
+"""artifact, new normal records -> artifact: a new calibration, the same weights and graph.
+
+The new records were not fitted to, so theirs is a split calibration, and its interval is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from scoring.artifact import (
+    CALIBRATION,
+    GOLDEN,
+    check_target,
+    pack_calibration,
+    pack_golden,
+    read_files,
+    write_artifact,
+)
+from scoring.calibration import Calibration, check_alpha
+from scoring.errors import CalibrationError
+from scoring.frames import checked_table
+from scoring.records import Table
+from scoring.scorer import Scorer
+from training.calibrate import calibrate, describe, fit_drift
+from training.data import fingerprint
+from training.package import GOLDEN_RECORDS, Package, make_golden, name_version, now
+
+
+@dataclass(frozen=True)
+class Rates:
+    """One calibration's alarm rates at its own alpha: on the scores that the old one was made
+    from, and on the new normals.
+    """
+
+    on_old: float
+    on_new: float
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """The new Scorer, and what the change does."""
+
+    scorer: Scorer
+    before: Rates
+    after: Rates
+
+
+def recalibrate(
+    path: Path, frame: pl.DataFrame, out: Path, *, alpha: float | None = None, overwrite: bool
+) -> Recalibrated:
+    """Write an artifact that differs in its calibration, drift reference and golden records.
+
+    Raises:
+        CalibrationError: the records are too few for alpha, or are those of the training run.
+    """
+    check_target(out, overwrite=overwrite)
+    old = Scorer.load(path)
+    alpha = old.artifact.calibration.alpha if alpha is None else alpha
+    check_alpha(alpha, len(frame))
+    print_of_data = fingerprint(frame)
+    if print_of_data == old.artifact.manifest["data_fingerprint"]:
+        raise CalibrationError(
+            "the normals must be records that the network was not fitted to, got those of its "
+            "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
+        )
+    table = checked_table(old.artifact.schema, frame)
+    scores = old.score_table(table, explain=0).score
+    calibration = calibrate(scores, alpha, "split")
+    package = _package(old, read_files(path, old.artifact.manifest), table, scores, calibration)
+    about = {"name": out.name, "calibration_fingerprint": print_of_data}
+    write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
+    before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
+    after = _rates(calibration, old.artifact.calibration, scores)
+    return Recalibrated(Scorer.load(out), before, after)
+
+
+def _package(
+    old: Scorer,
+    files: dict[str, bytes],
+    table: Table,
+    scores: NDArray[np.float64],
+    calibration: Calibration,
+) -> Package:
+    few = table.take(np.arange(min(GOLDEN_RECORDS, len(table))))
+    files = files | {
+        CALIBRATION: pack_calibration(calibration, fit_drift(table)),
+        GOLDEN: pack_golden(make_golden(few, scores[: len(few)], calibration)),
+    }
+    manifest = dict(old.artifact.manifest) | {
+        "version": name_version(files, table.schema, calibration.alpha),
+        "parent": old.artifact.version,
+        "created_at": now(),
+        "alpha": calibration.alpha,
+        "calibration": describe(calibration),
+    }
+    return Package(manifest, files)
+
+
+def _rates(by: Calibration, old: Calibration, new: NDArray[np.float64]) -> Rates:
+    def rate(scores: NDArray[np.float64]) -> float:
+        return float((by.p_values(scores) <= by.alpha).mean())
+
+    return Rates(rate(old.scores), rate(new))
