@@ -139,9 +139,9 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     sampled = manifest["records_given"] > metrics["records"]
     of = f" of {manifest['records_given']:,}" if sampled else ""
     console.print(
-        f"fit           {metrics['fit_records']:,}{of} records, {len(manifest['schema']['columns'])} "
-        "columns, "
-        f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s"
+        f"fit           {metrics['fit_records']:,}{of} records, "
+        f"{len(manifest['schema']['columns'])} columns, {metrics['features']} features, "
+        f"{manifest['run']['fit_seconds']:.1f} s"
     )
     console.print(
         f"alarm budget  asked for {alpha:g}: one false alarm in {1 / alpha:,.0f} normal records"
