@@ -1,6 +1,6 @@
 """NSL-KDD's labelled normals are of another period: is the budget's breach seen, and mended?
 
-    python benchmarks/recalibration.py DATA [--out benchmarks/RESULTS.md]
+    python -m benchmarks.recalibration DATA [--out benchmarks/RESULTS.md]
 
 DATA holds normal.csv and labelled.csv (with `label` and `attack` columns). Trains on the first,
 evaluates the second, recalibrates with half of its normals, and evaluates the other half.
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from results import write_section
 
+from benchmarks.results import write_section
 from scoring.scorer import Scorer
 from training.data import read_frame
 from training.evaluate import evaluate

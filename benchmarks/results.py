@@ -36,7 +36,7 @@ def write_section(path: Path, chapter: str, title: str, text: str) -> None:
 
 def _origin() -> str:
     """Date, machine and command."""
-    words = " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *map(_shown, sys.argv[1:])])
+    words = " ".join([f"-m benchmarks.{Path(sys.argv[0]).stem}", *map(_shown, sys.argv[1:])])
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores "
         f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}), Python "
