@@ -116,6 +116,14 @@ class Vectorizer:
             out[row, d + plan.discrete_at[column]] = 1.0
 
     @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """column -> its features' indices."""
+        places: dict[str, list[int]] = {}
+        for i, feature in enumerate(self.features):
+            places.setdefault(feature.column, []).append(i)
+        return places
+
+    @cached_property
     def _plan(self) -> _Plan:
         return _Plan.of(self)
 
@@ -123,7 +131,7 @@ class Vectorizer:
         """The value that the network expected in a column, in the column's own units; (D,) -> one
         value.
         """
-        at = [i for i, feature in enumerate(self.features) if feature.column == column.name]
+        at = self._places.get(column.name, [])
         raw = {self.features[i].code: self._raw(i, float(reconstruction[i])) for i in at}
         if column.kind is not Kind.NUMERIC:
             return self._likely_event(column, raw)

@@ -38,10 +38,10 @@ class Table:
 
     def observed(self, row: int, column: Column) -> float | str | bool | None:
         """The value of one cell as JSON can carry it; None where it is missing."""
+        at = self.schema.place[column.name]
         if column.kind is Kind.NUMERIC:
-            number = float(self.numbers[row, self.schema.numeric.index(column)])
+            number = float(self.numbers[row, at])
             return None if math.isnan(number) else int(number) if number.is_integer() else number
-        at = self.schema.discrete.index(column)
         code = int(self.codes[row, at])
         if column.kind is Kind.BOOLEAN:
             return None if code == missing_code(column) else bool(code)

@@ -72,6 +72,11 @@ class Schema:
         """Categorical and boolean columns."""
         return tuple(column for column in self.columns if column.kind is not Kind.NUMERIC)
 
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """column -> its index among those of its kind: numeric, or discrete."""
+        return {c.name: i for kind in (self.numeric, self.discrete) for i, c in enumerate(kind)}
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

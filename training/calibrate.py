@@ -66,4 +66,5 @@ def describe(calibration: Calibration) -> dict[str, Any]:
         "thresholds": {f"{a:g}": calibration.threshold(a) for a in shown},
         "least_alpha": 1 / (n + 1),
         "records_needed": {f"{a:g}": records_needed(a) for a in shown},
+        "records_for_20_percent": records_for_precision(alpha),
     }

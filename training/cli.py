@@ -151,6 +151,9 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         "true rate lies in "
         f"{low:.2g} to {high:.2g} (95 %)"
     )
+    wish = calibration["records_for_20_percent"]
+    if wish > calibration["n"]:
+        console.print(f"              within 20 % of {alpha:g} takes {wish:,} calibration records")
     console.print(f"next          vaewatch score {target} new.csv --out scored.csv")
 
 
