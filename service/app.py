@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,33 +18,53 @@ from starlette.types import ASGIApp
 
 from service.documents import add_hot_routes
 from service.edge import Edge
+from service.lifecycle import Lifecycle
 from service.metrics import CONTENT_TYPE, build_version
-from service.monitor import Present
+from service.present import Present
 from service.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
-from service.registry import load_model
-from service.scoring_route import score
 from service.settings import Settings
 from service.state import Service
 
-HOT = {("POST", "/v1/score"): score}
 TEXT = "Anomaly detection for tabular records with an alarm budget that holds."
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The application of one process, with its artifact loaded and verified."""
-    service = Service.of(settings)
-    service.registry.model = load_model(settings.artifact, settings)
+@dataclass(frozen=True)
+class Application:
+    """One process's application, with its artifact loaded and verified."""
 
+    service: Service
+    asgi: ASGIApp
+
+    @classmethod
+    def of(cls, settings: Settings) -> Application:
+        service = Service.of(settings)
+        lifecycle = Lifecycle(service)
+        lifecycle.start()
+        api = _Api(
+            title="vaewatch",
+            version=build_version(),
+            description=TEXT,
+            lifespan=_lifespan(service, lifecycle),
+        )
+        edge = Edge(api, service)
+        _add_errors(api, edge)
+        _add_routes(api, service)
+        _add_changes(api, service, lifecycle)
+        return cls(service, edge)
+
+
+def _lifespan(
+    service: Service, lifecycle: Lifecycle
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        lifecycle.listen()
         yield
+        lifecycle.stop()
+        service.access_log.flush()
         service.engine.close()
 
-    app = _Api(title="vaewatch", version=build_version(), description=TEXT, lifespan=lifespan)
-    edge = Edge(app, service, HOT)
-    _add_errors(app, edge)
-    _add_routes(app, service)
-    return edge
+    return lifespan
 
 
 class _Api(FastAPI):
@@ -83,8 +105,23 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["probes"], summary="Prometheus text format")
     async def metrics() -> Response:
         service.monitor.flush()
-        page = service.metrics.page(Present(registry))
+        window = service.monitor.window(registry.active) if registry.model else None
+        page = service.metrics.page(Present(registry, window))
         return Response(page, headers={"content-type": CONTENT_TYPE})
+
+
+def _add_changes(app: FastAPI, service: Service, lifecycle: Lifecycle) -> None:
+    @app.post("/v1/reload", tags=["model"], summary="Load what is at the artifact's path now")
+    async def reload() -> dict[str, str]:
+        result = await lifecycle.reload()
+        lifecycle.tell_others(signal.SIGHUP)
+        return {"result": result, "version": service.registry.active.name.version}
+
+    @app.post("/v1/promote", tags=["model"], summary="Make the shadow the model that answers")
+    async def promote() -> dict[str, str]:
+        version = await lifecycle.promote()
+        lifecycle.tell_others(signal.SIGUSR1)
+        return {"result": "promoted", "version": version}
 
 
 def _add_errors(app: FastAPI, edge: Edge) -> None:

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.exchange import SECURITY, Headers, Reply, Request, send_reply
 from service.limits import Disconnected
-from service.logs import trace_of
 from service.metrics import Child
 from service.problems import MethodNotAllowed, details_of, headers_of
+from service.scoring_route import score
 from service.state import Service
 
 log = logging.getLogger("vaewatch.service")
@@ -30,11 +30,8 @@ GONE = 499  # the client left; only the metrics and the log hear of it
 class Edge:
     """The outermost layer."""
 
-    def __init__(
-        self, rest: ASGIApp, service: Service, hot: Mapping[tuple[str, str], Route]
-    ) -> None:
-        self.rest, self.service, self.hot = rest, service, hot
-        self._hot_paths = {path for _, path in hot}
+    def __init__(self, rest: ASGIApp, service: Service) -> None:
+        self.rest, self.service = rest, service
         self._series: dict[tuple[str, str, int], Child] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,20 +41,21 @@ class Edge:
         started = perf_counter()
         request = Request(scope, receive)
         self.service.metrics.in_progress.inc()
-        status = 500
+        template, status = hot_template(request.path), GONE
         try:
-            if request.path in self._hot_paths:
-                status = await self._answer(request, send)
-            else:
-                status = await self._pass_on(request, send)
+            status = await self._answer(request, template, send)
         finally:
             self.service.metrics.in_progress.dec()
-            self._measure(request, status, perf_counter() - started)
+            # the route's template, never the path itself: anybody can make up paths
+            matched = template or str(getattr(scope.get("route"), "path", "unmatched"))
+            self._measure(request, matched, status, perf_counter() - started)
 
-    async def _answer(self, request: Request, send: Send) -> int:
+    async def _answer(self, request: Request, template: str | None, send: Send) -> int:
         try:
-            route = self.hot.get((request.method, request.path), _no_such_method)
-            reply = await route(self.service, request)
+            self.service.keys.check(request)
+            if template is None:
+                return await self._pass_on(request, send)
+            reply = await HOT[template](self.service, request)
         except Disconnected:
             return GONE
         except Exception as error:
@@ -69,11 +67,14 @@ class Edge:
         """An exception as its answer; our own faults go to the log with their traceback."""
         details = details_of(error, request.id)
         if details.status == 500:
-            log.error("request %s failed\n%s", request.id, "\n".join(trace_of(error)))
+            log.error("request %s failed", request.id, exc_info=error)
         return Reply(details.status, headers_of(error), msgspec.json.encode(details))
 
     def _headers(self, request: Request) -> Headers:
-        return [(b"x-request-id", request.id.encode()), *SECURITY]
+        headers = [(b"x-request-id", request.id.encode()), *SECURITY]
+        if self.service.registry.draining:
+            headers.append((b"connection", b"close"))  # the next request goes to another server
+        return headers
 
     async def _pass_on(self, request: Request, send: Send) -> int:
         status = 500
@@ -92,21 +93,32 @@ class Edge:
             log.debug("request %s was answered %d", request.id, status)
         return status
 
-    def _measure(self, request: Request, status: int, seconds: float) -> None:
+    def _measure(self, request: Request, template: str, status: int, seconds: float) -> None:
         method = request.method if request.method in METHODS else "other"
-        key = (self._template(request), method, status)
+        key = (template, method, status)
         series = self._series.get(key)
         if series is None:
-            labels = (key[0], key[1], str(status))
-            series = self._series[key] = self.service.metrics.request_seconds.labels(*labels)
+            series = self.service.metrics.request_seconds.labels(template, method, str(status))
+            self._series[key] = series
         series.observe(seconds)
-
-    def _template(self, request: Request) -> str:
-        """The route's template, never the path itself: anybody can make up paths."""
-        if request.path in self._hot_paths:
-            return request.path
-        return getattr(request.scope.get("route"), "path", "unmatched")
+        self.service.access_log.add(request, template, status, seconds)
 
 
-async def _no_such_method(service: Service, request: Request) -> Reply:
-    raise MethodNotAllowed(f"{request.path} takes another method.")
+def hot_template(path: str) -> str | None:
+    """The template of a hot route that has this path."""
+    if path == SCORE:
+        return SCORE
+    return None
+
+
+def _posted(route: Route) -> Route:
+    async def post_only(service: Service, request: Request) -> Reply:
+        if request.method != "POST":
+            raise MethodNotAllowed("the method must be POST here, got another one.")
+        return await route(service, request)
+
+    return post_only
+
+
+SCORE = "/v1/score"
+HOT: Mapping[str, Route] = {SCORE: _posted(score)}

@@ -11,17 +11,19 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from scoring.records import Table
 from scoring.scorer import Verdicts
 from service.answers import Result, results_of
 from service.messages import Rows
+from service.model import Model
 from service.options import Options
-from service.registry import Model
 
 MOST_IN_A_BATCH = 1024
 LARGE = 512  # records, from which a request is scored in a thread
 
+T = TypeVar("T")
 Observer = Callable[[Model, Table, Verdicts], None]
 Jobs = list[tuple[Rows, asyncio.Future[list[Result]]]]
 
@@ -65,10 +67,14 @@ class Engine:
             verdicts = _verdicts(model, table, options)
             return table, verdicts, results_of(verdicts)
 
-        loop = asyncio.get_running_loop()
-        table, verdicts, results = await loop.run_in_executor(self._threads, work)
+        table, verdicts, results = await self.away(work)
         self.observe(model, table, verdicts)
         return results
+
+    async def away(self, work: Callable[..., T], *words: Any) -> T:
+        """Do something in the thread, so that the event loop goes on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *words)
 
     def _flush(self) -> None:
         pending, self._pending, self._waiting = self._pending, {}, 0

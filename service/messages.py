@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,7 +21,22 @@ from scoring.schema import Column, Kind, Schema, missing_code, other_code
 from service.problems import Malformed, TooLarge
 
 Rows = list[Any]  # structs of one schema
-Parsed = tuple[Table, tuple[Problem, ...]]
+
+
+class Parsed(NamedTuple):
+    """Records read the exact way. `places` says which record each row of the table is, where some
+    records have no row at all.
+    """
+
+    table: Table
+    problems: tuple[Problem, ...]
+    records: int
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: Table, problems: tuple[Problem, ...]) -> Parsed:
+        return cls(table, problems, len(table), np.arange(len(table)))
+
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0, "true": 1, "false": 0, "1": 1, "0": 0}
@@ -99,13 +114,14 @@ class RecordReader:
                 f'the body must be an object {{"records": [{{...}}, ...]}}, got {got}.'
             )
         self.check_count(len(data["records"]))
-        return parse_records(self.schema, data["records"])
+        return Parsed.of(*parse_records(self.schema, data["records"]))
 
     def parse_lines(self, body: bytes) -> Parsed:
         """One record a line, the slow way; blank lines are skipped."""
         lines = [line for line in body.splitlines() if line.strip()]
         self.check_count(len(lines))
-        return parse_records(self.schema, [_decoded(line, i) for i, line in enumerate(lines)])
+        records = [_decoded(line, i) for i, line in enumerate(lines)]
+        return Parsed.of(*parse_records(self.schema, records))
 
     def check_count(self, n: int) -> None:
         """Refuse an empty request, and one of too many records."""

@@ -28,6 +28,7 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are se
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) for k in ks)
+SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
 
@@ -58,15 +59,44 @@ class Metrics:
         self.scoring_seconds = self._histogram(
             "scoring_duration_seconds", "One batch through the network.", SECONDS
         )
-        self.in_progress = Gauge(
-            f"{PREFIX}_requests_in_progress",
-            "Requests begun and not answered.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
+        self.in_progress = self._gauge("requests_in_progress", "Requests not answered yet.")
         self.records_per_request = self._histogram(
             "records_per_request", "Records of each scoring request.", RECORDS
         )
+
+        self._column_series()
+        self.exchangeability = self._gauge(
+            "exchangeability_log10",
+            "log10 of a test martingale: above 2, traffic has changed (p < 1 %).",
+        )
+        self.reloads = self._counter("reloads", "Reloads by result.", "result")
+        self._shadow_series()
+
+    def _column_series(self) -> None:
+        self.missing = self._counter("column_missing", "Missing values.", "column")
+        self.unknown = self._counter("column_unknown", "Values of no known category.", "column")
+        self.out_of_range = self._counter(
+            "column_out_of_range", "Numbers outside the fit data's range.", "column"
+        )
+        self.top_reason = self._counter(
+            "column_top_reason", "Alarms that a column is the first reason of.", "column"
+        )
+
+    def _shadow_series(self) -> None:
+        self.shadow_records = self._counter("shadow_records", "By its verdict.", "verdict")
+        self.shadow_disagreements = self._counter(
+            "shadow_disagreements", "Records that the shadow gives the other verdict."
+        )
+        self.shadow_dropped = self._counter(
+            "shadow_dropped", "Records that the shadow did not score, for lack of time."
+        )
+        self.shadow_shift = self._many(
+            "shadow_rank_shift", "How far the shadow moves a record's p-value.", SHIFTS
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        """The sum over the workers that live."""
+        return Gauge(f"{PREFIX}_{name}", text, registry=self.registry, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from numpy.typing import NDArray
 
 from scoring.records import Table
+from scoring.schema import Kind, Schema, missing_code, other_code
 from scoring.scorer import Verdicts
-from service.metrics import PREFIX, Metrics, build_version
-from service.registry import Model, Registry
+from service.exchangeability import Exchangeability
+from service.metrics import Metrics
+from service.model import Model
+from service.window import Totals, Window, add_up, leave, of_others
 
 MOST_KEPT = 512  # records, then they are counted without waiting for a scrape
 
 
+class Watch:
+    """What the records of one model looked like."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.window = Window(model.name.version)
+        self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
+
+    def add(self, table: Table, scores: NDArray[np.float64], alarms: int) -> float:
+        """Take in some records; gives the martingale's log10."""
+        self.window.add(self.model.scorer.artifact.drift.count(table), len(table), alarms)
+        return self.exchangeability.update(scores)
+
+
 @dataclass
 class Monitor:
-    """What the records of the answered requests looked like."""
+    """What the records of the answered requests looked like. `folder`: where workers meet."""
 
     metrics: Metrics
+    folder: Path | None = None
     _kept: list[tuple[Model, Table, Verdicts]] = field(default_factory=list)
     _records: int = 0
+    _watch: Watch | None = None
 
     def observe(self, model: Model, table: Table, verdicts: Verdicts) -> None:
         """Take note of a batch; cheap, the counting comes later."""
@@ -44,37 +63,93 @@ class Monitor:
         for model, table, verdicts in kept:
             by_model.setdefault(model, []).append((table, verdicts))
         for model, batches in by_model.items():
-            self._count(model, [verdicts for _, verdicts in batches])
+            self._count(model, *_joined(model, batches))
+        if kept and self.folder is not None and self._watch is not None:
+            leave(self.folder, self._watch.window.totals())
 
-    def _count(self, model: Model, batches: list[Verdicts]) -> None:
+    def _count(self, model: Model, table: Table, verdicts: Verdicts) -> None:
         metrics, name = self.metrics, model.name
-        alarms = sum(int(v.is_anomaly.sum()) for v in batches)
-        total = sum(len(v) for v in batches)
+        alarms = int(verdicts.is_anomaly.sum())
         metrics.records.labels(name.name, name.version, "anomaly").inc(alarms)
-        metrics.records.labels(name.name, name.version, "normal").inc(total - alarms)
-        metrics.severity.observe_many(np.concatenate([v.severity for v in batches]))
-        metrics.score.observe_many(np.concatenate([v.score for v in batches]))
+        metrics.records.labels(name.name, name.version, "normal").inc(len(table) - alarms)
+        metrics.severity.observe_many(verdicts.severity)
+        metrics.score.observe_many(verdicts.score)
+        self._count_columns(table, verdicts)
+        if self._watch is None or self._watch.model is not model:
+            self._watch = Watch(model)
+        # a request may ask for its own alpha; the budget is watched at the artifact's
+        over = int((verdicts.p_value <= name.alpha).sum())
+        metrics.exchangeability.set(self._watch.add(table, verdicts.score, over))
+
+    def _count_columns(self, table: Table, verdicts: Verdicts) -> None:
+        metrics, names = self.metrics, table.schema.names
+        missing, unknown, outside = column_events(table)
+        for series, counts in (
+            (metrics.missing, missing),
+            (metrics.unknown, unknown),
+            (metrics.out_of_range, outside),
+        ):
+            for i in np.flatnonzero(counts).tolist():
+                series.labels(names[i]).inc(float(counts[i]))
+        rows = np.flatnonzero(verdicts.is_anomaly).tolist()
+        top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
+        for column, count in top.items():
+            metrics.top_reason.labels(column).inc(count)
+
+    def window(self, model: Model) -> Totals:
+        """The sliding window of all workers."""
+        mine = [self._watch.window.totals()] if self._watch is not None else []
+        others = list(of_others(self.folder)) if self.folder is not None else []
+        return add_up([*mine, *others], model.name.version)
 
 
-@dataclass(eq=False)
-class Present(Collector):
-    """What holds at the moment of a scrape, and needs no history."""
-
-    registry: Registry
-
-    def collect(self) -> Iterable[Metric]:
-        build = GaugeMetricFamily(f"{PREFIX}_build_info", "The release.", labels=["version"])
-        build.add_metric([build_version()], 1)
-        yield build
-        if self.registry.model is not None:
-            yield from _about(self.registry.model)
-
-
-def _about(model: Model) -> Iterable[Metric]:
-    labels = ["name", "version", "fingerprint"]
-    info = GaugeMetricFamily(f"{PREFIX}_model_info", "The model that answers.", labels=labels)
-    info.add_metric([model.name.name, model.name.version, model.fingerprint[:12]], 1)
-    yield info
-    yield GaugeMetricFamily(
-        f"{PREFIX}_model_loaded_timestamp_seconds", "When it was loaded.", value=model.loaded_at
+def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table, Verdicts]:
+    """One batch of many; the raw texts are not needed to count."""
+    tables, verdicts = zip(*batches, strict=True)
+    table = Table(
+        model.scorer.artifact.schema,
+        np.concatenate([t.numbers for t in tables]),
+        np.concatenate([t.codes for t in tables]),
+        (),
     )
+    return table, Verdicts(
+        np.concatenate([v.score for v in verdicts]),
+        np.concatenate([v.p_value for v in verdicts]),
+        np.concatenate([v.severity for v in verdicts]),
+        np.concatenate([v.is_anomaly for v in verdicts]),
+        [reasons for v in verdicts for reasons in v.reasons],
+    )
+
+
+Counts = NDArray[np.int64]
+
+
+def column_events(table: Table) -> tuple[Counts, Counts, Counts]:
+    """(columns,) each: missing values, categories never seen, numbers outside the fit data's
+    range.
+    """
+    schema = table.schema
+    missing, unknown, outside = np.zeros((3, len(schema.columns)), dtype=np.int64)
+    numeric, discrete = _places(schema)
+    low, high = _ranges(schema)
+    missing[numeric] = np.isnan(table.numbers).sum(axis=0)
+    outside[numeric] = ((table.numbers < low) | (table.numbers > high)).sum(axis=0)
+    gone = np.array([missing_code(c) for c in schema.discrete], dtype=np.int64)
+    new = np.array(
+        [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete],
+        dtype=np.int64,
+    )
+    missing[discrete] = (table.codes == gone).sum(axis=0)
+    unknown[discrete] = (table.codes == new).sum(axis=0)
+    return missing, unknown, outside
+
+
+def _places(schema: Schema) -> tuple[list[int], list[int]]:
+    at = {name: i for i, name in enumerate(schema.names)}
+    return [at[c.name] for c in schema.numeric], [at[c.name] for c in schema.discrete]
+
+
+def _ranges(schema: Schema) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low = [-np.inf if c.low is None else c.low for c in schema.numeric]
+    high = [np.inf if c.high is None else c.high for c in schema.numeric]
+    return np.array(low), np.array(high)

@@ -47,6 +47,10 @@ class MethodNotAllowed(Refusal):
     """The route is there, the method is not."""
 
 
+class Conflict(Refusal):
+    """What was asked cannot be done in the present state."""
+
+
 class TooSlow(Refusal):
     """The body took longer than `body_timeout`."""
 
@@ -75,9 +79,10 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     NotFound: (404, "not_found", "Not found"),
     MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),
     TooSlow: (408, "too_slow", "The body came too slowly"),
+    Conflict: (409, "conflict", "Not possible now"),
     ArtifactError: (409, "artifact", "The artifact was refused"),
     TooLarge: (413, "too_large", "Too large"),
-    Unsupported: (415, "unsupported", "Unsupported media type"),
+    Unsupported: (415, "unsupported_media", "Unsupported media type"),
     RecordError: (422, "records", "Records break the schema"),
     SchemaError: (422, "columns", "Columns break the schema"),
     CalibrationError: (422, "alpha", "The calibration cannot support this alpha"),

@@ -9,12 +9,13 @@ import numpy as np
 
 from scoring.calibration import check_alpha
 from scoring.errors import RecordError
-from service.answers import ModelName, Results, as_json, as_lines, with_rejected
+from service.answers import ModelName, Results, as_csv, as_json, as_lines, with_rejected
+from service.csv_body import no_rows, parse_csv
 from service.exchange import Reply, Request
 from service.messages import Parsed, RecordReader, Rows
+from service.model import Model
 from service.options import Options, options_of
 from service.problems import Unsupported
-from service.registry import Model
 from service.state import Service
 
 
@@ -29,8 +30,10 @@ class Media(NamedTuple):
 MEDIA = {
     b"application/json": Media(RecordReader.rows, RecordReader.parse, as_json),
     b"application/x-ndjson": Media(RecordReader.rows_of_lines, RecordReader.parse_lines, as_lines),
+    b"text/csv": Media(no_rows, parse_csv, as_csv),
 }
 JSON = b"application/json"
+LARGE_BODY = 64 << 10  # bytes, from which the exact way goes to a thread
 
 
 async def score(service: Service, request: Request) -> Reply:
@@ -43,19 +46,26 @@ async def score(service: Service, request: Request) -> Reply:
     with service.limits.held(request):
         body = await service.limits.read(request)
         with service.limits.place():
-            rows = media.rows(model.reader, body)
-            if rows is not None:
-                request.records = len(rows)
-                results: Results = await service.engine.score_rows(model, rows, options)
-            else:
-                results = await _score_exactly(
-                    service, model, media.parse(model.reader, body), options
-                )
-                request.records = len(results)
+            results = await _score_body(service, request, model, media, body, options)
     service.metrics.records_per_request.observe(request.records)
     named = model.name if options.alpha is None else model.named(options.alpha)
     version = (b"x-model-version", named.version.encode())
     return Reply(200, [(b"content-type", name), version], media.write(named, results))
+
+
+async def _score_body(
+    service: Service, request: Request, model: Model, media: Media, body: bytes, options: Options
+) -> Results:
+    rows = media.rows(model.reader, body)
+    if rows is not None:
+        request.records = len(rows)
+        return await service.engine.score_rows(model, rows, options)
+    if len(body) < LARGE_BODY:
+        parsed = media.parse(model.reader, body)
+    else:
+        parsed = await service.engine.away(media.parse, model.reader, body)
+    request.records = parsed.records
+    return await _score_exactly(service, model, parsed, options)
 
 
 def _media_of(request: Request) -> tuple[bytes, Media]:
@@ -71,15 +81,13 @@ async def _score_exactly(
     service: Service, model: Model, parsed: Parsed, options: Options
 ) -> Results:
     """What the fast way would not read: refuse it by name, or score it all the same."""
-    table, problems = parsed
-    if not problems:
-        return await service.engine.score_table(model, table, options)
-    bad = {problem.record for problem in problems}
-    service.monitor.reject(model, len(bad) if options.keep_bad else len(table))
+    if not parsed.problems:
+        return await service.engine.score_table(model, parsed.table, options)
+    bad = {problem.record for problem in parsed.problems}
+    service.monitor.reject(model, len(bad) if options.keep_bad else parsed.records)
     if not options.keep_bad:
-        raise RecordError(problems)
-    good = np.array([i for i in range(len(table)) if i not in bad], dtype=np.int64)
-    scored = (
-        await service.engine.score_table(model, table.take(good), options) if len(good) else []
-    )
-    return with_rejected(scored, problems, len(table))
+        raise RecordError(parsed.problems)
+    good = np.array([at not in bad for at in parsed.places.tolist()], dtype=bool)
+    table = parsed.table.take(np.flatnonzero(good))
+    scored = await service.engine.score_table(model, table, options) if len(table) else []
+    return with_rejected(scored, parsed.problems, parsed.records)

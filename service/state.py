@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scoring.records import Table
+from scoring.scorer import Verdicts
+from service.auth import Keys
 from service.engine import Engine
 from service.limits import Limits
+from service.logs import AccessLog
 from service.metrics import Metrics
+from service.model import Model
 from service.monitor import Monitor
 from service.registry import Registry
 from service.settings import Settings
@@ -17,15 +22,31 @@ class Service:
     """One process's parts; requests carry it along."""
 
     settings: Settings
+    keys: Keys
     registry: Registry
     limits: Limits
     metrics: Metrics
     monitor: Monitor
     engine: Engine
+    access_log: AccessLog
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
-        metrics = Metrics()
-        monitor = Monitor(metrics)
-        engine = Engine(monitor.observe)
-        return cls(settings, Registry(settings), Limits(settings), metrics, monitor, engine)
+        registry, metrics = Registry(settings.artifact), Metrics()
+        monitor = Monitor(metrics, settings.workers_folder)
+
+        def observe(model: Model, table: Table, verdicts: Verdicts) -> None:
+            monitor.observe(model, table, verdicts)
+            if registry.shadow is not None:
+                registry.shadow.offer(table, verdicts)
+
+        return cls(
+            settings=settings,
+            keys=Keys(settings),
+            registry=registry,
+            limits=Limits(settings),
+            metrics=metrics,
+            monitor=monitor,
+            engine=Engine(observe),
+            access_log=AccessLog(settings.access_log),
+        )

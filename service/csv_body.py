@@ -1,0 +1,48 @@
+"""CSV body -> Parsed: the same cells as `vaewatch score` reads from a file.
+
+polars is imported when the first CSV body comes: a service that gets none does without it.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from scoring.errors import Problem
+from scoring.records import parse_records
+from service.messages import Parsed, RecordReader, Rows
+
+
+def no_rows(reader: RecordReader, body: bytes) -> Rows | None:
+    """CSV has no fast way of its own: polars is one."""
+    return None
+
+
+def parse_csv(reader: RecordReader, body: bytes) -> Parsed:
+    """A header and one record a row; every broken rule is named."""
+    import polars as pl
+
+    from scoring.delimited import read_header
+    from scoring.frames import frame_of_block, table_of_frame
+    from scoring.rows import read_blocks
+
+    stream = io.BytesIO(body)
+    header, rest = read_header(stream)
+    reader.schema.require(list(header.names))
+    blocks = list(read_blocks(stream, header, rest))
+    lines = np.concatenate([np.empty(0, np.int64), *(block.lines for block in blocks)])
+    bad = [row for block in blocks for row in block.bad]
+    reader.check_count(len(lines) + len(bad))
+    order = np.sort(np.concatenate([lines, np.array([row.line for row in bad], np.int64)]))
+    problems = [
+        Problem(int(np.searchsorted(order, row.line)), None, row.code, row.message) for row in bad
+    ]
+    if not len(lines):
+        return Parsed(parse_records(reader.schema, [])[0], tuple(problems), len(order), lines)
+    frames = [frame_of_block(block, header, reader.schema.names) for block in blocks if len(block)]
+    table, broken = table_of_frame(reader.schema, pl.concat(frames))
+    places = np.searchsorted(order, lines)
+    problems += [Problem(int(places[p.record]), p.column, p.code, p.message) for p in broken]
+    problems.sort(key=lambda problem: problem.record)
+    return Parsed(table, tuple(problems), len(order), places)

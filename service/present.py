@@ -1,0 +1,64 @@
+"""registry, window -> the series that hold at the moment of a scrape, and need no history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.metrics import PREFIX, build_version
+from service.model import Model
+from service.registry import Registry
+from service.window import Totals
+
+LEAST_RECORDS = 500  # below, a PSI is mostly noise and is left out
+
+
+class Present(Collector):
+    """Read by one scrape. `window` is that of all workers."""
+
+    def __init__(self, registry: Registry, window: Totals | None) -> None:
+        self.registry, self.window = registry, window
+
+    def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily(f"{PREFIX}_build_info", "The release.", labels=["version"])
+        build.add_metric([build_version()], 1)
+        yield build
+        model = self.registry.model
+        if model is not None:
+            yield from _about(model)
+        if model is not None and self.window is not None and self.window.records:
+            yield from _window(model, self.window)
+
+
+def _about(model: Model) -> Iterable[Metric]:
+    labels = ["name", "version", "fingerprint"]
+    info = GaugeMetricFamily(f"{PREFIX}_model_info", "The model that answers.", labels=labels)
+    info.add_metric([model.name.name, model.name.version, model.fingerprint[:12]], 1)
+    yield info
+    yield GaugeMetricFamily(
+        f"{PREFIX}_model_loaded_timestamp_seconds", "When it was loaded.", value=model.loaded_at
+    )
+
+
+def _window(model: Model, window: Totals) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        f"{PREFIX}_alpha_ratio",
+        "Share of alarms among recent records, over alpha: 1 is what was promised.",
+        value=window.alarms / window.records / model.name.alpha,
+    )
+    yield GaugeMetricFamily(
+        f"{PREFIX}_window_records", "Recent records that drift is seen in.", value=window.records
+    )
+    if window.records >= LEAST_RECORDS:
+        drift = GaugeMetricFamily(
+            f"{PREFIX}_column_drift_psi",
+            "Population stability index of recent records against the calibration's.",
+            labels=["column"],
+        )
+        psi = model.scorer.artifact.drift.psi(np.array(window.counts, dtype=np.int64))
+        for name, value in zip(model.scorer.artifact.schema.names, psi.tolist(), strict=True):
+            drift.add_metric([name], value)
+        yield drift

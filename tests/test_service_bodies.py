@@ -1,0 +1,210 @@
+"""Kinds of bodies and options, against a real service."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scoring.records import parse_records
+from scoring.schema import Schema
+from scoring.scorer import Scorer
+from service.messages import RecordReader
+from tests.live import Live, serving
+
+ND = {"content-type": "application/x-ndjson"}
+CSV = {"content-type": "text/csv; charset=utf-8"}
+
+
+@pytest.fixture(scope="module")
+def live(artifact_path: Path) -> Iterator[Live]:
+    with serving(artifact_path, "--max-body-bytes", "1000000", "--max-records", "1000") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return mixed_frame.drop("order").to_dicts()
+
+
+def lines(records: list[Any]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def test_ndjson_is_answered_line_by_line(
+    live: Live, records: list[dict[str, Any]], scorer: Scorer
+):
+    answer = live.post("/v1/score", content=lines(records[:30]), headers=ND)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert answer.headers["x-model-version"] == scorer.artifact.version
+    got = [json.loads(line)["score"] for line in answer.text.splitlines()]
+    np.testing.assert_allclose(got, scorer.score_records(records[:30]).score, rtol=1e-5)
+
+
+def test_csv_is_answered_row_by_row(live: Live, mixed_frame: pl.DataFrame, scorer: Scorer):
+    frame = mixed_frame.head(30)
+    answer = live.post("/v1/score", content=frame.write_csv().encode(), headers=CSV)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/csv"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    expected = scorer.score_records(frame.drop("order").to_dicts())
+    np.testing.assert_allclose(
+        [float(r["anomaly_score"]) for r in rows], expected.score, rtol=1e-5
+    )
+
+
+def test_large_requests_score_like_small_ones(
+    live: Live, records: list[dict[str, Any]], scorer: Scorer
+):
+    many = (records * 3)[:900]
+    got = live.post("/v1/score", json={"records": many}).json()["results"]
+    np.testing.assert_allclose(
+        [r["score"] for r in got], scorer.score_records(many).score, rtol=1e-5
+    )
+
+
+def test_bad_records_get_an_error_in_their_place(live: Live, records: list[dict[str, Any]]):
+    mixed = [records[0], {**records[1], "amount": []}, records[2], 7]
+    results = live.post("/v1/score?on_error=null", json={"records": mixed}).json()["results"]
+    assert ["score" in r for r in results] == [True, False, True, False]
+    assert results[1]["errors"][0]["column"] == "amount"
+    assert results[3]["errors"][0]["column"] is None
+    answer = live.post("/v1/score?on_error=null", content=lines(mixed), headers=ND)
+    assert ["score" in json.loads(line) for line in answer.text.splitlines()] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_ragged_csv_row_keeps_its_place(live: Live, mixed_frame: pl.DataFrame):
+    rows = mixed_frame.head(3).write_csv().splitlines()
+    body = "\n".join([rows[0], rows[1], "1,2", rows[2], rows[3].replace("EUR", "EUR")]).encode()
+    refused = live.post("/v1/score", content=body, headers=CSV)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["record"] == 1
+    answer = live.post("/v1/score?on_error=null", content=body, headers=CSV)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+
+
+def test_a_csv_without_a_column_is_refused(live: Live, mixed_frame: pl.DataFrame):
+    body = mixed_frame.head(3).drop("amount").write_csv().encode()
+    answer = live.post("/v1/score", content=body, headers=CSV)
+    assert (answer.status_code, answer.json()["code"]) == (422, "columns")
+
+
+def test_alpha_and_explain_are_per_request(live: Live, records: list[dict[str, Any]]):
+    answer = live.post("/v1/score?alpha=0.5&explain=2", json={"records": records[:40]}).json()
+    assert answer["model"]["alpha"] == 0.5
+    assert all(r["is_anomaly"] == (r["p_value"] <= 0.5) for r in answer["results"])
+    assert all(len(r["reasons"]) <= 2 for r in answer["results"])
+    assert any(r["reasons"] for r in answer["results"] if not r["is_anomaly"])
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "text"),
+    [
+        ("alpha=2", 400, "between 0 and 1"),
+        ("alpha=nan", 400, "between 0 and 1"),
+        ("alpha=x", 400, "between 0 and 1"),
+        ("alpha=0.000001", 422, "calibration records"),
+        ("explain=-1", 400, "whole number"),
+        ("explain=1000", 400, "whole number"),
+        ("on_error=skip", 400, "reject or null"),
+        ("explian=3", 400, "may hold alpha"),
+        ("alpha=0.1&alpha=0.2", 400, "each once"),
+        ("a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1", 400, "at most 8 fields"),
+    ],
+)
+def test_a_bad_option_is_a_problem(
+    live: Live, records: list[dict[str, Any]], query: str, status: int, text: str
+):
+    answer = live.post(f"/v1/score?{query}", json={"records": records[:1]})
+    assert (answer.status_code, text in answer.json()["detail"]) == (status, True), answer.text
+
+
+def test_gzip_bodies_are_read_up_to_their_expanded_size(live: Live, records: list[dict[str, Any]]):
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = gzip.compress(json.dumps({"records": records[:9]}).encode())
+    assert len(live.post("/v1/score", content=body, headers=packed).json()["results"]) == 9
+    bomb = gzip.compress(b" " * 50_000_000)
+    assert live.post("/v1/score", content=bomb, headers=packed).status_code == 413
+    for broken in (b"no gzip", body[:-5], body + b"x"):
+        assert live.post("/v1/score", content=broken, headers=packed).status_code == 400
+    headers = {**packed, "content-encoding": "br"}
+    assert live.post("/v1/score", content=body, headers=headers).status_code == 415
+
+
+def test_limits_of_size(live: Live, records: list[dict[str, Any]]):
+    assert live.post("/v1/score", json={"records": records[:3] * 334}).status_code == 413
+    assert live.post("/v1/score", content=b" " * 1_000_001).status_code == 413
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 50_000
+
+    assert live.post("/v1/score", content=endless()).status_code == 413
+    answer = live.post("/v1/score", content=b"x", headers={"content-type": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+
+
+def test_the_request_id_is_kept_if_it_is_plain(live: Live):
+    assert live.get("/livez", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    given = 'x" forged'
+    assert live.get("/livez", headers={"x-request-id": given}).headers["x-request-id"] != given
+    headers = live.get("/livez").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+    assert "server" not in headers
+
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+    st.sampled_from(["NL", "DE", "", "3", "true", "TRUE", "0", "1.0", 3.0, 1, 0, 3.5]),
+    st.lists(st.integers(), max_size=1),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_the_fast_way_and_the_exact_way_make_the_same_table(scorer: Scorer, data: st.DataObject):
+    schema: Schema = scorer.artifact.schema
+    record = st.fixed_dictionaries(
+        {}, optional={name: values for name in (*schema.names, "unknown column")}
+    )
+    full = st.fixed_dictionaries({name: values for name in schema.names})
+    records = data.draw(st.lists(record | full, min_size=1, max_size=3))
+    reader = RecordReader(schema, 100)
+    rows = reader.rows(json.dumps({"records": records}).encode())
+    table, problems = parse_records(schema, records)
+    if rows is None:
+        return
+    assert not problems
+    fast = reader.table(rows)
+    np.testing.assert_array_equal(fast.numbers, table.numbers)
+    np.testing.assert_array_equal(fast.codes, table.codes)
+    for row in range(len(records)):
+        for column in schema.columns:
+            assert fast.observed(row, column) == table.observed(row, column)
+
+
+def test_plain_records_take_the_fast_way(scorer: Scorer, records: list[dict[str, Any]]):
+    reader = RecordReader(scorer.artifact.schema, 1000)
+    assert reader.rows(json.dumps({"records": records}).encode()) is not None
+    assert reader.rows_of_lines(lines(records)) is not None
