@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from service.settings import Settings
 _INTERRUPT = signal.SIGINT
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
+LAST_REQUESTS = 0.2  # seconds
 
 
 class DrainingServer(uvicorn.Server):
@@ -41,6 +43,12 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         ended = await super().on_tick(counter)
         return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_REQUESTS)  # those on their way over connections that are open
+        await super().shutdown(sockets)
 
 
 def listen(settings: Settings) -> tuple[socket.socket, str]:

@@ -44,10 +44,18 @@ class Live:
         return "".join(self.lines)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30, **options)
+        return self.ask("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, timeout=30, **options)
+        return self.ask("POST", path, **options)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request on a connection of its own."""
+        url, uds = self.url, None
+        if url.startswith("unix:"):
+            url, uds = "http://service", url.removeprefix("unix:")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=uds), timeout=30) as client:
+            return client.request(method, url + path, **options)
 
     def series(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Every sample of /metrics, by name and labels."""
