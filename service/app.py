@@ -24,6 +24,7 @@ from service.present import Present
 from service.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
 from service.settings import Settings
 from service.state import Service
+from service.v2_routes import add_v2_routes
 
 TEXT = "Anomaly detection for tabular records with an alarm budget that holds."
 
@@ -50,6 +51,7 @@ class Application:
         _add_errors(api, edge)
         _add_routes(api, service)
         _add_changes(api, service, lifecycle)
+        add_v2_routes(api, service)
         return cls(service, edge)
 
 

@@ -8,12 +8,15 @@ import msgspec
 
 from service.answers import Rejected, Result, ScoreAnswer
 from service.problems import ProblemDetails
+from service.v2 import InferAnswer, InferRequest
+from service.v2_routes import INFER, INFER_VERSION
 
 COMPONENT = "#/components/schemas/{name}"
 PROBLEMS = {
     "400": "The body or the query is malformed.",
     "401": "A key is needed.",
     "403": "The key lacks the scope.",
+    "404": "No such route or model.",
     "408": "The body came too slowly.",
     "413": "The body, or the number of records, is over its limit.",
     "415": "Another media type or encoding than those named here.",
@@ -46,7 +49,8 @@ SCORE_BODY = {
 def components() -> dict[str, Any]:
     """The schemas of what the hot routes answer."""
     _, found = msgspec.json.schema_components(
-        [ScoreAnswer, Result, Rejected, ProblemDetails], ref_template=COMPONENT
+        [ScoreAnswer, Result, Rejected, ProblemDetails, InferRequest, InferAnswer],
+        ref_template=COMPONENT,
     )
     either = [{"$ref": COMPONENT.format(name=name)} for name in ("Result", "Rejected")]
     found["ScoreAnswer"]["properties"]["results"]["items"] = {"anyOf": either}
@@ -98,8 +102,39 @@ def score_path() -> dict[str, Any]:
     }
 
 
+def infer_path(*names: str) -> dict[str, Any]:
+    """POST .../infer of the Open Inference Protocol."""
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in names
+    ]
+    content = {
+        "application/json": {"schema": {"$ref": COMPONENT.format(name="InferAnswer")}},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
+    asked = {"application/json": {"schema": {"$ref": COMPONENT.format(name="InferRequest")}}}
+    return {
+        "post": {
+            "summary": "Verdicts of the records in some tensors",
+            "operationId": f"infer_by_{'_'.join(names)}",
+            "tags": ["v2"],
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": asked},
+            "responses": {
+                "200": {"description": "One tensor for each output.", "content": content},
+                **problem_responses(),
+            },
+        }
+    }
+
+
 def add_hot_routes(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's document with the hot routes in it."""
     document.setdefault("components", {}).setdefault("schemas", {}).update(components())
-    document["paths"] = {"/v1/score": score_path(), **document["paths"]}
+    document["paths"] = {
+        "/v1/score": score_path(),
+        **document["paths"],
+        INFER: infer_path("model"),
+        INFER_VERSION: infer_path("model", "version"),
+    }
     return document

@@ -19,6 +19,7 @@ from service.metrics import Child
 from service.problems import MethodNotAllowed, details_of, headers_of
 from service.scoring_route import score
 from service.state import Service
+from service.v2_routes import INFER, INFER_VERSION, infer, infer_template
 
 log = logging.getLogger("vaewatch.service")
 
@@ -106,9 +107,7 @@ class Edge:
 
 def hot_template(path: str) -> str | None:
     """The template of a hot route that has this path."""
-    if path == SCORE:
-        return SCORE
-    return None
+    return SCORE if path == SCORE else infer_template(path)
 
 
 def _posted(route: Route) -> Route:
@@ -121,4 +120,8 @@ def _posted(route: Route) -> Route:
 
 
 SCORE = "/v1/score"
-HOT: Mapping[str, Route] = {SCORE: _posted(score)}
+HOT: Mapping[str, Route] = {
+    SCORE: _posted(score),
+    INFER: _posted(infer),
+    INFER_VERSION: _posted(infer),
+}
