@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import click
 import uvicorn
@@ -45,10 +46,29 @@ class DrainingServer(uvicorn.Server):
         return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for sock in sockets or []:
+            await self._accept_last(sock)
         for server in self.servers:
             server.close()
         await asyncio.sleep(LAST_REQUESTS)  # those on their way over connections that are open
         await super().shutdown(sockets)
+
+    async def _accept_last(self, sock: socket.socket) -> None:
+        """Take in connections that the kernel has accepted and closing would reset."""
+        loop, config = asyncio.get_running_loop(), self.config
+        protocol: Any = config.http_protocol_class
+        while True:
+            try:
+                connection, _ = sock.accept()
+            except OSError:  # none is left
+                return
+            await loop.connect_accepted_socket(
+                lambda: protocol(
+                    config=config, server_state=self.server_state, app_state=self.lifespan.state
+                ),
+                connection,
+                ssl=config.ssl,
+            )
 
 
 def listen(settings: Settings) -> tuple[socket.socket, str]:

@@ -76,27 +76,27 @@ class Parent:
     _workers: dict[int, SpawnProcess] = field(default_factory=dict)  # by slot
     _born: dict[int, float] = field(default_factory=dict)
     _stopping: bool = False
+    _sock: socket.socket = field(init=False)
 
     def run(self) -> None:
-        sock, address = listen(self.settings)
+        self._sock, address = listen(self.settings)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._stop)
         for sig in PASSED_ON:
             signal.signal(sig, self._pass_on)
         announce(address)
         while not self._stopping:
-            self._fill(sock)
+            self._fill()
             wait([worker.sentinel for worker in self._workers.values()], timeout=PAUSE)
             self._bury()
-        sock.close()
         self._end()
 
-    def _fill(self, sock: socket.socket) -> None:
+    def _fill(self) -> None:
         context = multiprocessing.get_context("spawn")
         for slot in range(self.settings.workers):
             young = time.monotonic() - self._born.get(slot, -PAUSE) < PAUSE
             if slot not in self._workers and not young and not self._stopping:
-                worker = context.Process(target=work, args=(self.settings, sock))
+                worker = context.Process(target=work, args=(self.settings, self._sock))
                 worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
 
@@ -122,6 +122,7 @@ class Parent:
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         self._stopping = True
+        self._sock.close()  # the socket lives as long as the workers that accept from it
         self._signal(signal.SIGTERM)
 
     def _pass_on(self, sig: int, frame: FrameType | None) -> None:
