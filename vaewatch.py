@@ -22,8 +22,9 @@ import click
 
 if TYPE_CHECKING:
     from scoring.scorer import Scorer
+    from service.client import Client
 
-__all__ = ["Scorer", "load", "train"]
+__all__ = ["Client", "Scorer", "load", "train"]
 
 # command -> (where it is, what it does): `vaewatch --help` must not import what it lists
 COMMANDS = {
@@ -35,6 +36,7 @@ COMMANDS = {
     "inspect": ("scoring.cli", "Show what an artifact holds."),
     "completion": ("scoring.cli", "Print the completion script of a shell."),
 }
+LAZY = {"Scorer": "scoring.scorer", "Client": "service.client"}  # name -> where it is
 EXTRAS = {"torch": "train", "sklearn": "train", "scipy": "train", "onnx": "train", "ray": "ray"}
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -54,8 +56,8 @@ def load(path: Path | str, threads: int = 1) -> Scorer:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Scorer":
-        return importlib.import_module("scoring.scorer").Scorer
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module 'vaewatch' has no attribute '{name}'")
 
 

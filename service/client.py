@@ -1,0 +1,176 @@
+"""records -> verdicts of a service: chunks, retries, typed answers. Standard library only.
+
+client = vaewatch.Client("http://127.0.0.1:8000", key="...")
+for verdict in client.score([{"amount": 12.5, "country": "NL"}]):
+    print(verdict.p_value, verdict.is_anomaly, [str(reason) for reason in verdict.reasons])
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from scoring.errors import Problem, RecordError, ScoringError
+from scoring.scorer import Reason, Verdict
+
+BUSY = (429, 503)
+
+
+class ServiceError(ScoringError):
+    """The service refused a request, or could not be reached; `status` is None then."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """Speaks to one service over one connection; make one for each thread.
+
+    Args:
+        url: where the service listens.
+        key: sent as a bearer token.
+        chunk: records a request.
+        retries: how often a chunk is sent again when the service is busy, starting or away.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        chunk: int = 500,
+        retries: int = 5,
+        timeout: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServiceError("url must be http://HOST:PORT or https://HOST:PORT.")
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._base = parts.path.rstrip("/")
+        self._headers = {"content-type": "application/json"}
+        if key is not None:
+            self._headers["authorization"] = f"Bearer {key}"
+        self.chunk, self.retries = chunk, retries
+
+    def score(
+        self, records: Any, *, alpha: float | None = None, explain: int | None = None
+    ) -> list[Verdict]:
+        """Verdicts of records (or of the rows of a DataFrame), in their order.
+
+        Raises:
+            RecordError: some break the schema; each broken rule has its record's place.
+            ServiceError: the service refused, or could not be reached.
+        """
+        asked = {"alpha": alpha, "explain": explain}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        path = f"/v1/score?{query}" if query else "/v1/score"
+        rows, verdicts = _rows_of(records), list[Verdict]()
+        for start in range(0, len(rows), self.chunk):
+            body = json.dumps({"records": rows[start : start + self.chunk]}, allow_nan=False)
+            verdicts += map(_verdict, self._ask("POST", path, body, start)["results"])
+        return verdicts
+
+    def model(self) -> Mapping[str, Any]:
+        """The card of the model that answers."""
+        card: Mapping[str, Any] = self._ask("GET", "/v1/model")
+        return card
+
+    def _ask(self, method: str, path: str, body: str | None = None, start: int = 0) -> Any:
+        for attempt in range(self.retries + 1):
+            last = attempt == self.retries
+            try:
+                status, headers, content = self._send(method, path, body)
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                if last:
+                    raise ServiceError(
+                        f"the service must be reachable: {type(error).__name__}."
+                    ) from error
+                wait = 0.0
+            else:
+                if status not in BUSY or last:
+                    return _checked(status, content, start)
+                wait = float(headers.get("retry-after", 0))
+            time.sleep(max(wait, random.uniform(0.5, 1.0) * 0.1 * 2**attempt))
+        raise AssertionError("the last attempt either answers or raises")
+
+    def _send(
+        self, method: str, path: str, body: str | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        self._connection.request(method, self._base + path, body, self._headers)
+        answer = self._connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, headers, answer.read()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _checked(status: int, content: bytes, start: int) -> Any:
+    """The answer, or what the service said against the request."""
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        raise ServiceError(f"the service answered {status} and no JSON.", status) from None
+    if status == 200:
+        return answer
+    problems = tuple(
+        Problem(start + p["record"], p["column"], p["code"], p["message"])
+        for p in answer.get("errors", ())
+    )
+    if problems:
+        raise RecordError(problems)
+    raise ServiceError(str(answer.get("detail", f"the service answered {status}.")), status)
+
+
+def _rows_of(records: Any) -> Sequence[Any]:
+    """Records as JSON carries them; a pandas or polars DataFrame is told by its methods."""
+    if hasattr(records, "to_dicts"):
+        rows: Iterable[Any] = records.to_dicts()
+    elif hasattr(records, "to_dict") and hasattr(records, "columns"):
+        rows = records.to_dict(orient="records")
+    else:
+        rows = records
+    return [_plain_record(row) if isinstance(row, Mapping) else row for row in rows]
+
+
+def _plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    """NaN and pandas' NA mean missing; numpy's scalars are their Python values."""
+    value = value.item() if hasattr(value, "item") else value
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _verdict(result: Mapping[str, Any]) -> Verdict:
+    reasons = tuple(Reason(**reason) for reason in result["reasons"])
+    return Verdict(
+        result["score"], result["p_value"], result["severity"], result["is_anomaly"], reasons
+    )

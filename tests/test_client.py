@@ -1,0 +1,92 @@
+"""`vaewatch.Client` against a real service, and against one that is busy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import vaewatch
+from scoring.errors import RecordError
+from scoring.scorer import Scorer
+from service.client import ServiceError
+from tests.live import Live, serving
+
+KEY = "a key that is long enough"
+
+
+@pytest.fixture(scope="module")
+def live(artifact_path: Path) -> Iterator[Live]:
+    with serving(artifact_path, env={"VAEWATCH_KEY": KEY}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", ["records", "polars", "pandas"])
+def test_a_client_scores_like_the_library(
+    live: Live, mixed_frame: pl.DataFrame, scorer: Scorer, kind: str
+):
+    frame = mixed_frame.drop("order").head(50)
+    data: Any = frame.to_dicts() if kind == "records" else frame
+    if kind == "pandas":
+        pandas = pytest.importorskip("pandas")
+        data = pandas.DataFrame(frame.to_dict(as_series=False))
+    with vaewatch.Client(live.url, KEY, chunk=20) as client:
+        verdicts = client.score(data, explain=1)
+    expected = scorer.score_records(frame.to_dicts(), explain=1)
+    np.testing.assert_allclose([v.score for v in verdicts], expected.score, rtol=1e-5)
+    assert [v.reasons[0].column for v in verdicts if v.reasons] == [
+        reasons[0].column for reasons in expected.reasons if reasons
+    ]
+
+
+def test_errors_name_the_record_in_the_whole(live: Live, mixed_frame: pl.DataFrame):
+    records = mixed_frame.drop("order").head(30).to_dicts()
+    records[25]["amount"] = "x"
+    with vaewatch.Client(live.url, KEY, chunk=10) as client:
+        with pytest.raises(RecordError) as caught:
+            client.score(records)
+        assert caught.value.problems[0].record == 25
+        assert client.model()["name"] == "shop"
+
+
+def test_a_wrong_key_and_a_wrong_url_are_told(live: Live):
+    with vaewatch.Client(live.url, KEY + "x") as client, pytest.raises(ServiceError, match="key"):
+        client.model()
+    with pytest.raises(ServiceError, match="must be http"):
+        vaewatch.Client("localhost:80")
+    away = vaewatch.Client("http://127.0.0.1:1", retries=1)
+    with pytest.raises(ServiceError, match="must be reachable"):
+        away.model()
+
+
+class Busy(BaseHTTPRequestHandler):
+    statuses = [429, 503, 200]
+
+    def do_GET(self) -> None:
+        body = b'{"name": "shop", "detail": "busy"}'
+        self.send_response(self.statuses.pop(0))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_a_busy_service_is_asked_again():
+    server = HTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with vaewatch.Client(f"http://127.0.0.1:{server.server_port}") as client:
+            assert client.model()["name"] == "shop"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,67 @@
+"""The test martingale: rarely wrong under no change, soon right after one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.exchangeability import Exchangeability, Players, Ranks
+
+
+def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:
+    """The highest log10 that a stream like its calibration reaches."""
+    watch = Exchangeability(np.sort(rng.normal(size=calibration)), rng)
+    return max(watch.update(rng.normal(size=50)) for _ in range(n // 50))
+
+
+def test_under_no_change_it_exceeds_100_in_at_most_one_stream_of_100():
+    rng = np.random.default_rng(0)
+    reached = np.array([highest(rng, 2000) for _ in range(500)])
+    assert np.mean(reached > 2) <= 0.01
+    assert np.mean(reached > 1) <= 0.10
+
+
+def test_ranks_are_uniform_and_independent_of_the_calibration_sample():
+    rng = np.random.default_rng(1)
+    p = np.concatenate(
+        [
+            Ranks(np.sort(rng.normal(size=20)), rng).p_values(rng.normal(size=100))
+            for _ in range(300)
+        ]
+    )
+    assert 0 < p.min() and p.max() < 1
+    np.testing.assert_allclose(np.histogram(p, 10, (0, 1))[0] / len(p), 0.1, atol=0.01)
+    assert abs(p.mean() - 0.5) < 0.01
+
+
+def test_ranks_in_one_block_and_one_by_one_count_the_same_records():
+    scores = np.random.default_rng(2).normal(size=40)
+    calibration = np.sort(np.random.default_rng(3).normal(size=30))
+
+    class Half(np.random.Generator):
+        def random(self, n: int) -> np.ndarray:  # type: ignore[override]
+            return np.full(n, 0.5)
+
+    generator = Half(np.random.PCG64())
+    together = Ranks(calibration, generator).p_values(scores)
+    ranks = Ranks(calibration, generator)
+    np.testing.assert_allclose([ranks.p_values(scores[i : i + 1])[0] for i in range(40)], together)
+
+
+@pytest.mark.parametrize("shift", [1.0, -1.0])
+def test_it_rises_soon_after_a_change_even_after_a_long_quiet_time(shift: float):
+    rng = np.random.default_rng(4)
+    watch = Exchangeability(np.sort(rng.normal(size=2000)), rng)
+    assert watch.update(rng.normal(size=20_000)) < 2
+    assert watch.update(rng.normal(size=300) + shift) > 2
+
+
+def test_it_stays_finite_however_long_a_change_lasts():
+    players = Players()
+    for _ in range(20):
+        players.bet(np.full(1000, 0.001))
+    assert 2000 < players.log10 < 1e6
+
+
+def test_capital_starts_at_one():
+    assert Players().log10 == 0.0
