@@ -37,7 +37,14 @@ COMMANDS = {
     "completion": ("scoring.cli", "Print the completion script of a shell."),
 }
 LAZY = {"Scorer": "scoring.scorer", "Client": "service.client"}  # name -> where it is
-EXTRAS = {"torch": "train", "sklearn": "train", "scipy": "train", "onnx": "train", "ray": "ray"}
+EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "scipy": "train",
+    "onnx": "train",
+    "ray": "ray",
+    "opentelemetry": "otel",
+}
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
 

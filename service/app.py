@@ -13,10 +13,11 @@ from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from service.documents import add_hot_routes
+from service.documents import add_hot_routes, problem_responses
 from service.edge import Edge
 from service.lifecycle import Lifecycle
 from service.metrics import CONTENT_TYPE, build_version
@@ -24,6 +25,7 @@ from service.present import Present
 from service.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
 from service.settings import Settings
 from service.state import Service
+from service.tracing import traced
 from service.v2_routes import add_v2_routes
 
 TEXT = "Anomaly detection for tabular records with an alarm budget that holds."
@@ -45,6 +47,7 @@ class Application:
             title="vaewatch",
             version=build_version(),
             description=TEXT,
+            responses=problem_responses(),
             lifespan=_lifespan(service, lifecycle),
         )
         edge = Edge(api, service)
@@ -52,7 +55,7 @@ class Application:
         _add_routes(api, service)
         _add_changes(api, service, lifecycle)
         add_v2_routes(api, service)
-        return cls(service, edge)
+        return cls(service, traced(edge) if settings.otel else edge)
 
 
 def _lifespan(
@@ -104,7 +107,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             raise NotReady("the service is starting or stopping.")
         return {"status": "ready", "version": registry.active.name.version}
 
-    @app.get("/metrics", tags=["probes"], summary="Prometheus text format")
+    @app.get("/metrics", tags=["probes"], summary="Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
         service.monitor.flush()
         window = service.monitor.window(registry.active) if registry.model else None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from service.answers import Rejected, Result, ScoreAnswer
+from service.options import LEAST_ALPHA, MOST_REASONS
 from service.problems import ProblemDetails
 from service.v2 import InferAnswer, InferRequest
 from service.v2_routes import INFER, INFER_VERSION
@@ -17,7 +18,9 @@ PROBLEMS = {
     "401": "A key is needed.",
     "403": "The key lacks the scope.",
     "404": "No such route or model.",
+    "405": "The route takes another method.",
     "408": "The body came too slowly.",
+    "409": "Not possible now, or the artifact was refused.",
     "413": "The body, or the number of records, is over its limit.",
     "415": "Another media type or encoding than those named here.",
     "422": "Records break the schema; each broken rule is named.",
@@ -25,8 +28,8 @@ PROBLEMS = {
     "503": "Starting or stopping.",
 }
 QUERY = {
-    "alpha": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-    "explain": {"type": "integer", "minimum": 0, "maximum": 100},
+    "alpha": {"type": "number", "minimum": LEAST_ALPHA, "exclusiveMaximum": 1},
+    "explain": {"type": "integer", "minimum": 0, "maximum": MOST_REASONS},
     "on_error": {"type": "string", "enum": ["reject", "null"]},
 }
 QUERY_HELP = {
@@ -57,7 +60,7 @@ def components() -> dict[str, Any]:
     return found
 
 
-def problem_responses() -> dict[str, Any]:
+def problem_responses() -> dict[int | str, dict[str, Any]]:
     """The errors that any route may answer with."""
     schema = {"schema": {"$ref": COMPONENT.format(name="ProblemDetails")}}
     return {

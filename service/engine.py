@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, TypeVar
 
 from scoring.records import Table
@@ -24,7 +25,7 @@ MOST_IN_A_BATCH = 1024
 LARGE = 512  # records, from which a request is scored in a thread
 
 T = TypeVar("T")
-Observer = Callable[[Model, Table, Verdicts], None]
+Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds it took
 Jobs = list[tuple[Rows, asyncio.Future[list[Result]]]]
 
 
@@ -55,20 +56,20 @@ class Engine:
     async def score_table(self, model: Model, table: Table, options: Options) -> list[Result]:
         if len(table) >= LARGE:
             return await self._in_thread(model, lambda: table, options)
-        verdicts = _verdicts(model, table, options)
-        self.observe(model, table, verdicts)
+        verdicts, seconds = _verdicts(model, table, options)
+        self.observe(model, table, verdicts, seconds)
         return results_of(verdicts)
 
     async def _in_thread(
         self, model: Model, make: Callable[[], Table], options: Options
     ) -> list[Result]:
-        def work() -> tuple[Table, Verdicts, list[Result]]:
+        def work() -> tuple[Table, Verdicts, float, list[Result]]:
             table = make()
-            verdicts = _verdicts(model, table, options)
-            return table, verdicts, results_of(verdicts)
+            verdicts, seconds = _verdicts(model, table, options)
+            return table, verdicts, seconds, results_of(verdicts)
 
-        table, verdicts, results = await self.away(work)
-        self.observe(model, table, verdicts)
+        table, verdicts, seconds, results = await self.away(work)
+        self.observe(model, table, verdicts, seconds)
         return results
 
     async def away(self, work: Callable[..., T], *words: Any) -> T:
@@ -89,17 +90,20 @@ class Engine:
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
         rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
         table = model.reader.table(rows)
-        verdicts = _verdicts(model, table, options)
+        verdicts, seconds = _verdicts(model, table, options)
         results, start = results_of(verdicts), 0
         for part, future in jobs:
             if not future.done():  # its client may have gone
                 future.set_result(results[start : start + len(part)])
             start += len(part)
-        self.observe(model, table, verdicts)
+        self.observe(model, table, verdicts, seconds)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _verdicts(model: Model, table: Table, options: Options) -> Verdicts:
-    return model.scorer.score_table(table, alpha=options.alpha, explain=options.explain)
+def _verdicts(model: Model, table: Table, options: Options) -> tuple[Verdicts, float]:
+    """Verdicts, and the seconds that they took."""
+    started = perf_counter()
+    verdicts = model.scorer.score_table(table, alpha=options.alpha, explain=options.explain)
+    return verdicts, perf_counter() - started

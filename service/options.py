@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from service.problems import Malformed
 
 MOST_REASONS = 100
+LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def _alpha(text: str | None) -> float | None:
         alpha = float(text)
     except ValueError:
         alpha = math.nan
-    if not 0 < alpha < 1:
-        raise Malformed("alpha must be a number between 0 and 1.")
+    if not LEAST_ALPHA <= alpha < 1:
+        raise Malformed(f"alpha must be a number between {LEAST_ALPHA:g} and 1.")
     return alpha
 
 

@@ -35,7 +35,8 @@ class Service:
         registry, metrics = Registry(settings.artifact), Metrics()
         monitor = Monitor(metrics, settings.workers_folder)
 
-        def observe(model: Model, table: Table, verdicts: Verdicts) -> None:
+        def observe(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+            metrics.scoring_seconds.observe(seconds)
             monitor.observe(model, table, verdicts)
             if registry.shadow is not None:
                 registry.shadow.offer(table, verdicts)

@@ -90,3 +90,37 @@ def test_a_busy_service_is_asked_again():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class Collector(BaseHTTPRequestHandler):
+    paths: list[str] = []
+    bodies: list[bytes] = []
+
+    def do_POST(self) -> None:
+        self.paths.append(self.path)
+        self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_traces_go_to_a_collector(artifact_path: Path, mixed_frame: pl.DataFrame):
+    pytest.importorskip("opentelemetry.instrumentation.asgi")
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    try:
+        with serving(artifact_path, "--otel", env=env) as traced:
+            with vaewatch.Client(traced.url) as client:
+                client.score(mixed_frame.drop("order").head(2))
+            assert traced.stop() == 0
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "/v1/traces" in Collector.paths
+    assert any(b"/v1/score" in body for body in Collector.bodies)

@@ -116,9 +116,10 @@ def test_alpha_and_explain_are_per_request(live: Live, records: list[dict[str, A
 @pytest.mark.parametrize(
     ("query", "status", "text"),
     [
-        ("alpha=2", 400, "between 0 and 1"),
-        ("alpha=nan", 400, "between 0 and 1"),
-        ("alpha=x", 400, "between 0 and 1"),
+        ("alpha=2", 400, "between 1e-09 and 1"),
+        ("alpha=nan", 400, "between 1e-09 and 1"),
+        ("alpha=x", 400, "between 1e-09 and 1"),
+        ("alpha=5e-324", 400, "between 1e-09 and 1"),
         ("alpha=0.000001", 422, "calibration records"),
         ("explain=-1", 400, "whole number"),
         ("explain=1000", 400, "whole number"),
