@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from results import write_section
 
 from scoring.artifact import read_artifact
 from scoring.frames import checked_table
@@ -147,33 +148,41 @@ def run(artifact: Path, records: Path, rounds: int, seconds: int) -> None:
             Load("vaewatch, 100 records a request", url, 100, 8),
         ]
         found: dict[str, list[Measured]] = {load.name: [] for load in loads}
+        warm = 0.0
         for _ in range(rounds):
             for load in loads:
                 found[load.name].append(measure(load, folder, seconds))
+            warm = warm or resident_mb(pid)
         half = median(found[loads[1].name]) / 2
         calm = Load("half", url, 1, 16, pause=max(1, round(16 * 1000 / half)))
         quiet = [measure(calm, folder, seconds) for _ in range(rounds)]
-        report(loads, found, quiet)
-        print(
-            f"\nresident memory: {at_start:.0f} MB at start, {resident_mb(pid):.0f} MB at the end"
+        asked = sum(m.requests * seconds for load in loads[1:] for m in found[load.name])
+        memory = (
+            f"Resident memory of the service: {at_start:.0f} MB at start, {warm:.0f} MB after the "
+            f"first round, {resident_mb(pid):.0f} MB after {asked:,.0f} requests."
         )
+        text = "\n".join([*table(loads, found, quiet), "", memory])
+        write_section(Path(__file__).with_name("RESULTS.md"), "Serving", "One core", text)
 
 
-def report(loads: list[Load], found: dict[str, list[Measured]], quiet: list[Measured]) -> None:
+def table(loads: list[Load], found: dict[str, list[Measured]], quiet: list[Measured]) -> list[str]:
     base = median(found[loads[0].name])
-    print("| | requests/s | records/s | of the floor's requests/s | p50 ms | p99 ms |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        "| | requests/s | records/s | of the floor's requests/s | p50 ms | p99 ms |",
+        "|---|---|---|---|---|---|",
+    ]
     for load in loads:
         rounds = found[load.name]
-        rate = median(rounds)
-        many = rate * load.records
-        p50, p99 = median(rounds, "50"), median(rounds, "99")
-        print(
-            f"| {load.name} | {rate:,.0f} | {many:,.0f} | {many / base:.2f} "
-            f"| {p50:.2f} | {p99:.2f} |"
-        )
-    rate, p50, p99 = median(quiet), median(quiet, "50"), median(quiet, "99")
-    print(f"| vaewatch, 1 record, paced | {rate:,.0f} | {rate:,.0f} | | {p50:.2f} | {p99:.2f} |")
+        many = median(rounds) * load.records
+        cells = f"{median(rounds):,.0f} | {many:,.0f} | {many / base:.2f}"
+        lines.append(f"| {load.name} | {cells} | {_latency(rounds)} |")
+    rate = f"{median(quiet):,.0f}"
+    lines.append(f"| vaewatch, 1 record, paced to half | {rate} | {rate} | | {_latency(quiet)} |")
+    return lines
+
+
+def _latency(rounds: list[Measured]) -> str:
+    return f"{median(rounds, '50'):.2f} | {median(rounds, '99'):.2f}"
 
 
 def main() -> None:

@@ -33,16 +33,19 @@ class Limits:
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place among the requests being scored, or a refusal."""
-        if self.in_flight >= self.settings.max_in_flight:
-            raise Overloaded(
-                f"at most {self.settings.max_in_flight} requests are scored at one time. "
-                "Try again after Retry-After seconds."
-            )
+        self._require_room()
         self.in_flight += 1
         try:
             yield
         finally:
             self.in_flight -= 1
+
+    def _require_room(self) -> None:
+        if self.in_flight >= self.settings.max_in_flight:
+            raise Overloaded(
+                f"at most {self.settings.max_in_flight} requests are scored at one time. "
+                "Try again after Retry-After seconds."
+            )
 
     @contextmanager
     def held(self, request: Request) -> Iterator[None]:
@@ -55,6 +58,7 @@ class Limits:
     async def read(self, request: Request) -> bytes:
         """The whole body, unpacked."""
         self._check_declared(request)
+        self._require_room()  # before the body: a refusal must cost little
         try:
             async with asyncio.timeout(self.settings.body_timeout):
                 body = await self._receive(request)
