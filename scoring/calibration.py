@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from scoring.errors import CalibrationError
 
-TIE = 1e-5  # scores closer than this, relatively, are equal: two machines round differently
+TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
+LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Calibration:
         """Each calibration score raised to the top of its tie: counting then errs towards
         normal.
         """
-        return self.scores + TIE * np.abs(self.scores)
+        return self.scores + TIE * np.maximum(np.abs(self.scores), 1.0)
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
@@ -74,8 +75,8 @@ def records_needed(alpha: float) -> int:
 
 def check_alpha(alpha: float, n: int) -> None:
     """Refuse an alpha that n calibration records cannot certify."""
-    if not 0 < alpha < 1:
-        raise CalibrationError(f"alpha must be between 0 and 1, got {alpha:g}.")
+    if not LEAST_ALPHA <= alpha < 1:
+        raise CalibrationError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.")
     if allowed_rank(alpha, n) < 1:
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "

@@ -110,7 +110,9 @@ class Scorer:
         """
         golden, calibration = self.artifact.golden, self.artifact.calibration
         got = self.score_records(golden.records).score
-        apart = np.abs(got - golden.scores) / np.maximum(np.abs(golden.scores), 1e-12)
+        apart = np.abs(got - golden.scores) / np.maximum(
+            np.abs(golden.scores), 1.0
+        )  # or of one nat
         if not np.all(apart <= GOLDEN_TOLERANCE):
             raise ArtifactError(
                 f"the artifact's golden records must score within {GOLDEN_TOLERANCE:g} of what is "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
+from scoring.calibration import LEAST_ALPHA
 from service.problems import Malformed
 
 MOST_REASONS = 100
-LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def test_few_and_many_columns_are_taken(tmp_path: Path, columns: int):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--alpha", "0"], 3, "alpha must be between 0 and 1, got 0"),
+        (["--alpha", "0"], 3, "alpha must be between 1e-09 and 1, got 0"),
         (["--alpha", "often"], 2, "'often' is not a valid float"),
         (["--id", "nope"], 3, "id column 'nope' must be in the input"),
         (["--ignore", "nope"], 3, "ignored column 'nope' must be in the input"),

@@ -199,13 +199,14 @@ def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
 
 
 def check_against_torch(model: ScoreModel, network: Network, probes: NDArray[np.float32]) -> float:
-    """The largest relative difference between graph and torch on the probes' total score.
+    """The largest difference between graph and torch on the probes' total score, relative to it or
+    to one nat.
 
     Raises:
         ScoringError: it is above PROBE_TOLERANCE: the export must not be used.
     """
     want, got = _total(model.forward(probes)), _total(network.forward(probes))
-    apart = float(np.max(np.abs(got - want) / np.maximum(np.abs(want), 1e-6)))
+    apart = float(np.max(np.abs(got - want) / np.maximum(np.abs(want), 1.0)))
     if not apart <= PROBE_TOLERANCE:
         raise ScoringError(
             f"the exported graph must agree with torch within {PROBE_TOLERANCE:g}, got "
