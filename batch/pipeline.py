@@ -1,88 +1,68 @@
-"""chunks -> scored chunks, side by side and in order -> the output and the rejects file."""
+"""files -> pieces -> scored pieces, side by side and in order -> the output and the rejects."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from batch.reader import CsvFile, Records
+from batch.encode import Encoder
+from batch.job import SEVERITIES, Counts, Job
+from batch.journal import Journal, Progress, refuse_grown, state_of
+from batch.reader import expand, open_source, pieces_of
+from batch.records import Records, Source
 from batch.rejects import HEADER, Reject
-from batch.verdicts import ADDED, frame_of_verdicts, refuse_added
-from batch.writer import Output
-from scoring.delimited import Chunk
+from batch.writer import Output, open_output
+from scoring.delimited import Place
+from scoring.errors import SchemaError, ScoringError
 from scoring.scorer import Scorer, Verdicts
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Tell = Callable[[Counts, float | None], None]  # counts so far, and the share of the input done
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is asked for."""
+class Item:
+    """A piece of the file that is number `at`."""
 
-    source: str
-    out: str
-    rejects: str | None = None
-    delimiter: str | None = None
-    alpha: float | None = None
-    explain: int | None = None
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of records: each one is either scored or rejected."""
-
-    scored: int = 0
-    anomalies: int = 0
-    rejected: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.scored + other.scored,
-            self.anomalies + other.anomalies,
-            self.rejected + other.rejected,
-        )
+    at: int
+    source: Source
+    piece: Any
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A chunk as it goes to the output."""
+    """A piece as it goes to the output."""
 
+    at: int
+    end: Place
     data: bytes
     rejects: tuple[Reject, ...]
     counts: Counts
+    share: float | None  # of its file, up to its end
 
 
-def run(scorer: Scorer, job: Job) -> Counts:
-    """Score a file."""
-    file = CsvFile.open(job.source, scorer.artifact.schema, job.delimiter)
-    refuse_added(file.header.names)
-    with Output(job.out) as out:
-        if job.rejects is None:
-            return _score(scorer, job, file, out, None)
-        with Output(job.rejects) as rejects:
-            rejects.write(HEADER)
-            return _score(scorer, job, file, out, rejects)
-
-
-def _score(scorer: Scorer, job: Job, file: CsvFile, out: Output, rejects: Output | None) -> Counts:
-    header, counts = file.header, Counts()
-    cells = [header.raw, *(name.encode() for name in ADDED)]
-    out.write(header.delimiter.encode().join(cells) + header.line_end)
-    chunks = file.chunks()
-    for scored in in_order(chunks, lambda chunk: score(scorer, job, file, chunk), job.threads):
-        for reject in scored.rejects:
-            if rejects is None:
-                raise reject.error()
-            rejects.write(reject.to_csv())
-        out.write(scored.data)
-        counts += scored.counts
+def run(scorer: Scorer, job: Job, tell: Tell = lambda counts, share: None) -> Counts:
+    """Score files into one output, from the beginning or from where an earlier job stopped."""
+    files = expand(job.sources)
+    journal = Journal(job, files, scorer.artifact.version)
+    last = journal.last() if job.resume else None
+    before = state_of(files)
+    with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
+        encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
+        sizes = tuple(before.get(name, [0])[0] for name in files)
+        work = Work(scorer, job, encoder, files, sizes, first)
+        with _Targets(job, encoder, journal, last) as targets:
+            counts = targets.take(work, last, tell)
+            refuse_grown(files, before)
+            targets.finish(counts)
     return counts
 
 
@@ -100,25 +80,161 @@ def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> It
         pool.shutdown(cancel_futures=True)
 
 
-def score(scorer: Scorer, job: Job, file: CsvFile, chunk: Chunk) -> Scored:
-    """Parse, score and print the records of a chunk."""
-    records = file.parse(chunk)
-    verdicts = scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
-    good = records.good
-    counts = Counts(int(good.sum()), int(verdicts.is_anomaly[good].sum()), len(records.rejects))
-    data = _append(records, verdicts, file.header.delimiter, scorer.artifact.version)
-    return Scored(data, records.rejects, counts)
+@dataclass(frozen=True)
+class Work:
+    """What is the same for each piece."""
+
+    scorer: Scorer
+    job: Job
+    encoder: Encoder
+    files: tuple[str, ...]
+    sizes: tuple[int, ...]
+    first: Source
+
+    def items(self, last: Progress | None) -> Iterator[Item]:
+        """The pieces of all files, from where an earlier job stopped."""
+        for at in range(last.file if last else 0, len(self.files)):
+            start = Place(last.offset, last.line) if last and at == last.file else None
+            if at == 0:
+                yield from self._pieces(at, self.first, start)
+                continue
+            schema, job = self.scorer.artifact.schema, self.job
+            with open_source(self.files[at], schema, job.delimiter) as source:
+                self._require_same_columns(source)
+                yield from self._pieces(at, source, start)
+
+    def _pieces(self, at: int, source: Source, start: Place | None) -> Iterator[Item]:
+        return (Item(at, source, piece) for piece in pieces_of(source, start))
+
+    def _require_same_columns(self, source: Source) -> None:
+        """Else the output would have holes; NDJSON names its columns in each record."""
+        if "ndjson" in (source.to, self.first.to):
+            return
+        differ = sorted(set(source.columns) ^ set(self.first.columns))
+        if differ:
+            raise SchemaError(
+                f"all files must have the same columns, but '{self.first.name}' and "
+                f"'{source.name}' differ in '{differ[0]}'."
+            )
+
+    def share(self, scored: Scored) -> float | None:
+        """How much of the input is done; None where a packed file or a stream hides it."""
+        done = sum(self.sizes[: scored.at])
+        if scored.share is None:
+            return None
+        return min((done + scored.share * self.sizes[scored.at]) / max(sum(self.sizes), 1), 1.0)
+
+    def score(self, item: Item) -> Scored:
+        """Parse, score and encode a piece."""
+        records = item.source.parse(item.piece)
+        end, rejects = item.piece.end, records.rejects
+        share = item.source.share(end, self.sizes[item.at])
+        if not len(records.table):
+            counts = Counts(rejected=len(rejects))
+            return Scored(item.at, end, b"", rejects, counts, share)
+        job = self.job
+        verdicts = self.scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
+        wanted = records.good & verdicts.is_anomaly if job.only_anomalies else records.good
+        rows = np.flatnonzero(wanted)
+        data = self.encoder.encode(item.source, records, verdicts, rows)
+        return Scored(item.at, end, data, rejects, self._counts(records, verdicts, rows), share)
+
+    def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
+        good = np.flatnonzero(records.good)
+        table = records.table if records.good.all() else records.table.take(good)
+        return Counts(
+            scored=len(good),
+            written=len(rows),
+            anomalies=int(verdicts.is_anomaly[good].sum()),
+            rejected=len(records.rejects),
+            severities=_severities(verdicts.severity[good]),
+            drift=self.scorer.artifact.drift.count(table),
+        )
 
 
-def _append(records: Records, verdicts: Verdicts, delimiter: str, version: str) -> bytes:
-    """Each good row as it came, with the verdict's fields before its line end."""
-    block = records.block
-    frame = frame_of_verdicts(verdicts, version)
-    added = frame.write_csv(include_header=False, separator=delimiter).encode().split(b"\n")
-    comma, rows = delimiter.encode(), block.rows
-    out: list[bytes] = []
-    starts = [0, *block.ends[:-1].tolist()] if len(block) else []
-    bare, ends = block.bare_ends().tolist(), block.ends.tolist()
-    for i in np.flatnonzero(records.good).tolist():
-        out += (rows[starts[i] : bare[i]], comma, added[i], rows[bare[i] : ends[i]])
-    return b"".join(out)
+class _Targets:
+    """The output, the rejects file and the journal of a job; what is not finished is kept only if
+    `--resume` can go on from it.
+    """
+
+    def __init__(
+        self, job: Job, encoder: Encoder, journal: Journal, last: Progress | None
+    ) -> None:
+        self._job, self._encoder, self._journal = job, encoder, journal
+        self._stack = ExitStack()
+        self._out = self._open(job.out, encoder.to, last.out if last else None)
+        self._rejects = None
+        try:
+            if job.rejects is not None:
+                self._rejects = self._open(job.rejects, "csv", last.rejects if last else None)
+            if last is None:
+                journal.start()
+                self._begin()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self, target: str, to: str, place: int | None) -> Output:
+        output = open_output(target, to, place)
+        self._stack.callback(lambda: output.close(keep=self._keep()))
+        return output
+
+    def _keep(self) -> bool:
+        return self._journal.kept
+
+    def _begin(self) -> None:
+        head = self._encoder.head()
+        if head:
+            self._out.write(head)
+        if self._rejects is not None:
+            self._rejects.write(HEADER)
+
+    def take(self, work: Work, last: Progress | None, tell: Tell) -> Counts:
+        """Write each scored piece, and the journal from time to time."""
+        counts = last.counts if last else Counts()
+        for scored in in_order(work.items(last), work.score, work.job.threads):
+            self._set_aside(scored.rejects)
+            if scored.data:
+                self._out.write(scored.data)
+            counts += scored.counts
+            tell(counts, work.share(scored))
+            if self._journal.due():
+                self._journal.write(self._synced(scored, counts))
+        return counts
+
+    def _set_aside(self, rejects: tuple[Reject, ...]) -> None:
+        if rejects and self._rejects is None:
+            raise rejects[0].error()
+        if rejects and self._rejects is not None:
+            self._rejects.write(b"".join(reject.to_csv() for reject in rejects))
+
+    def _synced(self, scored: Scored, counts: Counts) -> Progress:
+        self._out.sync()
+        if self._rejects is not None:
+            self._rejects.sync()
+        rejects = self._rejects.place if self._rejects is not None else 0
+        end = scored.end
+        return Progress(scored.at, end.offset, end.line, self._out.place, rejects, counts)
+
+    def finish(self, counts: Counts) -> None:
+        """The rejects first: an output under its name means that all is there."""
+        if self._encoder.to == "parquet" and not counts.written:
+            self._out.write(self._encoder.empty())
+        if self._rejects is not None:
+            self._rejects.commit()
+        self._out.commit()
+        self._journal.kept = False
+
+    def __enter__(self) -> _Targets:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None and issubclass(kind, ScoringError):
+            self._journal.kept = False  # the same data would stop the next job
+        self._stack.close()
+        self._journal.close(keep=self._keep())
+
+
+def _severities(severity: NDArray[np.float64]) -> NDArray[np.int64]:
+    bins = np.searchsorted(SEVERITIES, severity, side="left")
+    return np.bincount(bins, minlength=len(SEVERITIES) + 1)
