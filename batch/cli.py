@@ -61,6 +61,12 @@ def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @setting("--explain", type=click.IntRange(0), metavar="K", help="Reasons for every record.")
 @setting("--delimiter", metavar="CHAR", help="Between CSV fields.  [default: as the header has]")
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@setting(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
+)
 @setting("--shard", metavar="I/N", callback=_shard, help="Only each N-th file, from the I-th on.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed.")
 @setting("--fail-above", type=float, metavar="RATE", help="Exit 5 if more are anomalies.")
@@ -86,7 +92,8 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     if job is None:
         return
     with _exits(job):
-        report = _run(artifact, job, "none" if settings["quiet"] else settings["progress"])
+        style = "none" if settings["quiet"] else settings["progress"]
+        report = _run(artifact, job, style, settings["engine"])
         _tell(report, settings)
 
 
@@ -145,15 +152,16 @@ def _what_next(job: Job) -> str:
     return f" Run again with --resume to go on, or delete '{draft}'." if kept else ""
 
 
-def _run(artifact: Path, job: Job, style: str) -> Report:
-    from batch.pipeline import run
+def _run(artifact: Path, job: Job, style: str, engine: str) -> Report:
+    from batch.distributed import run_on_ray
+    from batch.pipeline import run, run_here
     from batch.progress import progress
     from batch.report import Report
     from scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()
     with progress(style) as tell:
-        counts = run(scorer, job, tell)
+        counts = run(scorer, job, tell, run_on_ray if engine == "ray" else run_here)
     return Report(scorer.artifact, job, counts, time.perf_counter() - began)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from batch.records import Records, good_rows, share_of_text
 from batch.rejects import reject_bad_row, reject_problems
-from scoring import delimited
 from scoring.delimited import Chunk, Header, Place, read_chunks, read_header
 from scoring.frames import frame_of_block, table_of_frame
 from scoring.rows import split_chunk
@@ -54,7 +54,10 @@ class CsvFile:
             self.stream.seek(start.offset)
             rest = b""
         at = start or Place(self.layout.size, self.layout.lines)
-        return read_chunks(self.stream, self.layout, rest, at, delimited.BLOCK_BYTES)
+        return read_chunks(self.stream, self.layout, rest, at)
+
+    def lean(self) -> CsvFile:
+        return replace(self, stream=io.BytesIO(), rest=b"")
 
     def share(self, end: Place, size: int) -> float | None:
         return share_of_text(self.name, end, size)

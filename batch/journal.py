@@ -51,7 +51,7 @@ class Journal:
     """Of one job; without a file where the output has no draft."""
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
-        draft = draft_of(job.out)
+        self._target, draft = job.out, draft_of(job.out)
         resumable = draft is not None and STDIN not in files
         self._path = draft.with_suffix(".journal") if draft and resumable else None
         self._identity = {
@@ -78,7 +78,7 @@ class Journal:
     def _append(self, line: dict[str, Any], mode: str) -> None:
         if self._path is None:
             return
-        with writable(str(self._path)), open(self._path, mode) as file:
+        with writable(self._target), open(self._path, mode) as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())

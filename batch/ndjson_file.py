@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import msgspec
@@ -13,8 +14,7 @@ import polars as pl
 from batch.records import Records, good_rows, share_of_text
 from batch.rejects import Reject, reject_bad_row, reject_problems
 from batch.verdicts import refuse_added
-from scoring import delimited
-from scoring.delimited import BadRow, Chunk, Header, Place, read_chunks
+from scoring.delimited import BLOCK_BYTES, BadRow, Chunk, Header, Place, read_chunks
 from scoring.errors import SchemaError
 from scoring.records import parse_records
 from scoring.rows import Block, split_lines
@@ -39,7 +39,7 @@ class NdjsonFile:
 
     @classmethod
     def open(cls, name: str, stream: BinaryIO, schema: Schema) -> NdjsonFile:
-        rest = stream.read(delimited.BLOCK_BYTES)
+        rest = stream.read(BLOCK_BYTES)
         first = _decode(rest.split(b"\n", 1)[0])
         columns = tuple(first) if isinstance(first, dict) else schema.names
         return cls(name, schema, columns, stream, rest)
@@ -50,7 +50,10 @@ class NdjsonFile:
             self.stream.seek(start.offset)
             rest = b""
         at = start or Place(0, 0)
-        return read_chunks(self.stream, LINES, rest, at, delimited.BLOCK_BYTES, quotes=False)
+        return read_chunks(self.stream, LINES, rest, at, quotes=False)
+
+    def lean(self) -> NdjsonFile:
+        return replace(self, stream=io.BytesIO(), rest=b"")
 
     def share(self, end: Place, size: int) -> float | None:
         return share_of_text(self.name, end, size)

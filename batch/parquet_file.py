@@ -49,6 +49,9 @@ class ParquetFile:
             last = min(first + SLICE_ROWS, self.rows)
             yield Slice(first, Place(last, last))
 
+    def lean(self) -> ParquetFile:
+        return self
+
     def share(self, end: Place, size: int) -> float | None:
         return end.offset / self.rows
 

@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from batch.encode import Encoder
-from batch.job import SEVERITIES, Counts, Job
+from batch.job import Counts, Job
 from batch.journal import Journal, Progress, refuse_grown, state_of
 from batch.reader import expand, open_source, pieces_of
-from batch.records import Records, Source
+from batch.records import Source
 from batch.rejects import HEADER, Reject
+from batch.stage import Item, Scored, Stage, in_order
 from batch.writer import Output, open_output
 from scoring.delimited import Place
 from scoring.errors import SchemaError, ScoringError
-from scoring.scorer import Scorer, Verdicts
+from scoring.scorer import Scorer
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+Engine = Callable[[Iterable[Item], Stage], Iterator[Scored]]
 Tell = Callable[[Counts, float | None], None]  # counts so far, and the share of the input done
 
 
-@dataclass(frozen=True)
-class Item:
-    """A piece of the file that is number `at`."""
-
-    at: int
-    source: Source
-    piece: Any
+def run_here(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    """On the threads of this process."""
+    return in_order(items, stage.score, stage.job.threads)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A piece as it goes to the output."""
-
-    at: int
-    end: Place
-    data: bytes
-    rejects: tuple[Reject, ...]
-    counts: Counts
-    share: float | None  # of its file, up to its end
-
-
-def run(scorer: Scorer, job: Job, tell: Tell = lambda counts, share: None) -> Counts:
+def run(
+    scorer: Scorer,
+    job: Job,
+    tell: Tell = lambda counts, share: None,
+    engine: Engine = run_here,
+) -> Counts:
     """Score files into one output, from the beginning or from where an earlier job stopped."""
     files = expand(job.sources)
     journal = Journal(job, files, scorer.artifact.version)
@@ -58,37 +41,21 @@ def run(scorer: Scorer, job: Job, tell: Tell = lambda counts, share: None) -> Co
     with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
         encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
         sizes = tuple(before.get(name, [0])[0] for name in files)
-        work = Work(scorer, job, encoder, files, sizes, first)
+        stage = Stage(scorer, job, encoder, sizes)
+        inputs = Inputs(stage, files, first)
         with _Targets(job, encoder, journal, last) as targets:
-            counts = targets.take(work, last, tell)
+            counts = targets.take(engine(inputs.items(last), stage), last, tell, inputs.share)
             refuse_grown(files, before)
             targets.finish(counts)
     return counts
 
 
-def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Iterator[Out]:
-    """Work on items side by side; results in the items' order, and few of them in memory."""
-    pool, waiting = ThreadPoolExecutor(threads), deque[Future[Out]]()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 @dataclass(frozen=True)
-class Work:
-    """What is the same for each piece."""
+class Inputs:
+    """The files of a job; the first one is open."""
 
-    scorer: Scorer
-    job: Job
-    encoder: Encoder
+    stage: Stage
     files: tuple[str, ...]
-    sizes: tuple[int, ...]
     first: Source
 
     def items(self, last: Progress | None) -> Iterator[Item]:
@@ -98,8 +65,8 @@ class Work:
             if at == 0:
                 yield from self._pieces(at, self.first, start)
                 continue
-            schema, job = self.scorer.artifact.schema, self.job
-            with open_source(self.files[at], schema, job.delimiter) as source:
+            schema, delimiter = self.stage.scorer.artifact.schema, self.stage.job.delimiter
+            with open_source(self.files[at], schema, delimiter) as source:
                 self._require_same_columns(source)
                 yield from self._pieces(at, source, start)
 
@@ -119,37 +86,11 @@ class Work:
 
     def share(self, scored: Scored) -> float | None:
         """How much of the input is done; None where a packed file or a stream hides it."""
-        done = sum(self.sizes[: scored.at])
+        sizes = self.stage.sizes
+        done = sum(sizes[: scored.at])
         if scored.share is None:
             return None
-        return min((done + scored.share * self.sizes[scored.at]) / max(sum(self.sizes), 1), 1.0)
-
-    def score(self, item: Item) -> Scored:
-        """Parse, score and encode a piece."""
-        records = item.source.parse(item.piece)
-        end, rejects = item.piece.end, records.rejects
-        share = item.source.share(end, self.sizes[item.at])
-        if not len(records.table):
-            counts = Counts(rejected=len(rejects))
-            return Scored(item.at, end, b"", rejects, counts, share)
-        job = self.job
-        verdicts = self.scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
-        wanted = records.good & verdicts.is_anomaly if job.only_anomalies else records.good
-        rows = np.flatnonzero(wanted)
-        data = self.encoder.encode(item.source, records, verdicts, rows)
-        return Scored(item.at, end, data, rejects, self._counts(records, verdicts, rows), share)
-
-    def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
-        good = np.flatnonzero(records.good)
-        table = records.table if records.good.all() else records.table.take(good)
-        return Counts(
-            scored=len(good),
-            written=len(rows),
-            anomalies=int(verdicts.is_anomaly[good].sum()),
-            rejected=len(records.rejects),
-            severities=_severities(verdicts.severity[good]),
-            drift=self.scorer.artifact.drift.count(table),
-        )
+        return min((done + scored.share * sizes[scored.at]) / max(sum(sizes), 1), 1.0)
 
 
 class _Targets:
@@ -161,17 +102,17 @@ class _Targets:
         self, job: Job, encoder: Encoder, journal: Journal, last: Progress | None
     ) -> None:
         self._job, self._encoder, self._journal = job, encoder, journal
-        self._stack = ExitStack()
-        self._out = self._open(job.out, encoder.to, last.out if last else None)
-        self._rejects = None
+        self._stack, self._rejects = ExitStack(), None
         try:
+            if last is None:
+                journal.start()  # before the draft of an earlier job is emptied
+            self._out = self._open(job.out, encoder.to, last.out if last else None)
             if job.rejects is not None:
                 self._rejects = self._open(job.rejects, "csv", last.rejects if last else None)
             if last is None:
-                journal.start()
                 self._begin()
         except BaseException:
-            self._stack.close()
+            self.__exit__(None)
             raise
 
     def _open(self, target: str, to: str, place: int | None) -> Output:
@@ -189,15 +130,21 @@ class _Targets:
         if self._rejects is not None:
             self._rejects.write(HEADER)
 
-    def take(self, work: Work, last: Progress | None, tell: Tell) -> Counts:
+    def take(
+        self,
+        pieces: Iterator[Scored],
+        last: Progress | None,
+        tell: Tell,
+        share: Callable[[Scored], float | None],
+    ) -> Counts:
         """Write each scored piece, and the journal from time to time."""
         counts = last.counts if last else Counts()
-        for scored in in_order(work.items(last), work.score, work.job.threads):
+        for scored in pieces:
             self._set_aside(scored.rejects)
             if scored.data:
                 self._out.write(scored.data)
             counts += scored.counts
-            tell(counts, work.share(scored))
+            tell(counts, share(scored))
             if self._journal.due():
                 self._journal.write(self._synced(scored, counts))
         return counts
@@ -233,8 +180,3 @@ class _Targets:
             self._journal.kept = False  # the same data would stop the next job
         self._stack.close()
         self._journal.close(keep=self._keep())
-
-
-def _severities(severity: NDArray[np.float64]) -> NDArray[np.int64]:
-    bins = np.searchsorted(SEVERITIES, severity, side="left")
-    return np.bincount(bins, minlength=len(SEVERITIES) + 1)

@@ -55,6 +55,9 @@ class Source(Protocol):
     def pieces(self, start: Place | None) -> Iterator[Any]:
         """Whole records, not yet looked into; each piece has the Place before which it `end`s."""
 
+    def lean(self) -> Source:
+        """The same file, to parse pieces of it elsewhere: it cannot be read any more."""
+
     def share(self, end: Place, size: int) -> float | None:
         """How much of the file, of `size` bytes, is before `end`; None where that is not known."""
 

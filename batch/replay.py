@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from batch.pipeline import in_order
 from batch.reader import expand, open_source, pieces_of
 from batch.records import Records
+from batch.stage import in_order
 from scoring.calibration import check_alpha
 from scoring.errors import SchemaError
 from scoring.frames import require_columns
-from scoring.scorer import Scorer
+from scoring.scorer import Scorer, decide
 
 HOUR = timedelta(hours=1)
 LEAST_ALARMS = 3  # in an hour, before the rate of that hour says anything
@@ -182,8 +182,8 @@ def _count(scorer: Scorer, records: Records, time: str, alphas: tuple[float, ...
     hours = hours_of(records.frame()[time])
     timed = hours.is_not_null().to_numpy() & records.good
     p_values = scorer.score_table(records.table, explain=0).p_value[timed]
-    # one pass of the network serves every alpha, by the rule of the verdict
-    alarms = (p_values[:, None] <= np.array(alphas)).astype(np.int64)
+    # one pass of the network serves every alpha
+    alarms = np.stack([decide(p_values, alpha) for alpha in alphas], axis=1).astype(np.int64)
     at = hours.fill_null(0).to_numpy()[timed]
     counted = Hours(at, np.ones(len(at), np.int64), alarms) + Hours.none(len(alphas))
     return Replay(counted, alphas, int((records.good & ~timed).sum()), rejected)

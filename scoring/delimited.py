@@ -125,13 +125,14 @@ def read_chunks(
     header: Header,
     rest: bytes,
     at: Place,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
     *,
     quotes: bool = True,
 ) -> Iterator[Chunk]:
     """The rows from `at` on; `rest` is what was read of them already. Without `quotes`, every
     newline ends a row.
     """
+    block_bytes = block_bytes or BLOCK_BYTES
     data, size = rest, block_bytes - at.offset % block_bytes
     while True:
         if len(data) < size:
