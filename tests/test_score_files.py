@@ -6,8 +6,13 @@ import csv
 import gzip
 import io
 import json
+import os
+import pty
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from batch.verdicts import ADDED
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
-from tests.test_score import error_of, score
+from tests.test_score import COMMAND, ROOT, error_of, score
 
 
 @pytest.fixture(scope="module")
@@ -343,3 +348,64 @@ def test_no_row_is_still_a_whole_parquet_file(
     done = score(artifact_path, source, "--out", tmp_path / "out.parquet")
     assert done.returncode == 0, done.stderr
     assert pl.read_parquet(tmp_path / "out.parquet").columns == [*frame.columns, *ADDED]
+
+
+def test_metrics_are_pushed_to_a_gateway(tmp_path: Path, artifact_path: Path, frame: pl.DataFrame):
+    pushed: list[tuple[str, bytes]] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            pushed.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.handle_request).start()
+        source, url = save(frame, tmp_path / "in.csv"), f"127.0.0.1:{server.server_port}"
+        done = score(artifact_path, source, "--out", tmp_path / "o.csv", "--pushgateway", url)
+    assert done.returncode == 0, done.stderr
+    ((path, body),) = pushed
+    assert path == "/metrics/job/vaewatch_batch/model/shop"
+    assert b'vaewatch_batch_records{model="shop",verdict="normal"}' in body
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path, artifact_path: Path):
+    source = save(make_frame(20_000), tmp_path / "in.csv")
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, str(artifact_path), str(source), "--out", str(tmp_path / "out.csv")]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=ROOT, stderr=theirs, env=environment) as job:
+        assert job.wait(60) == 0
+    shown = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "20,000 records" in shown and "100%" in shown
+
+
+def test_a_disk_that_fills_is_told_and_leaves_no_output(tmp_path: Path, artifact_path: Path):
+    source = save(make_frame(50_000), tmp_path / "in.csv")
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+    command = [sys.executable, "-c", limit + "import vaewatch; vaewatch.main()", "score"]
+    asked = [*command, str(artifact_path), str(source), "--out", str(tmp_path / "out.csv")]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert f"'{tmp_path / 'out.csv'}' could not be written: File too large." in error_of(done)
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+def test_a_line_of_100_mb_is_one_rejected_row(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
+):
+    lines = frame.write_csv().encode().splitlines(keepends=True)
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"".join([*lines[:9], b"x" * (100 << 20) + b"\n", *lines[9:]]))
+    rejects = tmp_path / "bad.csv"
+    done = score(artifact_path, source, "--out", tmp_path / "out.csv", "--rejects", rejects)
+    assert done.returncode == 0 and b"300 records" in done.stderr
+    (row,) = csv.DictReader(io.StringIO(rejects.read_text()))
+    assert (row["line"], row["code"], len(row["row"])) == ("10", "row", 1000)
+    assert row["message"] == "a row must be at most 16 MiB, but the row that starts here is not"
