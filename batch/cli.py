@@ -45,6 +45,13 @@ def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     return tuple(text.split(",")) if text else None
 
 
+def _character(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    text = "\t" if text == "\\t" else text
+    if text is not None and (len(text) != 1 or not text.isascii() or text in '"\r\n'):
+        raise click.BadParameter(f"must be one ASCII character, and no quote, got '{text}'.")
+    return text
+
+
 @click.command(
     epilog="Example:  vaewatch score artifact 'new/*.csv.gz' --out scored.csv --rejects bad.csv",
 )
@@ -59,7 +66,12 @@ def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
 @setting("--explain", type=click.IntRange(0), metavar="K", help="Reasons for every record.")
-@setting("--delimiter", metavar="CHAR", help="Between CSV fields.  [default: as the header has]")
+@setting(
+    "--delimiter",
+    metavar="CHAR",
+    callback=_character,
+    help="Between CSV fields.  [default: as the header has]",
+)
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(
     "--engine",

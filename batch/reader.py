@@ -29,7 +29,6 @@ STDIN = "-"
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
-    ".txt": "csv",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".ndjson": "ndjson",

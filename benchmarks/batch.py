@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+RESULTS = Path(__file__).with_name("RESULTS.md")
 CHUNK = 50_000
 Program = Callable[[], None]
 LIMITED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -156,7 +157,9 @@ def main() -> None:
 
 
 def compare(asked: argparse.Namespace, folder: Path) -> None:
-    """Make the input, run each program on it, and print the table."""
+    """Make the input, run each program on it, and write the table."""
+    from results import write_section
+
     if asked.artifact:
         (folder / "artifact").symlink_to(asked.artifact.resolve())
     else:
@@ -167,12 +170,23 @@ def compare(asked: argparse.Namespace, folder: Path) -> None:
     normal.write_bytes(asked.normal.read_bytes())
     make_rows(normal, asked.rows, folder / "in.csv")
     names = asked.programs.split(",")
-    print("| program | rows/s | rows/s of processor time | peak memory, MB |\n|---|---|---|---|")
+    lines = [
+        "| program | rows/s | rows/s of processor time | peak memory, MB |",
+        "|---|---|---|---|",
+    ]
     for name in names:
         seconds, processor, memory = measure(name, folder, normal, asked.threads)
         (folder / f"{name}.csv").unlink()
         rates = f"{asked.rows / seconds:,.0f} | {asked.rows / processor:,.0f}"
-        print(f"| {name} | {rates} | {memory:,.0f} |", flush=True)
+        lines.append(f"| {name} | {rates} | {memory:,.0f} |")
+        print(lines[-1], flush=True)
+    load = f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}."
+    write_section(
+        RESULTS,
+        "Batch",
+        f"{asked.rows:,} rows, {asked.threads} threads",
+        "\n".join([load, "", *lines]),
+    )
 
 
 if __name__ == "__main__":

@@ -409,3 +409,12 @@ def test_a_line_of_100_mb_is_one_rejected_row(
     (row,) = csv.DictReader(io.StringIO(rejects.read_text()))
     assert (row["line"], row["code"], len(row["row"])) == ("10", "row", 1000)
     assert row["message"] == "a row must be at most 16 MiB, but the row that starts here is not"
+
+
+def test_a_delimiter_may_be_given(tmp_path: Path, artifact_path: Path, frame: pl.DataFrame):
+    source = tmp_path / "in.csv"
+    source.write_text(frame.write_csv(separator=":"))
+    out = score(artifact_path, source, "--delimiter", ":").stdout
+    assert out.splitlines()[0].decode() == ":".join([*frame.columns, *ADDED])
+    done = score(artifact_path, source, "--delimiter", "::")
+    assert done.returncode == 2 and b"must be one ASCII character" in done.stderr
