@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,9 @@ class Encoder:
             return b""
         added = frame_of_verdicts(verdicts, self.version)
         if records.block is not None and (source.to, source.header) == (self.to, self.verbatim):
-            return self._pack(self._append(records.block, added, rows))
+            if self.to == "ndjson":
+                return self._pack(b"".join(_append_json(records.block, added, rows)))
+            return self._pack(b"".join(_append_csv(records.block, added, rows, self.delimiter)))
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[rows]
         if self.to == "parquet":
             return _parquet(frame)
@@ -92,27 +95,6 @@ class Encoder:
         frame = pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
         added = pl.DataFrame(schema=dict(zip(ADDED, _ADDED_TYPES, strict=True)))
         return _parquet(pl.concat([self._cells(frame), added], how="horizontal"))
-
-    def _append(self, block: Block, added: pl.DataFrame, rows: NDArray[np.int64]) -> bytes:
-        """Each row as it came, with the verdict's fields before its end."""
-        if self.to == "ndjson":
-            fields = [b"," + line[1:] for line in added.write_ndjson().encode().split(b"\n")]
-        else:
-            text = added.write_csv(include_header=False, separator=self.delimiter)
-            fields = (
-                (self.delimiter + text.replace("\n", "\n" + self.delimiter)).encode().split(b"\n")
-            )
-        data, out = block.rows, list[bytes]()
-        starts = [0, *block.ends[:-1].tolist()]
-        bare, ends = block.bare_ends().tolist(), block.ends.tolist()
-        for i in rows.tolist():
-            kept = data[starts[i] : bare[i]]
-            if self.to == "ndjson":
-                kept = kept.rstrip()[:-1]
-                out += (kept, fields[i] if kept.strip() != b"{" else fields[i][1:], b"\n")
-            else:
-                out += (kept, fields[i], data[bare[i] : ends[i]])
-        return b"".join(out)
 
     def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to keep, with the schema's types where the format has types and the cells
@@ -144,6 +126,38 @@ def _check_columns(job: Job, first: Source) -> None:
                 f"--columns: '{name}' must be a column of '{first.name}', got "
                 f"{', '.join(first.columns[:20])}."
             )
+
+
+def _append_csv(
+    block: Block, added: pl.DataFrame, rows: NDArray[np.int64], delimiter: str
+) -> Iterator[bytes]:
+    """Each row as it came, with the verdict's fields before its line end."""
+    comma = delimiter.encode()
+    fields = added.write_csv(include_header=False, separator=delimiter).encode().split(b"\n")
+    starts, bare, ends = _spans(block)
+    for i in rows.tolist():
+        yield block.rows[starts[i] : bare[i]]
+        yield comma
+        yield fields[i]
+        yield block.rows[bare[i] : ends[i]]
+
+
+def _append_json(block: Block, added: pl.DataFrame, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """Each object as it came, with the verdict's members before its brace."""
+    fields = added.write_ndjson().encode().split(b"\n")
+    starts, bare, _ = _spans(block)
+    for i in rows.tolist():
+        kept = block.rows[starts[i] : bare[i]].rstrip()[:-1]
+        yield kept
+        yield b"" if kept.strip() == b"{" else b","
+        yield fields[i][1:]
+        yield b"\n"
+
+
+def _spans(block: Block) -> tuple[list[int], list[int], list[int]]:
+    """Where each row starts, where it ends before its line end, and after it."""
+    ends = block.ends.tolist()
+    return [0, *ends[:-1]], block.bare_ends().tolist(), ends
 
 
 def _typed(series: pl.Series, kind: Kind, null_tokens: tuple[str, ...]) -> pl.Series:

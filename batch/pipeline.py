@@ -101,7 +101,7 @@ class _Targets:
     def __init__(
         self, job: Job, encoder: Encoder, journal: Journal, last: Progress | None
     ) -> None:
-        self._job, self._encoder, self._journal = job, encoder, journal
+        self._encoder, self._journal = encoder, journal
         self._stack, self._rejects = ExitStack(), None
         try:
             if last is None:
