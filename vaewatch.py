@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": ("training.cli", "Measure an artifact on labelled records."),
     "recalibrate": ("training.model_cli", "Calibrate an artifact again on newer normal records."),
     "score": ("batch.cli", "Score a file of records."),
+    "replay": ("batch.cli", "Count the alarms that past records would have raised."),
     "serve": ("service.cli", "Score records over HTTP."),
     "inspect": ("scoring.cli", "Show what an artifact holds."),
     "completion": ("scoring.cli", "Print the completion script of a shell."),

@@ -1,105 +1,284 @@
-"""`vaewatch score`."""
+"""`vaewatch score` and `vaewatch replay`."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scoring.command import config_file, err, setting
+from scoring.command import config_file, err, out, setting
 
 if TYPE_CHECKING:
-    from batch.pipeline import Counts, Job
+    from batch.job import Job
+    from batch.replay import Replay
+    from batch.report import Report
+    from scoring.calibration import Calibration
 
+FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
 BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
+STREAM = "-"
 
 
 def _cores() -> int:
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise click.BadParameter(f"must be I/N with I from 0 to N - 1, got '{text}'.")
+    return int(i), int(n)
+
+
+def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    return tuple(text.split(",")) if text else None
+
+
+def _character(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    text = "\t" if text == "\\t" else text
+    if text is not None and (len(text) != 1 or not text.isascii() or text in '"\r\n'):
+        raise click.BadParameter(f"must be one ASCII character, and no quote, got '{text}'.")
+    return text
 
 
 @click.command(
-    epilog="Example:  vaewatch score artifact new.csv --out scored.csv --rejects rejects.csv",
+    epilog="Example:  vaewatch score artifact 'new/*.csv.gz' --out scored.csv --rejects bad.csv",
 )
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("source", metavar="INPUT", default="-")
-@click.option(
-    "--out", default="-", metavar="FILE", help="Where to write; - is stdout.  [default: -]"
-)
+@click.argument("sources", metavar="INPUT...", nargs=-1)
+@click.option("--out", default=STREAM, metavar="FILE", help="Where to write.  [default: stdout]")
 @config_file()
 @setting("--rejects", metavar="FILE", help="Set bad rows aside here instead of stopping at one.")
+@setting("--summary", metavar="FILE", type=click.Path(path_type=Path), help="Counts, as JSON.")
+@setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")
+@setting("--columns", metavar="A,B,...", callback=_names, help="Keep only these of the input.")
+@setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--explain", type=click.IntRange(0), metavar="K", help="Reasons for every record.")
 @setting(
-    "--explain",
-    type=click.IntRange(0),
-    metavar="K",
-    help="Reasons for each record.  [default: 3 for each anomaly]",
+    "--delimiter",
+    metavar="CHAR",
+    callback=_character,
+    help="Between CSV fields.  [default: as the header has]",
 )
-@setting("--delimiter", metavar="CHAR", help="Between CSV fields.  [default: found in the header]")
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
-@click.option("--quiet", is_flag=True, help="No counts.")
-def score(
-    artifact: Path,
-    source: str,
-    out: str,
-    rejects: str | None,
-    alpha: float | None,
-    explain: int | None,
-    delimiter: str | None,
-    threads: int | None,
-    quiet: bool,
-) -> None:
-    """Score a file of records.
+@setting(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
+)
+@setting("--shard", metavar="I/N", callback=_shard, help="Only each N-th file, from the I-th on.")
+@click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed.")
+@setting("--fail-above", type=float, metavar="RATE", help="Exit 5 if more are anomalies.")
+@setting("--metrics-file", metavar="FILE", type=click.Path(path_type=Path), help="For Prometheus.")
+@setting("--pushgateway", metavar="URL", help="Push the same metrics there.")
+@setting(
+    "--progress",
+    type=click.Choice(["auto", "bar", "lines", "json", "none"]),
+    default="auto",
+    help="auto: a bar on a terminal.",
+)
+@click.option("--quiet", is_flag=True, help="No progress, no counts.")
+def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
+    """Score files of records.
 
-    INPUT: a CSV file (also .gz), or - for standard input. Its columns come back as they are, with
-    anomaly_score, p_value, severity, is_anomaly, top_reasons and model_version after them.
+    INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, or - for standard
+    input. All of their columns come back as they are, with anomaly_score, p_value, severity,
+    is_anomaly, top_reasons and model_version after them.
     """
-    threads = threads or _cores()
+    threads = settings.pop("threads") or _cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
-    from batch.pipeline import Job
+    job = _job(sources or (STREAM,), threads, settings)
+    if job is None:
+        return
+    with _exits(job):
+        style = "none" if settings["quiet"] else settings["progress"]
+        report = _run(artifact, job, style, settings["engine"])
+        _tell(report, settings)
 
-    _check_targets(source, out, rejects)
-    job = Job(source, out, rejects, delimiter, alpha, explain, threads)
-    counts = _run(artifact, job)
-    if not quiet:
-        _print_counts(counts, job)
+
+def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job | None:
+    """None if the shard has no file."""
+    from batch.job import Job
+    from batch.reader import expand
+
+    files = expand(sources)
+    if settings["shard"] is not None:
+        i, n = settings["shard"]
+        files = files[i::n]
+        if not files:
+            err().print(f"shard {i}/{n} has no file: nothing to do.")
+            return None
+    named = {name: settings[name] for name in Job.__dataclass_fields__ if name in settings}
+    _check_targets(files, settings)
+    return Job(sources=files, threads=threads, **named)
 
 
-def _check_targets(source: str, out: str, rejects: str | None) -> None:
+def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
     """Writing must destroy neither the input nor itself."""
-    files = [("INPUT", source), ("--out", out), ("--rejects", rejects)]
-    named = [(name, Path(path).resolve()) for name, path in files if path not in (None, "-")]
-    for i, (name, path) in enumerate(named):
-        for other, same in named[:i]:
-            if path == same and not path.is_char_device():
-                raise click.UsageError(f"{name} must be another file than {other}, got '{path}'.")
+    taken = {Path(name).resolve(): f"the input '{name}'" for name in files if name != STREAM}
+    for name in ("out", "rejects", "summary", "metrics_file"):
+        if settings[name] in (None, STREAM):
+            continue
+        option, path = f"--{name.replace('_', '-')}", Path(settings[name]).resolve()
+        if path in taken and not path.is_char_device():
+            raise click.UsageError(f"{option} must be another file than {taken[path]}.")
+        taken[path] = option
 
 
-def _run(artifact: Path, job: Job) -> Counts:
+@contextmanager
+def _exits(job: Job) -> Iterator[None]:
+    """What a job ends with, where it does not simply end."""
     from batch.errors import OutputError
-    from batch.pipeline import run
-    from scoring.scorer import Scorer
 
     try:
-        return run(Scorer.load(artifact), job)
+        yield
     except OutputError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(f"{error}{_what_next(job)}") from error
+    except KeyboardInterrupt:
+        err().print(f"\nerror: interrupted; no output was written.{_what_next(job)}")
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # who reads has gone: say nothing, and keep Python from trying to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
 
 
-def _print_counts(counts: Counts, job: Job) -> None:
-    rate = counts.anomalies / counts.scored if counts.scored else 0.0
-    rejected = f", {counts.rejected:,} rejected" if counts.rejected else ""
-    where = f" (see {job.rejects})" if counts.rejected else ""
+def _what_next(job: Job) -> str:
+    from batch.writer import draft_of
+
+    draft = draft_of(job.out)
+    kept = draft is not None and draft.exists()
+    return f" Run again with --resume to go on, or delete '{draft}'." if kept else ""
+
+
+def _run(artifact: Path, job: Job, style: str, engine: str) -> Report:
+    from batch.distributed import run_on_ray
+    from batch.pipeline import run, run_here
+    from batch.progress import progress
+    from batch.report import Report
+    from scoring.scorer import Scorer
+
+    scorer, began = Scorer.load(artifact), time.perf_counter()
+    with progress(style) as tell:
+        counts = run(scorer, job, tell, run_on_ray if engine == "ray" else run_here)
+    return Report(scorer.artifact, job, counts, time.perf_counter() - began)
+
+
+def _tell(report: Report, settings: dict[str, Any]) -> None:
+    from batch.report import push_metrics, write_metrics, write_summary
+
+    if settings["summary"] is not None:
+        write_summary(report, settings["summary"])
+    if settings["metrics_file"] is not None:
+        write_metrics(report, settings["metrics_file"])
+    if settings["pushgateway"] is not None:
+        push_metrics(report, settings["pushgateway"])
+    if not settings["quiet"]:
+        _print_counts(report)
+    limit, rate = settings["fail_above"], report.counts.anomaly_rate
+    if limit is not None and rate > limit:
+        err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
+        sys.exit(TOO_MANY)
+
+
+def _print_counts(report: Report) -> None:
+    counts = report.counts
+    rejected = f", {counts.rejected:,} rejected (see {report.job.rejects})"
     err().print(
-        f"scored {counts.scored:,} records: {counts.anomalies:,} anomalies ({rate:.2%})"
-        f"{rejected}{where}"
+        f"scored {counts.scored:,} records: {counts.anomalies:,} anomalies "
+        f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
+        f"{counts.records / report.seconds:,.0f} records/s"
     )
+
+
+def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:
+    try:
+        return [float(alpha) for alpha in text.split(",")] if text else None
+    except ValueError:
+        raise click.BadParameter(f"must be rates with commas between, got '{text}'.") from None
+
+
+@click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
+@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or seconds since 1970.")
+@config_file()
+@setting(
+    "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
+)
+@setting("--ratio", type=float, default=2.0, help="An hour alerts beyond so many budgets.")
+@setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@click.option(
+    "--plot", metavar="FILE.svg", type=click.Path(path_type=Path), help="Draw the hours."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")
+def replay(
+    artifact: Path,
+    sources: tuple[str, ...],
+    time: str,
+    alphas: list[float] | None,
+    ratio: float,
+    threads: int | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the alarms that past records would have raised, by hour and day.
+
+    INPUT: as for `vaewatch score`. Times without a zone are UTC.
+    """
+    from batch.plot import plot as draw
+    from batch.replay import replay as run
+    from scoring.scorer import Scorer
+
+    scorer = Scorer.load(artifact)
+    chosen = alphas or _usual_alphas(scorer.artifact.calibration)
+    found = run(scorer, sources, time, chosen, threads or _cores())
+    if plot is not None:
+        plot.write_text(draw(found))
+    if as_json:
+        click.echo(json.dumps(found.to_json(ratio), indent=1))
+    else:
+        _print_replay(found, ratio)
+
+
+def _usual_alphas(calibration: Calibration) -> list[float]:
+    alpha = calibration.alpha
+    return [alpha, alpha / 10] if alpha / 10 * (calibration.n + 1) >= 1 else [alpha]
+
+
+def _print_replay(found: Replay, ratio: float) -> None:
+    console, hours = out(), found.hours
+    console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
+    for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
+        if number:
+            console.print(f"{name:13} {number:,}")
+    for which in range(len(found.alphas)):
+        at = found.at(which, ratio)
+        console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
+        console.print(
+            f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
+        )
+        console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
+        burst = at.longest_burst
+        console.print(
+            f"  alert       on in {at.alert_hours:,} hours (more than {ratio:g} budgets)"
+            + (
+                f"; longest: {burst.hours} h from {burst.start:%Y-%m-%d %H:%M} UTC, "
+                f"{burst.alarms:,} alarms"
+                if burst
+                else ""
+            )
+        )

@@ -11,7 +11,3 @@ class BadRecord(ScoringError):
 
 class OutputError(Exception):
     """The output cannot be written; neither the data nor the artifact is at fault."""
-
-
-class AlarmRate(Exception):
-    """More records are anomalies than the job was told to accept."""

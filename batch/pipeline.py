@@ -1,124 +1,182 @@
-"""chunks -> scored chunks, side by side and in order -> the output and the rejects file."""
+"""files -> pieces -> scored pieces, side by side and in order -> the output and the rejects."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
 
-import numpy as np
-
-from batch.reader import CsvFile, Records
+from batch.encode import Encoder
+from batch.job import Counts, Job
+from batch.journal import Journal, Progress, refuse_grown, state_of
+from batch.reader import expand, open_source, pieces_of
+from batch.records import Source
 from batch.rejects import HEADER, Reject
-from batch.verdicts import ADDED, frame_of_verdicts, refuse_added
-from batch.writer import Output
-from scoring.delimited import Chunk
-from scoring.scorer import Scorer, Verdicts
+from batch.stage import Item, Scored, Stage, in_order
+from batch.writer import Output, open_output
+from scoring.delimited import Place
+from scoring.errors import SchemaError, ScoringError
+from scoring.scorer import Scorer
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is asked for."""
-
-    source: str
-    out: str
-    rejects: str | None = None
-    delimiter: str | None = None
-    alpha: float | None = None
-    explain: int | None = None
-    threads: int = 1
+Engine = Callable[[Iterable[Item], Stage], Iterator[Scored]]
+Tell = Callable[[Counts, float | None], None]  # counts so far, and the share of the input done
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Of records: each one is either scored or rejected."""
-
-    scored: int = 0
-    anomalies: int = 0
-    rejected: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.scored + other.scored,
-            self.anomalies + other.anomalies,
-            self.rejected + other.rejected,
-        )
+def run_here(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    """On the threads of this process."""
+    return in_order(items, stage.score, stage.job.threads)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A chunk as it goes to the output."""
-
-    data: bytes
-    rejects: tuple[Reject, ...]
-    counts: Counts
-
-
-def run(scorer: Scorer, job: Job) -> Counts:
-    """Score a file."""
-    file = CsvFile.open(job.source, scorer.artifact.schema, job.delimiter)
-    refuse_added(file.header.names)
-    with Output(job.out) as out:
-        if job.rejects is None:
-            return _score(scorer, job, file, out, None)
-        with Output(job.rejects) as rejects:
-            rejects.write(HEADER)
-            return _score(scorer, job, file, out, rejects)
-
-
-def _score(scorer: Scorer, job: Job, file: CsvFile, out: Output, rejects: Output | None) -> Counts:
-    header, counts = file.header, Counts()
-    cells = [header.raw, *(name.encode() for name in ADDED)]
-    out.write(header.delimiter.encode().join(cells) + header.line_end)
-    chunks = file.chunks()
-    for scored in in_order(chunks, lambda chunk: score(scorer, job, file, chunk), job.threads):
-        for reject in scored.rejects:
-            if rejects is None:
-                raise reject.error()
-            rejects.write(reject.to_csv())
-        out.write(scored.data)
-        counts += scored.counts
+def run(
+    scorer: Scorer,
+    job: Job,
+    tell: Tell = lambda counts, share: None,
+    engine: Engine = run_here,
+) -> Counts:
+    """Score files into one output, from the beginning or from where an earlier job stopped."""
+    files = expand(job.sources)
+    journal = Journal(job, files, scorer.artifact.version)
+    last = journal.last() if job.resume else None
+    before = state_of(files)
+    with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
+        encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
+        sizes = tuple(before.get(name, [0])[0] for name in files)
+        stage = Stage(scorer, job, encoder, sizes)
+        inputs = Inputs(stage, files, first)
+        with _Targets(job, encoder, journal, last) as targets:
+            counts = targets.take(engine(inputs.items(last), stage), last, tell, inputs.share)
+            refuse_grown(files, before)
+            targets.finish(counts)
     return counts
 
 
-def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Iterator[Out]:
-    """Work on items side by side; results in the items' order, and few of them in memory."""
-    pool, waiting = ThreadPoolExecutor(threads), deque[Future[Out]]()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a job; the first one is open."""
+
+    stage: Stage
+    files: tuple[str, ...]
+    first: Source
+
+    def items(self, last: Progress | None) -> Iterator[Item]:
+        """The pieces of all files, from where an earlier job stopped."""
+        for at in range(last.file if last else 0, len(self.files)):
+            start = Place(last.offset, last.line) if last and at == last.file else None
+            if at == 0:
+                yield from self._pieces(at, self.first, start)
+                continue
+            schema, delimiter = self.stage.scorer.artifact.schema, self.stage.job.delimiter
+            with open_source(self.files[at], schema, delimiter) as source:
+                self._require_same_columns(source)
+                yield from self._pieces(at, source, start)
+
+    def _pieces(self, at: int, source: Source, start: Place | None) -> Iterator[Item]:
+        return (Item(at, source, piece) for piece in pieces_of(source, start))
+
+    def _require_same_columns(self, source: Source) -> None:
+        """Else the output would have holes; NDJSON names its columns in each record."""
+        if "ndjson" in (source.to, self.first.to):
+            return
+        differ = sorted(set(source.columns) ^ set(self.first.columns))
+        if differ:
+            raise SchemaError(
+                f"all files must have the same columns, but '{self.first.name}' and "
+                f"'{source.name}' differ in '{differ[0]}'."
+            )
+
+    def share(self, scored: Scored) -> float | None:
+        """How much of the input is done; None where a packed file or a stream hides it."""
+        sizes = self.stage.sizes
+        done = sum(sizes[: scored.at])
+        if scored.share is None:
+            return None
+        return min((done + scored.share * sizes[scored.at]) / max(sum(sizes), 1), 1.0)
 
 
-def score(scorer: Scorer, job: Job, file: CsvFile, chunk: Chunk) -> Scored:
-    """Parse, score and print the records of a chunk."""
-    records = file.parse(chunk)
-    verdicts = scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
-    good = records.good
-    counts = Counts(int(good.sum()), int(verdicts.is_anomaly[good].sum()), len(records.rejects))
-    data = _append(records, verdicts, file.header.delimiter, scorer.artifact.version)
-    return Scored(data, records.rejects, counts)
+class _Targets:
+    """The output, the rejects file and the journal of a job; what is not finished is kept only if
+    `--resume` can go on from it.
+    """
 
+    def __init__(
+        self, job: Job, encoder: Encoder, journal: Journal, last: Progress | None
+    ) -> None:
+        self._encoder, self._journal = encoder, journal
+        self._stack, self._rejects = ExitStack(), None
+        try:
+            if last is None:
+                journal.start()  # before the draft of an earlier job is emptied
+            self._out = self._open(job.out, encoder.to, last.out if last else None)
+            if job.rejects is not None:
+                self._rejects = self._open(job.rejects, "csv", last.rejects if last else None)
+            if last is None:
+                self._begin()
+        except BaseException:
+            self.__exit__(None)
+            raise
 
-def _append(records: Records, verdicts: Verdicts, delimiter: str, version: str) -> bytes:
-    """Each good row as it came, with the verdict's fields before its line end."""
-    block = records.block
-    frame = frame_of_verdicts(verdicts, version)
-    added = frame.write_csv(include_header=False, separator=delimiter).encode().split(b"\n")
-    comma, rows = delimiter.encode(), block.rows
-    out: list[bytes] = []
-    starts = [0, *block.ends[:-1].tolist()] if len(block) else []
-    bare, ends = block.bare_ends().tolist(), block.ends.tolist()
-    for i in np.flatnonzero(records.good).tolist():
-        out += (rows[starts[i] : bare[i]], comma, added[i], rows[bare[i] : ends[i]])
-    return b"".join(out)
+    def _open(self, target: str, to: str, place: int | None) -> Output:
+        output = open_output(target, to, place)
+        self._stack.callback(lambda: output.close(keep=self._keep()))
+        return output
+
+    def _keep(self) -> bool:
+        return self._journal.kept
+
+    def _begin(self) -> None:
+        head = self._encoder.head()
+        if head:
+            self._out.write(head)
+        if self._rejects is not None:
+            self._rejects.write(HEADER)
+
+    def take(
+        self,
+        pieces: Iterator[Scored],
+        last: Progress | None,
+        tell: Tell,
+        share: Callable[[Scored], float | None],
+    ) -> Counts:
+        """Write each scored piece, and the journal from time to time."""
+        counts = last.counts if last else Counts()
+        for scored in pieces:
+            self._set_aside(scored.rejects)
+            if scored.data:
+                self._out.write(scored.data)
+            counts += scored.counts
+            tell(counts, share(scored))
+            if self._journal.due():
+                self._journal.write(self._synced(scored, counts))
+        return counts
+
+    def _set_aside(self, rejects: tuple[Reject, ...]) -> None:
+        if rejects and self._rejects is None:
+            raise rejects[0].error()
+        if rejects and self._rejects is not None:
+            self._rejects.write(b"".join(reject.to_csv() for reject in rejects))
+
+    def _synced(self, scored: Scored, counts: Counts) -> Progress:
+        self._out.sync()
+        if self._rejects is not None:
+            self._rejects.sync()
+        rejects = self._rejects.place if self._rejects is not None else 0
+        end = scored.end
+        return Progress(scored.at, end.offset, end.line, self._out.place, rejects, counts)
+
+    def finish(self, counts: Counts) -> None:
+        """The rejects first: an output under its name means that all is there."""
+        if self._encoder.to == "parquet" and not counts.written:
+            self._out.write(self._encoder.empty())
+        if self._rejects is not None:
+            self._rejects.commit()
+        self._out.commit()
+        self._journal.kept = False
+
+    def __enter__(self) -> _Targets:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None and issubclass(kind, ScoringError):
+            self._journal.kept = False  # the same data would stop the next job
+        self._stack.close()
+        self._journal.close(keep=self._keep())

@@ -1,92 +1,157 @@
-"""a file -> chunks -> records, each with its line and its bytes."""
+"""names of files, folders and globs -> sources, each opened and checked."""
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import os
 import select
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import polars as pl
+import zstandard
 
-from batch.rejects import Reject, reject_bad_row, reject_problems
-from scoring.delimited import Chunk, Header, Place, read_chunks, read_header
+from batch.csv_file import CsvFile
+from batch.ndjson_file import NdjsonFile
+from batch.parquet_file import ParquetFile
+from batch.records import PACKED, Source
+from batch.verdicts import refuse_added
 from scoring.errors import SchemaError
-from scoring.frames import frame_of_block, table_of_frame
-from scoring.records import Table
-from scoring.rows import Block, split_chunk
 from scoring.schema import Schema
 
 STDIN = "-"
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+}
 
 
-@dataclass(frozen=True)
-class Records:
-    """The records of a chunk: all that have the right fields are in the table; those to give back
-    are marked in `good`, the others are named in `rejects`.
+def format_named(name: str) -> str | None:
+    """What the name's ending says, under that of packing; None if it says nothing."""
+    path = Path(name)
+    if path.suffix.lower() in PACKED:
+        path = path.with_suffix("")
+    return FORMATS.get(path.suffix.lower())
+
+
+def expand(sources: Sequence[str]) -> tuple[str, ...]:
+    """The files that are meant, those of a folder or a glob by name."""
+    files: list[str] = []
+    for source in sources:
+        if Path(source).is_dir():
+            paths = sorted(path for path in Path(source).iterdir() if path.is_file())
+            found = [str(p) for p in paths if format_named(p.name) and p.name[0] != "."]
+        elif source != STDIN and not Path(source).exists() and glob.has_magic(source):
+            found = sorted(glob.glob(source, recursive=True))
+        else:
+            found = [source]
+        if not found:
+            endings = ", ".join(FORMATS)
+            raise SchemaError(
+                f"'{source}' must hold files that end in {endings}, "
+                f"maybe with {' or '.join(PACKED)} after it, got none."
+            )
+        files += found
+    return tuple(files)
+
+
+@contextmanager
+def open_source(name: str, schema: Schema, delimiter: str | None) -> Iterator[Source]:
+    """A file that has the schema's columns, and none that scoring adds."""
+    with ExitStack() as stack:
+        with readable(name):
+            source = _source(name, schema, delimiter, stack)
+            refuse_added(source.columns)
+        yield source
+
+
+def _source(name: str, schema: Schema, delimiter: str | None, stack: ExitStack) -> Source:
+    kind = format_named(name)
+    if kind == "parquet":
+        return ParquetFile.open(name, schema)
+    stream = stack.enter_context(_open(name))
+    if kind == "ndjson" or (name == STDIN and stream.peek(1)[:1] == b"{"):
+        return NdjsonFile.open(name, stream, schema)
+    return CsvFile.open(name, stream, schema, delimiter)
+
+
+def _open(name: str) -> Any:
+    if name == STDIN:
+        return io.BufferedReader(_StandardInput())
+    suffix = Path(name).suffix.lower()
+    if suffix == ".gz":
+        return gzip.open(name, "rb")
+    if suffix == ".zst":
+        return io.BufferedReader(_Zst(name), 1 << 20)
+    return open(name, "rb")
+
+
+class _Zst(io.RawIOBase):
+    """Unpacks frame after frame. Unlike the library's own reader, it notices a file that was cut
+    off, and it goes to any offset, from the start if need be.
     """
 
-    block: Block
-    table: Table
-    good: NDArray[np.bool_]
-    rejects: tuple[Reject, ...]
+    def __init__(self, name: str) -> None:
+        self._file = open(name, "rb")
+        self._restart()
 
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun, self._ready, self._at = False, b"", 0
 
-@dataclass(frozen=True)
-class CsvFile:
-    """A CSV file whose header was read and fits the schema."""
+    def readable(self) -> bool:
+        return True
 
-    name: str
-    schema: Schema
-    header: Header
-    stream: BinaryIO
-    rest: bytes
+    def seekable(self) -> bool:
+        return True
 
-    @classmethod
-    def open(cls, name: str, schema: Schema, delimiter: str | None) -> CsvFile:
-        with readable(name):
-            return cls.of(name, _open(name), schema, delimiter)
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
-    @classmethod
-    def of(cls, name: str, stream: BinaryIO, schema: Schema, delimiter: str | None) -> CsvFile:
-        header, rest = read_header(stream, delimiter)
-        schema.require(list(header.names))
-        return cls(name, schema, header, stream, rest)
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            if not self._unpack():
+                return 0
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready, self._at = self._ready[size:], self._at + size
+        return size
 
-    def chunks(self) -> Iterator[Chunk]:
-        start = Place(self.header.size, self.header.lines)
-        with readable(self.name):
-            yield from read_chunks(self.stream, self.header, self.rest, start)
+    def _unpack(self) -> bool:
+        packed = self._frame.unused_data if self._frame.eof else b""
+        packed = packed or self._file.read(1 << 16)
+        if not packed:
+            if self._begun and not self._frame.eof:
+                raise zstandard.ZstdError("it ends in the middle")
+            return False
+        if self._frame.eof:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun, self._ready = True, self._frame.decompress(packed)
+        return True
 
-    def parse(self, chunk: Chunk) -> Records:
-        """Safe to call from several threads."""
-        block = split_chunk(chunk, self.header)
-        frame = frame_of_block(block, self.header, self.schema.names)
-        table, problems = table_of_frame(self.schema, frame)
-        rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
-        good = np.ones(len(block), dtype=bool)
-        if problems:
-            good[[problem.record for problem in problems]] = False
-            raw = {problem.record: block.row(problem.record) for problem in problems}
-            lines = block.lines.tolist()
-            rejects += reject_problems(self.name, problems, lines, raw)
-        return Records(block, table, good, tuple(sorted(rejects, key=lambda r: r.line)))
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only an offset from the start is known")
+        if offset < self._at:
+            self._restart()
+        while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
+            pass
+        return self._at
 
-
-def _open(name: str) -> BinaryIO:
-    if name == STDIN:
-        return cast(BinaryIO, io.BufferedReader(_StandardInput()))
-    if Path(name).suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(name, "rb"))
-    return open(name, "rb")
+    def tell(self) -> int:
+        return self._at
 
 
 class _StandardInput(io.RawIOBase):
@@ -110,5 +175,16 @@ def readable(name: str) -> Iterator[None]:
         raise SchemaError(f"'{name}': {error}") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SchemaError(f"'{name}' must be a whole .gz file: {error}.") from error
+    except zstandard.ZstdError as error:
+        raise SchemaError(f"'{name}' must be a whole .zst file: {error}.") from error
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise SchemaError(f"'{name}' must be a Parquet file: {reason}.") from error
     except OSError as error:
         raise SchemaError(f"'{name}' must be readable: {error.strerror or error}.") from error
+
+
+def pieces_of(source: Source, start: Any) -> Iterator[Any]:
+    """What `Source.pieces` gives, with its errors as sentences."""
+    with readable(source.name):
+        yield from source.pieces(start)

@@ -121,9 +121,18 @@ def _header_names(raw: bytes, delimiter: str | None) -> tuple[tuple[str, ...], s
 
 
 def read_chunks(
-    stream: BinaryIO, header: Header, rest: bytes, at: Place, block_bytes: int = BLOCK_BYTES
+    stream: BinaryIO,
+    header: Header,
+    rest: bytes,
+    at: Place,
+    block_bytes: int | None = None,
+    *,
+    quotes: bool = True,
 ) -> Iterator[Chunk]:
-    """The rows from `at` on; `rest` is what was read of them already."""
+    """The rows from `at` on; `rest` is what was read of them already. Without `quotes`, every
+    newline ends a row.
+    """
+    block_bytes = block_bytes or BLOCK_BYTES
     data, size = rest, block_bytes - at.offset % block_bytes
     while True:
         if len(data) < size:
@@ -133,7 +142,7 @@ def read_chunks(
             return
         if last and not data.endswith(b"\n"):
             data += header.line_end
-        chunk, over = _whole_rows(data[:size], at, header, last), b""
+        chunk, over = _whole_rows(data[:size], at, header, last, quotes), b""
         if chunk is None and (last or size > ROW_BYTES):
             chunk, over = _skip_endless(stream, data, at)
         if chunk is None:
@@ -144,10 +153,10 @@ def read_chunks(
         size = block_bytes - at.offset % block_bytes
 
 
-def _whole_rows(data: bytes, at: Place, header: Header, last: bool) -> Chunk | None:
+def _whole_rows(data: bytes, at: Place, header: Header, last: bool, quotes: bool) -> Chunk | None:
     """The whole rows at the start of `data`, if there is one."""
     ends = broken = None
-    if b'"' not in data:
+    if not quotes or b'"' not in data:
         size = data.rfind(b"\n") + 1
     else:
         ends, broken = _find_rows(data, header.delimiter, last)

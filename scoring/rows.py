@@ -41,9 +41,23 @@ class Block:
         start = int(self.ends[index - 1]) if index else 0
         return bare(self.rows[start : int(self.ends[index])])
 
+    def take(self, keep: NDArray[np.bool_]) -> Block:
+        """Only these rows."""
+        if keep.all():
+            return self
+        rows = _Rows(self.rows, self.ends, self.lines).take(keep)
+        return Block(rows.data, rows.ends, rows.lines, self.bad)
+
     def bare_ends(self) -> NDArray[np.int64]:
         """Offset in `rows` after each row, before its line end."""
         return _bare_ends(self.rows, self.ends)
+
+
+def split_lines(chunk: Chunk) -> Block:
+    """The lines of a chunk of NDJSON, without blank ones."""
+    rows = _Rows.of(chunk)
+    kept = rows.take(rows.lengths() > 0)
+    return Block(kept.data, kept.ends, kept.lines, chunk.bad)
 
 
 def read_blocks(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Block]:

@@ -84,6 +84,11 @@ class Verdicts:
         return (self[i] for i in range(len(self)))
 
 
+def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
+    """(N,) which records are anomalies: decided here and nowhere else."""
+    return p_values <= alpha
+
+
 class Scorer:
     """An artifact, ready to score. It has no state that scoring changes: share it between
     threads.
@@ -160,7 +165,7 @@ class Scorer:
         forward = self.network.forward(self.artifact.vectorizer.transform(table))
         scores = self.artifact.rule.total(forward)
         p_values = calibration.p_values(scores)
-        is_anomaly = p_values <= alpha  # decided here and nowhere else
+        is_anomaly = decide(p_values, alpha)
         rows = is_anomaly if explain is None else np.full(len(table), explain > 0)
         reasons = self._reasons(
             table, forward, np.flatnonzero(rows), REASONS if explain is None else explain

@@ -39,7 +39,9 @@ def test_each_command_that_the_readme_names_exists():
 
 
 def test_each_option_of_an_example_exists():
-    for name, words in re.findall(r"vaewatch (train|score|serve|evaluate|inspect) (.*)", README):
+    for name, words in re.findall(
+        r"vaewatch (train|score|replay|serve|evaluate|inspect) ([^`\n]*)", README
+    ):
         assert set(re.findall(r"--[a-z-]+", words)) <= options_of(name), words
 
 
@@ -61,6 +63,13 @@ def test_the_defaults_that_the_readme_gives_are_the_defaults():
     assert f"| `--alpha` | {config.alpha:g} |" in table
     assert f"| {config.members}, {config.served} |" in table
     assert f"| `--neighbours` | {config.neighbours} |" in table
+
+
+def test_the_table_of_the_files_section_has_each_option_of_score():
+    table = README.split("## Files")[1].split("## ")[0]
+    named = set(re.findall(r"^\| `(--[a-z-]+)", table, re.M))
+    assert named == options_of("score") - {"--out", "--config", "--quiet"}
+    assert set(re.findall(r"`(--[a-z-]+)", table)) <= options_of("score") | options_of("replay")
 
 
 def test_each_make_target_that_the_readme_names_exists():

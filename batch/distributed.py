@@ -1,0 +1,77 @@
+"""pieces -> Ray actors -> scored pieces, in order: the same bytes as on one machine.
+
+The driver reads and writes; what takes the time, parsing and the network, is done by actors. Each
+one loads the model once. A piece whose actor dies is given to the next one. Few pieces are under
+way, so that memory stays bounded and reading waits when scoring is behind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batch.encode import Encoder
+from batch.job import Job
+from batch.stage import Item, Scored, Stage
+from scoring.artifact import Artifact
+from scoring.scorer import Scorer
+
+AHEAD = 2  # pieces under way for each actor: one is scored while the next one travels
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an actor needs once; a Scorer itself does not travel."""
+
+    artifact: Artifact
+    job: Job
+    encoder: Encoder
+    sizes: tuple[int, ...]
+
+    def stage(self) -> Stage:
+        return Stage(Scorer(self.artifact), self.job, self.encoder, self.sizes)
+
+
+class Worker:
+    """An actor: it holds the model from its first piece on, and again after a restart."""
+
+    def __init__(self) -> None:
+        self._stage: Stage | None = None
+
+    def score(self, item: Item, setup: list[Any]) -> Scored:
+        """`setup` holds the reference to a Setup."""
+        import ray
+
+        self._stage = self._stage or ray.get(setup[0]).stage()
+        return self._stage.score(item)
+
+
+def run_on_ray(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    """On an actor for each thread, in the cluster of RAY_ADDRESS or a new local one."""
+    import ray
+
+    joined = ray.is_initialized()
+    if not joined:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    try:
+        yield from _in_order(ray, items, stage)
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _in_order(ray: Any, items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    actor = ray.remote(Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1)
+    setup = [ray.put(Setup(stage.scorer.artifact, stage.job, stage.encoder, stage.sizes))]
+    workers = [actor.remote() for _ in range(stage.job.threads)]
+    waiting: deque[Any] = deque()
+    for number, item in enumerate(items):
+        lean = replace(item, source=item.source.lean())
+        waiting.append(workers[number % len(workers)].score.remote(lean, setup))
+        if len(waiting) > AHEAD * len(workers):
+            yield ray.get(waiting.popleft())
+    while waiting:
+        yield ray.get(waiting.popleft())

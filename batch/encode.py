@@ -1,0 +1,172 @@
+"""records and their verdicts -> bytes of the output.
+
+Where the output has the input's format and columns, each row goes through as it came and the added
+fields follow it; only otherwise are its cells written anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import zstandard
+from numpy.typing import NDArray
+
+from batch.job import Job
+from batch.reader import format_named
+from batch.records import PACKED, Records, Source
+from batch.verdicts import ADDED, frame_of_verdicts
+from scoring.errors import SchemaError
+from scoring.frames import as_booleans, as_numbers
+from scoring.rows import Block
+from scoring.schema import Kind, Schema
+from scoring.scorer import Verdicts
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How the output is written: like the first file, where nothing else is asked for.
+
+    verbatim: the header of those files whose rows go through as they came; None if none does.
+    packing: .gz, .zst or nothing; chunks are packed one by one, and stand one after the other.
+    """
+
+    to: str
+    columns: tuple[str, ...]
+    verbatim: bytes | None
+    delimiter: str
+    line_end: bytes
+    packing: str
+    schema: Schema
+    version: str
+
+    @classmethod
+    def of(cls, job: Job, first: Source, schema: Schema, version: str) -> Encoder:
+        to = job.to or format_named(job.out) or first.to
+        _check_columns(job, first)
+        suffix = Path(job.out).suffix.lower()
+        return cls(
+            to=to,
+            columns=job.columns or first.columns,
+            verbatim=first.header if to == first.to and job.columns is None else None,
+            delimiter=first.delimiter,
+            line_end=first.line_end,
+            packing=suffix if suffix in PACKED else "",
+            schema=schema,
+            version=version,
+        )
+
+    def head(self) -> bytes:
+        """What stands before the first record."""
+        if self.to != "csv":
+            return b""
+        comma, names = self.delimiter.encode(), self.columns
+        if self.verbatim is not None:
+            cells = [self.verbatim, *(name.encode() for name in ADDED)]
+            return self._pack(comma.join(cells) + self.line_end)
+        empty = pl.DataFrame(schema=dict.fromkeys((*names, *ADDED), pl.String))
+        return self._pack(empty.write_csv(separator=self.delimiter).encode())
+
+    def encode(
+        self, source: Source, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]
+    ) -> bytes:
+        """These rows of the records; nothing at all if there are none."""
+        if not len(rows):
+            return b""
+        added = frame_of_verdicts(verdicts, self.version)
+        if records.block is not None and (source.to, source.header) == (self.to, self.verbatim):
+            if self.to == "ndjson":
+                return self._pack(b"".join(_append_json(records.block, added, rows)))
+            return self._pack(b"".join(_append_csv(records.block, added, rows, self.delimiter)))
+        frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[rows]
+        if self.to == "parquet":
+            return _parquet(frame)
+        if self.to == "ndjson":
+            return self._pack(frame.write_ndjson().encode())
+        return self._pack(frame.write_csv(include_header=False, separator=self.delimiter).encode())
+
+    def empty(self) -> bytes:
+        """A Parquet file without rows."""
+        frame = pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
+        added = pl.DataFrame(schema=dict(zip(ADDED, _ADDED_TYPES, strict=True)))
+        return _parquet(pl.concat([self._cells(frame), added], how="horizontal"))
+
+    def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The columns to keep, with the schema's types where the format has types and the cells
+        are text.
+        """
+        frame = frame.select(self.columns)
+        if self.to == "csv":
+            return frame
+        typed = [
+            _typed(frame[column.name], column.kind, self.schema.null_tokens)
+            for column in self.schema.columns
+            if column.name in frame.columns and frame[column.name].dtype == pl.String
+        ]
+        return frame.with_columns(typed)
+
+    def _pack(self, data: bytes) -> bytes:
+        if self.packing == ".gz":
+            return gzip.compress(data, 6, mtime=0)
+        return zstandard.compress(data) if self.packing == ".zst" else data
+
+
+_ADDED_TYPES = (pl.Float64, pl.Float64, pl.Float64, pl.Boolean, pl.String, pl.String)
+
+
+def _check_columns(job: Job, first: Source) -> None:
+    for name in job.columns or ():
+        if name not in first.columns:
+            raise SchemaError(
+                f"--columns: '{name}' must be a column of '{first.name}', got "
+                f"{', '.join(first.columns[:20])}."
+            )
+
+
+def _append_csv(
+    block: Block, added: pl.DataFrame, rows: NDArray[np.int64], delimiter: str
+) -> Iterator[bytes]:
+    """Each row as it came, with the verdict's fields before its line end."""
+    comma = delimiter.encode()
+    fields = added.write_csv(include_header=False, separator=delimiter).encode().split(b"\n")
+    starts, bare, ends = _spans(block)
+    for i in rows.tolist():
+        yield block.rows[starts[i] : bare[i]]
+        yield comma
+        yield fields[i]
+        yield block.rows[bare[i] : ends[i]]
+
+
+def _append_json(block: Block, added: pl.DataFrame, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """Each object as it came, with the verdict's members before its brace."""
+    fields = added.write_ndjson().encode().split(b"\n")
+    starts, bare, _ = _spans(block)
+    for i in rows.tolist():
+        kept = block.rows[starts[i] : bare[i]].rstrip()[:-1]
+        yield kept
+        yield b"" if kept.strip() == b"{" else b","
+        yield fields[i][1:]
+        yield b"\n"
+
+
+def _spans(block: Block) -> tuple[list[int], list[int], list[int]]:
+    """Where each row starts, where it ends before its line end, and after it."""
+    ends = block.ends.tolist()
+    return [0, *ends[:-1]], block.bare_ends().tolist(), ends
+
+
+def _typed(series: pl.Series, kind: Kind, null_tokens: tuple[str, ...]) -> pl.Series:
+    if kind is Kind.NUMERIC:
+        return pl.Series(series.name, as_numbers(series, null_tokens)[0], nan_to_null=True)
+    return as_booleans(series, null_tokens)[0] if kind is Kind.BOOLEAN else series
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()

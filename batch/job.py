@@ -1,0 +1,91 @@
+"""What a job is asked to do, and what it counted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # upper edges, in -log10 p
+
+
+@dataclass(frozen=True)
+class Job:
+    """Settings of a job; `to` is csv, parquet or ndjson, or None for that of the first file."""
+
+    sources: tuple[str, ...]
+    out: str
+    rejects: str | None = None
+    to: str | None = None
+    columns: tuple[str, ...] | None = None
+    only_anomalies: bool = False
+    delimiter: str | None = None
+    alpha: float | None = None
+    explain: int | None = None
+    threads: int = 1
+    resume: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the output's bytes, beside the inputs and the artifact."""
+        kept = asdict(self)
+        return {name: kept[name] for name in kept if name not in ("threads", "resume")}
+
+
+def _no_severities() -> NDArray[np.int64]:
+    return np.zeros(len(SEVERITIES) + 1, np.int64)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of records: each one is either scored or rejected.
+
+    written: those in the output; fewer than scored where only anomalies are asked for.
+    severities: (len(SEVERITIES) + 1,) scored records by severity; the last bin has no upper edge.
+    drift: (columns, bins) as `DriftReference.count` gives it, or (0, 0).
+    """
+
+    scored: int = 0
+    written: int = 0
+    anomalies: int = 0
+    rejected: int = 0
+    severities: NDArray[np.int64] = field(default_factory=_no_severities)
+    drift: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.scored + other.scored,
+            self.written + other.written,
+            self.anomalies + other.anomalies,
+            self.rejected + other.rejected,
+            self.severities + other.severities,
+            _sum(self.drift, other.drift),
+        )
+
+    @property
+    def records(self) -> int:
+        return self.scored + self.rejected
+
+    @property
+    def anomaly_rate(self) -> float:
+        """Of the scored records."""
+        return self.anomalies / self.scored if self.scored else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {"severities": self.severities.tolist(), "drift": self.drift.tolist()}
+        return {**{name: getattr(self, name) for name in _NUMBERS}, **lists}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Counts:
+        drift = np.array(data["drift"], np.int64)
+        severities = np.array(data["severities"], np.int64)
+        numbers = {name: int(data[name]) for name in _NUMBERS}
+        return cls(**numbers, severities=severities, drift=drift)
+
+
+def _sum(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    return left + right if left.size and right.size else left if left.size else right
+
+
+_NUMBERS = ("scored", "written", "anomalies", "rejected")

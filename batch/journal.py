@@ -1,0 +1,131 @@
+"""how far a job has come -> a file beside the draft, for `--resume`.
+
+A line of it is written only after all that it speaks of was synced. A job that goes on cuts the
+draft back to the last whole line, and meets the same chunks again from there: the bytes in the end
+are those of a job that ran through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from batch.job import Counts, Job
+from batch.reader import STDIN, readable
+from batch.writer import draft_of, writable
+from scoring.errors import SchemaError
+
+SECONDS = 2.0  # between two lines
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All before this is in the output or in the rejects file: `file` counts the inputs; `offset`
+    and `line` are a place in that one; `out` and `rejects` are places in what was written.
+    """
+
+    file: int
+    offset: int
+    line: int
+    out: int
+    rejects: int
+    counts: Counts
+
+
+def state_of(files: tuple[str, ...]) -> dict[str, list[int]]:
+    """Size and time of change of each input; it differs if a file was written to."""
+    states = {}
+    for name in files:
+        if name != STDIN:
+            with readable(name):
+                stat = os.stat(name)
+            states[name] = [stat.st_size, stat.st_mtime_ns]
+    return states
+
+
+class Journal:
+    """Of one job; without a file where the output has no draft."""
+
+    def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
+        self._target, draft = job.out, draft_of(job.out)
+        resumable = draft is not None and STDIN not in files
+        self._path = draft.with_suffix(".journal") if draft and resumable else None
+        self._identity = {
+            "job": hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest(),
+            "model": version,
+            "inputs": state_of(files),
+        }
+        self._told = time.monotonic()
+        self.kept = False  # whether there is something to go on from
+
+    def start(self) -> None:
+        """Forget what an earlier job has left."""
+        if self._path is not None:
+            self._append(self._identity, "w")
+
+    def due(self) -> bool:
+        return self._path is not None and time.monotonic() - self._told >= SECONDS
+
+    def write(self, progress: Progress) -> None:
+        counts = progress.counts.to_json()
+        self._append({**progress.__dict__, "counts": counts}, "a")
+        self._told, self.kept = time.monotonic(), True
+
+    def _append(self, line: dict[str, Any], mode: str) -> None:
+        if self._path is None:
+            return
+        with writable(self._target), open(self._path, mode) as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def last(self) -> Progress | None:
+        """Where to go on; None if no job was interrupted.
+
+        Raises:
+            SchemaError: an input, the artifact or a setting has changed since.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        lines = [json.loads(line) for line in self._path.read_text().split("\n")[:-1]]
+        if not lines:
+            return None
+        self._refuse_changed(lines[0])
+        if len(lines) == 1:
+            return None
+        self.kept = True
+        return Progress(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
+
+    def _refuse_changed(self, then: dict[str, Any]) -> None:
+        inputs: dict[str, list[int]] = self._identity["inputs"]  # type: ignore[assignment]
+        changed = sorted(
+            name
+            for name in {*then["inputs"], *inputs}
+            if then["inputs"].get(name) != inputs.get(name)
+        )
+        what = f"'{changed[0]}' has" if changed else ""
+        what = what or ("the artifact has" if then["model"] != self._identity["model"] else "")
+        what = what or ("the settings have" if then["job"] != self._identity["job"] else "")
+        if what:
+            raise SchemaError(
+                f"--resume takes the same input, artifact and settings, but {what} changed since "
+                "the job was interrupted. Run again without --resume to start from the beginning."
+            )
+
+    def close(self, *, keep: bool) -> None:
+        if self._path is not None and not keep:
+            self._path.unlink(missing_ok=True)
+
+
+def refuse_grown(files: tuple[str, ...], before: dict[str, list[int]]) -> None:
+    """An input that was written to while it was read may have been read in part."""
+    for name, state in state_of(files).items():
+        if state != before[name]:
+            raise SchemaError(
+                f"'{name}' must not change while it is read, but it did. Run again when nothing "
+                "writes to it."
+            )

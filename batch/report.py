@@ -1,0 +1,125 @@
+"""counts of a finished job -> a summary, and metrics for Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from batch.errors import OutputError
+from batch.job import SEVERITIES, Counts, Job
+from batch.writer import writable
+from scoring.artifact import Artifact
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A job that came to its end."""
+
+    artifact: Artifact
+    job: Job
+    counts: Counts
+    seconds: float
+
+    def drift(self) -> dict[str, float]:
+        """PSI of each column against the records of training; nothing where nothing was scored."""
+        if not self.counts.scored:
+            return {}
+        psi = self.artifact.drift.psi(self.counts.drift)
+        return dict(zip(self.artifact.schema.names, psi.tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        counts = self.counts
+        return {
+            "model": {"name": self.artifact.name, "version": self.artifact.version},
+            "inputs": list(self.job.sources),
+            "output": self.job.out,
+            "rejects": self.job.rejects,
+            "alpha": self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha,
+            "records": counts.records,
+            "scored": counts.scored,
+            "written": counts.written,
+            "rejected": counts.rejected,
+            "anomalies": counts.anomalies,
+            "anomaly_rate": counts.anomaly_rate,
+            "severity": {
+                "upper": [*SEVERITIES, None],
+                "records": counts.severities.tolist(),
+            },
+            "column_drift_psi": self.drift(),
+            "seconds": round(self.seconds, 3),
+            "records_per_second": round(counts.records / self.seconds),
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """As prometheus-client asks for it; gauges, since each job starts from nothing."""
+        counts = self.counts
+        verdicts = GaugeMetricFamily(
+            "vaewatch_batch_records", "Records of the last job.", labels=["model", "verdict"]
+        )
+        for verdict, number in (
+            ("normal", counts.scored - counts.anomalies),
+            ("anomaly", counts.anomalies),
+            ("rejected", counts.rejected),
+        ):
+            verdicts.add_metric([self.artifact.name, verdict], number)
+        yield verdicts
+        yield self._severity()
+        drift = GaugeMetricFamily(
+            "vaewatch_batch_column_drift_psi", "PSI of a column.", labels=["model", "column"]
+        )
+        for column, psi in self.drift().items():
+            drift.add_metric([self.artifact.name, column], psi)
+        yield drift
+        yield self._gauge("duration_seconds", "How long the last job took.", self.seconds)
+        yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        gauge = GaugeMetricFamily(f"vaewatch_batch_{name}", text, labels=["model"])
+        gauge.add_metric([self.artifact.name], value)
+        return gauge
+
+    def _severity(self) -> Metric:
+        edges = [*map(str, SEVERITIES), "+Inf"]
+        below = self.counts.severities.cumsum().tolist()
+        histogram = HistogramMetricFamily(
+            "vaewatch_batch_severity", "-log10 p of each record of the last job.", labels=["model"]
+        )
+        buckets = list(zip(edges, below, strict=True))
+        histogram.add_metric([self.artifact.name], buckets, sum_value=None)
+        return histogram
+
+
+def write_summary(report: Report, target: Path) -> None:
+    """Whole or not at all."""
+    draft = target.with_name(f".{target.name}.draft")
+    with writable(str(target)):
+        draft.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+        os.replace(draft, target)
+
+
+def write_metrics(report: Report, target: Path) -> None:
+    """For the node exporter's textfile collector; prometheus-client renames it into place."""
+    registry = CollectorRegistry()
+    registry.register(report)
+    with writable(str(target)):
+        write_to_textfile(str(target), registry)
+
+
+def push_metrics(report: Report, url: str) -> None:
+    """To a Pushgateway, as job `vaewatch_batch`, grouped by the artifact's name."""
+    registry = CollectorRegistry()
+    registry.register(report)
+    try:
+        push_to_gateway(url, "vaewatch_batch", registry, {"model": report.artifact.name})
+    except OSError as error:
+        raise OutputError(
+            f"--pushgateway: '{url}' must take metrics, but: {error}. The output is whole."
+        ) from error

@@ -1,0 +1,99 @@
+"""a piece of a file -> the bytes that it adds to the output, its rejects, and its counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.encode import Encoder
+from batch.job import SEVERITIES, Counts, Job
+from batch.records import Records, Source
+from batch.rejects import Reject
+from scoring.delimited import Place
+from scoring.scorer import Scorer, Verdicts
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A piece of the file that is number `at`."""
+
+    at: int
+    source: Source
+    piece: Any
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A piece as it goes to the output."""
+
+    at: int
+    end: Place
+    data: bytes
+    rejects: tuple[Reject, ...]
+    counts: Counts
+    share: float | None  # of its file, up to its end
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is done to each piece; safe to share between threads. sizes: bytes of each file."""
+
+    scorer: Scorer
+    job: Job
+    encoder: Encoder
+    sizes: tuple[int, ...]
+
+    def score(self, item: Item) -> Scored:
+        """Parse, score and encode a piece."""
+        records = item.source.parse(item.piece)
+        end, rejects = item.piece.end, records.rejects
+        share = item.source.share(end, self.sizes[item.at])
+        if not len(records.table):
+            counts = Counts(rejected=len(rejects))
+            return Scored(item.at, end, b"", rejects, counts, share)
+        job = self.job
+        verdicts = self.scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
+        wanted = records.good & verdicts.is_anomaly if job.only_anomalies else records.good
+        rows = np.flatnonzero(wanted)
+        data = self.encoder.encode(item.source, records, verdicts, rows)
+        return Scored(item.at, end, data, rejects, self._counts(records, verdicts, rows), share)
+
+    def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
+        good = np.flatnonzero(records.good)
+        table = records.table if records.good.all() else records.table.take(good)
+        return Counts(
+            scored=len(good),
+            written=len(rows),
+            anomalies=int(verdicts.is_anomaly[good].sum()),
+            rejected=len(records.rejects),
+            severities=_severities(verdicts.severity[good]),
+            drift=self.scorer.artifact.drift.count(table),
+        )
+
+
+def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Iterator[Out]:
+    """Work on items side by side; results in the items' order, and few of them in memory."""
+    pool, waiting = ThreadPoolExecutor(threads), deque[Future[Out]]()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _severities(severity: NDArray[np.float64]) -> NDArray[np.int64]:
+    bins = np.searchsorted(SEVERITIES, severity, side="left")
+    return np.bincount(bins, minlength=len(SEVERITIES) + 1)

@@ -1,0 +1,193 @@
+"""Files scored by four programs -> one table of rows a second and peak memory.
+
+    python benchmarks/batch.py NORMAL.csv [--rows 2000000] [--threads 1]
+
+NORMAL.csv: normal records with a header, such as NSL-KDD's. A file of so many rows is made from it
+by sampling with noise. Each program runs in a process of its own, one after the other, and does
+the same work from file to file:
+
+floor           polars reads the columns and writes them again, without scoring
+vaewatch        vaewatch score
+pandas          pandas in chunks, the same artifact, to_csv
+PyOD            pandas in chunks, PyOD's VAE on one-hot features, to_csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+CHUNK = 50_000
+Program = Callable[[], None]
+LIMITED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+def make_rows(normal: Path, rows: int, target: Path) -> None:
+    """Rows of the file drawn at random; numbers that are not whole get 1 % of noise."""
+    import numpy as np
+    import polars as pl
+
+    source, rng = pl.read_csv(normal), np.random.default_rng(0)
+    with open(target, "wb") as file:
+        for start in range(0, rows, 100_000):
+            size = min(100_000, rows - start)
+            frame = source[rng.integers(0, len(source), size)]
+            noisy = [
+                (pl.col(name) * pl.Series(rng.normal(1, 0.01, size))).round(2)
+                for name, dtype in frame.schema.items()
+                if dtype.is_float()
+            ]
+            frame.with_columns(noisy).write_csv(file, include_header=start == 0)
+
+
+def floor(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
+    import polars as pl
+
+    pl.scan_csv(source).sink_csv(out)
+
+
+def vaewatch(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
+    from vaewatch import cli
+
+    arguments = ["score", str(artifact), str(source), "--out", str(out), "--quiet"]
+    cli([*arguments, "--threads", str(threads)], standalone_mode=False)
+
+
+def pandas_artifact(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
+    import pandas as pd
+
+    from scoring.frames import checked_table, frame_of_pandas
+    from scoring.scorer import Scorer
+
+    scorer = Scorer.load(artifact, threads)
+    for i, chunk in enumerate(pd.read_csv(source, chunksize=CHUNK)):
+        table = checked_table(scorer.artifact.schema, frame_of_pandas(chunk))
+        verdicts = scorer.score_table(table)
+        chunk["anomaly_score"], chunk["p_value"] = verdicts.score, verdicts.p_value
+        chunk.to_csv(out, mode="a" if i else "w", header=not i, index=False)
+
+
+def pyod(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> Program:
+    """The model is trained beforehand; its training is not in the time."""
+    import pandas as pd
+    from pyod.models.vae import VAE
+
+    fit = pd.get_dummies(pd.read_csv(normal))
+    model = VAE(epoch_num=3, verbose=0).fit(fit.to_numpy("float32"))
+
+    def run() -> None:
+        for i, chunk in enumerate(pd.read_csv(source, chunksize=CHUNK)):
+            dummies = pd.get_dummies(chunk).reindex(columns=fit.columns, fill_value=0)
+            chunk["anomaly_score"] = model.decision_function(dummies.to_numpy("float32"))
+            chunk.to_csv(out, mode="a" if i else "w", header=not i, index=False)
+
+    return run
+
+
+PROGRAMS: dict[str, Callable[[Path, Path, Path, Path, int], Program | None]] = {
+    "floor": floor,
+    "vaewatch": vaewatch,
+    "pandas": pandas_artifact,
+    "PyOD": pyod,
+}
+
+
+def child(name: str, folder: Path, normal: Path, threads: int) -> None:
+    """Run one program and print its seconds, its seconds of processor, and its peak memory."""
+    started, before = time.perf_counter(), _processor_seconds()
+    rest = PROGRAMS[name](
+        folder / "in.csv", normal, folder / "artifact", folder / f"{name}.csv", threads
+    )
+    if rest is not None:
+        started, before = time.perf_counter(), _processor_seconds()
+        rest()
+    seconds, processor = time.perf_counter() - started, _processor_seconds() - before
+    print(f"{seconds} {processor} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float, float, float]:
+    environment = {**os.environ, **dict.fromkeys(LIMITED, str(threads))}
+    # -P: this folder must not be searched first, or this file would pass for the room `batch`
+    command = [
+        sys.executable,
+        "-P",
+        __file__,
+        str(normal),
+        "--child",
+        name,
+        "--folder",
+        str(folder),
+    ]
+    done = subprocess.run(
+        [*command, "--threads", str(threads)], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+    seconds, processor, memory = map(float, done.stdout.split()[-3:])
+    return seconds, processor, memory
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("normal", type=Path)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--artifact", type=Path, help="[default: trained from NORMAL.csv]")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        return child(asked.child, asked.folder, asked.normal, asked.threads)
+    with tempfile.TemporaryDirectory() as name:
+        compare(asked, Path(name))
+
+
+def compare(asked: argparse.Namespace, folder: Path) -> None:
+    """Make the input, run each program on it, and write the table."""
+    from results import write_section
+
+    if asked.artifact:
+        (folder / "artifact").symlink_to(asked.artifact.resolve())
+    else:
+        from training.pipeline import train
+
+        train(asked.normal, folder / "artifact")
+    normal = folder / "normal.csv"
+    normal.write_bytes(asked.normal.read_bytes())
+    make_rows(normal, asked.rows, folder / "in.csv")
+    names = asked.programs.split(",")
+    lines = [
+        "| program | rows/s | rows/s of processor time | peak memory, MB |",
+        "|---|---|---|---|",
+    ]
+    for name in names:
+        seconds, processor, memory = measure(name, folder, normal, asked.threads)
+        (folder / f"{name}.csv").unlink()
+        rates = f"{asked.rows / seconds:,.0f} | {asked.rows / processor:,.0f}"
+        lines.append(f"| {name} | {rates} | {memory:,.0f} |")
+        print(lines[-1], flush=True)
+    load = f"Load of the machine in the last minute: {os.getloadavg()[0]:.1f}."
+    write_section(
+        RESULTS,
+        "Batch",
+        f"{asked.rows:,} rows, {asked.threads} threads",
+        "\n".join([load, "", *lines]),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""`vaewatch replay`, against a count made with polars."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+
+from batch.replay import hours_of
+from scoring.scorer import Scorer
+from tests.conftest import make_frame
+from tests.test_score import ROOT, error_of
+
+START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
+
+
+def replay(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vaewatch", "replay", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days; in hours 30 to 33 every fifth amount is absurd; one time is missing."""
+    frame = make_frame(3600, seed=3)
+    at = pl.Series([START + timedelta(seconds=72 * i) for i in range(len(frame))])
+    hour = pl.int_range(pl.len()) // 50
+    absurd = hour.is_between(30, 33) & (pl.int_range(pl.len()) % 5 == 0)
+    frame = frame.with_columns(
+        pl.when(absurd).then(1e6).otherwise("amount").alias("amount"),
+        at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
+    )
+    path = tmp_path_factory.mktemp("timed") / "in.csv"
+    lines = frame.write_csv().splitlines()
+    lines[7] = lines[7].rsplit(",", 1)[0] + ","
+    path.write_text("\n".join([*lines[:1], *reversed(lines[1:]), "ragged"]))
+    return path
+
+
+def test_alarms_are_counted_by_hour_and_day(timed: Path, artifact_path: Path, scorer: Scorer):
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.05,0.01", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["records"], found["untimed"], found["rejected"]) == (3599, 1, 1)
+    frame = pl.read_csv(timed, truncate_ragged_lines=True, schema_overrides={"at": pl.String})
+    frame = frame.filter(pl.col("at").is_not_null() & pl.col("amount").is_not_null())
+    p = scorer.score_records(frame.to_dicts()).p_value
+    hours = frame.with_columns(pl.col("at").str.slice(0, 13), alarm=pl.Series(p <= 0.05))
+    wanted = hours.group_by("at").agg(pl.len(), pl.col("alarm").sum()).sort("at")
+    got = [(h["start"][:13], h["records"], h["alarms"][0]) for h in found["hours"]]
+    assert got == wanted.rows()
+    first = found["alphas"][0]
+    assert first["alarms"] == int((p <= 0.05).sum())
+    assert first["hourly_most"] == wanted["alarm"].max()
+    days = hours.group_by(pl.col("at").str.slice(0, 10)).agg(pl.col("alarm").sum())
+    assert first["daily_most"] == days["alarm"].max()
+
+
+def test_a_burst_is_found_and_told(timed: Path, artifact_path: Path, tmp_path: Path):
+    plot = tmp_path / "plot.svg"
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.01", "--plot", plot)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "from 2026-03-03 04:00 UTC" in text and "alpha 0.01" in text
+    assert "without time  1" in text and "rejected      1" in text
+    lines = ElementTree.parse(plot).getroot().iter("{http://www.w3.org/2000/svg}polyline")
+    assert len(list(lines)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spelled", "hours"),
+    [
+        (["2026-03-01T22:30:00Z", None], [492334, None]),
+        (["2026-03-01 22:30:00", "soon"], [492334, None]),
+        (["2026-03-01T22:30:00.250"], [492334]),
+        (["1772404200", ""], [492334, None]),
+        (["2026-03-02T00:30+02:00", "2026-03-02T00:30:00+02:00"], [None, 492334]),
+        (["2026-03-01", "2026-03-01T22:30"], [492312, 492334]),
+        ([1772404200.5], [492334]),
+        ([START.replace(tzinfo=None)], [492334]),
+    ],
+)
+def test_times_are_read_as_people_write_them(spelled: list[object], hours: list[int | None]):
+    assert hours_of(pl.Series("at", spelled)).to_list() == hours
+    assert int(np.floor(START.timestamp() / 3600)) == 492334
+
+
+def test_what_replay_cannot_do_is_told(timed: Path, artifact_path: Path):
+    done = replay(artifact_path, timed, "--time", "when")
+    assert done.returncode == 3 and "--time column 'when' must be in the input" in error_of(done)
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "1e-6")
+    assert done.returncode == 3 and "takes at least" in error_of(done)

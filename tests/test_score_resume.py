@@ -1,0 +1,143 @@
+"""A job that is killed goes on with `--resume`, to the same bytes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.conftest import make_frame
+from tests.test_score import ROOT, error_of
+
+# Journals after every chunk, and has small ones, so that a small file gives many places to stop.
+SMALL_STEPS = """
+import batch.journal, scoring.delimited, batch.parquet_file, vaewatch
+batch.journal.SECONDS = 0
+scoring.delimited.BLOCK_BYTES = 1 << 15
+batch.parquet_file.SLICE_ROWS = 512
+vaewatch.main()
+"""
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", SMALL_STEPS, "score", *map(str, arguments), "--threads", "2"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command(*arguments), capture_output=True, cwd=ROOT, timeout=120)
+
+
+def stop(how: signal.Signals, journal: Path, *arguments: object) -> int:
+    """Start a job and stop it when its journal has a few lines."""
+    with subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE) as job:
+        for _ in range(6000):
+            if journal.exists() and journal.read_bytes().count(b"\n") > 4:
+                break
+            time.sleep(0.01)
+        job.send_signal(how)
+        return job.wait(60)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    frame = make_frame(60_000)
+    lines = frame.write_csv().splitlines()
+    lines[1000:1000] = ["ragged", lines[5].replace(",", ',"', 1)]
+    for ending in ("csv", "csv.gz", "csv.zst", "ndjson", "parquet"):
+        (folder / ending).mkdir()
+    half = len(lines) // 2
+    parts = [lines[:half], [lines[0], *lines[half:]]]
+    for i, part in enumerate(parts):
+        data = "\n".join(part).encode()
+        (folder / "csv" / f"{i}.csv").write_bytes(data)
+        (folder / "csv.gz" / f"{i}.csv.gz").write_bytes(gzip.compress(data))
+        (folder / "csv.zst" / f"{i}.csv.zst").write_bytes(zstandard.compress(data))
+    (folder / "ndjson" / "0.ndjson").write_text(frame.write_ndjson())
+    frame.write_parquet(folder / "parquet" / "0.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "out"),
+    [
+        ("csv", "csv"),
+        ("csv.gz", "csv.gz"),
+        ("csv.zst", "csv.zst"),
+        ("ndjson", "ndjson"),
+        ("parquet", "parquet"),
+    ],
+)
+def test_a_killed_job_ends_with_the_same_bytes(
+    tmp_path: Path, artifact_path: Path, sources: Path, kind: str, out: str
+):
+    whole, bad = tmp_path / f"whole.{out}", tmp_path / "whole-bad.csv"
+    assert run(artifact_path, sources / kind, "--out", whole, "--rejects", bad).returncode == 0
+    target, rejects = tmp_path / f"out.{out}", tmp_path / "bad.csv"
+    asked = (artifact_path, sources / kind, "--out", target, "--rejects", rejects)
+    journal = tmp_path / f".out.{out}.journal"
+    assert stop(signal.SIGKILL, journal, *asked) == -signal.SIGKILL
+    assert not target.exists() and not rejects.exists()
+    done = run(*asked, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == whole.read_bytes()
+    assert rejects.read_bytes() == bad.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        [whole.name, bad.name, target.name, rejects.name]
+    )
+
+
+def test_ctrl_c_can_be_resumed_and_says_so(tmp_path: Path, artifact_path: Path, sources: Path):
+    target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
+    asked = (artifact_path, sources / "csv" / "1.csv", "--out", target)
+    assert stop(signal.SIGINT, journal, *asked) == 130
+    assert journal.exists() and not target.exists()
+    assert run(*asked, "--resume").returncode == 0
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def test_a_changed_input_or_setting_is_refused(tmp_path: Path, artifact_path: Path, sources: Path):
+    source = tmp_path / "in.csv"
+    source.write_bytes((sources / "csv" / "1.csv").read_bytes())
+    asked = (artifact_path, source, "--out", tmp_path / "out.csv")
+    stop(signal.SIGKILL, tmp_path / ".out.csv.journal", *asked)
+    done = run(*asked, "--resume", "--only-anomalies")
+    assert done.returncode == 3 and "but the settings have changed since" in error_of(done)
+    with open(source, "a") as file:
+        file.write("\n")
+    done = run(*asked, "--resume")
+    assert done.returncode == 3 and f"but '{source}' has changed since" in error_of(done)
+    assert run(*asked).returncode == 0
+
+
+def test_resume_without_an_earlier_job_starts_from_the_beginning(
+    tmp_path: Path, artifact_path: Path, sources: Path
+):
+    done = run(artifact_path, sources / "csv" / "1.csv", "--out", tmp_path / "out.csv", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(
+    tmp_path: Path, artifact_path: Path, sources: Path
+):
+    source = tmp_path / "in.csv"
+    source.write_bytes((sources / "csv" / "1.csv").read_bytes())
+    asked = command(artifact_path, source, "--out", tmp_path / "out.csv")
+    with subprocess.Popen(asked, cwd=ROOT, stderr=subprocess.PIPE) as job:
+        for _ in range(6000):
+            if (tmp_path / ".out.csv.draft").exists():
+                break
+            time.sleep(0.01)
+        with open(source, "a") as file:
+            file.write("\n")
+        assert job.wait(60) == 3 and job.stderr
+        assert b"must not change while it is read" in job.stderr.read()
+    assert os.listdir(tmp_path) == ["in.csv"]
