@@ -24,15 +24,14 @@ class Forward:
     """What one pass of the network says of N records with C columns and D features.
 
     reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
-    contributions: (N, C), they sum to reconstruction. neighbour_contributions: (N, C), they sum to
-    neighbour. reconstructed: (N, D) the features that the network expected.
+    contributions: (N, C), they sum to reconstruction. reconstructed: (N, D) the features that the
+    network expected.
     """
 
     reconstruction: Floats
     kl: Floats
     neighbour: Floats
     contributions: Floats
-    neighbour_contributions: Floats
     reconstructed: Floats
 
 

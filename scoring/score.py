@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.network import Floats, Forward
+from scoring.network import Forward
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,3 @@ class ScoreRule:
         score = forward.reconstruction.astype(np.float64)
         score += self.kl_weight * forward.kl
         return score + self.neighbour_weight * forward.neighbour
-
-    def by_column(self, forward: Forward) -> Floats:
-        """(N, C): each column's share of the score; they sum to the score less its KL part."""
-        if not self.neighbour_weight:
-            return forward.contributions
-        return forward.contributions + self.neighbour_weight * forward.neighbour_contributions

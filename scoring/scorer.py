@@ -178,7 +178,7 @@ class Scorer:
         out: list[tuple[Reason, ...]] = [()] * len(table)
         if not len(rows):
             return out
-        shares = self.artifact.rule.by_column(forward)[rows]
+        shares = forward.contributions[rows]
         top = np.argsort(-shares, axis=1, kind="stable")[:, :most]
         for row, share, columns in zip(rows.tolist(), shares, top.tolist(), strict=True):
             out[row] = tuple(

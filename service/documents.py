@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from scoring.calibration import LEAST_ALPHA
 from service.answers import Rejected, Result, ScoreAnswer
-from service.options import LEAST_ALPHA, MOST_REASONS
+from service.options import MOST_REASONS
 from service.problems import ProblemDetails
 from service.v2 import InferAnswer, InferRequest
 from service.v2_routes import INFER, INFER_VERSION

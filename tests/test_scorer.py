@@ -61,11 +61,6 @@ def test_contributions_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataF
     table = checked_table(artifact.schema, fresh)
     forward = scorer.network.forward(artifact.vectorizer.transform(table))
     np.testing.assert_allclose(forward.contributions.sum(1), forward.reconstruction, rtol=1e-5)
-    np.testing.assert_allclose(
-        forward.neighbour_contributions.sum(1), forward.neighbour, rtol=1e-4, atol=1e-6
-    )
-    by_column = artifact.rule.by_column(forward).sum(1)
-    np.testing.assert_allclose(by_column + forward.kl, artifact.rule.total(forward), rtol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)

@@ -145,23 +145,18 @@ def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_
 
 
 def _neighbour(graph: _Graph, model: ScoreModel, x: str) -> None:
-    """Writes `neighbour` and `neighbour_contributions`: |x - b|, and its share by column, of the
-    nearest b.
+    """Writes `neighbour`: the distance |x - b| to the nearest b. It is taken anew from that b, as
+    the products that find it lose the digits of a small distance.
     """
-    bank = model.bank if len(model.bank) else np.zeros((1, len(model.column_of)), np.float32)
-    norms = (bank.astype(np.float64) ** 2).sum(1)
-    squared = graph.add("Gemm", x, graph.weight(-2.0 * bank.T), graph.weight(norms))
+    if not len(model.bank):
+        graph.add("Mul", graph.sum_of(x, -1), graph.weight(0.0), name="neighbour")
+        return
+    bank = model.bank.astype(np.float64)
+    squared = graph.add("Gemm", x, graph.weight(-2.0 * bank.T), graph.weight((bank**2).sum(1)))
     nearest = graph.add("Gather", graph.weight(bank), _arg_min(graph, squared, len(bank)), axis=0)
-    apart = graph.add("Sub", x, nearest)
-    weight = 1.0 if len(model.bank) else 0.0
-    by_column = graph.add(
-        "MatMul", graph.add("Mul", apart, apart), graph.weight(weight * model.column_map)
+    graph.add(
+        "ReduceL2", graph.add("Sub", x, nearest), graph.ints(-1), keepdims=0, name="neighbour"
     )
-    total = graph.add("ReduceSum", by_column, graph.ints(-1), keepdims=1)
-    distance = graph.add("Sqrt", total)
-    floor = graph.add("Max", distance, graph.weight(1e-12))
-    graph.add("Div", by_column, floor, name="neighbour_contributions")
-    graph.add("Squeeze", distance, graph.ints(-1), name="neighbour")
 
 
 def _arg_min(graph: _Graph, values: str, width: int) -> str:
@@ -183,7 +178,7 @@ def _arg_min(graph: _Graph, values: str, width: int) -> str:
 
 def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
     d, c = len(model.column_of), model.columns
-    widths = {"contributions": c, "neighbour_contributions": c, "reconstructed": d}
+    widths = {"contributions": c, "reconstructed": d}
 
     def value(name: str, *shape: Any) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])

@@ -47,22 +47,16 @@ class ScoreModel:
         by_feature = 0.5 * (residuals * self.precision.apply(residuals)).mean(0)
         contributions = by_feature @ self.column_map + self.novelty * first_time
         kl = posterior.kl()[: self.served].double().mean(0).numpy()
-        neighbour, neighbour_contributions = self._neighbour(x.astype(np.float64))
         return Forward(
             reconstruction=contributions.sum(1),
             kl=kl if self.kl else np.zeros_like(kl),
-            neighbour=neighbour,
+            neighbour=self._neighbour(x.astype(np.float64)),
             contributions=contributions,
-            neighbour_contributions=neighbour_contributions,
             reconstructed=means.mean(0),
         )
 
-    def _neighbour(
-        self, x: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _neighbour(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(self.bank):
-            return np.zeros(len(x)), np.zeros((len(x), self.columns))
+            return np.zeros(len(x))
         squared = (self.bank.astype(np.float64) ** 2).sum(1) - 2 * x @ self.bank.T
-        apart = (x - self.bank[squared.argmin(1)]) ** 2
-        distance = np.sqrt(apart.sum(1))
-        return distance, apart @ self.column_map / np.maximum(distance, 1e-12)[:, None]
+        return np.asarray(np.linalg.norm(x - self.bank[squared.argmin(1)], axis=1))
