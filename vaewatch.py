@@ -31,6 +31,7 @@ COMMANDS = {
     "train": ("training.cli", "Fit, calibrate and export an artifact from normal records."),
     "evaluate": ("training.cli", "Measure an artifact on labelled records."),
     "recalibrate": ("training.model_cli", "Calibrate an artifact again on newer normal records."),
+    "sample": ("training.model_cli", "Draw records from the prior through the decoder."),
     "score": ("batch.cli", "Score a file of records."),
     "serve": ("service.cli", "Score records over HTTP."),
     "inspect": ("scoring.cli", "Show what an artifact holds."),
