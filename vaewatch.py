@@ -23,8 +23,9 @@ import click
 if TYPE_CHECKING:
     from scoring.scorer import Scorer
     from service.client import Client
+    from training.detector import VAEDetector
 
-__all__ = ["Client", "Scorer", "load", "train"]
+__all__ = ["Client", "Scorer", "VAEDetector", "load", "train"]
 
 # command -> (where it is, what it does): `vaewatch --help` must not import what it lists
 COMMANDS = {
@@ -37,7 +38,12 @@ COMMANDS = {
     "inspect": ("scoring.cli", "Show what an artifact holds."),
     "completion": ("scoring.cli", "Print the completion script of a shell."),
 }
-LAZY = {"Scorer": "scoring.scorer", "Client": "service.client"}  # name -> where it is
+# name -> where it is
+LAZY = {
+    "Scorer": "scoring.scorer",
+    "Client": "service.client",
+    "VAEDetector": "training.detector",
+}
 EXTRAS = {
     "torch": "train",
     "sklearn": "train",
