@@ -1,7 +1,7 @@
 """Detection beside the usual peers, one-class: half of the normals fit, the rest and all anomalies
 are scored.
 
-    python benchmarks/quality.py [--data FOLDER] [--seeds 0,1,2] [--alpha 0.05]
+    python -m benchmarks.quality [--data FOLDER] [--seeds 0,1,2] [--alpha 0.05]
 
 Without `--data`: breast cancer, digits and wine, which ship with scikit-learn; each class of
 digits and wine is the normal one in turn. FOLDER adds a folder of ADBench's .npz files. Peers have
@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyod.models.vae import VAE
-from results import write_section
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -32,6 +31,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.results import write_section
 from training.detector import VAEDetector
 
 Floats = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """NSL-KDD: how near are sampled records to real ones, column by column?
 
-    python benchmarks/sampling.py DATA [--out benchmarks/RESULTS.md]
+    python -m benchmarks.sampling DATA [--out benchmarks/RESULTS.md]
 
 DATA holds normal.csv. Three fifths of it train; the rest is what samples are compared with, and a
 second real sample shows what chance alone gives. Beside the prior N(0, I) the latents of real
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from results import write_section
 from scipy.stats import ks_2samp
 
+from benchmarks.results import write_section
 from scoring.features import Vectorizer
 from scoring.frames import checked_table
 from scoring.records import Table

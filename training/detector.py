@@ -54,6 +54,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         latent: int | None = None,
         steps: int | None = None,
         neighbours: int = 1000,
+        contamination_robust: bool = False,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -67,6 +68,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.latent = latent
         self.steps = steps
         self.neighbours = neighbours
+        self.contamination_robust = contamination_robust
         self.device = device
         self.random_state = random_state
 
