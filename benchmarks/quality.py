@@ -1,7 +1,7 @@
 """Detection beside the usual peers, one-class: half of the normals fit, the rest and all anomalies
 are scored.
 
-    python -m benchmarks.quality [--data FOLDER] [--seeds 0,1,2] [--alpha 0.05]
+    python -m benchmarks.quality [--data FOLDER] [--only WORD,WORD] [--seeds 0,1,2]
 
 Without `--data`: breast cancer, digits and wine, which ship with scikit-learn; each class of
 digits and wine is the normal one in turn. FOLDER adds a folder of ADBench's .npz files. Peers have
@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -183,20 +184,18 @@ def table(rows: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="a folder of ADBench's .npz files")
-    parser.add_argument("--only", default="", help="files of it whose names have one of these")
+    parser.add_argument("--only", default="", help="sets whose names have one of these words")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
     warnings.filterwarnings("ignore")  # the peers', about small batches and constant columns
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    found = list(measure(shipped(), seeds, args.alpha))
-    title = "Beside peers"
-    if args.data:
-        wanted = [word for word in args.only.split(",") if word]
-        sets = (s for s in adbench(args.data) if not wanted or any(w in s[0] for w in wanted))
-        found += list(measure(sets, seeds, args.alpha))
-        title = "Beside peers, with ADBench"
+    words = args.only.split(",")
+    every = chain(shipped(), adbench(args.data) if args.data else ())
+    sets = (found for found in every if any(word in found[0] for word in words))
+    found = list(measure(sets, seeds, args.alpha))
+    title = "Beside peers, with ADBench" if args.data else "Beside peers"
     head = (
         f"AUROC, AUPRC, false alarms on test normals and recall in per cent, at alpha "
         f"{args.alpha:g} ({100 * args.alpha:g} % asked); means over {len(seeds)} seeds, and over "
