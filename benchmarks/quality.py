@@ -38,6 +38,7 @@ from training.detector import VAEDetector
 Floats = NDArray[np.float64]
 CAP = 20_000
 NEIGHBOURS = 5
+PYOD_BATCH = 32  # its default
 VARIANCE = 0.9  # that PCA keeps
 
 
@@ -104,7 +105,8 @@ def knn(x: Floats, seed: int) -> tuple[Floats, Scorer]:
 
 
 def pyod_vae(x: Floats, seed: int) -> tuple[Floats, Scorer]:
-    model = VAE(random_state=seed, verbose=0).fit(x)
+    # its last, partial batch is dropped, so that fewer records than one batch cannot be fitted
+    model = VAE(random_state=seed, verbose=0, batch_size=min(PYOD_BATCH, len(x))).fit(x)
     return model.decision_scores_, model.decision_function
 
 
