@@ -23,21 +23,28 @@ import click
 if TYPE_CHECKING:
     from scoring.scorer import Scorer
     from service.client import Client
+    from training.detector import VAEDetector
 
-__all__ = ["Client", "Scorer", "load", "train"]
+__all__ = ["Client", "Scorer", "VAEDetector", "load", "train"]
 
 # command -> (where it is, what it does): `vaewatch --help` must not import what it lists
 COMMANDS = {
     "train": ("training.cli", "Fit, calibrate and export an artifact from normal records."),
     "evaluate": ("training.cli", "Measure an artifact on labelled records."),
     "recalibrate": ("training.model_cli", "Calibrate an artifact again on newer normal records."),
+    "sample": ("training.model_cli", "Draw records from the prior through the decoder."),
     "score": ("batch.cli", "Score a file of records."),
     "replay": ("batch.cli", "Count the alarms that past records would have raised."),
     "serve": ("service.cli", "Score records over HTTP."),
     "inspect": ("scoring.cli", "Show what an artifact holds."),
     "completion": ("scoring.cli", "Print the completion script of a shell."),
 }
-LAZY = {"Scorer": "scoring.scorer", "Client": "service.client"}  # name -> where it is
+# name -> where it is
+LAZY = {
+    "Scorer": "scoring.scorer",
+    "Client": "service.client",
+    "VAEDetector": "training.detector",
+}
 EXTRAS = {
     "torch": "train",
     "sklearn": "train",

@@ -1,6 +1,6 @@
 """Files scored by four programs -> one table of rows a second and peak memory.
 
-    python benchmarks/batch.py NORMAL.csv [--rows 2000000] [--threads 1]
+    python -m benchmarks.batch NORMAL.csv [--rows 2000000] [--threads 1]
 
 NORMAL.csv: normal records with a header, such as NSL-KDD's. A file of so many rows is made from it
 by sampling with noise. Each program runs in a process of its own, one after the other, and does

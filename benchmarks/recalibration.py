@@ -63,9 +63,9 @@ def _text(rows: list[str], normals: int) -> str:
     head = (
         f"Trained on normal.csv. The labelled file has {normals:,} normals of another period; "
         "half recalibrate. All of them, and the other half, are counted.\n\n"
-        "| seed | alpha | recalibration, normals | false-alarm rate | 95 % interval of the true "
-        "rate "
-        "| p of such a count | `evaluate` says the budget |\n|---|---|---|---|---|---|---|\n"
+        "| seed | alpha | recalibration, normals | false-alarm rate "
+        "| 95 % interval of the true rate | p of such a count | `evaluate` says the budget |\n"
+        "|---|---|---|---|---|---|---|\n"
     )
     return head + "\n".join(rows)
 

@@ -1,6 +1,6 @@
 """artifact -> a table: what the service costs beside a route that does nothing.
 
-    python benchmarks/serving.py ARTIFACT RECORDS.csv
+    python -m benchmarks.serving ARTIFACT RECORDS.csv
 
 The servers are pinned to one core and wrk to another; rounds of all loads are interleaved, because
 a shared machine is not as fast in one minute as in the next. Each number is the median of the
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from results import write_section
+from benchmarks.results import write_section
 
 from scoring.artifact import read_artifact
 from scoring.frames import checked_table

@@ -18,6 +18,12 @@ ASSUMES = (
     "source, in any order. "
     "After a change in the source the rate is no longer promised; recalibrate."
 )
+CONTAMINATION = (
+    "Anomalies among the calibration records hold the highest scores, so normal records alarm "
+    "more seldom than asked, and fewer anomalies are found. Records that --contamination-robust "
+    "kept out of the fit still calibrate: without them, normal records would alarm more often "
+    "than asked."
+)
 RULES = {
     "cross-fitted": "Each record was scored by the members that did not see it. Members see "
     "different data, so the "
@@ -62,6 +68,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
         "rule": calibration.rule,
         "rule_means": RULES[calibration.rule],
         "assumes": ASSUMES,
+        "contamination": CONTAMINATION,
         "rate_interval_95": list(rate_interval(alpha, n)),
         "thresholds": {f"{a:g}": calibration.threshold(a) for a in shown},
         "least_alpha": 1 / (n + 1),

@@ -65,6 +65,11 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--steps", type=int, help="Optimiser steps.  [default: by the number of records]")
 @setting("--max-records", type=int, default=250_000, help="Of more, a uniform sample.")
 @setting("--neighbours", type=int, default=1000, help="Fit records kept for the neighbour part.")
+@setting(
+    "--contamination-robust",
+    is_flag=True,
+    help="Fit twice, the second time without the records that the first finds far out.",
+)
 @setting("--device", default="auto", help="auto, cpu or cuda.")
 @setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
@@ -119,12 +124,12 @@ def _progress(quiet: bool) -> Iterator[Progress]:
 
 
 def _lines(console: Any) -> Progress:
-    told = [0]
+    told: dict[str, int] = {}
 
     def tell(phase: str, done: int, total: int) -> None:
         tenth = 10 * done // total
-        if tenth > told[0]:
-            told[0] = tenth
+        if tenth > told.get(phase, 0):
+            told[phase] = tenth
             console.print(f"{phase}: step {done} of {total}")
 
     return tell
@@ -143,6 +148,11 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         f"{len(manifest['schema']['columns'])} columns, {metrics['features']} features, "
         f"{manifest['run']['fit_seconds']:.1f} s"
     )
+    if metrics["trimmed_records"]:
+        console.print(
+            f"trimmed       {metrics['trimmed_records']:,} records far out: not fitted to, but "
+            "they calibrate"
+        )
     console.print(
         f"alarm budget  asked for {alpha:g}: one false alarm in {1 / alpha:,.0f} normal records"
     )

@@ -29,6 +29,7 @@ class TrainConfig:
     batch: int = 128  # records a member sees in a step
     learning_rate: float = 5e-3
     max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
+    contamination_robust: bool = False  # fit twice, the second time without the first's suspects
     neighbours: int = 1000  # fit records kept for the nearest-neighbour part; 0 for none
     id: str | None = None
     label: str | None = None

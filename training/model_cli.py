@@ -1,4 +1,4 @@
-"""`vaewatch recalibrate`: an artifact that is there, used by the room that made it."""
+"""`vaewatch recalibrate` and `vaewatch sample`: what becomes of an artifact."""
 
 from __future__ import annotations
 
@@ -50,3 +50,30 @@ def _print_change(done: Recalibrated) -> None:
         f"alarm budget  asked for {artifact.calibration.alpha:g}, {summary['n']:,} new "
         f"calibration records: the true rate lies in {low:.2g} to {high:.2g} (95 %)"
     )
+
+
+@click.command(epilog="Example:  vaewatch sample artifact --n 100 --out drawn.csv")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@setting("--n", type=click.IntRange(1), default=10, help="How many records.")
+@click.option(
+    "--out", "target", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
+)
+@setting(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "ndjson"]),
+    help="[default: as the file is named, else csv]",
+)
+@setting("--seed", type=int, default=0, help="Same seed, same records.")
+def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
+    """Draw records from the prior through the decoder: what the model holds for normal."""
+    from training.sample import sample as draw
+
+    frame = draw(artifact, n, seed)
+    if form is None:
+        form = "ndjson" if target and target.suffix in (".ndjson", ".jsonl") else "csv"
+    text = frame.write_csv() if form == "csv" else frame.write_ndjson()
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        target.write_text(text)

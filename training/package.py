@@ -90,6 +90,7 @@ def pack(parts: Parts, table: Table, split: Split, config: TrainConfig) -> Packa
         "metrics": {
             "records": len(table),
             "fit_records": len(split.fit),
+            "trimmed_records": len(split.trimmed),
             "features": len(parts.vectorizer.features),
             "latent": parts.fitted.vae.latent,
             "reconstruction_nll": last.reconstruction_nll,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from training.package import Package, Parts, pack
 from training.parallel import process_group, rank, wait_for_all, world_size
 from training.score_model import ScoreModel
 from training.split import SPLIT_FROM, Split, split_records
+from training.trim import trim
 
 PROBES = 64
 
@@ -98,6 +100,8 @@ def fit(
     check_alpha(config.alpha, split.calibrates)
     table = checked_table(infer_schema(frame, config), frame)
     told = progress or (lambda phase, done, total: None)
+    if config.contamination_robust:
+        split = trim(table, split, config, partial(told, "first fit"))
     parts = _fit_parts(table, split, config, told, checkpoint)
     return pack(parts, table, split, config)
 
@@ -113,7 +117,7 @@ def _fit_parts(
     vectorizer = fit_vectorizer(fit_table)
     features = vectorizer.transform(fit_table)
     x = np.ascontiguousarray(features[:, : len(vectorizer.features)])
-    fitted = fit_vae(x, config, lambda done, total: progress("fit", done, total), checkpoint)
+    fitted = fit_vae(x, config, partial(progress, "fit"), checkpoint)
     kept = np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM]
     oob = out_of_bag(fitted, x, np.sort(kept), kl=config.model == "vae")
     bank = pick_bank(len(x), config.neighbours, config.seed)
@@ -131,9 +135,10 @@ def _fit_parts(
     graph = export_graph(model)
     network = Network(graph, threads=os.cpu_count() or 1)
     difference = check_against_torch(model, network, features[:PROBES])
-    if len(split.held_out):
-        held_out = vectorizer.transform(table.take(split.held_out))
-        scores = rule.total(network.forward(held_out))
+    unseen = split.held_out if len(split.held_out) else split.trimmed
+    if len(unseen):
+        served = rule.total(network.forward(vectorizer.transform(table.take(unseen))))
+        scores = served if len(split.held_out) else np.concatenate([scores, served])
     calibration = calibrate(scores, config.alpha, split.rule)
     return Parts(vectorizer, fitted, rule, graph, difference, calibration, fit_drift(table))
 

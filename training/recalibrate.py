@@ -62,8 +62,8 @@ def recalibrate(
     old = Scorer.load(path)
     alpha = old.artifact.calibration.alpha if alpha is None else alpha
     check_alpha(alpha, len(frame))
-    print_of_data = fingerprint(frame)
-    if print_of_data == old.artifact.manifest["data_fingerprint"]:
+    data_fingerprint = fingerprint(frame)
+    if data_fingerprint == old.artifact.manifest["data_fingerprint"]:
         raise CalibrationError(
             "the normals must be records that the network was not fitted to, got those of its "
             "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
@@ -72,7 +72,7 @@ def recalibrate(
     scores = old.score_table(table, explain=0).score
     calibration = calibrate(scores, alpha, "split")
     package = _package(old, read_files(path, old.artifact.manifest), table, scores, calibration)
-    about = {"name": out.name, "calibration_fingerprint": print_of_data}
+    about = {"name": out.name, "calibration_fingerprint": data_fingerprint}
     write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
     before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
     after = _rates(calibration, old.artifact.calibration, scores)

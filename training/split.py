@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ SPLIT_FROM = 2 * HELD_OUT  # fewer than this: all fit, and calibrate on their ou
 
 @dataclass(frozen=True)
 class Split:
-    """Which records fit, and which are held out; cross-fitted calibration holds none out."""
+    """Which records fit, and which are held out; cross-fitted calibration holds none out.
+
+    trimmed: suspects, which do not fit, but calibrate where no records are held out.
+    """
 
     fit: NDArray[np.int64]
     held_out: NDArray[np.int64]
+    trimmed: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def rule(self) -> str:

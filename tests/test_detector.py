@@ -1,0 +1,110 @@
+"""`vaewatch.VAEDetector` is a scikit-learn estimator over the same code as the command line."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import vaewatch
+from scoring.scorer import Scorer
+from tests.conftest import SMALL, make_frame
+from training.detector import VAEDetector
+
+TINY = {"steps": 10, "width": 8, "members": 4, "served": 2, "neighbours": 50}
+
+
+# No check is expected to fail. alpha is 0.1 since some checks fit ten records, and ten records
+# cannot certify less than 1 / 11.
+@parametrize_with_checks([VAEDetector(alpha=0.1, **TINY)])
+def test_scikit_learn_s_own_checks_pass(estimator: VAEDetector, check: object):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def shop() -> pl.DataFrame:
+    return make_frame(400).drop("order")
+
+
+@pytest.fixture(scope="module")
+def fitted(shop: pl.DataFrame) -> VAEDetector:
+    return VAEDetector(alpha=0.05, **SMALL).fit(shop)
+
+
+def test_it_scores_like_the_command_line(artifact_path: Path, fitted: VAEDetector):
+    fresh = make_frame(60, seed=3).drop("order")
+    verdicts = Scorer.load(artifact_path).score_records(fresh.to_dicts())
+    np.testing.assert_allclose(-fitted.score_samples(fresh), verdicts.score, rtol=1e-5)
+    np.testing.assert_array_equal(fitted.p_values(fresh), verdicts.p_value)
+    np.testing.assert_array_equal(fitted.predict(fresh) == -1, verdicts.is_anomaly)
+
+
+def test_higher_is_more_normal(fitted: VAEDetector):
+    fresh = make_frame(60, seed=3).drop("order")
+    odd = fresh.with_columns(pl.col("amount") + 1000)
+    assert np.all(fitted.score_samples(odd) < fitted.score_samples(fresh))
+    assert np.all(fitted.predict(odd) == -1)
+
+
+def test_the_decision_changes_sign_where_the_verdict_does(fitted: VAEDetector):
+    fresh = make_frame(300, seed=4).drop("order")
+    shifted = fresh.with_columns(pl.col("amount") + pl.Series(np.linspace(0, 80, 300)))
+    decision, verdict = fitted.decision_function(shifted), fitted.predict(shifted)
+    np.testing.assert_array_equal(decision >= 0, verdict == 1)
+    assert 0 < (verdict == -1).sum() < 300
+
+
+def test_pandas_and_polars_frames_score_the_same(shop: pl.DataFrame, fitted: VAEDetector):
+    fresh = make_frame(50, seed=5).drop("order")
+    again = VAEDetector(alpha=0.05, **SMALL).fit(shop.to_pandas())
+    assert again.feature_names_in_.tolist() == shop.columns and again.n_features_in_ == 7
+    np.testing.assert_array_equal(
+        again.score_samples(fresh.to_pandas()), fitted.score_samples(fresh)
+    )
+
+
+def test_it_survives_pickle_and_clone(fitted: VAEDetector):
+    fresh = make_frame(50, seed=5).drop("order")
+    want = fitted.score_samples(fresh)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).score_samples(fresh), want)
+    assert clone(fitted).get_params() == fitted.get_params()
+    assert not hasattr(clone(fitted), "artifact_")
+
+
+def test_fitting_again_forgets_the_first_fit():
+    rng = np.random.default_rng(0)
+    here, there = rng.normal(size=(100, 3)), rng.normal(loc=50, size=(100, 3))
+    detector = VAEDetector(alpha=0.05, **TINY).fit(here)
+    detector.predict(here)
+    assert (detector.fit(there).predict(there) == 1).mean() > 0.8
+    assert np.all(detector.predict(here) == -1)
+
+
+def test_it_stands_in_a_pipeline():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    flow = make_pipeline(StandardScaler(), VAEDetector(alpha=0.05, **TINY)).fit(x)
+    assert set(flow.predict(x)) <= {-1, 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 0.001}, "alpha 0.001 takes at least 999 calibration records, got 100"),
+        ({"alpha": 0.0}, "alpha must be between 0 and 1, got 0"),
+        ({"model": "gan"}, "setting 'model' must be one of vae, ae, got 'gan'"),
+    ],
+)
+def test_settings_that_cannot_be_are_value_errors(settings: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        VAEDetector(**{"alpha": 0.05, **TINY, **settings}).fit(np.ones((100, 3)))
+
+
+def test_the_front_door_offers_it():
+    assert vaewatch.VAEDetector is VAEDetector

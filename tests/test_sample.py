@@ -1,0 +1,88 @@
+"""`vaewatch sample`: records like those that the artifact was fitted to."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import ks_2samp
+
+from scoring.features import Feature, Vectorizer
+from scoring.frames import checked_table
+from scoring.schema import Column, Kind, Schema
+from scoring.scorer import Scorer
+from tests.conftest import call, make_frame
+from training.pipeline import train
+from training.sample import Decoded, records_of, sample
+
+FARTHEST = 0.1  # in total variation, and in the Kolmogorov-Smirnov statistic
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    path = tmp_path_factory.mktemp("sample") / "it"
+    settings = {"steps": 400, "width": 64, "members": 4, "served": 2}
+    train(make_frame(1000), path, alpha=0.05, id="order", **settings)
+    return sample(path, 4000)
+
+
+def shares(series: pl.Series) -> dict[str | None, float]:
+    return dict(series.cast(pl.String).value_counts(normalize=True).iter_rows())
+
+
+@pytest.mark.parametrize("name", ["country", "express", "currency"])
+def test_events_come_as_often_as_in_normal_records(drawn: pl.DataFrame, name: str):
+    want, got = shares(make_frame(4000, seed=1)[name]), shares(drawn[name])
+    assert sum(abs(want.get(k, 0) - got.get(k, 0)) for k in want | got) / 2 < FARTHEST
+
+
+@pytest.mark.parametrize("name", ["amount", "items", "age", "version"])
+def test_numbers_are_spread_as_in_normal_records(drawn: pl.DataFrame, name: str):
+    want, got = make_frame(4000, seed=1)[name].drop_nulls(), drawn[name].drop_nulls()
+    assert ks_2samp(want, got).statistic < FARTHEST
+
+
+def test_missing_values_come_at_their_rate(drawn: pl.DataFrame):
+    assert drawn["age"].null_count() / len(drawn) == pytest.approx(0.1, abs=0.05)
+    assert drawn["amount"].null_count() == 0
+
+
+def test_columns_go_together_as_in_normal_records(drawn: pl.DataFrame):
+    both = drawn.drop_nulls("age")
+    assert np.corrcoef(both["amount"], both["age"])[0, 1] > 0.7  # in the data: 0.999
+
+
+def test_a_drawn_record_is_one_that_the_artifact_takes(artifact_path: Path, scorer: Scorer):
+    drawn = sample(artifact_path, 200)
+    table = checked_table(scorer.artifact.schema, drawn)
+    forward = scorer.artifact.vectorizer.transform(table)
+    assert drawn.columns == list(scorer.artifact.schema.names)
+    assert drawn["items"].dtype == pl.Int64 and drawn["express"].dtype == pl.Boolean
+    assert np.all(forward[:, len(scorer.artifact.vectorizer.features) :] == 0)  # nothing new
+    for column in scorer.artifact.schema.numeric:
+        assert drawn[column.name].drop_nulls().is_between(column.low, column.high).all()
+
+
+def test_an_event_is_drawn_with_the_probability_of_its_indicator():
+    column = Column("c", Kind.CATEGORICAL, categories=("A", "B"))
+    features = (Feature("c", 0, 0.9, 0.3), Feature("c", 1, 0.1, 0.3))
+    n, p = 20_000, 0.7
+    mean = np.tile([(p - 0.9) / 0.3, (1 - p - 0.1) / 0.3], (n, 1))
+    vectorizer = Vectorizer(Schema((column,)), features, {})
+    drawn = records_of(vectorizer, Decoded(mean, mean), np.random.default_rng(0))
+    assert shares(drawn["c"])["A"] == pytest.approx(p, abs=0.015)
+
+
+def test_the_command_writes_csv_and_ndjson(artifact_path: Path, tmp_path: Path):
+    words = ("sample", artifact_path, "--n", 7)
+    for name in ("a.csv", "a.ndjson"):
+        assert call(*words, "--out", tmp_path / name).returncode == 0
+    csv, ndjson = pl.read_csv(tmp_path / "a.csv"), pl.read_ndjson(tmp_path / "a.ndjson")
+    assert len(csv) == len(ndjson) == 7
+    assert csv["items"].to_list() == ndjson["items"].to_list()
+    assert pl.read_csv(io.StringIO(call(*words).stdout)).equals(csv)
+    assert call(*words, "--format", "ndjson").stdout == (tmp_path / "a.ndjson").read_text()
+    assert call(*words, "--seed", 1).stdout != call(*words).stdout

@@ -1,0 +1,99 @@
+"""`--contamination-robust`: what is left out of the fit, and what still calibrates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from scoring.scorer import Scorer
+from tests.conftest import SMALL, call, make_frame
+from training.config import TrainConfig
+from training.data import read_frame
+from training.pipeline import fit
+from training.trim import suspects
+
+PLANTED = 20
+SETTINGS = {**SMALL, "alpha": 0.05, "steps": 200, "width": 32}
+
+
+@pytest.fixture(scope="module")
+def contaminated() -> pl.DataFrame:
+    """400 orders, and 20 at the end whose amounts are anywhere."""
+    anywhere = pl.Series(np.random.default_rng(1).uniform(-500, 700, PLANTED))
+    odd = make_frame(PLANTED, seed=1).with_columns(amount=anywhere)
+    return pl.concat([make_frame(400), odd]).drop("order")
+
+
+@pytest.fixture(scope="module")
+def metrics(contaminated: pl.DataFrame) -> tuple[dict[str, object], dict[str, object]]:
+    packages = [
+        fit(contaminated, TrainConfig(**SETTINGS, contamination_robust=robust))
+        for robust in (False, True)
+    ]
+    return packages[0].manifest, packages[1].manifest
+
+
+def test_the_cut_is_the_median_and_its_deviation_of_the_logs():
+    scores = np.exp(np.random.default_rng(0).normal(size=2000))
+    scores[:20] *= np.exp(10)
+    logs = np.log(scores)
+    middle = np.median(logs)
+    far = (logs - middle) / (1.4826 * np.median(np.abs(logs - middle))) > 2.5
+    np.testing.assert_array_equal(suspects(scores), far)
+    assert far[:20].all() and far[20:].mean() < 0.02
+
+
+def test_at_most_a_tenth_is_suspect_and_it_is_the_worst():
+    scores = np.concatenate([np.linspace(1, 1.01, 70), np.linspace(100, 200, 30)])
+    found = np.flatnonzero(suspects(scores))
+    assert found.tolist() == list(range(90, 100))
+
+
+def test_equal_scores_are_not_suspect():
+    assert not suspects(np.ones(100)).any()
+    assert not suspects(np.zeros(100)).any()
+
+
+def test_planted_records_are_not_fitted_to(metrics: tuple[dict, dict]):
+    plain, robust = metrics
+    scale = [manifest["vectorizer"]["features"][0][3] for manifest in metrics]
+    assert robust["metrics"]["trimmed_records"] >= PLANTED / 2
+    assert scale[1] < 0.5 * scale[0]  # their amounts no longer widen the scale
+    assert plain["metrics"]["trimmed_records"] == 0
+
+
+def test_what_was_trimmed_still_calibrates(metrics: tuple[dict, dict]):
+    _, robust = metrics
+    assert robust["calibration"]["n"] == 420
+    assert robust["metrics"]["fit_records"] == 420 - robust["metrics"]["trimmed_records"]
+    assert "still calibrate" in robust["calibration"]["contamination"]
+
+
+def test_normal_records_alarm_no_more_often_than_asked(contaminated: pl.DataFrame):
+    package = fit(contaminated, TrainConfig(**SETTINGS, contamination_robust=True))
+    fresh = make_frame(1000, seed=2).drop("order").to_dicts()
+    assert Scorer(package.artifact()).score_records(fresh).is_anomaly.mean() < 0.05
+
+
+def test_the_command_says_how_many(contaminated: pl.DataFrame, tmp_path: Path):
+    contaminated.write_csv(tmp_path / "normal.csv")
+    assert len(read_frame(tmp_path / "normal.csv")) == 420
+    words = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    done = call(
+        "train",
+        tmp_path / "normal.csv",
+        "--out",
+        tmp_path / "it",
+        "--contamination-robust",
+        *words,
+    )
+    assert done.returncode == 0, done.stderr
+    count = json.loads((tmp_path / "it" / "manifest.json").read_text())["metrics"][
+        "trimmed_records"
+    ]
+    assert f"trimmed       {count} records far out" in done.stdout
+    assert "first fit: step" in done.stderr and "\nfit: step" in done.stderr

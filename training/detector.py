@@ -1,0 +1,148 @@
+"""normal records -> a scikit-learn estimator: the same fit, score and alarm budget, in memory.
+
+A novelty detector: fit it to normal records, ask it about new ones. The signs are scikit-learn's,
+so `score_samples` is minus our score: higher is more normal. `alpha` stands where other detectors
+have `contamination`: it is the false-alarm rate on new normal records, not a share of the fit
+records, and `predict` on the fit records themselves alarms more seldom than that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from scoring.artifact import Artifact
+from scoring.calibration import TIE
+from scoring.errors import ScoringError
+from scoring.frames import checked_table, frame_of_pandas
+from scoring.scorer import Scorer, Verdicts
+from training.config import TrainConfig
+from training.pipeline import fit
+
+LARGEST_SEED = 2**31 - 1
+
+
+class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """A stack of VAEs with a calibrated alarm budget.
+
+    Takes arrays of numbers, and pandas or polars DataFrames of numbers, texts and booleans, each
+    with missing values. Parameters are the fields of `TrainConfig`; `random_state` is its `seed`,
+    and `score_parts` its `score`, which is a method's name in scikit-learn.
+
+    Attributes:
+        artifact_: what was learned, as `vaewatch train` would write it.
+        offset_: `score_samples` below it is an alarm.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.01,
+        model: str = "vae",
+        score_parts: str = "full",
+        beta: float = 1.0,
+        members: int = 8,
+        served: int = 4,
+        width: int = 128,
+        latent: int | None = None,
+        steps: int | None = None,
+        neighbours: int = 1000,
+        contamination_robust: bool = False,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.alpha = alpha
+        self.model = model
+        self.score_parts = score_parts
+        self.beta = beta
+        self.members = members
+        self.served = served
+        self.width = width
+        self.latent = latent
+        self.steps = steps
+        self.neighbours = neighbours
+        self.contamination_robust = contamination_robust
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit to normal records and calibrate; `y` is ignored."""
+        frame = self._frame(X, reset=True)
+        try:
+            self.artifact_: Artifact = fit(frame, self._config()).artifact()
+        except ScoringError as error:
+            raise ValueError(str(error)) from error
+        self._scorer = Scorer(self.artifact_)
+        threshold = self.artifact_.calibration.threshold(self.alpha)
+        assert threshold is not None  # such an alpha was refused
+        self.offset_ = -(threshold + TIE * abs(threshold))
+        return self
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """(N,) minus the score in nats: higher is more NORMAL, as everywhere in scikit-learn."""
+        return -self._verdicts(X).score
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """(N,) `score_samples` less `offset_`: below 0 is an alarm."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """(N,) -1 for an alarm, 1 for normal: the verdict `p_value <= alpha`."""
+        return np.where(self._verdicts(X).is_anomaly, -1, 1)
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """(N,) share of normal records that score at least as high."""
+        return self._verdicts(X).p_value
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without ONNX Runtime's session, which cannot be pickled."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_scorer"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "artifact_" in state:
+            self._scorer = Scorer(self.artifact_)
+
+    def _config(self) -> TrainConfig:
+        names = {field.name for field in fields(TrainConfig)}
+        settings = {name: v for name, v in self.get_params().items() if name in names}
+        seed = self.random_state
+        if not isinstance(seed, int):
+            seed = int(check_random_state(seed).randint(LARGEST_SEED))
+        return TrainConfig(**settings, score=self.score_parts, seed=seed)
+
+    def _verdicts(self, X: Any) -> Verdicts:
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        try:
+            return self._scorer.score_table(checked_table(self.artifact_.schema, frame), explain=0)
+        except ScoringError as error:
+            raise ValueError(str(error)) from error
+
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        """The records as columns; scikit-learn checks arrays, the schema checks frames."""
+        if hasattr(X, "columns"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X if isinstance(X, pl.DataFrame) else frame_of_pandas(X)
+        array = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=np.float64,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )
+        return pl.DataFrame({f"x{i}": column for i, column in enumerate(array.T)})

@@ -1,0 +1,114 @@
+"""artifact -> records: z from the prior, through the decoder, back to the columns' own units.
+
+A sample shows what the VAE holds for normal. Decoded features are Gaussian, so a number has the
+decoder's spread, an event is drawn with the probability that its indicators give it, and rare
+corners of the data that the prior reaches seldom are rare here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from scoring.artifact import read_artifact
+from scoring.errors import SchemaError
+from scoring.features import Feature, Vectorizer, signed_expm1
+from scoring.schema import Column, Kind, code_name, missing_code
+from training.vae import VAE
+from training.weights import load_vae
+
+Floats = NDArray[np.float64]
+TYPES = {Kind.BOOLEAN: pl.Boolean, Kind.CATEGORICAL: pl.String}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """(N, D) features: `mean` of p(x|z), and one `draw` from it."""
+
+    mean: Floats
+    draw: Floats
+
+
+def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
+    """N records of an artifact's schema, each from one of the served members, drawn at random."""
+    if n < 1:
+        raise SchemaError(f"the number of records must be at least 1, got {n}.")
+    artifact = read_artifact(path)
+    decoded = decode_prior(load_vae(path), artifact.manifest["training"]["served"], n, seed)
+    return records_of(artifact.vectorizer, decoded, np.random.default_rng(seed))
+
+
+def decode_prior(vae: VAE, served: int, n: int, seed: int) -> Decoded:
+    """p(x|z) of N draws z ~ N(0, I)."""
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, vae.latent, generator=generator)
+    return decode(vae, z.expand(vae.members, -1, -1), served, generator)
+
+
+@torch.no_grad()
+def decode(vae: VAE, z: torch.Tensor, served: int, generator: torch.Generator) -> Decoded:
+    """(M, N, L) -> N standardised records, each of one served member."""
+    member = torch.randint(served, (z.shape[1],), generator=generator)
+    law = vae.decode(z)
+    draw = law.sample(torch.randn(law.mean.shape, generator=generator))
+    at = (member, torch.arange(z.shape[1]))
+    return Decoded(law.mean[at].double().numpy(), draw[at].double().numpy())
+
+
+def records_of(vectorizer: Vectorizer, decoded: Decoded, rng: np.random.Generator) -> pl.DataFrame:
+    """The features' way back, column by column."""
+    mean = np.array([f.mean for f in vectorizer.features])
+    deviation = np.array([f.deviation for f in vectorizer.features])
+    raw = Decoded(decoded.mean * deviation + mean, decoded.draw * deviation + mean)
+    return pl.DataFrame([_column(vectorizer, c, raw, rng) for c in vectorizer.schema.columns])
+
+
+def _column(
+    vectorizer: Vectorizer, column: Column, raw: Decoded, rng: np.random.Generator
+) -> pl.Series:
+    at = {f.code: i for i, f in enumerate(vectorizer.features) if f.column == column.name}
+    constant = vectorizer.constants.get(column.name)
+    n = len(raw.mean)
+    if column.kind is not Kind.NUMERIC:
+        if constant is not None:
+            codes = np.full(n, int(constant))
+        else:
+            codes = _draw_events({c: raw.mean[:, i] for c, i in at.items() if c is not None}, rng)
+        return pl.Series(column.name, _values(column, codes), dtype=TYPES[column.kind])
+    if constant is not None:
+        numbers = np.full(n, constant)
+    else:
+        numbers = _numbers(column, vectorizer.features[at[None]], raw.draw[:, at[None]])
+    missing = np.zeros(n, dtype=bool) if -1 not in at else rng.random(n) < raw.mean[:, at[-1]]
+    values = [None if gone else x for gone, x in zip(missing, numbers.tolist(), strict=True)]
+    series = pl.Series(column.name, values, dtype=pl.Float64)
+    return series.cast(pl.Int64) if column.integer else series
+
+
+def _numbers(column: Column, feature: Feature, raw: Floats) -> Floats:
+    """Within the range of the fit data, and whole where that was."""
+    assert column.low is not None and column.high is not None
+    numbers = np.clip(signed_expm1(raw) if feature.log1p else raw, column.low, column.high)
+    return np.round(numbers) if column.integer else numbers
+
+
+def _draw_events(means: dict[int, Floats], rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) codes: an indicator's mean is the probability of its event; they are made to sum to
+    1.
+    """
+    weights = np.clip(np.stack(list(means.values()), axis=1), 0.0, 1.0) + 1e-12
+    upto = np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)
+    place = np.minimum((rng.random((len(upto), 1)) > upto).sum(1), len(means) - 1)
+    return np.asarray(np.array(list(means), dtype=np.int64)[place])
+
+
+def _values(column: Column, codes: NDArray[np.int64]) -> list[Any]:
+    if column.kind is Kind.BOOLEAN:
+        return [None if code == missing_code(column) else bool(code) for code in codes.tolist()]
+    return [code_name(column, code) for code in codes.tolist()]
