@@ -158,7 +158,7 @@ def main() -> None:
 
 def compare(asked: argparse.Namespace, folder: Path) -> None:
     """Make the input, run each program on it, and write the table."""
-    from results import write_section
+    from benchmarks.results import write_section
 
     if asked.artifact:
         (folder / "artifact").symlink_to(asked.artifact.resolve())

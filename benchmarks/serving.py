@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from benchmarks.results import write_section
 
+from benchmarks.results import write_section
 from scoring.artifact import read_artifact
 from scoring.frames import checked_table
 
