@@ -12,10 +12,11 @@ from training.config import TrainConfig
 from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_precision
 from training.export import check_against_torch, export_graph
 from training.fit import Fitted, default_latent, fit_vae
-from training.loop import warm_cosine
+from training.loop import Batches, Loop, warm_cosine
 from training.neighbours import nearest_distance, neighbour_weight, pick_bank, spread
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.score_model import ScoreModel
+from training.vae import VAE
 
 CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)
 
@@ -155,3 +156,27 @@ def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
         check_against_torch(model, network, features)
     with torch.no_grad():
         fitted.vae.leave.bias[0] -= 1
+
+
+def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
+    def loop() -> Loop:
+        vae = VAE(
+            members=4, features=6, latent=3, width=8, generator=torch.Generator().manual_seed(0)
+        )
+        return Loop(vae, Batches.of(x, np.arange(200) % 4, 4, torch.device("cpu")), CONFIG, 10)
+
+    ours, theirs = loop(), loop()
+    adamw = torch.optim.AdamW(
+        theirs.vae.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=1e-4, eps=1e-8
+    )
+
+    def update() -> None:
+        adamw.param_groups[0]["lr"] = theirs.rate.item()
+        adamw.step()
+
+    theirs._update = update  # type: ignore[method-assign]
+    for _ in range(10):
+        ours.step()
+        theirs.step()
+    for a, b in zip(ours.vae.parameters(), theirs.vae.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

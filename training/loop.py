@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.adamw import adamw
 
 from training.checkpoint import State
 from training.config import TrainConfig
@@ -26,6 +27,7 @@ from training.vae import VAE
 WARM_UP = 50
 BETAS = (0.9, 0.99)
 WEIGHT_DECAY = 1e-4
+EPSILON = 1e-8
 GRADIENT_NORM = 20.0
 STEPS_BEFORE_CAPTURE = 3  # PyTorch asks for a few eager steps first
 
@@ -72,14 +74,10 @@ class Loop:
         )
         self.at = torch.zeros(1, dtype=torch.long, device=device)
         self.rate = torch.zeros((), device=device)
-        self.optimiser = torch.optim.AdamW(
-            vae.parameters(),
-            lr=self.rate,
-            betas=BETAS,
-            weight_decay=WEIGHT_DECAY,
-            fused=True,
-            capturable=device.type == "cuda",
-        )
+        self.weights: list[Tensor] = list(vae.parameters())
+        self.first = [torch.zeros_like(w) for w in self.weights]  # AdamW's moments
+        self.second = [torch.zeros_like(w) for w in self.weights]
+        self.counts = [torch.zeros((), device=device) for _ in self.weights]
         self.terms: Elbo | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -99,13 +97,37 @@ class Loop:
         noise = torch.randn(x.shape, generator=self.generator, device=x.device)
         self.terms = self._objective(x, x + self.batches.noise * noise)
 
-        self.optimiser.zero_grad()
+        for weight in self.weights:
+            weight.grad = None
         self.terms.loss(self.config.beta).backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.vae.parameters())
-        clip_grad_norm_(self.vae.parameters(), GRADIENT_NORM * math.sqrt(self.config.members))
+        average_gradients(self.weights)
+        clip_grad_norm_(self.weights, GRADIENT_NORM * math.sqrt(self.config.members))
         self.rate.copy_(self.rates[self.at].squeeze())
-        self.optimiser.step()
+        self._update()
         self.at += 1
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """One step of AdamW (Loshchilov & Hutter, 2019). PyTorch's function rather than its class:
+        making the class imports PyTorch's compiler, which takes seconds and is not used here.
+        """
+        adamw(
+            self.weights,
+            [weight.grad for weight in self.weights if weight.grad is not None],
+            self.first,
+            self.second,
+            [],
+            self.counts,
+            fused=True,
+            capturable=self.rate.device.type == "cuda",
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self.rate,
+            weight_decay=WEIGHT_DECAY,
+            eps=EPSILON,
+            maximize=False,
+        )
 
     def _objective(self, x: Tensor, noisy: Tensor) -> Elbo:
         if self.config.model == "ae":
@@ -125,25 +147,23 @@ class Loop:
     def state(self, log: list[Any]) -> State:
         """All that the next step depends on."""
         tensors = {f"vae.{name}": value for name, value in self.vae.state_dict().items()}
-        for i, slots in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": value for name, value in slots.items()}
+        for name, slots in self._moments().items():
+            tensors |= {f"{name}.{i}": tensor for i, tensor in enumerate(slots)}
         tensors["generator"] = self.generator.get_state()
         tensors["at"] = self.at
         return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
+
+    def _moments(self) -> dict[str, list[Tensor]]:
+        return {"first": self.first, "second": self.second, "counts": self.counts}
 
     def go_on_from(self, state: State) -> None:
         """Continue as if the run had never stopped."""
         tensors = state.tensors
         vae = {n.removeprefix("vae."): t for n, t in tensors.items() if n.startswith("vae.")}
         self.vae.load_state_dict(vae)
-        adam: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("adam."):
-                _, i, slot = name.split(".")
-                adam.setdefault(int(i), {})[slot] = tensor
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": adam})
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate
+        for name, slots in self._moments().items():
+            for i, slot in enumerate(slots):
+                slot.copy_(tensors[f"{name}.{i}"])
         self.generator.set_state(tensors["generator"].cpu())
         self.at.copy_(tensors["at"])
         self.done = state.step

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import distributed
-from torch.nn import Parameter
+from torch import Tensor, distributed
 
 
 def rank() -> int:
@@ -38,7 +37,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def average_gradients(parameters: Iterable[Parameter]) -> None:
+def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each gradient by its mean over the processes, in one message."""
     if world_size() == 1:
         return
