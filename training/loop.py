@@ -74,7 +74,11 @@ class Loop:
         )
         self.at = torch.zeros(1, dtype=torch.long, device=device)
         self.rate = torch.zeros((), device=device)
-        self.weights: list[Tensor] = list(vae.parameters())
+        self.weights: list[Tensor] = [
+            weight
+            for name, weight in vae.named_parameters()
+            if config.model == "vae" or not name.startswith("logvar.")  # an autoencoder has none
+        ]
         self.first = [torch.zeros_like(w) for w in self.weights]  # AdamW's moments
         self.second = [torch.zeros_like(w) for w in self.weights]
         self.counts = [torch.zeros((), device=device) for _ in self.weights]
