@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from batch.errors import OutputError
+from scoring.folders import sync_folder
 
 STDOUT = "-"
 ROW_GROUP = 131_072
@@ -124,7 +125,7 @@ class ParquetParts:
 
     def sync(self) -> None:
         with writable(self.target):
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def commit(self) -> None:
         import polars as pl
@@ -168,12 +169,4 @@ def _rename(draft: Path, target: str) -> None:
     path = Path(target).resolve()
     with writable(target):
         os.replace(draft, path)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(path.parent)

@@ -22,6 +22,7 @@ from scoring.calibration import Calibration
 from scoring.drift import DriftReference
 from scoring.errors import ArtifactError, ScoringError
 from scoring.features import Vectorizer
+from scoring.folders import sync_folder
 from scoring.schema import Schema
 from scoring.score import ScoreRule
 
@@ -130,13 +131,13 @@ def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _rename(draft: Path, out: Path) -> None:
     if not out.exists():
         os.rename(draft, out)
-        return _sync_folder(out.parent)
+        return sync_folder(out.parent)
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
     os.rename(out, old / "artifact")
     try:
@@ -146,15 +147,7 @@ def _rename(draft: Path, out: Path) -> None:
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
-    _sync_folder(out.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(out.parent)
 
 
 def _json(data: Mapping[str, Any]) -> bytes:
