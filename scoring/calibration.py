@@ -67,6 +67,29 @@ def allowed_rank(alpha: float, n: int) -> int:
     return k + 1 if (k + 1) / (n + 1) <= alpha else k
 
 
+def rate_interval(alpha: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The central range of the true false-alarm rate, over calibration sets: Beta(k, n + 1 - k)
+    (Vovk, 2012).
+    """
+    k = allowed_rank(alpha, n)
+    return _beta_quantile(k, n, (1 - level) / 2), _beta_quantile(k, n, (1 + level) / 2)
+
+
+def _beta_quantile(k: int, n: int, share: float) -> float:
+    """The x below which Beta(k, n + 1 - k) has this share: there n throws of probability x give
+    fewer than k successes with probability 1 - share.
+    """
+    j = np.arange(1, k)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((n - j + 1) / j))])  # log C(n, 0 ... k - 1)
+    hits = np.arange(k)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        x = (low + high) / 2
+        fewer = np.exp(ways + hits * math.log(x) + (n - hits) * math.log1p(-x)).sum()
+        low, high = (x, high) if fewer > 1 - share else (low, x)
+    return (low + high) / 2
+
+
 def records_needed(alpha: float) -> int:
     """How many calibration records it takes to certify alpha at all."""
     n = math.ceil(1 / alpha) - 1

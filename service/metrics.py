@@ -6,6 +6,7 @@ Histograms take a whole batch at once: 1,000 records cost one `searchsorted`, no
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +30,8 @@ SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) for k in ks)
 SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+VERDICTS = ("normal", "anomaly", "rejected")
+RELOADS = ("loaded", "unchanged", "refused")
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
 
@@ -51,6 +54,12 @@ class Metrics:
         self.records = self._counter(
             "records", "Records by verdict.", "model", "version", "verdict"
         )
+        self.alarms = self._counter(
+            "alarms",
+            "Records that alarm at the artifact's alpha, whatever alpha was asked for.",
+            "model",
+            "version",
+        )
         self.severity = self._many("severity", "-log10 p of each record.", SEVERITIES)
         self.score = self._many("score", "Score of each record, in nats.", SCORES)
         self.request_seconds = self._histogram(
@@ -71,6 +80,19 @@ class Metrics:
         )
         self.reloads = self._counter("reloads", "Reloads by result.", "result")
         self._shadow_series()
+
+    def begin(self, model: str, version: str, columns: Iterable[str]) -> None:
+        """Show what can be counted as 0, since Prometheus sees no increase in a series that is
+        new.
+        """
+        for verdict in VERDICTS:
+            self.records.labels(model, version, verdict)
+        self.alarms.labels(model, version)
+        for result in RELOADS:
+            self.reloads.labels(result)
+        for column in columns:
+            for series in (self.missing, self.unknown, self.out_of_range, self.top_reason):
+                series.labels(column)
 
     def _column_series(self) -> None:
         self.missing = self._counter("column_missing", "Missing values.", "column")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from scoring.calibration import rate_interval
 from scoring.schema import Column, Kind
 from scoring.scorer import Scorer
 from service.answers import ModelName
@@ -35,6 +37,16 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         return str(self.scorer.artifact.manifest["data_fingerprint"])
+
+    @cached_property
+    def created_at(self) -> float:
+        return datetime.fromisoformat(self.scorer.artifact.manifest["created_at"]).timestamp()
+
+    @cached_property
+    def rate_interval(self) -> tuple[float, float]:
+        """Where the true false-alarm rate lies, at 95 %."""
+        calibration = self.scorer.artifact.calibration
+        return rate_interval(calibration.alpha, calibration.n)
 
     @cached_property
     def card(self) -> dict[str, Any]:

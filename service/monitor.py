@@ -43,6 +43,7 @@ class Monitor:
     _kept: list[tuple[Model, Table, Verdicts]] = field(default_factory=list)
     _records: int = 0
     _watch: Watch | None = None
+    _begun: Model | None = None
 
     def observe(self, model: Model, table: Table, verdicts: Verdicts) -> None:
         """Take note of a batch; cheap, the counting comes later."""
@@ -79,6 +80,7 @@ class Monitor:
             self._watch = Watch(model)
         # a request may ask for its own alpha; the budget is watched at the artifact's
         over = int((verdicts.p_value <= name.alpha).sum())
+        metrics.alarms.labels(name.name, name.version).inc(over)
         metrics.exchangeability.set(self._watch.add(table, verdicts.score, over))
 
     def _count_columns(self, table: Table, verdicts: Verdicts) -> None:
@@ -98,6 +100,11 @@ class Monitor:
 
     def window(self, model: Model) -> Totals:
         """The sliding window of all workers."""
+        if self._begun is not model:
+            self.metrics.begin(
+                model.name.name, model.name.version, model.scorer.artifact.schema.names
+            )
+            self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = list(of_others(self.folder)) if self.folder is not None else []
         return add_up([*mine, *others], model.name.version)

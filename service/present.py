@@ -38,9 +38,24 @@ def _about(model: Model) -> Iterable[Metric]:
     info = GaugeMetricFamily(f"{PREFIX}_model_info", "The model that answers.", labels=labels)
     info.add_metric([model.name.name, model.name.version, model.fingerprint[:12]], 1)
     yield info
-    yield GaugeMetricFamily(
-        f"{PREFIX}_model_loaded_timestamp_seconds", "When it was loaded.", value=model.loaded_at
-    )
+    for event, text, at in (
+        ("created", "When its artifact was made.", model.created_at),
+        ("loaded", "When it was loaded.", model.loaded_at),
+    ):
+        yield GaugeMetricFamily(f"{PREFIX}_model_{event}_timestamp_seconds", text, value=at)
+    yield from _budget(model)
+
+
+def _budget(model: Model) -> Iterable[Metric]:
+    low, high = model.rate_interval
+    for suffix, text, rate in (
+        ("", "The false-alarm rate asked for.", model.name.alpha),
+        ("_lower", "The least that calibration can have given, at 95 %.", low),
+        ("_upper", "The most that calibration can have given, at 95 %.", high),
+    ):
+        gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
+        gauge.add_metric([model.name.name, model.name.version], rate)
+        yield gauge
 
 
 def _window(model: Model, window: Totals) -> Iterable[Metric]:

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from scoring.calibration import Calibration, allowed_rank, check_alpha, records_needed, severity
+from scoring.calibration import (
+    Calibration,
+    allowed_rank,
+    check_alpha,
+    rate_interval,
+    records_needed,
+    severity,
+)
 from scoring.errors import CalibrationError
-from training.calibrate import calibrate, describe, rate_interval, records_for_precision
+from training.calibrate import calibrate, describe, records_for_precision
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
 
@@ -95,6 +102,13 @@ def test_the_interval_is_the_law_of_the_true_rate():
     true_rates = 1 - uniform[:, n - allowed_rank(alpha, n)]
     low, high = rate_interval(alpha, n)
     assert np.mean((true_rates >= low) & (true_rates <= high)) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize(("alpha", "n"), [(0.01, 99), (0.05, 238), (0.01, 13_449), (0.5, 60_000)])
+def test_the_interval_is_that_of_scipy(alpha: float, n: int):
+    k = allowed_rank(alpha, n)
+    wanted = beta.ppf([0.005, 0.995], k, n + 1 - k)
+    np.testing.assert_allclose(rate_interval(alpha, n, 0.99), wanted, rtol=1e-8)
 
 
 def test_the_records_suggested_give_the_precision_promised():

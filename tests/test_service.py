@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,32 @@ def test_metrics_count_records_and_requests(artifact_path: Path, records: list[d
         assert counted == 2
         assert live.value("vaewatch_request_duration_seconds_count", route="unmatched") == 1
         assert live.value("vaewatch_model_info", name="shop") == 1
+
+
+def test_counters_stand_at_zero_before_anything_happens(artifact_path: Path, scorer: Scorer):
+    with serving(artifact_path) as live:
+        series = live.series()
+        shop = tuple(sorted({"model": "shop", "version": scorer.artifact.version}.items()))
+        assert series["vaewatch_alarms_total", shop] == 0
+        assert series["vaewatch_reloads_total", (("result", "refused"),)] == 0
+        assert series["vaewatch_column_unknown_total", (("column", "country"),)] == 0
+        assert live.value("vaewatch_records_total") == 0
+
+
+def test_the_budget_is_counted_at_the_artifacts_alpha(
+    artifact_path: Path, records: list[dict[str, Any]], scorer: Scorer
+):
+    with serving(artifact_path) as live:
+        live.post("/v1/score?alpha=0.5", json={"records": records})
+        p_values = scorer.score_records(records).p_value
+        assert live.value("vaewatch_records_total", verdict="anomaly") == (p_values <= 0.5).sum()
+        assert live.value("vaewatch_alarms_total") == (p_values <= 0.05).sum()
+        assert live.value("vaewatch_alpha") == 0.05
+        low, high = scorer.artifact.manifest["calibration"]["rate_interval_95"]
+        assert live.value("vaewatch_alpha_lower") == pytest.approx(low)
+        assert live.value("vaewatch_alpha_upper") == pytest.approx(high)
+        created = datetime.fromisoformat(scorer.artifact.manifest["created_at"]).timestamp()
+        assert live.value("vaewatch_model_created_timestamp_seconds") == created
 
 
 def test_sigterm_ends_with_exit_code_zero(artifact_path: Path):

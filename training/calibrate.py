@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
-from scoring.calibration import Calibration, allowed_rank, records_needed
+from scoring.calibration import Calibration, rate_interval, records_needed
 from scoring.drift import DriftReference, count_bins, quantile_edges
 from scoring.records import Table
 
@@ -41,15 +40,6 @@ def fit_drift(table: Table) -> DriftReference:
     """The reference that live traffic is compared with."""
     edges = quantile_edges(table.numbers)
     return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
-
-
-def rate_interval(alpha: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The central range of the true false-alarm rate, over calibration sets: Beta(k, n + 1 - k)
-    (Vovk, 2012).
-    """
-    k = allowed_rank(alpha, n)
-    law = beta(k, n + 1 - k)
-    return float(law.ppf((1 - level) / 2)), float(law.ppf((1 + level) / 2))
 
 
 def records_for_precision(alpha: float, relative: float = 0.2) -> int:
