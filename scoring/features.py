@@ -42,9 +42,13 @@ def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sign(x) * np.log1p(np.abs(x))
 
 
+LARGEST_LOG = 700.0  # of what a float can hold
+LARGEST_INTEGER = 2**53  # from here on a float64 skips integers
+
+
 def signed_expm1(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of `signed_log1p`."""
-    return np.sign(x) * np.expm1(np.abs(x))
+    """The inverse of `signed_log1p`; finite, however far off a network's guess is."""
+    return np.sign(x) * np.expm1(np.minimum(np.abs(x), LARGEST_LOG))
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ class Vectorizer:
             return None
         else:
             number = raw[None]
-        return int(round(number)) if column.integer else float(f"{number:.6g}")
+        whole = column.integer and abs(number) < LARGEST_INTEGER
+        return int(round(number)) if whole else float(f"{number:.6g}")
 
     def _likely_event(self, column: Column, raw: Mapping[int | None, float]) -> str | bool | None:
         constant = self.constants.get(column.name)

@@ -182,6 +182,19 @@ def test_a_taken_port_is_told_in_one_sentence(live: Live, artifact_path: Path):
     assert "must be free" in done.stderr
 
 
+def test_a_value_far_out_is_explained_with_finite_numbers(
+    live: Live, records: list[dict[str, Any]]
+):
+    """The network's guess of a count goes through exp, and may leave what a float holds."""
+    far = [
+        {**r, "amount": sign * 10.0**k} for r in records[:5] for k in (6, 30) for sign in (-1, 1)
+    ]
+    answer = score(live, far, "?explain=100")
+    assert answer.status_code == 200
+    reasons = [reason for result in answer.json()["results"] for reason in result["reasons"]]
+    assert all(reason["expected"] is not None for reason in reasons if reason["column"] == "items")
+
+
 def test_json_body_of_numbers_as_texts_is_not_guessed(live: Live, records: list[dict[str, Any]]):
     body = json.dumps({"records": [{**records[0], "amount": "12.5"}]})
     assert live.post("/v1/score", content=body, headers=JSON).status_code == 422
