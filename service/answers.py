@@ -85,11 +85,16 @@ def as_csv(model: ModelName, results: Results) -> bytes:
 
 
 def _csv_row(result: Result | Rejected) -> str:
+    return ",".join(csv_cells(result))
+
+
+def csv_cells(result: Result | Rejected) -> tuple[str, ...]:
+    """One cell for each name of CSV_HEADER."""
     if isinstance(result, Rejected):
-        return f",,,,,{_quoted(' '.join(problem.message for problem in result.errors))}"
+        return "", "", "", "", "", _quoted(" ".join(problem.message for problem in result.errors))
     reasons = _quoted("; ".join(map(str, result.reasons)))
     alarm = str(result.is_anomaly).lower()
-    return f"{result.score!r},{result.p_value!r},{result.severity!r},{alarm},{reasons},"
+    return repr(result.score), repr(result.p_value), repr(result.severity), alarm, reasons, ""
 
 
 def _quoted(text: str) -> str:

@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from service.console.routes import add_home
 from service.documents import add_hot_routes, problem_responses
 from service.edge import Edge
 from service.lifecycle import Lifecycle
@@ -52,6 +53,7 @@ class Application:
         )
         edge = Edge(api, service)
         _add_errors(api, edge)
+        add_home(api, service)
         _add_routes(api, service)
         _add_changes(api, service, lifecycle)
         add_v2_routes(api, service)
@@ -87,10 +89,6 @@ class _Api(FastAPI):
 
 def _add_routes(app: FastAPI, service: Service) -> None:
     registry = service.registry
-
-    @app.get("/", include_in_schema=False)
-    async def home() -> dict[str, str]:
-        return {"docs": "/docs", "model": "/v1/model", "metrics": "/metrics"}
 
     @app.get("/v1/model", tags=["model"], summary="The card of the model that answers")
     async def model() -> Response:

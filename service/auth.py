@@ -37,6 +37,7 @@ class Scope(IntEnum):
 
 
 OPEN = {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+OPEN |= {"/console/console.css", "/console/console.js"}  # what it shows is in /console/state
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 

@@ -72,6 +72,14 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
             default=Settings.metrics_key,
             help="Ask for a key at /metrics too.",
         ),
+        setting(
+            "--console/--no-console", default=Settings.console, help="The page for people at /."
+        ),
+        setting(
+            "--console-values/--no-console-values",
+            default=Settings.console_values,
+            help="Let it show what the records of alarms held.",
+        ),
         setting("--insecure", is_flag=True, help="Serve beyond this machine without a key."),
         setting("--tls-cert", type=FILE, help="PEM file."),
         setting("--tls-key", type=FILE, help="PEM file."),

@@ -17,6 +17,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     multiprocess,
 )
@@ -133,14 +134,21 @@ class Metrics:
 
     def page(self, *live: Collector) -> bytes:
         """What a scrape reads: the sum over workers, and what only holds now."""
-        registry = self.registry
-        if MULTIPROCESS in os.environ:
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         now = CollectorRegistry()
         for collector in live:
             now.register(collector)
-        return generate_latest(registry) + generate_latest(now)
+        return generate_latest(self._of_all_workers()) + generate_latest(now)
+
+    def families(self) -> Iterable[Metric]:
+        """The sum over workers, to be read by us."""
+        return self._of_all_workers().collect()
+
+    def _of_all_workers(self) -> CollectorRegistry:
+        if MULTIPROCESS not in os.environ:
+            return self.registry
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
 
 
 def build_version() -> str:

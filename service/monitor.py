@@ -15,9 +15,11 @@ from scoring.scorer import Verdicts
 from service.exchangeability import Exchangeability
 from service.metrics import Metrics
 from service.model import Model
-from service.window import Totals, Window, add_up, leave, of_others
+from service.recent import Recent
+from service.window import WINDOW, Totals, Window, add_up, leave, of_others
 
 MOST_KEPT = 512  # records, then they are counted without waiting for a scrape
+Counts = NDArray[np.int64]
 
 
 class Watch:
@@ -28,18 +30,22 @@ class Watch:
         self.window = Window(model.name.version)
         self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
 
-    def add(self, table: Table, scores: NDArray[np.float64], alarms: int) -> float:
+    def add(self, table: Table, events: Counts, scores: NDArray[np.float64], alarms: int) -> float:
         """Take in some records; gives the martingale's log10."""
-        self.window.add(self.model.scorer.artifact.drift.count(table), len(table), alarms)
+        counts = self.model.scorer.artifact.drift.count(table)
+        self.window.add(counts, events, len(table), alarms)
         return self.exchangeability.update(scores)
 
 
 @dataclass
 class Monitor:
-    """What the records of the answered requests looked like. `folder`: where workers meet."""
+    """What the records of the answered requests looked like. `folder`: where workers meet.
+    `recent`: what the console remembers, where there is one.
+    """
 
     metrics: Metrics
     folder: Path | None = None
+    recent: Recent | None = None
     _kept: list[tuple[Model, Table, Verdicts]] = field(default_factory=list)
     _records: int = 0
     _watch: Watch | None = None
@@ -66,7 +72,9 @@ class Monitor:
         for model, batches in by_model.items():
             self._count(model, *_joined(model, batches))
         if kept and self.folder is not None and self._watch is not None:
-            leave(self.folder, self._watch.window.totals())
+            leave(self.folder, WINDOW, self._watch.window.totals())
+        if self.recent is not None:
+            self.recent.leave()
 
     def _count(self, model: Model, table: Table, verdicts: Verdicts) -> None:
         metrics, name = self.metrics, model.name
@@ -75,28 +83,25 @@ class Monitor:
         metrics.records.labels(name.name, name.version, "normal").inc(len(table) - alarms)
         metrics.severity.observe_many(verdicts.severity)
         metrics.score.observe_many(verdicts.score)
-        self._count_columns(table, verdicts)
+        events = self._count_columns(table, verdicts)
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         # a request may ask for its own alpha; the budget is watched at the artifact's
         over = int((verdicts.p_value <= name.alpha).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
-        metrics.exchangeability.set(self._watch.add(table, verdicts.score, over))
+        metrics.exchangeability.set(self._watch.add(table, events, verdicts.score, over))
+        if self.recent is not None:
+            self.recent.add(verdicts, over)
 
-    def _count_columns(self, table: Table, verdicts: Verdicts) -> None:
+    def _count_columns(self, table: Table, verdicts: Verdicts) -> Counts:
+        """Gives (EVENTS, columns): how often each event befell each column."""
         metrics, names = self.metrics, table.schema.names
-        missing, unknown, outside = column_events(table)
-        for series, counts in (
-            (metrics.missing, missing),
-            (metrics.unknown, unknown),
-            (metrics.out_of_range, outside),
-        ):
+        events = np.vstack([*column_events(table), first_reasons(table.schema, verdicts)])
+        series = (metrics.missing, metrics.unknown, metrics.out_of_range, metrics.top_reason)
+        for counter, counts in zip(series, events, strict=True):
             for i in np.flatnonzero(counts).tolist():
-                series.labels(names[i]).inc(float(counts[i]))
-        rows = np.flatnonzero(verdicts.is_anomaly).tolist()
-        top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
-        for column, count in top.items():
-            metrics.top_reason.labels(column).inc(count)
+                counter.labels(names[i]).inc(float(counts[i]))
+        return events
 
     def window(self, model: Model) -> Totals:
         """The sliding window of all workers."""
@@ -106,7 +111,7 @@ class Monitor:
             )
             self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
-        others = list(of_others(self.folder)) if self.folder is not None else []
+        others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))
         return add_up([*mine, *others], model.name.version)
 
 
@@ -128,7 +133,11 @@ def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table,
     )
 
 
-Counts = NDArray[np.int64]
+def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:
+    """(columns,): alarms that each column is the first reason of."""
+    rows = np.flatnonzero(verdicts.is_anomaly).tolist()
+    top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
+    return np.array([top[name] for name in schema.names], dtype=np.int64)
 
 
 def column_events(table: Table) -> tuple[Counts, Counts, Counts]:

@@ -36,8 +36,29 @@ JSON = b"application/json"
 LARGE_BODY = 64 << 10  # bytes, from which the exact way goes to a thread
 
 
+class Scored(NamedTuple):
+    """A body, what it asked for, and the verdicts of its records."""
+
+    media_type: bytes
+    model: ModelName
+    body: bytes
+    results: Results
+
+    def reply(self) -> Reply:
+        version = (b"x-model-version", self.model.version.encode())
+        written = MEDIA[self.media_type].write(self.model, self.results)
+        return Reply(200, [(b"content-type", self.media_type), version], written)
+
+
 async def score(service: Service, request: Request) -> Reply:
     """Verdicts of the records in a body."""
+    scored = await read_and_score(service, request)
+    service.metrics.records_per_request.observe(request.records)
+    return scored.reply()
+
+
+async def read_and_score(service: Service, request: Request) -> Scored:
+    """Read a body within the limits, and score it as the query wants it."""
     options = options_of(request.query)
     model = service.registry.active
     if options.alpha is not None:
@@ -47,10 +68,8 @@ async def score(service: Service, request: Request) -> Reply:
         body = await service.limits.read(request)
         with service.limits.place():
             results = await _score_body(service, request, model, media, body, options)
-    service.metrics.records_per_request.observe(request.records)
     named = model.name if options.alpha is None else model.named(options.alpha)
-    version = (b"x-model-version", named.version.encode())
-    return Reply(200, [(b"content-type", name), version], media.write(named, results))
+    return Scored(name, named, body, results)
 
 
 async def _score_body(

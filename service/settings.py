@@ -34,6 +34,8 @@ class Settings:
     metrics_key: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    console: bool = True  # the page at /
+    console_values: bool = False  # it may show what alarms held
     access_log: bool = True
     log_level: str = "info"
     otel: bool = False

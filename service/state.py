@@ -13,6 +13,7 @@ from service.logs import AccessLog
 from service.metrics import Metrics
 from service.model import Model
 from service.monitor import Monitor
+from service.recent import Recent
 from service.registry import Registry
 from service.settings import Settings
 
@@ -33,7 +34,8 @@ class Service:
     @classmethod
     def of(cls, settings: Settings) -> Service:
         registry, metrics = Registry(settings.artifact), Metrics()
-        monitor = Monitor(metrics, settings.workers_folder)
+        recent = Recent.of(settings) if settings.console else None
+        monitor = Monitor(metrics, settings.workers_folder, recent)
 
         def observe(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
             metrics.scoring_seconds.observe(seconds)

@@ -11,21 +11,24 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCKS, BLOCK_RECORDS = 10, 1000
+WINDOW, RECENT = LEFT = ("window", "recent")  # what workers leave for each other
 
 
 class Totals(msgspec.Struct):
-    """What a window adds up to: (columns, width) bin counts, records, and alarms at the artifact's
-    alpha.
+    """What a window adds up to: (columns, width) bin counts, (events, columns) counts of what
+    `service.monitor` looks for, records, and alarms at the artifact's alpha.
     """
 
     version: str
     counts: list[list[int]]
+    events: list[list[int]]
     records: int
     alarms: int
 
@@ -36,42 +39,51 @@ class Window:
 
     version: str
     _counts: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+    _events: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     _sizes: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
 
-    def add(self, counts: NDArray[np.int64], records: int, alarms: int) -> None:
+    def add(
+        self, counts: NDArray[np.int64], events: NDArray[np.int64], records: int, alarms: int
+    ) -> None:
         if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
-            counts = counts + self._counts.pop()
+            counts, events = counts + self._counts.pop(), events + self._events.pop()
             before = self._sizes.pop()
             records, alarms = records + before[0], alarms + before[1]
         self._counts.append(counts)
+        self._events.append(events)
         self._sizes.append((records, alarms))
 
     def totals(self) -> Totals:
         counts = np.sum(self._counts, axis=0).tolist() if self._counts else []
+        events = np.sum(self._events, axis=0).tolist() if self._events else []
         records, alarms = (
             (sum(part) for part in zip(*self._sizes, strict=True)) if (self._sizes) else (0, 0)
         )
-        return Totals(self.version, counts, records, alarms)
+        return Totals(self.version, counts, events, records, alarms)
 
 
-def leave(folder: Path, totals: Totals) -> None:
-    """Put a worker's window where the others find it, whole or not at all."""
-    draft = folder / f".window-{os.getpid()}"
-    draft.write_bytes(msgspec.json.encode(totals))
-    draft.rename(folder / f"window-{os.getpid()}.json")
+T = TypeVar("T")
+
+
+def leave(folder: Path, name: str, data: msgspec.Struct) -> None:
+    """Put something of a worker's where the others find it, whole or not at all."""
+    draft = folder / f".{name}-{os.getpid()}"
+    draft.write_bytes(msgspec.json.encode(data))
+    draft.rename(folder / f"{name}-{os.getpid()}.json")
 
 
 def forget(folder: Path, pid: int) -> None:
     """Remove what a dead worker left."""
-    (folder / f"window-{pid}.json").unlink(missing_ok=True)
+    for name in LEFT:
+        (folder / f"{name}-{pid}.json").unlink(missing_ok=True)
 
 
-def of_others(folder: Path) -> Iterable[Totals]:
-    """The windows of the other workers."""
-    for path in folder.glob("window-*.json"):
-        if path.name != f"window-{os.getpid()}.json":
+def of_others(folder: Path, name: str, kind: type[T]) -> Iterable[T]:
+    """What the other workers left under a name."""
+    for path in folder.glob(f"{name}-*.json"):
+        if path.name != f"{name}-{os.getpid()}.json":
             try:
-                yield msgspec.json.decode(path.read_bytes(), type=Totals)
+                yield msgspec.json.decode(path.read_bytes(), type=kind)
             except FileNotFoundError:  # its worker has just died
                 continue
 
@@ -80,4 +92,6 @@ def add_up(windows: Iterable[Totals], version: str) -> Totals:
     """One window of all that saw the same model."""
     same = [w for w in windows if w.version == version and w.records]
     counts = np.sum([np.array(w.counts) for w in same], axis=0).tolist() if same else []
-    return Totals(version, counts, sum(w.records for w in same), sum(w.alarms for w in same))
+    events = np.sum([np.array(w.events) for w in same], axis=0).tolist() if same else []
+    records, alarms = sum(w.records for w in same), sum(w.alarms for w in same)
+    return Totals(version, counts, events, records, alarms)

@@ -1,0 +1,62 @@
+"""records, alarms -> is the alarm budget held, or is the number of alarms beyond what chance does.
+
+k of n + 1 exchangeable records may alarm (`scoring.calibration`). Then the number of alarms among
+m new ones is not binomial, because the calibration sample is finite, too: it is beta-binomial with
+m trials and the parameters k and n + 1 - k.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.calibration import Calibration, allowed_rank
+
+CONFIDENCE = 0.99  # people look often: at 95 % one look in twenty would cry wolf
+
+
+class Budget(msgspec.Struct):
+    """`low` to `high` alarms are what chance allows; `state`: empty, below, within or above."""
+
+    alpha: float
+    records: int
+    alarms: int
+    expected: float
+    low: int
+    high: int
+    confidence: float
+    state: str
+
+
+def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
+    k, n = allowed_rank(calibration.alpha, calibration.n), calibration.n
+    low, high = chance_interval(records, k, n + 1 - k)
+    state = "below" if alarms < low else "above" if alarms > high else "within"
+    return Budget(
+        alpha=calibration.alpha,
+        records=records,
+        alarms=alarms,
+        expected=records * k / (n + 1),
+        low=low,
+        high=high,
+        confidence=CONFIDENCE,
+        state=state if records else "empty",
+    )
+
+
+def chance_interval(m: int, a: float, b: float) -> tuple[int, int]:
+    """The central interval of BetaBinomial(m, a, b); it has at least CONFIDENCE."""
+    total = np.cumsum(beta_binomial(m, a, b))
+    tail = (1 - CONFIDENCE) / 2
+    return int(np.searchsorted(total, tail)), min(m, int(np.searchsorted(total, 1 - tail)))
+
+
+def beta_binomial(m: int, a: float, b: float) -> NDArray[np.float64]:
+    """(m + 1,) probabilities of 0 to m, by the ratio of each to the one before it."""
+    j = np.arange(m)
+    ratios = np.log((m - j) * (a + j)) - np.log((j + 1) * (b + m - j - 1))
+    first = math.lgamma(a + b) - math.lgamma(b) + math.lgamma(b + m) - math.lgamma(a + b + m)
+    return np.asarray(np.exp(first + np.concatenate([[0.0], np.cumsum(ratios)])))

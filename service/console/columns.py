@@ -1,0 +1,91 @@
+"""window -> what each column's recent records looked like beside the calibration's."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.drift import BINS, DriftReference, bins_of
+from scoring.schema import Column, Kind, missing_code, other_code
+from service.present import LEAST_RECORDS
+from service.window import Totals
+
+MUCH = 0.25  # a PSI above it: much has changed
+SHARE = 0.05  # so many more records with a missing or an unseen value are told as such
+
+
+class ColumnState(msgspec.Struct):
+    """Shares of recent records, and in `usual_` of the calibration's.
+
+    psi: None while there are too few records. unseen: categories never seen in training, or
+    numbers outside its range. first_reason: alarms that the column is the first reason of.
+    changed: in words, what is different; None where nothing much is.
+    """
+
+    name: str
+    kind: str
+    psi: float | None
+    missing: float
+    usual_missing: float
+    unseen: float
+    usual_unseen: float
+    first_reason: int
+    changed: str | None = None
+
+
+def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
+    """In the schema's order; none without records."""
+    if not window.records:
+        return []
+    live = np.array(window.counts, dtype=np.int64)
+    missing, unknown, outside, first = np.array(window.events, dtype=np.int64)
+    psi, noise = drift.psi(live), psi_by_chance(drift, window.records)
+    found = []
+    for i, column in enumerate(drift.schema.columns):
+        usual_missing, usual_unseen = _usual(column, drift.counts[i])
+        state = ColumnState(
+            name=column.name,
+            kind=column.kind.value,
+            psi=float(psi[i]) if window.records >= LEAST_RECORDS else None,
+            missing=float(missing[i]) / window.records,
+            usual_missing=usual_missing,
+            unseen=float(unknown[i] + outside[i]) / window.records,
+            usual_unseen=usual_unseen,
+            first_reason=int(first[i]),
+        )
+        state.changed = _changed(state, float(noise[i]))
+        found.append(state)
+    return found
+
+
+def psi_by_chance(drift: DriftReference, records: int) -> NDArray[np.float64]:
+    """(columns,) the PSI that two samples of one source have on average: (bins - 1) (1/m + 1/n).
+
+    A column of 100 categories has 0.2 at 500 records, and nothing has changed.
+    """
+    reference = drift.counts.sum(axis=1)
+    return np.asarray((bins_of(drift.schema) - 1) * (1 / records + 1 / reference))
+
+
+def _usual(column: Column, counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Shares of missing and of unseen values among the calibration's records."""
+    total = max(1, int(counts.sum()))
+    if column.kind is Kind.NUMERIC:
+        return float(counts[BINS]) / total, 0.0
+    unseen = counts[other_code(column)] if column.kind is Kind.CATEGORICAL else 0
+    return float(counts[missing_code(column)]) / total, float(unseen) / total
+
+
+def _changed(state: ColumnState, noise: float) -> str | None:
+    if state.psi is None:
+        return None
+    if abs(state.missing - state.usual_missing) > SHARE:
+        return f"missing in {_percent(state.missing)}, usually {_percent(state.usual_missing)}"
+    if state.unseen - state.usual_unseen > SHARE:
+        return f"values never seen in training in {_percent(state.unseen)} of records"
+    return "its values are spread differently" if state.psi - noise > MUCH else None
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 or share == 0 else f"{share:.1%}"

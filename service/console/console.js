@@ -1,0 +1,530 @@
+// GET /console/state, every two seconds -> the page. Texts go in as text, never as HTML: names of
+// columns and categories are whatever somebody put into a file.
+"use strict";
+
+const EVERY_MS = 2000, PATIENCE_MS = 8000, LATENCY_SECONDS = 60, COLUMNS_SHOWN = 10, ALARMS_SHOWN = 6;
+const SLOTS = 60; // columns of the picture
+const EVIDENCE = 2, MUCH = 0.25;
+const $ = (id) => document.getElementById(id);
+let key = sessionStorage.getItem("vaewatch-key") || "";
+let state = null, card = null, lastAnswer = 0, timer = 0, allColumns = false, allAlarms = false;
+const polls = []; // latency counts of the last minute, to tell what is new
+const drawn = {}; // what each part shows already
+
+// ---- small tools
+
+function make(tag, attributes, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+const put = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
+const show = (id, yes) => { $(id).hidden = !yes; };
+const count = (n) => n.toLocaleString("en");
+const counted = (n, word, words = `${word}s`) => `${count(n)} ${n === 1 ? word : words}`;
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
+const moment = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const oneIn = (p) => (p > 0.5 ? "an everyday record" : `1 normal record in ${count(Math.round(1 / p))}`);
+
+function percent(share) {
+  if (share === 0) return "0 %";
+  return share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
+
+function value(x) {
+  if (x === null || x === undefined) return "missing";
+  if (typeof x !== "number") return String(x);
+  return Number.isInteger(x) ? count(x) : String(Number(x.toPrecision(4)));
+}
+
+/** What a column held beside what the model expected of it; a value can be likely and still not go
+ * with the others. */
+function beside({ observed, expected, contribution }, sum) {
+  if (value(observed) === value(expected)) {
+    return value(observed) + (contribution < sum / 10 ? ", as expected" : ", which does not go with the rest");
+  }
+  return `${value(observed)}, expected ${value(expected)}`;
+}
+
+const summed = (reasons) => reasons.reduce((sum, reason) => sum + reason.contribution, 0) || 1;
+
+function meter(share, hot) {
+  const bar = make("div");
+  bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+  return make("div", { class: hot ? "meter hot" : "meter", "aria-hidden": "true" }, bar);
+}
+
+/** Do it if the data differ from what the part shows: focus and selection stay where they are. */
+function redraw(part, data, draw) {
+  const text = JSON.stringify(data);
+  if (drawn[part] !== text) { drawn[part] = text; draw(); }
+}
+
+// ---- talking to the service
+
+class Refused extends Error {
+  constructor(status, problem) {
+    super((problem && problem.detail) || `the service answered ${status}`);
+    this.status = status;
+    this.errors = (problem && problem.errors) || [];
+  }
+}
+
+async function ask(path, options = {}, patience = PATIENCE_MS) {
+  const headers = { ...options.headers };
+  const sent = options.key || key;
+  if (sent) headers.authorization = `Bearer ${sent}`;
+  const answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(patience) });
+  if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => null));
+  return answer;
+}
+
+async function poll() {
+  clearTimeout(timer);
+  try {
+    const found = await (await ask("/console/state")).json();
+    if (!card || card.version !== found.model.version) {
+      card = await (await ask("/v1/model")).json();
+      drawForm();
+    }
+    state = found;
+    lastAnswer = Date.now();
+    draw();
+    enter("live");
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) lock(error);
+    else enter(state ? "stale" : "dead");
+  }
+  clearTimeout(timer); // of another round that was under way
+  if (document.body.dataset.phase !== "locked" && !document.hidden) timer = setTimeout(poll, EVERY_MS);
+}
+
+/** loading, live, stale (no answer, but there was one), dead (never one), locked (a key is asked for). */
+function enter(phase) {
+  document.body.dataset.phase = phase;
+  for (const name of ["loading", "dead", "locked"]) show(name, phase === name);
+  show("shown", phase === "live" || phase === "stale");
+  show("stale", phase === "stale");
+  show("forget", Boolean(key) && phase !== "locked");
+  const since = clock(lastAnswer / 1000);
+  const told = { live: "live", stale: "no answer", dead: "no answer", locked: "locked", loading: "asking" }[phase];
+  put("link", told);
+  if (phase === "stale") put("stale", `No answer from the service since ${since}. What is shown is from then.`);
+  const titles = { live: state && state.health.headline, locked: "Key needed", loading: "Asking" };
+  document.title = `${titles[phase] || "No answer"} · vaewatch`;
+}
+
+function lock(error) {
+  const tried = Boolean(key);
+  setKey("");
+  state = card = null;
+  put("locked-why", tried ? `Refused: ${error.message}` : "A key of scope score shows everything here.");
+  enter("locked");
+  $("key").focus();
+}
+
+function setKey(text) {
+  key = text;
+  if (text) sessionStorage.setItem("vaewatch-key", text);
+  else sessionStorage.removeItem("vaewatch-key");
+}
+
+// ---- the parts
+
+function draw() {
+  put("model-name", `${state.model.name} ${state.model.version}`);
+  redraw("health", state.health, drawHealth);
+  drawFigures();
+  redraw("chart", [state.recent.spans, Math.floor(state.now / state.span_seconds)], drawChart);
+  redraw("alarms", [state.recent.alarms, allAlarms], drawAlarms);
+  redraw("columns", [state.columns, allColumns], drawColumns);
+  redraw("models", [state.model, state.shadow], drawModels);
+  put("csv-limit", `Up to ${counted(state.max_records, "row")}; each comes back as it was, with its verdict after it. `
+    + "Larger files: vaewatch score.");
+  put("about", `vaewatch ${state.release}, ${counted(state.workers, "worker")}; asked every ${EVERY_MS / 1000} seconds.`);
+}
+
+function drawHealth() {
+  const { level, headline, text, look_at: looks } = state.health;
+  $("health").dataset.level = level;
+  put("headline", headline);
+  put("health-text", text);
+  show("looks", looks.length > 0);
+  $("look-at").replaceChildren(...looks.map(({ column, why }) =>
+    make("li", null, make("a", { href: `#${rowId(column)}` }, column), ` ${why}`)));
+}
+
+const rowId = (column) => `column-${state.columns.findIndex((c) => c.name === column)}`;
+
+function drawFigures() {
+  const { budget, records, evidence } = state;
+  const since = Math.ceil((state.now - 60) / state.span_seconds) * state.span_seconds;
+  const recent = state.recent.spans.filter((span) => span.start >= since);
+  const rate = recent.reduce((sum, span) => sum + span.records, 0) / Math.max(1, state.now - since);
+  put("rate", rate >= 100 ? count(Math.round(rate)) : rate ? rate.toFixed(1) : "0");
+  const rejected = records.rejected ? `, ${count(records.rejected)} rejected` : "";
+  put("rate-note", `last minute; ${counted(records.normal + records.anomaly, "record")} since the start${rejected}`);
+  drawLatency();
+  put("window-alarms", count(budget.alarms));
+  put("window-note", budget.records
+    ? `in the last ${counted(budget.records, "record")}; ${budget.expected.toFixed(1)} expected, `
+      + `${count(budget.low)} to ${count(budget.high)} by chance`
+    : `asked for: 1 in ${count(Math.round(1 / budget.alpha))} normal records`);
+  show("gauge", budget.records > 0);
+  const most = Math.max(budget.high * 1.5, budget.alarms * 1.1, 1);
+  const [band, mark] = $("gauge").children;
+  band.style.left = `${(100 * budget.low) / most}%`;
+  band.style.width = `${(100 * (budget.high - budget.low)) / most}%`;
+  mark.style.left = `${(100 * budget.alarms) / most}%`;
+  put("evidence", evidence >= EVIDENCE ? "strong" : evidence >= EVIDENCE / 2 ? "weak" : "none");
+  put("evidence-note", evidence >= EVIDENCE
+    ? `recent records differ from the calibration's; by chance less than 1 time in ${odds(evidence)}`
+    : budget.records ? "recent records look like the calibration's" : "no records to look at yet");
+}
+
+const odds = (log10) => (log10 < 6 ? count(Math.floor(10 ** log10)) : "a million");
+
+function drawLatency() {
+  const { bounds, counts } = state.latency;
+  polls.push({ at: state.now, counts });
+  while (polls.length > 1 && polls[0].at < state.now - LATENCY_SECONDS) polls.shift();
+  const before = polls[0].counts;
+  let fresh = counts.map((n, i) => n - (before[i] || 0)), when = "in the last minute";
+  if (fresh.some((n) => n < 0)) { polls.length = 0; fresh = counts; } // another service answers now
+  if (!fresh.some((n) => n > 0)) { fresh = counts; when = "since the start"; }
+  const total = fresh.reduce((sum, n) => sum + n, 0);
+  put("p99", total ? `${value(1000 * quantile(bounds, fresh, 0.99))} ms` : "–");
+  put("p99-note", total ? `of ${counted(total, "request")} ${when}` : "no request yet");
+}
+
+/** As histogram_quantile() of Prometheus: linear inside a bucket, the last bound beyond. */
+function quantile(bounds, counts, q) {
+  let rank = q * counts.reduce((sum, n) => sum + n, 0);
+  for (let i = 0; i < bounds.length; i++) {
+    const low = i ? bounds[i - 1] : 0;
+    if (counts[i] >= rank) return low + (bounds[i] - low) * (rank / counts[i]);
+    rank -= counts[i];
+  }
+  return bounds[bounds.length - 1];
+}
+
+// ---- the picture
+
+/** The spans as 60 slots: of ten seconds while all is that new, else of a minute. */
+function slots() {
+  const { spans } = state.recent, width = state.span_seconds;
+  const young = !spans.length || spans[0].start > state.now - SLOTS * width;
+  const seconds = young ? width : (3600 / SLOTS);
+  const end = (Math.floor(state.now / seconds) + 1) * seconds, start = end - SLOTS * seconds;
+  const found = Array.from({ length: SLOTS }, () => ({ records: 0, alarms: 0, severities: state.severities.map(() => 0).concat(0) }));
+  for (const span of spans) {
+    const slot = found[Math.floor((span.start - start) / seconds)];
+    if (!slot) continue;
+    slot.records += span.records;
+    slot.alarms += span.alarms;
+    span.severities.forEach((n, i) => { slot.severities[i] += n; });
+  }
+  return { found, start, end, seconds };
+}
+
+function drawChart() {
+  const { found, start, end, seconds } = slots();
+  const rows = state.severities.length + 1, alarm = -Math.log10(state.budget.alpha);
+  const edges = [0, ...state.severities], most = Math.max(1, ...found.flatMap((slot) => slot.severities));
+  const heat = svg("svg", { class: "heat", viewBox: `0 0 ${SLOTS} ${rows}`, preserveAspectRatio: "none", role: "img" });
+  found.forEach((slot, x) => slot.severities.forEach((n, row) => {
+    if (!n) return;
+    const opacity = (0.25 + 0.75 * (Math.log1p(n) / Math.log1p(most))).toFixed(2);
+    const hot = edges[row] >= alarm - 1e-9;
+    heat.append(svg("rect", { x, y: rows - 1 - row, width: 1, height: 1, class: hot ? "cell hot" : "cell", "fill-opacity": opacity }));
+  }));
+  const limit = rows - heightOf(alarm, edges);
+  heat.append(svg("path", { d: `M0 ${limit}H${SLOTS}`, class: "limit" }));
+  const total = found.reduce((sum, slot) => sum + slot.records, 0), alarms = found.reduce((sum, slot) => sum + slot.alarms, 0);
+  heat.setAttribute("aria-label", `${counted(total, "record")} and ${counted(alarms, "alarm")} from ${clock(start)} to ${clock(end)}`);
+  const scale = make("div", { class: "scale", "aria-hidden": "true" });
+  for (const [severity, text] of [[1, "1 in 10"], [2, "1 in 100"], [3, "1 in 1,000"], [4, "1 in 10,000"]]) {
+    const label = make("span", null, text);
+    label.style.top = `${100 * (1 - heightOf(severity, edges) / rows)}%`;
+    scale.append(label);
+  }
+  const each = seconds === 60 ? "a minute" : `${seconds} seconds`;
+  $("chart").replaceChildren(
+    scale, heat,
+    make("span", { class: "lane" }, `alarms, ${each}`), bars(found, "alarms", true),
+    make("span", { class: "lane" }, `records, ${each}`), bars(found, "records", false),
+    make("span"), make("div", { class: "ends" }, make("span", null, clock(start)), make("span", null, clock(end))),
+  );
+}
+
+/** Rows up to a severity; the last row has no end. */
+function heightOf(severity, edges) {
+  const above = edges.findIndex((edge) => edge > severity);
+  if (above < 0) return edges.length - 0.5;
+  const low = edges[above - 1];
+  return above - 1 + (severity - low) / (edges[above] - low);
+}
+
+function bars(found, name, hot) {
+  const most = Math.max(1, ...found.map((slot) => slot[name]));
+  const drawing = svg("svg", { class: "bars", viewBox: `0 0 ${SLOTS} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `${name}: at most ${count(most)}` });
+  found.forEach((slot, x) => {
+    const height = (95 * slot[name]) / most;
+    if (height) drawing.append(svg("rect", { x: x + 0.08, y: 100 - height, width: 0.84, height, class: hot ? "bar hot" : "bar" }));
+  });
+  return drawing;
+}
+
+// ---- alarms and columns
+
+function drawAlarms() {
+  const { alarms } = state.recent;
+  show("alarms-empty", !alarms.length);
+  show("alarms-table", alarms.length > 0);
+  $("alarm-rows").replaceChildren(...alarms.slice(0, allAlarms ? alarms.length : ALARMS_SHOWN).map((alarm) => {
+    const sum = summed(alarm.reasons);
+    const causes = alarm.reasons.map((cause) => make("div", { class: "cause" },
+      make("b", null, cause.column), meter(cause.contribution / sum, true),
+      make("span", { class: "told" }, state.values ? beside(cause, sum) : "")));
+    const none = alarm.reasons.length ? [] : ["no single column stands out"];
+    return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
+      make("td", null, ...causes, ...none));
+  }));
+  more("more-alarms", alarms.length, ALARMS_SHOWN, allAlarms, "alarms");
+  put("values-note", state.values ? "" : "The values of records are not shown; the service shows them when started with --console-values.");
+}
+
+function more(id, n, shown, all, what) {
+  show(id, n > shown);
+  put(`${id}-button`, all ? `Show the first ${shown}` : `Show all ${n} ${what}`);
+}
+
+function drawColumns() {
+  const places = state.columns.map((column, at) => ({ ...column, at }));
+  places.sort((a, b) => Boolean(b.changed) - Boolean(a.changed) || b.first_reason - a.first_reason || b.psi - a.psi || a.at - b.at);
+  show("columns-table", places.length > 0);
+  const records = state.budget.records;
+  put("columns-note", !records ? "What the columns of recent records look like is shown here, beside the calibration's."
+    : `The last ${counted(records, "record")} beside those of the calibration. `
+      + (places[0].psi === null ? "Drift is shown from 500 records on." : "PSI measures drift: below 0.1 little has changed, above 0.25 much."));
+  const leads = Math.max(1, ...places.map((column) => column.first_reason));
+  $("column-rows").replaceChildren(...places.slice(0, allColumns ? places.length : COLUMNS_SHOWN).map((column) =>
+    make("tr", { id: `column-${column.at}`, tabindex: "-1" },
+      make("th", { scope: "row" }, column.name, " ", make("span", { class: "kind" }, column.kind),
+        column.changed ? make("div", null, make("span", { class: "tag" }, column.changed)) : null),
+      make("td", { "data-label": "Drift" }, drift(column)),
+      make("td", { "data-label": "Missing" }, share(column.missing, column.usual_missing)),
+      make("td", { "data-label": "Unseen" }, share(column.unseen, column.usual_unseen)),
+      make("td", { "data-label": "Alarms it leads" }, make("span", { class: "drift" },
+        column.first_reason ? meter(column.first_reason / leads, true) : null, count(column.first_reason))))));
+  more("more-columns", places.length, COLUMNS_SHOWN, allColumns, "columns");
+}
+
+function drift(column) {
+  if (column.psi === null) return "too few records";
+  return make("span", { class: "drift" }, meter(column.psi / (2 * MUCH), Boolean(column.changed)), column.psi.toFixed(2));
+}
+
+const share = (now, usual) => percent(now) + (now || usual ? `, usually ${percent(usual)}` : "");
+
+// ---- models
+
+function drawModels() {
+  describe("active", state.model, []);
+  const { shadow } = state;
+  show("no-shadow", !shadow);
+  show("shadow", Boolean(shadow));
+  show("promote", Boolean(shadow));
+  if (!shadow) return;
+  describe("shadow", shadow.model, [
+    ["Scored along", `${counted(shadow.records, "record")}${shadow.dropped ? `, ${count(shadow.dropped)} left out under load` : ""}`],
+    ["Its alarms", count(shadow.anomalies)],
+    ["Other verdict", counted(shadow.disagreements, "record")],
+  ]);
+}
+
+function describe(id, model, rest) {
+  const [low, high] = model.rate_interval.map(percent);
+  const entries = [
+    ["Name", model.name], ["Version", model.version], ["Data", model.fingerprint],
+    ["Alarm budget", `1 in ${count(Math.round(1 / model.alpha))} (true rate ${low} to ${high})`],
+    ["Calibrated on", counted(model.calibration_records, "record")],
+    ["Trained", moment(model.created_at)], ["Loaded", moment(model.loaded_at)], ...rest,
+  ];
+  $(id).replaceChildren(...entries.flatMap(([name, text]) => [make("dt", null, name), make("dd", null, text)]));
+}
+
+/** A question before something changes; gives the admin key, or null where the answer is no. */
+function confirmed(title, text, yes) {
+  put("ask-title", title);
+  put("ask-text", text);
+  put("ask-yes", yes);
+  $("ask-key").value = "";
+  show("ask-key-part", state.keys);
+  $("ask").showModal();
+  return new Promise((resolve) => {
+    const done = (answer) => { $("ask").close(); resolve(answer); };
+    $("ask-form").onsubmit = (event) => { event.preventDefault(); done($("ask-key").value.trim()); };
+    $("ask-no").onclick = () => done(null);
+    $("ask").oncancel = () => resolve(null);
+  });
+}
+
+async function change(path, title, text, yes) {
+  const given = await confirmed(title, text, yes);
+  if (given === null) return;
+  put("change-told", "On its way");
+  try {
+    const { result, version } = await (await ask(path, { method: "POST", key: given }, 120000)).json();
+    put("change-told", `${{ loaded: "Loaded", unchanged: "Unchanged", promoted: "Promoted" }[result]}: version ${version} answers.`);
+    poll();
+  } catch (error) {
+    put("change-told", `Refused: ${error.message} The model that answered still does.`);
+  }
+}
+
+// ---- a record to try
+
+/** Fields of the schema; what somebody has typed stays where the column does. */
+function drawForm() {
+  const typed = new Map([...$("fields").querySelectorAll("[name]")].map((field) => [field.name, field.value]));
+  $("fields").replaceChildren(...card.schema.columns.map((column, at) => {
+    const id = `field-${at}`, typical = shownIn(column, card.example[column.name]);
+    const field = inputOf(column, id, at, typical);
+    if (typed.has(column.name)) field.value = typed.get(column.name);
+    const list = column.kind === "categorical"
+      ? make("datalist", { id: `list-${at}` }, ...column.categories.map((name) => make("option", { value: name }))) : null;
+    return make("div", null, make("label", { for: id }, column.name), field, list,
+      make("span", { class: "hint", id: `hint-${at}` }, hint(column)));
+  }));
+}
+
+function inputOf(column, id, at, typical) {
+  const common = { id, name: column.name, "aria-describedby": `hint-${at}`, autocomplete: "off" };
+  if (column.kind === "numeric") return make("input", { ...common, type: "number", step: "any", value: typical });
+  if (column.kind === "categorical") return make("input", { ...common, list: `list-${at}`, value: typical });
+  return make("select", common, ...["false", "true", ""].map((text) =>
+    make("option", { value: text, ...(text === typical ? { selected: "" } : {}) }, text || "missing")));
+}
+
+const shownIn = (column, example) => (example === null || example === undefined ? "" : String(example));
+
+function hint(column) {
+  if (column.kind === "boolean") return "true or false";
+  if (column.kind === "numeric") return column.low === null ? "a number" : `${value(column.low)} to ${value(column.high)} in training`;
+  const [some, all] = [column.categories.slice(0, 3).join(", "), column.categories.length];
+  return all > 3 ? `${some} or ${all - 3} more` : some || "a text";
+}
+
+/** The record of the form; null, and the field marked, where a number is none. */
+function recordOfForm() {
+  const record = {};
+  let bad = null;
+  card.schema.columns.forEach((column, at) => {
+    const field = $(`field-${at}`), text = field.value;
+    const broken = column.kind === "numeric" && (field.validity.badInput || (text !== "" && !Number.isFinite(Number(text))));
+    field.setAttribute("aria-invalid", String(broken));
+    if (broken) bad = bad || field;
+    record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String }[column.kind](text);
+  });
+  if (bad) { bad.focus(); tell("bad", "Not scored", `${bad.name} must be a number.`); return null; }
+  return record;
+}
+
+async function tryRecord(event) {
+  event.preventDefault();
+  const record = recordOfForm();
+  if (!record) return;
+  try {
+    const answer = await ask("/console/score?explain=100", {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ records: [record] }),
+    });
+    drawVerdict(await answer.json());
+  } catch (error) {
+    const rules = error.errors ? error.errors.map((problem) => problem.message) : [];
+    tell("bad", "Not scored", rules.join(" ") || error.message);
+  }
+}
+
+function tell(level, word, text, ...rest) {
+  $("verdict").dataset.level = level;
+  $("verdict").replaceChildren(make("p", { class: "word" }, word), make("p", null, text), ...rest);
+}
+
+function drawVerdict({ model, results: [result] }) {
+  const [level, word] = result.is_anomaly ? ["alarm", "Anomaly"] : ["ok", "Normal"];
+  const text = `As unusual as ${oneIn(result.p_value)}; an alarm begins at 1 in ${count(Math.round(1 / model.alpha))}.`;
+  const numbers = make("p", { class: "note" }, `severity ${result.severity.toFixed(2)}, p-value ${result.p_value.toPrecision(3)}, score ${result.score.toFixed(2)} nats`);
+  const most = Math.max(1e-9, ...result.reasons.map((reason) => reason.contribution));
+  const sum = summed(result.reasons);
+  const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
+    make("div", { class: "head" }, make("b", null, reason.column), make("span", null, `${reason.contribution.toFixed(2)} nats`)),
+    meter(reason.contribution / most, result.is_anomaly),
+    make("div", { class: "told" }, `observed ${beside(reason, sum)}`))));
+  const silent = card.schema.columns.length - result.reasons.length;
+  const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more: nothing to the score.` : "");
+  tell(level, word, text, numbers, make("h3", null, "Each column's share of the score"), shares, rest);
+  $("verdict").scrollTop = 0;
+}
+
+// ---- a file
+
+async function scoreFile(file) {
+  if (!file) return;
+  const told = $("csv-told");
+  told.replaceChildren(make("p", null, `Scoring ${file.name}`));
+  try {
+    const answer = await ask("/console/score?on_error=null", {
+      method: "POST", headers: { "content-type": "text/csv" }, body: file,
+    }, 120000);
+    const { records, anomalies, rejected } = JSON.parse(answer.headers.get("x-counts"));
+    const link = make("a", { href: URL.createObjectURL(await answer.blob()), download: file.name.replace(/(\.csv)?$/i, "-scored.csv") },
+      "Download it scored");
+    const bad = rejected ? `, ${count(rejected)} could not be read (the column "error" says why)` : "";
+    told.replaceChildren(make("p", null, `${counted(records, "row")}: ${counted(anomalies, "anomaly", "anomalies")}${bad}. `, link));
+  } catch (error) {
+    told.replaceChildren(make("p", null, `Not scored: ${error.message}`));
+  }
+  $("csv").value = "";
+}
+
+// ---- start
+
+for (const id of ["more-alarms", "more-columns"]) $(id).firstElementChild.id = `${id}-button`;
+$("more-alarms").onclick = () => { allAlarms = !allAlarms; draw(); };
+$("more-columns").onclick = () => { allColumns = !allColumns; draw(); };
+$("look-at").onclick = (event) => {
+  const target = event.target.closest("a");
+  if (target && !document.getElementById(target.hash.slice(1))) { allColumns = true; draw(); }
+};
+$("key-form").onsubmit = (event) => { event.preventDefault(); setKey($("key").value.trim()); $("key").value = ""; poll(); };
+$("forget").onclick = () => { setKey(""); poll(); };
+$("reload").onclick = () => change("/v1/reload", "Reload the model?",
+  "The service loads what is at the artifact's path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
+$("promote").onclick = () => change("/v1/promote", "Promote the shadow?",
+  "The shadow becomes the model that answers; the one that answers now goes. Callers get its verdicts at once.", "Promote");
+$("try-form").onsubmit = tryRecord;
+$("csv").onchange = () => scoreFile($("csv").files[0]);
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  $("drop").addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") scoreFile(event.dataTransfer.files[0]);
+  });
+}
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (!document.hidden && document.body.dataset.phase !== "locked") poll();
+});
+poll();

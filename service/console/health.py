@@ -1,0 +1,97 @@
+"""budget, columns -> the answer to "is anything wrong, and where do I look?", in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from service.console.budget import Budget
+from service.console.columns import ColumnState
+
+MOST_LOOKS_OF_EACH = 2
+EVIDENCE = 2.0  # log10 of the martingale: chance alone exceeds it in at most 1 % of streams
+
+
+class Look(msgspec.Struct):
+    """A column to look at, and why."""
+
+    column: str
+    why: str
+
+
+class Health(msgspec.Struct):
+    """`level`: ok, idle, warn or alarm."""
+
+    level: str
+    headline: str
+    text: str
+    look_at: list[Look]
+
+
+def health_of(
+    budget: Budget, columns: Sequence[ColumnState], evidence: float, *, draining: bool
+) -> Health:
+    """What a person reads first."""
+    if draining:
+        text = "It answers what is in flight and takes no new requests."
+        return Health("warn", "The service is stopping", text, [])
+    if budget.state == "empty":
+        text = "POST some to /v1/score, or try one below. Nothing is wrong."
+        return Health("idle", "No records yet", text, [])
+    told, causes = told_budget(budget), blamed(columns)
+    changed = looks_of_changed(columns)
+    if budget.state == "above":
+        text = f"{told} Either something is happening, or normal records have changed."
+        return Health("alarm", "More alarms than promised", text, _first(causes, changed))
+    if evidence >= EVIDENCE or changed:
+        text = f"{told} But recent records no longer look like those of the calibration."
+        return Health("warn", "The records have changed", text, _first(changed, causes))
+    if budget.state == "below":
+        text = f"{told} Records may repeat, or normal ones have changed."
+        return Health("warn", "Fewer alarms than promised", text, [])
+    return Health("ok", "All is as promised", told, [])
+
+
+def told_budget(budget: Budget) -> str:
+    """Observed against expected."""
+    chance = (
+        f"{budget.low:,} to {budget.high:,}" if budget.low < budget.high else f"{budget.high:,}"
+    )
+    return (
+        f"{_counted(budget.alarms, 'alarm')} in the last {_counted(budget.records, 'record')}; "
+        f"about {_rounded(budget.expected)} expected, and chance alone gives {chance}."
+    )
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def _rounded(expected: float) -> str:
+    return f"{expected:.1f}" if expected < 10 else f"{expected:,.0f}"
+
+
+def blamed(columns: Sequence[ColumnState]) -> list[Look]:
+    """The columns that stand first among the reasons of recent alarms."""
+    total = sum(column.first_reason for column in columns)
+    ranked = sorted(columns, key=lambda column: -column.first_reason)
+    return [
+        Look(column.name, f"first reason of {column.first_reason:,} of {total:,} alarms")
+        for column in ranked
+        if column.first_reason
+    ]
+
+
+def looks_of_changed(columns: Sequence[ColumnState]) -> list[Look]:
+    """The columns that drifted most."""
+    ranked = sorted(columns, key=lambda column: -(column.psi or 0.0))
+    return [Look(column.name, column.changed) for column in ranked if column.changed]
+
+
+def _first(one: list[Look], other: list[Look]) -> list[Look]:
+    """The first few of both, each column once."""
+    chosen = one[:MOST_LOOKS_OF_EACH]
+    named = {look.column for look in chosen}
+    rest = [look for look in other if look.column not in named]
+    return chosen + rest[:MOST_LOOKS_OF_EACH]
