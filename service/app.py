@@ -37,6 +37,7 @@ class Application:
     """One process's application, with its artifact loaded and verified."""
 
     service: Service
+    edge: Edge
     asgi: ASGIApp
 
     @classmethod
@@ -57,7 +58,7 @@ class Application:
         _add_routes(api, service)
         _add_changes(api, service, lifecycle)
         add_v2_routes(api, service)
-        return cls(service, traced(edge) if settings.otel else edge)
+        return cls(service, edge, traced(edge) if settings.otel else edge)
 
 
 def _lifespan(

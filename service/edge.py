@@ -13,10 +13,10 @@ from time import perf_counter
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.exchange import SECURITY, Headers, Reply, Request, send_reply
+from service.exchange import HOLD, SECURITY, Headers, Reply, Request, send_reply
 from service.limits import Disconnected
 from service.metrics import Child
-from service.problems import MethodNotAllowed, details_of, headers_of
+from service.problems import MethodNotAllowed, Overloaded, Unauthorized, details_of, headers_of
 from service.scoring_route import score
 from service.state import Service
 from service.v2_routes import INFER, INFER_VERSION, infer, infer_template
@@ -61,8 +61,21 @@ class Edge:
             return GONE
         except Exception as error:
             reply = self.problem(error, request)
+            if isinstance(error, (Overloaded, Unauthorized)):
+                request.scope[HOLD] = True
+        finally:  # before the answer is sent: a client that reads slowly holds no place
+            self.service.limits.leave(request)
         await send_reply(send, reply, self._headers(request))
         return reply.status
+
+    def refuse(self, scope: Scope) -> tuple[Reply, Headers]:
+        """What a request of a hot route is told that finds no place, and its headers."""
+        started = perf_counter()
+        request = Request(scope, _no_body)
+        reply = self.problem(self.service.limits.overloaded(), request)
+        template = hot_template(request.path) or "unmatched"
+        self._measure(request, template, reply.status, perf_counter() - started)
+        return reply, self._headers(request)
 
     def problem(self, error: Exception, request: Request) -> Reply:
         """An exception as its answer; our own faults go to the log with their traceback."""
@@ -103,6 +116,11 @@ class Edge:
             self._series[key] = series
         series.observe(seconds)
         self.service.access_log.add(request, template, status, seconds)
+
+
+async def _no_body() -> Message:
+    """What a request that is refused at once has to read."""
+    return {"type": "http.disconnect"}
 
 
 def hot_template(path: str) -> str | None:

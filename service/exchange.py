@@ -23,10 +23,26 @@ SECURITY: Headers = [
 ]
 
 
+# in a scope: the request has a place among those being scored; its connection is to be left unread
+# for a moment after the answer
+PLACED, HOLD = "vaewatch.placed", "vaewatch.hold"
+
+
 class Request:
     """One HTTP request as it comes from the server."""
 
-    __slots__ = ("headers", "id", "method", "path", "query", "receive", "records", "scope", "size")
+    __slots__ = (
+        "headers",
+        "id",
+        "method",
+        "path",
+        "placed",
+        "query",
+        "receive",
+        "records",
+        "scope",
+        "size",
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self.receive = scope, receive
@@ -37,6 +53,7 @@ class Request:
         self.id = request_id(self.headers.get(b"x-request-id"))
         self.records = 0  # told by the route, for the log
         self.size = 0  # bytes of the body
+        self.placed: bool = scope.get(PLACED, False)
 
 
 class Reply(NamedTuple):

@@ -27,25 +27,36 @@ class Limits:
     """How much is held now, and how much may be."""
 
     settings: Settings
-    in_flight: int = 0  # requests whose body is whole and whose answer is not
+    in_flight: int = 0  # requests whose body is whole and whose answer is not; see `service.gate`
     pending_bytes: int = 0  # of all bodies held
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests being scored, or a refusal."""
-        self._require_room()
-        self.in_flight += 1
-        try:
-            yield
-        finally:
+    @property
+    def full(self) -> bool:
+        return self.in_flight >= self.settings.max_in_flight
+
+    def overloaded(self) -> Overloaded:
+        """What a request is told that finds no place."""
+        return Overloaded(
+            f"at most {self.settings.max_in_flight} requests are scored at one time. "
+            "Try again after Retry-After seconds."
+        )
+
+    def enter(self, request: Request) -> None:
+        """A place among the requests being scored, unless it has one; or a refusal."""
+        self._require_room(request)
+        if not request.placed:
+            request.placed = True
+            self.in_flight += 1
+
+    def leave(self, request: Request) -> None:
+        """Give the place back, if there is one."""
+        if request.placed:
+            request.placed = False
             self.in_flight -= 1
 
-    def _require_room(self) -> None:
-        if self.in_flight >= self.settings.max_in_flight:
-            raise Overloaded(
-                f"at most {self.settings.max_in_flight} requests are scored at one time. "
-                "Try again after Retry-After seconds."
-            )
+    def _require_room(self, request: Request) -> None:
+        if self.full and not request.placed:
+            raise self.overloaded()
 
     @contextmanager
     def held(self, request: Request) -> Iterator[None]:
@@ -58,7 +69,7 @@ class Limits:
     async def read(self, request: Request) -> bytes:
         """The whole body, unpacked."""
         self._check_declared(request)
-        self._require_room()  # before the body: a refusal must cost little
+        self._require_room(request)  # before the body: a refusal must cost little
         try:
             async with asyncio.timeout(self.settings.body_timeout):
                 body = await self._receive(request)

@@ -66,8 +66,8 @@ async def read_and_score(service: Service, request: Request) -> Scored:
     name, media = _media_of(request)
     with service.limits.held(request):
         body = await service.limits.read(request)
-        with service.limits.place():
-            results = await _score_body(service, request, model, media, body, options)
+        service.limits.enter(request)
+        results = await _score_body(service, request, model, media, body, options)
     named = model.name if options.alpha is None else model.named(options.alpha)
     return Scored(name, named, body, results)
 

@@ -16,6 +16,7 @@ import click
 import uvicorn
 
 from service.app import Application
+from service.gate import gate_of
 from service.settings import Settings
 
 _INTERRUPT = signal.SIGINT
@@ -110,6 +111,7 @@ def server_of(settings: Settings) -> DrainingServer:
     application = Application.of(settings)
     config = uvicorn.Config(
         application.asgi,
+        http=gate_of(application.edge),
         lifespan="on",
         access_log=False,
         server_header=False,

@@ -38,11 +38,11 @@ async def infer(service: Service, request: Request) -> Reply:
     model = named(service.registry, parts[3], parts[5] if len(parts) == 7 else None)
     with service.limits.held(request):
         body = await service.limits.read(request)
-        with service.limits.place():
-            asked, values = read_request(body, request.headers.get(JSON_LENGTH))
-            records = records_of(model.scorer.artifact.schema, asked.inputs, values)
-            request.records = len(records)
-            results = await _score(service, model, records)
+        service.limits.enter(request)
+        asked, values = read_request(body, request.headers.get(JSON_LENGTH))
+        records = records_of(model.scorer.artifact.schema, asked.inputs, values)
+        request.records = len(records)
+        results = await _score(service, model, records)
     service.metrics.records_per_request.observe(request.records)
     answer, length = write_answer(asked, model.name.name, model.name.version, results)
     headers: Headers = [(b"x-model-version", model.name.version.encode())]

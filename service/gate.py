@@ -1,0 +1,119 @@
+"""bytes -> requests, while there is room: what is over the limit is refused before it is a task.
+
+A refusal by the application costs as much as scoring a record. Here it is one write, and its
+connection is then left unread for a moment: clients that ask again at once, in spite of
+Retry-After, cannot have the service do nothing but refuse them.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.edge import Edge, hot_template
+from service.exchange import HOLD, PLACED, Headers
+from service.problems import RETRY_AFTER
+
+REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
+
+
+class Gate(HttpToolsProtocol):
+    """One connection. A request of a hot route waits here until its body is whole, if that comes
+    in one piece with its head, as most do; then it gets a place among those being scored, or a
+    refusal. A longer body is read by the application, which finds a place for it later.
+    """
+
+    edge: ClassVar[Edge]
+    _feeding = False
+    _waiting: tuple[Any, Any] | None = None
+    _late: TimerHandle | None = None  # closes a connection whose refused body never ends
+
+    def data_received(self, data: bytes) -> None:
+        self._feeding = True
+        try:
+            super().data_received(data)
+        finally:
+            self._feeding = False
+        self._start()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self._feeding and app is self.app and _is_hot(cycle.scope):
+            self._waiting = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    @property
+    def _scope(self) -> Any:
+        """Of the latest request."""
+        return self.cycle.scope
+
+    def _start(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            super()._start_asgi_task(*waiting)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._waiting is not None and self.edge.service.limits.full:
+            self._refuse()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+            self._pause()
+        elif self._waiting is not None:
+            limits = self.edge.service.limits
+            if limits.full:
+                self._refuse()
+            else:
+                limits.in_flight += 1
+                self._scope[PLACED] = True
+                self._start()
+
+    def _refuse(self) -> None:
+        """Answer at once; what is still to come of the body is read and forgotten."""
+        self._waiting, cycle = None, self.cycle
+        reply, extra = self.edge.refuse(self._scope)
+        cycle.response_started = cycle.response_complete = True
+        close = not cycle.keep_alive or cycle.waiting_for_100_continue
+        if close:
+            extra = [*extra, (b"connection", b"close")]
+        self.transport.write(_as_bytes(reply.status, [*reply.headers, *extra], reply.body))
+        if close:
+            self.transport.close()
+        elif cycle.more_body:
+            seconds = self.edge.service.settings.body_timeout
+            self._late = self.loop.call_later(seconds, self.transport.close)
+        else:
+            self._pause()
+
+    def on_response_complete(self) -> None:
+        if self._scope.pop(HOLD, False):
+            self._pause()
+        else:
+            super().on_response_complete()
+
+    def _pause(self) -> None:
+        self._unset_keepalive_if_required()
+        self.flow.pause_reading()
+        seconds = min(RETRY_AFTER, len(self.connections) / REFUSALS)
+        self.loop.call_later(seconds, super().on_response_complete)
+
+
+def gate_of(edge: Edge) -> type[Gate]:
+    """The protocol of one application's connections."""
+    return type("BoundGate", (Gate,), {"edge": edge})
+
+
+def _is_hot(scope: Any) -> bool:
+    return scope["method"] == "POST" and hot_template(scope["path"]) is not None
+
+
+def _as_bytes(status: int, headers: Headers, body: bytes) -> bytes:
+    lines = [b": ".join(header) for header in headers]
+    length = b"content-length: %d\r\n\r\n" % len(body)
+    return b"".join([STATUS_LINE[status], b"\r\n".join([*lines, length]), body])
