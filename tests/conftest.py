@@ -84,5 +84,13 @@ def artifact_path(mixed_frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
+def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another artifact of the same columns."""
+    out = tmp_path_factory.mktemp("artifacts") / "newer"
+    train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
 def scorer(artifact_path: Path) -> Scorer:
     return Scorer.load(artifact_path)

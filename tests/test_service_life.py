@@ -31,14 +31,6 @@ def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
     return mixed_frame.drop("order").to_dicts()
 
 
-@pytest.fixture(scope="module")
-def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another artifact of the same columns."""
-    out = tmp_path_factory.mktemp("artifacts") / "newer"
-    train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
-    return out
-
-
 def version_of(path: Path) -> str:
     return str(read_manifest(path)["version"])
 
