@@ -11,6 +11,15 @@ from scoring.network import Forward
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What each part adds to one score, in nats, weighted; they sum to it."""
+
+    reconstruction: float
+    kl: float
+    neighbour: float
+
+
+@dataclass(frozen=True)
 class ScoreRule:
     """score = reconstruction + kl_weight * kl + neighbour_weight * neighbour.
 
@@ -23,6 +32,16 @@ class ScoreRule:
 
     def total(self, forward: Forward) -> NDArray[np.float64]:
         """(N,) scores."""
-        score = forward.reconstruction.astype(np.float64)
-        score += self.kl_weight * forward.kl
-        return score + self.neighbour_weight * forward.neighbour
+        reconstruction, kl, neighbour = self._weighted(forward)
+        return reconstruction + kl + neighbour
+
+    def parts(self, forward: Forward) -> list[Parts]:
+        """One for each record."""
+        return list(map(Parts, *(part.tolist() for part in self._weighted(forward))))
+
+    def _weighted(self, forward: Forward) -> tuple[NDArray[np.float64], ...]:
+        return (
+            forward.reconstruction.astype(np.float64),
+            np.asarray(self.kl_weight * forward.kl, np.float64),
+            np.asarray(self.neighbour_weight * forward.neighbour, np.float64),
+        )

@@ -15,6 +15,7 @@ from scoring.calibration import check_alpha, severity
 from scoring.errors import ArtifactError
 from scoring.network import Forward, Network
 from scoring.records import Table, table_of
+from scoring.score import Parts
 
 GOLDEN_TOLERANCE = 1e-4
 REASONS = 3
@@ -56,17 +57,21 @@ class Verdict:
     severity: float
     is_anomaly: bool
     reasons: tuple[Reason, ...]
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """N verdicts as (N,) arrays, with the reasons of those records that have them."""
+    """N verdicts as (N,) arrays, with the reasons of those records that have them, and the parts
+    of each score where they were asked for.
+    """
 
     score: NDArray[np.float64]
     p_value: NDArray[np.float64]
     severity: NDArray[np.float64]
     is_anomaly: NDArray[np.bool_]
     reasons: Sequence[tuple[Reason, ...]]
+    parts: Sequence[Parts] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -78,6 +83,7 @@ class Verdicts:
             float(self.severity[index]),
             bool(self.is_anomaly[index]),
             self.reasons[index],
+            None if self.parts is None else self.parts[index],
         )
 
     def __iter__(self) -> Iterator[Verdict]:
@@ -155,7 +161,8 @@ class Scorer:
 
         Args:
             alpha: the false-alarm rate of these verdicts; the artifact's own by default.
-            explain: so many reasons for each record; by default three, and only for anomalies.
+            explain: so many reasons for each record, and the parts of its score; by default three
+                reasons, only for anomalies, and no parts.
         """
         calibration = self.artifact.calibration
         if alpha is None:
@@ -170,7 +177,8 @@ class Scorer:
         reasons = self._reasons(
             table, forward, np.flatnonzero(rows), REASONS if explain is None else explain
         )
-        return Verdicts(scores, p_values, severity(p_values), is_anomaly, reasons)
+        parts = self.artifact.rule.parts(forward) if explain else None
+        return Verdicts(scores, p_values, severity(p_values), is_anomaly, reasons, parts)
 
     def _reasons(
         self, table: Table, forward: Forward, rows: NDArray[np.int64], most: int

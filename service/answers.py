@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from scoring.errors import Problem
+from scoring.score import Parts
 from scoring.scorer import Reason, Verdicts
 
 
 class Result(msgspec.Struct):
-    """The verdict of one record. `reasons` say which columns raised the score most, in nats."""
+    """The verdict of one record. `reasons` say which columns raised the score most, in nats;
+    `parts` sum to the score, and are there with `?explain`; `id` is what the record has in the
+    column that was named `--id` at training.
+    """
 
     score: float
     p_value: float
     severity: float
     is_anomaly: bool
     reasons: Sequence[Reason] = ()
+    parts: Parts | UnsetType = UNSET
+    id: Any = UNSET
 
 
 class Rejected(msgspec.Struct):
     """What stands in the place of a bad record with `?on_error=null`."""
 
     errors: list[Problem]
+    id: Any = UNSET
+
+
+Results = Sequence[Result | Rejected]
 
 
 class ModelName(msgspec.Struct):
@@ -42,7 +54,6 @@ class ScoreAnswer(msgspec.Struct):
     results: Sequence[Any]  # Result | Rejected, which msgspec could not tell apart to decode them
 
 
-Results = Sequence[Result | Rejected]
 _encoder = msgspec.json.Encoder()
 
 
@@ -54,8 +65,16 @@ def results_of(verdicts: Verdicts) -> list[Result]:
         verdicts.severity.tolist(),
         verdicts.is_anomaly.tolist(),
         verdicts.reasons,
+        repeat(UNSET) if verdicts.parts is None else verdicts.parts,
     )
     return list(map(Result, *columns))
+
+
+def with_ids(results: Results, ids: Iterable[Any] | None) -> Results:
+    """Results with what their records hold in the id column; None: there is none."""
+    for result, value in zip(results, ids or (), strict=False):
+        result.id = value
+    return results
 
 
 def with_rejected(results: Iterable[Result], problems: Iterable[Problem], n: int) -> Results:
@@ -77,15 +96,28 @@ def as_lines(model: ModelName, results: Results) -> bytes:
 
 
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
+PARTS = ("reconstruction", "kl", "neighbour")
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
-    """One row a record, after a header."""
-    return ("\n".join([CSV_HEADER, *map(_csv_row, results)]) + "\n").encode()
+    """One row a record, after a header; ids stand first, the parts of scores last."""
+    with_id = any(result.id is not UNSET for result in results)
+    with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
+    lines = [",".join((*["id"] * with_id, CSV_HEADER, *PARTS * with_parts))]
+    for result in results:
+        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
+        lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
+    return ("\n".join(lines) + "\n").encode()
 
 
-def _csv_row(result: Result | Rejected) -> str:
-    return ",".join(csv_cells(result))
+def _id_cell(value: Any) -> str:
+    return "" if value is UNSET or value is None else _quoted(str(value))
+
+
+def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
+    if isinstance(result, Rejected) or isinstance(result.parts, UnsetType):
+        return ("",) * len(PARTS)
+    return tuple(repr(getattr(result.parts, name)) for name in PARTS)
 
 
 def csv_cells(result: Result | Rejected) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import ssl
 import time
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -178,6 +179,23 @@ def require_safe_address(settings: Settings) -> None:
         f"a service on {settings.host} must have keys: set VAEWATCH_KEY or --keys-file, "
         "listen on 127.0.0.1, or pass --insecure."
     )
+
+
+def require_tls_files(settings: Settings) -> None:
+    """Refuse a certificate or a key that TLS cannot be spoken with."""
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None:
+        if key is not None:
+            raise click.UsageError("--tls-cert must be given with --tls-key.")
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key, password=lambda: b"")  # asks nobody for a password
+    except OSError as error:  # ssl.SSLError is one
+        raise click.UsageError(
+            "--tls-cert and --tls-key must be PEM files of a certificate and its key, the key "
+            f"without a password: {error.strerror}."
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:

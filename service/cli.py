@@ -117,11 +117,12 @@ def serve(artifact: Path, **settings: Any) -> None:
     A key that is valid for everything can be set as VAEWATCH_KEY, or in the file that
     VAEWATCH_KEY_FILE names.
     """
-    from service.auth import key_of_environment, require_safe_address
+    from service.auth import key_of_environment, require_safe_address, require_tls_files
     from service.logs import set_up
     from service.workers import serve as run
 
     chosen = Settings(artifact=artifact, key=key_of_environment(), **settings)
     require_safe_address(chosen)
+    require_tls_files(chosen)
     set_up(chosen.log_level)
     run(chosen)

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from scoring.errors import Problem, RecordError, ScoringError
+from scoring.score import Parts
 from scoring.scorer import Reason, Verdict
 
 BUSY = (429, 503)
@@ -171,6 +172,6 @@ def _plain(value: Any) -> Any:
 
 def _verdict(result: Mapping[str, Any]) -> Verdict:
     reasons = tuple(Reason(**reason) for reason in result["reasons"])
-    return Verdict(
-        result["score"], result["p_value"], result["severity"], result["is_anomaly"], reasons
-    )
+    parts = Parts(**result["parts"]) if "parts" in result else None
+    numbers = (result["score"], result["p_value"], result["severity"])
+    return Verdict(*numbers, result["is_anomaly"], reasons, parts)

@@ -6,12 +6,18 @@ polars is imported when the first CSV body comes: a service that gets none does 
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
 
 from scoring.errors import Problem
 from scoring.records import parse_records
 from service.messages import Parsed, RecordReader, Rows
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def no_rows(reader: RecordReader, body: bytes) -> Rows | None:
@@ -40,9 +46,20 @@ def parse_csv(reader: RecordReader, body: bytes) -> Parsed:
     ]
     if not len(lines):
         return Parsed(parse_records(reader.schema, [])[0], tuple(problems), len(order), lines)
-    frames = [frame_of_block(block, header, reader.schema.names) for block in blocks if len(block)]
-    table, broken = table_of_frame(reader.schema, pl.concat(frames))
+    id_column = reader.schema.id if reader.schema.id in header.names else None
+    names = [*reader.schema.names, *([id_column] if id_column else [])]
+    frame = pl.concat([frame_of_block(block, header, names) for block in blocks if len(block)])
+    table, broken = table_of_frame(reader.schema, frame)
     places = np.searchsorted(order, lines)
     problems += [Problem(int(places[p.record]), p.column, p.code, p.message) for p in broken]
     problems.sort(key=lambda problem: problem.record)
-    return Parsed(table, tuple(problems), len(order), places)
+    ids = _ids(frame[id_column], places, len(order)) if id_column else None
+    return Parsed(table, tuple(problems), len(order), places, ids)
+
+
+def _ids(column: pl.Series, places: NDArray[np.int64], records: int) -> list[Any]:
+    """One for each record; a row that could not be read has none."""
+    ids: list[Any] = [UNSET] * records
+    for place, value in zip(places.tolist(), column.to_list(), strict=True):
+        ids[place] = value
+    return ids

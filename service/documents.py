@@ -35,7 +35,8 @@ QUERY = {
 }
 QUERY_HELP = {
     "alpha": "False-alarm rate of these verdicts; the artifact's own by default.",
-    "explain": "So many reasons for each record; by default three, and only for anomalies.",
+    "explain": "So many reasons for each record, and the parts that sum to its score; by default "
+    "three reasons, only for anomalies, and no parts.",
     "on_error": "null: a bad record gets an error in its place, the others are scored.",
 }
 RECORD = {

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from scoring.errors import Problem
@@ -32,10 +33,17 @@ class Parsed(NamedTuple):
     problems: tuple[Problem, ...]
     records: int
     places: NDArray[np.int64]
+    ids: Sequence[Any] | None = None  # of all records
 
     @classmethod
-    def of(cls, table: Table, problems: tuple[Problem, ...]) -> Parsed:
-        return cls(table, problems, len(table), np.arange(len(table)))
+    def of(cls, schema: Schema, records: Sequence[Any]) -> Parsed:
+        table, problems = parse_records(schema, records)
+        ids = None if schema.id is None else [_id_of(record, schema.id) for record in records]
+        return cls(table, problems, len(table), np.arange(len(table)), ids)
+
+
+def _id_of(record: Any, column: str) -> Any:
+    return record.get(column, UNSET) if isinstance(record, dict) else UNSET
 
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -93,6 +101,10 @@ class RecordReader:
             texts.append(values)
         return Table(self.schema, self._number_array(rows), codes, texts)
 
+    def ids(self, rows: Rows) -> Sequence[Any] | None:
+        """What records hold in the id column, as they gave it; None: the schema names none."""
+        return None if self.schema.id is None else [row.id for row in rows]
+
     def _number_array(self, rows: Rows) -> NDArray[np.float64]:
         shape = (len(rows), len(self.schema.numeric))
         flat = chain.from_iterable(map(self._numbers, rows))
@@ -114,14 +126,14 @@ class RecordReader:
                 f'the body must be an object {{"records": [{{...}}, ...]}}, got {got}.'
             )
         self.check_count(len(data["records"]))
-        return Parsed.of(*parse_records(self.schema, data["records"]))
+        return Parsed.of(self.schema, data["records"])
 
     def parse_lines(self, body: bytes) -> Parsed:
         """One record a line, the slow way; blank lines are skipped."""
         lines = [line for line in body.splitlines() if line.strip()]
         self.check_count(len(lines))
         records = [_decoded(line, i) for i, line in enumerate(lines)]
-        return Parsed.of(*parse_records(self.schema, records))
+        return Parsed.of(self.schema, records)
 
     def check_count(self, n: int) -> None:
         """Refuse an empty request, and one of too many records."""
@@ -166,6 +178,9 @@ def _struct_of(schema: Schema) -> Any:
     required: list[Any] = [(field, kind) for field, c, kind in kinds if c.required]
     optional: list[Any] = [(field, kind, None) for field, c, kind in kinds if not c.required]
     names = {field: column.name for field, column, _ in kinds}
+    if schema.id is not None:
+        optional.append(("id", Any, UNSET))
+        names["id"] = schema.id
     try:
         record = msgspec.defstruct("Record", required + optional, rename=names, gc=False)
         msgspec.json.Decoder(record)

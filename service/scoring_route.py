@@ -9,7 +9,7 @@ import numpy as np
 
 from scoring.calibration import check_alpha
 from scoring.errors import RecordError
-from service.answers import ModelName, Results, as_csv, as_json, as_lines, with_rejected
+from service.answers import ModelName, Results, as_csv, as_json, as_lines, with_ids, with_rejected
 from service.csv_body import no_rows, parse_csv
 from service.exchange import Reply, Request
 from service.messages import Parsed, RecordReader, Rows
@@ -78,13 +78,14 @@ async def _score_body(
     rows = media.rows(model.reader, body)
     if rows is not None:
         request.records = len(rows)
-        return await service.engine.score_rows(model, rows, options)
+        results = await service.engine.score_rows(model, rows, options)
+        return with_ids(results, model.reader.ids(rows))
     if len(body) < LARGE_BODY:
         parsed = media.parse(model.reader, body)
     else:
         parsed = await service.engine.away(media.parse, model.reader, body)
     request.records = parsed.records
-    return await _score_exactly(service, model, parsed, options)
+    return with_ids(await _score_exactly(service, model, parsed, options), parsed.ids)
 
 
 def _media_of(request: Request) -> tuple[bytes, Media]:

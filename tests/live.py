@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ START_SECONDS = 60
 class Live:
     """A running service: `url`, what it has said so far, and a way to end it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process, self.lines = process, list[str]()
+    def __init__(
+        self, process: subprocess.Popen[str], trust: ssl.SSLContext | bool = True
+    ) -> None:
+        self.process, self.trust, self.lines = process, trust, list[str]()
         self._heard = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -54,7 +57,9 @@ class Live:
         url, uds = self.url, None
         if url.startswith("unix:"):
             url, uds = "http://service", url.removeprefix("unix:")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=uds), timeout=30) as client:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=uds, verify=self.trust), timeout=30
+        ) as client:
             return client.request(method, url + path, **options)
 
     def series(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -80,7 +85,11 @@ class Live:
 
 @contextmanager
 def serving(
-    artifact: Path, *options: str, env: dict[str, str] | None = None, vaewatch: Path = VAEWATCH
+    artifact: Path,
+    *options: str,
+    env: dict[str, str] | None = None,
+    vaewatch: Path = VAEWATCH,
+    trust: ssl.SSLContext | bool = True,
 ) -> Iterator[Live]:
     """`vaewatch serve` until the block ends."""
     words = [str(vaewatch), "serve", str(artifact), "--port", "0", *options]
@@ -88,7 +97,7 @@ def serving(
         words, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )
     try:
-        live = Live(process)
+        live = Live(process, trust)
         wait_ready(live)
         yield live
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ def test_a_client_scores_like_the_library(
     assert [v.reasons[0].column for v in verdicts if v.reasons] == [
         reasons[0].column for reasons in expected.reasons if reasons
     ]
+    assert expected.parts is not None
+    for verdict, parts in zip(verdicts, expected.parts, strict=True):
+        assert verdict.parts is not None
+        assert astuple(verdict.parts) == pytest.approx(astuple(parts), rel=1e-4, abs=1e-6)
 
 
 def test_errors_name_the_record_in_the_whole(live: Live, mixed_frame: pl.DataFrame):

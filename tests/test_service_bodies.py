@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scoring.records import parse_records
 from scoring.schema import Schema
 from scoring.scorer import Scorer
+from service.answers import CSV_HEADER, PARTS
 from service.messages import RecordReader
 from tests.live import Live, serving
 
@@ -111,6 +112,65 @@ def test_alpha_and_explain_are_per_request(live: Live, records: list[dict[str, A
     assert all(r["is_anomaly"] == (r["p_value"] <= 0.5) for r in answer["results"])
     assert all(len(r["reasons"]) <= 2 for r in answer["results"])
     assert any(r["reasons"] for r in answer["results"] if not r["is_anomaly"])
+
+
+def test_explain_shows_the_parts_that_sum_to_the_score(
+    live: Live, records: list[dict[str, Any]], scorer: Scorer
+):
+    plain = live.post("/v1/score", json={"records": records[:20]}).json()["results"]
+    assert not any("parts" in result for result in plain)
+    results = live.post("/v1/score?explain=1", json={"records": records[:20]}).json()["results"]
+    for result, before in zip(results, plain, strict=True):
+        assert result["parts"].keys() == {"reconstruction", "kl", "neighbour"}
+        assert sum(result["parts"].values()) == pytest.approx(before["score"], rel=1e-5)
+    artifact = scorer.artifact
+    table = parse_records(artifact.schema, records[:20])[0]
+    forward = scorer.network.forward(artifact.vectorizer.transform(table))
+    for result, kl, distance in zip(results, forward.kl, forward.neighbour, strict=True):
+        assert result["parts"]["kl"] == pytest.approx(artifact.rule.kl_weight * kl, rel=1e-4)
+        neighbour = artifact.rule.neighbour_weight * distance
+        assert result["parts"]["neighbour"] == pytest.approx(neighbour, rel=1e-4)
+    answer = live.post("/v1/score?explain=1", content=lines(records[:20]), headers=ND)
+    assert "parts" in json.loads(answer.text.splitlines()[0])
+
+
+def test_ids_are_carried_through_and_told_to_nobody_else(
+    artifact_path: Path, mixed_frame: pl.DataFrame
+):
+    frame = mixed_frame.head(3).with_columns(order=pl.Series(['a"SECRET", 1', "SECRET-2", None]))
+    records = frame.to_dicts()
+    ids = [record["order"] for record in records]
+    with serving(artifact_path) as live:
+
+        def ids_of(results: list[dict[str, Any]]) -> list[Any]:
+            return [result.get("id", "none") for result in results]
+
+        got = live.post("/v1/score", json={"records": records}).json()["results"]
+        assert ids_of(got) == ids
+        mixed = [records[0], {**records[1], "amount": "x"}, {**records[2], "order": 7}, "SECRET"]
+        got = live.post("/v1/score?on_error=null", json={"records": mixed}).json()["results"]
+        assert ids_of(got) == [ids[0], ids[1], 7, "none"]
+        del mixed[0]["order"]
+        answer = live.post("/v1/score?on_error=null", content=lines(mixed), headers=ND)
+        assert ids_of(list(map(json.loads, answer.text.splitlines()))) == [
+            "none",
+            ids[1],
+            7,
+            "none",
+        ]
+        body = frame.write_csv() + "ragged\n"
+        answer = live.post("/v1/score?on_error=null&explain=1", content=body, headers=CSV)
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [row["id"] for row in rows] == [ids[0], ids[1], "", ""]
+        sums = [sum(float(row[part]) for part in PARTS) for row in rows[:3]]
+        assert sums == pytest.approx([float(row["anomaly_score"]) for row in rows[:3]])
+        plain = live.post("/v1/score", content=frame.drop("order").write_csv(), headers=CSV)
+        assert plain.text.splitlines()[0] == CSV_HEADER
+        refused = live.post("/v1/score", json={"records": mixed[1:2]})
+        assert refused.status_code == 422 and "SECRET" not in refused.text
+        metrics = live.get("/metrics").text
+        live.stop()
+    assert "SECRET" not in live.said + metrics
 
 
 @pytest.mark.parametrize(
