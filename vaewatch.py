@@ -32,6 +32,7 @@ COMMANDS = {
     "train": ("training.cli", "Fit, calibrate and export an artifact from normal records."),
     "evaluate": ("training.cli", "Measure an artifact on labelled records."),
     "recalibrate": ("training.model_cli", "Calibrate an artifact again on newer normal records."),
+    "report": ("training.report_cli", "Make the training report of an artifact anew."),
     "sample": ("training.model_cli", "Draw records from the prior through the decoder."),
     "score": ("batch.cli", "Score a file of records."),
     "replay": ("batch.cli", "Count the alarms that past records would have raised."),
@@ -50,6 +51,8 @@ EXTRAS = {
     "sklearn": "train",
     "scipy": "train",
     "onnx": "train",
+    "matplotlib": "train",
+    "jinja2": "train",
     "ray": "ray",
     "opentelemetry": "otel",
 }

@@ -32,6 +32,8 @@ NETWORK = "network.onnx"
 CALIBRATION = "calibration.safetensors"
 GOLDEN = "golden.json"
 WEIGHTS = "weights.safetensors"
+FINDINGS = "report.json"
+REPORT = "report.html"
 NEEDED = (NETWORK, CALIBRATION, GOLDEN)
 
 
@@ -172,9 +174,21 @@ def read_artifact(path: Path | str) -> Artifact:
 
 
 def read_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """Every file that the manifest lists, each with the hash that it had when it was written."""
+    """Every file that the manifest lists, each with the hash that it had when it was written.
+
+    What scoring does not need may have been taken away, to make an image smaller; what is there
+    must be what was written.
+    """
     hashes = manifest["sha256"]
-    return {name: _read_verified(folder, name, digest) for name, digest in hashes.items()}
+    return {
+        name: _read_verified(folder, name, digest)
+        for name, digest in hashes.items()
+        if name in NEEDED or _is_there(folder, name)
+    }
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return Path(name).name != name or (folder / name).exists()  # a path is refused, see below
 
 
 def unpack_artifact(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Artifact:

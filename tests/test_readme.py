@@ -40,7 +40,7 @@ def test_each_command_that_the_readme_names_exists():
 
 def test_each_option_of_an_example_exists():
     for name, words in re.findall(
-        r"vaewatch (train|score|replay|serve|evaluate|inspect) ([^`\n]*)", README
+        r"vaewatch (train|score|replay|report|serve|evaluate|inspect) ([^`\n]*)", README
     ):
         assert set(re.findall(r"--[a-z-]+", words)) <= options_of(name), words
 

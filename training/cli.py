@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scoring.command import config_file, err, out, setting
+from scoring.command import config_file, out, setting
 
 if TYPE_CHECKING:
     from scoring.scorer import Scorer
     from training.evaluate import Evaluation
-    from training.pipeline import Progress
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -74,12 +71,14 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @click.option("--resume", is_flag=True, help="Go on from where a killed run was.")
+@setting("--no-report", is_flag=True, help="Leave out report.html, and what it is made from.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def train(
     data: tuple[Path, ...],
     target: Path,
     overwrite: bool,
     resume: bool,
+    no_report: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -89,50 +88,21 @@ def train(
     """
     from training.parallel import rank
     from training.pipeline import train as run
+    from training.progress import show_progress
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
-    with _progress(quiet) as progress:
+    with show_progress(quiet) as progress:
         scorer = run(
-            data, target, overwrite=overwrite, resume=resume, progress=progress, **settings
+            data,
+            target,
+            overwrite=overwrite,
+            resume=resume,
+            report=not no_report,
+            progress=progress,
+            **settings,
         )
     if not quiet:
         _print_trained(scorer, target)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress]:
-    """A bar where stderr is a terminal; elsewhere a line at each tenth."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = err()
-    if quiet:
-        yield lambda phase, done, total: None
-    elif not console.is_terminal:
-        yield _lines(console)
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("fit", rate="")
-            yield lambda phase, done, total: bar.update(
-                task, completed=done, total=total, rate=f"{bar.tasks[0].speed or 0:.0f} steps/s"
-            )
-
-
-def _lines(console: Any) -> Progress:
-    told: dict[str, int] = {}
-
-    def tell(phase: str, done: int, total: int) -> None:
-        tenth = 10 * done // total
-        if tenth > told.get(phase, 0):
-            told[phase] = tenth
-            console.print(f"{phase}: step {done} of {total}")
-
-    return tell
 
 
 def _print_trained(scorer: Scorer, target: Path) -> None:

@@ -9,7 +9,7 @@ data (see
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from training.checkpoint import EVERY_STEPS, Checkpoint
 from training.config import TrainConfig
+from training.elbo import Elbo
 from training.loop import Batches, Loop
 from training.parallel import rank, world_size
+from training.probe import Probe, Probed
 from training.vae import VAE
 
 LOG_EVERY = 20
@@ -26,8 +28,10 @@ MAX_LATENT = 256
 
 
 @dataclass(frozen=True)
-class Step:
-    """One line of the training log: means over members, in nats per record."""
+class Step(Probed):
+    """One line of the training log: means over members, in nats per record, of the batch that the
+    step was taken on and of the probe.
+    """
 
     step: int
     reconstruction_nll: float
@@ -64,7 +68,8 @@ def fit_vae(
     ).to(device)
     batches = Batches.of(x, folds, config.members, device)
     loop = Loop(vae, batches, config, config.steps or default_steps(len(x)))
-    log = _run(loop, on_step, checkpoint)
+    probe = Probe.of(x, folds, batches.noise, vae, config)
+    log = _run(loop, probe, on_step, checkpoint)
     return Fitted(vae.cpu(), folds, log)
 
 
@@ -93,7 +98,9 @@ def pick_device(name: str) -> torch.device:
     return torch.device(f"cuda:{rank()}" if world_size() > 1 and name == "cuda" else name)
 
 
-def _run(loop: Loop, on_step: OnStep, checkpoint: Checkpoint | None) -> tuple[Step, ...]:
+def _run(
+    loop: Loop, probe: Probe, on_step: OnStep, checkpoint: Checkpoint | None
+) -> tuple[Step, ...]:
     log: list[Step] = []
     state = checkpoint.load(loop.at.device) if checkpoint else None
     if state:
@@ -103,9 +110,13 @@ def _run(loop: Loop, on_step: OnStep, checkpoint: Checkpoint | None) -> tuple[St
         loop.step()
         last = loop.done == loop.steps
         if loop.terms and (loop.done % LOG_EVERY == 0 or loop.done == 1 or last):
-            nll, kl = loop.terms.reconstruction_nll.mean(), loop.terms.kl.mean()
-            log.append(Step(loop.done, nll.item(), kl.item()))
+            log.append(_line(loop.terms, probe.look(loop.vae), loop.done))
             on_step(loop.done, loop.steps)
         if checkpoint and rank() == 0 and loop.done % EVERY_STEPS == 0 and not last:
             checkpoint.save(loop.state([astuple(line) for line in log]))
     return tuple(log)
+
+
+def _line(terms: Elbo, probed: Probed, step: int) -> Step:
+    nll, kl = terms.reconstruction_nll.mean().item(), terms.kl.mean().item()
+    return Step(**asdict(probed), step=step, reconstruction_nll=nll, kl=kl)

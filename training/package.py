@@ -17,9 +17,11 @@ from safetensors.torch import save as save_weights
 
 from scoring.artifact import (
     CALIBRATION,
+    FINDINGS,
     FORMAT_VERSION,
     GOLDEN,
     NETWORK,
+    REPORT,
     WEIGHTS,
     Artifact,
     Golden,
@@ -37,6 +39,7 @@ from scoring.score import ScoreRule
 from training.calibrate import describe
 from training.config import TrainConfig
 from training.fit import Fitted
+from training.report.findings import Findings
 from training.split import Split
 
 GOLDEN_RECORDS = 5
@@ -53,6 +56,7 @@ class Parts:
     export_difference: float
     calibration: Calibration
     drift: DriftReference
+    findings: Findings | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def pack(parts: Parts, table: Table, split: Split, config: TrainConfig) -> Packa
         },
         "libraries": library_versions(),
     }
+    if parts.findings:
+        files[FINDINGS] = parts.findings.to_bytes()
     return Package(manifest, files)
 
 
@@ -110,9 +116,11 @@ def make_golden(few: Table, scores: NDArray[np.float64], calibration: Calibratio
 
 
 def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
-    """A name for what the artifact does: the same content, the same version."""
+    """A name for what the artifact does: the same content, the same version, with a report or
+    without.
+    """
     digest = hashlib.sha256(repr((schema, alpha)).encode())
-    for name in sorted(files):
+    for name in sorted(set(files) - {FINDINGS, REPORT}):
         digest.update(files[name])
     return digest.hexdigest()[:12]
 

@@ -35,6 +35,7 @@ from training.neighbours import nearest_distance, neighbour_weight, pick_bank
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.package import Package, Parts, pack
 from training.parallel import process_group, rank, wait_for_all, world_size
+from training.report.findings import Seen, find
 from training.score_model import ScoreModel
 from training.split import SPLIT_FROM, Split, split_records
 from training.trim import trim
@@ -50,6 +51,7 @@ def train(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    report: bool = True,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Scorer:
@@ -59,6 +61,7 @@ def train(
         data: one or more CSV or Parquet paths, or a DataFrame, of normal records.
         out: the artifact's folder, which appears whole or not at all.
         resume: go on from the checkpoint that a killed run left beside `out`, if there is one.
+        report: whether the artifact holds a report, and what is needed to make it anew.
         settings: fields of `TrainConfig`.
     """
     out, config = Path(out), TrainConfig(**settings)
@@ -69,7 +72,7 @@ def train(
     checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
     started = time.perf_counter()
     with process_group(pick_device(config.device)):
-        package = fit(frame, config, progress, checkpoint)
+        package = fit(frame, config, progress, checkpoint, report=report)
         about: dict[str, Any] = {
             "name": out.name,
             "data_fingerprint": data_fingerprint,
@@ -77,10 +80,18 @@ def train(
             "run": {"fit_seconds": round(time.perf_counter() - started, 3)},
         }
         if rank() == 0:
-            write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
+            manifest = package.manifest | about
+            files = _with_report(manifest, package.files) if report else package.files
+            write_artifact(out, manifest, files, overwrite=overwrite)
             checkpoint.remove()
         wait_for_all()
     return Scorer.load(out)
+
+
+def _with_report(manifest: dict[str, Any], files: dict[str, bytes]) -> dict[str, bytes]:
+    from training.report.page import with_report  # matplotlib: only where a page is made
+
+    return with_report(manifest, files)
 
 
 def _run_key(data_fingerprint: str, config: TrainConfig) -> str:
@@ -94,15 +105,19 @@ def fit(
     config: TrainConfig,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    report: bool = False,
 ) -> Package:
-    """The same run in memory: what `train` writes and `VAEDetector` keeps."""
+    """The same run in memory: what `train` writes and `VAEDetector` keeps; with `report`, also
+    what the report is made from.
+    """
     split = split_records(len(frame), config.seed, config.members)
     check_alpha(config.alpha, split.calibrates)
     table = checked_table(infer_schema(frame, config), frame)
     told = progress or (lambda phase, done, total: None)
     if config.contamination_robust:
         split = trim(table, split, config, partial(told, "first fit"))
-    parts = _fit_parts(table, split, config, told, checkpoint)
+    parts = _fit_parts(table, split, config, told, checkpoint, report=report)
     return pack(parts, table, split, config)
 
 
@@ -112,16 +127,20 @@ def _fit_parts(
     config: TrainConfig,
     progress: Progress,
     checkpoint: Checkpoint | None,
+    *,
+    report: bool,
 ) -> Parts:
     fit_table = table.take(split.fit)
     vectorizer = fit_vectorizer(fit_table)
     features = vectorizer.transform(fit_table)
     x = np.ascontiguousarray(features[:, : len(vectorizer.features)])
     fitted = fit_vae(x, config, partial(progress, "fit"), checkpoint)
-    kept = np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM]
-    oob = out_of_bag(fitted, x, np.sort(kept), kl=config.model == "vae")
+    rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM])
+    oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
     bank = pick_bank(len(x), config.neighbours, config.seed)
-    rule, scores = _score_out_of_bag(oob, x, np.sort(kept), bank, config)
+    rule, scores = _score_out_of_bag(oob, x, rows, bank, config)
+    seen = Seen(fit_table, vectorizer, fitted, x, rows, oob.residuals, scores)
+    findings = find(seen, config) if report else None
     model = ScoreModel(
         vae=fitted.vae,
         precision=oob.precision(),
@@ -140,7 +159,8 @@ def _fit_parts(
         served = rule.total(network.forward(vectorizer.transform(table.take(unseen))))
         scores = served if len(split.held_out) else np.concatenate([scores, served])
     calibration = calibrate(scores, config.alpha, split.rule)
-    return Parts(vectorizer, fitted, rule, graph, difference, calibration, fit_drift(table))
+    drift = fit_drift(table)
+    return Parts(vectorizer, fitted, rule, graph, difference, calibration, drift, findings)
 
 
 def _score_out_of_bag(

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from scoring.artifact import (
     CALIBRATION,
+    FINDINGS,
     GOLDEN,
+    REPORT,
     check_target,
     pack_calibration,
     pack_golden,
@@ -29,6 +31,7 @@ from scoring.scorer import Scorer
 from training.calibrate import calibrate, describe, fit_drift
 from training.data import fingerprint
 from training.package import GOLDEN_RECORDS, Package, make_golden, name_version, now
+from training.report.page import with_report
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def recalibrate(
     calibration = calibrate(scores, alpha, "split")
     package = _package(old, read_files(path, old.artifact.manifest), table, scores, calibration)
     about = {"name": out.name, "calibration_fingerprint": data_fingerprint}
-    write_artifact(out, package.manifest | about, package.files, overwrite=overwrite)
+    manifest, new = package.manifest | about, package.files
+    if FINDINGS in new:
+        new = with_report(manifest, new)
+    write_artifact(out, manifest, new, overwrite=overwrite)
     before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
     after = _rates(calibration, old.artifact.calibration, scores)
     return Recalibrated(Scorer.load(out), before, after)
@@ -87,7 +93,7 @@ def _package(
     calibration: Calibration,
 ) -> Package:
     few = table.take(np.arange(min(GOLDEN_RECORDS, len(table))))
-    files = files | {
+    files = {name: content for name, content in files.items() if name != REPORT} | {
         CALIBRATION: pack_calibration(calibration, fit_drift(table)),
         GOLDEN: pack_golden(make_golden(few, scores[: len(few)], calibration)),
     }

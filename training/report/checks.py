@@ -1,0 +1,109 @@
+"""findings, calibration -> what to look at first: the judgement of a careful reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from scoring.calibration import Calibration
+from training.calibrate import rate_interval
+from training.report.blocks import Check, share
+from training.report.findings import Findings
+from training.report.reconstruction import CENTRAL
+
+if TYPE_CHECKING:
+    from training.report.labelled import Labelled
+
+WIDE = 0.5  # of alpha, to either side: more is a budget that little is certain of
+GAP = 0.1  # of a nat a feature, between in and out of bag
+WORSE = 0.02  # of a nat a feature: the bound out of bag has fallen since its best
+OFF = 0.06  # from 90 %: beyond it a column's spread is not what a normal law gives
+
+
+def check_all(
+    manifest: Mapping[str, Any],
+    calibration: Calibration,
+    found: Findings | None,
+    labelled: Labelled | None,
+) -> list[Check]:
+    """In the page's order."""
+    checks: list[Check] = []
+    if found:
+        kl = manifest["training"]["model"] == "vae"
+        checks += [*_data(found), *_fit(found, manifest["metrics"]["features"])]
+        checks += [*(_latent(found) if kl else ()), *_spread(found)]
+    checks += _budget(calibration)
+    if labelled:
+        checks += _labelled(labelled)
+    return checks
+
+
+def _data(found: Findings) -> Iterator[Check]:
+    warned = [column.name for column in found.columns if column.warnings]
+    if warned:
+        names = ", ".join(warned[:4]) + (" and others" if len(warned) > 4 else "")
+        words = f"{len(warned)} of {len(found.columns)} columns deserve a look: {names}."
+        yield Check(False, words, "data")
+    else:
+        yield Check(True, f"None of the {len(found.columns)} columns looks odd.", "data")
+
+
+def _fit(found: Findings, features: int) -> Iterator[Check]:
+    cost = [line.out_of_bag_nll + line.out_of_bag_kl for line in found.log]
+    last = found.log[-1]
+    gap = cost[-1] - last.in_bag_nll - last.in_bag_kl
+    if cost[-1] - min(cost) > WORSE * features:
+        best = found.log[cost.index(min(cost))].step
+        words = f"Out of bag the bound was best at step {best:,} of {last.step:,}: these records"
+        words += " are few for so many steps. More of them help most; --steps may."
+        yield Check(False, words, "fit")
+    elif gap > GAP * features:
+        words = f"Records out of bag cost {gap:.3g} nats more than those learned from."
+        yield Check(False, f"{words} More records would help most.", "fit")
+    else:
+        words = f"No sign of learning by heart: {gap:.2g} nats between in and out of bag."
+        yield Check(True, words, "fit")
+
+
+def _latent(found: Findings) -> Iterator[Check]:
+    least, of = min(found.latent.active), found.latent.of
+    if not least:
+        words = "A member has no active latent unit: it ignores its code. Try a smaller --beta."
+        yield Check(False, words, "latent")
+    else:
+        yield Check(True, f"At least {least} of {of} latent units are active.", "latent")
+
+
+def _spread(found: Findings) -> Iterator[Check]:
+    numeric = [fit for fit in found.fits if fit.central is not None]
+    off = [fit.name for fit in numeric if abs((fit.central or 0.0) - CENTRAL) > OFF]
+    if off:
+        names = ", ".join(off[:3]) + (" and others" if len(off) > 3 else "")
+        words = f"Residuals of {len(off)} of {len(numeric)} numeric columns are far from normal"
+        tail = "far values weigh much there. The budget holds all the same."
+        yield Check(True, f"{words} ({names}): {tail}", "reconstruction")
+    elif numeric:
+        words = "Residuals of the numeric columns are spread as the score assumes."
+        yield Check(True, words, "reconstruction")
+
+
+def _budget(calibration: Calibration) -> Iterator[Check]:
+    alpha = calibration.alpha
+    low, high = rate_interval(alpha, calibration.n)
+    words = f"Asked for {alpha:g}: the true false-alarm rate lies in {low:.2g} to {high:.2g}."
+    wide = max(high / alpha - 1, 1 - low / alpha)
+    if wide > WIDE:
+        words += f" That is up to {share(wide)} off: more calibration records make it narrower."
+    yield Check(wide <= WIDE, words, "budget")
+
+
+def _labelled(labelled: Labelled) -> Iterator[Check]:
+    found = labelled.evaluation
+    if found.auroc is not None and found.recall is not None:
+        words = f"AUROC {found.auroc:.4f}; {share(found.recall)} of the anomalies alarm."
+        yield Check(True, words, "labelled")
+    if found.budget_holds is not None:
+        holds = "holds" if found.budget_holds else "is BROKEN"
+        yield Check(
+            found.budget_holds, f"The alarm budget {holds} on the labelled normals.", "labelled"
+        )

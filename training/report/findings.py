@@ -1,0 +1,155 @@
+"""what a training run saw <-> report.json: all that the report needs and scoring does not.
+
+It is gathered while the fit records are at hand, so that the page can be made anew without them.
+Numbers are rounded: they are for plots and people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.errors import ArtifactError
+from scoring.features import Vectorizer
+from scoring.records import Table
+from training.config import TrainConfig
+from training.fit import Fitted, Step
+from training.report.columns import ColumnProfile, profile_columns
+from training.report.latent import Latent, Unit, look_at_latent
+from training.report.reconstruction import (
+    ColumnFit,
+    Reliability,
+    look_at_columns,
+    look_at_events,
+)
+
+PROFILED = 20_000  # records that the columns' profile is of
+RESIDUALS = 4_000  # that the reconstruction is judged by
+MEANS = 1_200  # that are drawn in latent space
+HIGHEST = 0.05  # of the out-of-bag scores, marked there
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Findings:
+    """batch, seen: records a member sees in a step, and may see at all: they make an epoch.
+
+    high: (MEANS,) whether a drawn record's out-of-bag score is among the highest twentieth.
+    """
+
+    profiled: int
+    columns: tuple[ColumnProfile, ...]
+    log: tuple[Step, ...]
+    batch: int
+    seen: int
+    latent: Latent
+    high: NDArray[np.bool_]
+    judged: int
+    fits: tuple[ColumnFit, ...]
+    reliability: Reliability | None
+
+    def to_bytes(self) -> bytes:
+        return (
+            json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Findings:
+        """Raises ArtifactError where they are not as this release writes them."""
+        try:
+            data = json.loads(content)
+            return cls(
+                **{field.name: _READ[field.name](data[field.name]) for field in fields(cls)}
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"report.json must be as this release writes it, got {error!r}. Train again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a training run has at hand: x, the features of all fit records; `rows` of them have
+    out-of-bag residuals, (R, 2, D), and scores, (R,).
+    """
+
+    table: Table
+    vectorizer: Vectorizer
+    fitted: Fitted
+    x: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    residuals: NDArray[np.float32]
+    scores: NDArray[np.float64]
+
+
+def find(run: Seen, config: TrainConfig) -> Findings:
+    """Look at what was learned, on samples drawn by seed."""
+    rng, kl = np.random.default_rng([config.seed, 6]), config.model == "vae"
+    profiled = np.sort(rng.permutation(len(run.table))[:PROFILED])
+    judged = np.sort(rng.permutation(len(run.rows))[:RESIDUALS])
+    drawn = judged[np.sort(rng.permutation(len(judged))[:MEANS])]
+    members = run.fitted.vae.members
+    x, residuals = run.x[run.rows[judged]], run.residuals[judged]
+    return Findings(
+        profiled=len(profiled),
+        columns=profile_columns(run.table.take(profiled)),
+        log=run.fitted.log,
+        batch=config.batch,
+        seen=round(len(run.x) * (members - 2) / members),
+        latent=look_at_latent(run.fitted.vae, run.x[run.rows[drawn]], run.vectorizer, kl=kl),
+        high=run.scores[drawn] >= np.quantile(run.scores, 1 - HIGHEST),
+        judged=len(judged),
+        fits=look_at_columns(x, residuals, run.vectorizer),
+        reliability=look_at_events(x, residuals, run.vectorizer),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON carries it, floats with five digits."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(inner) for inner in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _tuples(kind: Any) -> Any:
+    """Reads dataclasses whose sequences are tuples."""
+
+    def deep(value: Any) -> Any:
+        return tuple(map(deep, value)) if isinstance(value, list) else value
+
+    return lambda rows: tuple(kind(**{k: deep(v) for k, v in row.items()}) for row in rows)
+
+
+def _latent(data: dict[str, Any]) -> Latent:
+    arrays = {name: np.array(data[name], dtype=float) for name in ("means", "variances", "effect")}
+    rest = {"active": tuple(data["active"]), "units": _tuples(Unit)(data["units"])}
+    return Latent(**{**data, **arrays, **rest})
+
+
+def _reliability(data: dict[str, Any] | None) -> Reliability | None:
+    if data is None:
+        return None
+    return Reliability(**{name: np.array(values) for name, values in data.items()})
+
+
+_READ: dict[str, Any] = {
+    "profiled": int,
+    "columns": _tuples(ColumnProfile),
+    "log": _tuples(Step),
+    "batch": int,
+    "seen": int,
+    "latent": _latent,
+    "high": lambda values: np.array(values, dtype=bool),
+    "judged": int,
+    "fits": _tuples(ColumnFit),
+    "reliability": _reliability,
+}

@@ -1,0 +1,105 @@
+"""artifact, labelled records, and perhaps the fit records -> how well it finds anomalies, and its
+peers on the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from scoring.scorer import Scorer
+from training.bounds import Bounds
+from training.data import fingerprint
+from training.evaluate import Evaluation, evaluate, read_labels
+from training.pipeline import Progress
+from training.report.peers import Judged, judge_peers
+
+ALPHAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One detector's figures at the artifact's alpha; None where a label is absent."""
+
+    name: str
+    auroc: float | None
+    auprc: float | None
+    recall: float | None
+    false_alarm_rate: float | None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """evaluation: what `vaewatch evaluate` says of the same file. at: the same at other alphas.
+
+    judged: vaewatch first, then its peers. same_fit: whether those were fitted to the artifact's
+    own records; None without peers.
+    """
+
+    evaluation: Evaluation
+    at: tuple[Evaluation, ...]
+    anomaly: NDArray[np.bool_]
+    p_values: NDArray[np.float64]
+    judged: tuple[Judged, ...]
+    same_fit: bool | None
+
+    @property
+    def both(self) -> bool:
+        """Whether there are anomalies as well as normals, so that they can be told apart."""
+        return bool(self.anomaly.any()) and not bool(self.anomaly.all())
+
+    def figures(self) -> list[Figures]:
+        return [figures_of(judged, self.anomaly) for judged in self.judged]
+
+
+def figures_of(judged: Judged, anomaly: NDArray[np.bool_]) -> Figures:
+    both = bool(anomaly.any()) and not bool(anomaly.all())
+    return Figures(
+        judged.name,
+        float(roc_auc_score(anomaly, judged.scores)) if both else None,
+        float(average_precision_score(anomaly, judged.scores)) if both else None,
+        float(judged.alarms[anomaly].mean()) if anomaly.any() else None,
+        float(judged.alarms[~anomaly].mean()) if not anomaly.all() else None,
+    )
+
+
+def judge(
+    scorer: Scorer,
+    frame: pl.DataFrame,
+    label: str,
+    *,
+    normal: pl.DataFrame | None = None,
+    bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Score the labelled records, and fit the peers where there are records to fit them to."""
+    artifact = scorer.artifact
+    anomaly = read_labels(frame, label)
+    verdicts = scorer.score(frame, explain=0)
+    judged = [Judged("vaewatch", verdicts.score, verdicts.is_anomaly)]
+    if normal is not None:
+        alpha = artifact.calibration.alpha
+        judged += judge_peers(artifact, normal, frame, alpha, progress)
+    return Labelled(
+        evaluation=evaluate(scorer, frame, label, bounds=bounds),
+        at=tuple(evaluate(scorer, frame, label, alpha) for alpha in _alphas(scorer)),
+        anomaly=anomaly,
+        p_values=verdicts.p_value,
+        judged=tuple(judged),
+        same_fit=None if normal is None else _same(scorer, normal),
+    )
+
+
+def _alphas(scorer: Scorer) -> Sequence[float]:
+    calibration = scorer.artifact.calibration
+    every = sorted({*ALPHAS, calibration.alpha}, reverse=True)
+    return [alpha for alpha in every if calibration.threshold(alpha) is not None]
+
+
+def _same(scorer: Scorer, normal: pl.DataFrame) -> bool:
+    return bool(scorer.artifact.manifest["data_fingerprint"] == fingerprint(normal))

@@ -1,0 +1,99 @@
+"""artifact, findings, perhaps labelled records -> report.html: one file that needs no other.
+
+The page depends on what was learned alone, not on when or under which name, so that the same run
+gives the same bytes and `vaewatch report` gives those that training wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scoring.artifact import FINDINGS, REPORT, unpack_artifact
+from scoring.calibration import Calibration
+from training.report.blocks import Section, Text
+from training.report.checks import check_all
+from training.report.findings import Findings
+from training.report.section_labelled import labelled_section
+from training.report.sections_budget import budget_section, card_section, score_section
+from training.report.sections_fit import (
+    data_section,
+    fit_section,
+    latent_section,
+    reconstruction_section,
+)
+
+if TYPE_CHECKING:
+    from training.report.labelled import Labelled
+
+TEMPLATE = "page.html"
+NO_FINDINGS = (
+    f"This artifact holds no {FINDINGS}, which training writes beside the report: what is told of "
+    "the data, the fit, the latent space and the reconstruction cannot be made anew."
+)
+OF_THE_PARENT = (
+    "This artifact was recalibrated. The data, the fit, the latent space and the reconstruction "
+    "are those of version {parent}, whose weights it has; scores and alarm budget are its own."
+)
+
+
+def with_report(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of an artifact with its report among them."""
+    calibration = unpack_artifact(manifest, files).calibration
+    return {**files, REPORT: render(manifest, calibration, findings_of(files))}
+
+
+def findings_of(files: Mapping[str, bytes]) -> Findings | None:
+    return Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
+
+
+def render(
+    manifest: Mapping[str, Any],
+    calibration: Calibration,
+    found: Findings | None,
+    labelled: Labelled | None = None,
+) -> bytes:
+    """The page, as UTF-8."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        manifest=manifest,
+        calibration=calibration,
+        checks=check_all(manifest, calibration, found, labelled),
+        notes=list(_notes(manifest, found)),
+        sections=list(_sections(manifest, calibration, found, labelled)),
+    )
+    return page.encode()
+
+
+def _notes(manifest: Mapping[str, Any], found: Findings | None) -> Iterator[Text]:
+    if found is None:
+        yield Text(NO_FINDINGS, warning=True)
+    if "parent" in manifest:
+        yield Text(OF_THE_PARENT.format(parent=manifest["parent"]))
+
+
+def _sections(
+    manifest: Mapping[str, Any],
+    calibration: Calibration,
+    found: Findings | None,
+    labelled: Labelled | None,
+) -> Iterator[Section]:
+    if found is not None:
+        kl = manifest["training"]["model"] == "vae"
+        yield data_section(manifest, found)
+        yield fit_section(manifest, found, kl=kl)
+        yield latent_section(found, kl=kl)
+        yield reconstruction_section(found)
+    yield score_section(calibration)
+    yield budget_section(manifest, calibration)
+    yield labelled_section(labelled, calibration)
+    yield card_section(manifest)

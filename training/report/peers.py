@@ -1,0 +1,97 @@
+"""the same fit records -> the usual peers, to be compared with: a plain autoencoder, principal
+components, an isolation forest.
+
+They see the features that the VAE sees. PCA and the forest alarm from a quantile of their own fit
+scores, which is what `contamination` does in scikit-learn; the autoencoder by its own calibration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+
+from scoring.artifact import Artifact
+from scoring.frames import checked_table
+from scoring.records import Table
+from scoring.schema import Kind
+from scoring.scorer import Scorer
+from training.config import TrainConfig
+from training.pipeline import Progress, fit
+from training.split import split_records
+
+VARIANCE = 0.9  # that PCA keeps
+
+Floats = NDArray[np.float64]
+Score = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of one detector on labelled records: scores, higher is more anomalous, and alarms."""
+
+    name: str
+    scores: Floats
+    alarms: NDArray[np.bool_]
+
+
+def pca(x: Floats, seed: int) -> tuple[Floats, Score]:
+    """The fit records' scores, and what scores others: the squared error of reconstruction."""
+    model = PCA(VARIANCE, svd_solver="full").fit(x)
+
+    def score(x: Floats) -> Floats:
+        return np.asarray(((x - model.inverse_transform(model.transform(x))) ** 2).sum(1))
+
+    return score(x), score
+
+
+def isolation_forest(x: Floats, seed: int) -> tuple[Floats, Score]:
+    model = IsolationForest(random_state=seed).fit(x)
+    return -model.score_samples(x), lambda x: -model.score_samples(x)
+
+
+PEERS: dict[str, Callable[[Floats, int], tuple[Floats, Score]]] = {
+    "PCA": pca,
+    "isolation forest": isolation_forest,
+}
+
+
+def judge_peers(
+    artifact: Artifact,
+    normal: pl.DataFrame,
+    labelled: pl.DataFrame,
+    alpha: float,
+    progress: Progress | None = None,
+) -> tuple[Judged, ...]:
+    """Fit each to the records that the artifact was fitted to, and score the labelled ones."""
+    config = config_of(artifact)
+    split = split_records(len(normal), config.seed, config.members)
+    table = checked_table(artifact.schema, normal).take(split.fit)
+    known = _features(artifact, table)
+    new = _features(artifact, checked_table(artifact.schema, labelled))
+    found = []
+    for name, make in PEERS.items():
+        own, score = make(known, config.seed)
+        scores = score(new)
+        found.append(Judged(name, scores, scores > np.quantile(own, 1 - alpha)))
+    plain = fit(normal, replace(config, model="ae"), progress).artifact()
+    table = checked_table(plain.schema, labelled)
+    verdicts = Scorer(plain).score_table(table, alpha=alpha, explain=0)
+    return Judged("plain autoencoder", verdicts.score, verdicts.is_anomaly), *found
+
+
+def config_of(artifact: Artifact) -> TrainConfig:
+    """The settings of the run that made an artifact."""
+    settings = dict(artifact.manifest["training"])
+    kinds = {column: Kind(kind) for column, kind in settings["kinds"].items()}
+    return TrainConfig(**{**settings, "ignore": tuple(settings["ignore"]), "kinds": kinds})
+
+
+def _features(artifact: Artifact, table: Table) -> Floats:
+    d = len(artifact.vectorizer.features)
+    return artifact.vectorizer.transform(table)[:, :d].astype(np.float64)

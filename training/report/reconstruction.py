@@ -1,0 +1,101 @@
+"""out-of-bag residuals -> how well each column is reconstructed, and whether the spread that
+scoring assumes for it is the spread that it has.
+
+The probability integral transform (PIT) of a residual r is Phi(r / sigma): uniform if residuals
+are normal with the sigma that the score divides by (Dawid, 1984).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from scoring.features import Vectorizer
+
+BINS = 20
+TENTHS = 10
+CENTRAL = 0.9  # of a normal law, within 1.645 deviations
+CENTRAL_DEVIATIONS = 1.6448536269514722
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ColumnFit:
+    """explained: 1 - squared residuals / variance, out of bag; 1 is exact, 0 no better than the
+    mean. central: share of PITs in the middle 90 %; None where the column is not numeric, or
+    constant. pit: records in each of 20 equal bins.
+    """
+
+    name: str
+    explained: float | None
+    central: float | None
+    pit: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of all events that have a probability (categories, booleans, missing values), by bins of a
+    tenth: how many were asked about, the mean probability given, and how many happened.
+    """
+
+    asked: NDArray[np.int64]
+    given: Floats
+    happened: NDArray[np.int64]
+
+
+def look_at_columns(
+    x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
+) -> tuple[ColumnFit, ...]:
+    """x: (N, D). residuals: (N, 2, D), of the members that did not see the record."""
+    own: dict[str, list[int]] = {name: [] for name in vectorizer.schema.names}
+    missing: dict[str, int] = {}
+    numeric = {column.name for column in vectorizer.schema.numeric}
+    for i, feature in enumerate(vectorizer.features):
+        if feature.column in numeric and feature.code == -1:
+            missing[feature.column] = i
+        else:
+            own[feature.column].append(i)
+    fits = []
+    for name, features in own.items():
+        given = x[:, missing[name]] <= 0 if name in missing else np.full(len(x), True)
+        scale = np.array([vectorizer.features[i].deviation for i in features])
+        values, errors = x[given][:, features] * scale, residuals[given][:, :, features] * scale
+        fits.append(_look_at(name, values, errors, numeric=name in numeric))
+    return tuple(fits)
+
+
+def _look_at(name: str, values: Floats, errors: Floats, *, numeric: bool) -> ColumnFit:
+    """values: (N, F). errors: (N, 2, F)."""
+    spread = float(values.var(0).sum()) if values.size else 0.0
+    if not spread > 0:
+        return ColumnFit(name, None, None, ())
+    explained = 1 - float((errors**2).sum(-1).mean()) / spread
+    if not numeric:
+        return ColumnFit(name, explained, None, ())
+    z = errors.ravel() / max(float(np.sqrt(np.mean(errors**2))), np.finfo(np.float64).tiny)
+    counts = np.histogram(ndtr(z), BINS, (0.0, 1.0))[0]
+    central = float((np.abs(z) <= CENTRAL_DEVIATIONS).mean())
+    return ColumnFit(name, explained, central, tuple(counts.tolist()))
+
+
+def look_at_events(
+    x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
+) -> Reliability | None:
+    """Given probabilities against what happened; None where no column has events."""
+    at = [i for i, feature in enumerate(vectorizer.features) if feature.code is not None]
+    if not at:
+        return None
+    mean = np.array([vectorizer.features[i].mean for i in at])
+    scale = np.array([vectorizer.features[i].deviation for i in at])
+    raw = x[:, None, at] * scale + mean
+    given = np.clip(raw - residuals[:, :, at] * scale, 0.0, 1.0).ravel()
+    happened = np.broadcast_to(raw > 0.5, residuals[:, :, at].shape).ravel()
+    bins = np.minimum((given * TENTHS).astype(np.int64), TENTHS - 1)
+    asked = np.bincount(bins, minlength=TENTHS)
+    total = np.bincount(bins, given, TENTHS)
+    hits = np.bincount(bins[happened], minlength=TENTHS)
+    return Reliability(asked, total / np.maximum(asked, 1), hits)

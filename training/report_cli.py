@@ -1,0 +1,124 @@
+"""`vaewatch report`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scoring.command import out, setting
+
+if TYPE_CHECKING:
+    from scoring.scorer import Scorer
+    from training.report.labelled import Labelled
+
+DRAWS = 64  # of the importance-weighted bound, as `vaewatch evaluate` has by default
+FILES = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog="Example:  vaewatch report artifact --labelled labelled.csv --out report.html"
+)
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--labelled", multiple=True, type=FILES, help="Labelled records; repeat for more.")
+@setting(
+    "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
+)
+@click.option(
+    "--normal",
+    multiple=True,
+    type=FILES,
+    help="The fit records, as they were given to train: peers are fitted to them.",
+)
+@click.option(
+    "--out", "target", type=FILES, help="File to write.  [default: ARTIFACT-report.html, here]"
+)
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def report(
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    normal: tuple[Path, ...],
+    target: Path | None,
+    quiet: bool,
+) -> None:
+    """Make the training report of an artifact anew, as one HTML file.
+
+    With labelled records it shows how well anomalies are found; with the fit records too, a plain
+    autoencoder, PCA and an isolation forest beside it. The artifact stays as it is.
+    """
+    from scoring.artifact import read_files
+    from scoring.scorer import Scorer
+    from training.report.page import findings_of, render
+
+    if normal and not labelled:
+        raise click.UsageError("--normal must come with --labelled: peers are compared on labels.")
+    target = target or Path(f"{artifact.resolve().name}-report.html")
+    _check_target(target, artifact, (*labelled, *normal))
+    scorer = Scorer.load(artifact)
+    manifest = scorer.artifact.manifest
+    found = findings_of(read_files(artifact, manifest))
+    judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
+    page = render(manifest, scorer.artifact.calibration, found, judged)
+    _write(target, page)
+    if not quiet:
+        out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
+
+
+def _check_target(target: Path, artifact: Path, inputs: tuple[Path, ...]) -> None:
+    """Writing must destroy neither an input nor an artifact, whose files have hashes."""
+    if artifact.resolve() in target.resolve().parents:
+        raise click.UsageError(
+            f"--out must be outside the artifact, which stays as it was written, got '{target}'."
+        )
+    if not os.access(target.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--out must be in a folder that can be written, got '{target}'.")
+    for path in inputs:
+        if path.resolve() == target.resolve():
+            raise click.UsageError(f"--out must be another file than the input '{path}'.")
+
+
+def _judge(
+    scorer: Scorer,
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    normal: tuple[Path, ...],
+    quiet: bool,
+) -> Labelled:
+    from training.bounds import bounds_of_artifact
+    from training.data import read_frame
+    from training.progress import show_progress
+    from training.report.labelled import judge
+
+    with show_progress(quiet) as progress:
+        return judge(
+            scorer,
+            read_frame(labelled),
+            label or scorer.artifact.schema.label or "label",
+            normal=_read_normal(scorer, normal) if normal else None,
+            bounds=bounds_of_artifact(artifact, DRAWS),
+            progress=progress,
+        )
+
+
+def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
+    """As training read them: of more than it takes, the same sample."""
+    from training.data import read_sample
+
+    training = scorer.artifact.manifest["training"]
+    return read_sample(normal, training["max_records"], training["seed"]).frame
+
+
+def _write(target: Path, page: bytes) -> None:
+    """Whole or not at all."""
+    draft = target.with_name(f".{target.name}.draft")
+    try:
+        draft.write_bytes(page)
+        os.replace(draft, target)
+    except OSError as error:
+        raise click.ClickException(f"'{target}' must be writable: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
