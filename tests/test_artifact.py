@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoring.artifact import CALIBRATION, GOLDEN, MANIFEST, NETWORK, WEIGHTS, write_artifact
+from scoring.artifact import (
+    CALIBRATION,
+    FINDINGS,
+    GOLDEN,
+    MANIFEST,
+    NETWORK,
+    REPORT,
+    WEIGHTS,
+    write_artifact,
+)
 from scoring.errors import ArtifactError
 from scoring.scorer import Scorer
 
@@ -29,7 +38,7 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
 
 def test_the_folder_holds_what_the_contract_names(artifact_path: Path):
     names = {path.name for path in artifact_path.iterdir()}
-    assert names == {MANIFEST, NETWORK, CALIBRATION, GOLDEN, WEIGHTS}
+    assert names == {MANIFEST, NETWORK, CALIBRATION, GOLDEN, WEIGHTS, FINDINGS, REPORT}
     manifest = json.loads((artifact_path / MANIFEST).read_text())
     assert set(manifest["sha256"]) == names - {MANIFEST}
     assert (
@@ -50,7 +59,7 @@ def test_it_scores_the_same_when_read_again(copy: Path, scorer: Scorer):
     )
 
 
-@pytest.mark.parametrize("name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS])
+@pytest.mark.parametrize("name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS, FINDINGS, REPORT])
 def test_a_truncated_file_is_refused(copy: Path, name: str):
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[: len(content) // 2])
@@ -65,6 +74,12 @@ def test_an_absent_file_is_refused(copy: Path, name: str):
     (copy / name).unlink()
     with pytest.raises(ArtifactError, match=f"is not whole: {name} must be readable"):
         Scorer.load(copy)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, FINDINGS, REPORT])
+def test_what_scoring_does_not_need_may_be_absent(copy: Path, scorer: Scorer, name: str):
+    (copy / name).unlink()
+    assert Scorer.load(copy).artifact.version == scorer.artifact.version
 
 
 def test_a_truncated_manifest_is_refused(copy: Path):

@@ -24,7 +24,7 @@ def floor(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("package", ["torch", "sklearn", "pandas", "scipy", "onnx"])
+@pytest.mark.parametrize("package", ["torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib"])
 def test_the_floor_has_no_training_library(package: str):
     done = floor("python", "-c", f"import {package}")
     assert f"No module named '{package}'" in done.stderr

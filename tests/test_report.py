@@ -15,9 +15,9 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from scoring.artifact import FINDINGS, REPORT, read_manifest
+from scoring.calibration import rate_interval
 from scoring.scorer import Scorer
 from tests.conftest import SMALL, Done, call, make_frame
-from training.calibrate import rate_interval
 from training.pipeline import train
 from training.report.findings import Findings
 

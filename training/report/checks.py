@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scoring.calibration import Calibration
-from training.calibrate import rate_interval
+from scoring.calibration import Calibration, rate_interval
 from training.report.blocks import Check, share
 from training.report.findings import Findings
 from training.report.reconstruction import CENTRAL

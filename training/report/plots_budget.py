@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scoring.calibration import Calibration
-from training.calibrate import rate_interval
+from scoring.calibration import Calibration, rate_interval
 from training.report.figure import BLUE, INK, MUTED, ORANGE, TEAL, VIOLET, Figure, draw, log_scale
 
 SHOWN = (0.1, 0.05, 0.01, 0.001)

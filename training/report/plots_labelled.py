@@ -186,8 +186,8 @@ def reasons(labelled: Labelled) -> Figure:
     return draw(
         "reasons",
         "The columns behind true and false alarms",
-        read="By each alarm's first reason. A column that is long in orange and short in blue costs budget without finding "
-        "much: look at its values, or leave it out.",
+        read="By each alarm's first reason. A column that is long in orange and short in blue "
+        "costs budget without finding much: look at its values, or leave it out.",
         alt=f"True alarms: {_said(true)}. False alarms: {_said(false)}.",
         on=on,
         high=max(HIGH, 2 * ROW * len(names) + 0.7),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from scoring.calibration import Calibration, allowed_rank
-from training.calibrate import rate_interval, records_for_precision
+from scoring.calibration import Calibration, allowed_rank, rate_interval
+from training.calibrate import records_for_precision
 from training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
 from training.report.plots_budget import (
     budget,
