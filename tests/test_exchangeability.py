@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
+from scoring.scorer import Scorer
 from service.exchangeability import Exchangeability, Players, Ranks
+from tests.conftest import make_frame
 
 
 def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:
@@ -54,6 +57,36 @@ def test_it_rises_soon_after_a_change_even_after_a_long_quiet_time(shift: float)
     watch = Exchangeability(np.sort(rng.normal(size=2000)), rng)
     assert watch.update(rng.normal(size=20_000)) < 2
     assert watch.update(rng.normal(size=300) + shift) > 2
+
+
+def records_until_seen(scorer: Scorer, seed: int) -> tuple[float, int]:
+    """The highest log10 over 1,000 records like those of the fit, and how many it takes to exceed 2
+    when a second period follows: dearer orders, more of them from the rarest country.
+    """
+    rng = np.random.default_rng(seed)
+    watch = Exchangeability(scorer.artifact.calibration.scores, rng)
+
+    def scores(frame: pl.DataFrame) -> np.ndarray:
+        return scorer.score(frame.drop("order"), explain=0).score
+
+    first = scores(make_frame(1000, seed=100 + seed))
+    calm = max(watch.update(first[i : i + 20]) for i in range(0, 1000, 20))
+    late = make_frame(1000, seed=200 + seed)
+    moved = rng.random(1000) < 0.3
+    later = scores(
+        late.with_columns(
+            amount=pl.col("amount") * 1.1,
+            country=pl.when(pl.Series(moved)).then(pl.lit("FR")).otherwise("country"),
+        )
+    )
+    seen = (i + 20 for i in range(0, 1000, 20) if watch.update(later[i : i + 20]) > 2)
+    return calm, next(seen, 1001)
+
+
+def test_it_rises_within_some_hundred_records_of_a_second_period(scorer: Scorer):
+    calm, waits = zip(*(records_until_seen(scorer, seed) for seed in range(5)), strict=True)
+    assert max(calm) < 2
+    assert max(waits) <= 500
 
 
 def test_it_stays_finite_however_long_a_change_lasts():
