@@ -8,19 +8,18 @@ import asyncio
 import logging
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scoring.artifact import MANIFEST
 from scoring.errors import ArtifactError, ScoringError
 from service.model import Model, load_model
 from service.problems import Conflict
+from service.served import Served, remember, served
 from service.shadow import Shadow, require_same_columns
 from service.state import Service
 
 log = logging.getLogger("vaewatch.service")
-
-PROMOTED = "promoted"  # in the folder where workers meet: the shadow has become the active model
 
 
 @dataclass
@@ -35,15 +34,22 @@ class Lifecycle:
         """Load what the settings name; an ArtifactError ends the process."""
         registry, settings = self.service.registry, self.service.settings
         shadow = settings.shadow
-        if shadow is not None and self._was_promoted():
-            registry.path, shadow = shadow, None
-        registry.model = load_model(registry.path, settings)
-        if shadow is not None:
+        others = served(settings.workers_folder)
+        if others is not None:
+            registry.path = others.path
+        registry.model = self._load_like(others)
+        if shadow is not None and shadow != registry.path:  # it may have been promoted
             self._set_shadow(load_model(shadow, settings))
 
-    def _was_promoted(self) -> bool:
-        folder = self.service.settings.workers_folder
-        return folder is not None and (folder / PROMOTED).exists()
+    def _load_like(self, others: Served | None) -> Model:
+        """The model that the other workers answer from, if it is still there."""
+        path, settings = self.service.registry.path, self.service.settings
+        if others is not None:
+            try:
+                return replace(load_model(others.target, settings), path=path)
+            except ArtifactError as error:
+                log.warning("the artifact of the other workers is gone: %s", error)
+        return load_model(path, settings)
 
     def _set_shadow(self, model: Model) -> None:
         active = self.service.registry.active.scorer.artifact.schema
@@ -68,6 +74,7 @@ class Lifecycle:
             result = "unchanged" if self._is_active(model) else "loaded"
             if result == "loaded":
                 registry.model = model
+                remember(settings.workers_folder, model)
             self.service.metrics.reloads.labels(result).inc()
             log.info("reload: %s, version %s", result, model.name.version)
             return result
@@ -90,14 +97,9 @@ class Lifecycle:
                 raise Conflict("there must be a shadow to promote; start with --shadow DIR.")
             registry.model, registry.path, registry.shadow = shadow.model, shadow.model.path, None
             shadow.close()
-            self._mark_promoted()
+            remember(self.service.settings.workers_folder, registry.active)
             log.info("promoted: version %s", registry.active.name.version)
             return registry.active.name.version
-
-    def _mark_promoted(self) -> None:
-        folder = self.service.settings.workers_folder
-        if folder is not None:
-            (folder / PROMOTED).touch()
 
     def tell_others(self, sig: signal.Signals) -> None:
         """Have the parent pass a change on to the other workers."""
@@ -126,7 +128,7 @@ class Lifecycle:
 
     async def _watch(self) -> None:
         registry = self.service.registry
-        seen = stamp(registry.path)
+        seen = stamp(registry.active.target)  # the link may have moved on since
         while True:
             await asyncio.sleep(self.service.settings.watch)
             now = stamp(registry.path)

@@ -24,6 +24,7 @@ class Model:
     scorer: Scorer
     reader: RecordReader
     path: Path
+    target: Path  # the folder itself, where `path` is a link
     loaded_at: float = field(default_factory=time.time)
 
     @cached_property
@@ -85,4 +86,5 @@ def load_model(path: Path, settings: Settings) -> Model:
     """Read and verify an artifact; an ArtifactError says what is wrong."""
     target = path.resolve()  # a `current` link may move on while we read
     scorer = Scorer.load(target, settings.threads)
-    return Model(scorer, RecordReader(scorer.artifact.schema, settings.max_records), path)
+    reader = RecordReader(scorer.artifact.schema, settings.max_records)
+    return Model(scorer, reader, path, target)

@@ -26,6 +26,7 @@ from prometheus_client import multiprocess
 
 from service.metrics import MULTIPROCESS
 from service.model import load_model
+from service.served import remember
 from service.server import announce, listen, server_of
 from service.settings import Settings
 from service.window import forget
@@ -39,8 +40,9 @@ PASSED_ON = (signal.SIGHUP, signal.SIGUSR1)
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     if settings.workers > 1:
-        load_model(settings.artifact, settings)  # refuse a bad artifact before anything listens
+        model = load_model(settings.artifact, settings)  # refuse a bad one before it listens
         with _meeting_place() as folder:
+            remember(folder, model)
             Parent(replace(settings, workers_folder=folder)).run()
         return
     server = server_of(settings)

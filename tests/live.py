@@ -24,7 +24,7 @@ class Live:
     """A running service: `url`, what it has said so far, and a way to end it."""
 
     def __init__(
-        self, process: subprocess.Popen[str], trust: ssl.SSLContext | bool = True
+        self, process: subprocess.Popen[str], trust: ssl.SSLContext | bool = False
     ) -> None:
         self.process, self.trust, self.lines = process, trust, list[str]()
         self._heard = threading.Event()
@@ -89,7 +89,7 @@ def serving(
     *options: str,
     env: dict[str, str] | None = None,
     vaewatch: Path = VAEWATCH,
-    trust: ssl.SSLContext | bool = True,
+    trust: ssl.SSLContext | bool = False,
 ) -> Iterator[Live]:
     """`vaewatch serve` until the block ends."""
     words = [str(vaewatch), "serve", str(artifact), "--port", "0", *options]

@@ -206,6 +206,21 @@ def test_a_promotion_reaches_every_worker(workers: Live, newer_path: Path):
     until(lambda: {workers.get("/v1/model").json()["version"] for _ in range(10)} == {wanted})
 
 
+def test_replaced_workers_answer_as_those_before_them(current: Path):
+    with serving(current, "--workers", "2") as live:
+        point(current, "b")
+        live.post("/v1/reload")
+        point(current, "a")  # and nobody asks for a reload
+        old = new_workers(live.process.pid, [])
+        assert len(old) == 2
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(new_workers(live.process.pid, old)) == 2)
+        versions = {live.get("/v1/model").json()["version"] for _ in range(10)}
+        assert versions == {version_of(current.parent / "b")}
+        assert live.post("/v1/reload").json()["version"] == version_of(current.parent / "a")
+
+
 def child_pids(parent: int) -> list[int]:
     text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(pid) for pid in text.split()]
