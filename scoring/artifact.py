@@ -181,7 +181,7 @@ def read_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """
     hashes = manifest["sha256"]
     return {
-        name: _read_verified(folder, name, digest)
+        name: read_verified(folder, name, digest)
         for name, digest in hashes.items()
         if name in NEEDED or _is_there(folder, name)
     }
@@ -238,7 +238,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_verified(folder: Path, name: str, digest: str) -> bytes:
+def read_verified(folder: Path, name: str, digest: str) -> bytes:
+    """A file of an artifact, if it is the one that the manifest lists."""
     if Path(name).name != name:
         raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} names a file outside the folder.")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def live(artifact_path: Path) -> Iterator[Live]:
-    with serving(artifact_path, "--max-records", "2000") as running:
+    with serving(artifact_path, "--max-records", "2000", "--max-in-flight", "2") as running:
         yield running
 
 
@@ -259,6 +260,23 @@ def test_under_workers_the_console_shows_the_sum(
             assert len(found["recent"]["alarms"]) == found["records"]["anomaly"] > 0
         workers = child_pids(live.process.pid)
         assert sum("spawn_main" in command_of(pid) for pid in workers) == found["workers"] == 2
+
+
+def test_the_report_is_that_of_the_model_that_answers(artifact_path: Path, tmp_path: Path):
+    shutil.copytree(artifact_path, tmp_path / "shop")
+    with serving(tmp_path / "shop") as live:
+        answer = live.get("/console/report")
+        assert answer.content == (artifact_path / "report.html").read_bytes()
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert state(live)["model"]["report"] is True
+        (tmp_path / "shop" / "report.html").write_text("<script>another one</script>")
+        assert live.get("/console/report").status_code == 409
+    manifest = json.loads((artifact_path / "manifest.json").read_text())
+    del manifest["sha256"]["report.html"]
+    (tmp_path / "shop" / "manifest.json").write_text(json.dumps(manifest))
+    with serving(tmp_path / "shop") as live:
+        assert live.get("/console/report").status_code == 404
+        assert state(live)["model"]["report"] is False
 
 
 # trials

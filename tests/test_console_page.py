@@ -153,6 +153,7 @@ def test_a_record_is_tried_by_keyboard_alone(
         assert live.value("vaewatch_records_total") == counted  # trials are not counted
         (result,) = live.post("/v1/score?explain=100", json=body).json()["results"]
         assert f"score {result['score']:.2f} nats" in text(page, "#verdict")
+        assert f"{result['parts']['neighbour']:.2f} for the dist" in text(page, "#verdict")
         shares = page.locator(".shares li").all_inner_texts()
         assert len(shares) == len(result["reasons"])
         for shown, reason in zip(shares, result["reasons"], strict=True):
@@ -207,6 +208,9 @@ def test_everyone_can_use_it(browser: Browser, live: Live, theme: str, width: in
         assert sideways_overflow(page) == 0
         page.locator("#reload").click()
         assert axe_findings(page) == []
+        page.locator("#ask-no").click()
+        page.get_by_role("link", name="Training report").click()
+        expect(page.locator("h1")).to_have_text("Training report")
         assert complaints == []
 
 
@@ -254,6 +258,10 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(
         page.get_by_label("Admin key").fill(ADMIN)
         page.keyboard.press("Enter")
         expect(page.locator("#change-told")).to_have_text(f"Unchanged: version {new} answers.")
+        with page.expect_download() as caught:
+            page.get_by_role("link", name="Training report").click()
+        report = (newer_path / "report.html").read_bytes()
+        assert Path(caught.value.path()).read_bytes() == report
         page.get_by_role("button", name="Forget the key").click()
         expect(page.locator("#locked")).to_be_visible()
         assert page.evaluate("sessionStorage.length") == 0

@@ -205,7 +205,7 @@ function drawLatency() {
   if (!fresh.some((n) => n > 0)) { fresh = counts; when = "since the start"; }
   const total = fresh.reduce((sum, n) => sum + n, 0);
   put("p99", total ? `${value(1000 * quantile(bounds, fresh, 0.99))} ms` : "–");
-  put("p99-note", total ? `of ${counted(total, "request")} ${when}` : "no request yet");
+  put("p99-note", total ? `99 of 100 answers took less; ${counted(total, "request")} ${when}` : "no request yet");
 }
 
 /** As histogram_quantile() of Prometheus: linear inside a bucket, the last bound beyond. */
@@ -326,8 +326,8 @@ function drawColumns() {
       make("td", { "data-label": "Drift" }, drift(column)),
       make("td", { "data-label": "Missing" }, share(column.missing, column.usual_missing)),
       make("td", { "data-label": "Unseen" }, share(column.unseen, column.usual_unseen)),
-      make("td", { "data-label": "Alarms it leads" }, make("span", { class: "drift" },
-        column.first_reason ? meter(column.first_reason / leads, true) : null, count(column.first_reason))))));
+      make("td", { "data-label": "First reason of" }, make("span", { class: "drift" },
+        column.first_reason ? meter(column.first_reason / leads, true) : null, counted(column.first_reason, "alarm"))))));
   more("more-columns", places.length, COLUMNS_SHOWN, allColumns, "columns");
 }
 
@@ -342,6 +342,7 @@ const share = (now, usual) => percent(now) + (now || usual ? `, usually ${percen
 
 function drawModels() {
   describe("active", state.model, []);
+  show("report", state.model.report);
   const { shadow } = state;
   show("no-shadow", !shadow);
   show("shadow", Boolean(shadow));
@@ -363,6 +364,18 @@ function describe(id, model, rest) {
     ["Trained", moment(model.created_at)], ["Loaded", moment(model.loaded_at)], ...rest,
   ];
   $(id).replaceChildren(...entries.flatMap(([name, text]) => [make("dt", null, name), make("dd", null, text)]));
+}
+
+/** With a key, a link cannot open what is behind it: the report is fetched and downloaded. */
+async function openReport(event) {
+  if (!key) return;
+  event.preventDefault();
+  try {
+    const href = URL.createObjectURL(await (await ask("/console/report")).blob());
+    make("a", { href, download: `${state.model.name}-${state.model.version}-report.html` }).click();
+  } catch (error) {
+    put("change-told", `No report: ${error.message}`);
+  }
 }
 
 /** A question before something changes; gives the admin key, or null where the answer is no. */
@@ -466,6 +479,9 @@ function drawVerdict({ model, results: [result] }) {
   const [level, word] = result.is_anomaly ? ["alarm", "Anomaly"] : ["ok", "Normal"];
   const text = `As unusual as ${oneIn(result.p_value)}; an alarm begins at 1 in ${count(Math.round(1 / model.alpha))}.`;
   const numbers = make("p", { class: "note" }, `severity ${result.severity.toFixed(2)}, p-value ${result.p_value.toPrecision(3)}, score ${result.score.toFixed(2)} nats`);
+  const { reconstruction, kl, neighbour } = result.parts;
+  const parts = make("p", { class: "note" }, `Of the score, ${reconstruction.toFixed(2)} are the columns', ${kl.toFixed(2)} for how `
+    + `unusual they are together, ${neighbour.toFixed(2)} for the distance to the nearest known normal record.`);
   const most = Math.max(1e-9, ...result.reasons.map((reason) => reason.contribution));
   const sum = summed(result.reasons);
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
@@ -474,7 +490,7 @@ function drawVerdict({ model, results: [result] }) {
     make("div", { class: "told" }, `observed ${beside(reason, sum)}`))));
   const silent = card.schema.columns.length - result.reasons.length;
   const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more: nothing to the score.` : "");
-  tell(level, word, text, numbers, make("h3", null, "Each column's share of the score"), shares, rest);
+  tell(level, word, text, numbers, parts, make("h3", null, "Each column's share of the score"), shares, rest);
   $("verdict").scrollTop = 0;
 }
 
@@ -510,6 +526,7 @@ $("look-at").onclick = (event) => {
 };
 $("key-form").onsubmit = (event) => { event.preventDefault(); setKey($("key").value.trim()); $("key").value = ""; poll(); };
 $("forget").onclick = () => { setKey(""); poll(); };
+$("report").onclick = openReport;
 $("reload").onclick = () => change("/v1/reload", "Reload the model?",
   "The service loads what is at the artifact's path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
 $("promote").onclick = () => change("/v1/promote", "Promote the shadow?",

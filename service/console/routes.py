@@ -6,16 +6,20 @@ page holds nothing of the service and loads without a key; what it shows is behi
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
+from scoring.artifact import REPORT, read_verified
 from service.console.state import state_of
 from service.console.trial import for_trials, try_records
 from service.exchange import Request
 from service.limits import Disconnected
+from service.model import Model
+from service.problems import NotFound
 from service.state import Service
 
 FOLDER = Path(__file__).parent
@@ -23,6 +27,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# the training report is one file with its styles inside; it has no script
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 PAGE_HEADERS = {"content-security-policy": POLICY, "vary": "accept"}
 POINTERS = {"docs": "/docs", "model": "/v1/model", "metrics": "/metrics"}
 
@@ -41,6 +47,7 @@ def add_home(app: FastAPI, service: Service) -> None:
     if page is not None:
         _add_files(app)
         _add_data(app, service)
+        _add_trials(app, service)
 
 
 def _add_files(app: FastAPI) -> None:
@@ -56,11 +63,27 @@ def _add_files(app: FastAPI) -> None:
 
 
 def _add_data(app: FastAPI, service: Service) -> None:
-    trials = for_trials(service)
-
     @app.get("/console/state", include_in_schema=False)
     async def state() -> Response:
         return Response(msgspec.json.encode(state_of(service)), media_type="application/json")
+
+    @app.get("/console/report", include_in_schema=False)
+    async def report() -> Response:
+        content = await asyncio.to_thread(report_of, service.registry.active)
+        headers = {"content-security-policy": REPORT_POLICY}
+        return Response(content, media_type="text/html", headers=headers)
+
+
+def report_of(model: Model) -> bytes:
+    """The report that came with the model that answers, not one that lies there since."""
+    digest = model.scorer.artifact.manifest["sha256"].get(REPORT)
+    if digest is None:
+        raise NotFound("the artifact that answers has no training report; it was left out.")
+    return read_verified(model.path.resolve(), REPORT, digest)
+
+
+def _add_trials(app: FastAPI, service: Service) -> None:
+    trials = for_trials(service)
 
     @app.post("/console/score", include_in_schema=False)
     async def trial(request: HttpRequest) -> Response:

@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
+from scoring.artifact import REPORT
 from service.console.budget import Budget, budget_of
 from service.console.columns import ColumnState, columns_of
 from service.console.health import Health, health_of
@@ -48,6 +49,7 @@ class ModelState(msgspec.Struct):
     rate_interval: tuple[float, float]
     created_at: float
     loaded_at: float
+    report: bool  # whether training left one
 
 
 class ShadowState(msgspec.Struct):
@@ -160,6 +162,7 @@ def _model(model: Model) -> ModelState:
         rate_interval=model.rate_interval,
         created_at=model.created_at,
         loaded_at=model.loaded_at,
+        report=REPORT in artifact.manifest["sha256"],
     )
 
 
