@@ -4,11 +4,11 @@ told otherwise.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from scoring.errors import ArtifactError
@@ -38,10 +38,21 @@ class Forward:
 OUTPUTS = tuple(field.name for field in fields(Forward))
 
 
+def silent_runtime() -> Any:
+    """ONNX Runtime. From 1.29 on it writes a device id to the home folder and tells its makers of
+    each model that it loads, unless this is set before it is imported.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class Network:
     """The forward pass of an artifact; safe to share between threads."""
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
+        onnxruntime = silent_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
