@@ -202,6 +202,23 @@ def _print_counts(report: Report) -> None:
         f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
         f"{counts.records / report.seconds:,.0f} records/s"
     )
+    if counts.scored:
+        _print_severities(report)
+
+
+def _print_severities(report: Report) -> None:
+    """How severe the records were, beside what normal traffic gives: a tenth for each 1."""
+    from batch.report import severity_bands
+    from scoring.layout import bar, print_table
+
+    console = err()
+    rows = [
+        (band.name, f"{band.records:,}", f"{band.share:.2%}", f"{band.normal:.2%}",
+         bar(console, band.share))
+        for band in severity_bands(report.counts)
+    ]  # fmt: skip
+    head = ("severity", "records", "share", "if normal", "")
+    print_table(console, head, rows, right=(1, 2, 3))
 
 
 def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:

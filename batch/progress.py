@@ -67,11 +67,11 @@ def _bar() -> Iterator[Tell]:
 
     columns = (
         TextColumn("{task.fields[text]}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=err(), transient=True) as bar:
+    with Progress(*columns, console=err(), transient=True, expand=True) as bar:
         task, began = bar.add_task("score", total=None, text="reading"), time.monotonic()
 
         def tell(counts: Counts, share: float | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -17,6 +18,8 @@ from batch.errors import OutputError
 from batch.job import SEVERITIES, Counts, Job
 from batch.writer import writable
 from scoring.artifact import Artifact
+
+BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,29 @@ class Report:
         buckets = list(zip(edges, below, strict=True))
         histogram.add_metric([self.artifact.name], buckets, sum_value=None)
         return histogram
+
+
+@dataclass(frozen=True)
+class Band:
+    """Records of a range of severities; normal: the share that normal traffic has there."""
+
+    name: str
+    records: int
+    share: float
+    normal: float
+
+
+def severity_bands(counts: Counts) -> list[Band]:
+    """Of normal traffic a share of 10^-s has a severity of s or more: its p-values are uniform."""
+    upper = np.array([*SEVERITIES, np.inf])
+    bands, low = [], 0.0
+    for high in BANDS:
+        records = int(counts.severities[(upper > low) & (upper <= high)].sum())
+        name = f"{low:g} to {high:g}" if high < np.inf else f"over {low:g}"
+        normal = 10**-low - (10**-high if high < np.inf else 0.0)
+        bands.append(Band(name, records, records / max(counts.scored, 1), normal))
+        low = high
+    return bands
 
 
 def write_summary(report: Report, target: Path) -> None:

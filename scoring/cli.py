@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,41 +32,44 @@ def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
 
 
 def _print_card(manifest: Mapping[str, Any], verified: bool) -> None:
-    from rich.table import Table
+    from scoring.layout import print_fact, print_table
 
-    console, calibration = out(), manifest["calibration"]
+    console = out()
+    for name, text in _facts(manifest):
+        print_fact(console, name, text, 13)
+    rows = [
+        (column["name"], column["kind"], "yes" if column["required"] else "no", _values(column))
+        for column in manifest["schema"]["columns"]
+    ]
+    print_table(console, ("column", "kind", "required", "range or categories"), rows)
+    if verified:
+        print_fact(console, "verified", "format, hashes, golden records", 13)
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from scoring.artifact import REPORT
+
+    calibration = manifest["calibration"]
     low, high = calibration["rate_interval_95"]
-    console.print(
-        f"name         {manifest['name']}, version {manifest['version']}, made "
-        f"{manifest['created_at']}"
-    )
-    console.print(
-        f"fit          {manifest['metrics']['fit_records']:,} records of data "
-        f"{manifest['data_fingerprint'][:12]}"
-    )
-    console.print(
-        f"calibration  {calibration['n']:,} records, {calibration['rule']}; alpha "
-        f"{manifest['alpha']:g}: "
-        f"true rate in {low:.2g} to {high:.2g} (95 %)"
+    made = f"version {manifest['version']}, made {manifest['created_at']}"
+    yield "name", f"{manifest['name']}, {made}"
+    records = f"{manifest['metrics']['fit_records']:,} records"
+    yield "fit", f"{records} of data {manifest['data_fingerprint'][:12]}"
+    yield (
+        "calibration",
+        f"{calibration['n']:,} records, {calibration['rule']}; alpha {manifest['alpha']:g}: true "
+        f"rate in {low:.2g} to {high:.2g} (95 %)",
     )
     if "parent" in manifest:
-        console.print(f"parent       {manifest['parent']}, which has the same weights")
+        yield "parent", f"{manifest['parent']}, which has the same weights"
     thresholds = [
         f"{alpha}: {'n/a' if t is None else f'{t:.4g}'}"
         for alpha, t in calibration["thresholds"].items()
     ]
-    console.print(f"thresholds   {', '.join(thresholds)}")
-    console.print(
-        f"libraries    {', '.join(f'{k} {v}' for k, v in manifest['libraries'].items())}"
-    )
-    table = Table("column", "kind", "required", "range or categories", box=None, pad_edge=False)
-    for column in manifest["schema"]["columns"]:
-        table.add_row(
-            column["name"], column["kind"], "yes" if column["required"] else "no", _values(column)
-        )
-    console.print(table)
-    if verified:
-        console.print("verified     format, hashes, golden records")
+    yield "thresholds", ", ".join(thresholds)
+    yield "libraries", ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items())
+    if REPORT in manifest["sha256"]:
+        yield "report", f"{REPORT}, which tells what was learned"
 
 
 def _values(column: Mapping[str, Any]) -> str:

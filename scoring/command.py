@@ -14,6 +14,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+# a path or a column's name is shown as it is: no brackets that are styles, no emoji, no colours
+PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
+
 
 def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     """A click option that can also be set as VAEWATCH_<NAME>."""
@@ -55,9 +58,9 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 
 def out() -> Console:
     """For results: stdout."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(**PLAIN)
 
 
 def err() -> Console:
     """For progress and notes: stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, **PLAIN)

@@ -12,6 +12,7 @@ from scoring.drift import DriftReference, count_bins, quantile_edges
 from scoring.records import Table
 
 SHOWN_ALPHAS = (0.05, 0.01, 0.001)
+COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
 ASSUMES = (
     "New normal records are exchangeable with the calibration records: drawn from the same "
     "source, in any order. "
@@ -47,6 +48,12 @@ def records_for_precision(alpha: float, relative: float = 0.2) -> int:
     alpha.
     """
     return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
+
+
+def shown_alphas(calibration: Calibration) -> list[float]:
+    """The usual ones and the one asked for, of those that can be certified; largest first."""
+    every = {*COMMON_ALPHAS, calibration.alpha}
+    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:

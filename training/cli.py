@@ -10,7 +10,10 @@ import click
 
 from scoring.command import config_file, out, setting
 
+REASONS, BAR = 5, 16  # columns of true and of false alarms that are shown; letters of a bar
+
 if TYPE_CHECKING:
+    from scoring.calibration import Calibration
     from scoring.scorer import Scorer
     from training.evaluate import Evaluation
 
@@ -106,35 +109,59 @@ def train(
 
 
 def _print_trained(scorer: Scorer, target: Path) -> None:
+    from scoring.artifact import REPORT
+    from scoring.layout import print_fact
+
     manifest, console = scorer.artifact.manifest, out()
-    calibration, metrics = manifest["calibration"], manifest["metrics"]
-    low, high = calibration["rate_interval_95"]
-    alpha = manifest["alpha"]
-    console.print(f"artifact      {target}  (version {manifest['version']})")
+    metrics = manifest["metrics"]
+    print_fact(console, "artifact", f"{target}  (version {manifest['version']})")
     sampled = manifest["records_given"] > metrics["records"]
     of = f" of {manifest['records_given']:,}" if sampled else ""
-    console.print(
-        f"fit           {metrics['fit_records']:,}{of} records, "
-        f"{len(manifest['schema']['columns'])} columns, {metrics['features']} features, "
-        f"{manifest['run']['fit_seconds']:.1f} s"
+    print_fact(
+        console,
+        "fit",
+        f"{metrics['fit_records']:,}{of} records, {len(manifest['schema']['columns'])} columns, "
+        f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s",
     )
     if metrics["trimmed_records"]:
-        console.print(
-            f"trimmed       {metrics['trimmed_records']:,} records far out: not fitted to, but "
-            "they calibrate"
-        )
-    console.print(
-        f"alarm budget  asked for {alpha:g}: one false alarm in {1 / alpha:,.0f} normal records"
+        trimmed = f"{metrics['trimmed_records']:,} records far out: not fitted to, but they "
+        print_fact(console, "trimmed", f"{trimmed}calibrate")
+    _print_budget(scorer)
+    if REPORT in manifest["sha256"]:
+        print_fact(console, "report", str(target / REPORT))
+    print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv")
+
+
+def _print_budget(scorer: Scorer) -> None:
+    from scoring.layout import print_fact, print_table
+    from training.calibrate import shown_alphas
+
+    console, calibration = out(), scorer.artifact.calibration
+    summary, alpha = scorer.artifact.manifest["calibration"], calibration.alpha
+    low, high = summary["rate_interval_95"]
+    one_in = f"one false alarm in {1 / alpha:,.0f} normal records"
+    print_fact(console, "alarm budget", f"asked for {alpha:g}: {one_in}")
+    print_fact(
+        console,
+        "",
+        f"{calibration.n:,} calibration records ({calibration.rule}): the true rate lies in "
+        f"{low:.2g} to {high:.2g} (95 %)",
     )
-    console.print(
-        f"              {calibration['n']:,} calibration records ({calibration['rule']}): the "
-        "true rate lies in "
-        f"{low:.2g} to {high:.2g} (95 %)"
-    )
-    wish = calibration["records_for_20_percent"]
-    if wish > calibration["n"]:
-        console.print(f"              within 20 % of {alpha:g} takes {wish:,} calibration records")
-    console.print(f"next          vaewatch score {target} new.csv --out scored.csv")
+    wish = summary["records_for_20_percent"]
+    if wish > calibration.n:
+        print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
+    rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
+    head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
+    print_table(console, head, rows, right=(0, 1, 2, 3))
+
+
+def _budget_row(calibration: Calibration, alpha: float) -> tuple[str, ...]:
+    from scoring.calibration import rate_interval
+
+    low, high = rate_interval(alpha, calibration.n)
+    asked = "asked for" if alpha == calibration.alpha else ""
+    rate = f"{low:.2g} to {high:.2g}"
+    return f"{alpha:g}", f"{1 / alpha:,.0f}", f"{calibration.threshold(alpha):.4g}", rate, asked
 
 
 @click.command(epilog="Example:  vaewatch evaluate artifact labelled.csv --label is_fraud --json")
@@ -174,40 +201,64 @@ def evaluate(
 
 
 def _print_evaluation(found: Evaluation) -> None:
-    console = out()
+    from scoring.layout import print_fact
+
+    console, indent = out(), 18
 
     def line(name: str, value: float | None, note: str = "") -> None:
-        console.print(f"{name:17} {'n/a' if value is None else f'{value:.4f}'}  {note}".rstrip())
+        shown = "n/a" if value is None else f"{value:.4f}"
+        print_fact(console, name, f"{shown}  {note}".rstrip(), indent)
 
-    console.print(f"records           {found.records:,}, of them {found.anomalies:,} anomalies")
+    print_fact(
+        console, "records", f"{found.records:,}, of them {found.anomalies:,} anomalies", indent
+    )
     line("AUROC", found.auroc)
     line("AUPRC", found.auprc)
     line("recall", found.recall, f"at alpha {found.alpha:g}")
     line("precision", found.precision)
-    line(
-        "false-alarm rate",
-        found.false_alarm_rate,
-        f"{found.false_alarms:,} alarms on normals, {found.expected_false_alarms:,.1f} expected",
-    )
-    if found.budget_holds is False:
-        console.print(
-            "alarm budget      BROKEN: chance gives such a count with probability "
-            f"{found.budget_p_value:.2g}. These "
-            "normals are not\n                  exchangeable with the calibration records: "
-            "recalibrate with recent ones."
-        )
-    elif found.budget_holds:
-        console.print(f"alarm budget      holds (p = {found.budget_p_value:.2g})")
+    expected = f"{found.expected_false_alarms:,.1f} expected"
+    alarms = f"{found.false_alarms:,} alarms on normals, {expected}"
+    line("false-alarm rate", found.false_alarm_rate, alarms)
+    if found.budget_holds is not None:
+        print_fact(console, "alarm budget", _budget_verdict(found), indent)
     if found.bounds:
         b = found.bounds
-        console.print(
-            f"log p(x) >=       {b.elbo:.4g} (ELBO), {b.importance_weighted:.4g} "
-            f"(importance-weighted, {b.draws} draws): mean nats of {b.records:,} normals"
+        print_fact(
+            console,
+            "log p(x) >=",
+            f"{b.elbo:.4g} (ELBO), {b.importance_weighted:.4g} (importance-weighted, {b.draws} "
+            f"draws): mean nats of {b.records:,} normals",
+            indent,
         )
-    for name, reasons in (
-        ("true", found.reasons_of_true_alarms),
-        ("false", found.reasons_of_false_alarms),
-    ):
-        if reasons:
-            top = ", ".join(f"{column} {count}" for column, count in list(reasons.items())[:5])
-            console.print(f"{f'{name} alarms by':17} {top}")
+    _print_reasons(found)
+
+
+def _budget_verdict(found: Evaluation) -> str:
+    if found.budget_holds:
+        return f"holds (p = {found.budget_p_value:.2g})"
+    return (
+        f"BROKEN: chance gives such a count with probability {found.budget_p_value:.2g}. These "
+        "normals are not exchangeable with the calibration records: recalibrate with recent ones."
+    )
+
+
+def _print_reasons(found: Evaluation) -> None:
+    """The columns that alarms name first, with bars: true alarms beside false ones."""
+    from scoring.layout import bar, print_table
+
+    console = out()
+    true, false = found.reasons_of_true_alarms, found.reasons_of_false_alarms
+    names = list(dict.fromkeys([*list(true)[:REASONS], *list(false)[:REASONS]]))
+    if not names:
+        return
+    alarms = [sum(counts.values()) or 1 for counts in (true, false)]
+    rows = []
+    for name in names:
+        cells = [name]
+        for counts, total in zip((true, false), alarms, strict=True):
+            count = counts.get(name, 0)
+            cells += [f"{count:,}", bar(console, count / total, BAR)]
+        rows.append(cells)
+    console.print()
+    head = ("first reason", "true", "alarms", "false", "alarms")
+    print_table(console, head, rows, right=(1, 3))

@@ -36,19 +36,25 @@ def recalibrate(
 
 
 def _print_change(done: Recalibrated) -> None:
+    from scoring.layout import print_fact, print_table
+
     artifact, console = done.scorer.artifact, out()
     summary = artifact.manifest["calibration"]
     low, high = summary["rate_interval_95"]
-    console.print(f"version       {artifact.version}, parent {artifact.manifest['parent']}")
-    console.print("alarm rate    old calibration  new calibration")
-    for name, old, new in (
-        ("old scores", done.before.on_old, done.after.on_old),
-        ("new normals", done.before.on_new, done.after.on_new),
-    ):
-        console.print(f"{name:13} {old:<16.4g} {new:.4g}")
-    console.print(
-        f"alarm budget  asked for {artifact.calibration.alpha:g}, {summary['n']:,} new "
-        f"calibration records: the true rate lies in {low:.2g} to {high:.2g} (95 %)"
+    print_fact(console, "version", f"{artifact.version}, parent {artifact.manifest['parent']}")
+    rows = [
+        (name, f"{old:.4g}", f"{new:.4g}")
+        for name, old, new in (
+            ("old scores", done.before.on_old, done.after.on_old),
+            ("new normals", done.before.on_new, done.after.on_new),
+        )
+    ]
+    print_table(console, ("alarm rate", "old calibration", "new calibration"), rows)
+    print_fact(
+        console,
+        "alarm budget",
+        f"asked for {artifact.calibration.alpha:g}, {summary['n']:,} new calibration records: "
+        f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
 
 

@@ -135,6 +135,7 @@ def _fit_parts(
     features = vectorizer.transform(fit_table)
     x = np.ascontiguousarray(features[:, : len(vectorizer.features)])
     fitted = fit_vae(x, config, partial(progress, "fit"), checkpoint)
+    progress("calibrating", 0, 0)
     rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM])
     oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
     bank = pick_bank(len(x), config.neighbours, config.seed)

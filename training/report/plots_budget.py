@@ -8,19 +8,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scoring.calibration import Calibration, rate_interval
+from training.calibrate import COMMON_ALPHAS, shown_alphas
 from training.report.figure import BLUE, INK, MUTED, ORANGE, TEAL, VIOLET, Figure, draw, log_scale
 
-SHOWN = (0.1, 0.05, 0.01, 0.001)
 BINS = 60
 PLANTED = np.linspace(0, 0.06, 61)
 STYLES = ("--", "-.", ":", (0, (1, 1, 4, 1)))
 Floats = NDArray[np.float64]
-
-
-def shown_alphas(calibration: Calibration) -> list[float]:
-    """The usual ones and the one asked for, of those that can be certified; largest first."""
-    every = {*SHOWN, calibration.alpha}
-    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
 
 
 def edges_of(scores: Floats, bins: int = BINS) -> Floats:
@@ -84,7 +78,7 @@ def tail(calibration: Calibration) -> Figure:
         "How the threshold moves with alpha",
         read="Read alpha on the left and go right to the curve: below is the threshold. Where the "
         "curve is flat, a little less alpha asks for a much higher score.",
-        alt="; ".join(f"alpha {a:g}: {number_of(calibration, a)}" for a in SHOWN),
+        alt="; ".join(f"alpha {a:g}: {number_of(calibration, a)}" for a in COMMON_ALPHAS),
         on=on,
     )
 
