@@ -153,7 +153,7 @@ def test_a_record_is_tried_by_keyboard_alone(
         assert live.value("vaewatch_records_total") == counted  # trials are not counted
         (result,) = live.post("/v1/score?explain=100", json=body).json()["results"]
         assert f"score {result['score']:.2f} nats" in text(page, "#verdict")
-        assert f"{result['parts']['neighbour']:.2f} for the dist" in text(page, "#verdict")
+        assert f"{result['parts']['neighbour']:.2f} from the dist" in text(page, "#verdict")
         shares = page.locator(".shares li").all_inner_texts()
         assert len(shares) == len(result["reasons"])
         for shown, reason in zip(shares, result["reasons"], strict=True):

@@ -3,7 +3,7 @@
 "use strict";
 
 const EVERY_MS = 2000, PATIENCE_MS = 8000, LATENCY_SECONDS = 60, COLUMNS_SHOWN = 10, ALARMS_SHOWN = 6;
-const SLOTS = 60; // columns of the picture
+const SLOTS = 60, WIDTHS = [1, 2, 3, 6]; // columns of the picture, and how many spans one may hold
 const EVIDENCE = 2, MUCH = 0.25;
 const $ = (id) => document.getElementById(id);
 let key = sessionStorage.getItem("vaewatch-key") || "";
@@ -85,7 +85,8 @@ async function ask(path, options = {}, patience = PATIENCE_MS) {
   const headers = { ...options.headers };
   const sent = options.key || key;
   if (sent) headers.authorization = `Bearer ${sent}`;
-  const answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(patience) });
+  const answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(patience) })
+    .catch(() => { throw new Refused(0, { detail: "the service does not answer." }); });
   if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => null));
   return answer;
 }
@@ -200,7 +201,8 @@ function drawLatency() {
   polls.push({ at: state.now, counts });
   while (polls.length > 1 && polls[0].at < state.now - LATENCY_SECONDS) polls.shift();
   const before = polls[0].counts;
-  let fresh = counts.map((n, i) => n - (before[i] || 0)), when = "in the last minute";
+  let fresh = counts.map((n, i) => n - (before[i] || 0));
+  let when = `in the last ${Math.round(state.now - polls[0].at)} seconds`;
   if (fresh.some((n) => n < 0)) { polls.length = 0; fresh = counts; } // another service answers now
   if (!fresh.some((n) => n > 0)) { fresh = counts; when = "since the start"; }
   const total = fresh.reduce((sum, n) => sum + n, 0);
@@ -221,11 +223,10 @@ function quantile(bounds, counts, q) {
 
 // ---- the picture
 
-/** The spans as 60 slots: of ten seconds while all is that new, else of a minute. */
+/** The spans as 60 slots: of ten seconds while all is that new, of a minute in the end. */
 function slots() {
-  const { spans } = state.recent, width = state.span_seconds;
-  const young = !spans.length || spans[0].start > state.now - SLOTS * width;
-  const seconds = young ? width : (3600 / SLOTS);
+  const { spans } = state.recent, age = spans.length ? state.now - spans[0].start : 0;
+  const seconds = state.span_seconds * (WIDTHS.find((n) => age < n * state.span_seconds * (SLOTS - 1)) || WIDTHS.at(-1));
   const end = (Math.floor(state.now / seconds) + 1) * seconds, start = end - SLOTS * seconds;
   const found = Array.from({ length: SLOTS }, () => ({ records: 0, alarms: 0, severities: state.severities.map(() => 0).concat(0) }));
   for (const span of spans) {
@@ -480,8 +481,8 @@ function drawVerdict({ model, results: [result] }) {
   const text = `As unusual as ${oneIn(result.p_value)}; an alarm begins at 1 in ${count(Math.round(1 / model.alpha))}.`;
   const numbers = make("p", { class: "note" }, `severity ${result.severity.toFixed(2)}, p-value ${result.p_value.toPrecision(3)}, score ${result.score.toFixed(2)} nats`);
   const { reconstruction, kl, neighbour } = result.parts;
-  const parts = make("p", { class: "note" }, `Of the score, ${reconstruction.toFixed(2)} are the columns', ${kl.toFixed(2)} for how `
-    + `unusual they are together, ${neighbour.toFixed(2)} for the distance to the nearest known normal record.`);
+  const parts = make("p", { class: "note" }, `Of the score, ${reconstruction.toFixed(2)} come from the columns, ${kl.toFixed(2)} from `
+    + `how unusual they are together, ${neighbour.toFixed(2)} from the distance to the nearest known normal record.`);
   const most = Math.max(1e-9, ...result.reasons.map((reason) => reason.contribution));
   const sum = summed(result.reasons);
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
