@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.extmath import randomized_svd
 
 SHRINK_RANGE = (0.05, 0.5)
 RIDGE = 1e-4
@@ -65,6 +64,8 @@ def fit_precision(residuals: NDArray[np.float32], records: int) -> Precision:
 
 def _low_rank(residuals: NDArray[np.float32], weight: float) -> LowRankPrecision:
     """Keep the strongest correlations, all of the variances, and invert by Woodbury's identity."""
+    from sklearn.utils.extmath import randomized_svd  # a second of imports that few runs need
+
     deviation = np.sqrt(np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE)
     scaled = residuals / (deviation * np.sqrt(len(residuals))).astype(np.float32)
     rank = min(RANK, *scaled.shape)
