@@ -13,7 +13,7 @@ from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_prec
 from training.export import check_against_torch, export_graph
 from training.fit import Fitted, default_latent, fit_vae
 from training.loop import Batches, Loop, warm_cosine
-from training.neighbours import nearest_distance, neighbour_weight, pick_bank, spread
+from training.neighbours import DIRECTIONS, Bank, keep_records, neighbour_weight, spread
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.score_model import ScoreModel
 from training.vae import VAE
@@ -105,15 +105,34 @@ def test_a_fold_is_scored_with_the_precision_of_the_others():
 
 
 def test_the_nearest_distance_is_a_loop_s_and_skips_the_record_itself():
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(30, 3)).astype(np.float32)
-    bank = pick_bank(30, 10, seed=0)
-    own = np.full(30, -1)
-    own[bank] = np.arange(10)
-    got = nearest_distance(points, points[bank], own)
+    points = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    bank, own = keep_records(points, 10, seed=0)
+    kept = np.flatnonzero(own >= 0)
+    assert len(bank) == len(kept) == 10 and not bank.leaves_out
+    got = bank.nearest_distance(points, own)
     for i in range(30):
-        others = [np.linalg.norm(points[i].astype(float) - points[b]) for b in bank if b != i]
+        others = [np.linalg.norm(points[i].astype(float) - points[b]) for b in kept if b != i]
         assert got[i] == pytest.approx(min(others), rel=1e-5)
+
+
+def test_wide_records_are_compared_along_the_bank_s_leading_directions():
+    rng = np.random.default_rng(0)
+    d = DIRECTIONS + 10
+    factors = rng.normal(size=(60, d)) * np.linspace(3, 0.1, d)
+    bank, x = Bank.of(factors[:40].astype(np.float32)), factors[40:].astype(np.float32)
+    assert bank.leaves_out
+    np.testing.assert_allclose(bank.directions.T @ bank.directions, np.eye(DIRECTIONS), atol=1e-9)
+    across = np.eye(d) - bank.directions @ bank.directions.T
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        """As if what lies across the directions were at right angles."""
+        along = bank.directions.T @ (a - b)
+        return np.sqrt(along @ along + np.sum((across @ a) ** 2) + np.sum((across @ b) ** 2))
+
+    got = bank.nearest_distance(x)
+    for i, record in enumerate(x.astype(float)):
+        want = min(distance(record, kept) for kept in factors[:40].astype(np.float32))
+        assert got[i] == pytest.approx(want, rel=1e-5)
 
 
 def test_the_neighbour_part_has_half_the_spread_of_the_others():
@@ -127,7 +146,7 @@ def test_the_neighbour_part_has_half_the_spread_of_the_others():
 def make_model(fitted: Fitted, x: np.ndarray, *, bank: int = 20, kl: bool = True) -> ScoreModel:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
     column_of = np.array([0, 0, 1, 2, 2, 2])
-    return ScoreModel(fitted.vae, oob.precision(), x[:bank], column_of, 4, 9.0, 2, kl)
+    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), column_of, 4, 9.0, 2, kl)
 
 
 @pytest.mark.parametrize("options", [{}, {"bank": 0}, {"kl": False}])
@@ -144,6 +163,19 @@ def test_the_graph_agrees_with_torch_in_every_output(
         np.testing.assert_allclose(
             getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
         )
+
+
+def test_the_graph_of_many_features_agrees_with_torch():
+    d = DIRECTIONS + 6
+    x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
+    fitted = fit_vae(x, CONFIG)
+    precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
+    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), np.arange(d), d, 9.0, 2, True)
+    features = np.concatenate([x, np.zeros_like(x)], axis=1)
+    network = Network(export_graph(model))
+    assert check_against_torch(model, network, features) < 1e-4
+    got, want = network.forward(features).neighbour, model.forward(features).neighbour
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
 def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):

@@ -145,18 +145,26 @@ def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_
 
 
 def _neighbour(graph: _Graph, model: ScoreModel, x: str) -> None:
-    """Writes `neighbour`: the distance |x - b| to the nearest b. It is taken anew from that b, as
-    the products that find it lose the digits of a small distance.
+    """Writes `neighbour`: the distance to the nearest b of the bank. It is taken anew from that b,
+    as the product that finds it loses the digits of a small distance.
     """
-    if not len(model.bank):
+    bank = model.bank
+    if not len(bank):
         graph.add("Mul", graph.sum_of(x, -1), graph.weight(0.0), name="neighbour")
         return
-    bank = model.bank.astype(np.float64)
-    squared = graph.add("Gemm", x, graph.weight(-2.0 * bank.T), graph.weight((bank**2).sum(1)))
-    nearest = graph.add("Gather", graph.weight(bank), _arg_min(graph, squared, len(bank)), axis=0)
-    graph.add(
-        "ReduceL2", graph.add("Sub", x, nearest), graph.ints(-1), keepdims=0, name="neighbour"
+    places, directions = bank.places, np.pad(bank.directions, [(0, 0), (0, 1)])
+    place = graph.add("MatMul", x, graph.weight(directions))  # and, last, a 0
+    squared = graph.add(
+        "Gemm", place, graph.weight(-2.0 * places.T), graph.weight((places**2).sum(1))
     )
+    nearest = graph.add(
+        "Gather", graph.weight(places), _arg_min(graph, squared, len(bank)), axis=0
+    )
+    apart = graph.add("Sub", place, nearest)
+    if bank.leaves_out:
+        off = graph.add("Sub", x, graph.add("MatMul", place, graph.weight(directions.T)))
+        apart = graph.add("Concat", apart, off, axis=1)
+    graph.add("ReduceL2", apart, graph.ints(-1), keepdims=0, name="neighbour")
 
 
 def _arg_min(graph: _Graph, values: str, width: int) -> str:

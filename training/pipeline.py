@@ -31,7 +31,7 @@ from training.export import check_against_torch, export_graph
 from training.fit import fit_vae, pick_device
 from training.fit_features import fit_vectorizer
 from training.infer_schema import infer_schema
-from training.neighbours import nearest_distance, neighbour_weight, pick_bank
+from training.neighbours import keep_records, neighbour_weight
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.package import Package, Parts, pack
 from training.parallel import process_group, rank, wait_for_all, world_size
@@ -138,14 +138,15 @@ def _fit_parts(
     progress("calibrating", 0, 0)
     rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM])
     oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
-    bank = pick_bank(len(x), config.neighbours, config.seed)
-    rule, scores = _score_out_of_bag(oob, x, rows, bank, config)
+    bank, own = keep_records(x, config.neighbours, config.seed)
+    distance = bank.nearest_distance(x[rows], own[rows]) if len(bank) > 1 else None
+    rule, scores = _score_out_of_bag(oob, distance, config)
     seen = Seen(fit_table, vectorizer, fitted, x, rows, oob.residuals, scores)
     findings = find(seen, config) if report else None
     model = ScoreModel(
         vae=fitted.vae,
         precision=oob.precision(),
-        bank=x[bank],
+        bank=bank,
         column_of=vectorizer.column_of,
         columns=len(table.schema.columns),
         novelty=novelty_nats(len(x)),
@@ -165,21 +166,14 @@ def _fit_parts(
 
 
 def _score_out_of_bag(
-    oob: OutOfBag,
-    x: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    bank: NDArray[np.int64],
-    config: TrainConfig,
+    oob: OutOfBag, distance: NDArray[np.float64] | None, config: TrainConfig
 ) -> tuple[ScoreRule, NDArray[np.float64]]:
     """The rule that adds the parts up, and each out-of-bag score under it."""
     reconstruction = oob.reconstruction()
     if config.score == "reconstruction":
         return ScoreRule(kl_weight=0.0, neighbour_weight=0.0), reconstruction
     scores = reconstruction + oob.kl
-    if len(bank) < 2:
+    if distance is None:
         return ScoreRule(), scores
-    place = np.full(len(x), -1)
-    place[bank] = np.arange(len(bank))
-    distance = nearest_distance(x[rows], x[bank], place[rows])
     rule = ScoreRule(neighbour_weight=neighbour_weight(scores, distance))
     return rule, scores + rule.neighbour_weight * distance

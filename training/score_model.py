@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from scoring.network import Forward
 from training.covariance import Precision
+from training.neighbours import Bank
 from training.vae import VAE
 
 
@@ -17,14 +18,13 @@ from training.vae import VAE
 class ScoreModel:
     """All that the graph holds.
 
-    bank: (K, D) fit records. column_of: (D,) each feature's column, of C. novelty: nats of a
-    first-time event. served: how many of the members are averaged. kl: whether the code is a
-    distribution.
+    column_of: (D,) each feature's column, of C. novelty: nats of a first-time event. served: how
+    many of the members are averaged. kl: whether the code is a distribution.
     """
 
     vae: VAE
     precision: Precision
-    bank: NDArray[np.float32]
+    bank: Bank
     column_of: NDArray[np.int64]
     columns: int
     novelty: float
@@ -50,13 +50,7 @@ class ScoreModel:
         return Forward(
             reconstruction=contributions.sum(1),
             kl=kl if self.kl else np.zeros_like(kl),
-            neighbour=self._neighbour(x.astype(np.float64)),
+            neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
             contributions=contributions,
             reconstructed=means.mean(0),
         )
-
-    def _neighbour(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not len(self.bank):
-            return np.zeros(len(x))
-        squared = (self.bank.astype(np.float64) ** 2).sum(1) - 2 * x @ self.bank.T
-        return np.asarray(np.linalg.norm(x - self.bank[squared.argmin(1)], axis=1))
