@@ -10,7 +10,7 @@ from typing import BinaryIO
 from batch.records import Records, good_rows, share_of_text
 from batch.rejects import reject_bad_row, reject_problems
 from scoring.delimited import Chunk, Header, Place, read_chunks, read_header
-from scoring.frames import frame_of_block, table_of_frame
+from scoring.frames import frame_of_block, table_of_frame, typed_frame_of_block
 from scoring.rows import split_chunk
 from scoring.schema import Schema
 
@@ -64,7 +64,7 @@ class CsvFile:
 
     def parse(self, chunk: Chunk) -> Records:
         block = split_chunk(chunk, self.layout)
-        frame = frame_of_block(block, self.layout, self.schema.names)
+        frame = typed_frame_of_block(block, self.layout, self.schema)
         table, problems = table_of_frame(self.schema, frame)
         rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
         bad = [problem.record for problem in problems]

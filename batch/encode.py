@@ -134,6 +134,12 @@ def _append_csv(
     """Each row as it came, with the verdict's fields before its line end."""
     comma = delimiter.encode()
     fields = added.write_csv(include_header=False, separator=delimiter).encode().split(b"\n")
+    if block.plain and len(rows) == len(block):
+        # the same in a third of the time, for nearly every file
+        pairs = zip(block.rows.split(b"\n")[:-1], fields, strict=False)
+        yield b"\n".join(map(comma.join, pairs))
+        yield b"\n"
+        return
     starts, bare, ends = _spans(block)
     for i in rows.tolist():
         yield block.rows[starts[i] : bare[i]]

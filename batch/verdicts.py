@@ -30,11 +30,13 @@ def frame_of_verdicts(verdicts: Verdicts, version: str) -> pl.DataFrame:
             "p_value": verdicts.p_value,
             "severity": verdicts.severity,
             "is_anomaly": verdicts.is_anomaly,
-            "top_reasons": pl.Series(map(_joined, verdicts.reasons), dtype=pl.String),
+            "top_reasons": pl.Series(
+                [_joined(r) if r else None for r in verdicts.reasons], dtype=pl.String
+            ),
         }
     ).with_columns(pl.lit(version).alias("model_version"))
 
 
-def _joined(reasons: tuple[Reason, ...]) -> str | None:
+def _joined(reasons: tuple[Reason, ...]) -> str:
     """On one line, whatever the values hold."""
-    return " ".join("; ".join(map(str, reasons)).split()) if reasons else None
+    return " ".join("; ".join(map(str, reasons)).split())

@@ -72,10 +72,18 @@ def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDAr
     out = np.zeros((len(schema.columns), int(bins_of(schema).max())), dtype=np.int64)
     place = {name: i for i, name in enumerate(schema.names)}
     for j, column in enumerate(schema.numeric):
-        values = table.numbers[:, j]
-        bins = np.searchsorted(edges[j], values, side="right")
-        bins[np.isnan(values)] = BINS
-        out[place[column.name]] = np.bincount(bins, minlength=out.shape[1])
+        out[place[column.name], : BINS + 1] = _count_numbers(edges[j], table.numbers[:, j])
     for j, column in enumerate(schema.discrete):
         out[place[column.name]] = np.bincount(table.codes[:, j], minlength=out.shape[1])
     return out
+
+
+def _count_numbers(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(BINS + 1,): how many lie between the edges, and how many are missing. Nine comparisons of a
+    whole column are quicker than a search for each value.
+    """
+    values = np.ascontiguousarray(values)
+    missing = np.count_nonzero(np.isnan(values))
+    at_least = [np.count_nonzero(values >= edge) for edge in edges]
+    inside = -np.diff([len(values) - missing, *at_least, 0])
+    return np.append(inside, missing)

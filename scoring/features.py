@@ -24,6 +24,7 @@ from scoring.records import Table
 from scoring.schema import Column, Kind, Schema, code_name, missing_code
 
 FIRST_TIME, NO_FEATURE = -1, -2
+TILE = 1024  # records at a time: what is made on the way stays in the cache
 FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
 
 
@@ -86,10 +87,12 @@ class Vectorizer:
         """
         plan, n = self._plan, len(table)
         out = np.zeros((n, len(self.features) + len(self.schema.columns)), dtype=np.float32)
-        if plan.numeric_width:
-            self._numeric(table.numbers, out)
-        if plan.lookup.size:
-            self._discrete(table.codes, out)
+        for start in range(0, n, TILE):
+            tile = slice(start, start + TILE)
+            if plan.numeric_width:
+                self._numeric(table.numbers[tile], out[tile])
+            if plan.lookup.size:
+                self._discrete(table.codes[tile], out[tile])
         return out
 
     def _numeric(self, numbers: NDArray[np.float64], out: NDArray[np.float32]) -> None:

@@ -36,6 +36,11 @@ class Block:
     def __len__(self) -> int:
         return len(self.ends)
 
+    @property
+    def plain(self) -> bool:
+        """Does each newline, and nothing else, end a row?"""
+        return b"\r" not in self.rows and self.rows.count(b"\n") == len(self)
+
     def row(self, index: int) -> bytes:
         """One row's bytes, without its line end."""
         start = int(self.ends[index - 1]) if index else 0

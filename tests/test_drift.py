@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from scoring.drift import BINS
 from scoring.frames import checked_table
+from scoring.records import Table
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from training.calibrate import fit_drift
@@ -16,6 +18,20 @@ def test_counts_add_up_to_the_records(scorer: Scorer, mixed_frame: pl.DataFrame)
     table = checked_table(scorer.artifact.schema, mixed_frame)
     assert (drift.count(table).sum(axis=1) == len(mixed_frame)).all()
     np.testing.assert_array_equal(drift.count(table), drift.counts)
+
+
+def test_a_value_on_an_edge_is_in_the_upper_bin_and_a_missing_one_in_the_last(scorer: Scorer):
+    drift = scorer.artifact.drift
+    edges = drift.edges[0]
+    values = np.concatenate([edges, [np.nan, -np.inf, np.inf], edges[2:5] - 1e-9])
+    table = checked_table(drift.schema, make_frame(len(values), seed=1))
+    numbers = table.numbers.copy()
+    numbers[:, 0] = values
+    moved = Table(table.schema, numbers, table.codes, table.texts)
+    want = np.searchsorted(edges, values, side="right")
+    want[np.isnan(values)] = BINS
+    at = drift.schema.names.index(drift.schema.numeric[0].name)
+    assert drift.count(moved)[at][: BINS + 1].tolist() == np.bincount(want, minlength=11).tolist()
 
 
 def test_psi_is_its_formula(scorer: Scorer):

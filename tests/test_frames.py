@@ -1,0 +1,80 @@
+"""Cells that are parsed as numbers at once, against the same cells taken as text first."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batch.encode import _append_csv
+from scoring.delimited import Header, Place, read_chunks, read_header
+from scoring.frames import frame_of_block, table_of_frame, typed_frame_of_block
+from scoring.rows import Block, split_chunk
+from scoring.schema import Column, Kind, Schema
+
+SCHEMA = Schema((Column("a", Kind.NUMERIC), Column("b", Kind.CATEGORICAL, categories=("x", "1"))))
+NUMBER = st.one_of(st.floats(width=64).map(repr), st.integers().map(str))
+ODD = [
+    "",
+    '""',
+    '"5"',
+    " 5",
+    "5 ",
+    "+5",
+    "5.",
+    ".5",
+    "-0",
+    "1e5",
+    "1E-400",
+    "1e400",
+    "inf",
+    "-Inf",
+]
+ODDER = ["nan", "NaN", "NA", "null", "0x10", "1_000", "1,5".replace(",", ";"), "true", "x", "٣"]
+CELL = st.one_of(NUMBER, st.sampled_from(ODD + ODDER))
+LINE_END = st.sampled_from(["\n", "\r\n"])
+
+
+def block_of(rows: list[tuple[str, str]], line_end: str) -> tuple[Block, Header]:
+    text = "".join(f"{a},{b}{line_end}" for a, b in [("a", "b"), *rows])
+    stream = io.BytesIO(text.encode())
+    header, rest = read_header(stream)
+    (chunk,) = read_chunks(stream, header, rest, Place(header.size, header.lines))
+    return split_chunk(chunk, header), header
+
+
+@given(st.lists(st.tuples(CELL, st.sampled_from(["x", "1", "", "new"])), min_size=1), LINE_END)
+@settings(max_examples=300, deadline=None)
+def test_numbers_parsed_at_once_are_those_parsed_from_text(
+    rows: list[tuple[str, str]], line_end: str
+):
+    block, header = block_of(rows, line_end)
+    want, problems = table_of_frame(SCHEMA, frame_of_block(block, header, SCHEMA.names))
+    got, found = table_of_frame(SCHEMA, typed_frame_of_block(block, header, SCHEMA))
+    np.testing.assert_array_equal(got.numbers, want.numbers)
+    np.testing.assert_array_equal(got.codes, want.codes)
+    assert [(p.record, p.column, p.code) for p in found] == [
+        (p.record, p.column, p.code) for p in problems
+    ]
+
+
+def test_a_file_of_numbers_is_parsed_at_once():
+    block, header = block_of([("1.5", "x"), ("", "1")], "\n")
+    frame = typed_frame_of_block(block, header, SCHEMA)
+    assert frame.schema == {"a": pl.Float64, "b": pl.String}
+    assert frame["a"].to_list() == [1.5, None]
+
+
+@given(st.lists(st.tuples(CELL, st.just("x")), min_size=1), LINE_END)
+@settings(max_examples=50, deadline=None)
+def test_rows_keep_their_bytes_and_line_ends_before_the_added_fields(
+    rows: list[tuple[str, str]], line_end: str
+):
+    block, _ = block_of(rows, line_end)
+    added = pl.DataFrame({"score": np.arange(len(block))})
+    got = b"".join(_append_csv(block, added, np.arange(len(block)), ","))
+    want = "".join(f"{a},{b},{i}{line_end}" for i, (a, b) in enumerate(rows))
+    assert got == want.encode()
