@@ -168,7 +168,7 @@ def gpu() -> str:
 
 
 def loop_rate(x: np.ndarray, batch: int) -> float:
-    device, config = torch.device("cuda"), TrainConfig(batch=batch)
+    device, config = torch.device("cuda"), TrainConfig(batch=batch, steps=10 * GPU_STEPS)
     torch.set_float32_matmul_precision("high")
     vae = VAE(
         members=config.members,
@@ -178,7 +178,7 @@ def loop_rate(x: np.ndarray, batch: int) -> float:
         generator=torch.Generator().manual_seed(0),
     ).to(device)
     folds = np.arange(len(x)) % config.members
-    loop = Loop(vae, Batches.of(x, folds, config.members, device), config, 10 * GPU_STEPS)
+    loop = Loop(vae, Batches.of(x, folds, config.members, device), config)
     for _ in range(10):
         loop.step()
     torch.cuda.synchronize()

@@ -62,6 +62,7 @@ def test_the_defaults_that_the_readme_gives_are_the_defaults():
     table = README.split("### Training settings")[1].split("###")[0]
     assert f"| `--alpha` | {config.alpha:g} |" in table
     assert f"| {config.members}, {config.served} |" in table
+    assert f"| {config.width}, half the features, {config.steps} |" in table
     assert f"| `--neighbours` | {config.neighbours} |" in table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -191,11 +193,13 @@ def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
 
 
 def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
+    config = replace(CONFIG, steps=10)
+
     def loop() -> Loop:
         vae = VAE(
             members=4, features=6, latent=3, width=8, generator=torch.Generator().manual_seed(0)
         )
-        return Loop(vae, Batches.of(x, np.arange(200) % 4, 4, torch.device("cpu")), CONFIG, 10)
+        return Loop(vae, Batches.of(x, np.arange(200) % 4, 4, torch.device("cpu")), config)
 
     ours, theirs = loop(), loop()
     adamw = torch.optim.AdamW(

@@ -23,11 +23,11 @@ class TrainConfig:
     device: str = "auto"
     members: int = 8  # VAEs trained side by side
     served: int = 4  # members that the exported graph averages
-    width: int = 128  # hidden units a layer
+    width: int = 64  # hidden units a layer
     latent: int | None = None  # latent dimensions; half the features by default
-    steps: int | None = None  # optimiser steps; by the number of records by default
+    steps: int = 1600  # optimiser steps
     batch: int = 128  # records a member sees in a step
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
     contamination_robust: bool = False  # fit twice, the second time without the first's suspects
     neighbours: int = 1000  # fit records kept for the nearest-neighbour part; 0 for none

@@ -67,7 +67,7 @@ def fit_vae(
         generator=torch.Generator().manual_seed(config.seed),
     ).to(device)
     batches = Batches.of(x, folds, config.members, device)
-    loop = Loop(vae, batches, config, config.steps or default_steps(len(x)))
+    loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
     log = _run(loop, probe, on_step, checkpoint)
     return Fitted(vae.cpu(), folds, log)
@@ -75,11 +75,6 @@ def fit_vae(
 
 def default_latent(features: int) -> int:
     return min(MAX_LATENT, max(2, round(features / 2)))
-
-
-def default_steps(n: int) -> int:
-    """Optimiser steps for n records: small data overfits with more."""
-    return 800
 
 
 def pick_device(name: str) -> torch.device:

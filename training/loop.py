@@ -62,14 +62,14 @@ class Batches:
 class Loop:
     """A training run that can take a step, give its state, and go on from one."""
 
-    def __init__(self, vae: VAE, batches: Batches, config: TrainConfig, steps: int) -> None:
+    def __init__(self, vae: VAE, batches: Batches, config: TrainConfig) -> None:
         device = batches.x.device
-        self.vae, self.batches, self.config, self.steps = vae, batches, config, steps
+        self.vae, self.batches, self.config, self.steps = vae, batches, config, config.steps
         self.done = 0
         self.batch = max(1, config.batch // world_size())
         self.generator = torch.Generator(device).manual_seed(config.seed + rank())
         self.rates = torch.tensor(
-            [config.learning_rate * warm_cosine(step, steps) for step in range(steps)],
+            [config.learning_rate * warm_cosine(step, self.steps) for step in range(self.steps)],
             device=device,
         )
         self.at = torch.zeros(1, dtype=torch.long, device=device)
