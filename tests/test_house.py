@@ -58,6 +58,18 @@ def test_there_is_no_import_cycle():
         visit(name, ())
 
 
+@pytest.mark.parametrize("door", ["training.pipeline", "training.detector", "training.report_cli"])
+def test_plots_are_imported_only_where_a_page_is_made(door: str):
+    graph = {name_of(p): {m for m in imports_of(p, top_only=True)} for p in SOURCES}
+    reached, ahead = set[str](), [door]
+    while ahead:
+        name = ahead.pop()
+        reached.add(name)
+        ahead += graph.get(name, set()) - reached
+    assert "numpy" in reached or door == "training.report_cli"
+    assert not [name for name in reached if name.split(".")[0] in ("matplotlib", "jinja2")]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_each_module_opens_with_a_docstring(path: Path):
     assert ast.get_docstring(ast.parse(path.read_text()))

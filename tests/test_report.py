@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -17,7 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from scoring.artifact import FINDINGS, REPORT, read_manifest
 from scoring.calibration import rate_interval
 from scoring.scorer import Scorer
-from tests.conftest import SMALL, Done, call, make_frame
+from tests.conftest import SMALL, Done, call, make_frame, run
 from training.pipeline import train
 from training.report.findings import Findings
 
@@ -227,6 +228,22 @@ def test_peers_of_other_records_are_said_to_be_so(
     done = call("report", artifact_path, *words, "--out", tmp_path / "it.html")
     assert done.returncode == 0, done.stderr
     assert "fingerprints differ" in page_at(tmp_path / "it.html").text
+
+
+def test_where_matplotlib_has_no_folder_of_its_own_nothing_is_said_of_it(
+    artifact_path: Path, tmp_path: Path
+):
+    env = {**os.environ, "HOME": "/proc/none", "MPLCONFIGDIR": "/proc/none"}
+    done = run("report", artifact_path, "--out", tmp_path / "it.html", "--quiet", env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_long_category_is_known_by_its_beginning(tmp_path: Path):
+    frame = make_frame(100).with_columns(country=pl.lit("letter " * 1000) + pl.col("country"))
+    train(frame, tmp_path / "it", alpha=0.05, id="order", **SMALL)
+    found = Findings.from_bytes((tmp_path / "it" / FINDINGS).read_bytes())
+    assert "letter letter letter letter letter lett…" in found.columns[3].values
+    assert max(len(column.values) for column in found.columns) < 200
 
 
 def test_names_from_data_cannot_become_markup(tmp_path: Path):

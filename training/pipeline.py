@@ -36,6 +36,7 @@ from training.out_of_bag import OutOfBag, out_of_bag
 from training.package import Package, Parts, pack
 from training.parallel import process_group, rank, wait_for_all, world_size
 from training.report.findings import Seen, find
+from training.report.make import with_report
 from training.score_model import ScoreModel
 from training.split import SPLIT_FROM, Split, split_records
 from training.trim import trim
@@ -81,17 +82,11 @@ def train(
         }
         if rank() == 0:
             manifest = package.manifest | about
-            files = _with_report(manifest, package.files) if report else package.files
+            files = with_report(manifest, package.files) if report else package.files
             write_artifact(out, manifest, files, overwrite=overwrite)
             checkpoint.remove()
         wait_for_all()
     return Scorer.load(out)
-
-
-def _with_report(manifest: dict[str, Any], files: dict[str, bytes]) -> dict[str, bytes]:
-    from training.report.page import with_report  # matplotlib: only where a page is made
-
-    return with_report(manifest, files)
 
 
 def _run_key(data_fingerprint: str, config: TrainConfig) -> str:

@@ -31,7 +31,7 @@ from scoring.scorer import Scorer
 from training.calibrate import calibrate, describe, fit_drift
 from training.data import fingerprint
 from training.package import GOLDEN_RECORDS, Package, make_golden, name_version, now
-from training.report.page import with_report
+from training.report.make import with_report
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def report(
     """
     from scoring.artifact import read_files
     from scoring.scorer import Scorer
-    from training.report.page import findings_of, render
+    from training.report.make import make_report
 
     if normal and not labelled:
         raise click.UsageError("--normal must come with --labelled: peers are compared on labels.")
@@ -59,9 +59,8 @@ def report(
     _check_target(target, artifact, (*labelled, *normal))
     scorer = Scorer.load(artifact)
     manifest = scorer.artifact.manifest
-    found = findings_of(read_files(artifact, manifest))
     judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
-    page = render(manifest, scorer.artifact.calibration, found, judged)
+    page = make_report(manifest, read_files(artifact, manifest), judged)
     _write(target, page)
     if not quiet:
         out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ ID_LIKE = 0.9  # of the records have a value of their own
 RUNNING = 2.0  # whole numbers, all different, in a range this many times their number: a counter
 FAR_OUT = 30.0  # standard deviations
 SHOWN_VALUES = 3
+LONGEST = 40  # characters of a category that are shown
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,12 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
     events = counts[: missing_code(column)]
     given = max(int(events.sum()), 1)
     top = [code for code in np.argsort(-events, kind="stable")[:SHOWN_VALUES] if events[code]]
-    shown = ", ".join(f"{code_name(column, int(c))} {events[c] / given:.1%}" for c in top)
+    shown = ", ".join(f"{_name(column, c)} {events[c] / given:.1%}" for c in top)
     more = int((events > 0).sum()) - len(top)
     others = column.kind is Kind.CATEGORICAL and bool(counts[other_code(column)])
     warnings = (
         *_missing_warning(missing),
-        *_constant_warning(float(events.max(initial=0)) / given, _name(column, events)),
+        *_constant_warning(float(events.max(initial=0)) / given, _name(column, events.argmax())),
         *_id_warning(column, events, given),
     )
     return ColumnProfile(
@@ -91,8 +93,13 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
     )
 
 
-def _name(column: Column, events: NDArray[np.int64]) -> str:
-    return str(code_name(column, int(events.argmax())))
+def clip(text: str) -> str:
+    """A category may be a whole letter: its beginning is enough to know it by."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _name(column: Column, code: np.integer[Any]) -> str:
+    return clip(str(code_name(column, int(code))))
 
 
 def _missing_warning(share: float) -> Iterator[str]:

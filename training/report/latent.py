@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scoring.features import Vectorizer
 from scoring.schema import Column
+from training.report.columns import clip
 from training.vae import VAE
 
 ACTIVE = 0.01  # of a unit's posterior mean, the variance over records (Burda et al., 2016)
@@ -130,4 +131,4 @@ def _expected(vectorizer: Vectorizer, features: NDArray[np.float32], column: Col
         return "missing"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, (int, float)) else value
+    return f"{value:.4g}" if isinstance(value, (int, float)) else clip(value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scoring.artifact import FINDINGS, REPORT, unpack_artifact
+from scoring.artifact import FINDINGS
 from scoring.calibration import Calibration
 from training.report.blocks import Section, Text
 from training.report.checks import check_all
@@ -38,16 +38,6 @@ OF_THE_PARENT = (
     "This artifact was recalibrated. The data, the fit, the latent space and the reconstruction "
     "are those of version {parent}, whose weights it has; scores and alarm budget are its own."
 )
-
-
-def with_report(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of an artifact with its report among them."""
-    calibration = unpack_artifact(manifest, files).calibration
-    return {**files, REPORT: render(manifest, calibration, findings_of(files))}
-
-
-def findings_of(files: Mapping[str, bytes]) -> Findings | None:
-    return Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
 
 
 def render(

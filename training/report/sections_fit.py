@@ -62,7 +62,7 @@ def fit_section(manifest: Mapping[str, Any], found: Findings, *, kl: bool) -> Se
     facts = Facts(
         (
             ("members", f"{training['members']}, of them {training['served']} score"),
-            ("steps", f"{last.step:,}, {last.step * found.batch / found.seen:,.1f} epochs"),
+            ("steps", f"{last.step:,}, {_epochs(found)} epochs"),
             ("best out of bag at step", number(best.step)),
             ("ELBO out of bag" if kl else "log-likelihood out of bag", _bound(found)),
             ("gap to in bag, nats", number(gap)),
@@ -87,6 +87,12 @@ def fit_section(manifest: Mapping[str, Any], found: Findings, *, kl: bool) -> Se
 def _active(found: Findings) -> str:
     least, most = min(found.latent.active), max(found.latent.active)
     return f"{least if least == most else f'{least} to {most}'} of {found.latent.of}"
+
+
+def _epochs(found: Findings) -> str:
+    """Steps in which a member sees as many records as it may see."""
+    epochs = found.log[-1].step * found.batch / found.seen
+    return f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.1f}"
 
 
 def _bound(found: Findings) -> str:
