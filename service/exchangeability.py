@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
 BLOCK = 100
+TOGETHER = 256  # scores that are ranked in one step
 LARGE = 1e100
 
 
@@ -37,22 +38,31 @@ class Ranks:
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
     _counts: NDArray[np.int64] = field(init=False)
     _total: int = field(init=False)
+    _before: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         self._counts = np.zeros(len(self.calibration) + 1, dtype=np.int64)
         np.add.at(self._counts, self._bin(self.calibration), 1)
         self._total = len(self.calibration)
+        self._before = np.tri(TOGETHER, k=-1, dtype=bool)
 
     def _bin(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
 
+    def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(N, N) -> (N,): in how many earlier columns of its row it is true. A product of matrices
+        counts faster than a sum of booleans.
+        """
+        n = len(true)
+        return (true & self._before[:n, :n]).astype(np.float32) @ np.ones(n, np.float32)
+
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) smoothed p-values, each among all that came before it."""
+        """(N,) smoothed p-values, each among all that came before it; N is at most TOGETHER."""
         at, n = self._bin(scores), len(scores)
         above = self._counts.sum() - np.cumsum(self._counts)  # records in higher bins
-        earlier = np.tri(n, k=-1, dtype=bool)
-        higher = above[at] + ((at[None, :] > at[:, None]) & earlier).sum(axis=1)
-        equal = self._counts[at] + ((at[None, :] == at[:, None]) & earlier).sum(axis=1) + 1
+        narrow = at.astype(np.int32)  # half the bytes to compare
+        higher = above[at] + self._earlier(narrow[None, :] > narrow[:, None])
+        equal = self._counts[at] + self._earlier(narrow[None, :] == narrow[:, None]) + 1
         seen = self._total + np.arange(n) + 1
         np.add.at(self._counts, at, 1)
         self._total += n
@@ -104,8 +114,8 @@ class Exchangeability:
         self._ranks = Ranks(calibration, generator or np.random.default_rng())
         self._players = Players()
 
-    def update(self, scores: NDArray[np.float64], block: int = 256) -> float:
+    def update(self, scores: NDArray[np.float64]) -> float:
         """log10 of the martingale after these scores."""
-        for start in range(0, len(scores), block):
-            self._players.bet(self._ranks.p_values(scores[start : start + block]))
+        for start in range(0, len(scores), TOGETHER):
+            self._players.bet(self._ranks.p_values(scores[start : start + TOGETHER]))
         return self._players.log10

@@ -6,14 +6,17 @@ which names every broken rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from itertools import starmap
 from operator import attrgetter
+from struct import Struct
+from struct import error as PackError
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scoring.errors import Problem
@@ -60,7 +63,7 @@ class RecordReader:
         self._columns = list(zip(schema.discrete, discrete, strict=True))
         self._booleans = [get for column, get in self._columns if column.kind is Kind.BOOLEAN]
         self._codes = [_codes_of(column) for column in schema.discrete]
-        self._numbers = _tuple_getter([f"n{j}" for j in range(len(schema.numeric))])
+        self._pack = Struct(f"{len(schema.numeric)}d").pack
         record: Any = _struct_of(schema)
         body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
         self._body: Any = msgspec.json.Decoder(body) if body else None
@@ -106,12 +109,13 @@ class RecordReader:
         return None if self.schema.id is None else [row.id for row in rows]
 
     def _number_array(self, rows: Rows) -> NDArray[np.float64]:
-        shape = (len(rows), len(self.schema.numeric))
-        flat = chain.from_iterable(map(self._numbers, rows))
+        width = len(self.schema.numeric)
+        numbers = [values[:width] for values in map(astuple, rows)]  # their fields come first
         try:
-            return np.fromiter(flat, np.float64, shape[0] * shape[1]).reshape(shape)
-        except TypeError:  # a null: numpy reads None as NaN in a list only
-            return np.array([self._numbers(row) for row in rows], np.float64).reshape(shape)
+            packed = b"".join(starmap(self._pack, numbers))  # half of the time of numpy's reading
+        except PackError:  # a null: only numpy reads None as NaN
+            return np.array(numbers, np.float64).reshape(len(rows), width)
+        return np.frombuffer(packed).reshape(len(rows), width)
 
     def parse(self, body: bytes) -> Parsed:
         """`{"records": [...]}` the slow way; every broken rule is named."""
@@ -175,14 +179,13 @@ def _struct_of(schema: Schema) -> Any:
     }
     kinds = [(f"n{j}", c, float | None) for j, c in enumerate(schema.numeric)]
     kinds += [(f"d{j}", c, discrete[c.kind]) for j, c in enumerate(schema.discrete)]
-    required: list[Any] = [(field, kind) for field, c, kind in kinds if c.required]
-    optional: list[Any] = [(field, kind, None) for field, c, kind in kinds if not c.required]
+    fields: list[Any] = [(f, kind) if c.required else (f, kind, None) for f, c, kind in kinds]
     names = {field: column.name for field, column, _ in kinds}
     if schema.id is not None:
-        optional.append(("id", Any, UNSET))
+        fields.append(("id", Any, UNSET))
         names["id"] = schema.id
     try:
-        record = msgspec.defstruct("Record", required + optional, rename=names, gc=False)
+        record = msgspec.defstruct("Record", fields, rename=names, kw_only=True, gc=False)
         msgspec.json.Decoder(record)
     except ValueError:  # a quote, a backslash or a control character in a name
         return None
@@ -209,11 +212,3 @@ def _as_number(name: str) -> int | float | None:
         except ValueError:
             continue
     return None
-
-
-def _tuple_getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """`attrgetter` that gives a tuple for one name, and for none, too."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    getters = [attrgetter(name) for name in names]
-    return lambda row: tuple(get(row) for get in getters)
