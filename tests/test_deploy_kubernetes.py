@@ -191,6 +191,11 @@ def test_no_pod_may_more_than_it_must():
             assert "memory" in container["resources"]["limits"]
 
 
+def test_each_image_is_named_by_an_overlay_with_its_tag():
+    images = {container["image"] for _, pod in pods() for container in containers(pod)}
+    assert images and all(image.count(":") == 1 for image in images), images
+
+
 @pytest.mark.parametrize("name", ["overlays/small", "overlays/production"])
 def test_a_pod_has_time_to_stop(name: str):
     pod = pod_of(one(name, "Deployment"))

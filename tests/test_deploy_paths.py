@@ -89,7 +89,7 @@ def test_the_unit_serves_beyond_the_machine_with_its_key():
 
 def test_the_unit_gives_the_service_time_to_stop():
     assert unit_values("KillSignal") == ["SIGTERM"]
-    assert unit_values("ExecReload") == ["/bin/kill -HUP $MAINPID"]
+    assert unit_values("ExecReload") == ['/bin/sh -c "kill -HUP $MAINPID"']
     stop = float(unit_values("TimeoutStopSec")[0])
     assert stop > Settings.drain_seconds + Settings.stop_seconds + PATIENCE
 
