@@ -126,4 +126,5 @@ def test_grafana_finds_prometheus_and_the_dashboard():
     home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert home == Path(place["path"]) / "dashboard.json"
     assert mounts("grafana")[str(home.parent)] == "./grafana"
+    assert (DEPLOY / "grafana" / home.name).exists()
     assert mounts("grafana")["/etc/grafana/provisioning"] == "./grafana/provisioning"
