@@ -28,6 +28,12 @@ from training.pipeline import train
 
 pytestmark = needs_chromium
 STRANGE = {"currency": "XXX", "amount": 1e6, "country": "ZZ"}
+DROP = """text => {
+  const carried = new DataTransfer();
+  carried.items.add(new File([text], "dropped.csv"));
+  const event = new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true});
+  document.getElementById("drop").dispatchEvent(event);
+}"""
 TABS = 80  # presses of a key before we give up
 
 
@@ -190,6 +196,8 @@ def test_a_file_dropped_comes_back_scored(
         assert [float(row["p_value"]) for row in back] == [r["p_value"] for r in expected]
         found = sum(r["is_anomaly"] for r in expected)
         assert f"40 rows: {found} anomal" in text(page, "#csv-told")
+        page.evaluate(DROP, source.read_text())
+        expect(link).to_have_attribute("download", "dropped-scored.csv")
         source.write_text("amount\n1\n")
         page.locator("#csv").set_input_files(source)
         expect(page.locator("#csv-told")).to_contain_text("Not scored: column 'items'")

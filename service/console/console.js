@@ -94,9 +94,9 @@ async function ask(path, options = {}, patience = PATIENCE_MS) {
 async function poll() {
   clearTimeout(timer);
   try {
-    const found = await (await ask("/console/state")).json();
+    const found = await (await ask("console/state")).json();
     if (!card || card.version !== found.model.version) {
-      card = await (await ask("/v1/model")).json();
+      card = await (await ask("v1/model")).json();
       drawForm();
     }
     state = found;
@@ -372,7 +372,7 @@ async function openReport(event) {
   if (!key) return;
   event.preventDefault();
   try {
-    const href = URL.createObjectURL(await (await ask("/console/report")).blob());
+    const href = URL.createObjectURL(await (await ask("console/report")).blob());
     make("a", { href, download: `${state.model.name}-${state.model.version}-report.html` }).click();
   } catch (error) {
     put("change-told", `No report: ${error.message}`);
@@ -461,7 +461,7 @@ async function tryRecord(event) {
   const record = recordOfForm();
   if (!record) return;
   try {
-    const answer = await ask("/console/score?explain=100", {
+    const answer = await ask("console/score?explain=100", {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ records: [record] }),
     });
     drawVerdict(await answer.json());
@@ -502,7 +502,7 @@ async function scoreFile(file) {
   const told = $("csv-told");
   told.replaceChildren(make("p", null, `Scoring ${file.name}`));
   try {
-    const answer = await ask("/console/score?on_error=null", {
+    const answer = await ask("console/score?on_error=null", {
       method: "POST", headers: { "content-type": "text/csv" }, body: file,
     }, 120000);
     const { records, anomalies, rejected } = JSON.parse(answer.headers.get("x-counts"));
@@ -528,9 +528,9 @@ $("look-at").onclick = (event) => {
 $("key-form").onsubmit = (event) => { event.preventDefault(); setKey($("key").value.trim()); $("key").value = ""; poll(); };
 $("forget").onclick = () => { setKey(""); poll(); };
 $("report").onclick = openReport;
-$("reload").onclick = () => change("/v1/reload", "Reload the model?",
+$("reload").onclick = () => change("v1/reload", "Reload the model?",
   "The service loads what is at the artifact's path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
-$("promote").onclick = () => change("/v1/promote", "Promote the shadow?",
+$("promote").onclick = () => change("v1/promote", "Promote the shadow?",
   "The shadow becomes the model that answers; the one that answers now goes. Callers get its verdicts at once.", "Promote");
 $("try-form").onsubmit = tryRecord;
 $("csv").onchange = () => scoreFile($("csv").files[0]);
