@@ -285,6 +285,21 @@ def test_a_service_that_dies_is_seen_to_be_dead(browser: Browser, artifact_path:
         assert axe_findings(page) == []
 
 
+def test_before_the_first_answer_the_page_says_so(browser: Browser, live: Live):
+    with page_of(browser, width=390) as (page, complaints):
+        page.route("**/console/state", lambda route: None)  # no answer yet
+        page.goto(live.url)
+        expect(page.locator("h1:visible")).to_have_text("Asking the service")
+        assert axe_findings(page) == [] and complaints == []
+        page.unroute("**/console/state")
+        page.route("**/console/state", lambda route: route.abort())
+        page.reload()
+        expect(page.locator("h1:visible")).to_have_text("No answer from the service")
+        assert axe_findings(page) == []
+        page.unroute("**/console/state")
+        expect(page.locator("#headline")).to_be_visible()  # it has asked again by itself
+
+
 NASTY = '<img src=x onerror="document.title=1">'
 CATEGORY = "</option><script>alert(1)</script>"
 
