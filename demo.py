@@ -22,16 +22,21 @@ from sklearn.datasets import load_breast_cancer
 FOLDER = Path("demo-output")
 NORMAL, LABELLED, FRESH = (FOLDER / name for name in ("normal.csv", "labelled.csv", "fresh.csv"))
 ARTIFACT, SCORED = FOLDER / "artifact", FOLDER / "scored.csv"
+REPORT = FOLDER / "report.html"
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
 START_SECONDS = 30
 
 
 def main() -> None:
-    """Train, evaluate, score a file, serve, POST two records, and say what to type next."""
+    """Train, evaluate, report, score a file, serve, POST two records, and say what to type
+    next.
+    """
     FOLDER.mkdir(exist_ok=True)
     records = write_data()
     run("train", NORMAL, "--out", ARTIFACT, "--alpha", "0.05", "--id", "biopsy", "--overwrite")
     run("evaluate", ARTIFACT, LABELLED, "--label", "diagnosis")
+    labels = ("--labelled", LABELLED, "--label", "diagnosis", "--normal", NORMAL)
+    run("report", ARTIFACT, *labels, "--out", REPORT)
     run("score", ARTIFACT, FRESH, "--out", SCORED)
     show_scored()
     with service() as url:

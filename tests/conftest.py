@@ -19,6 +19,8 @@ from scoring.scorer import Scorer
 from training.pipeline import train
 
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
+ODD_NAME = "<script>alert(1)</script> $x_1$ 'a' & \"b\""
+ODD_VALUE = "<img src=x onerror=alert(2)>"
 SMALL = {"steps": 60, "width": 16, "members": 4, "served": 2}
 
 
@@ -88,6 +90,16 @@ def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another artifact of the same columns."""
     out = tmp_path_factory.mktemp("artifacts") / "newer"
     train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
+def odd_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact whose names and categories would be markup, if they were let."""
+    frame = make_frame(200).rename({"amount": ODD_NAME, "items": "_a"})
+    out = tmp_path_factory.mktemp("artifacts") / "odd"
+    frame = frame.with_columns(country=pl.lit(ODD_VALUE) + pl.col("country"))
+    train(frame, out, alpha=0.05, id="order", **SMALL)
     return out
 
 

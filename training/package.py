@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,10 @@ from scoring.score import ScoreRule
 from training.calibrate import describe
 from training.config import TrainConfig
 from training.fit import Fitted
-from training.report.findings import Findings
 from training.split import Split
+
+if TYPE_CHECKING:
+    from training.report.findings import Findings
 
 GOLDEN_RECORDS = 5
 

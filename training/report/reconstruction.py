@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from scoring.features import Vectorizer
 
@@ -76,6 +75,8 @@ def _look_at(name: str, values: Floats, errors: Floats, *, numeric: bool) -> Col
     explained = 1 - float((errors**2).sum(-1).mean()) / spread
     if not numeric:
         return ColumnFit(name, explained, None, ())
+    from scipy.special import ndtr  # only where a report is made
+
     z = errors.ravel() / max(float(np.sqrt(np.mean(errors**2))), np.finfo(np.float64).tiny)
     counts = np.histogram(ndtr(z), BINS, (0.0, 1.0))[0]
     central = float((np.abs(z) <= CENTRAL_DEVIATIONS).mean())
