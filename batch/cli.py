@@ -17,7 +17,7 @@ from scoring.command import config_file, err, out, setting
 
 if TYPE_CHECKING:
     from batch.job import Job
-    from batch.replay import Replay
+    from batch.replay import AlertReplay, Replay
     from batch.report import Report
     from scoring.calibration import Calibration
 
@@ -236,7 +236,6 @@ def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 @setting(
     "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
 )
-@setting("--ratio", type=float, default=2.0, help="An hour alerts beyond so many budgets.")
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @click.option(
     "--plot", metavar="FILE.svg", type=click.Path(path_type=Path), help="Draw the hours."
@@ -247,7 +246,6 @@ def replay(
     sources: tuple[str, ...],
     time: str,
     alphas: list[float] | None,
-    ratio: float,
     threads: int | None,
     plot: Path | None,
     as_json: bool,
@@ -266,9 +264,9 @@ def replay(
     if plot is not None:
         plot.write_text(draw(found))
     if as_json:
-        click.echo(json.dumps(found.to_json(ratio), indent=1))
+        click.echo(json.dumps(found.to_json(), indent=1))
     else:
-        _print_replay(found, ratio)
+        _print_replay(found)
 
 
 def _usual_alphas(calibration: Calibration) -> list[float]:
@@ -276,26 +274,29 @@ def _usual_alphas(calibration: Calibration) -> list[float]:
     return [alpha, alpha / 10] if alpha / 10 * (calibration.n + 1) >= 1 else [alpha]
 
 
-def _print_replay(found: Replay, ratio: float) -> None:
+def _print_replay(found: Replay) -> None:
     console, hours = out(), found.hours
     console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
     for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
         if number:
             console.print(f"{name:13} {number:,}")
     for which in range(len(found.alphas)):
-        at = found.at(which, ratio)
+        at = found.at(which)
         console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
         console.print(
             f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
         )
         console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
-        burst = at.longest_burst
-        console.print(
-            f"  alert       on in {at.alert_hours:,} hours (more than {ratio:g} budgets)"
-            + (
-                f"; longest: {burst.hours} h from {burst.start:%Y-%m-%d %H:%M} UTC, "
-                f"{burst.alarms:,} alarms"
-                if burst
-                else ""
-            )
-        )
+        for alert in at.alerts:
+            console.print(f"  {alert.severity:11} {_told(alert)}")
+
+
+def _told(alert: AlertReplay) -> str:
+    if alert.longest is None:
+        return f"never, by {alert.name}"
+    longest, times = alert.longest, "once" if alert.times == 1 else f"{alert.times:,} times"
+    return (
+        f"{times}, {alert.minutes_on:,} minutes in all, by {alert.name}; longest: "
+        f"{longest.minutes:,} min from {longest.start:%Y-%m-%d %H:%M} UTC, "
+        f"{longest.alarms:,} alarms"
+    )

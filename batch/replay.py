@@ -1,68 +1,80 @@
-"""records with a time -> alarms an hour and a day, at several alphas, before anything is deployed.
+"""records with a time -> alarms an hour and a day, at several alphas, and the alerts on them.
 
-Only counts an hour are kept, so memory grows with the time that a file covers, not with its rows.
+Only counts a minute are kept, so memory grows with the time that a file covers, not with its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from batch.alerts import ALERTS, Alert, bursts
 from batch.reader import expand, open_source, pieces_of
 from batch.records import Records
 from batch.stage import in_order
-from scoring.calibration import check_alpha
+from scoring.calibration import check_alpha, rate_interval
 from scoring.errors import SchemaError
 from scoring.frames import require_columns
 from scoring.scorer import Scorer, decide
 
-HOUR = timedelta(hours=1)
-LEAST_ALARMS = 3  # in an hour, before the rate of that hour says anything
+HOUR, DAY = 60, 1440  # minutes
 
 
 @dataclass(frozen=True)
-class Hours:
-    """Counts by hour, in order of time, without the hours that have no records.
+class Timeline:
+    """Counts by minute, hour or day, in order of time, without those that have no records.
 
-    starts: (H,) hours since 1970. records: (H,). alarms: (H, A), a column for each alpha.
+    starts: (T,) minutes since 1970. records: (T,). alarms: (T, A), a column for each alpha.
     """
 
     starts: NDArray[np.int64]
     records: NDArray[np.int64]
     alarms: NDArray[np.int64]
 
-    def __add__(self, other: Hours) -> Hours:
+    def __add__(self, other: Timeline) -> Timeline:
         starts, place = np.unique(np.concatenate([self.starts, other.starts]), return_inverse=True)
         records = np.zeros(len(starts), np.int64)
         np.add.at(records, place, np.concatenate([self.records, other.records]))
         alarms = np.zeros((len(starts), self.alarms.shape[1]), np.int64)
         np.add.at(alarms, place, np.concatenate([self.alarms, other.alarms]))
-        return Hours(starts, records, alarms)
+        return Timeline(starts, records, alarms)
 
-    def by_day(self) -> Hours:
-        """The same counts by day; `starts` stay in hours."""
-        whole = Hours(self.starts // 24 * 24, self.records, self.alarms)
-        return whole + Hours.none(self.alarms.shape[1])
+    def by(self, minutes: int) -> Timeline:
+        """The same counts by longer times; `starts` stay in minutes."""
+        whole = Timeline(self.starts // minutes * minutes, self.records, self.alarms)
+        return whole + Timeline.none(self.alarms.shape[1])
 
     @classmethod
-    def none(cls, alphas: int) -> Hours:
+    def none(cls, alphas: int) -> Timeline:
         empty = np.zeros(0, np.int64)
         return cls(empty, empty, np.zeros((0, alphas), np.int64))
 
 
 @dataclass(frozen=True)
-class Burst:
-    """Consecutive hours with more alarms than the budget allows, by the alert's ratio."""
+class Longest:
+    """The longest time that an alert was on."""
 
     start: datetime
-    hours: int
+    minutes: int
     alarms: int
+
+
+@dataclass(frozen=True)
+class AlertReplay:
+    """What one alert of the deploy folder would have done."""
+
+    name: str
+    severity: str
+    times: int
+    minutes_on: int
+    longest: Longest | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,7 @@ class AlphaReplay:
     hourly_most: int
     daily_mean: float
     daily_most: int
-    alert_hours: int
-    longest_burst: Burst | None
+    alerts: tuple[AlertReplay, ...]
 
 
 @dataclass(frozen=True)
@@ -86,36 +97,50 @@ class Replay:
     counted.
     """
 
-    hours: Hours
+    minutes: Timeline
     alphas: tuple[float, ...]
+    allowed: tuple[float, ...]  # the most that calibration can have given, for each alpha
     untimed: int
     rejected: int
 
-    def at(self, which: int, ratio: float) -> AlphaReplay:
-        """One alpha; an hour alerts when its alarms are more than `ratio` times the budget."""
-        hours, alpha = self.hours, self.alphas[which]
-        alarms, daily = hours.alarms[:, which], hours.by_day().alarms[:, which]
-        over = (alarms > ratio * alpha * hours.records) & (alarms >= LEAST_ALARMS)
+    @cached_property
+    def hours(self) -> Timeline:
+        return self.minutes.by(HOUR)
+
+    def at(self, which: int) -> AlphaReplay:
+        """One alpha, with the alerts that would watch it."""
+        alarms = self.hours.alarms[:, which]
+        daily = self.minutes.by(DAY).alarms[:, which]
         return AlphaReplay(
-            alpha=alpha,
+            alpha=self.alphas[which],
             alarms=int(alarms.sum()),
-            rate=float(alarms.sum() / max(hours.records.sum(), 1)),
+            rate=float(alarms.sum() / max(self.hours.records.sum(), 1)),
             hourly_mean=float(alarms.mean()) if len(alarms) else 0.0,
             hourly_most=int(alarms.max(initial=0)),
             daily_mean=float(daily.mean()) if len(daily) else 0.0,
             daily_most=int(daily.max(initial=0)),
-            alert_hours=int(over.sum()),
-            longest_burst=_longest_burst(hours.starts, alarms, over),
+            alerts=tuple(self._alert(alert, which) for alert in ALERTS),
         )
 
-    def to_json(self, ratio: float) -> dict[str, Any]:
+    def _alert(self, alert: Alert, which: int) -> AlertReplay:
+        starts, alarms = self.minutes.starts, self.minutes.alarms[:, which]
+        allowed = self.allowed[which] * self.minutes.records.astype(np.float64)
+        found = bursts(alert, starts, alarms.astype(np.float64), allowed)
+        most = max(found, key=lambda burst: burst.end - burst.start, default=None)
+        longest = None
+        if most is not None:
+            seen = int(alarms[(starts >= most.start) & (starts < most.end)].sum())
+            longest = Longest(moment(most.start), most.end - most.start, seen)
+        on = sum(burst.end - burst.start for burst in found)
+        return AlertReplay(alert.name, alert.severity, len(found), on, longest)
+
+    def to_json(self) -> dict[str, Any]:
         hours = self.hours
         return {
             "records": int(hours.records.sum()),
             "untimed": self.untimed,
             "rejected": self.rejected,
-            "alert_ratio": ratio,
-            "alphas": [_as_json(self.at(i, ratio)) for i in range(len(self.alphas))],
+            "alphas": [_as_json(self.at(i)) for i in range(len(self.alphas))],
             "hours": [
                 {"start": moment(s).isoformat(), "records": int(n), "alarms": a.tolist()}
                 for s, n, a in zip(hours.starts, hours.records, hours.alarms, strict=True)
@@ -123,47 +148,39 @@ class Replay:
         }
 
 
-def moment(hour: int | np.integer[Any]) -> datetime:
-    """The start of an hour, in UTC."""
-    return datetime.fromtimestamp(int(hour) * 3600, UTC)
+def moment(minute: int | np.integer[Any]) -> datetime:
+    """The start of a minute, in UTC."""
+    return datetime.fromtimestamp(int(minute) * 60, UTC)
 
 
 def _as_json(found: AlphaReplay) -> dict[str, Any]:
-    burst = found.longest_burst
-    shown = burst and {**burst.__dict__, "start": burst.start.isoformat()}
-    return {**found.__dict__, "longest_burst": shown}
-
-
-def _longest_burst(
-    starts: NDArray[np.int64], alarms: NDArray[np.int64], over: NDArray[np.bool_]
-) -> Burst | None:
-    best: tuple[int, int, int] | None = None  # hours, alarms, start
-    begin = count = total = 0
-    for hour, number in zip(starts[over].tolist(), alarms[over].tolist(), strict=True):
-        if not count or hour != begin + count:
-            begin, count, total = hour, 0, 0
-        count, total = count + 1, total + number
-        best = max(best or (0, 0, 0), (count, total, begin))
-    return best and Burst(moment(best[2]), best[0], best[1])
+    shown = asdict(found)
+    for alert in shown["alerts"]:
+        if alert["longest"] is not None:
+            alert["longest"]["start"] = alert["longest"]["start"].isoformat()
+    return shown
 
 
 def replay(
     scorer: Scorer, sources: Sequence[str], time: str, alphas: Sequence[float], threads: int = 1
 ) -> Replay:
-    """Score files and count their alarms by hour."""
+    """Score files and count their alarms by minute."""
+    n = scorer.artifact.calibration.n
     for alpha in alphas:
-        check_alpha(alpha, scorer.artifact.calibration.n)
-    total = Replay(Hours.none(len(alphas)), tuple(alphas), 0, 0)
+        check_alpha(alpha, n)
+    allowed = tuple(rate_interval(alpha, n)[1] for alpha in alphas)
+    nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
+    total = nothing
     for part in in_order(
         _records(scorer, expand(sources), time),
-        lambda take: _count(scorer, take[0].parse(take[1]), time, tuple(alphas)),
+        lambda take: _count(scorer, take[0].parse(take[1]), time, nothing),
         threads,
     ):
-        total = Replay(
-            total.hours + part.hours,
-            total.alphas,
-            total.untimed + part.untimed,
-            total.rejected + part.rejected,
+        total = replace(
+            total,
+            minutes=total.minutes + part.minutes,
+            untimed=total.untimed + part.untimed,
+            rejected=total.rejected + part.rejected,
         )
     return total
 
@@ -175,37 +192,37 @@ def _records(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[tuple[
             yield from ((source, piece) for piece in pieces_of(source, None))
 
 
-def _count(scorer: Scorer, records: Records, time: str, alphas: tuple[float, ...]) -> Replay:
-    rejected = len(records.rejects)
+def _count(scorer: Scorer, records: Records, time: str, nothing: Replay) -> Replay:
+    part = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
-        return Replay(Hours.none(len(alphas)), alphas, 0, rejected)
-    hours = hours_of(records.frame()[time])
-    timed = hours.is_not_null().to_numpy() & records.good
+        return part
+    minutes = minutes_of(records.frame()[time])
+    timed = minutes.is_not_null().to_numpy() & records.good
     p_values = scorer.score_table(records.table, explain=0).p_value[timed]
     # one pass of the network serves every alpha
-    alarms = np.stack([decide(p_values, alpha) for alpha in alphas], axis=1).astype(np.int64)
-    at = hours.fill_null(0).to_numpy()[timed]
-    counted = Hours(at, np.ones(len(at), np.int64), alarms) + Hours.none(len(alphas))
-    return Replay(counted, alphas, int((records.good & ~timed).sum()), rejected)
+    alarms = np.stack([decide(p_values, a) for a in nothing.alphas], axis=1).astype(np.int64)
+    at = minutes.fill_null(0).to_numpy()[timed]
+    counted = Timeline(at, np.ones(len(at), np.int64), alarms).by(1)
+    return replace(part, minutes=counted, untimed=int((records.good & ~timed).sum()))
 
 
-def hours_of(times: pl.Series) -> pl.Series:
-    """Hours since 1970 of ISO 8601 texts (UTC where they name no zone), of seconds, or of
+def minutes_of(times: pl.Series) -> pl.Series:
+    """Minutes since 1970 of ISO 8601 texts (UTC where they name no zone), of seconds, or of
     timestamps; null where there is no time.
     """
     if times.dtype == pl.String:
-        return _hours_of_text(times)
+        return _minutes_of_text(times)
     if times.dtype.is_numeric():
-        return (times / 3600).floor().cast(pl.Int64, strict=False)
+        return (times / 60).floor().cast(pl.Int64, strict=False)
     if times.dtype not in (pl.Date, pl.Datetime):
         raise SchemaError(
             f"--time column '{times.name}' must hold times (ISO 8601, or seconds since 1970), got "
             f"{times.dtype}."
         )
-    return times.dt.epoch("s") // 3600
+    return times.dt.epoch("s") // 60
 
 
-def _hours_of_text(times: pl.Series) -> pl.Series:
+def _minutes_of_text(times: pl.Series) -> pl.Series:
     """Cell by cell: what one row holds says nothing of another."""
     text = pl.col("t").str.strip_chars().str.replace(" ", "T").str.replace("Z$", "+00:00")
     zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_zone="UTC")
@@ -217,4 +234,4 @@ def _hours_of_text(times: pl.Series) -> pl.Series:
     seconds = [moment.dt.epoch("s").cast(pl.Float64) for moment in (zoned, *plain, day)]
     number = pl.col("t").cast(pl.Float64, strict=False)
     found = pl.DataFrame({"t": times}).select(pl.coalesce(number, *seconds)).to_series()
-    return (found / 3600).floor().cast(pl.Int64, strict=False)
+    return (found / 60).floor().cast(pl.Int64, strict=False)

@@ -104,7 +104,7 @@ def test_the_lines_of_the_dashboard_are_where_the_alerts_begin():
         ("VaewatchSlow", "How slow is one request in 100?", "> 1"),
         ("VaewatchModelOld", "How old is the model?", "> 90 * 86400"),
         ("VaewatchBatchLate", "Time since the last success", "> 26 * 3600"),
-        ("VaewatchTooManyAlarmsFast", "How many alarms, against the budget?", "> 2"),
+        ("VaewatchTooManyAlarmsFast", "How many alarms, against the budget?", "> 3"),
     ):
         assert wanted in rules[alert]["expr"]
         number = 1.0

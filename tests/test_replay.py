@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from batch.replay import hours_of
+from batch.alerts import ALERTS, bursts, when_on
+from batch.replay import minutes_of
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.test_score import ROOT, error_of
@@ -68,28 +69,72 @@ def test_a_burst_is_found_and_told(timed: Path, artifact_path: Path, tmp_path: P
     done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.01", "--plot", plot)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
-    assert "from 2026-03-03 04:00 UTC" in text and "alpha 0.01" in text
+    assert "alpha 0.01" in text
+    assert "page        never, by VaewatchTooManyAlarmsFast" in text
+    assert "by VaewatchTooManyAlarmsSlow; longest: " in text
+    assert "min from 2026-03-03 0" in text
     assert "without time  1" in text and "rejected      1" in text
     lines = ElementTree.parse(plot).getroot().iter("{http://www.w3.org/2000/svg}polyline")
     assert len(list(lines)) == 1
 
 
+M = 29_540_070  # the minute in which START is
+
+
 @pytest.mark.parametrize(
-    ("spelled", "hours"),
+    ("spelled", "minutes"),
     [
-        (["2026-03-01T22:30:00Z", None], [492334, None]),
-        (["2026-03-01 22:30:00", "soon"], [492334, None]),
-        (["2026-03-01T22:30:00.250"], [492334]),
-        (["1772404200", ""], [492334, None]),
-        (["2026-03-02T00:30+02:00", "2026-03-02T00:30:00+02:00"], [None, 492334]),
-        (["2026-03-01", "2026-03-01T22:30"], [492312, 492334]),
-        ([1772404200.5], [492334]),
-        ([START.replace(tzinfo=None)], [492334]),
+        (["2026-03-01T22:30:00Z", None], [M, None]),
+        (["2026-03-01 22:30:00", "soon"], [M, None]),
+        (["2026-03-01T22:30:59.250"], [M]),
+        (["1772404200", ""], [M, None]),
+        (["2026-03-02T00:30+02:00", "2026-03-02T00:30:00+02:00"], [None, M]),
+        (["2026-03-01", "2026-03-01T22:30"], [M - 22 * 60 - 30, M]),
+        ([1772404200.5], [M]),
+        ([START.replace(tzinfo=None)], [M]),
     ],
 )
-def test_times_are_read_as_people_write_them(spelled: list[object], hours: list[int | None]):
-    assert hours_of(pl.Series("at", spelled)).to_list() == hours
-    assert int(np.floor(START.timestamp() / 3600)) == 492334
+def test_times_are_read_as_people_write_them(spelled: list[object], minutes: list[int | None]):
+    assert minutes_of(pl.Series("at", spelled)).to_list() == minutes
+    assert int(START.timestamp()) // 60 == M
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sparse_bursts_are_those_of_a_walk_through_every_minute(seed: int):
+    rng = np.random.default_rng(seed)
+    minutes = np.unique(rng.integers(0, 3000, 700))
+    records = rng.integers(1, 60, len(minutes)).astype(float)
+    alarms = rng.binomial(records.astype(int), rng.choice([0.0, 0.9], len(minutes)) * 0.2)
+    alarms = alarms + 40.0 * (rng.random(len(minutes)) < 0.02)
+    for alert in ALERTS:
+        allowed = 0.02 * records
+        dense = np.zeros((2, 3000 + 400))
+        dense[0, minutes], dense[1, minutes] = alarms, allowed
+        on = np.zeros(3400, dtype=bool)
+        for burst in bursts(alert, minutes, alarms, allowed):
+            on[burst.start : burst.end] = True
+        np.testing.assert_array_equal(on, when_on(alert, dense[0], dense[1]))
+        assert on.any()
+
+
+def test_an_attack_is_told_as_a_page(artifact_path: Path, tmp_path: Path):
+    frame = make_frame(2000, seed=3)
+    at = pl.Series([START + timedelta(seconds=i) for i in range(len(frame))])
+    late = pl.int_range(pl.len()) >= 1200
+    frame = frame.with_columns(
+        pl.when(late).then(1e6).otherwise("amount").alias("amount"),
+        at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
+    )
+    frame.write_csv(tmp_path / "in.csv")
+    done = replay(artifact_path, tmp_path / "in.csv", "--time", "at", "--json")
+    page = json.loads(done.stdout)["alphas"][0]["alerts"][0]
+    assert (page["name"], page["severity"], page["times"]) == (
+        "VaewatchTooManyAlarmsFast",
+        "page",
+        1,
+    )
+    begin = datetime.fromisoformat(page["longest"]["start"])
+    assert timedelta() <= begin - (START + timedelta(seconds=1200)) <= timedelta(minutes=1)
 
 
 def test_what_replay_cannot_do_is_told(timed: Path, artifact_path: Path):

@@ -1,0 +1,96 @@
+"""Batches of records -> what scrapes of a service would have read, in a time of our own.
+
+The service's own parts do the counting; only the clock and the network are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from scoring.records import Table
+from scoring.scorer import Scorer
+from service.metrics import Metrics
+from service.model import load_model
+from service.monitor import Monitor
+from service.present import Present
+from service.registry import Registry
+from service.settings import Settings
+from tests.prometheus import RULES, promtool
+
+UNUSED = ("_created", "_bucket", "_sum")  # what no alert here looks at
+
+
+@dataclass
+class Scrapes:
+    """A service that is scraped after each batch."""
+
+    artifact: Path
+    series: dict[str, list[float]] = field(default_factory=dict)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.metrics, self.registry = Metrics(), Registry(self.artifact)
+        self.registry.model = load_model(self.artifact, Settings(self.artifact))
+        self.monitor = Monitor(self.metrics)
+        self._scrape()
+
+    @property
+    def scorer(self) -> Scorer:
+        return self.registry.active.scorer
+
+    def take(self, tables: Iterable[Table]) -> None:
+        """One scrape interval for each table."""
+        for table in tables:
+            if len(table):
+                verdicts = self.scorer.score_table(table, explain=1)
+                self.monitor.observe(self.registry.active, table, verdicts)
+            self._scrape()
+
+    def _scrape(self) -> None:
+        self.monitor.flush()
+        window = self.monitor.window(self.registry.active)
+        for family in (
+            *self.metrics.registry.collect(),
+            *Present(self.registry, window).collect(),
+        ):
+            for sample in family.samples:
+                if not sample.name.endswith(UNUSED) and "timestamp" not in sample.name:
+                    labels = {"job": "vaewatch", "instance": "a", **sample.labels}
+                    inner = ",".join(f'{k}="{v}"' for k, v in labels.items())
+                    values = self.series.setdefault(f"{sample.name}{{{inner}}}", [])
+                    values += [np.nan] * (self.steps - len(values)) + [sample.value]
+        self.steps += 1
+
+    def promtool(self, folder: Path, interval: int, checks: list[dict[str, Any]]) -> str:
+        """Let promtool evaluate the deploy folder's rules on all of it, and check."""
+        series = [
+            {
+                "series": name,
+                "values": " ".join("_" if np.isnan(v) else f"{v:.9g}" for v in values),
+            }
+            for name, values in self.series.items()
+        ]
+        case = {"interval": f"{interval}s", "input_series": series, "promql_expr_test": checks}
+        whole = {"rule_files": [str(RULES)], "evaluation_interval": f"{interval}s"}
+        path = folder / "simulated.yml"
+        path.write_text(yaml.safe_dump({**whole, "tests": [case]}))
+        return promtool("test", "rules", path)
+
+
+def firing(at: int, *names: str) -> dict[str, Any]:
+    """A check that just these alerts are on, so many seconds after the start."""
+    wanted = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in names]
+    expr = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    return {"expr": expr, "eval_time": f"{at}s", "exp_samples": wanted}
+
+
+def ever_firing(until: int) -> dict[str, Any]:
+    """A check that no alert was ever on."""
+    expr = f'count_over_time(ALERTS{{alertstate="firing"}}[{until}s])'
+    return {"expr": expr, "eval_time": f"{until}s", "exp_samples": []}
