@@ -192,6 +192,17 @@ def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
         fitted.vae.leave.bias[0] -= 1
 
 
+def test_a_member_never_draws_a_record_of_its_two_folds(x: np.ndarray):
+    folds = np.arange(200) % 4
+    batches = Batches.of(x, folds, 4, torch.device("cpu"))
+    assert batches.resident
+    drawn = batches.draw(500, torch.Generator().manual_seed(0)).numpy()
+    place = {row.tobytes(): i for i, row in enumerate(x)}
+    for member in range(4):
+        seen = {folds[place[row.tobytes()]] for row in drawn[member]}
+        assert seen == {0, 1, 2, 3} - {member, (member + 1) % 4}
+
+
 def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
     config = replace(CONFIG, steps=10)
 

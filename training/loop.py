@@ -7,6 +7,7 @@ are tensors there, and nothing is read back but the log.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,12 @@ STEPS_BEFORE_CAPTURE = 3  # PyTorch asks for a few eager steps first
 
 @dataclass(frozen=True)
 class Batches:
-    """x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,)."""
+    """Where batches come from: records and indices on the device, or, where they do not fit there,
+    on the host, from which each batch is sent.
+
+    x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,), on the
+    device.
+    """
 
     x: Tensor
     seen: Tensor
@@ -42,32 +48,65 @@ class Batches:
 
     @classmethod
     def of(
-        cls, x: NDArray[np.float32], folds: NDArray[np.int64], members: int, device: torch.device
+        cls,
+        x: NDArray[np.float32],
+        folds: NDArray[np.int64],
+        members: int,
+        device: torch.device,
+        room: int | None = None,
     ) -> Batches:
+        """`room`: bytes that records and indices may take on the device."""
         seen = [
             np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
         ]
         most = max(len(indices) for indices in seen)
         even = np.stack([np.resize(indices, most) for indices in seen])  # folds differ by a record
-        noise = noise_deviations(x)
-        return cls(*(torch.from_numpy(array).to(device) for array in (x, even, noise)))
+        room = free_room(device) if room is None else room
+        home = device if x.nbytes + even.nbytes <= room else torch.device("cpu")
+        noise = torch.from_numpy(noise_deviations(x)).to(device)
+        return cls(torch.from_numpy(x).to(home), torch.from_numpy(even).to(home), noise)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+        return self.noise.device
+
+    @property
+    def resident(self) -> bool:
+        return self.x.device == self.noise.device
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """A batch for each member, with replacement: (M, B, D)."""
+        """A batch for each member, with replacement: (M, B, D). The generator is at home where the
+        records are.
+        """
         members, n = self.seen.shape
         at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
-        return self.x[self.seen.gather(1, at)]
+        records = self.x[self.seen.gather(1, at)]
+        if self.resident:
+            return records
+        # from pinned memory the copy runs beside the steps before, which were only queued
+        return records.pin_memory().to(self.device, non_blocking=True)
+
+
+def free_room(device: torch.device) -> int:
+    """Bytes for the data: half of what is free on a GPU, the rest is for the steps."""
+    if device.type != "cuda":
+        return sys.maxsize
+    return int(torch.cuda.mem_get_info(device)[0]) // 2
 
 
 class Loop:
     """A training run that can take a step, give its state, and go on from one."""
 
     def __init__(self, vae: VAE, batches: Batches, config: TrainConfig) -> None:
-        device = batches.x.device
+        device = batches.device
         self.vae, self.batches, self.config, self.steps = vae, batches, config, config.steps
         self.done = 0
         self.batch = max(1, config.batch // world_size())
         self.generator = torch.Generator(device).manual_seed(config.seed + rank())
+        self.draws = self.generator  # of batches
+        if not batches.resident:
+            self.draws = torch.Generator().manual_seed(config.seed + rank())
         self.rates = torch.tensor(
             [config.learning_rate * warm_cosine(step, self.steps) for step in range(self.steps)],
             device=device,
@@ -87,7 +126,8 @@ class Loop:
 
     def step(self) -> None:
         """Take one step, by replaying the captured one where there is a GPU to itself."""
-        capture = self.batches.x.device.type == "cuda" and world_size() == 1
+        alone = world_size() == 1 and self.batches.resident
+        capture = self.batches.device.type == "cuda" and alone
         if capture and self._graph is None and self.done >= STEPS_BEFORE_CAPTURE:
             self._graph = self._capture()
         if self._graph is not None:
@@ -97,7 +137,7 @@ class Loop:
         self.done += 1
 
     def _step(self) -> None:
-        x = self.batches.draw(self.batch, self.generator)
+        x = self.batches.draw(self.batch, self.draws)
         noise = torch.randn(x.shape, generator=self.generator, device=x.device)
         self.terms = self._objective(x, x + self.batches.noise * noise)
 
@@ -154,6 +194,7 @@ class Loop:
         for name, slots in self._moments().items():
             tensors |= {f"{name}.{i}": tensor for i, tensor in enumerate(slots)}
         tensors["generator"] = self.generator.get_state()
+        tensors["draws"] = self.draws.get_state()
         tensors["at"] = self.at
         return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
 
@@ -169,6 +210,7 @@ class Loop:
             for i, slot in enumerate(slots):
                 slot.copy_(tensors[f"{name}.{i}"])
         self.generator.set_state(tensors["generator"].cpu())
+        self.draws.set_state(tensors["draws"].cpu())
         self.at.copy_(tensors["at"])
         self.done = state.step
 
