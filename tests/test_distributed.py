@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from batch.distributed import run_on_ray
 from batch.job import Job
@@ -17,9 +18,7 @@ from scoring import delimited
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 
-ray = pytest.importorskip("ray")
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.filterwarnings("default"),
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc"),
 ]
@@ -61,7 +60,10 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("ending", ["csv", "ndjson", "parquet"])
+LONG = [pytest.param(ending, marks=pytest.mark.long) for ending in ("ndjson", "parquet")]
+
+
+@pytest.mark.parametrize("ending", ["csv", *LONG])
 def test_the_same_bytes_though_a_worker_dies(
     tmp_path: Path, scorer: Scorer, cluster: None, monkeypatch: pytest.MonkeyPatch, ending: str
 ):
