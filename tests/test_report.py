@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from scoring.artifact import FINDINGS, REPORT, read_manifest
@@ -185,6 +186,32 @@ def test_labelled_numbers_are_those_of_evaluate(
     assert facts["false-alarm rate"] == f"{said['false_alarm_rate']:.4f}"
     assert facts["false alarms"].startswith(f"{said['false_alarms']:,}, expected")
     assert path.stat().st_size < LIMIT
+
+
+def test_labelled_normals_of_another_period_break_the_budget_in_words(
+    artifact_path: Path, tmp_path: Path
+):
+    later = make_frame(300, seed=31).with_columns(pl.col("amount") + 60, label=pl.lit("ok"))
+    later.write_csv(tmp_path / "later.csv")
+    words = ["--labelled", tmp_path / "later.csv", "--out", tmp_path / "it.html"]
+    done = call("report", artifact_path, *words)
+    assert done.returncode == 0, done.stderr
+    text = page_at(tmp_path / "it.html").text
+    assert "The alarm budget is BROKEN on the labelled normals." in text
+    assert "They are not exchangeable with the calibration records: recalibrate" in text
+    broken = [a for a in (0.1, 0.02, 0.01, 0.005) if _breaks(artifact_path, later, a)]
+    assert broken
+    assert f"At alpha {', '.join(f'{a:g}' for a in broken)} it would not hold there." in text
+
+
+def _breaks(artifact: Path, normal: pl.DataFrame, alpha: float) -> bool:
+    """Whether chance gives so many alarms less than once in 100, by the law's own sums."""
+    scorer = Scorer.load(artifact)
+    n, m = scorer.artifact.calibration.n, len(normal)
+    k = int(alpha * (n + 1) + 1e-9)
+    alarms = int(scorer.score(normal.drop("label"), alpha=alpha).is_anomaly.sum())
+    law = betabinom(m, k, n + 1 - k).pmf(np.arange(m + 1))
+    return bool(2 * min(law[: alarms + 1].sum(), law[alarms:].sum()) < 0.01)
 
 
 def test_peers_are_measured_on_the_same_records(

@@ -79,7 +79,7 @@ def _spread(found: Findings) -> Iterator[Check]:
     if off:
         names = ", ".join(off[:3]) + (" and others" if len(off) > 3 else "")
         words = f"Residuals of {len(off)} of {len(numeric)} numeric columns are far from normal"
-        tail = "far values weigh much there. The budget holds all the same."
+        tail = "far values weigh much there. The budget does not rest on it."
         yield Check(True, f"{words} ({names}): {tail}", "reconstruction")
     elif numeric:
         words = "Residuals of the numeric columns are spread as the score assumes."
@@ -103,6 +103,10 @@ def _labelled(labelled: Labelled) -> Iterator[Check]:
         yield Check(True, words, "labelled")
     if found.budget_holds is not None:
         holds = "holds" if found.budget_holds else "is BROKEN"
-        yield Check(
-            found.budget_holds, f"The alarm budget {holds} on the labelled normals.", "labelled"
-        )
+        words = f"The alarm budget {holds} on the labelled normals."
+        yield Check(found.budget_holds, words, "labelled")
+    broken = [at.alpha for at in labelled.at if at.budget_holds is False]
+    broken = [alpha for alpha in broken if alpha != found.alpha]
+    if broken:
+        words = f"At alpha {', '.join(f'{alpha:g}' for alpha in broken)} it would not hold there."
+        yield Check(False, words, "labelled")

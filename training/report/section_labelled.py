@@ -90,11 +90,15 @@ def _by_alpha(labelled: Labelled) -> Grid:
             _four(found.false_alarm_rate),
             f"{found.false_alarms:,}",
             f"{found.expected_false_alarms:,.1f}",
+            number(found.budget_p_value, 2),
         )
         for found in labelled.at
     ]
-    head = ("alpha", "recall", "precision", "false-alarm rate", "false alarms", "expected")
-    return Grid("What alpha gives on these records", head, rows, numbers=tuple(range(6)))
+    head = ("alpha", "recall", "precision", "false-alarm rate", "false alarms", "expected", "p")
+    caption = (
+        "What alpha gives on these records; p: how probable so many false alarms are by chance"
+    )
+    return Grid(caption, head, rows, numbers=tuple(range(7)))
 
 
 def _peers(labelled: Labelled) -> list[Block]:
