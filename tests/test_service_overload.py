@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import statistics
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,6 +105,51 @@ def require_goodput(live: Live, body: bytes, seconds: float) -> None:
 
 def test_an_overload_leaves_most_of_the_goodput(live: Live, body: bytes):
     require_goodput(live, body, 4)
+
+
+def refused(live: Live, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """Ask over raw connections until one is refused; gives the head of that answer and the rest,
+    read until the service closes the connection.
+    """
+    port = int(live.url.rsplit(":", 1)[1])
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\n" + head + body)
+            answer = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+        head_of_answer, _, rest = answer.rpartition(b"\r\n\r\n")
+        if b" 429 " in head_of_answer:
+            return head_of_answer, rest
+    raise AssertionError("no request was refused")
+
+
+def test_refusals_are_whole_however_a_body_comes(artifact_path: Path, body: bytes):
+    many = json.dumps({"records": make_frame(4000).drop("order").to_dicts()}).encode()
+    with serving(artifact_path, "--max-in-flight", "1", "--no-access-log") as live:
+        with ThreadPoolExecutor(1) as threads:  # bodies of many reads, scored in a thread
+            busy = threads.submit(hammer, live.url, "/v1/score", many, connections=4, seconds=6)
+            length = b"content-length: %d\r\n" % len(body)
+            closing = b"connection: close\r\n\r\n"
+            answers = [
+                refused(live, length + closing, body),
+                refused(live, b"transfer-encoding: chunked\r\n" + closing, chunked(body)),
+                refused(live, b"expect: 100-continue\r\n" + length + closing, b""),
+            ]
+            heard = busy.result()
+        assert heard.by_status.keys() == {200, 429} and heard.broken == 0
+        for head, rest in answers:
+            names = {line.split(b":")[0] for line in head.lower().split(b"\r\n")}
+            assert {b"retry-after", b"x-request-id", b"cache-control", b"connection"} <= names
+            assert b"content-length: %d" % len(rest) in head.lower()
+            problem = json.loads(rest)
+            assert (problem["status"], problem["code"]) == (429, "overloaded")
+            assert problem["request_id"].encode() in head
+        assert live.post("/v1/score", content=body).status_code == 200
+
+
+def chunked(body: bytes) -> bytes:
+    half = len(body) // 2
+    parts = (body[:half], body[half:], b"")
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
 @pytest.mark.long
