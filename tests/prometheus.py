@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +79,19 @@ class Prometheus:
         found = self.now('ALERTS{alertstate="firing"}')
         return {series["metric"]["alertname"] for series in found}
 
-    def until_firing(self, name: str, seconds: float) -> float:
-        """How long it took until an alert was on."""
-        began = time.monotonic()
-        while name not in self.firing():
-            passed = time.monotonic() - began
-            assert passed < seconds, f"{name} did not fire, only {self.firing()}"
+    def until_firing(self, name: str, seconds: float) -> None:
+        """Wait for an alert."""
+        self._until(lambda: name in self.firing(), f"{name} must fire", seconds)
+
+    def until_quiet(self, name: str, seconds: float) -> None:
+        """Wait for its end."""
+        self._until(lambda: name not in self.firing(), f"{name} must end", seconds)
+
+    def _until(self, holds: Callable[[], bool], wanted: str, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, f"{wanted}; firing: {self.firing()}"
             time.sleep(0.1)
-        return time.monotonic() - began
 
 
 def free_port() -> int:
