@@ -188,6 +188,8 @@ def _tell(report: Report, settings: dict[str, Any]) -> None:
         push_metrics(report, settings["pushgateway"])
     if not settings["quiet"]:
         _print_counts(report)
+        if report.counts.scored and settings["progress"] != "json":
+            _print_severities(report)
     limit, rate = settings["fail_above"], report.counts.anomaly_rate
     if limit is not None and rate > limit:
         err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
@@ -202,8 +204,6 @@ def _print_counts(report: Report) -> None:
         f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
         f"{counts.records / report.seconds:,.0f} records/s"
     )
-    if counts.scored:
-        _print_severities(report)
 
 
 def _print_severities(report: Report) -> None:
