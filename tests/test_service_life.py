@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -208,10 +209,12 @@ def test_a_promotion_reaches_every_worker(workers: Live, newer_path: Path):
 
 def test_replaced_workers_answer_as_those_before_them(current: Path):
     with serving(current, "--workers", "2") as live:
+        until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 2)
         point(current, "b")
         live.post("/v1/reload")
+        # the worker that was asked, and then both by the parent: only now may the link move on
+        until(lambda: live.value("vaewatch_reloads_total") == 3)
         point(current, "a")  # and nobody asks for a reload
-        until(lambda: len(new_workers(live.process.pid, [])) == 2)
         old = new_workers(live.process.pid, [])
         for pid in old:
             os.kill(pid, signal.SIGKILL)
@@ -219,6 +222,12 @@ def test_replaced_workers_answer_as_those_before_them(current: Path):
         versions = {live.get("/v1/model").json()["version"] for _ in range(10)}
         assert versions == {version_of(current.parent / "b")}
         assert live.post("/v1/reload").json()["version"] == version_of(current.parent / "a")
+
+
+def reloads_on_sighup(pid: int) -> bool:
+    """Has this process got as far as to handle the signal? Until then it would end it."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and int(caught[1], 16) >> (signal.SIGHUP - 1) & 1 == 1
 
 
 def child_pids(parent: int) -> list[int]:
