@@ -65,7 +65,12 @@ def _character(ctx: click.Context, param: click.Parameter, text: str | None) -> 
 @setting("--columns", metavar="A,B,...", callback=_names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
-@setting("--explain", type=click.IntRange(0), metavar="K", help="Reasons for every record.")
+@setting(
+    "--explain",
+    type=click.IntRange(0),
+    metavar="K",
+    help="K reasons for every record, and its score's parts.",
+)
 @setting(
     "--delimiter",
     metavar="CHAR",
@@ -96,7 +101,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
 
     INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, or - for standard
     input. All of their columns come back as they are, with anomaly_score, p_value, severity,
-    is_anomaly, top_reasons and model_version after them.
+    is_anomaly, top_reasons and model_version after them; with --explain also the score's parts.
     """
     threads = settings.pop("threads") or _cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from batch.job import Job
 from batch.reader import format_named
 from batch.records import PACKED, Records, Source
-from batch.verdicts import ADDED, frame_of_verdicts
+from batch.verdicts import ADDED, EXPLAINED, frame_of_verdicts
 from scoring.errors import SchemaError
 from scoring.frames import as_booleans, as_numbers
 from scoring.rows import Block
@@ -33,6 +34,7 @@ class Encoder:
     """How the output is written: like the first file, where nothing else is asked for.
 
     verbatim: the header of those files whose rows go through as they came; None if none does.
+    explained: the parts of the scores come too.
     packing: .gz, .zst or nothing; chunks are packed one by one, and stand one after the other.
     """
 
@@ -41,6 +43,7 @@ class Encoder:
     verbatim: bytes | None
     delimiter: str
     line_end: bytes
+    explained: bool
     packing: str
     schema: Schema
     version: str
@@ -56,6 +59,7 @@ class Encoder:
             verbatim=first.header if to == first.to and job.columns is None else None,
             delimiter=first.delimiter,
             line_end=first.line_end,
+            explained=bool(job.explain),
             packing=suffix if suffix in PACKED else "",
             schema=schema,
             version=version,
@@ -67,9 +71,9 @@ class Encoder:
             return b""
         comma, names = self.delimiter.encode(), self.columns
         if self.verbatim is not None:
-            cells = [self.verbatim, *(name.encode() for name in ADDED)]
+            cells = [self.verbatim, *(name.encode() for name in self._added)]
             return self._pack(comma.join(cells) + self.line_end)
-        empty = pl.DataFrame(schema=dict.fromkeys((*names, *ADDED), pl.String))
+        empty = pl.DataFrame(schema=dict.fromkeys((*names, *self._added), pl.String))
         return self._pack(empty.write_csv(separator=self.delimiter).encode())
 
     def encode(
@@ -93,8 +97,12 @@ class Encoder:
     def empty(self) -> bytes:
         """A Parquet file without rows."""
         frame = pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
-        added = pl.DataFrame(schema=dict(zip(ADDED, _ADDED_TYPES, strict=True)))
+        added = pl.DataFrame(schema=self._added)
         return _parquet(pl.concat([self._cells(frame), added], how="horizontal"))
+
+    @property
+    def _added(self) -> dict[str, Any]:
+        return EXPLAINED if self.explained else ADDED
 
     def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to keep, with the schema's types where the format has types and the cells
@@ -114,9 +122,6 @@ class Encoder:
         if self.packing == ".gz":
             return gzip.compress(data, 6, mtime=0)
         return zstandard.compress(data) if self.packing == ".zst" else data
-
-
-_ADDED_TYPES = (pl.Float64, pl.Float64, pl.Float64, pl.Boolean, pl.String, pl.String)
 
 
 def _check_columns(job: Job, first: Source) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ class Parts:
     reconstruction: float
     kl: float
     neighbour: float
+
+
+# where they are columns beside those of a record
+PART_COLUMNS = tuple(f"score_{part.name}" for part in fields(Parts))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from itertools import repeat
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from scoring.errors import Problem
-from scoring.score import Parts
+from scoring.score import PART_COLUMNS, Parts
 from scoring.scorer import Reason, Verdicts
 
 
@@ -96,14 +97,13 @@ def as_lines(model: ModelName, results: Results) -> bytes:
 
 
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
-PARTS = ("reconstruction", "kl", "neighbour")
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
     """One row a record, after a header; ids stand first, the parts of scores last."""
     with_id = any(result.id is not UNSET for result in results)
     with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
-    lines = [",".join((*["id"] * with_id, CSV_HEADER, *PARTS * with_parts))]
+    lines = [",".join((*["id"] * with_id, CSV_HEADER, *PART_COLUMNS * with_parts))]
     for result in results:
         cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
         lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
@@ -116,8 +116,8 @@ def _id_cell(value: Any) -> str:
 
 def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
     if isinstance(result, Rejected) or isinstance(result.parts, UnsetType):
-        return ("",) * len(PARTS)
-    return tuple(repr(getattr(result.parts, name)) for name in PARTS)
+        return ("",) * len(PART_COLUMNS)
+    return tuple(map(repr, astuple(result.parts)))
 
 
 def csv_cells(result: Result | Rejected) -> tuple[str, ...]:

@@ -249,6 +249,7 @@ def test_unseen_categories_and_unicode_are_anomalies_with_a_reason(
         ),
         (("items", "amount"), "column names must differ, but 'amount' is there 2 times"),
         (("order", "p_value"), "column 'p_value' must not be in the input"),
+        (("order", "score_kl"), "column 'score_kl' must not be in the input"),
     ],
 )
 def test_a_wrong_header_is_an_error(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 
 from batch.verdicts import ADDED
+from scoring.score import PART_COLUMNS
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.test_score import COMMAND, ROOT, error_of, score
@@ -229,13 +231,36 @@ def test_chosen_columns_and_anomalies_alone(
     assert done.returncode == 3 and "--columns: 'price' must be a column of" in error_of(done)
 
 
-def test_explain_gives_every_record_its_reasons(
-    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [("csv", "csv"), ("ndjson", "ndjson"), ("csv", "parquet"), ("parquet", "csv")],
+)
+def test_explain_gives_every_record_its_reasons_and_the_parts_of_its_score(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame, scorer: Scorer, source: str, out: str
 ):
-    done = score(artifact_path, save(frame, tmp_path / "in.csv"), "--explain", "1")
-    got = pl.read_csv(done.stdout)
+    target = tmp_path / f"out.{out}"
+    file = save(frame, tmp_path / f"in.{source}")
+    done = score(artifact_path, file, "--explain", "1", "--out", target)
+    assert done.returncode == 0, done.stderr
+    got = load(target)
+    assert got.columns == [*frame.columns, *ADDED, *PART_COLUMNS]
     assert got["top_reasons"].null_count() == 0
     assert not got["top_reasons"].str.contains(";").any()
+    parts = got.select(PART_COLUMNS).to_numpy()
+    np.testing.assert_allclose(parts.sum(axis=1), got["anomaly_score"], rtol=1e-9)
+    wanted = scorer.score_records(frame.to_dicts(), explain=1).parts
+    assert wanted is not None
+    np.testing.assert_allclose(parts, list(map(astuple, wanted)), rtol=1e-4, atol=1e-6)
+
+
+def test_explain_without_any_record_has_the_same_columns(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
+):
+    empty = save(frame.head(0), tmp_path / "in.parquet")
+    for target in (tmp_path / "out.parquet", tmp_path / "out.csv"):
+        done = score(artifact_path, empty, "--explain", "1", "--out", target)
+        assert done.returncode == 0, done.stderr
+        assert load(target).columns == [*frame.columns, *ADDED, *PART_COLUMNS]
 
 
 def test_the_summary_and_the_metrics_add_up(

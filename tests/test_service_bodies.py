@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from scoring.records import parse_records
 from scoring.schema import Schema
+from scoring.score import PART_COLUMNS
 from scoring.scorer import Scorer
-from service.answers import CSV_HEADER, PARTS
+from service.answers import CSV_HEADER
 from service.messages import RecordReader
 from tests.live import Live, serving
 
@@ -162,7 +163,7 @@ def test_ids_are_carried_through_and_told_to_nobody_else(
         answer = live.post("/v1/score?on_error=null&explain=1", content=body, headers=CSV)
         rows = list(csv.DictReader(io.StringIO(answer.text)))
         assert [row["id"] for row in rows] == [ids[0], ids[1], "", ""]
-        sums = [sum(float(row[part]) for part in PARTS) for row in rows[:3]]
+        sums = [sum(float(row[part]) for part in PART_COLUMNS) for row in rows[:3]]
         assert sums == pytest.approx([float(row["anomaly_score"]) for row in rows[:3]])
         plain = live.post("/v1/score", content=frame.drop("order").write_csv(), headers=CSV)
         assert plain.text.splitlines()[0] == CSV_HEADER
