@@ -31,7 +31,7 @@ class Gaussian:
         """log p(x|z) in nats, summed over the features: (M, B)."""
         log_sigma = self.log_sigma.clamp(min=math.log(SIGMA_FLOOR))
         standardised = (x - self.mean) * torch.exp(-log_sigma)
-        return -(0.5 * standardised.square() + log_sigma + HALF_LOG_2PI).sum(-1)
+        return -0.5 * standardised.square().sum(-1) - (log_sigma + HALF_LOG_2PI).sum(-1)
 
     def sample(self, eps: Tensor) -> Tensor:
         """x = mean + sigma * eps."""

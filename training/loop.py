@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.optim.adamw import adamw
 
 from training.checkpoint import State
 from training.config import TrainConfig
 from training.elbo import Elbo, autoencoder_loss, elbo
+from training.flat import Flat
 from training.noise import noise_deviations
-from training.parallel import average_gradients, rank, world_size
+from training.parallel import average, rank, world_size
 from training.vae import VAE
 
 WARM_UP = 50
@@ -81,7 +81,8 @@ class Batches:
         """
         members, n = self.seen.shape
         at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
-        records = self.x[self.seen.gather(1, at)]
+        rows = self.seen.gather(1, at).flatten()
+        records = self.x.index_select(0, rows).view(members, batch, -1)
         if self.resident:
             return records
         # from pinned memory the copy runs beside the steps before, which were only queued
@@ -113,14 +114,10 @@ class Loop:
         )
         self.at = torch.zeros(1, dtype=torch.long, device=device)
         self.rate = torch.zeros((), device=device)
-        self.weights: list[Tensor] = [
-            weight
-            for name, weight in vae.named_parameters()
-            if config.model == "vae" or not name.startswith("logvar.")  # an autoencoder has none
-        ]
-        self.first = [torch.zeros_like(w) for w in self.weights]  # AdamW's moments
-        self.second = [torch.zeros_like(w) for w in self.weights]
-        self.counts = [torch.zeros((), device=device) for _ in self.weights]
+        self.flat = Flat.of(vae)
+        self.first = torch.zeros_like(self.flat.weights)  # AdamW's moments
+        self.second = torch.zeros_like(self.flat.weights)
+        self.count = torch.zeros((), device=device)
         self.terms: Elbo | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -139,13 +136,12 @@ class Loop:
     def _step(self) -> None:
         x = self.batches.draw(self.batch, self.draws)
         noise = torch.randn(x.shape, generator=self.generator, device=x.device)
-        self.terms = self._objective(x, x + self.batches.noise * noise)
+        self.terms = self._objective(x, torch.addcmul(x, self.batches.noise, noise))
 
-        for weight in self.weights:
-            weight.grad = None
+        self.flat.gradients.zero_()
         self.terms.loss(self.config.beta).backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.weights)
-        clip_grad_norm_(self.weights, GRADIENT_NORM * math.sqrt(self.config.members))
+        average(self.flat.gradients)
+        clip_(self.flat.gradients, GRADIENT_NORM * math.sqrt(self.config.members))
         self.rate.copy_(self.rates[self.at].squeeze())
         self._update()
         self.at += 1
@@ -156,12 +152,12 @@ class Loop:
         making the class imports PyTorch's compiler, which takes seconds and is not used here.
         """
         adamw(
-            self.weights,
-            [weight.grad for weight in self.weights if weight.grad is not None],
-            self.first,
-            self.second,
+            [self.flat.weights],
+            [self.flat.gradients],
+            [self.first],
+            [self.second],
             [],
-            self.counts,
+            [self.count],
             fused=True,
             capturable=self.rate.device.type == "cuda",
             amsgrad=False,
@@ -190,29 +186,34 @@ class Loop:
 
     def state(self, log: list[Any]) -> State:
         """All that the next step depends on."""
-        tensors = {f"vae.{name}": value for name, value in self.vae.state_dict().items()}
-        for name, slots in self._moments().items():
-            tensors |= {f"{name}.{i}": tensor for i, tensor in enumerate(slots)}
-        tensors["generator"] = self.generator.get_state()
-        tensors["draws"] = self.draws.get_state()
-        tensors["at"] = self.at
+        tensors = {
+            **self._optimised(),
+            "generator": self.generator.get_state(),
+            "draws": self.draws.get_state(),
+        }
         return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
 
-    def _moments(self) -> dict[str, list[Tensor]]:
-        return {"first": self.first, "second": self.second, "counts": self.counts}
+    def _optimised(self) -> dict[str, Tensor]:
+        return {
+            "weights": self.flat.weights,
+            "first": self.first,
+            "second": self.second,
+            "count": self.count,
+            "at": self.at,
+        }
 
     def go_on_from(self, state: State) -> None:
         """Continue as if the run had never stopped."""
-        tensors = state.tensors
-        vae = {n.removeprefix("vae."): t for n, t in tensors.items() if n.startswith("vae.")}
-        self.vae.load_state_dict(vae)
-        for name, slots in self._moments().items():
-            for i, slot in enumerate(slots):
-                slot.copy_(tensors[f"{name}.{i}"])
-        self.generator.set_state(tensors["generator"].cpu())
-        self.draws.set_state(tensors["draws"].cpu())
-        self.at.copy_(tensors["at"])
+        for name, tensor in self._optimised().items():
+            tensor.copy_(state.tensors[name])
+        self.generator.set_state(state.tensors["generator"].cpu())
+        self.draws.set_state(state.tensors["draws"].cpu())
         self.done = state.step
+
+
+def clip_(gradients: Tensor, most: float) -> None:
+    """Scale the gradients down to a norm of `most`, where theirs is larger."""
+    gradients *= (most / (gradients.norm() + 1e-6)).clamp(max=1.0)
 
 
 def warm_cosine(step: int, steps: int) -> float:

@@ -39,6 +39,13 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+def side_by_side(x: Tensor, *layers: StackedLinear) -> tuple[Tensor, ...]:
+    """What layers of equal size make of one input, as one product."""
+    weight = torch.cat([layer.weight for layer in layers], -1)
+    bias = torch.cat([layer.bias for layer in layers], -1)
+    return torch.baddbmm(bias, x, weight).chunk(len(layers), -1)
+
+
 @dataclass(frozen=True)
 class Posterior:
     """q(z|x): a diagonal normal; mu and logvar are (M, B, L)."""
@@ -52,7 +59,7 @@ class Posterior:
 
     def kl(self) -> Tensor:
         """KL(q(z|x) || N(0, I)) in nats, (M, B)."""
-        return 0.5 * (self.mu.square() + self.logvar.exp() - 1.0 - self.logvar).sum(-1)
+        return 0.5 * (self.mu.square() + self.logvar.exp() - self.logvar - 1.0).sum(-1)
 
 
 class VAE(nn.Module):
@@ -82,7 +89,8 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> Posterior:
         """(M, B, D) -> q(z|x)."""
         h = silu(self.encoder(silu(self.enter(x))))
-        return Posterior(self.mu(h), self.logvar(h).clamp(*LOGVAR_RANGE))
+        mu, logvar = side_by_side(h, self.mu, self.logvar)
+        return Posterior(mu, logvar.clamp(*LOGVAR_RANGE))
 
     def decode(self, z: Tensor) -> Gaussian:
         """(M, B, L) -> p(x|z)."""

@@ -1,0 +1,91 @@
+"""A training step, against the same step by PyTorch's own optimiser on ordinary parameters."""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from training.config import TrainConfig
+from training.elbo import elbo
+from training.flat import Flat
+from training.loop import GRADIENT_NORM, Batches, Loop, clip_, warm_cosine
+from training.vae import VAE
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(members=3, served=2, width=5, batch=16, steps=40)
+
+
+@pytest.fixture
+def batches() -> Batches:
+    x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    return Batches.of(x, np.arange(90) % 3, 3, CPU)
+
+
+def vae() -> VAE:
+    generator = torch.Generator().manual_seed(2)
+    return VAE(members=3, features=4, latent=2, width=5, generator=generator)
+
+
+def reference_steps(network: VAE, batches: Batches, steps: int) -> None:
+    """What Loop does, by the book."""
+    optimiser = torch.optim.AdamW(
+        network.parameters(), betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-4
+    )
+    generator = torch.Generator().manual_seed(CONFIG.seed)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = CONFIG.learning_rate * warm_cosine(step, CONFIG.steps)
+        x = batches.draw(CONFIG.batch, generator)
+        noisy = x + batches.noise * torch.randn(x.shape, generator=generator)
+        eps = torch.randn((3, CONFIG.batch, 2), generator=generator)
+        optimiser.zero_grad()
+        elbo(network, x, noisy, eps).loss().backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(network.parameters(), GRADIENT_NORM * math.sqrt(3))
+        optimiser.step()
+
+
+def test_steps_are_those_of_adamw_with_clipped_gradients(batches: Batches):
+    ours, theirs = vae(), vae()
+    loop = Loop(ours, batches, CONFIG)
+    for _ in range(20):
+        loop.step()
+    reference_steps(theirs, batches, 20)
+    for (name, got), want in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_flattened_network_is_the_network():
+    plain = nn.Sequential(nn.Linear(3, 4), nn.SiLU(), nn.Linear(4, 2))
+    flattened = copy.deepcopy(plain)
+    flat = Flat.of(flattened)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(flattened(x), plain(x))
+
+    plain(x).square().sum().backward()
+    flattened(x).square().sum().backward()
+    want = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
+    torch.testing.assert_close(flat.gradients, want)
+
+    flat.weights.zero_()
+    assert not flattened(x).any()
+
+
+@pytest.mark.parametrize(("length", "want"), [(8.0, 2.0), (1.5, 1.5), (0.0, 0.0)])
+def test_gradients_are_shortened_and_never_lengthened(length: float, want: float):
+    gradients = torch.tensor([0.6, 0.0, -0.8]) * length
+    clip_(gradients, 2.0)
+    torch.testing.assert_close(gradients, torch.tensor([0.6, 0.0, -0.8]) * want)
+
+
+def test_the_rate_warms_up_and_ends_at_nothing():
+    rates = [warm_cosine(step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(1 / 50)
+    assert all(before < after for before, after in pairwise(rates[:50]))
+    assert all(before > after for before, after in pairwise(rates[50:]))
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
