@@ -103,7 +103,9 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
 @limits
 @safety
 @setting(
-    "--access-log/--no-access-log", default=Settings.access_log, help="A JSON line a request."
+    "--access-log/--no-access-log",
+    default=Settings.access_log,
+    help="A JSON line a request; of polls and probes at debug level.",
 )
 @setting(
     "--log-level",

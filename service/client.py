@@ -2,7 +2,7 @@
 
 client = vaewatch.Client("http://127.0.0.1:8000", key="...")
 for verdict in client.score([{"amount": 12.5, "country": "NL"}]):
-    print(verdict.p_value, verdict.is_anomaly, [str(reason) for reason in verdict.reasons])
+    print(verdict.id, verdict.is_anomaly, [str(reason) for reason in verdict.reasons])
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -30,6 +31,15 @@ class ServiceError(ScoringError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True)
+class ServiceVerdict(Verdict):
+    """A verdict as the service gives it. `id` is what the record holds in the column that was
+    named `--id` at training; None if it holds nothing there, or if no column was named.
+    """
+
+    id: Any = None
 
 
 class Client:
@@ -67,8 +77,14 @@ class Client:
 
     def score(
         self, records: Any, *, alpha: float | None = None, explain: int | None = None
-    ) -> list[Verdict]:
+    ) -> list[ServiceVerdict]:
         """Verdicts of records (or of the rows of a DataFrame), in their order.
+
+        Args:
+            records: a list of records, or a pandas or polars DataFrame.
+            alpha: the false-alarm rate of these verdicts; the model's own by default.
+            explain: so many reasons for each record, and the `parts` of its score; by default
+                three reasons, only for anomalies, and no parts.
 
         Raises:
             RecordError: some break the schema; each broken rule has its record's place.
@@ -77,7 +93,7 @@ class Client:
         asked = {"alpha": alpha, "explain": explain}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         path = f"/v1/score?{query}" if query else "/v1/score"
-        rows, verdicts = _rows_of(records), list[Verdict]()
+        rows, verdicts = _rows_of(records), list[ServiceVerdict]()
         for start in range(0, len(rows), self.chunk):
             body = json.dumps({"records": rows[start : start + self.chunk]}, allow_nan=False)
             verdicts += map(_verdict, self._ask("POST", path, body, start)["results"])
@@ -170,8 +186,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _verdict(result: Mapping[str, Any]) -> Verdict:
+def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:
     reasons = tuple(Reason(**reason) for reason in result["reasons"])
     parts = Parts(**result["parts"]) if "parts" in result else None
     numbers = (result["score"], result["p_value"], result["severity"])
-    return Verdict(*numbers, result["is_anomaly"], reasons, parts)
+    return ServiceVerdict(*numbers, result["is_anomaly"], reasons, parts, result.get("id"))

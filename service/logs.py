@@ -15,8 +15,22 @@ import msgspec
 
 from service.exchange import Request
 
+LEVELS = ("debug", "info", "warning", "error")
 FLUSH_SECONDS = 0.2
 MOST_KEPT = 1000  # lines
+# what machines ask for every few seconds, by its route's template: a line for each would bury the
+# others, so that they are told at debug level, unless they are refused
+POLLED = frozenset(
+    {
+        "/console/state",
+        "/livez",
+        "/metrics",
+        "/readyz",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model}/ready",
+    }
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,22 +86,38 @@ class Line(msgspec.Struct):
     records: int
 
 
+def level_of(route: str, status: int) -> str:
+    """Of an answered request."""
+    if status >= 500:
+        return "error"
+    return "debug" if route in POLLED and status < 400 else "info"
+
+
+def levels_from(least: str) -> frozenset[str]:
+    """This level and those above it."""
+    return frozenset(LEVELS[LEVELS.index(least) :])
+
+
 @dataclass
 class AccessLog:
-    """Writes lines some at a time: a write for each would cost as much as the scoring."""
+    """Writes lines some at a time: a write for each would cost as much as the scoring.
 
-    enabled: bool
+    levels: those of the lines to write.
+    """
+
+    levels: frozenset[str]
     _lines: list[Line] = field(default_factory=list)
 
     def add(self, request: Request, route: str, status: int, seconds: float) -> None:
-        if not self.enabled:
+        level = level_of(route, status)
+        if level not in self.levels:
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         self._lines.append(
             Line(
                 time=_stamp(time.time()),
-                level="error" if status >= 500 else "info",
+                level=level,
                 logger="vaewatch.access",
                 request_id=request.id,
                 method=request.method,

@@ -9,7 +9,7 @@ from scoring.scorer import Verdicts
 from service.auth import Keys
 from service.engine import Engine
 from service.limits import Limits
-from service.logs import AccessLog
+from service.logs import AccessLog, levels_from
 from service.metrics import Metrics
 from service.model import Model
 from service.monitor import Monitor
@@ -33,6 +33,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
+        written = levels_from(settings.log_level) if settings.access_log else frozenset[str]()
         registry, metrics = Registry(settings.artifact), Metrics()
         recent = Recent.of(settings) if settings.console else None
         monitor = Monitor(metrics, settings.workers_folder, recent)
@@ -51,5 +52,5 @@ class Service:
             metrics=metrics,
             monitor=monitor,
             engine=Engine(observe),
-            access_log=AccessLog(settings.access_log),
+            access_log=AccessLog(written),
         )

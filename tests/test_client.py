@@ -32,7 +32,7 @@ def live(artifact_path: Path) -> Iterator[Live]:
 def test_a_client_scores_like_the_library(
     live: Live, mixed_frame: pl.DataFrame, scorer: Scorer, kind: str
 ):
-    frame = mixed_frame.drop("order").head(50)
+    frame = mixed_frame.head(50)
     data: Any = frame.to_dicts() if kind == "records" else frame
     if kind == "pandas":
         pandas = pytest.importorskip("pandas")
@@ -44,10 +44,20 @@ def test_a_client_scores_like_the_library(
     assert [v.reasons[0].column for v in verdicts if v.reasons] == [
         reasons[0].column for reasons in expected.reasons if reasons
     ]
+    assert [v.id for v in verdicts] == frame["order"].to_list()
     assert expected.parts is not None
     for verdict, parts in zip(verdicts, expected.parts, strict=True):
         assert verdict.parts is not None
         assert astuple(verdict.parts) == pytest.approx(astuple(parts), rel=1e-4, abs=1e-6)
+
+
+def test_a_record_without_an_id_has_none(live: Live, mixed_frame: pl.DataFrame):
+    with_id, without = mixed_frame.head(1), mixed_frame.drop("order").head(1)
+    records = [*without.to_dicts(), *with_id.to_dicts(), {**without.to_dicts()[0], "order": None}]
+    with vaewatch.Client(live.url, KEY) as client:
+        verdicts = client.score(records)
+    assert [v.id for v in verdicts] == [None, with_id["order"][0], None]
+    assert [v.parts for v in verdicts] == [None] * 3
 
 
 def test_errors_name_the_record_in_the_whole(live: Live, mixed_frame: pl.DataFrame):

@@ -1,0 +1,51 @@
+"""What the service says on stderr, against a real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.live import serving
+
+ADMIN = "a key that is long enough"
+
+
+@pytest.fixture
+def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return mixed_frame.drop("order").to_dicts()
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_what_machines_poll_is_logged_only_at_debug_level_or_when_refused(
+    artifact_path: Path, records: list[dict[str, Any]], level: str
+):
+    polled = ["/console/state", "/livez", "/metrics", "/readyz", "/v2/health/ready"]
+    key = {"x-api-key": ADMIN}
+    with serving(artifact_path, "--log-level", level, env={"VAEWATCH_KEY": ADMIN}) as live:
+        assert {live.get(path, headers=key).status_code for path in polled} == {200}
+        assert live.get("/console/state", headers={"x-api-key": "wrong"}).status_code == 401
+        assert live.post("/v1/score", json={"records": records[:1]}, headers=key).is_success
+        live.stop()
+    lines = [json.loads(line) for line in live.lines if not line.startswith("listening")]
+    told = {(r["route"], r["status"]) for r in lines if r["logger"] == "vaewatch.access"}
+    served = {("/v1/score", 200), ("unmatched", 401)} if level != "error" else set()
+    assert told == served | {(path, 200) for path in polled if level == "debug"}
+
+
+def test_logs_are_json_and_hold_no_value(artifact_path: Path, records: list[dict[str, Any]]):
+    with serving(artifact_path) as live:
+        live.post("/v1/score", json={"records": [{**records[0], "country": "SECRET"}]})
+        live.post("/v1/score", json={"records": [{**records[0], "amount": "SECRET"}]})
+        live.post("/v1/score?alpha=SECRET", json={"records": records[:1]})
+        live.get("/SECRET/path")
+        metrics = live.get("/metrics").text
+        live.stop()
+    lines = [json.loads(line) for line in live.lines if not line.startswith("listening")]
+    requests = [line for line in lines if line["logger"] == "vaewatch.access"]
+    assert [r["status"] for r in requests if r["route"] == "/v1/score"] == [200, 422, 400]
+    assert "unmatched" in {r["route"] for r in requests}
+    assert "SECRET" not in live.said + metrics
