@@ -116,7 +116,8 @@ def test_without_colour_there_is_none_and_names_are_as_they_are(shop: Path):
 
 
 def test_train_in_a_log_is_a_line_for_each_tenth(shop: Path, tmp_path: Path):
-    done = call("train", shop / "normal.csv", "--out", tmp_path / "it", *TRAIN, "--steps=400")
+    words = ["--steps=400", "--no-report"]
+    done = call("train", shop / "normal.csv", "--out", tmp_path / "it", *TRAIN, *words)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [f"fit: step {n} of 400" for n in range(40, 401, 40)]
     assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stdout + done.stderr

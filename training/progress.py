@@ -51,6 +51,7 @@ def _bar(console: Any) -> Iterator[Tell]:
 
         def tell(phase: str, done: int, total: int) -> None:
             if phase != bar.tasks[0].description:
+                bar.refresh()  # a phase that is short is seen too
                 bar.reset(task, total=total or None, description=phase, steps="")
             steps = f"{done:,} of {total:,} steps" if total else ""
             bar.update(task, completed=done, steps=steps)
