@@ -91,10 +91,13 @@ def serving(
     vaewatch: Path = VAEWATCH,
     trust: ssl.SSLContext | bool = False,
 ) -> Iterator[Live]:
-    """`vaewatch serve` until the block ends."""
+    """`vaewatch serve` until the block ends; it drains only if the options say so."""
     words = [str(vaewatch), "serve", str(artifact), "--port", "0", *options]
     process = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "VAEWATCH_DRAIN_SECONDS": "0", **(env or {})},
     )
     try:
         live = Live(process, trust)

@@ -115,7 +115,8 @@ def test_the_service_starts_as_it_is_deployed(artifact_path: Path, tmp_path: Pat
     env = {k: v for k, v in image_env().items() if k.startswith("VAEWATCH_")}
     _, _, *flags = words
     (tmp_path / "key").write_text(f"{KEY}\n")
-    given = {**(env if way == "image" else {}), "VAEWATCH_KEY_FILE": str(tmp_path / "key")}
+    given = {"VAEWATCH_DRAIN_SECONDS": str(Settings.drain_seconds)}  # which serving() shortens
+    given |= {**(env if way == "image" else {}), "VAEWATCH_KEY_FILE": str(tmp_path / "key")}
     records = {"records": make_frame(5, seed=41).drop("order").to_dicts()}
     script = [sys.executable, str(DEPLOY / "healthcheck.py")]
     # serving() puts --port 0 before the flags: the last one wins, so theirs is taken out

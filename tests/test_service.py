@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from scoring.scorer import Scorer
+from service.settings import Settings
 from tests.conftest import run
 from tests.live import Live, serving
 
@@ -165,7 +166,7 @@ def test_the_budget_is_counted_at_the_artifacts_alpha(
 
 
 def test_sigterm_ends_with_exit_code_zero(artifact_path: Path):
-    with serving(artifact_path) as live:
+    with serving(artifact_path, "--drain-seconds", str(Settings.drain_seconds)) as live:
         assert live.stop() == 0
 
 
