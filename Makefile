@@ -33,8 +33,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Two files of tests at a time, a thread each; then those marked `alone`, which load the machine.
+test: export OMP_NUM_THREADS := 1
 test: install $(VENV)-floor/installed
-	$(BIN)/pytest -m 'not long'
+	$(BIN)/pytest -m 'not long and not alone' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m 'alone and not long'
 
 test-long: install $(VENV)-floor/installed
 	$(BIN)/pytest -m long

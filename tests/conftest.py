@@ -73,6 +73,11 @@ def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(VAEWATCH), *map(str, words)], **options)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What mostly waits comes first: where tests run side by side, others work meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_watching.py")
+
+
 @pytest.fixture(scope="session")
 def mixed_frame() -> pl.DataFrame:
     return make_frame(400)

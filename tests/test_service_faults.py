@@ -62,11 +62,12 @@ def load(live: Live, body: Any, threads: int = 3) -> Iterator[list[httpx.Respons
             thread.join()
 
 
+@pytest.mark.alone
 def test_reloads_under_load_fail_no_request(
     artifact_path: Path, tmp_path: Path, records: list[dict[str, Any]]
 ):
     other = tmp_path / "b"
-    train(make_frame(200, seed=9), other, alpha=0.05, id="order", seed=4, **SMALL)
+    train(make_frame(200, seed=9), other, report=False, alpha=0.05, id="order", seed=4, **SMALL)
     shutil.copytree(artifact_path, tmp_path / "a")
     link = tmp_path / "current"
     link.symlink_to(tmp_path / "a")
@@ -91,6 +92,7 @@ def test_reloads_under_load_fail_no_request(
     assert all(len(scores) == 1 for scores in by_version.values())
 
 
+@pytest.mark.alone
 def test_a_killed_worker_takes_only_its_own_requests_along(
     artifact_path: Path, records: list[dict[str, Any]]
 ):

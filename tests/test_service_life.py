@@ -163,7 +163,7 @@ def test_a_shadow_scores_along_and_can_be_promoted(
 
 def test_a_shadow_of_other_columns_is_refused(artifact_path: Path, tmp_path: Path):
     other = tmp_path / "other"
-    train(make_frame(100).drop("amount"), other, alpha=0.05, id="order", **SMALL)
+    train(make_frame(100).drop("amount"), other, report=False, alpha=0.05, id="order", **SMALL)
     done = run("serve", artifact_path, "--shadow", other, "--port", "0")
     assert done.returncode == 4
     assert "'amount' differs" in done.stderr
@@ -245,6 +245,7 @@ def new_workers(parent: int, old: list[int]) -> list[int]:
     ]
 
 
+@pytest.mark.alone
 def test_requests_under_sigterm_are_answered(artifact_path: Path, records: list[dict[str, Any]]):
     body = {"records": records[:5]}
     with serving(artifact_path, "--drain-seconds", "0.5") as live:
@@ -279,6 +280,7 @@ def test_draining_is_not_ready(artifact_path: Path):
         assert live.get("/livez").status_code == 200
 
 
+@pytest.mark.alone
 def test_slow_clients_do_not_keep_others_from_being_served(
     artifact_path: Path, records: list[dict[str, Any]]
 ):
@@ -299,6 +301,7 @@ def test_slow_clients_do_not_keep_others_from_being_served(
         assert live.value("vaewatch_request_duration_seconds_count", code="408") >= 1
 
 
+@pytest.mark.alone
 def test_too_many_requests_at_once_are_refused_at_once(
     artifact_path: Path, records: list[dict[str, Any]]
 ):

@@ -26,6 +26,7 @@ from tests.hammer import Heard, hammer
 from tests.live import Live, serving
 from tests.test_service_life import until
 
+pytestmark = pytest.mark.alone
 TOP = 8
 OVERLOAD = 20 * TOP
 
