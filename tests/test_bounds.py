@@ -66,7 +66,8 @@ def test_evaluate_prints_both_bounds(artifact_path: Path, tmp_path: Path):
 
 
 def test_an_autoencoder_has_no_bound(mixed_frame: pl.DataFrame, tmp_path: Path):
-    train(mixed_frame, tmp_path / "ae", alpha=0.05, id="order", model="ae", **SMALL)
+    settings = {**SMALL, "alpha": 0.05, "id": "order", "model": "ae"}
+    train(mixed_frame, tmp_path / "ae", report=False, **settings)
     make_frame(60, seed=9).with_columns(label=0).write_csv(tmp_path / "labelled.csv")
     done = call("evaluate", tmp_path / "ae", tmp_path / "labelled.csv", "--json")
     assert json.loads(done.stdout)["bounds"] is None

@@ -25,7 +25,7 @@ FARTHEST = 0.1  # in total variation, and in the Kolmogorov-Smirnov statistic
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     path = tmp_path_factory.mktemp("sample") / "it"
     settings = {"steps": 400, "width": 64, "members": 4, "served": 2}
-    train(make_frame(1000), path, alpha=0.05, id="order", **settings)
+    train(make_frame(1000), path, report=False, alpha=0.05, id="order", **settings)
     return sample(path, 4000)
 
 

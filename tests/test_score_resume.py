@@ -48,7 +48,7 @@ def stop(how: signal.Signals, journal: Path, *arguments: object) -> int:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
-    frame = make_frame(60_000)
+    frame = make_frame(40_000)
     lines = frame.write_csv().splitlines()
     lines[1000:1000] = ["ragged", lines[5].replace(",", ',"', 1)]
     for ending in ("csv", "csv.gz", "csv.zst", "ndjson", "parquet"):

@@ -68,7 +68,7 @@ def test_tritonclient_gets_the_scores_of_the_library(
 
 def test_one_matrix_when_all_columns_are_numeric(tmp_path: Path):
     frame = make_frame(400).select("amount", "items", pl.col("version").alias("size"))
-    scorer = train(frame, tmp_path / "numbers", alpha=0.05, **SMALL)
+    scorer = train(frame, tmp_path / "numbers", report=False, alpha=0.05, **SMALL)
     with serving(tmp_path / "numbers") as live:
         tensor = {
             "name": "x",

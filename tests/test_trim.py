@@ -89,6 +89,7 @@ def test_the_command_says_how_many(contaminated: pl.DataFrame, tmp_path: Path):
         "--out",
         tmp_path / "it",
         "--contamination-robust",
+        "--no-report",
         *words,
     )
     assert done.returncode == 0, done.stderr
