@@ -8,6 +8,7 @@ ONNX Runtime lets the event loop go on.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from service.answers import Result, results_of
 from service.messages import Rows
 from service.model import Model
 from service.options import Options
+
+log = logging.getLogger("vaewatch.service")
 
 MOST_IN_A_BATCH = 1024
 LARGE = 512  # records, from which a request is scored in a thread
@@ -83,9 +86,11 @@ class Engine:
             try:
                 self._score_batch(model, options, jobs)
             except Exception as error:
-                for _, future in jobs:
-                    if not future.done():
-                        future.set_exception(error)
+                unanswered = [future for _, future in jobs if not future.done()]
+                for future in unanswered:
+                    future.set_exception(error)
+                if not unanswered:  # nobody else hears of it
+                    log.error("a batch was answered but not counted", exc_info=error)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
         rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
 BLOCK = 100
 TOGETHER = 256  # scores that are ranked in one step
-LARGE = 1e100
 
 
 @dataclass
@@ -71,10 +70,11 @@ class Ranks:
 
 @dataclass
 class Players:
-    """The capital of those who bet against exchangeability; all of it is 1 at the start."""
+    """The capital of those who bet against exchangeability; all of it is 1 at the start. It is
+    kept as logarithms: after a long change and a long quiet time no float would hold it.
+    """
 
-    _scale: float = 0.0  # log10 of the unit that the stakes are counted in
-    _stakes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SLOPES)))
+    _stakes: NDArray[np.float64] = field(default_factory=lambda: np.full(len(SLOPES), -np.inf))
     _records: int = 0
 
     def bet(self, p_values: NDArray[np.float64]) -> None:
@@ -84,25 +84,19 @@ class Players:
             if self._records % BLOCK == 0:
                 self._enter(self._records // BLOCK + 1)
             part = p_values[start : start + BLOCK - self._records % BLOCK]
-            self._stakes = self._stakes * np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)
-            self._rescale()
+            gains = np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)  # of at most BLOCK rounds
+            self._stakes = self._stakes + np.log(gains)
             self._records += len(part)
             start += len(part)
 
     def _enter(self, k: int) -> None:
-        self._stakes = self._stakes + 10**-self._scale / (k * (k + 1) * len(SLOPES))
-
-    def _rescale(self) -> None:
-        """Keep the stakes within what a float holds, however long a change goes on."""
-        if self._stakes.sum() > LARGE:
-            self._stakes = self._stakes / LARGE
-            self._scale += math.log10(LARGE)
+        self._stakes = np.logaddexp(self._stakes, -math.log(k * (k + 1) * len(SLOPES)))
 
     @property
     def log10(self) -> float:
         """log10 of all capital, what still waits included."""
-        waiting = 1 / (-(-self._records // BLOCK) + 1)
-        return self._scale + math.log10(float(self._stakes.sum()) + waiting * 10**-self._scale)
+        waiting = -math.log(-(-self._records // BLOCK) + 1)
+        return float(np.logaddexp.reduce(self._stakes, initial=waiting)) / math.log(10)
 
 
 class Exchangeability:

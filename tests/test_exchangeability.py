@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from scoring.scorer import Scorer
-from service.exchangeability import Exchangeability, Players, Ranks
+from service.exchangeability import BLOCK, SLOPES, Exchangeability, Players, Ranks
 from tests.conftest import make_frame
 
 
@@ -94,6 +94,31 @@ def test_it_stays_finite_however_long_a_change_lasts():
     for _ in range(20):
         players.bet(np.full(1000, 0.001))
     assert 2000 < players.log10 < 1e6
+
+
+def test_capital_is_still_told_after_a_long_change_and_a_long_quiet_time():
+    players, rng = Players(), np.random.default_rng(5)
+    for _ in range(20):
+        players.bet(np.full(1000, 0.001))
+    highest = players.log10
+    for _ in range(60):
+        players.bet(rng.random(1000))
+    assert -1000 < players.log10 < highest - 2000  # most is lost again
+
+
+def test_capital_is_the_average_of_what_each_player_holds():
+    """Against a loop over players and blocks that multiplies plain numbers."""
+    p_values = np.random.default_rng(6).random(450)
+    players, capital = Players(), 1 / 6  # of six blocks that enter, so much waits after five
+    for start in range(0, 450, 50):
+        players.bet(p_values[start : start + 50])
+    for k in range(5):
+        for slope in SLOPES:
+            stake = 1 / ((k + 1) * (k + 2) * len(SLOPES))
+            for p in p_values[k * BLOCK :]:
+                stake *= 1 + slope * (p - 0.5)
+            capital += stake
+    assert players.log10 == pytest.approx(np.log10(capital), abs=1e-9)
 
 
 def test_capital_starts_at_one():

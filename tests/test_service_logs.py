@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from scoring.records import Table
+from scoring.scorer import Verdicts
+from service.engine import Engine
+from service.model import Model, load_model
+from service.options import Options
+from service.settings import Settings
 from tests.live import serving
 
 ADMIN = "a key that is long enough"
@@ -49,3 +57,20 @@ def test_logs_are_json_and_hold_no_value(artifact_path: Path, records: list[dict
     assert [r["status"] for r in requests if r["route"] == "/v1/score"] == [200, 422, 400]
     assert "unmatched" in {r["route"] for r in requests}
     assert "SECRET" not in live.said + metrics
+
+
+def test_a_batch_that_is_answered_but_not_counted_is_told(
+    artifact_path: Path, records: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+):
+    def fail(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+        raise OSError("no space left")
+
+    model = load_model(artifact_path, Settings(artifact_path))
+    rows = model.reader.rows(json.dumps({"records": records[:2]}).encode())
+    assert rows is not None
+    with caplog.at_level(logging.ERROR):
+        results = asyncio.run(Engine(fail).score_rows(model, rows, Options()))
+    assert len(results) == 2
+    assert [record.message for record in caplog.records] == [
+        "a batch was answered but not counted"
+    ]
