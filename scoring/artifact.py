@@ -32,6 +32,7 @@ NETWORK = "network.onnx"
 CALIBRATION = "calibration.safetensors"
 GOLDEN = "golden.json"
 WEIGHTS = "weights.safetensors"
+MARGINALS = "marginals.safetensors"
 FINDINGS = "report.json"
 REPORT = "report.html"
 NEEDED = (NETWORK, CALIBRATION, GOLDEN)

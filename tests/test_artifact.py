@@ -16,6 +16,7 @@ from scoring.artifact import (
     FINDINGS,
     GOLDEN,
     MANIFEST,
+    MARGINALS,
     NETWORK,
     REPORT,
     WEIGHTS,
@@ -38,7 +39,7 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
 
 def test_the_folder_holds_what_the_contract_names(artifact_path: Path):
     names = {path.name for path in artifact_path.iterdir()}
-    assert names == {MANIFEST, NETWORK, CALIBRATION, GOLDEN, WEIGHTS, FINDINGS, REPORT}
+    assert names == {MANIFEST, NETWORK, CALIBRATION, GOLDEN, WEIGHTS, MARGINALS, FINDINGS, REPORT}
     manifest = json.loads((artifact_path / MANIFEST).read_text())
     assert set(manifest["sha256"]) == names - {MANIFEST}
     assert (
@@ -59,7 +60,9 @@ def test_it_scores_the_same_when_read_again(copy: Path, scorer: Scorer):
     )
 
 
-@pytest.mark.parametrize("name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS, FINDINGS, REPORT])
+@pytest.mark.parametrize(
+    "name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS, MARGINALS, FINDINGS, REPORT]
+)
 def test_a_truncated_file_is_refused(copy: Path, name: str):
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[: len(content) // 2])
@@ -76,7 +79,7 @@ def test_an_absent_file_is_refused(copy: Path, name: str):
         Scorer.load(copy)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, FINDINGS, REPORT])
+@pytest.mark.parametrize("name", [WEIGHTS, MARGINALS, FINDINGS, REPORT])
 def test_what_scoring_does_not_need_may_be_absent(copy: Path, scorer: Scorer, name: str):
     (copy / name).unlink()
     assert Scorer.load(copy).artifact.version == scorer.artifact.version

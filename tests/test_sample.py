@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from scoring.features import Feature, Vectorizer
 from scoring.frames import checked_table
+from scoring.records import Table
 from scoring.schema import Column, Kind, Schema
 from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
+from training.marginals import Marginals
 from training.pipeline import train
 from training.sample import Decoded, records_of, sample
 
@@ -66,13 +71,40 @@ def test_a_drawn_record_is_one_that_the_artifact_takes(artifact_path: Path, scor
         assert drawn[column.name].drop_nulls().is_between(column.low, column.high).all()
 
 
+def fitted(values: np.ndarray) -> Marginals:
+    schema = Schema((Column("c", Kind.NUMERIC, low=0.0, high=1.0),))
+    return Marginals.of(Table(schema, values[:, None], np.empty((len(values), 0), np.int32), ()))
+
+
+@given(arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6)), st.integers(1, 300))
+def test_draws_take_the_columns_values_in_their_own_order(values: np.ndarray, n: int):
+    draws = np.random.default_rng(n).normal(size=n)
+    placed = fitted(values).place("c", draws)
+    assert np.all(np.diff(placed[np.argsort(draws)]) >= 0)
+    assert values.min() <= placed.min() and placed.max() <= values.max()
+
+
+def test_a_column_that_is_mostly_zero_comes_out_so():
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(5000) < 0.9, 0.0, rng.exponential(size=5000))
+    values[::7] = np.nan  # what is missing has no place in a quantile
+    placed = fitted(values).place("c", rng.normal(size=3000))
+    assert np.mean(placed == 0) == pytest.approx(0.9, abs=0.01)
+    assert ks_2samp(placed, values[~np.isnan(values)]).statistic < 0.02
+
+
+def test_one_record_is_drawn_like_the_first_of_many(artifact_path: Path):
+    one, many = sample(artifact_path, 1, seed=4), sample(artifact_path, 50, seed=4)
+    assert one.equals(many.head(1))
+
+
 def test_an_event_is_drawn_with_the_probability_of_its_indicator():
     column = Column("c", Kind.CATEGORICAL, categories=("A", "B"))
     features = (Feature("c", 0, 0.9, 0.3), Feature("c", 1, 0.1, 0.3))
     n, p = 20_000, 0.7
     mean = np.tile([(p - 0.9) / 0.3, (1 - p - 0.1) / 0.3], (n, 1))
     vectorizer = Vectorizer(Schema((column,)), features, {})
-    drawn = records_of(vectorizer, Decoded(mean, mean), np.random.default_rng(0))
+    drawn = records_of(vectorizer, Marginals({}), Decoded(mean, mean), np.random.default_rng(0))
     assert shares(drawn["c"])["A"] == pytest.approx(p, abs=0.015)
 
 

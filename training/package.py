@@ -20,6 +20,7 @@ from scoring.artifact import (
     FINDINGS,
     FORMAT_VERSION,
     GOLDEN,
+    MARGINALS,
     NETWORK,
     REPORT,
     WEIGHTS,
@@ -39,6 +40,7 @@ from scoring.score import ScoreRule
 from training.calibrate import describe
 from training.config import TrainConfig
 from training.fit import Fitted
+from training.marginals import Marginals
 from training.split import Split
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def pack(parts: Parts, table: Table, split: Split, config: TrainConfig) -> Packa
         CALIBRATION: pack_calibration(parts.calibration, parts.drift),
         GOLDEN: pack_golden(make_golden(few, scores, parts.calibration)),
         WEIGHTS: save_weights(parts.fitted.vae.state_dict()),
+        MARGINALS: Marginals.of(table.take(split.fit)).to_bytes(),
     }
     last = parts.fitted.log[-1]
     manifest = {

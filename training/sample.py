@@ -1,8 +1,9 @@
 """artifact -> records: z from the prior, through the decoder, back to the columns' own units.
 
-A sample shows what the VAE holds for normal. Decoded features are Gaussian, so a number has the
-decoder's spread, an event is drawn with the probability that its indicators give it, and rare
-corners of the data that the prior reaches seldom are rare here too.
+A sample shows what the VAE holds for normal: which values go together. A number is the column's
+quantile at the rank of its draw (see `training.marginals`), an event is drawn with the probability
+that its indicators give it, and rare corners of the data that the prior reaches seldom are rare
+here too.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from numpy.typing import NDArray
 
 from scoring.artifact import read_artifact
 from scoring.errors import SchemaError
-from scoring.features import Feature, Vectorizer, signed_expm1
+from scoring.features import Vectorizer
 from scoring.schema import Column, Kind, code_name, missing_code
+from training.marginals import Marginals, load_marginals
 from training.vae import VAE
 from training.weights import load_vae
 
 Floats = NDArray[np.float64]
+RANKED = 4096  # draws at least, so that ranks among them are near those among all
 TYPES = {Kind.BOOLEAN: pl.Boolean, Kind.CATEGORICAL: pl.String}
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """(N, D) features: `mean` of p(x|z), and one `draw` from it."""
+    """(N, D) standardised features: `mean` of p(x|z), and one `draw` from it."""
 
     mean: Floats
     draw: Floats
@@ -40,8 +43,10 @@ def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
     if n < 1:
         raise SchemaError(f"the number of records must be at least 1, got {n}.")
     artifact = read_artifact(path)
-    decoded = decode_prior(load_vae(path), artifact.manifest["training"]["served"], n, seed)
-    return records_of(artifact.vectorizer, decoded, np.random.default_rng(seed))
+    served = artifact.manifest["training"]["served"]
+    decoded = decode_prior(load_vae(path), served, max(n, RANKED), seed)
+    rng = np.random.default_rng(seed)
+    return records_of(artifact.vectorizer, load_marginals(path), decoded, rng).head(n)
 
 
 def decode_prior(vae: VAE, served: int, n: int, seed: int) -> Decoded:
@@ -61,16 +66,23 @@ def decode(vae: VAE, z: torch.Tensor, served: int, generator: torch.Generator) -
     return Decoded(law.mean[at].double().numpy(), draw[at].double().numpy())
 
 
-def records_of(vectorizer: Vectorizer, decoded: Decoded, rng: np.random.Generator) -> pl.DataFrame:
+def records_of(
+    vectorizer: Vectorizer, marginals: Marginals, decoded: Decoded, rng: np.random.Generator
+) -> pl.DataFrame:
     """The features' way back, column by column."""
     mean = np.array([f.mean for f in vectorizer.features])
     deviation = np.array([f.deviation for f in vectorizer.features])
-    raw = Decoded(decoded.mean * deviation + mean, decoded.draw * deviation + mean)
-    return pl.DataFrame([_column(vectorizer, c, raw, rng) for c in vectorizer.schema.columns])
+    raw = Decoded(decoded.mean * deviation + mean, decoded.draw)
+    columns = vectorizer.schema.columns
+    return pl.DataFrame([_column(vectorizer, marginals, c, raw, rng) for c in columns])
 
 
 def _column(
-    vectorizer: Vectorizer, column: Column, raw: Decoded, rng: np.random.Generator
+    vectorizer: Vectorizer,
+    marginals: Marginals,
+    column: Column,
+    raw: Decoded,
+    rng: np.random.Generator,
 ) -> pl.Series:
     at = {f.code: i for i, f in enumerate(vectorizer.features) if f.column == column.name}
     constant = vectorizer.constants.get(column.name)
@@ -84,18 +96,12 @@ def _column(
     if constant is not None:
         numbers = np.full(n, constant)
     else:
-        numbers = _numbers(column, vectorizer.features[at[None]], raw.draw[:, at[None]])
+        numbers = marginals.place(column.name, raw.draw[:, at[None]])
+        numbers = np.round(numbers) if column.integer else numbers
     missing = np.zeros(n, dtype=bool) if -1 not in at else rng.random(n) < raw.mean[:, at[-1]]
     values = [None if gone else x for gone, x in zip(missing, numbers.tolist(), strict=True)]
     series = pl.Series(column.name, values, dtype=pl.Float64)
     return series.cast(pl.Int64) if column.integer else series
-
-
-def _numbers(column: Column, feature: Feature, raw: Floats) -> Floats:
-    """Within the range of the fit data, and whole where that was."""
-    assert column.low is not None and column.high is not None
-    numbers = np.clip(signed_expm1(raw) if feature.log1p else raw, column.low, column.high)
-    return np.round(numbers) if column.integer else numbers
 
 
 def _draw_events(means: dict[int, Floats], rng: np.random.Generator) -> NDArray[np.int64]:

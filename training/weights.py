@@ -18,12 +18,7 @@ def load_vae(path: Path) -> VAE:
     Raises:
         ArtifactError: the artifact holds no weights.
     """
-    files = read_files(path, read_manifest(path))
-    if WEIGHTS not in files:
-        raise ArtifactError(
-            f"'{path}' must hold {WEIGHTS} for this, but does not. Train it again."
-        )
-    tensors = load_tensors(files[WEIGHTS])
+    tensors = load_tensors(read_kept(path, WEIGHTS))
     members, features, width = tensors["enter.weight"].shape
     vae = VAE(
         members=members,
@@ -34,3 +29,15 @@ def load_vae(path: Path) -> VAE:
     )
     vae.load_state_dict(tensors)
     return vae.eval()
+
+
+def read_kept(path: Path, name: str) -> bytes:
+    """A verified file of an artifact that scoring does without, and that may have been taken away.
+
+    Raises:
+        ArtifactError: the artifact does not hold it.
+    """
+    files = read_files(path, read_manifest(path))
+    if name not in files:
+        raise ArtifactError(f"'{path}' must hold {name} for this, but does not. Train it again.")
+    return files[name]

@@ -1,0 +1,62 @@
+"""numeric columns -> their quantiles in the fit data, and drawn numbers put onto them.
+
+A Gaussian decoder smears: a column that is 0 nine times in ten comes out a little above and below
+0. The order of its draws is worth more than their values. So each draw takes the quantile at its
+rank among all draws: a column by itself is then as in the fit data, and what goes with what is the
+decoder's (a copula; Sklar, 1959).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from scoring.artifact import MARGINALS
+from scoring.records import Table
+from training.weights import read_kept
+
+QUANTILES = 257
+ROWS = 20_000  # of the fit data, evenly spread; more would not move 257 quantiles
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """quantiles: of each numeric column, (257,) from its least to its largest value."""
+
+    quantiles: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, table: Table) -> Marginals:
+        numbers = table.numbers[:: max(1, len(table) // ROWS)]
+        given = [column[~np.isnan(column)] for column in numbers.T]
+        at = np.linspace(0, 1, QUANTILES)
+        columns = zip(table.schema.numeric, given, strict=True)
+        return cls({column.name: np.quantile(x, at) for column, x in columns if len(x)})
+
+    def place(self, column: str, draws: Floats) -> Floats:
+        """(N,) draws on any scale -> numbers of the column, in the same order."""
+        ranks = np.empty(len(draws))
+        ranks[np.argsort(draws, kind="stable")] = np.arange(len(draws))
+        quantiles = self.quantiles[column]
+        at = np.linspace(0, 1, len(quantiles))
+        return np.interp((ranks + 0.5) / len(draws), at, quantiles)
+
+    def to_bytes(self) -> bytes:
+        return save_tensors(dict(self.quantiles))
+
+
+def load_marginals(path: Path) -> Marginals:
+    """Those of an artifact.
+
+    Raises:
+        ArtifactError: the artifact holds none.
+    """
+    return Marginals(load_tensors(read_kept(path, MARGINALS)))
