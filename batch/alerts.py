@@ -5,42 +5,80 @@ The same numbers as in deploy/prometheus/rules.yml; a test holds them together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+SEVERE = 3.0  # a severity: one normal record in 1,000 is above it
+
+Counts = NDArray[np.float64]
+Summed = Callable[[Counts, int], Counts]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Counts in each step of time, (..., T). allowed: alarms, by the upper limit of the
+    calibration. severe: records of a severity above SEVERE.
+    """
+
+    records: Counts
+    alarms: Counts
+    allowed: Counts
+    severe: Counts
+
 
 @dataclass(frozen=True)
 class Limit:
-    """More alarms in a window than `factor` times what calibration allows, and `more`."""
+    """More of `what` in a window than `factor` times `of`, and `more`."""
 
     minutes: int
-    factor: float
+    what: Literal["alarms", "severe"]
     more: int
+    factor: float = 0
+    of: Literal["allowed", "records"] = "allowed"
 
-    def passed(
-        self, alarms: NDArray[np.float64], allowed: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        return np.asarray(alarms > self.factor * allowed + self.more)
+    def passed(self, traffic: Traffic, summed: Summed) -> NDArray[np.bool_]:
+        seen, most = (
+            summed(getattr(traffic, name), self.minutes) for name in (self.what, self.of)
+        )
+        return np.asarray(seen > self.factor * most + self.more)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """On while all of its limits are passed, or any of them. `severity`: a page wakes somebody."""
+    """On while all limits of one of its ways are passed. `severity`: a page wakes somebody."""
 
     name: str
     severity: str
-    limits: tuple[Limit, ...]
-    any: bool = False
+    ways: tuple[tuple[Limit, ...], ...]
 
-    def on(self, passed: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """Whether it is on, given for each limit whether it is passed."""
-        return np.asarray((np.any if self.any else np.all)(passed, axis=0))
+    def on(self, traffic: Traffic, summed: Summed) -> NDArray[np.bool_]:
+        """`summed`: what of some counts lies in a window of so many minutes, at each moment."""
+        ways = [[limit.passed(traffic, summed) for limit in way] for way in self.ways]
+        return np.asarray(np.any([np.all(way, axis=0) for way in ways], axis=0))
+
+    @property
+    def windows(self) -> set[int]:
+        return {limit.minutes for way in self.ways for limit in way}
 
 
-FAST = Alert("VaewatchTooManyAlarmsFast", "page", (Limit(1, 3, 20), Limit(5, 3, 20)), any=True)
-SLOW = Alert("VaewatchTooManyAlarmsSlow", "ticket", (Limit(360, 1.5, 20), Limit(30, 1.5, 0)))
+FAST = Alert(
+    "VaewatchTooManyAlarmsFast",
+    "page",
+    (
+        (Limit(1, "alarms", 30, 3),),
+        (Limit(5, "alarms", 30, 3),),
+        (Limit(1, "alarms", 14), Limit(1, "severe", 3, 0.1, "records")),
+    ),
+)
+SLOW = Alert(
+    "VaewatchTooManyAlarmsSlow",
+    "ticket",
+    ((Limit(360, "alarms", 20, 1.5), Limit(30, "alarms", 0, 1.5)),),
+)
 ALERTS = (FAST, SLOW)
 
 
@@ -52,52 +90,20 @@ class Burst:
     end: int
 
 
-def bursts(
-    alert: Alert,
-    minutes: NDArray[np.int64],
-    alarms: NDArray[np.float64],
-    allowed: NDArray[np.float64],
-) -> list[Burst]:
+def bursts(alert: Alert, minutes: NDArray[np.int64], traffic: Traffic) -> list[Burst]:
     """Counts of the minutes that have records, in order of time -> when the alert was on.
 
     Only a minute that enters a window or leaves it can change anything, so a gap of years costs
     nothing.
     """
-    moments = np.unique(
-        np.concatenate([minutes, *(minutes + limit.minutes for limit in alert.limits)])
-    )
-    passed = []
-    for limit in alert.limits:
-        last = np.searchsorted(minutes, moments, side="right")
-        first = np.searchsorted(minutes, moments - limit.minutes, side="right")
-        seen, most = (_until(counts, last) - _until(counts, first) for counts in (alarms, allowed))
-        passed.append(limit.passed(seen, most))
-    on = alert.on(passed)
+    moments = np.unique(np.concatenate([minutes, *(minutes + m for m in alert.windows)]))
+    last = np.searchsorted(minutes, moments, side="right")
+
+    def summed(counts: Counts, window: int) -> Counts:
+        first = np.searchsorted(minutes, moments - window, side="right")
+        total = np.concatenate([[0.0], np.cumsum(counts)])
+        return np.asarray(total[last] - total[first])
+
+    on = alert.on(traffic, summed)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]]).astype(np.int8)))
     return [Burst(int(moments[a]), int(moments[b])) for a, b in edges.reshape(-1, 2).tolist()]
-
-
-def _until(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(np.concatenate([[0.0], np.cumsum(counts)])[ends])
-
-
-def when_on(
-    alert: Alert, alarms: NDArray[np.float64], allowed: NDArray[np.float64], a_minute: int = 1
-) -> NDArray[np.bool_]:
-    """(..., T) counts in each step of time -> (..., T), after each step. `a_minute`: steps in
-    one.
-    """
-    passed = []
-    for limit in alert.limits:
-        seen, most = (
-            sliding_sum(counts, limit.minutes * a_minute) for counts in (alarms, allowed)
-        )
-        passed.append(limit.passed(seen, most))
-    return alert.on(passed)
-
-
-def sliding_sum(counts: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """(..., T): the sum of each step and those before it, `steps` in all."""
-    total = np.cumsum(counts, axis=-1)
-    total[..., steps:] = total[..., steps:] - total[..., :-steps].copy()
-    return total

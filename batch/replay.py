@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from batch.alerts import ALERTS, Alert, bursts
+from batch.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
 from batch.reader import expand, open_source, pieces_of
 from batch.records import Records
 from batch.stage import in_order
@@ -31,30 +31,39 @@ HOUR, DAY = 60, 1440  # minutes
 class Timeline:
     """Counts by minute, hour or day, in order of time, without those that have no records.
 
-    starts: (T,) minutes since 1970. records: (T,). alarms: (T, A), a column for each alpha.
+    starts: (T,) minutes since 1970. records, severe: (T,). alarms: (T, A), a column for each
+    alpha.
     """
 
     starts: NDArray[np.int64]
     records: NDArray[np.int64]
+    severe: NDArray[np.int64]
     alarms: NDArray[np.int64]
 
     def __add__(self, other: Timeline) -> Timeline:
         starts, place = np.unique(np.concatenate([self.starts, other.starts]), return_inverse=True)
-        records = np.zeros(len(starts), np.int64)
-        np.add.at(records, place, np.concatenate([self.records, other.records]))
-        alarms = np.zeros((len(starts), self.alarms.shape[1]), np.int64)
-        np.add.at(alarms, place, np.concatenate([self.alarms, other.alarms]))
-        return Timeline(starts, records, alarms)
+
+        def both(mine: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+            total = np.zeros((len(starts), *mine.shape[1:]), np.int64)
+            np.add.at(total, place, np.concatenate([mine, others]))
+            return total
+
+        return Timeline(
+            starts,
+            both(self.records, other.records),
+            both(self.severe, other.severe),
+            both(self.alarms, other.alarms),
+        )
 
     def by(self, minutes: int) -> Timeline:
         """The same counts by longer times; `starts` stay in minutes."""
-        whole = Timeline(self.starts // minutes * minutes, self.records, self.alarms)
+        whole = replace(self, starts=self.starts // minutes * minutes)
         return whole + Timeline.none(self.alarms.shape[1])
 
     @classmethod
     def none(cls, alphas: int) -> Timeline:
         empty = np.zeros(0, np.int64)
-        return cls(empty, empty, np.zeros((0, alphas), np.int64))
+        return cls(empty, empty, empty, np.zeros((0, alphas), np.int64))
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,7 @@ class Replay:
 
     def _alert(self, alert: Alert, which: int) -> AlertReplay:
         starts, alarms = self.minutes.starts, self.minutes.alarms[:, which]
-        allowed = self.allowed[which] * self.minutes.records.astype(np.float64)
-        found = bursts(alert, starts, alarms.astype(np.float64), allowed)
+        found = bursts(alert, starts, self._traffic(which))
         most = max(found, key=lambda burst: burst.end - burst.start, default=None)
         longest = None
         if most is not None:
@@ -133,6 +141,17 @@ class Replay:
             longest = Longest(moment(most.start), most.end - most.start, seen)
         on = sum(burst.end - burst.start for burst in found)
         return AlertReplay(alert.name, alert.severity, len(found), on, longest)
+
+    def _traffic(self, which: int) -> Traffic:
+        records, severe, alarms = (
+            counts.astype(np.float64)
+            for counts in (
+                self.minutes.records,
+                self.minutes.severe,
+                self.minutes.alarms[:, which],
+            )
+        )
+        return Traffic(records, alarms, self.allowed[which] * records, severe)
 
     def to_json(self) -> dict[str, Any]:
         hours = self.hours
@@ -198,11 +217,13 @@ def _count(scorer: Scorer, records: Records, time: str, nothing: Replay) -> Repl
         return part
     minutes = minutes_of(records.frame()[time])
     timed = minutes.is_not_null().to_numpy() & records.good
-    p_values = scorer.score_table(records.table, explain=0).p_value[timed]
+    verdicts = scorer.score_table(records.table, explain=0)
+    p_values = verdicts.p_value[timed]
     # one pass of the network serves every alpha
     alarms = np.stack([decide(p_values, a) for a in nothing.alphas], axis=1).astype(np.int64)
     at = minutes.fill_null(0).to_numpy()[timed]
-    counted = Timeline(at, np.ones(len(at), np.int64), alarms).by(1)
+    severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
+    counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
     return replace(part, minutes=counted, untimed=int((records.good & ~timed).sum()))
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.alerts
 
 Each deployment has a calibration of its own, so its true false-alarm rate is a draw from Beta(k,
-n + 1 - k); its records are a Poisson stream with a day and a night, its alarms binomial. Counts
-are taken every 15 seconds, and the alerts looked at as often, as Prometheus does.
+n + 1 - k), and so has its rate of severe records; its records are a Poisson stream with a day and
+a night. Counts are taken every 15 seconds, and the alerts looked at as often, as Prometheus does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.alerts import FAST, SLOW, sliding_sum, when_on
+from batch.alerts import FAST, SEVERE, SLOW, Counts, Traffic
 from benchmarks.results import write_section
 from scoring.calibration import allowed_rank, rate_interval
 
@@ -61,24 +61,48 @@ def simulate(scene: Scene, days: int, deployments: int, seed: int) -> Found:
 
 
 def _one(scene: Scene, days: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    k = allowed_rank(scene.alpha, scene.n)
-    true_rate = scene.breach * rng.beta(k, scene.n + 1 - k)
     low, high = rate_interval(scene.alpha, scene.n)
     hour = np.arange(days * DAY) / DAY * 2 * np.pi
-    mean = scene.rate * SCRAPE * (1 + 0.8 * np.sin(hour)) / scene.group
-    groups = rng.poisson(mean)
-    alarms = rng.binomial(groups, true_rate).astype(np.float64) * scene.group
-    records = groups.astype(np.float64) * scene.group
+    groups = rng.poisson(scene.rate * SCRAPE * (1 + 0.8 * np.sin(hour)) / scene.group)
+    alarming, severe = _true_rates(scene, rng)
+    alarms = rng.binomial(groups, alarming)
+    records, alarms, severe = (
+        scene.group * counts.astype(np.float64)
+        for counts in (groups, alarms, rng.binomial(alarms, severe / alarming if alarming else 0))
+    )
+    traffic = Traffic(records, alarms, high * records, severe)
     return (
-        times_on(when_on(FAST, alarms, high * records, A_MINUTE)),
-        times_on(when_on(SLOW, alarms, high * records, A_MINUTE)[::A_MINUTE]),
+        times_on(FAST.on(traffic, increase)),
+        times_on(SLOW.on(traffic, increase)[::A_MINUTE]),
         times_on(too_quiet(alarms, low * records)[::A_MINUTE], QUIET_FOR),
     )
 
 
-def too_quiet(alarms: NDArray[np.float64], sure: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _true_rates(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
+    """Of alarms and of severe records: order statistics of one calibration."""
+    k = allowed_rank(scene.alpha, scene.n)
+    alarming = scene.breach * rng.beta(k, scene.n + 1 - k)
+    rarer = min(k, int(10**-SEVERE * (scene.n + 1)))
+    severe = alarming * (rng.beta(rarer, k - rarer) if 0 < rarer < k else rarer / k)
+    return float(alarming), float(severe)
+
+
+def increase(counts: Counts, minutes: int) -> Counts:
+    """As PromQL: four scrapes lie in a minute, three steps between them, stretched to four."""
+    steps = minutes * A_MINUTE
+    return sliding_sum(counts, steps - 1) * (steps / (steps - 1))
+
+
+def sliding_sum(counts: Counts, steps: int) -> Counts:
+    """(..., T): the sum of each step and those before it, `steps` in all."""
+    total = np.cumsum(counts, axis=-1)
+    total[..., steps:] = total[..., steps:] - total[..., :-steps].copy()
+    return np.asarray(total)
+
+
+def too_quiet(alarms: Counts, sure: Counts) -> NDArray[np.bool_]:
     """VaewatchTooQuiet, before it has waited."""
-    seen, least = (sliding_sum(x, QUIET_MINUTES * A_MINUTE) for x in (alarms, sure))
+    seen, least = (increase(x, QUIET_MINUTES) for x in (alarms, sure))
     return np.asarray((seen < QUIET_SHARE * least) & (least >= QUIET_LEAST))
 
 
@@ -93,7 +117,8 @@ def scenes() -> Iterator[Scene]:
         for rate in RATES:
             yield Scene(alpha, n, rate)
     for group in (5, 10):
-        yield Scene(0.01, 13_449, 10.0, group)
+        for rate in (1.0, 10.0):
+            yield Scene(0.01, 13_449, rate, group)
 
 
 def table(days: int, deployments: int) -> str:

@@ -9,30 +9,38 @@ import numpy as np
 import polars as pl
 import pytest
 
-from batch.alerts import ALERTS, FAST, when_on
-from benchmarks.alerts import QUIET_FOR, QUIET_LEAST, QUIET_SHARE, Scene, simulate
+from batch.alerts import ALERTS, FAST, SEVERE, Alert, Limit, Traffic
+from benchmarks.alerts import QUIET_FOR, QUIET_LEAST, QUIET_SHARE, Scene, increase, simulate
 from scoring.frames import checked_table
 from scoring.records import Table
 from scoring.scorer import Scorer
-from tests.conftest import make_frame
-from tests.prometheus import alerts, needs_prometheus
-from tests.simulated import Scrapes, ever_firing, firing
+from tests.conftest import SMALL, make_frame
+from tests.prometheus import alerts, needs_prometheus, rules_by_name
+from tests.simulated import Scrapes, ever_firing, firing, is_on
+from training.pipeline import train
+
+
+def as_promql(limit: Limit) -> str:
+    window = f"{limit.minutes}m" if limit.minutes < 60 else f"{limit.minutes // 60}h"
+    names = {"allowed": "alarms_allowed", "severe": "records_severe"}
+    what, of = (names.get(name, name) for name in (limit.what, limit.of))
+    terms = [f"{limit.factor:g} * vaewatch:{of}:increase{window}"] if limit.factor else []
+    terms += [str(limit.more)] if limit.more else []
+    return f"vaewatch:{what}:increase{window} > {' + '.join(terms)}"
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
-def test_replay_and_the_rules_have_the_same_numbers(alert: object):
+def test_replay_and_the_rules_have_the_same_numbers(alert: Alert):
     rule = alerts()[alert.name]
     assert rule["labels"]["severity"] == alert.severity
-    lines = []
-    for limit in alert.limits:
-        window = f"{limit.minutes}m" if limit.minutes < 60 else f"{limit.minutes // 60}h"
-        line = (
-            f"vaewatch:alarms:increase{window} > {limit.factor:g} * "
-            f"vaewatch:alarms_allowed:increase{window}"
-        )
-        lines.append(line + (f" + {limit.more}" if limit.more else ""))
-    joined = (" or " if alert.any else " and ").join(lines)
-    assert " ".join(rule["expr"].split()) == joined
+    ways = [" and ".join(as_promql(limit) for limit in way) for way in alert.ways]
+    # in PromQL, `and` binds more tightly than `or`
+    assert " ".join(rule["expr"].split()) == " or ".join(ways)
+
+
+def test_replay_and_the_rules_count_the_same_records_as_severe():
+    severe = rules_by_name()["vaewatch:records_severe:increase1m"]
+    assert f'vaewatch_severity_bucket{{le="{SEVERE}"}}' in severe["expr"]
 
 
 def test_the_simulation_and_the_rules_have_the_same_numbers():
@@ -53,10 +61,18 @@ def test_a_month_of_normal_traffic_has_less_than_one_page(scene: Scene):
 
 
 def test_the_simulation_sees_a_detector_that_breaks_its_promise():
-    loud = simulate(Scene(0.01, 1000, 100.0, breach=6), days=1, deployments=3, seed=1)
+    loud = simulate(Scene(0.01, 1000, 100.0, breach=10), days=1, deployments=3, seed=1)
     dead = simulate(Scene(0.01, 1000, 100.0, breach=0), days=1, deployments=3, seed=1)
     assert loud.fast.min() >= 1 and loud.quiet.max() == 0
     assert dead.fast.max() == 0 and dead.quiet.tolist() == [1, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def large_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact with a calibration large enough for severe records."""
+    out = tmp_path_factory.mktemp("artifacts") / "large"
+    train(make_frame(1500, seed=8), out, alpha=0.05, id="order", **SMALL)
+    return out
 
 
 def tables(scorer: Scorer, frame: pl.DataFrame, size: int) -> list[Table]:
@@ -72,49 +88,46 @@ def test_a_day_of_normal_records_raises_no_alert(artifact_path: Path, tmp_path: 
     scrapes.promtool(tmp_path, interval, [ever_firing(hours * 3600)])
 
 
+def attacked(n: int, seed: int, share: float) -> pl.DataFrame:
+    """Orders, of which the first are absurdly dear."""
+    odd = pl.int_range(pl.len()) < n * share
+    frame = make_frame(n, seed).drop("order")
+    return frame.with_columns(pl.when(odd).then(1e6).otherwise("amount").alias("amount"))
+
+
 @needs_prometheus
-def test_an_attack_pages_within_two_scrapes(artifact_path: Path, tmp_path: Path):
-    scrapes, interval, before = Scrapes(artifact_path), 15, 600
-    frame = make_frame(10 * (before + 60), seed=78).drop("order")
-    attacked = pl.int_range(pl.len()) >= 10 * before
-    frame = frame.with_columns(pl.when(attacked).then(1e6).otherwise("amount").alias("amount"))
-    scrapes.take(tables(scrapes.scorer, frame, 10 * interval))
-    checks = [firing(before), firing(before + 2 * interval, FAST.name)]
+@pytest.mark.parametrize("rate", [1, 10])
+def test_an_attack_pages_within_two_scrapes(large_path: Path, tmp_path: Path, rate: int):
+    scrapes, interval, before = Scrapes(large_path), 15, 600
+    quiet = make_frame(rate * before, seed=78).drop("order")
+    frame = pl.concat([quiet, attacked(rate * 60, 79, share=1)])
+    scrapes.take(tables(scrapes.scorer, frame, rate * interval))
+    checks = [firing(before), is_on(before + 2 * interval, FAST.name)]
     scrapes.promtool(tmp_path, interval, checks)
 
 
 @needs_prometheus
+@pytest.mark.parametrize("rate", [1, 7])
 def test_numpy_and_prometheus_agree_on_when_the_fast_alert_is_on(
-    artifact_path: Path, tmp_path: Path
+    large_path: Path, tmp_path: Path, rate: int
 ):
-    scrapes, rng = Scrapes(artifact_path), np.random.default_rng(3)
-    parts = []
-    for share in np.repeat(rng.choice([0.0, 0.7], 10, p=[0.6, 0.4]), 8):
-        odd = pl.int_range(pl.len()) < 100 * share
-        frame = make_frame(100, int(rng.integers(1 << 30))).drop("order")
-        parts.append(
-            frame.with_columns(pl.when(odd).then(1e6).otherwise("amount").alias("amount"))
-        )
-    scrapes.take(tables(scrapes.scorer, pl.concat(parts), 100))
+    scrapes, rng = Scrapes(large_path), np.random.default_rng(3)
+    shares = np.repeat(rng.choice([0.0, 0.7], 10, p=[0.6, 0.4]), 8)
+    parts = [attacked(15 * rate, int(rng.integers(1 << 30)), share) for share in shares]
+    scrapes.take(tables(scrapes.scorer, pl.concat(parts), 15 * rate))
 
-    def counts(pattern: str) -> np.ndarray:
-        (found,) = (v for name, v in scrapes.series.items() if re.match(pattern, name))
-        return np.diff(np.array(found), prepend=0)
+    def counts(*patterns: str) -> np.ndarray:
+        found = [
+            v for name, v in scrapes.series.items() if any(re.match(p, name) for p in patterns)
+        ]
+        assert len(found) == len(patterns)
+        return np.diff(np.array(found).sum(axis=0), prepend=0)
 
     upper = next(v for n, v in scrapes.series.items() if n.startswith("vaewatch_alpha_upper"))[0]
-    alarms = counts(r"vaewatch_alarms_total")
-    records = counts(r'vaewatch_records_total.*"normal"') + counts(
-        r'vaewatch_records_total.*"anomaly"'
-    )
-    on = when_on(FAST, alarms, upper * records, 4)
+    records = counts(r'vaewatch_records_total.*"normal"', r'vaewatch_records_total.*"anomaly"')
+    severe = records - counts(r'vaewatch_severity_bucket.*le="3\.0"')
+    traffic = Traffic(records, counts("vaewatch_alarms_total"), upper * records, severe)
+    on = FAST.on(traffic, increase)
     assert 5 < on.sum() < 75
-    expr = f'count(ALERTS{{alertname="{FAST.name}"}})'
-    checks = [
-        {
-            "expr": expr,
-            "eval_time": f"{15 * i}s",
-            "exp_samples": [{"labels": "{}", "value": 1}] if on[i] else [],
-        }
-        for i in range(21, len(on))
-    ]
+    checks = [is_on(15 * i, FAST.name, bool(on[i])) for i in range(21, len(on))]
     scrapes.promtool(tmp_path, 15, checks)

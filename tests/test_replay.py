@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from batch.alerts import ALERTS, bursts, when_on
+from batch.alerts import ALERTS, Traffic, bursts
 from batch.replay import minutes_of
+from benchmarks.alerts import sliding_sum
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.test_score import ROOT, error_of
@@ -106,14 +107,14 @@ def test_sparse_bursts_are_those_of_a_walk_through_every_minute(seed: int):
     records = rng.integers(1, 60, len(minutes)).astype(float)
     alarms = rng.binomial(records.astype(int), rng.choice([0.0, 0.9], len(minutes)) * 0.2)
     alarms = alarms + 40.0 * (rng.random(len(minutes)) < 0.02)
+    severe = np.floor(alarms / 2)
+    dense = np.zeros((4, 3000 + 400))
+    dense[:, minutes] = records, alarms, 0.02 * records, severe
     for alert in ALERTS:
-        allowed = 0.02 * records
-        dense = np.zeros((2, 3000 + 400))
-        dense[0, minutes], dense[1, minutes] = alarms, allowed
         on = np.zeros(3400, dtype=bool)
-        for burst in bursts(alert, minutes, alarms, allowed):
+        for burst in bursts(alert, minutes, Traffic(records, alarms, 0.02 * records, severe)):
             on[burst.start : burst.end] = True
-        np.testing.assert_array_equal(on, when_on(alert, dense[0], dense[1]))
+        np.testing.assert_array_equal(on, alert.on(Traffic(*dense), sliding_sum))
         assert on.any()
 
 
