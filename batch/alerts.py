@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SEVERE = 3.0  # a severity: one normal record in 1,000 is above it
+SEVERE = 2.5  # a severity: one normal record in 316 is above it
 
 Counts = NDArray[np.float64]
 Summed = Callable[[Counts, int], Counts]
@@ -71,7 +71,7 @@ FAST = Alert(
     (
         (Limit(1, "alarms", 30, 3),),
         (Limit(5, "alarms", 30, 3),),
-        (Limit(1, "alarms", 14), Limit(1, "severe", 3, 0.1, "records")),
+        (Limit(1, "alarms", 14), Limit(1, "severe", 2, 0.15, "records")),
     ),
 )
 SLOW = Alert(

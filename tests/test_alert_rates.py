@@ -125,7 +125,7 @@ def test_numpy_and_prometheus_agree_on_when_the_fast_alert_is_on(
 
     upper = next(v for n, v in scrapes.series.items() if n.startswith("vaewatch_alpha_upper"))[0]
     records = counts(r'vaewatch_records_total.*"normal"', r'vaewatch_records_total.*"anomaly"')
-    severe = records - counts(r'vaewatch_severity_bucket.*le="3\.0"')
+    severe = records - counts(r'vaewatch_severity_bucket.*le="2\.5"')
     traffic = Traffic(records, counts("vaewatch_alarms_total"), upper * records, severe)
     on = FAST.on(traffic, increase)
     assert 5 < on.sum() < 75
