@@ -54,6 +54,8 @@ EXTRAS = {
     "matplotlib": "train",
     "jinja2": "train",
     "ray": "ray",
+    "obstore": "cloud",
+    "PIL": "png",
     "opentelemetry": "otel",
 }
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130

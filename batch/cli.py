@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -52,15 +53,52 @@ def _character(ctx: click.Context, param: click.Parameter, text: str | None) -> 
     return text
 
 
+def _plain(name: str) -> str:
+    from batch.remote import plain
+
+    try:
+        return plain(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _target(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    return None if name is None else _plain(name)
+
+
+def _sources(
+    ctx: click.Context, param: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(map(_plain, names))
+
+
 @click.command(
     epilog="Example:  vaewatch score artifact 'new/*.csv.gz' --out scored.csv --rejects bad.csv",
 )
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("sources", metavar="INPUT...", nargs=-1)
-@click.option("--out", default=STREAM, metavar="FILE", help="Where to write.  [default: stdout]")
+@click.argument("sources", metavar="INPUT...", nargs=-1, callback=_sources)
+@click.option(
+    "--out",
+    default=STREAM,
+    metavar="FILE",
+    callback=_target,
+    help="Where to write.  [default: stdout]",
+)
 @config_file()
-@setting("--rejects", metavar="FILE", help="Set bad rows aside here instead of stopping at one.")
-@setting("--summary", metavar="FILE", type=click.Path(path_type=Path), help="Counts, as JSON.")
+@setting(
+    "--rejects",
+    metavar="FILE",
+    callback=_target,
+    help="Set bad rows aside here instead of stopping at one.",
+)
+@setting("--summary", metavar="FILE", callback=_target, help="Counts, as JSON.")
+@setting(
+    "--drafts",
+    default=".",
+    metavar="FOLDER",
+    type=click.Path(),
+    help="Where an output at a URL grows before it is sent.",
+)
 @setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")
 @setting("--columns", metavar="A,B,...", callback=_names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
@@ -102,6 +140,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, or - for standard
     input. All of their columns come back as they are, with anomaly_score, p_value, severity,
     is_anomaly, top_reasons and model_version after them; with --explain also the score's parts.
+    Files may also be objects at s3://, gs:// and abfs:// URLs.
     """
     threads = settings.pop("threads") or _cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
@@ -164,7 +203,7 @@ def _exits(job: Job) -> Iterator[None]:
 def _what_next(job: Job) -> str:
     from batch.writer import draft_of
 
-    draft = draft_of(job.out)
+    draft = draft_of(job.out, job.drafts)
     kept = draft is not None and draft.exists()
     return f" Run again with --resume to go on, or delete '{draft}'." if kept else ""
 
@@ -233,9 +272,20 @@ def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
         raise click.BadParameter(f"must be rates with commas between, got '{text}'.") from None
 
 
+def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Refused before the work: a plot in no format that we have, or can draw here."""
+    if path is None:
+        return None
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise click.BadParameter(f"must be a file that ends in .svg or .png, got '{path}'.")
+    if path.suffix.lower() == ".png":
+        importlib.import_module("PIL.ImageDraw")
+    return path
+
+
 @click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=_sources)
 @click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or seconds since 1970.")
 @config_file()
 @setting(
@@ -243,7 +293,11 @@ def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 )
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @click.option(
-    "--plot", metavar="FILE.svg", type=click.Path(path_type=Path), help="Draw the hours."
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    callback=_drawable,
+    help="Draw the hours, as .svg or .png.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")
 def replay(
@@ -259,7 +313,8 @@ def replay(
 
     INPUT: as for `vaewatch score`. Times without a zone are UTC.
     """
-    from batch.plot import plot as draw
+    from batch.errors import OutputError
+    from batch.plot import write_plot
     from batch.replay import replay as run
     from scoring.scorer import Scorer
 
@@ -267,7 +322,10 @@ def replay(
     chosen = alphas or _usual_alphas(scorer.artifact.calibration)
     found = run(scorer, sources, time, chosen, threads or _cores())
     if plot is not None:
-        plot.write_text(draw(found))
+        try:
+            write_plot(found, plot)
+        except OutputError as error:
+            raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

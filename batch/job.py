@@ -25,12 +25,14 @@ class Job:
     alpha: float | None = None
     explain: int | None = None
     threads: int = 1
+    drafts: str = "."  # where an output at a URL grows before it is sent
     resume: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What decides the output's bytes, beside the inputs and the artifact."""
         kept = asdict(self)
-        return {name: kept[name] for name in kept if name not in ("threads", "resume")}
+        free = ("threads", "drafts", "resume")
+        return {name: kept[name] for name in kept if name not in free}
 
 
 def _no_severities() -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from batch.job import Counts, Job
 from batch.reader import STDIN, readable
+from batch.remote import is_url, state
 from batch.writer import draft_of, writable
 from scoring.errors import SchemaError
 
@@ -25,7 +26,8 @@ SECONDS = 2.0  # between two lines
 @dataclass(frozen=True)
 class Progress:
     """All before this is in the output or in the rejects file: `file` counts the inputs; `offset`
-    and `line` are a place in that one; `out` and `rejects` are places in what was written.
+    and `line` are a place in that one; `out` and `rejects` are places in what was written. Once
+    all is written and only names are missing, it is `whole`.
     """
 
     file: int
@@ -34,24 +36,32 @@ class Progress:
     out: int
     rejects: int
     counts: Counts
+    whole: bool = False
 
 
-def state_of(files: tuple[str, ...]) -> dict[str, list[int]]:
-    """Size and time of change of each input; it differs if a file was written to."""
+State = list[int | str]  # of an input: its size, and what differs if it was written to
+
+
+def state_of(files: tuple[str, ...]) -> dict[str, State]:
+    """The State of each input."""
     states = {}
     for name in files:
         if name != STDIN:
             with readable(name):
-                stat = os.stat(name)
-            states[name] = [stat.st_size, stat.st_mtime_ns]
+                states[name] = state(name) if is_url(name) else _state(name)
     return states
+
+
+def _state(path: str) -> State:
+    stat = os.stat(path)
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 class Journal:
     """Of one job; without a file where the output has no draft."""
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
-        self._target, draft = job.out, draft_of(job.out)
+        self._target, draft = job.out, draft_of(job.out, job.drafts)
         resumable = draft is not None and STDIN not in files
         self._path = draft.with_suffix(".journal") if draft and resumable else None
         self._identity = {
@@ -71,6 +81,8 @@ class Journal:
         return self._path is not None and time.monotonic() - self._told >= SECONDS
 
     def write(self, progress: Progress) -> None:
+        if self._path is None:
+            return
         counts = progress.counts.to_json()
         self._append({**progress.__dict__, "counts": counts}, "a")
         self._told, self.kept = time.monotonic(), True
@@ -101,7 +113,7 @@ class Journal:
         return Progress(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
 
     def _refuse_changed(self, then: dict[str, Any]) -> None:
-        inputs: dict[str, list[int]] = self._identity["inputs"]  # type: ignore[assignment]
+        inputs: dict[str, State] = self._identity["inputs"]  # type: ignore[assignment]
         changed = sorted(
             name
             for name in {*then["inputs"], *inputs}
@@ -121,10 +133,10 @@ class Journal:
             self._path.unlink(missing_ok=True)
 
 
-def refuse_grown(files: tuple[str, ...], before: dict[str, list[int]]) -> None:
+def refuse_grown(files: tuple[str, ...], before: dict[str, State]) -> None:
     """An input that was written to while it was read may have been read in part."""
-    for name, state in state_of(files).items():
-        if state != before[name]:
+    for name, now in state_of(files).items():
+        if now != before[name]:
             raise SchemaError(
                 f"'{name}' must not change while it is read, but it did. Run again when nothing "
                 "writes to it."

@@ -13,7 +13,7 @@ from batch.reader import expand, open_source, pieces_of
 from batch.records import Source
 from batch.rejects import HEADER, Reject
 from batch.stage import Item, Scored, Stage, in_order
-from batch.writer import Output, open_output
+from batch.writer import Output, complete, open_output
 from scoring.delimited import Place
 from scoring.errors import SchemaError, ScoringError
 from scoring.scorer import Scorer
@@ -37,10 +37,12 @@ def run(
     files = expand(job.sources)
     journal = Journal(job, files, scorer.artifact.version)
     last = journal.last() if job.resume else None
+    if last is not None and last.whole:
+        return _name(job, journal, last)
     before = state_of(files)
     with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
         encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
-        sizes = tuple(before.get(name, [0])[0] for name in files)
+        sizes = tuple(int(before.get(name, [0])[0]) for name in files)
         stage = Stage(scorer, job, encoder, sizes)
         inputs = Inputs(stage, files, first)
         with _Targets(job, encoder, journal, last) as targets:
@@ -48,6 +50,15 @@ def run(
             refuse_grown(files, before)
             targets.finish(counts)
     return counts
+
+
+def _name(job: Job, journal: Journal, last: Progress) -> Counts:
+    """Give the drafts their names: that is all that an earlier job had left to do."""
+    for target in (job.rejects, job.out):
+        if target is not None:
+            complete(target, job.drafts)
+    journal.close(keep=False)
+    return last.counts
 
 
 @dataclass(frozen=True)
@@ -106,17 +117,18 @@ class _Targets:
         try:
             if last is None:
                 journal.start()  # before the draft of an earlier job is emptied
-            self._out = self._open(job.out, encoder.to, last.out if last else None)
+            self._out = self._open(job, job.out, encoder.to, last.out if last else None)
             if job.rejects is not None:
-                self._rejects = self._open(job.rejects, "csv", last.rejects if last else None)
+                place = last.rejects if last else None
+                self._rejects = self._open(job, job.rejects, "csv", place)
             if last is None:
                 self._begin()
         except BaseException:
             self.__exit__(None)
             raise
 
-    def _open(self, target: str, to: str, place: int | None) -> Output:
-        output = open_output(target, to, place)
+    def _open(self, job: Job, target: str, to: str, place: int | None) -> Output:
+        output = open_output(target, to, place, job.drafts)
         self._stack.callback(lambda: output.close(keep=self._keep()))
         return output
 
@@ -146,7 +158,7 @@ class _Targets:
             counts += scored.counts
             tell(counts, share(scored))
             if self._journal.due():
-                self._journal.write(self._synced(scored, counts))
+                self._journal.write(self._synced(scored.at, scored.end, counts))
         return counts
 
     def _set_aside(self, rejects: tuple[Reject, ...]) -> None:
@@ -155,18 +167,19 @@ class _Targets:
         if rejects and self._rejects is not None:
             self._rejects.write(b"".join(reject.to_csv() for reject in rejects))
 
-    def _synced(self, scored: Scored, counts: Counts) -> Progress:
+    def _synced(self, at: int, end: Place, counts: Counts, *, whole: bool = False) -> Progress:
         self._out.sync()
         if self._rejects is not None:
             self._rejects.sync()
         rejects = self._rejects.place if self._rejects is not None else 0
-        end = scored.end
-        return Progress(scored.at, end.offset, end.line, self._out.place, rejects, counts)
+        return Progress(at, end.offset, end.line, self._out.place, rejects, counts, whole)
 
     def finish(self, counts: Counts) -> None:
         """The rejects first: an output under its name means that all is there."""
         if self._encoder.to == "parquet" and not counts.written:
             self._out.write(self._encoder.empty())
+        # from here on only names are missing, and some may be given when the job is killed
+        self._journal.write(self._synced(0, Place(0, 0), counts, whole=True))
         if self._rejects is not None:
             self._rejects.commit()
         self._out.commit()

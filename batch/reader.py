@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import zstandard
@@ -21,6 +21,7 @@ from batch.csv_file import CsvFile
 from batch.ndjson_file import NdjsonFile
 from batch.parquet_file import ParquetFile
 from batch.records import PACKED, Source
+from batch.remote import in_folder, is_url, matching, open_object
 from batch.verdicts import refuse_added
 from scoring.errors import SchemaError
 from scoring.schema import Schema
@@ -48,13 +49,8 @@ def expand(sources: Sequence[str]) -> tuple[str, ...]:
     """The files that are meant, those of a folder or a glob by name."""
     files: list[str] = []
     for source in sources:
-        if Path(source).is_dir():
-            paths = sorted(path for path in Path(source).iterdir() if path.is_file())
-            found = [str(p) for p in paths if format_named(p.name) and p.name[0] != "."]
-        elif source != STDIN and not Path(source).exists() and glob.has_magic(source):
-            found = sorted(glob.glob(source, recursive=True))
-        else:
-            found = [source]
+        with readable(source):
+            found = _objects(source) if is_url(source) else _paths(source)
         if not found:
             endings = ", ".join(FORMATS)
             raise SchemaError(
@@ -63,6 +59,29 @@ def expand(sources: Sequence[str]) -> tuple[str, ...]:
             )
         files += found
     return tuple(files)
+
+
+def _paths(source: str) -> list[str]:
+    if Path(source).is_dir():
+        paths = sorted(str(path) for path in Path(source).iterdir() if path.is_file())
+        return [path for path in paths if _is_data(path)]
+    if source != STDIN and not Path(source).exists() and glob.has_magic(source):
+        return sorted(glob.glob(source, recursive=True))
+    return [source]
+
+
+def _objects(url: str) -> list[str]:
+    """A URL that ends in no format is that of a folder, if there is anything under it."""
+    if glob.has_magic(url):
+        return matching(url)
+    if format_named(url) and not url.endswith("/"):
+        return [url]
+    inside = in_folder(url)
+    return [one for one in inside if _is_data(one)] if inside or url.endswith("/") else [url]
+
+
+def _is_data(name: str) -> bool:
+    return format_named(name) is not None and Path(name).name[0] != "."
 
 
 @contextmanager
@@ -79,21 +98,22 @@ def _source(name: str, schema: Schema, delimiter: str | None, stack: ExitStack) 
     kind = format_named(name)
     if kind == "parquet":
         return ParquetFile.open(name, schema)
-    stream = stack.enter_context(_open(name))
+    stream = _unpacked(name, stack)
     if kind == "ndjson" or (name == STDIN and stream.peek(1)[:1] == b"{"):
         return NdjsonFile.open(name, stream, schema)
     return CsvFile.open(name, stream, schema, delimiter)
 
 
-def _open(name: str) -> Any:
+def _unpacked(name: str, stack: ExitStack) -> Any:
     if name == STDIN:
-        return io.BufferedReader(_StandardInput())
+        return stack.enter_context(io.BufferedReader(_StandardInput()))
+    stream = stack.enter_context(open_object(name) if is_url(name) else open(name, "rb"))
     suffix = Path(name).suffix.lower()
     if suffix == ".gz":
-        return gzip.open(name, "rb")
+        return stack.enter_context(gzip.open(stream, "rb"))
     if suffix == ".zst":
-        return io.BufferedReader(_Zst(name), 1 << 20)
-    return open(name, "rb")
+        return stack.enter_context(io.BufferedReader(_Zst(stream), 1 << 20))
+    return stream
 
 
 class _Zst(io.RawIOBase):
@@ -101,8 +121,8 @@ class _Zst(io.RawIOBase):
     off, and it goes to any offset, from the start if need be.
     """
 
-    def __init__(self, name: str) -> None:
-        self._file = open(name, "rb")
+    def __init__(self, packed: BinaryIO) -> None:
+        self._file = packed
         self._restart()
 
     def _restart(self) -> None:
@@ -115,10 +135,6 @@ class _Zst(io.RawIOBase):
 
     def seekable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:

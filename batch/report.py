@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 
 from batch.errors import OutputError
 from batch.job import SEVERITIES, Counts, Job
-from batch.writer import writable
+from batch.writer import writable, write_whole
 from scoring.artifact import Artifact
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
@@ -123,12 +122,9 @@ def severity_bands(counts: Counts) -> list[Band]:
     return bands
 
 
-def write_summary(report: Report, target: Path) -> None:
+def write_summary(report: Report, target: str) -> None:
     """Whole or not at all."""
-    draft = target.with_name(f".{target.name}.draft")
-    with writable(str(target)):
-        draft.write_text(json.dumps(report.to_json(), indent=1) + "\n")
-        os.replace(draft, target)
+    write_whole(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")
 
 
 def write_metrics(report: Report, target: Path) -> None:

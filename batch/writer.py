@@ -6,6 +6,7 @@ with it. The draft of a Parquet file is a folder of parts, one for each chunk, j
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from batch.errors import OutputError
+from batch.remote import is_url, put, require_writable, upload
 from scoring.folders import sync_folder
 
 STDOUT = "-"
@@ -39,29 +41,48 @@ class Output(Protocol):
         """Leave the draft for `--resume`, or no trace."""
 
 
-def draft_of(target: str) -> Path | None:
-    """Where the draft of a target is; None for a stream or a device, which has none."""
+def draft_of(target: str, drafts: str = ".") -> Path | None:
+    """Where the draft of a target is, that of a URL in the folder `drafts`; None for a stream or a
+    device, which has none.
+    """
     if target == STDOUT:
         return None
+    if is_url(target):
+        known = hashlib.sha256(target.encode()).hexdigest()[:8]  # two URLs may end alike
+        return Path(drafts).resolve() / f".{Path(target).name}.{known}.draft"
     path = Path(target).resolve()
     if path.exists() and not path.is_file():
         return None
     return path.with_name(f".{path.name}.draft")
 
 
-def open_output(target: str, to: str, place: int | None) -> Output:
+def open_output(target: str, to: str, place: int | None, drafts: str = ".") -> Output:
     """A new output, or one that goes on from `place`."""
     with writable(target):
+        if is_url(target):
+            require_writable(target)
         if to == "parquet":
-            return ParquetParts(target, place)
-        return TextOutput(target, place)
+            return ParquetParts(target, draft_of(target, drafts), place)
+        return TextOutput(target, draft_of(target, drafts), place)
+
+
+def complete(target: str, drafts: str = ".") -> None:
+    """Give a draft that is whole its name, unless a job did so before it was killed."""
+    draft = draft_of(target, drafts)
+    if draft is None:
+        return
+    shutil.rmtree(_done(draft), ignore_errors=True)
+    if draft.is_dir():
+        _join(draft, target)
+    elif draft.exists():
+        _publish(draft, target)
 
 
 class TextOutput:
     """Bytes, one after the other."""
 
-    def __init__(self, target: str, place: int | None) -> None:
-        self.target, self._draft = target, draft_of(target)
+    def __init__(self, target: str, draft: Path | None, place: int | None) -> None:
+        self.target, self._draft = target, draft
         if target == STDOUT:
             self._stream: BinaryIO = sys.stdout.buffer
         elif place is None or self._draft is None:
@@ -87,7 +108,7 @@ class TextOutput:
         self.sync()
         if self._draft is not None:
             self._stream.close()
-            _rename(self._draft, self.target)
+            _publish(self._draft, self.target)
 
     def close(self, *, keep: bool) -> None:
         if self.target == STDOUT:
@@ -103,8 +124,7 @@ class TextOutput:
 class ParquetParts:
     """Each write is a whole Parquet file; `commit` joins them."""
 
-    def __init__(self, target: str, place: int | None) -> None:
-        draft = draft_of(target)
+    def __init__(self, target: str, draft: Path | None, place: int | None) -> None:
         if draft is None:
             raise OutputError(
                 f"'{target}' must be a file to take Parquet, got a stream or a device."
@@ -128,24 +148,7 @@ class ParquetParts:
             sync_folder(self._folder)
 
     def commit(self) -> None:
-        import polars as pl
-
-        joined = self._folder.with_name(f"{self._folder.name}.joined")
-        with writable(self.target):
-            try:
-                parts = pl.scan_parquet(sorted(self._folder.iterdir()), glob=False)
-                parts.sink_parquet(joined, row_group_size=ROW_GROUP)
-                with open(joined, "rb") as file:
-                    os.fsync(file.fileno())
-                _rename(joined, self.target)
-            except pl.exceptions.PolarsError as error:
-                raise OutputError(
-                    f"'{self.target}' could not be joined from its parts: {error}. Do all input "
-                    "files have the same types?"
-                ) from error
-            finally:
-                joined.unlink(missing_ok=True)
-        shutil.rmtree(self._folder)
+        _join(self._folder, self.target)
 
     def close(self, *, keep: bool) -> None:
         if not keep:
@@ -165,8 +168,53 @@ def writable(target: str) -> Iterator[None]:
         ) from error
 
 
-def _rename(draft: Path, target: str) -> None:
-    path = Path(target).resolve()
+def _join(folder: Path, target: str) -> None:
+    """The parts of a Parquet file, to the file."""
+    import polars as pl
+
+    joined = folder.with_name(f"{folder.name}.joined")
     with writable(target):
+        try:
+            parts = pl.scan_parquet(sorted(folder.iterdir()), glob=False)
+            parts.sink_parquet(joined, row_group_size=ROW_GROUP)
+            with open(joined, "rb") as file:
+                os.fsync(file.fileno())
+            _publish(joined, target)
+        except pl.exceptions.PolarsError as error:
+            raise OutputError(
+                f"'{target}' could not be joined from its parts: {error}. Do all input files have "
+                "the same types?"
+            ) from error
+        finally:
+            joined.unlink(missing_ok=True)
+    done = _done(folder)
+    folder.rename(done)  # at once: of a folder half deleted, `complete` would join what is left
+    shutil.rmtree(done)
+
+
+def _done(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.done")
+
+
+def _publish(draft: Path, target: str) -> None:
+    """Give a whole file its name: a rename, or an upload; either is seen at once or not at all."""
+    with writable(target):
+        if is_url(target):
+            upload(draft, target)
+            draft.unlink()
+            return
+        path = Path(target).resolve()
         os.replace(draft, path)
         sync_folder(path.parent)
+
+
+def write_whole(target: str, data: bytes) -> None:
+    """A small file, at a path or a URL."""
+    with writable(target):
+        if is_url(target):
+            put(data, target)
+            return
+        path = Path(target)
+        draft = path.with_name(f".{path.name}.draft")
+        draft.write_bytes(data)
+        os.replace(draft, path)

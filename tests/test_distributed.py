@@ -13,10 +13,12 @@ import ray
 from batch.distributed import run_on_ray
 from batch.job import Job
 from batch.pipeline import run
+from batch.remote import open_object, put
 from batch.stage import Item, Scored, Stage
 from scoring import delimited
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
+from tests.objects import object_store
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -54,7 +56,14 @@ def killing(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[None]:
+def bucket() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as environment, object_store(environment) as url:
+        yield url
+
+
+@pytest.fixture
+def cluster(bucket: str) -> Iterator[None]:
+    """Its processes inherit the way to the bucket."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -64,9 +73,15 @@ LONG = [pytest.param(ending, marks=pytest.mark.long) for ending in ("ndjson", "p
 
 
 @pytest.mark.parametrize("ending", ["csv", *LONG])
-def test_the_same_bytes_though_a_worker_dies(
-    tmp_path: Path, scorer: Scorer, cluster: None, monkeypatch: pytest.MonkeyPatch, ending: str
+def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
+    tmp_path: Path,
+    scorer: Scorer,
+    bucket: str,
+    cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
 ):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
     monkeypatch.setattr("batch.parquet_file.SLICE_ROWS", 1000)
     frame, source = make_frame(20_000), tmp_path / f"in.{ending}"
@@ -75,16 +90,13 @@ def test_the_same_bytes_though_a_worker_dies(
     else:
         text = frame.write_csv() if ending == "csv" else frame.write_ndjson()
         source.write_text(text + "not a record\n")
-    jobs = [
-        Job(
-            (str(source),),
-            str(tmp_path / f"{name}.{ending}"),
-            str(tmp_path / f"{name}.bad"),
-            threads=2,
-        )
-        for name in ("here", "ray")
-    ]
-    here, there = run(scorer, jobs[0]), run(scorer, jobs[1], engine=killing)
-    assert here.to_json() == there.to_json() and here.scored == 20_000
-    for one, other in ((jobs[0].out, jobs[1].out), (jobs[0].rejects, jobs[1].rejects)):
-        assert Path(str(one)).read_bytes() == Path(str(other)).read_bytes()
+    url, names = f"{bucket}/in/0.{ending}", (f"out.{ending}", "bad.csv")
+    put(source.read_bytes(), url)
+    here = Job((str(source),), *(str(tmp_path / name) for name in names))
+    there = Job((f"{bucket}/in/",), *(f"{bucket}/{name}" for name in names), threads=2)
+    counts, again = run(scorer, here), run(scorer, there, engine=killing)
+    assert counts.to_json() == again.to_json() and counts.scored == 20_000
+    for name in names:
+        with open_object(f"{bucket}/{name}") as stream:
+            found = stream.read().replace(url.encode(), str(source).encode())
+        assert found == (tmp_path / name).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,14 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image, ImageColor
 
 from batch.alerts import ALERTS, Traffic, bursts
+from batch.plot import COLOURS, HEIGHT, PIXELS, WIDTH
 from batch.replay import minutes_of
 from benchmarks.alerts import sliding_sum
 from scoring.scorer import Scorer
-from tests.conftest import make_frame
+from tests.conftest import call, make_frame
 from tests.test_score import ROOT, error_of
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
@@ -76,7 +79,37 @@ def test_a_burst_is_found_and_told(timed: Path, artifact_path: Path, tmp_path: P
     assert "min from 2026-03-03 0" in text
     assert "without time  1" in text and "rejected      1" in text
     lines = ElementTree.parse(plot).getroot().iter("{http://www.w3.org/2000/svg}polyline")
-    assert len(list(lines)) == 1
+    assert [line.get("stroke") for line in lines] == ["#888888", COLOURS[0]]
+
+
+def test_a_png_shows_what_the_svg_shows(timed: Path, artifact_path: Path, tmp_path: Path):
+    asked = ("replay", artifact_path, timed, "--time", "at", "--alphas", "0.05,0.01")
+    for ending in ("svg", "png"):
+        assert call(*asked, "--plot", tmp_path / f"plot.{ending}").returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["plot.png", "plot.svg"]
+    image = Image.open(tmp_path / "plot.png").convert("RGB")
+    assert image.size == (WIDTH * PIXELS, HEIGHT * PIXELS)
+    root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
+        wanted = ImageColor.getrgb(str(line.get("stroke")))
+        for point in str(line.get("points")).split()[-1:]:
+            x, y = (round(float(part) * PIXELS) for part in point.split(","))
+            near = image.crop((x - 3, y - 3, x + 4, y + 4)).getcolors() or []
+            assert wanted in [colour for _, colour in near]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plot.pdf", "must be a file that ends in .svg or .png, got"),
+        ("no/plot.svg", "could not be written: No such file or directory."),
+    ],
+)
+def test_a_plot_that_cannot_be_drawn_is_told(
+    timed: Path, artifact_path: Path, tmp_path: Path, name: str, message: str
+):
+    done = call("replay", artifact_path, timed, "--time", "at", "--plot", tmp_path / name)
+    assert done.returncode and message in done.stderr and not os.listdir(tmp_path)
 
 
 M = 29_540_070  # the minute in which START is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 import zstandard
 
-from tests.conftest import make_frame
+from tests.conftest import call, make_frame
 from tests.test_score import ROOT, error_of
 
 # Journals after every chunk, and has small ones, so that a small file gives many places to stop.
@@ -141,3 +143,70 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
         assert job.wait(60) == 3 and job.stderr
         assert b"must not change while it is read" in job.stderr.read()
     assert os.listdir(tmp_path) == ["in.csv"]
+
+
+# Killed at one of the last steps of a job, when it gives its files their names and tidies up.
+KILLED = """
+import os, shutil, signal
+def killing(real, left=[STEP]):
+    def step(*arguments, **options):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return step
+os.replace, shutil.rmtree, os.unlink = map(killing, (os.replace, shutil.rmtree, os.unlink))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"), [("csv", 1), ("csv", 2), ("csv", 3), ("parquet", 2), ("parquet", 4)]
+)
+def test_a_job_killed_between_its_last_steps_ends_with_the_same_bytes(
+    tmp_path: Path, artifact_path: Path, kind: str, step: int
+):
+    source, frame = tmp_path / f"in.{kind}", make_frame(500)
+    first = pl.int_range(pl.len()) == 0
+    frame = frame.with_columns(amount=pl.when(first).then(float("inf")).otherwise("amount"))
+    frame.write_parquet(source) if kind == "parquet" else frame.write_csv(source)
+
+    def asked(folder: Path) -> list[object]:
+        names = {"--out": f"out.{kind}", "--rejects": "bad.csv", "--summary": "sum.json"}
+        files = [word for option, name in names.items() for word in (option, folder / name)]
+        return ["score", artifact_path, source, *files]
+
+    whole, got = tmp_path / "whole", tmp_path / "got"
+    for folder in (whole, got):
+        folder.mkdir()
+    assert call(*asked(whole)).returncode == 0
+    program = KILLED.replace("STEP", str(step)) + "import vaewatch; vaewatch.main()"
+    killed = [sys.executable, "-c", program, *map(str, asked(got))]
+    done = subprocess.run(killed, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert call(*asked(got), "--resume").returncode == 0
+    assert sorted(os.listdir(got)) == sorted(os.listdir(whole))
+    for name in (f"out.{kind}", "bad.csv"):
+        assert (got / name).read_bytes() == (whole / name).read_bytes()
+    kept = ("records", "scored", "rejected", "anomalies", "severity")
+    one, other = (json.loads((folder / "sum.json").read_text()) for folder in (whole, got))
+    assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
+    assert one["rejected"] == 1
+
+
+def test_an_artifact_that_changed_is_refused(
+    tmp_path: Path, artifact_path: Path, newer_path: Path, sources: Path
+):
+    artifact = tmp_path / "artifact"
+    artifact.symlink_to(artifact_path)
+    asked = (artifact, sources / "csv" / "1.csv", "--out", tmp_path / "out.csv")
+    assert stop(signal.SIGKILL, tmp_path / ".out.csv.journal", *asked) == -signal.SIGKILL
+    artifact.unlink()
+    artifact.symlink_to(newer_path)
+    done = run(*asked, "--resume")
+    assert done.returncode == 3 and error_of(done) == (
+        "error: --resume takes the same input, artifact and settings, but the artifact has "
+        "changed since the job was interrupted. Run again without --resume to start from the "
+        "beginning.\n"
+    )
+    assert run(*asked).returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["artifact", "out.csv"]

@@ -1,0 +1,205 @@
+"""Files and outputs at URLs: an object store on loopback gives what the same files give."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from batch.job import Job
+from batch.pipeline import run
+from batch.remote import in_folder, open_object, put
+from scoring.errors import SchemaError
+from scoring.scorer import Scorer
+from tests.conftest import call, make_frame
+from tests.objects import object_store
+from tests.test_score import ROOT, error_of
+from tests.test_score_files import save
+
+pytestmark = pytest.mark.filterwarnings("default")  # moto has some of its own
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as environment, object_store(environment) as url:
+        yield url
+
+
+def read(url: str) -> bytes:
+    with open_object(url) as stream:
+        return stream.read()
+
+
+def fill(folder: Path, url: str) -> None:
+    for path in folder.iterdir():
+        put(path.read_bytes(), f"{url}/{path.name}")
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "csv.zst", "ndjson", "parquet"])
+def test_objects_give_the_bytes_that_files_give(
+    tmp_path: Path,
+    bucket: str,
+    scorer: Scorer,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+):
+    monkeypatch.chdir(tmp_path)
+    folder, url = tmp_path / "in", f"{bucket}/{ending}"
+    folder.mkdir()
+    for i in range(3):
+        save(make_frame(2000, seed=i), folder / f"{i}.{ending}")
+    fill(folder, f"{url}/in")
+    here = Job((str(folder),), str(tmp_path / f"out.{ending}"), str(tmp_path / "bad.csv"))
+    there = Job((f"{url}/in",), f"{url}/out.{ending}", f"{url}/bad.csv")
+    counts, again = run(scorer, here), run(scorer, there)
+    assert counts.to_json() == again.to_json() and counts.scored == 6000
+    assert read(there.out) == Path(here.out).read_bytes()
+    assert read(str(there.rejects)) == Path(str(here.rejects)).read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["bad.csv", "in", f"out.{ending}"]
+    assert in_folder(url) == [f"{url}/bad.csv", f"{url}/out.{ending}"]
+
+
+def test_the_command_takes_a_glob_of_objects_and_file_urls(
+    tmp_path: Path, bucket: str, artifact_path: Path
+):
+    url = f"{bucket}/command"
+    for i in range(3):
+        put(make_frame(100, seed=i).write_csv().encode(), f"{url}/day-{i}/part.csv")
+    put(b"not data", f"{url}/day-1/more/part.csv")
+    done = call(
+        *("score", artifact_path, f"{url}/day-[12]/*.csv", "--summary", f"{url}/sum.json"),
+        *("--out", (tmp_path / "out 1.csv").as_uri(), "--quiet"),
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(read(f"{url}/sum.json"))
+    assert summary["inputs"] == [f"{url}/day-{i}/part.csv" for i in (1, 2)]
+    assert len((tmp_path / "out 1.csv").read_text().splitlines()) == 201
+
+
+@pytest.mark.parametrize("uploads", [1, 2])
+def test_a_job_killed_before_an_upload_is_resumed(
+    tmp_path: Path, bucket: str, artifact_path: Path, scorer: Scorer, uploads: int
+):
+    url = f"{bucket}/killed-{uploads}"
+    put(make_frame(500).write_csv().encode() + b"ragged\n", f"{url}/in.csv")
+    asked = (f"{url}/in.csv", "--out", f"{url}/out.csv", "--rejects", f"{url}/bad.csv")
+    killed = f"""
+import os, signal, obstore, vaewatch
+real, left = obstore.put, [{uploads}]
+def put(store, key, file, **options):
+    if file != b"":  # a trial
+        left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(store, key, file, **options)
+obstore.put = put
+vaewatch.main()
+"""
+    command = [sys.executable, "-c", killed, "score", str(artifact_path), *asked]
+    drafts = ("--drafts", str(tmp_path))
+    done = subprocess.run([*command, *drafts], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == -9, done.stderr
+    assert (f"{url}/bad.csv" in in_folder(url)) == (uploads == 2)
+    assert f"{url}/out.csv" not in in_folder(url)
+    assert call("score", artifact_path, *asked, *drafts, "--resume").returncode == 0
+    whole = Job((f"{url}/in.csv",), str(tmp_path / "o.csv"), str(tmp_path / "b.csv"))
+    assert run(scorer, whole).scored == 500
+    assert read(f"{url}/out.csv") == Path(whole.out).read_bytes()
+    assert read(f"{url}/bad.csv") == Path(str(whole.rejects)).read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["b.csv", "o.csv"]
+
+
+def test_an_object_replaced_while_it_is_read_is_refused(
+    tmp_path: Path, bucket: str, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+):
+    url, frame = f"{bucket}/changing.csv", make_frame(20_000)
+    put(frame.write_csv().encode(), url)
+    monkeypatch.setattr("batch.remote.BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr("scoring.delimited.BLOCK_BYTES", 1 << 16)
+
+    def replace(counts: object, share: float | None) -> None:
+        put(frame.head(19_000).write_csv().encode(), url)
+
+    with pytest.raises(SchemaError, match="it changed while it was read"):
+        run(scorer, Job((url,), str(tmp_path / "out.csv")), replace)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "code", "message"),
+    [
+        ("ftp://host/in.csv", "-", 2, "INPUT...': must be a path, or a URL of s3://, s3a://"),
+        ("in.csv", "https://host/out.csv", 2, "must be a path, or a URL of s3://"),
+        ("{}/no.csv", "-", 3, "there is no such object, or no such bucket."),
+        ("s3://no-bucket/in/", "-", 3, "must be readable: there is no such bucket."),
+        ("{}/empty/", "-", 3, "must hold files that end in .csv"),
+        ("in.csv", "s3://no-bucket/out.csv", 1, "written: there is no such bucket."),
+    ],
+)
+def test_a_wrong_url_is_told_in_one_line(
+    tmp_path: Path,
+    bucket: str,
+    artifact_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    out: str,
+    code: int,
+    message: str,
+):
+    monkeypatch.chdir(tmp_path)
+    make_frame(10).write_csv("in.csv")
+    done = call("score", artifact_path, source.format(bucket), "--out", out)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "no credentials were found in the environment",
+        ),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "error sending request"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_is_told_in_one_line(
+    bucket: str, artifact_path: Path, changed: dict[str, str | None], message: str
+):
+    environment = {**os.environ, "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9", **changed}
+    done = subprocess.run(
+        [sys.executable, "-m", "vaewatch", "score", str(artifact_path), f"{bucket}/in.csv"],
+        env={name: value for name, value in environment.items() if value is not None},
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert f"'{bucket}/in.csv' must be readable: " in error_of(done) and message in error_of(done)
+
+
+def test_the_extra_is_named_where_it_is_missing(artifact_path: Path):
+    floor = ROOT / ".venv-floor" / "bin" / "python"
+    if not floor.exists():
+        pytest.skip("needs .venv-floor: `make test` creates it")
+    command = [str(floor), "-m", "vaewatch", "score", str(artifact_path), "s3://bucket/in.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert error_of(done) == (
+        "error: this command needs obstore: pip install 'vaewatch[cloud]'.\n"
+    )
+
+
+def test_a_parquet_object_goes_to_csv(tmp_path: Path, bucket: str, scorer: Scorer):
+    frame, url = make_frame(300), f"{bucket}/in.parquet"
+    frame.write_parquet(tmp_path / "in.parquet")
+    put((tmp_path / "in.parquet").read_bytes(), url)
+    run(scorer, Job((url,), str(tmp_path / "out.csv")))
+    assert pl.read_csv(tmp_path / "out.csv")["order"].to_list() == frame["order"].to_list()
