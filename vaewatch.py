@@ -35,7 +35,7 @@ COMMANDS = {
     "report": ("training.report_cli", "Make the training report of an artifact anew."),
     "sample": ("training.model_cli", "Draw records from the prior through the decoder."),
     "score": ("batch.cli", "Score a file of records."),
-    "replay": ("batch.cli", "Count the alarms that past records would have raised."),
+    "replay": ("batch.replay_cli", "Count the alarms that past records would have raised."),
     "serve": ("service.cli", "Score records over HTTP."),
     "inspect": ("scoring.cli", "Show what an artifact holds."),
     "completion": ("scoring.cli", "Print the completion script of a shell."),

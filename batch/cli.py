@@ -1,9 +1,7 @@
-"""`vaewatch score` and `vaewatch replay`."""
+"""`vaewatch score`."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import sys
 import time
@@ -14,84 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scoring.command import config_file, err, out, setting
+from batch.options import character, cores, names, shard, sources, target
+from scoring.command import config_file, err, setting
 
 if TYPE_CHECKING:
     from batch.job import Job
-    from batch.replay import AlertReplay, Replay
     from batch.report import Report
-    from scoring.calibration import Calibration
 
 FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
 BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
 STREAM = "-"
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    i, _, n = text.partition("/")
-    if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
-        raise click.BadParameter(f"must be I/N with I from 0 to N - 1, got '{text}'.")
-    return int(i), int(n)
-
-
-def _names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
-    return tuple(text.split(",")) if text else None
-
-
-def _character(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
-    text = "\t" if text == "\\t" else text
-    if text is not None and (len(text) != 1 or not text.isascii() or text in '"\r\n'):
-        raise click.BadParameter(f"must be one ASCII character, and no quote, got '{text}'.")
-    return text
-
-
-def _plain(name: str) -> str:
-    from batch.remote import plain
-
-    try:
-        return plain(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _target(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
-    return None if name is None else _plain(name)
-
-
-def _sources(
-    ctx: click.Context, param: click.Parameter, names: tuple[str, ...]
-) -> tuple[str, ...]:
-    return tuple(map(_plain, names))
-
-
 @click.command(
     epilog="Example:  vaewatch score artifact 'new/*.csv.gz' --out scored.csv --rejects bad.csv",
 )
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("sources", metavar="INPUT...", nargs=-1, callback=_sources)
+@click.argument("sources", metavar="INPUT...", nargs=-1, callback=sources)
 @click.option(
     "--out",
     default=STREAM,
     metavar="FILE",
-    callback=_target,
+    callback=target,
     help="Where to write.  [default: stdout]",
 )
 @config_file()
 @setting(
     "--rejects",
     metavar="FILE",
-    callback=_target,
+    callback=target,
     help="Set bad rows aside here instead of stopping at one.",
 )
-@setting("--summary", metavar="FILE", callback=_target, help="Counts, as JSON.")
+@setting("--summary", metavar="FILE", callback=target, help="Counts, as JSON.")
 @setting(
     "--drafts",
     default=".",
@@ -100,7 +52,7 @@ def _sources(
     help="Where an output at a URL grows before it is sent.",
 )
 @setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")
-@setting("--columns", metavar="A,B,...", callback=_names, help="Keep only these of the input.")
+@setting("--columns", metavar="A,B,...", callback=names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
 @setting(
@@ -112,7 +64,7 @@ def _sources(
 @setting(
     "--delimiter",
     metavar="CHAR",
-    callback=_character,
+    callback=character,
     help="Between CSV fields.  [default: as the header has]",
 )
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
@@ -122,7 +74,7 @@ def _sources(
     default="local",
     help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
 )
-@setting("--shard", metavar="I/N", callback=_shard, help="Only each N-th file, from the I-th on.")
+@setting("--shard", metavar="I/N", callback=shard, help="Only each N-th file, from the I-th on.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed.")
 @setting("--fail-above", type=float, metavar="RATE", help="Exit 5 if more are anomalies.")
 @setting("--metrics-file", metavar="FILE", type=click.Path(path_type=Path), help="For Prometheus.")
@@ -142,7 +94,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     is_anomaly, top_reasons and model_version after them; with --explain also the score's parts.
     Files may also be objects at s3://, gs:// and abfs:// URLs.
     """
-    threads = settings.pop("threads") or _cores()
+    threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     job = _job(sources or (STREAM,), threads, settings)
     if job is None:
@@ -263,103 +215,3 @@ def _print_severities(report: Report) -> None:
     ]  # fmt: skip
     head = ("severity", "records", "share", "if normal", "")
     print_table(console, head, rows, right=(1, 2, 3))
-
-
-def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:
-    try:
-        return [float(alpha) for alpha in text.split(",")] if text else None
-    except ValueError:
-        raise click.BadParameter(f"must be rates with commas between, got '{text}'.") from None
-
-
-def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Refused before the work: a plot in no format that we have, or can draw here."""
-    if path is None:
-        return None
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise click.BadParameter(f"must be a file that ends in .svg or .png, got '{path}'.")
-    if path.suffix.lower() == ".png":
-        importlib.import_module("PIL.ImageDraw")
-    return path
-
-
-@click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
-@click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=_sources)
-@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or seconds since 1970.")
-@config_file()
-@setting(
-    "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
-)
-@setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
-@click.option(
-    "--plot",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    callback=_drawable,
-    help="Draw the hours, as .svg or .png.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")
-def replay(
-    artifact: Path,
-    sources: tuple[str, ...],
-    time: str,
-    alphas: list[float] | None,
-    threads: int | None,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
-    """Count the alarms that past records would have raised, by hour and day.
-
-    INPUT: as for `vaewatch score`. Times without a zone are UTC.
-    """
-    from batch.errors import OutputError
-    from batch.plot import write_plot
-    from batch.replay import replay as run
-    from scoring.scorer import Scorer
-
-    scorer = Scorer.load(artifact)
-    chosen = alphas or _usual_alphas(scorer.artifact.calibration)
-    found = run(scorer, sources, time, chosen, threads or _cores())
-    if plot is not None:
-        try:
-            write_plot(found, plot)
-        except OutputError as error:
-            raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
-    else:
-        _print_replay(found)
-
-
-def _usual_alphas(calibration: Calibration) -> list[float]:
-    alpha = calibration.alpha
-    return [alpha, alpha / 10] if alpha / 10 * (calibration.n + 1) >= 1 else [alpha]
-
-
-def _print_replay(found: Replay) -> None:
-    console, hours = out(), found.hours
-    console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
-    for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
-        if number:
-            console.print(f"{name:13} {number:,}")
-    for which in range(len(found.alphas)):
-        at = found.at(which)
-        console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
-        console.print(
-            f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
-        )
-        console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
-        for alert in at.alerts:
-            console.print(f"  {alert.severity:11} {_told(alert)}")
-
-
-def _told(alert: AlertReplay) -> str:
-    if alert.longest is None:
-        return f"never, by {alert.name}"
-    longest, times = alert.longest, "once" if alert.times == 1 else f"{alert.times:,} times"
-    return (
-        f"{times}, {alert.minutes_on:,} minutes in all, by {alert.name}; longest: "
-        f"{longest.minutes:,} min from {longest.start:%Y-%m-%d %H:%M} UTC, "
-        f"{longest.alarms:,} alarms"
-    )
