@@ -99,13 +99,18 @@ class Vectorizer:
         plan, d = self._plan, len(self.features)
         missing = np.isnan(numbers)
         raw = numbers[:, plan.value_of]
-        if plan.log1p.any():
-            raw[:, plan.log1p] = signed_log1p(raw[:, plan.log1p])
-        scaled = (raw - plan.value_mean) * plan.value_scale
-        scaled[missing[:, plan.value_of]] = 0.0
-        out[:, plan.value_at] = np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
-        out[:, plan.flag_at] = (missing[:, plan.flag_of] - plan.flag_mean) * plan.flag_scale
-        out[:, d + plan.numeric_at] = missing & plan.never_missing
+        if len(plan.log1p_at):
+            raw[:, plan.log1p_at] = signed_log1p(raw[:, plan.log1p_at])
+        raw -= plan.value_mean
+        raw *= plan.value_scale
+        np.maximum(raw, -FEATURE_LIMIT, out=raw)
+        np.minimum(raw, FEATURE_LIMIT, out=raw)
+        if missing.any():
+            raw[missing[:, plan.value_of]] = 0.0
+            out[:, d + plan.numeric_at] = missing & plan.never_missing
+        out[:, plan.value_at] = raw
+        if len(plan.flag_at):
+            out[:, plan.flag_at] = (missing[:, plan.flag_of] - plan.flag_mean) * plan.flag_scale
         if len(plan.constant_of):
             given = numbers[:, plan.constant_of]
             changed = (given != plan.constant_value) & ~np.isnan(given)
@@ -189,7 +194,7 @@ class _Plan:
     value_of: NDArray[np.int64]  # its numeric column
     value_mean: NDArray[np.float64]
     value_scale: NDArray[np.float64]
-    log1p: NDArray[np.bool_]
+    log1p_at: NDArray[np.int64]  # those of the values that are taken in log1p
     flag_at: NDArray[np.int64]
     flag_of: NDArray[np.int64]
     flag_mean: NDArray[np.float64]
@@ -231,7 +236,7 @@ class _Plan:
             value_of=_ints(numeric[features[i].column] for i in value),
             value_mean=mean[value],
             value_scale=scale[value],
-            log1p=np.array([features[i].log1p for i in value], dtype=bool),
+            log1p_at=_ints(j for j, i in enumerate(value) if features[i].log1p),
             flag_at=_ints(flag),
             flag_of=_ints(numeric[features[i].column] for i in flag),
             flag_mean=mean[flag],

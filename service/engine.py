@@ -60,7 +60,7 @@ class Engine:
         if len(table) >= LARGE:
             return await self._in_thread(model, lambda: table, options)
         verdicts, seconds = _verdicts(model, table, options)
-        self.observe(model, table, verdicts, seconds)
+        self._tell(model, table, verdicts, seconds)
         return results_of(verdicts)
 
     async def _in_thread(
@@ -72,7 +72,7 @@ class Engine:
             return table, verdicts, seconds, results_of(verdicts)
 
         table, verdicts, seconds, results = await self.away(work)
-        self.observe(model, table, verdicts, seconds)
+        self._tell(model, table, verdicts, seconds)
         return results
 
     async def away(self, work: Callable[..., T], *words: Any) -> T:
@@ -86,11 +86,9 @@ class Engine:
             try:
                 self._score_batch(model, options, jobs)
             except Exception as error:
-                unanswered = [future for _, future in jobs if not future.done()]
-                for future in unanswered:
-                    future.set_exception(error)
-                if not unanswered:  # nobody else hears of it
-                    log.error("a batch was answered but not counted", exc_info=error)
+                for _, future in jobs:
+                    if not future.done():
+                        future.set_exception(error)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
         rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
@@ -101,7 +99,17 @@ class Engine:
             if not future.done():  # its client may have gone
                 future.set_result(results[start : start + len(part)])
             start += len(part)
-        self.observe(model, table, verdicts, seconds)
+        self._tell(model, table, verdicts, seconds)
+
+    def _tell(self, model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+        """Have a batch counted, but first those answered who wait for it."""
+        asyncio.get_running_loop().call_soon(self._observe, model, table, verdicts, seconds)
+
+    def _observe(self, *batch: Any) -> None:
+        try:
+            self.observe(*batch)
+        except Exception as error:
+            log.error("a batch was answered but not counted", exc_info=error)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scoring.artifact import MANIFEST
 from scoring.errors import ArtifactError, ScoringError
+from service.garbage import settle
 from service.model import Model, load_model
 from service.problems import Conflict
 from service.served import Served, remember, served
@@ -75,6 +76,7 @@ class Lifecycle:
             if result == "loaded":
                 registry.model = model
                 remember(settings.workers_folder, model)
+                settle()
             self.service.metrics.reloads.labels(result).inc()
             log.info("reload: %s, version %s", result, model.name.version)
             return result
@@ -98,6 +100,7 @@ class Lifecycle:
             registry.model, registry.path, registry.shadow = shadow.model, shadow.model.path, None
             shadow.close()
             remember(self.service.settings.workers_folder, registry.active)
+            settle()
             log.info("promoted: version %s", registry.active.name.version)
             return registry.active.name.version
 
@@ -108,6 +111,7 @@ class Lifecycle:
 
     def listen(self) -> None:
         """SIGHUP reloads, and SIGUSR1, which the parent of workers sends, promotes."""
+        settle()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: self._run(self.reload()))
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._run(self.promote()))
