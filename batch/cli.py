@@ -97,16 +97,13 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     job = _job(sources or (STREAM,), threads, settings)
-    if job is None:
-        return
     with _exits(job):
         style = "none" if settings["quiet"] else settings["progress"]
         report = _run(artifact, job, style, settings["engine"])
         _tell(report, settings)
 
 
-def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job | None:
-    """None if the shard has no file."""
+def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job:
     from batch.job import Job
     from batch.reader import expand
 
@@ -116,7 +113,6 @@ def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Jo
         files = files[i::n]
         if not files:
             err().print(f"shard {i}/{n} has no file: nothing to do.")
-            return None
     named = {name: settings[name] for name in Job.__dataclass_fields__ if name in settings}
     _check_targets(files, settings)
     return Job(sources=files, threads=threads, **named)
@@ -162,12 +158,15 @@ def _what_next(job: Job) -> str:
 
 def _run(artifact: Path, job: Job, style: str, engine: str) -> Report:
     from batch.distributed import run_on_ray
+    from batch.job import Counts
     from batch.pipeline import run, run_here
     from batch.progress import progress
     from batch.report import Report
     from scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()
+    if not job.sources:  # a shard without a file leaves its summary and metrics all the same
+        return Report(scorer.artifact, job, Counts(), time.perf_counter() - began)
     with progress(style) as tell:
         counts = run(scorer, job, tell, run_on_ray if engine == "ray" else run_here)
     return Report(scorer.artifact, job, counts, time.perf_counter() - began)
@@ -182,7 +181,7 @@ def _tell(report: Report, settings: dict[str, Any]) -> None:
         write_metrics(report, settings["metrics_file"])
     if settings["pushgateway"] is not None:
         push_metrics(report, settings["pushgateway"])
-    if not settings["quiet"]:
+    if report.job.sources and not settings["quiet"]:
         _print_counts(report)
         if report.counts.scored and settings["progress"] != "json":
             _print_severities(report)

@@ -13,7 +13,10 @@ SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # upper edges, in -
 
 @dataclass(frozen=True)
 class Job:
-    """Settings of a job; `to` is csv, parquet or ndjson, or None for that of the first file."""
+    """Settings of a job; `to` is csv, parquet or ndjson, or None for that of the first file.
+
+    shard: (i, of n); `sources` are those of the shard, and none if it has none.
+    """
 
     sources: tuple[str, ...]
     out: str
@@ -27,11 +30,12 @@ class Job:
     threads: int = 1
     drafts: str = "."  # where an output at a URL grows before it is sent
     resume: bool = False
+    shard: tuple[int, int] | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the output's bytes, beside the inputs and the artifact."""
         kept = asdict(self)
-        free = ("threads", "drafts", "resume")
+        free = ("threads", "drafts", "resume", "shard")
         return {name: kept[name] for name in kept if name not in free}
 
 

@@ -64,38 +64,48 @@ class Report:
         """As prometheus-client asks for it; gauges, since each job starts from nothing."""
         counts = self.counts
         verdicts = GaugeMetricFamily(
-            "vaewatch_batch_records", "Records of the last job.", labels=["model", "verdict"]
+            "vaewatch_batch_records", "Records of the last job.", labels=[*self.labels, "verdict"]
         )
         for verdict, number in (
             ("normal", counts.scored - counts.anomalies),
             ("anomaly", counts.anomalies),
             ("rejected", counts.rejected),
         ):
-            verdicts.add_metric([self.artifact.name, verdict], number)
+            verdicts.add_metric([*self.labels.values(), verdict], number)
         yield verdicts
         yield self._severity()
         drift = GaugeMetricFamily(
-            "vaewatch_batch_column_drift_psi", "PSI of a column.", labels=["model", "column"]
+            "vaewatch_batch_column_drift_psi",
+            "PSI of a column.",
+            labels=[*self.labels, "column"],
         )
         for column, psi in self.drift().items():
-            drift.add_metric([self.artifact.name, column], psi)
+            drift.add_metric([*self.labels.values(), column], psi)
         yield drift
         yield self._gauge("duration_seconds", "How long the last job took.", self.seconds)
         yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of every series: a shard's are its own, whatever the others of the job leave."""
+        model = {"model": self.artifact.name}
+        return model if self.job.shard is None else {**model, "shard": str(self.job.shard[0])}
+
     def _gauge(self, name: str, text: str, value: float) -> Metric:
-        gauge = GaugeMetricFamily(f"vaewatch_batch_{name}", text, labels=["model"])
-        gauge.add_metric([self.artifact.name], value)
+        gauge = GaugeMetricFamily(f"vaewatch_batch_{name}", text, labels=list(self.labels))
+        gauge.add_metric([*self.labels.values()], value)
         return gauge
 
     def _severity(self) -> Metric:
         edges = [*map(str, SEVERITIES), "+Inf"]
         below = self.counts.severities.cumsum().tolist()
         histogram = HistogramMetricFamily(
-            "vaewatch_batch_severity", "-log10 p of each record of the last job.", labels=["model"]
+            "vaewatch_batch_severity",
+            "-log10 p of each record of the last job.",
+            labels=list(self.labels),
         )
         buckets = list(zip(edges, below, strict=True))
-        histogram.add_metric([self.artifact.name], buckets, sum_value=None)
+        histogram.add_metric([*self.labels.values()], buckets, sum_value=None)
         return histogram
 
 
@@ -136,11 +146,11 @@ def write_metrics(report: Report, target: Path) -> None:
 
 
 def push_metrics(report: Report, url: str) -> None:
-    """To a Pushgateway, as job `vaewatch_batch`, grouped by the artifact's name."""
+    """To a Pushgateway, as job `vaewatch_batch`, in a group for each artifact's name and shard."""
     registry = CollectorRegistry()
     registry.register(report)
     try:
-        push_to_gateway(url, "vaewatch_batch", registry, {"model": report.artifact.name})
+        push_to_gateway(url, "vaewatch_batch", registry, report.labels)
     except OSError as error:
         raise OutputError(
             f"--pushgateway: '{url}' must take metrics, but: {error}. The output is whole."

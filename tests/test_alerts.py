@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,42 @@ def test_each_alert_says_what_it_means_and_leads_to_its_section(name: str):
     assert alert["labels"]["severity"] in ("page", "ticket")
     notes = alert["annotations"]
     assert set(notes) == {"summary", "description", "runbook_url"}
-    assert notes["runbook_url"].endswith(f"/deploy/RUNBOOK.md#{name.lower()}")
+    page, anchor = notes["runbook_url"].split("#")
+    assert page == one_page() and anchor == name.lower()
+
+
+def one_page() -> str:
+    """Where all alerts lead to."""
+    (page,) = {alert["annotations"]["runbook_url"].split("#")[0] for alert in alerts().values()}
+    return str(page)
+
+
+def rule_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, folder / "kubernetes" / "prometheus_rule.py", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@needs_prometheus
+def test_a_runbook_on_another_page_is_named_everywhere(tmp_path: Path):
+    copy, page = tmp_path / "deploy", "https://wiki.example.com/vaewatch?v=2&x"
+    shutil.copytree(DEPLOY, copy)
+    assert "must be an address" in rule_command(copy, "--runbook", "wiki#vaewatch").stderr
+    done = rule_command(copy, "--runbook", page)
+    assert done.returncode == 0, done.stderr
+    changed = [path for path in copy.rglob("*") if path.is_file() and is_other(path, copy)]
+    assert {path.name for path in changed} == {
+        "rules.yml",
+        "rules_test.yml",
+        "rules_week_test.yml",
+        "prometheus-rule.yaml",
+    }
+    for path in changed:
+        assert one_page() not in path.read_text() and f"{page}#vaewatch" in path.read_text()
+    promtool("check", "rules", copy / "prometheus" / "rules.yml")
+
+
+def is_other(path: Path, copy: Path) -> bool:
+    return path.read_bytes() != (DEPLOY / path.relative_to(copy)).read_bytes()
 
 
 @pytest.mark.parametrize("name", SECTIONS)
