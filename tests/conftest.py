@@ -55,7 +55,7 @@ class Done:
 
 def call(*words: object) -> Done:
     """The same command in this process, which has torch imported already."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
     argv, sys.argv = sys.argv, ["vaewatch", *map(str, words)]
     try:
         with redirect_stdout(out), redirect_stderr(err):
@@ -64,7 +64,9 @@ def call(*words: object) -> Done:
         code = stop.code
     finally:
         sys.argv = argv
-    return Done(int(code or 0), out.getvalue(), err.getvalue())
+    for stream in (out, err):
+        stream.seek(0)
+    return Done(int(code or 0), out.read(), err.read())
 
 
 def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:

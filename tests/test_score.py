@@ -24,16 +24,22 @@ from hypothesis import strategies as st
 
 from batch.verdicts import ADDED
 from scoring.scorer import Scorer
-from tests.conftest import make_frame
+from tests.conftest import call, make_frame
 
 COMMAND = [sys.executable, "-m", "vaewatch", "score"]
 ROOT = Path(__file__).parent.parent
 
 
-def score(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, cwd=ROOT, timeout=60
-    )
+def score(
+    *arguments: str | Path, stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """The command in this process; with something on stdin, in one of its own."""
+    words = [*COMMAND, *map(str, arguments)]
+    if stdin is None:
+        done = call("score", *arguments)
+        out, err = done.stdout.encode(), done.stderr.encode()
+        return subprocess.CompletedProcess(words, done.returncode, out, err)
+    return subprocess.run(words, input=stdin, capture_output=True, cwd=ROOT, timeout=60)
 
 
 def error_of(done: subprocess.CompletedProcess[bytes]) -> str:

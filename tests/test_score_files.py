@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 import threading
@@ -26,7 +25,8 @@ from batch.verdicts import ADDED
 from scoring.score import PART_COLUMNS
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
-from tests.test_score import COMMAND, ROOT, error_of, score
+from tests.test_score import ROOT, error_of, score
+from tests.test_terminal import terminal
 
 
 @pytest.fixture(scope="module")
@@ -400,15 +400,9 @@ def test_metrics_are_pushed_to_a_gateway(tmp_path: Path, artifact_path: Path, fr
 
 def test_a_terminal_gets_a_bar(tmp_path: Path, artifact_path: Path):
     source = save(make_frame(20_000), tmp_path / "in.csv")
-    ours, theirs = pty.openpty()
-    command = [*COMMAND, str(artifact_path), str(source), "--out", str(tmp_path / "out.csv")]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, cwd=ROOT, stderr=theirs, env=environment) as job:
-        assert job.wait(60) == 0
-    shown = os.read(ours, 1 << 20).decode()
-    os.close(ours)
-    os.close(theirs)
-    assert "20,000 records" in shown and "100%" in shown
+    seen = terminal("score", artifact_path, source, "--out=out.csv", cwd=tmp_path, columns=120)
+    assert seen.returncode == 0
+    assert any("20,000 records" in line and "100%" in line for line in seen.drawn)
 
 
 def test_a_disk_that_fills_is_told_and_leaves_no_output(tmp_path: Path, artifact_path: Path):

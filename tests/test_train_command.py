@@ -88,7 +88,12 @@ def test_several_files_are_one_set_of_records(tmp_path: Path):
 
 
 def test_the_same_seed_gives_the_same_artifact(csv: Path, tmp_path: Path):
-    clock = {**os.environ, "SOURCE_DATE_EPOCH": "0", "OMP_NUM_THREADS": "2"}
+    clock = {
+        **os.environ,
+        "SOURCE_DATE_EPOCH": "0",
+        "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "passive",
+    }
     for name in ("a", "b"):
         run(
             "train",
@@ -98,6 +103,7 @@ def test_the_same_seed_gives_the_same_artifact(csv: Path, tmp_path: Path):
             "--alpha=0.05",
             "--id=order",
             *QUICK,
+            "--steps=20",
             env=clock,
         )
     for path in (tmp_path / "a" / "it").iterdir():
@@ -250,9 +256,8 @@ def test_a_disk_that_is_full_leaves_nothing(csv: Path, tmp_path: Path):
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
-    done = run(
-        "train", csv, "--out", tmp_path / "it", "--alpha=0.05", *QUICK, preexec_fn=small_files
-    )
+    words = ["train", csv, "--out", tmp_path / "it", "--alpha=0.05", *QUICK, "--steps=5"]
+    done = run(*words, preexec_fn=small_files)
     assert done.returncode == 4 and "could not be written" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["normal.csv"]
 
