@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from scoring.artifact import read_manifest
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
-from tests.test_service_life import child_pids, command_of, until
+from tests.test_service_life import new_workers, reloads_on_sighup, until
 from training.pipeline import train
 
 
@@ -97,14 +97,10 @@ def test_a_killed_worker_takes_only_its_own_requests_along(
     artifact_path: Path, records: list[dict[str, Any]]
 ):
     with serving(artifact_path, "--workers", "3") as live:
-        until(
-            lambda: sum("spawn_main" in command_of(p) for p in child_pids(live.process.pid)) == 3
-        )
-        time.sleep(3)
+        until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 3)
         with load(live, {"records": records[:3]}) as answers:
             time.sleep(1)
-            victim = next(p for p in child_pids(live.process.pid) if "spawn_main" in command_of(p))
-            os.kill(victim, signal.SIGKILL)
+            os.kill(new_workers(live.process.pid, [])[0], signal.SIGKILL)
             time.sleep(2)
     failed = [answer for answer in answers if isinstance(answer, str)]
     assert len(failed) <= 3  # one for each client
