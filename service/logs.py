@@ -17,7 +17,7 @@ from service.exchange import Request
 
 LEVELS = ("debug", "info", "warning", "error")
 FLUSH_SECONDS = 0.2
-MOST_KEPT = 1000  # lines
+MOST_KEPT = 100  # lines: to write more at a time would hold up answers
 # what machines ask for every few seconds, by its route's template: a line for each would bury the
 # others, so that they are told at debug level, unless they are refused
 POLLED = frozenset(
