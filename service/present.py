@@ -73,7 +73,15 @@ def _window(model: Model, window: Totals) -> Iterable[Metric]:
             "Population stability index of recent records against the calibration's.",
             labels=["column"],
         )
-        psi = model.scorer.artifact.drift.psi(np.array(window.counts, dtype=np.int64))
-        for name, value in zip(model.scorer.artifact.schema.names, psi.tolist(), strict=True):
+        chance = GaugeMetricFamily(
+            f"{PREFIX}_column_drift_psi_by_chance",
+            "What it is on average while nothing has changed.",
+            labels=["column"],
+        )
+        reference = model.scorer.artifact.drift
+        psi = reference.psi(np.array(window.counts, dtype=np.int64)).tolist()
+        expected = reference.psi_by_chance(window.records).tolist()
+        for name, value, usual in zip(reference.schema.names, psi, expected, strict=True):
             drift.add_metric([name], value)
-        yield drift
+            chance.add_metric([name], usual)
+        yield from (drift, chance)

@@ -16,7 +16,7 @@ from scipy.stats import betabinom
 from scoring.calibration import Calibration
 from scoring.scorer import Reason, Scorer, Verdicts
 from service.console.budget import Budget, beta_binomial, budget_of, chance_interval
-from service.console.columns import ColumnState, columns_of, psi_by_chance
+from service.console.columns import ColumnState, columns_of
 from service.console.health import health_of
 from service.console.state import latency_of, samples_of
 from service.metrics import Metrics
@@ -132,7 +132,7 @@ def test_the_psi_of_one_source_is_what_chance_gives(scorer: Scorer):
         live, reference = generator.multinomial(700, shares), generator.multinomial(n, shares)
         p, q = (reference + 0.5) / (n + 5.5), (live + 0.5) / (700 + 5.5)
         found.append(float(((q - p) * np.log(q / p)).sum()))
-    assert np.mean(found) == pytest.approx(psi_by_chance(drift, 700)[at], rel=0.25)
+    assert np.mean(found) == pytest.approx(drift.psi_by_chance(700)[at], rel=0.25)
 
 
 # what is remembered

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.drift import BINS, DriftReference, bins_of
+from scoring.drift import BINS, DriftReference
 from scoring.schema import Column, Kind, missing_code, other_code
 from service.present import LEAST_RECORDS
 from service.window import Totals
@@ -40,7 +40,7 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
         return []
     live = np.array(window.counts, dtype=np.int64)
     missing, unknown, outside, first = np.array(window.events, dtype=np.int64)
-    psi, noise = drift.psi(live), psi_by_chance(drift, window.records)
+    psi, noise = drift.psi(live), drift.psi_by_chance(window.records)
     found = []
     for i, column in enumerate(drift.schema.columns):
         usual_missing, usual_unseen = _usual(column, drift.counts[i])
@@ -57,15 +57,6 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
         state.changed = _changed(state, float(noise[i]))
         found.append(state)
     return found
-
-
-def psi_by_chance(drift: DriftReference, records: int) -> NDArray[np.float64]:
-    """(columns,) the PSI that two samples of one source have on average: (bins - 1) (1/m + 1/n).
-
-    A column of 100 categories has 0.2 at 500 records, and nothing has changed.
-    """
-    reference = drift.counts.sum(axis=1)
-    return np.asarray((bins_of(drift.schema) - 1) * (1 / records + 1 / reference))
 
 
 def _usual(column: Column, counts: NDArray[np.int64]) -> tuple[float, float]:
