@@ -73,6 +73,19 @@ def test_input_columns_come_back_byte_for_byte(
     assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
 
+@pytest.mark.parametrize("first", ["\ufeffo0", " o\t0 ", "\x01", "#", "'", "", "\u2028"])
+def test_odd_first_cells_come_back_byte_for_byte(
+    tmp_path: Path, artifact_path: Path, lines: list[str], first: str
+):
+    odd = [first + "," + line.split(",", 1)[1] for line in lines[1:]]
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes("\n".join([lines[0], *odd]).encode())
+    done = call("score", artifact_path, source, "--out", out)
+    assert done.returncode == 0, done.stderr
+    rows = out.read_bytes().decode().split("\n")[1:-1]
+    assert all(new.startswith(old + ",") for new, old in zip(rows, odd, strict=True))
+
+
 def test_what_is_added_is_what_the_scorer_says(
     tmp_path: Path, artifact_path: Path, scorer: Scorer, mixed_frame: pl.DataFrame
 ):
