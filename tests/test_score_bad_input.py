@@ -1,0 +1,54 @@
+"""What a file may hold that no program wants to read: each costs its own row, or is told."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import call, make_frame
+
+ROWS = make_frame(60).write_csv().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "message"),
+    [
+        (b"o1,2", "fields", "a row must have 8 fields, got 2"),
+        (b"o1" + 20 * b",3", "fields", "a row must have 8 fields, got 21"),
+        (b'o1,"2', "row", "a quote must be closed, but the row that starts here is not"),
+        (b"o1\0" + 7 * b",3", "encoding", "a row must be text, got a NUL byte"),
+        (b"\xe9t\xe9" + 7 * b",3", "encoding", "a row must be UTF-8 text, got other bytes"),
+    ],
+)
+def test_a_bad_row_costs_itself_alone(
+    tmp_path: Path, artifact_path: Path, bad: bytes, code: str, message: str
+):
+    source, out, rejects = (tmp_path / name for name in ("in.csv", "out.csv", "bad.csv"))
+    sound = [row.encode() for row in ROWS]
+    source.write_bytes(b"\n".join([*sound[:31], bad, *sound[31:], b""]))
+    done = call("score", artifact_path, source, "--out", out, "--rejects", rejects)
+    assert done.returncode == 0, done.stderr
+    assert "scored 60 records" in done.stderr and "1 rejected" in done.stderr
+    (row,) = csv.DictReader(io.StringIO(rejects.read_bytes().decode("latin-1")))
+    assert (row["line"], row["code"], row["message"]) == ("32", code, message)
+    assert row["row"].encode("latin-1") == bad
+    kept = [line.encode() for line in out.read_text().splitlines()]
+    assert all(new.startswith(old + b",") for new, old in zip(kept, sound, strict=True))
+    done = call("score", artifact_path, source, "--out", tmp_path / "no.csv")
+    assert done.returncode == 3 and f"'{source}', line 32: {message}. Mend it" in done.stderr
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_an_empty_file_between_good_ones_of_a_glob_is_named(tmp_path: Path, artifact_path: Path):
+    for i in range(3):
+        (tmp_path / f"{i}.csv").write_text("" if i == 1 else "\n".join(ROWS))
+    done = call("score", artifact_path, tmp_path / "*.csv", "--out", tmp_path / "out.csv")
+    assert done.returncode == 3
+    assert done.stderr == (
+        f"error: '{tmp_path / '1.csv'}': the input must start with a header row of column names, "
+        "got nothing.\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.csv", "1.csv", "2.csv"]
