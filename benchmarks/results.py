@@ -7,9 +7,8 @@ import platform
 import re
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from torch import __version__ as torch_version
 
 
 def write_section(path: Path, chapter: str, title: str, text: str) -> None:
@@ -40,8 +39,16 @@ def _origin() -> str:
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores "
         f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}), Python "
-        f"{platform.python_version()}, torch {torch_version}: `python {words}`"
+        f"{platform.python_version()}, {_torch()}: `python {words}`"
     )
+
+
+def _torch() -> str:
+    """Sizing is measured where there is none, too."""
+    try:
+        return f"torch {version('torch')}"
+    except PackageNotFoundError:
+        return "no torch"
 
 
 def _shown(word: str) -> str:
