@@ -40,7 +40,7 @@ def kill_after_a_checkpoint(words: list[str], checkpoint: Path) -> None:
 
 
 def test_a_killed_run_ends_with_the_artifact_of_an_undisturbed_one(csv: Path, tmp_path: Path):
-    words = ["train", csv, *FAST, "--steps=1000", "--quiet"]
+    words = ["train", csv, *FAST, "--steps=600", "--quiet"]
     assert run(*words, "--out", tmp_path / "whole", env=ONE_THREAD).returncode == 0
     broken = list(map(str, [VAEWATCH, *words, "--out", tmp_path / "killed"]))
     checkpoint = tmp_path / ".killed.checkpoint"
