@@ -3,7 +3,7 @@
     python -m benchmarks.batch NORMAL.csv [--rows 2000000] [--threads 1,2] [--rounds 3]
 
 NORMAL.csv: normal records with a header, such as NSL-KDD's. A file of so many rows is made from it
-by sampling with noise, in the temporary folder (TMPDIR): 20,000,000 rows take about 9 GB, with the
+by sampling with noise, in the temporary folder (TMPDIR): 20,000,000 rows take about 7 GB, with the
 largest output. Each program runs in a process of its own, one after the other, round by
 round, and does the same work from file to file:
 
@@ -11,6 +11,8 @@ floor           polars reads the columns and writes them again, without scoring
 vaewatch        vaewatch score
 pandas          pandas in chunks, the same artifact, to_csv
 PyOD            pandas in chunks, PyOD's VAE on one-hot features, to_csv
+ray             vaewatch score --engine ray, only where --programs names it; its processor time and
+                memory are those of the driver alone: how many actors it could feed
 """
 
 from __future__ import annotations
@@ -64,6 +66,14 @@ def vaewatch(source: Path, normal: Path, artifact: Path, out: Path, threads: int
     cli([*arguments, "--threads", str(threads)], standalone_mode=False)
 
 
+def ray(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
+    from vaewatch import cli
+
+    arguments = ["score", str(artifact), str(source), "--out", str(out), "--quiet"]
+    arguments += ["--engine", "ray", "--threads", str(threads)]
+    cli(arguments, standalone_mode=False)
+
+
 def pandas_artifact(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
     import pandas as pd
 
@@ -100,7 +110,9 @@ PROGRAMS: dict[str, Callable[[Path, Path, Path, Path, int], Program | None]] = {
     "vaewatch": vaewatch,
     "pandas": pandas_artifact,
     "PyOD": pyod,
+    "ray": ray,
 }
+USUAL = ("floor", "vaewatch", "pandas", "PyOD")
 
 
 def child(name: str, folder: Path, normal: Path, threads: int) -> None:
@@ -163,7 +175,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--threads", default="1", help="one number or more, as 1,2")
     parser.add_argument("--rounds", type=int, default=1, help="the medians are shown")
-    parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--programs", default=",".join(USUAL))
     parser.add_argument("--artifact", type=Path, help="[default: trained from NORMAL.csv]")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

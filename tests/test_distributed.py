@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import ray
 from batch.distributed import run_on_ray
 from batch.job import Job
 from batch.pipeline import run
-from batch.remote import open_object, put
+from batch.remote import in_folder, open_object, put
 from batch.stage import Item, Scored, Stage
 from scoring import delimited
 from scoring.scorer import Scorer
@@ -55,13 +56,13 @@ def killing(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
         yield scored
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as environment, object_store(environment) as url:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(bucket: str) -> Iterator[None]:
     """Its processes inherit the way to the bucket."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -90,13 +91,45 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
     else:
         text = frame.write_csv() if ending == "csv" else frame.write_ndjson()
         source.write_text(text + "not a record\n")
-    url, names = f"{bucket}/in/0.{ending}", (f"out.{ending}", "bad.csv")
+    url, names = f"{bucket}/{ending}/0.{ending}", (f"out.{ending}", "bad.csv")
     put(source.read_bytes(), url)
     here = Job((str(source),), *(str(tmp_path / name) for name in names))
-    there = Job((f"{bucket}/in/",), *(f"{bucket}/{name}" for name in names), threads=2)
+    there = Job((f"{bucket}/{ending}/",), *(f"{bucket}/{name}" for name in names), threads=2)
     counts, again = run(scorer, here), run(scorer, there, engine=killing)
     assert counts.to_json() == again.to_json() and counts.scored == 20_000
     for name in names:
         with open_object(f"{bucket}/{name}") as stream:
             found = stream.read().replace(url.encode(), str(source).encode())
         assert found == (tmp_path / name).read_bytes()
+
+
+def stopping(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    for number, scored in enumerate(run_on_ray(items, stage)):
+        if number == 9:
+            raise KeyboardInterrupt
+        yield scored
+
+
+def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
+    tmp_path: Path, scorer: Scorer, bucket: str, cluster: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("batch.journal.SECONDS", 0)
+    put(make_frame(20_000).write_csv().encode(), f"{bucket}/long.csv")
+    there = Job((f"{bucket}/long.csv",), f"{bucket}/scored.csv", threads=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(scorer, there, engine=stopping)
+    assert len(os.listdir(tmp_path)) == 2 and f"{bucket}/scored.csv" not in in_folder(bucket)
+    met: list[int] = []
+
+    def counting(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+        for scored in run_on_ray(items, stage):
+            met.append(scored.counts.scored)
+            yield scored
+
+    assert run(scorer, replace(there, resume=True), engine=counting).scored == 20_000
+    assert 0 < sum(met) < 20_000 and os.listdir(tmp_path) == []
+    run(scorer, replace(there, out=str(tmp_path / "whole.csv")))
+    with open_object(f"{bucket}/scored.csv") as stream:
+        assert stream.read() == (tmp_path / "whole.csv").read_bytes()
