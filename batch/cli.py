@@ -48,7 +48,7 @@ STREAM = "-"
     "--drafts",
     default=".",
     metavar="FOLDER",
-    type=click.Path(),
+    type=click.Path(exists=True, file_okay=False),
     help="Where an output at a URL grows before it is sent.",
 )
 @setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")

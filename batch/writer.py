@@ -83,6 +83,7 @@ class TextOutput:
 
     def __init__(self, target: str, draft: Path | None, place: int | None) -> None:
         self.target, self._draft = target, draft
+        self._shown = _grows_at(target, draft)
         if target == STDOUT:
             self._stream: BinaryIO = sys.stdout.buffer
         elif place is None or self._draft is None:
@@ -94,12 +95,12 @@ class TextOutput:
         self.place = place or 0
 
     def write(self, data: bytes) -> None:
-        with writable(self.target):
+        with writable(self._shown):
             self._stream.write(data)
         self.place += len(data)
 
     def sync(self) -> None:
-        with writable(self.target):
+        with writable(self._shown):
             self._stream.flush()
             if self._draft is not None:
                 os.fsync(self._stream.fileno())
@@ -130,6 +131,7 @@ class ParquetParts:
                 f"'{target}' must be a file to take Parquet, got a stream or a device."
             )
         self.target, self._folder, self.place = target, draft, place or 0
+        self._shown = _grows_at(target, draft)
         if place is None:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
@@ -137,14 +139,14 @@ class ParquetParts:
             part.unlink()
 
     def write(self, data: bytes) -> None:
-        with writable(self.target), open(self._folder / f"{self.place:010}.parquet", "wb") as part:
+        with writable(self._shown), open(self._folder / f"{self.place:010}.parquet", "wb") as part:
             part.write(data)
             part.flush()
             os.fsync(part.fileno())
         self.place += 1
 
     def sync(self) -> None:
-        with writable(self.target):
+        with writable(self._shown):
             sync_folder(self._folder)
 
     def commit(self) -> None:
@@ -166,6 +168,11 @@ def writable(target: str) -> Iterator[None]:
         raise OutputError(
             f"'{target}' could not be written: {error.strerror or error}."
         ) from error
+
+
+def _grows_at(target: str, draft: Path | None) -> str:
+    """What is written to: beside a path that is its folder's disk, so the path is named."""
+    return str(draft) if is_url(target) else target
 
 
 def _join(folder: Path, target: str) -> None:

@@ -160,6 +160,23 @@ def test_a_wrong_url_is_told_in_one_line(
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
+def test_a_disk_that_fills_under_a_draft_is_told_by_its_name(
+    tmp_path: Path, bucket: str, artifact_path: Path
+):
+    make_frame(20_000).write_csv(tmp_path / "in.csv")
+    (tmp_path / "drafts").mkdir()
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+    command = [sys.executable, "-c", limit + "import vaewatch; vaewatch.main()", "score"]
+    asked = [artifact_path, tmp_path / "in.csv", "--out", f"{bucket}/full.csv"]
+    drafts = ["--drafts", tmp_path / "drafts"]
+    words = [*command, *map(str, [*asked, *drafts])]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert f"'{tmp_path / 'drafts' / '.full.csv.'}" in error_of(done)
+    assert ".draft' could not be written: File too large." in error_of(done)
+    assert os.listdir(tmp_path / "drafts") == [] and f"{bucket}/full.csv" not in in_folder(bucket)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
