@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,5 +33,8 @@ def settings_of(words: Sequence[str], env: Mapping[str, str] | None = None) -> d
     known = {p.envvar for p in command.params if isinstance(p, click.Option)} | OF_ALL
     ours = {key: value for key, value in env.items() if key.startswith("VAEWATCH_")}
     assert ours.keys() <= known, f"vaewatch {name} does not read {ours.keys() - known}"
-    with patch.dict(os.environ, ours):
+    with patch.dict(os.environ, ours), ExitStack() as elsewhere:
+        for param in command.params:
+            if isinstance(param.type, click.Path):  # folders are those of another machine
+                elsewhere.enter_context(patch.object(param.type, "exists", False))
         return command.make_context(name, list(rest)).params
