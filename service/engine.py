@@ -1,7 +1,8 @@
 """rows -> results: records of requests that arrive together share one pass of the network.
 
-Requests of one turn of the event loop are scored in the next turn, in one batch: nobody waits for
-a batch to fill, and under load the cost of a pass is shared. Large requests go to a thread, where
+Requests are scored in one batch, two turns of the event loop after the first of them: in the turn
+between, those that had arrived already are read and join it. Nobody waits for a batch to fill, and
+under load the cost of a pass is shared. Large requests go to a thread, where
 ONNX Runtime lets the event loop go on.
 """
 
@@ -49,7 +50,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Result]] = loop.create_future()
         if not self._pending:
-            loop.call_soon(self._flush)
+            loop.call_soon(loop.call_soon, self._flush)
         self._pending.setdefault((model, options), []).append((rows, future))
         self._waiting += len(rows)
         if self._waiting >= MOST_IN_A_BATCH:
