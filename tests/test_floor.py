@@ -56,3 +56,12 @@ def test_training_on_the_floor_says_what_to_install(tmp_path: Path):
     done = floor("vaewatch", "train", tmp_path / "it.csv", "--out", tmp_path / "it")
     assert done.returncode == 2
     assert "pip install 'vaewatch[train]'" in done.stderr
+
+
+def test_a_png_on_the_floor_says_what_to_install(tmp_path: Path, artifact_path: Path):
+    make_frame(20).write_csv(tmp_path / "in.csv")
+    asked = ("replay", artifact_path, tmp_path / "in.csv", "--time", "order", "--plot")
+    done = floor("vaewatch", *asked, tmp_path / "hours.png")
+    assert done.returncode == 2
+    assert done.stderr == "error: this command needs PIL: pip install 'vaewatch[png]'.\n"
+    assert floor("vaewatch", *asked, tmp_path / "hours.svg").returncode == 0
