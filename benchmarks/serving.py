@@ -120,7 +120,8 @@ def run(args: argparse.Namespace) -> None:
             f"{asked + sum(rest.answered):,}."
         )
         text = "\n".join([*table(loads, found), "", *table_at_pace(quiet, top), "", words])
-        write_section(args.out, "Serving", "One core", text)
+        title = "One core, beside peers" if args.peers else "One core"
+        write_section(args.out, "Serving", title, text)
 
 
 def rounds_of(loads: dict[str, Load], folder: Path, args: argparse.Namespace) -> dict[str, Rounds]:
