@@ -24,12 +24,11 @@ from benchmarks.results import write_section
 from scoring.features import Vectorizer
 from scoring.frames import checked_table
 from scoring.records import Table
-from training.config import TrainConfig
 from training.data import read_frame
 from training.marginals import load_marginals
 from training.pipeline import train
 from training.sample import decode, records_of, sample
-from training.weights import load_vae
+from training.weights import load_served
 
 
 def main() -> None:
@@ -75,11 +74,11 @@ def _check(prior: Distances, ks: float, tv: float) -> None:
 
 @torch.no_grad()
 def _posterior(path: Path, vectorizer: Vectorizer, x: np.ndarray) -> pl.DataFrame:
-    vae, generator = load_vae(path), torch.Generator().manual_seed(0)
+    vae, generator = load_served(path), torch.Generator().manual_seed(0)
     features = torch.from_numpy(x[:, : vae.features]).expand(vae.members, -1, -1)
     posterior = vae.encode(features)
     z = posterior.rsample(torch.randn(posterior.mu.shape, generator=generator))
-    decoded = decode(vae, z, TrainConfig().served, generator)
+    decoded = decode(vae, z, generator)
     return records_of(vectorizer, load_marginals(path), decoded, np.random.default_rng(0))
 
 

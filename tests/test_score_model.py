@@ -17,7 +17,7 @@ from training.fit import Fitted, default_latent, fit_vae
 from training.loop import Batches, Loop, warm_cosine
 from training.neighbours import DIRECTIONS, Bank, keep_records, neighbour_weight, spread
 from training.out_of_bag import OutOfBag, out_of_bag
-from training.score_model import ScoreModel
+from training.score_model import ScoreModel, served_members
 from training.vae import VAE
 
 CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)
@@ -145,10 +145,21 @@ def test_the_neighbour_part_has_half_the_spread_of_the_others():
     assert neighbour_weight(nats, np.zeros(10)) == 0
 
 
+@pytest.mark.parametrize(("members", "served"), [(8, 4), (6, 3), (7, 3), (8, 2), (8, 1)])
+def test_of_half_the_members_only_one_did_not_see_a_record(members: int, served: int):
+    chosen = served_members(members, served)
+    left_out = [sum(fold in (k, (k + 1) % members) for k in chosen) for fold in range(members)]
+    assert len(chosen) == served and max(left_out) == 1
+
+
+def test_all_members_may_serve():
+    assert served_members(5, 5) == [0, 1, 2, 3, 4]
+
+
 def make_model(fitted: Fitted, x: np.ndarray, *, bank: int = 20, kl: bool = True) -> ScoreModel:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
     column_of = np.array([0, 0, 1, 2, 2, 2])
-    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), column_of, 4, 9.0, 2, kl)
+    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), column_of, 4, 9.0, kl)
 
 
 @pytest.mark.parametrize("options", [{}, {"bank": 0}, {"kl": False}])
@@ -172,7 +183,7 @@ def test_the_graph_of_many_features_agrees_with_torch():
     x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
     fitted = fit_vae(x, CONFIG)
     precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
-    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), np.arange(d), d, 9.0, 2, True)
+    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), np.arange(d), d, 9.0, True)
     features = np.concatenate([x, np.zeros_like(x)], axis=1)
     network = Network(export_graph(model))
     assert check_against_torch(model, network, features) < 1e-4

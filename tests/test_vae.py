@@ -72,6 +72,15 @@ def test_members_do_not_touch_each_other(vae: VAE):
     assert not torch.allclose(before[1], after[1])
 
 
+def test_some_of_the_members_are_those_members(vae: VAE):
+    x = torch.randn(1, 7, vae.features, generator=generator())
+    whole = vae.encode(x.expand(vae.members, -1, -1))
+    chosen = [2, 0]
+    some = vae.only(chosen).encode(x.expand(2, -1, -1))
+    torch.testing.assert_close(some.mu, whole.mu[chosen])
+    torch.testing.assert_close(some.logvar, whole.logvar[chosen])
+
+
 def test_gradients_reach_every_parameter_through_the_draw(vae: VAE):
     x = torch.randn(3, 4, 5, generator=generator())
     elbo(vae, x, x, torch.randn(3, 4, 2)).loss().backward()

@@ -57,10 +57,10 @@ class _Graph:
     def silu(self, x: str) -> str:
         return str(self.add("Mul", x, self.add("Sigmoid", x)))
 
-    def linear(self, x: str, served: int, *layers: StackedLinear) -> str:
+    def linear(self, x: str, *layers: StackedLinear) -> str:
         """(S, N, inputs) -> (S, N, outputs); several layers of one input are one product."""
-        weight = np.concatenate([_array(layer.weight)[:served] for layer in layers], axis=2)
-        bias = np.concatenate([_array(layer.bias)[:served] for layer in layers], axis=2)
+        weight = np.concatenate([_array(layer.weight) for layer in layers], axis=2)
+        bias = np.concatenate([_array(layer.bias) for layer in layers], axis=2)
         return str(self.add("Add", self.add("MatMul", x, self.weight(weight)), self.weight(bias)))
 
     def mean_of_members(self, x: str, served: int, width: int, name: str | None = None) -> str:
@@ -86,7 +86,7 @@ def export_graph(model: ScoreModel) -> bytes:
     )
     mu = _encode(graph, model, x)
     means = _decode(graph, model, mu)
-    graph.mean_of_members(means, model.served, d, "reconstructed")
+    graph.mean_of_members(means, model.vae.members, d, "reconstructed")
     _reconstruction(graph, model, x, means, first_time)
     _neighbour(graph, model, x)
     return _serialise(graph, model)
@@ -94,18 +94,18 @@ def export_graph(model: ScoreModel) -> bytes:
 
 def _encode(graph: _Graph, model: ScoreModel, x: str) -> str:
     """Writes `kl` and gives mu, (S, N, L)."""
-    vae, served = model.vae, model.served
-    wide = _array(vae.enter.weight)[:served].transpose(1, 0, 2).reshape(vae.features, -1)
-    bias = _array(vae.enter.bias)[:served].reshape(-1)
+    vae, served = model.vae, model.vae.members
+    wide = _array(vae.enter.weight).transpose(1, 0, 2).reshape(vae.features, -1)
+    bias = _array(vae.enter.bias).reshape(-1)
     h = graph.add("Gemm", x, graph.weight(wide), graph.weight(bias))
     h = graph.add("Reshape", graph.silu(h), graph.ints(-1, served, vae.width))
     h = graph.add("Transpose", h, perm=[1, 0, 2])
-    h = graph.silu(graph.linear(h, served, vae.encoder))
+    h = graph.silu(graph.linear(h, vae.encoder))
     if not model.kl:
-        mu = graph.linear(h, served, vae.mu)
+        mu = graph.linear(h, vae.mu)
         graph.sum_of(graph.add("Mul", mu, graph.weight(0.0)), 0, 2, name="kl")
         return mu
-    both = graph.linear(h, served, vae.mu, vae.logvar)
+    both = graph.linear(h, vae.mu, vae.logvar)
     mu, logvar = graph.add("Split", both, outputs=2, axis=2, num_outputs=2)
     logvar = graph.add("Clip", logvar, *(graph.weight(bound) for bound in LOGVAR_RANGE))
     spread = graph.add("Sub", graph.add("Exp", logvar), logvar)
@@ -117,10 +117,10 @@ def _encode(graph: _Graph, model: ScoreModel, x: str) -> str:
 
 def _decode(graph: _Graph, model: ScoreModel, mu: str) -> str:
     """The members' means, (S, N, D)."""
-    vae, served = model.vae, model.served
-    h = graph.silu(graph.linear(mu, served, vae.expand))
-    h = graph.silu(graph.linear(h, served, vae.decoder))
-    return graph.linear(h, served, vae.leave)
+    vae = model.vae
+    h = graph.silu(graph.linear(mu, vae.expand))
+    h = graph.silu(graph.linear(h, vae.decoder))
+    return graph.linear(h, vae.leave)
 
 
 def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_time: str) -> None:
@@ -136,7 +136,7 @@ def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_
         scaled = graph.add("Mul", r, graph.weight(0.5 * precision.diagonal))
         whitened = graph.add("Sub", scaled, low)
     product = graph.add("Mul", r, whitened)
-    by_feature = graph.mean_of_members(product, model.served, len(model.column_of))
+    by_feature = graph.mean_of_members(product, model.vae.members, len(model.column_of))
     by_column = graph.add("MatMul", by_feature, graph.weight(model.column_map))
     novelty = graph.add("Mul", first_time, graph.weight(model.novelty))
     graph.sum_of(

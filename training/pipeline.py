@@ -37,7 +37,7 @@ from training.package import Package, Parts, pack
 from training.parallel import process_group, rank, wait_for_all, world_size
 from training.report.findings import Seen, find
 from training.report.make import with_report
-from training.score_model import ScoreModel
+from training.score_model import ScoreModel, served_members
 from training.split import SPLIT_FROM, Split, split_records
 from training.trim import trim
 
@@ -139,13 +139,12 @@ def _fit_parts(
     seen = Seen(fit_table, vectorizer, fitted, x, rows, oob.residuals, scores)
     findings = find(seen, config) if report else None
     model = ScoreModel(
-        vae=fitted.vae,
+        vae=fitted.vae.only(served_members(config.members, config.served)),
         precision=oob.precision(),
         bank=bank,
         column_of=vectorizer.column_of,
         columns=len(table.schema.columns),
         novelty=novelty_nats(len(x)),
-        served=config.served,
         kl=config.model == "vae",
     )
     graph = export_graph(model)

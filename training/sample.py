@@ -23,7 +23,7 @@ from scoring.features import Vectorizer
 from scoring.schema import Column, Kind, code_name, missing_code
 from training.marginals import Marginals, load_marginals
 from training.vae import VAE
-from training.weights import load_vae
+from training.weights import load_served
 
 Floats = NDArray[np.float64]
 RANKED = 4096  # draws at least, so that ranks among them are near those among all
@@ -43,23 +43,22 @@ def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
     if n < 1:
         raise SchemaError(f"the number of records must be at least 1, got {n}.")
     artifact = read_artifact(path)
-    served = artifact.manifest["training"]["served"]
-    decoded = decode_prior(load_vae(path), served, max(n, RANKED), seed)
+    decoded = decode_prior(load_served(path), max(n, RANKED), seed)
     rng = np.random.default_rng(seed)
     return records_of(artifact.vectorizer, load_marginals(path), decoded, rng).head(n)
 
 
-def decode_prior(vae: VAE, served: int, n: int, seed: int) -> Decoded:
+def decode_prior(vae: VAE, n: int, seed: int) -> Decoded:
     """p(x|z) of N draws z ~ N(0, I)."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(n, vae.latent, generator=generator)
-    return decode(vae, z.expand(vae.members, -1, -1), served, generator)
+    return decode(vae, z.expand(vae.members, -1, -1), generator)
 
 
 @torch.no_grad()
-def decode(vae: VAE, z: torch.Tensor, served: int, generator: torch.Generator) -> Decoded:
-    """(M, N, L) -> N standardised records, each of one served member."""
-    member = torch.randint(served, (z.shape[1],), generator=generator)
+def decode(vae: VAE, z: torch.Tensor, generator: torch.Generator) -> Decoded:
+    """(M, N, L) -> N standardised records, each of one member."""
+    member = torch.randint(vae.members, (z.shape[1],), generator=generator)
     law = vae.decode(z)
     draw = law.sample(torch.randn(law.mean.shape, generator=generator))
     at = (member, torch.arange(z.shape[1]))

@@ -86,6 +86,18 @@ class VAE(nn.Module):
         nn.init.constant_(self.logvar.bias, LOGVAR_START)
         self.log_sigma = nn.Parameter(torch.full((members, 1, features), math.log(SIGMA_START)))
 
+    def only(self, members: list[int]) -> VAE:
+        """A stack of some of the members."""
+        some = VAE(
+            members=len(members),
+            features=self.features,
+            latent=self.latent,
+            width=self.width,
+            generator=torch.Generator(),
+        )
+        some.load_state_dict({name: whole[members] for name, whole in self.state_dict().items()})
+        return some
+
     def encode(self, x: Tensor) -> Posterior:
         """(M, B, D) -> q(z|x)."""
         h = silu(self.encoder(silu(self.enter(x))))

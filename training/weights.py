@@ -9,6 +9,7 @@ from safetensors.torch import load as load_tensors
 
 from scoring.artifact import WEIGHTS, read_files, read_manifest
 from scoring.errors import ArtifactError
+from training.score_model import served_members
 from training.vae import VAE
 
 
@@ -29,6 +30,12 @@ def load_vae(path: Path) -> VAE:
     )
     vae.load_state_dict(tensors)
     return vae.eval()
+
+
+def load_served(path: Path) -> VAE:
+    """The members of it that score."""
+    training = read_manifest(path)["training"]
+    return load_vae(path).only(served_members(training["members"], training["served"]))
 
 
 def read_kept(path: Path, name: str) -> bytes:
