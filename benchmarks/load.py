@@ -17,12 +17,16 @@ from pathlib import Path
 
 SERVER_CORE, CLIENT_CORE = "0", "1"
 PERCENTILES = ("50", "99", "99.9")
-LUA = """
+POST = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
+"""
+LUA = (
+    POST
+    + """
 function done(summary, latency, requests)
   for _, p in pairs({{50, 99, 99.9}}) do
     io.write(string.format("percentile %g %f\\n", p, latency:percentile(p) / 1000))
@@ -30,6 +34,7 @@ function done(summary, latency, requests)
 end
 {delay}
 """
+)
 # Connections that all pause for the same time soon fire together, and what is measured is the
 # queue that they make. Pauses of random length, each connection's its own, come at random moments
 # like the requests of many independent clients (a Poisson process, nearly). wrk's are of whole

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.load import POST
 from benchmarks.results import write_section
 from scoring.artifact import read_artifact
 from scoring.frames import checked_table
@@ -32,13 +33,6 @@ from scoring.frames import checked_table
 BIN = Path(sys.executable).parent
 FILE_ROWS = 600_000
 LOADS = ((1, 64), (10, 32), (100, 16), (1000, 8))  # records a request, connections
-LUA = """
-wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-local file = io.open("{body}", "rb")
-wrk.body = file:read("*a")
-file:close()
-"""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,7 +54,7 @@ def write_scripts(folder: Path, artifact: Path, records: Path) -> None:
     for size, _ in LOADS:
         body = folder / f"{size}.json"
         body.write_text(json.dumps({"records": rows[:size]}))
-        (folder / f"{size}.lua").write_text(LUA.replace("{body}", str(body)))
+        (folder / f"{size}.lua").write_text(POST.replace("{body}", str(body)))
 
 
 @contextmanager
