@@ -121,14 +121,15 @@ def prometheus(
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(["prometheus", *words], stderr=log, stdout=log)
         try:
-            _wait_ready(f"http://{address}", server, folder / "log")
+            wait_ready(f"http://{address}", server, folder / "log")
             yield Prometheus(f"http://{address}")
         finally:
             server.terminate()
             server.wait(30)
 
 
-def _wait_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until a server of Prometheus's kind, just started, answers."""
     for _ in range(300):
         assert server.poll() is None, log.read_text()
         try:
@@ -137,4 +138,4 @@ def _wait_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise TimeoutError("Prometheus was never ready:\n" + log.read_text())
+    raise TimeoutError(f"{url} was never ready:\n" + log.read_text())

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import call, make_frame
 from tests.dashboard import filled, panels
-from tests.prometheus import alerts, free_port, needs_prometheus, prometheus
+from tests.prometheus import alerts, free_port, needs_prometheus, prometheus, wait_ready
 
 GATEWAY = "prometheus-pushgateway"
 SHARDS, FILES, RECORDS = 3, 2, 200
@@ -25,23 +24,13 @@ def pushgateway(folder: Path) -> Iterator[str]:
     """Empty at first: Debian's keeps what it got in /var/lib by default."""
     address = f"127.0.0.1:{free_port()}"
     words = [GATEWAY, f"--web.listen-address={address}", f"--persistence.file={folder}/kept"]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as server:
+    log = folder / "pushgateway.log"
+    with log.open("w") as file, subprocess.Popen(words, stderr=file) as server:
         try:
-            _wait_ready(f"http://{address}")
+            wait_ready(f"http://{address}", server, log)
             yield f"http://{address}"
         finally:
             server.terminate()
-
-
-def _wait_ready(url: str) -> None:
-    for _ in range(100):
-        try:
-            if httpx.get(f"{url}/-/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise TimeoutError(f"{GATEWAY} was never ready")
 
 
 def score_shards(artifact: Path, folder: Path, url: str) -> None:

@@ -89,3 +89,6 @@ def test_the_rate_warms_up_and_ends_at_nothing():
     assert all(before < after for before, after in pairwise(rates[:50]))
     assert all(before > after for before, after in pairwise(rates[50:]))
     assert rates[-1] == pytest.approx(0, abs=1e-12)
+
+    rates = [warm_cosine(step, 800) for step in range(800)]
+    assert rates[0] < 0.03 and max(rates) > 0.98 and rates[-1] < 1e-4

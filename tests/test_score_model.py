@@ -14,7 +14,7 @@ from training.config import TrainConfig
 from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_precision
 from training.export import check_against_torch, export_graph
 from training.fit import Fitted, default_latent, fit_vae
-from training.loop import Batches, Loop, warm_cosine
+from training.loop import Batches, Loop
 from training.neighbours import DIRECTIONS, Bank, keep_records, neighbour_weight, spread
 from training.out_of_bag import OutOfBag, out_of_bag
 from training.score_model import ScoreModel, served_members
@@ -44,11 +44,6 @@ def test_the_same_seed_gives_the_same_weights(x: np.ndarray, fitted: Fitted):
 
 def test_fitting_lowers_the_loss(fitted: Fitted):
     assert fitted.log[-1].reconstruction_nll < fitted.log[0].reconstruction_nll
-
-
-def test_the_learning_rate_warms_up_and_ends_near_0():
-    rates = [warm_cosine(step, 800) for step in range(800)]
-    assert rates[0] < 0.03 and max(rates) > 0.98 and rates[-1] < 1e-4
 
 
 def test_the_latent_is_half_the_features_within_bounds():
