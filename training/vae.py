@@ -9,6 +9,7 @@ latent dimensions, H hidden units.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -86,17 +87,23 @@ class VAE(nn.Module):
         nn.init.constant_(self.logvar.bias, LOGVAR_START)
         self.log_sigma = nn.Parameter(torch.full((members, 1, features), math.log(SIGMA_START)))
 
-    def only(self, members: list[int]) -> VAE:
-        """A stack of some of the members."""
-        some = VAE(
-            members=len(members),
-            features=self.features,
-            latent=self.latent,
-            width=self.width,
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> VAE:
+        """The stack of these weights; its sizes are those of the tensors."""
+        members, features, width = tensors["enter.weight"].shape
+        vae = cls(
+            members=members,
+            features=features,
+            latent=tensors["mu.weight"].shape[2],
+            width=width,
             generator=torch.Generator(),
         )
-        some.load_state_dict({name: whole[members] for name, whole in self.state_dict().items()})
-        return some
+        vae.load_state_dict(tensors)
+        return vae
+
+    def only(self, members: list[int]) -> VAE:
+        """A stack of some of the members."""
+        return VAE.of({name: whole[members] for name, whole in self.state_dict().items()})
 
     def encode(self, x: Tensor) -> Posterior:
         """(M, B, D) -> q(z|x)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load as load_tensors
 
 from scoring.artifact import WEIGHTS, read_files, read_manifest
@@ -19,17 +18,7 @@ def load_vae(path: Path) -> VAE:
     Raises:
         ArtifactError: the artifact holds no weights.
     """
-    tensors = load_tensors(read_kept(path, WEIGHTS))
-    members, features, width = tensors["enter.weight"].shape
-    vae = VAE(
-        members=members,
-        features=features,
-        latent=tensors["mu.weight"].shape[2],
-        width=width,
-        generator=torch.Generator(),
-    )
-    vae.load_state_dict(tensors)
-    return vae.eval()
+    return VAE.of(load_tensors(read_kept(path, WEIGHTS))).eval()
 
 
 def load_served(path: Path) -> VAE:
