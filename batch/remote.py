@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,13 +24,21 @@ SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 BLOCK_BYTES = 8 << 20  # of one request, so that its round trip costs little
 MOST_PARTS = 9000  # of an upload; the stores take 10,000 or more
 AT_ONCE = 4  # parts under way
-# where a machine asks for its role's credentials, when the environment has none
-MACHINE_ROLE = (
-    "/latest/api/token",
-    "/latest/meta-data/",
-    "/computeMetadata/",
-    "/metadata/identity",
-)
+# where a machine asks for its role's credentials, when the environment has none: set these then
+MACHINE_ROLE = {
+    "/latest/api/token": "AWS_ACCESS_KEY_ID",
+    "/latest/meta-data/": "AWS_ACCESS_KEY_ID",
+    "/computeMetadata/": "GOOGLE_APPLICATION_CREDENTIALS",
+    "/metadata/identity": "AZURE_STORAGE_ACCOUNT_KEY",
+}
+# the rest of what a store answers is for its developers
+PLAIN = {
+    "NoSuchBucket": "there is no such bucket",
+    "ContainerNotFound": "there is no such container",
+    "Account must be specified": (
+        "no account was found in the environment: set AZURE_STORAGE_ACCOUNT_NAME"
+    ),
+}
 
 
 def is_url(name: str) -> bool:
@@ -192,13 +201,18 @@ def _reason(error: Exception) -> str:
         return "the credentials do not allow it"
     if isinstance(error, PreconditionError):
         return "it changed while it was read"
-    if "NoSuchBucket" in text:
-        return "there is no such bucket"
+    for word, plainly in PLAIN.items():
+        if word in text:
+            return plainly
     if isinstance(error, FileNotFoundError):
         return "there is no such object, or no such bucket"
-    if any(path in text for path in MACHINE_ROLE):
-        return (
-            "no credentials were found in the environment (such as AWS_ACCESS_KEY_ID), and this "
-            "machine has no role"
-        )
+    for path, variable in MACHINE_ROLE.items():
+        if path in text:
+            return (
+                f"no credentials were found in the environment (such as {variable}), and this "
+                "machine has no role"
+            )
+    said = re.search(r"<Code>(\w+)</Code>\s*<Message>([^<\n]*)", text)
+    if said:
+        return f"the store answered {said[1]}: {said[2].rstrip('.')}"
     return text.split("\n")[0].removesuffix(": ").rstrip(".")

@@ -1,4 +1,4 @@
-"""Files and outputs at URLs: an object store on loopback gives what the same files give."""
+"""Files and outputs at URLs: object stores on loopback give what the same files give."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import polars as pl
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from batch.job import Job
 from batch.pipeline import run
@@ -18,7 +21,7 @@ from batch.remote import in_folder, open_object, put
 from scoring.errors import SchemaError
 from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
-from tests.objects import object_store
+from tests.objects import ACCOUNT, KINDS, needs_azurite, object_store
 from tests.test_score import ROOT, error_of
 from tests.test_score_files import save
 
@@ -26,9 +29,23 @@ pytestmark = pytest.mark.filterwarnings("default")  # moto has some of its own
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as environment, object_store(environment) as url:
-        yield url
+def opened() -> Iterator[Callable[[str], str]]:
+    """The bucket of a kind of store, which is started when a test first asks for it."""
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        yield cache(lambda kind: stack.enter_context(object_store(environment, kind)))
+
+
+@pytest.fixture(params=KINDS)
+def bucket(request: pytest.FixtureRequest, opened: Callable[[str], str]) -> str:
+    """Of each kind of store, unless a test chooses."""
+    return opened(request.param)
+
+
+def on(kind: str, *values: object) -> ParameterSet:
+    """A case of a test that chooses its store."""
+    marks = needs_azurite if kind == "abfs" else ()
+    return pytest.param(kind, *values, marks=marks)
 
 
 def read(url: str) -> bytes:
@@ -41,7 +58,14 @@ def fill(folder: Path, url: str) -> None:
         put(path.read_bytes(), f"{url}/{path.name}")
 
 
-@pytest.mark.parametrize("ending", ["csv", "csv.gz", "csv.zst", "ndjson", "parquet"])
+@pytest.mark.parametrize(
+    ("bucket", "ending"),
+    [
+        *(on("s3", ending) for ending in ("csv", "csv.gz", "csv.zst", "ndjson", "parquet")),
+        *(on(kind, ending) for kind in ("gs", "abfs") for ending in ("csv.gz", "parquet")),
+    ],
+    indirect=["bucket"],
+)
 def test_objects_give_the_bytes_that_files_give(
     tmp_path: Path,
     bucket: str,
@@ -82,7 +106,11 @@ def test_the_command_takes_a_glob_of_objects_and_file_urls(
     assert len((tmp_path / "out 1.csv").read_text().splitlines()) == 201
 
 
-@pytest.mark.parametrize("uploads", [1, 2])
+@pytest.mark.parametrize(
+    ("bucket", "uploads"),
+    [on("s3", 1), on("s3", 2), on("gs", 2), on("abfs", 2)],
+    indirect=["bucket"],
+)
 def test_a_job_killed_before_an_upload_is_resumed(
     tmp_path: Path, bucket: str, artifact_path: Path, scorer: Scorer, uploads: int
 ):
@@ -115,6 +143,61 @@ vaewatch.main()
     assert sorted(os.listdir(tmp_path)) == ["b.csv", "o.csv"]
 
 
+def test_a_job_killed_while_it_sends_leaves_no_object_and_is_resumed(
+    tmp_path: Path,
+    bucket: str,
+    artifact_path: Path,
+    scorer: Scorer,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    url = f"{bucket}/sending"
+    put(make_frame(48_000).write_csv().encode(), f"{url}/in.csv")
+    asked = (f"{url}/in.csv", "--out", f"{url}/out.csv", "--drafts", str(tmp_path))
+    killed = """
+import os, signal, batch.remote, obstore, vaewatch
+batch.remote.BLOCK_BYTES = 1 << 20
+real = obstore.put
+class Dying:
+    def __init__(self, file):
+        self.file, self.left = file, 6
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+    def read(self, *size):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.file.read(*size)
+obstore.put = lambda store, key, file, **options: real(
+    store, key, Dying(file) if options else file, **options
+)
+vaewatch.main()
+"""
+    command = [sys.executable, "-c", killed, "score", str(artifact_path), *asked]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == -9, done.stderr
+    assert in_folder(url) == [f"{url}/in.csv"]
+    monkeypatch.setattr("batch.remote.BLOCK_BYTES", 5 << 20)  # the least that Amazon takes
+    assert call("score", artifact_path, *asked, "--resume").returncode == 0
+    whole = Job((f"{url}/in.csv",), str(tmp_path / "o.csv"))
+    assert run(scorer, whole).scored == 48_000
+    assert read(f"{url}/out.csv") == Path(whole.out).read_bytes()
+    assert Path(whole.out).stat().st_size > 5 << 20  # so it went in parts
+    assert os.listdir(tmp_path) == ["o.csv"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "form"),
+    [on("abfs", form) for form in ("az://{}", f"abfss://{{}}@{ACCOUNT}.dfs.core.windows.net")],
+    indirect=["bucket"],
+)
+def test_azure_has_more_than_one_name_for_a_container(bucket: str, artifact_path: Path, form: str):
+    url = f"{form.format(bucket.removeprefix('abfs://'))}/forms"
+    put(make_frame(100).write_csv().encode(), f"{url}/in/0.csv")
+    done = call("score", artifact_path, f"{url}/in/*.csv", "--out", f"{url}/out.csv", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read(f"{bucket}/forms/out.csv").count(b"\n") == 101
+
+
 def test_an_object_replaced_while_it_is_read_is_refused(
     tmp_path: Path, bucket: str, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ):
@@ -136,10 +219,10 @@ def test_an_object_replaced_while_it_is_read_is_refused(
     [
         ("ftp://host/in.csv", "-", 2, "INPUT...': must be a path, or a URL of s3://, s3a://"),
         ("in.csv", "https://host/out.csv", 2, "must be a path, or a URL of s3://"),
-        ("{}/no.csv", "-", 3, "there is no such object, or no such bucket."),
-        ("s3://no-bucket/in/", "-", 3, "must be readable: there is no such bucket."),
-        ("{}/empty/", "-", 3, "must hold files that end in .csv"),
-        ("in.csv", "s3://no-bucket/out.csv", 1, "written: there is no such bucket."),
+        ("{bucket}/no.csv", "-", 3, "there is no such object, or no such bucket."),
+        ("{kind}://no-bucket/in/", "-", 3, "must be readable: there is no such {holder}."),
+        ("{bucket}/empty/", "-", 3, "must hold files that end in .csv"),
+        ("in.csv", "{kind}://no-bucket/out.csv", 1, "written: there is no such {holder}."),
     ],
 )
 def test_a_wrong_url_is_told_in_one_line(
@@ -154,12 +237,18 @@ def test_a_wrong_url_is_told_in_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     make_frame(10).write_csv("in.csv")
-    done = call("score", artifact_path, source.format(bucket), "--out", out)
+    kind = bucket.partition(":")[0]
+    holder = "container" if kind == "abfs" else "bucket"
+    source, out, message = (
+        text.format(bucket=bucket, kind=kind, holder=holder) for text in (source, out, message)
+    )
+    done = call("score", artifact_path, source, "--out", out)
     assert done.returncode == code, done.stderr
     assert message in done.stderr.splitlines()[-1]
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_a_disk_that_fills_under_a_draft_is_told_by_its_name(
     tmp_path: Path, bucket: str, artifact_path: Path
 ):
@@ -177,20 +266,46 @@ def test_a_disk_that_fills_under_a_draft_is_told_by_its_name(
     assert os.listdir(tmp_path / "drafts") == [] and f"{bucket}/full.csv" not in in_folder(bucket)
 
 
+NOBODY = "127.0.0.1:9"  # where nothing listens
+
+
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("bucket", "changed", "message"),
     [
-        (
+        on(
+            "s3",
             {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
-            "no credentials were found in the environment",
+            "no credentials were found in the environment (such as AWS_ACCESS_KEY_ID)",
         ),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "error sending request"),
+        on("s3", {"AWS_ENDPOINT_URL": f"http://{NOBODY}"}, "error sending request"),
+        on(
+            "gs",
+            {"GOOGLE_BEARER_TOKEN": None},
+            "no credentials were found in the environment (such as GOOGLE_APPLICATION_CREDENTIALS",
+        ),
+        on(
+            "abfs",
+            {"AZURE_STORAGE_ACCOUNT_NAME": None},
+            "no account was found in the environment: set AZURE_STORAGE_ACCOUNT_NAME",
+        ),
+        on(
+            "abfs",
+            {"AZURE_STORAGE_ACCOUNT_KEY": None},
+            "no credentials were found in the environment (such as AZURE_STORAGE_ACCOUNT_KEY)",
+        ),
+        on("abfs", {"AZURE_STORAGE_ACCOUNT_KEY": "AAAA"}, "the credentials do not allow it"),
     ],
+    indirect=["bucket"],
 )
 def test_a_store_that_cannot_be_reached_is_told_in_one_line(
     bucket: str, artifact_path: Path, changed: dict[str, str | None], message: str
 ):
-    environment = {**os.environ, "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9", **changed}
+    roles = {
+        "AWS_METADATA_ENDPOINT": f"http://{NOBODY}",
+        "AZURE_MSI_ENDPOINT": f"http://{NOBODY}/metadata/identity/oauth2/token",
+        **dict.fromkeys(("GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"), NOBODY),
+    }
+    environment = {**os.environ, **roles, **changed}
     done = subprocess.run(
         [sys.executable, "-m", "vaewatch", "score", str(artifact_path), f"{bucket}/in.csv"],
         env={name: value for name, value in environment.items() if value is not None},
