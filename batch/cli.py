@@ -98,9 +98,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     job = _job(sources or (STREAM,), threads, settings)
     with _exits(job):
-        style = "none" if settings["quiet"] else settings["progress"]
-        report = _run(artifact, job, style, settings["engine"])
-        _tell(report, settings)
+        _tell(_run(artifact, job, settings), settings)
 
 
 def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job:
@@ -140,7 +138,7 @@ def _exits(job: Job) -> Iterator[None]:
     except OutputError as error:
         raise click.ClickException(f"{error}{_what_next(job)}") from error
     except KeyboardInterrupt:
-        err().print(f"\nerror: interrupted; no output was written.{_what_next(job)}")
+        err().print(f"\nerror: interrupted.{_what_next(job) or ' No output was written.'}")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # who reads has gone: say nothing, and keep Python from trying to flush at exit
@@ -149,30 +147,44 @@ def _exits(job: Job) -> Iterator[None]:
 
 
 def _what_next(job: Job) -> str:
+    """What a job that ended early has left, and what to do with it."""
+    from batch.journal import journal_of
     from batch.writer import draft_of
 
-    draft = draft_of(job.out, job.drafts)
-    kept = draft is not None and draft.exists()
-    return f" Run again with --resume to go on, or delete '{draft}'." if kept else ""
+    draft, journal = draft_of(job.out, job.drafts), journal_of(job)
+    if draft is not None and draft.exists():
+        return f" Run again with --resume to go on, or delete '{draft}'."
+    if journal is not None and journal.exists():
+        return " Run again with --resume to do only what is left."
+    return ""
 
 
-def _run(artifact: Path, job: Job, style: str, engine: str) -> Report:
+def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
     from batch.distributed import run_on_ray
     from batch.job import Counts
-    from batch.pipeline import run, run_here
+    from batch.pipeline import Done, run_here, scored
     from batch.progress import progress
     from batch.report import Report
     from scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()
+
+    def reported(done: Done) -> Report:
+        seconds = time.perf_counter() - began
+        report = Report(scorer.artifact, job, done.counts, done.earlier, seconds)
+        _leave(report, settings)
+        return report
+
     if not job.sources:  # a shard without a file leaves its summary and metrics all the same
-        return Report(scorer.artifact, job, Counts(), time.perf_counter() - began)
-    with progress(style) as tell:
-        counts = run(scorer, job, tell, run_on_ray if engine == "ray" else run_here)
-    return Report(scorer.artifact, job, counts, time.perf_counter() - began)
+        return reported(Done(Counts(), Counts()))
+    engine = run_on_ray if settings["engine"] == "ray" else run_here
+    style = "none" if settings["quiet"] else settings["progress"]
+    with progress(style) as tell, scored(scorer, job, tell, engine) as done:
+        return reported(done)
 
 
-def _tell(report: Report, settings: dict[str, Any]) -> None:
+def _leave(report: Report, settings: dict[str, Any]) -> None:
+    """What others read of the job."""
     from batch.report import push_metrics, write_metrics, write_summary
 
     if settings["summary"] is not None:
@@ -181,6 +193,9 @@ def _tell(report: Report, settings: dict[str, Any]) -> None:
         write_metrics(report, settings["metrics_file"])
     if settings["pushgateway"] is not None:
         push_metrics(report, settings["pushgateway"])
+
+
+def _tell(report: Report, settings: dict[str, Any]) -> None:
     if report.job.sources and not settings["quiet"]:
         _print_counts(report)
         if report.counts.scored and settings["progress"] != "json":
@@ -192,12 +207,13 @@ def _tell(report: Report, settings: dict[str, Any]) -> None:
 
 
 def _print_counts(report: Report) -> None:
-    counts = report.counts
+    counts, earlier = report.counts, report.earlier.records
     rejected = f", {counts.rejected:,} rejected (see {report.job.rejects})"
     err().print(
         f"scored {counts.scored:,} records: {counts.anomalies:,} anomalies "
         f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
-        f"{counts.records / report.seconds:,.0f} records/s"
+        f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
+        f"{report.rate:,.0f} records/s"
     )
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from batch.job import Counts, Job
@@ -57,13 +58,18 @@ def _state(path: str) -> State:
     return [stat.st_size, stat.st_mtime_ns]
 
 
+def journal_of(job: Job) -> Path | None:
+    """Where the journal of a job is; None where its output has no draft."""
+    draft = draft_of(job.out, job.drafts)
+    return draft.with_suffix(".journal") if draft else None
+
+
 class Journal:
     """Of one job; without a file where the output has no draft."""
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
-        self._target, draft = job.out, draft_of(job.out, job.drafts)
-        resumable = draft is not None and STDIN not in files
-        self._path = draft.with_suffix(".journal") if draft and resumable else None
+        self.files, self._target = files, job.out
+        self._path = None if STDIN in files else journal_of(job)
         self._identity = {
             "job": hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest(),
             "model": version,

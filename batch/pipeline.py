@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from batch.encode import Encoder
@@ -19,7 +19,8 @@ from scoring.errors import SchemaError, ScoringError
 from scoring.scorer import Scorer
 
 Engine = Callable[[Iterable[Item], Stage], Iterator[Scored]]
-Tell = Callable[[Counts, float | None], None]  # counts so far, and the share of the input done
+# counts so far, and the share of the input done; first what an earlier job has counted
+Tell = Callable[[Counts, float | None], None]
 
 
 def run_here(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
@@ -34,11 +35,45 @@ def run(
     engine: Engine = run_here,
 ) -> Counts:
     """Score files into one output, from the beginning or from where an earlier job stopped."""
-    files = expand(job.sources)
-    journal = Journal(job, files, scorer.artifact.version)
+    with scored(scorer, job, tell, engine) as done:
+        return done.counts
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job counted; earlier: what of it was counted before it was resumed."""
+
+    counts: Counts
+    earlier: Counts
+
+
+@contextmanager
+def scored(scorer: Scorer, job: Job, tell: Tell, engine: Engine) -> Iterator[Done]:
+    """As `run`. Until the block ends, a job that is killed can be resumed and comes here again, so
+    what tells of the job is written in it.
+    """
+    journal = Journal(job, expand(job.sources), scorer.artifact.version)
     last = journal.last() if job.resume else None
+    earlier = last.counts if last else Counts()
+    tell(earlier, None)
     if last is not None and last.whole:
-        return _name(job, journal, last)
+        _name(job)
+        counts = last.counts
+    else:
+        counts = _score(scorer, job, journal, last, tell, engine)
+    yield Done(counts, earlier)
+    journal.close(keep=False)
+
+
+def _score(
+    scorer: Scorer,
+    job: Job,
+    journal: Journal,
+    last: Progress | None,
+    tell: Tell,
+    engine: Engine,
+) -> Counts:
+    files = journal.files
     before = state_of(files)
     with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
         encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
@@ -52,13 +87,11 @@ def run(
     return counts
 
 
-def _name(job: Job, journal: Journal, last: Progress) -> Counts:
+def _name(job: Job) -> None:
     """Give the drafts their names: that is all that an earlier job had left to do."""
     for target in (job.rejects, job.out):
         if target is not None:
             complete(target, job.drafts)
-    journal.close(keep=False)
-    return last.counts
 
 
 @dataclass(frozen=True)
@@ -183,7 +216,6 @@ class _Targets:
         if self._rejects is not None:
             self._rejects.commit()
         self._out.commit()
-        self._journal.kept = False
 
     def __enter__(self) -> _Targets:
         return self

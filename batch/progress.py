@@ -41,6 +41,7 @@ class _Lines:
         now = time.monotonic()
         if self._first is None:
             self._first = counts.records  # what an earlier job did says nothing of this one's rate
+            return
         if now - self._told < (1.0 if self._json else LINE_SECONDS):
             return
         self._told = now
@@ -73,9 +74,14 @@ def _bar() -> Iterator[Tell]:
     )
     with Progress(*columns, console=err(), transient=True, expand=True) as bar:
         task, began = bar.add_task("score", total=None, text="reading"), time.monotonic()
+        earlier: Counts | None = None
 
         def tell(counts: Counts, share: float | None) -> None:
-            rate = counts.records / (time.monotonic() - began)
+            nonlocal earlier
+            if earlier is None:
+                earlier = counts
+                return
+            rate = (counts.records - earlier.records) / (time.monotonic() - began)
             text = f"{counts.records:,} records, {counts.anomalies:,} anomalies, {rate:,.0f}/s"
             total = None if share is None else 1.0
             bar.update(task, completed=share or 0.0, total=total, text=text)

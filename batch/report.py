@@ -23,12 +23,18 @@ BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A job that came to its end."""
+    """A job that came to its end. seconds: of this run, which scored all but the `earlier`."""
 
     artifact: Artifact
     job: Job
     counts: Counts
+    earlier: Counts
     seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second of this run."""
+        return (self.counts.records - self.earlier.records) / self.seconds
 
     def drift(self) -> dict[str, float]:
         """PSI of each column against the records of training; nothing where nothing was scored."""
@@ -57,7 +63,8 @@ class Report:
             },
             "column_drift_psi": self.drift(),
             "seconds": round(self.seconds, 3),
-            "records_per_second": round(counts.records / self.seconds),
+            "records_of_earlier_runs": self.earlier.records,
+            "records_per_second": round(self.rate),
         }
 
     def collect(self) -> Iterator[Metric]:

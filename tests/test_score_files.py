@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -311,6 +312,26 @@ def test_the_summary_and_the_metrics_add_up(
     } <= set(families)
 
 
+@contextmanager
+def gateway() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """The address of one that takes one push, and what was pushed: the path and the body."""
+    pushed: list[tuple[str, bytes]] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            pushed.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", pushed
+
+
 def test_a_gateway_that_is_not_there_is_told_so(
     tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
 ):
@@ -319,7 +340,16 @@ def test_a_gateway_that_is_not_there_is_told_so(
         artifact_path, source, "--out", tmp_path / "out.csv", "--pushgateway", "127.0.0.1:9"
     )
     assert done.returncode == 1 and "must take metrics" in done.stderr.decode()
-    assert (tmp_path / "out.csv").exists()
+    assert error_of(done).endswith(
+        " The output is whole. Run again with --resume to do only what is left.\n"
+    )
+    written = (tmp_path / "out.csv").stat()
+    with gateway() as (url, pushed):
+        asked = ("--out", tmp_path / "out.csv", "--pushgateway", url, "--resume", "--quiet")
+        assert score(artifact_path, source, *asked).returncode == 0
+    assert len(pushed) == 1
+    assert (tmp_path / "out.csv").stat() == written
+    assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
 
 
 def test_too_many_anomalies_exit_with_5_and_keep_the_output(
@@ -376,21 +406,8 @@ def test_no_row_is_still_a_whole_parquet_file(
 
 
 def test_metrics_are_pushed_to_a_gateway(tmp_path: Path, artifact_path: Path, frame: pl.DataFrame):
-    pushed: list[tuple[str, bytes]] = []
-
-    class Gateway(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            pushed.append((self.path, body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
-        threading.Thread(target=server.handle_request).start()
-        source, url = save(frame, tmp_path / "in.csv"), f"127.0.0.1:{server.server_port}"
+    with gateway() as (url, pushed):
+        source = save(frame, tmp_path / "in.csv")
         done = score(artifact_path, source, "--out", tmp_path / "o.csv", "--pushgateway", url)
     assert done.returncode == 0, done.stderr
     ((path, body),) = pushed

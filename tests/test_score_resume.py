@@ -87,13 +87,19 @@ def test_a_killed_job_ends_with_the_same_bytes(
     journal = tmp_path / f".out.{out}.journal"
     assert stop(signal.SIGKILL, journal, *asked) == -signal.SIGKILL
     assert not target.exists() and not rejects.exists()
-    done = run(*asked, "--resume")
+    done = run(*asked, "--resume", "--summary", tmp_path / "sum.json")
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == whole.read_bytes()
     assert rejects.read_bytes() == bad.read_bytes()
     assert sorted(os.listdir(tmp_path)) == sorted(
-        [whole.name, bad.name, target.name, rejects.name]
+        [whole.name, bad.name, target.name, rejects.name, "sum.json"]
     )
+    found = json.loads((tmp_path / "sum.json").read_text())
+    earlier = found["records_of_earlier_runs"]
+    assert 0 < earlier < found["records"] == 40_000 + (2 if "csv" in kind else 0)
+    rate = (found["records"] - earlier) / found["seconds"]
+    assert found["records_per_second"] == pytest.approx(rate, rel=0.01)
+    assert f"; {earlier:,} of them before it was resumed; ".encode() in done.stderr
 
 
 def test_ctrl_c_can_be_resumed_and_says_so(tmp_path: Path, artifact_path: Path, sources: Path):
@@ -160,7 +166,7 @@ os.replace, shutil.rmtree, os.unlink = map(killing, (os.replace, shutil.rmtree, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "step"), [("csv", 1), ("csv", 2), ("csv", 3), ("parquet", 2), ("parquet", 4)]
+    ("kind", "step"), [*(("csv", step) for step in (1, 2, 3, 4)), ("parquet", 2), ("parquet", 4)]
 )
 def test_a_job_killed_between_its_last_steps_ends_with_the_same_bytes(
     tmp_path: Path, artifact_path: Path, kind: str, step: int
@@ -191,6 +197,7 @@ def test_a_job_killed_between_its_last_steps_ends_with_the_same_bytes(
     one, other = (json.loads((folder / "sum.json").read_text()) for folder in (whole, got))
     assert {name: one[name] for name in kept} == {name: other[name] for name in kept}
     assert one["rejected"] == 1
+    assert other["records_of_earlier_runs"] == 500  # nothing was scored again
 
 
 def test_an_artifact_that_changed_is_refused(
