@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pytest
 
-from scoring.drift import BINS
+from scoring.drift import BINS, FEW, count_bins
 from scoring.frames import checked_table
 from scoring.records import Table
+from scoring.schema import Column, Kind, Schema
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from training.calibrate import fit_drift
@@ -32,6 +34,20 @@ def test_a_value_on_an_edge_is_in_the_upper_bin_and_a_missing_one_in_the_last(sc
     want[np.isnan(values)] = BINS
     at = drift.schema.names.index(drift.schema.numeric[0].name)
     assert drift.count(moved)[at][: BINS + 1].tolist() == np.bincount(want, minlength=11).tolist()
+
+
+@pytest.mark.parametrize("records", [1, FEW, FEW + 1])
+def test_many_records_are_counted_like_few(records: int):
+    rng = np.random.default_rng(records)
+    values = [0.0, 1.5, -1.5, np.nan, np.inf, -np.inf]
+    numbers = rng.choice(values, (records, 5))
+    edges = np.sort(rng.choice([0.0, 1.5, 2.0], (5, BINS - 1)), axis=1)
+    schema = Schema(tuple(Column(name, Kind.NUMERIC) for name in "abcde"))
+    table = Table(schema, numbers, np.empty((records, 0), np.int32), ())
+    bins = np.array(list(map(lambda e, c: np.searchsorted(e, c, side="right"), edges, numbers.T)))
+    bins[np.isnan(numbers.T)] = BINS
+    want = [np.bincount(column, minlength=BINS + 1).tolist() for column in bins]
+    assert count_bins(schema, edges, table).tolist() == want
 
 
 def test_psi_is_its_formula(scorer: Scorer):
