@@ -123,13 +123,15 @@ def as_numbers(
 def _all_numbers(
     frame: pl.DataFrame, schema: Schema, problems: list[Problem]
 ) -> NDArray[np.float64]:
-    """(N, numeric columns); in one go where the frame has them as finite numbers already."""
+    """(N, numeric columns); in one go where the frame has them as finite numbers already. A column
+    lies in one piece, as it does in the frame.
+    """
     names = [column.name for column in schema.numeric]
     if names and all(frame.schema[name] == pl.Float64 for name in names):
-        numbers = frame.select(names).to_numpy(order="c", writable=True)
+        numbers = frame.select(names).to_numpy(order="fortran", writable=True)
         if not np.isinf(numbers).any():
             return numbers
-    numbers = np.empty((len(frame), len(names)))
+    numbers = np.empty((len(frame), len(names)), order="F")
     for j, column in enumerate(schema.numeric):
         numbers[:, j] = _numbers(frame[column.name], column, schema, problems)
     return numbers
@@ -165,10 +167,13 @@ def as_categories(series: pl.Series) -> pl.Series:
 def _categories(
     series: pl.Series, column: Column, schema: Schema, problems: list[Problem]
 ) -> tuple[NDArray[np.int32], pl.Series]:
-    text = as_categories(series)
-    known = text.cast(pl.Enum(list(column.categories)), strict=False).to_physical().cast(pl.Int32)
-    codes = known.fill_null(other_code(column)).to_numpy().copy()
-    codes[text.is_null().to_numpy()] = missing_code(column)
+    text = series if series.dtype == pl.String else as_categories(series)
+    known = text.cast(pl.Enum(list(column.categories)), strict=False).to_physical()
+    codes = known.fill_null(0).to_numpy().astype(np.int32)
+    if known.null_count():  # few in most files: the others need not be looked at again
+        rows = np.flatnonzero(known.is_null().to_numpy())
+        missing = text[rows].fill_null("") == ""
+        codes[rows] = np.where(missing.to_numpy(), missing_code(column), other_code(column))
     return codes, text
 
 
