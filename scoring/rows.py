@@ -18,6 +18,7 @@ from scoring.delimited import (
     Header,
     Place,
     bare,
+    count_newlines,
     read_chunks,
 )
 
@@ -39,7 +40,7 @@ class Block:
     @property
     def plain(self) -> bool:
         """Does each newline, and nothing else, end a row?"""
-        return b"\r" not in self.rows and self.rows.count(b"\n") == len(self)
+        return b"\r" not in self.rows and count_newlines(self.rows) == len(self)
 
     def row(self, index: int) -> bytes:
         """One row's bytes, without its line end."""
@@ -126,14 +127,14 @@ class _Rows:
         """Bytes of each row without its line end."""
         return _bare_ends(self.data, self.ends) - self.starts
 
-    def count_fields(self, delimiter: str) -> NDArray[np.int64]:
+    def count_fields(self, delimiter: str) -> NDArray[np.uint32]:
         raw = np.frombuffer(self.data, np.uint8)
         cuts = raw == ord(delimiter)
         if b'"' in self.data:
             # one byte is enough to count quotes: only odd or even matters
             cuts &= (np.cumsum(raw == QUOTE, dtype=np.uint8) & 1) == 0
-        before = np.searchsorted(np.flatnonzero(cuts), self.ends)
-        return np.asarray(np.diff(before, prepend=0) + 1)
+        # uint32 holds what a chunk can hold, and is summed faster than the machine's own integers
+        return np.add.reduceat(cuts.view(np.uint8), self.starts, dtype=np.uint32) + 1
 
     def unreadable(self) -> NDArray[np.bool_]:
         """Rows that are not text; none in nearly every chunk, so look once."""
