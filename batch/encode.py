@@ -10,6 +10,7 @@ import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +84,24 @@ class Encoder:
         """These rows of the records; nothing at all if there are none."""
         if not len(rows):
             return b""
-        added = frame_of_verdicts(verdicts, self.version)
         if records.block is not None and (source.to, source.header) == (self.to, self.verbatim):
-            if self.to == "ndjson":
-                return self._pack(b"".join(_append_json(records.block, added, rows)))
-            return self._pack(b"".join(_append_csv(records.block, added, rows, self.delimiter)))
+            return self._pack(b"".join(self._append(records.block, verdicts, rows)))
+        added = frame_of_verdicts(verdicts, self.version)
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[rows]
         if self.to == "parquet":
             return _parquet(frame)
         if self.to == "ndjson":
             return self._pack(frame.write_ndjson().encode())
         return self._pack(frame.write_csv(include_header=False, separator=self.delimiter).encode())
+
+    def _append(
+        self, block: Block, verdicts: Verdicts, rows: NDArray[np.int64]
+    ) -> Iterator[bytes]:
+        if self.to == "ndjson":
+            return _append_json(block, frame_of_verdicts(verdicts, self.version), rows)
+        quote = partial(_quoted, delimiter=self.delimiter)
+        added = frame_of_verdicts(verdicts, self.version, quote)
+        return _append_csv(block, added, rows, self.delimiter)
 
     def empty(self) -> bytes:
         """A Parquet file without rows."""
@@ -137,31 +145,39 @@ def _check_columns(job: Job, first: Source) -> None:
 def _append_csv(
     block: Block, added: pl.DataFrame, rows: NDArray[np.int64], delimiter: str
 ) -> Iterator[bytes]:
-    """Each row as it came, with the verdict's fields before its line end."""
-    fields = io.BytesIO()
-    added.write_csv(fields, include_header=False, separator=delimiter)
+    """Each row as it came, with the verdict's fields before its line end; texts among these are
+    quoted already.
+    """
+    write = partial(
+        pl.DataFrame.write_csv, include_header=False, separator=delimiter, quote_style="never"
+    )
     if block.plain and len(rows) == len(block) and not block.rows.startswith(BOM):
         # the same in half the time, for nearly every file; polars would drop a BOM
-        pairs = pl.DataFrame([_lines(block.rows, "row"), _lines(fields.getvalue(), "fields")])
         joined = io.BytesIO()
-        pairs.write_csv(joined, include_header=False, separator=delimiter, quote_style="never")
+        write(pl.DataFrame([_lines(block.rows), *added.get_columns()]), joined)
         yield joined.getvalue()
         return
-    comma, ends_of = delimiter.encode(), fields.getvalue().split(b"\n")
+    comma, fields = delimiter.encode(), write(added[rows]).encode().split(b"\n")
     starts, bare, ends = _spans(block)
-    for i in rows.tolist():
+    for i, field in zip(rows.tolist(), fields, strict=False):
         yield block.rows[starts[i] : bare[i]]
         yield comma
-        yield ends_of[i]
+        yield field
         yield block.rows[bare[i] : ends[i]]
 
 
-def _lines(data: bytes, name: str) -> pl.Series:
+def _quoted(text: str, delimiter: str) -> str:
+    """As polars quotes what it writes; only, to quote these few is less than to look at all."""
+    if text and not any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _lines(data: bytes) -> pl.Series:
     """Whole lines, each the one field of a row, since no text here holds a NUL byte."""
-    types = {name: pl.String}
-    source = io.BytesIO(data)
+    types, source = {"row": pl.String}, io.BytesIO(data)
     frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
-    return frame[name]
+    return frame["row"]
 
 
 def _append_json(block: Block, added: pl.DataFrame, rows: NDArray[np.int64]) -> Iterator[bytes]:

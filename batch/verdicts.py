@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 
 import polars as pl
@@ -32,21 +32,22 @@ def refuse_added(names: Sequence[str]) -> None:
             )
 
 
-def frame_of_verdicts(verdicts: Verdicts, version: str) -> pl.DataFrame:
+def frame_of_verdicts(
+    verdicts: Verdicts, version: str, quote: Callable[[str], str] = str
+) -> pl.DataFrame:
     """One row a record; `top_reasons` are joined by semicolons, null where there are none. The
-    parts of the scores stand last, where they were asked for.
+    parts of the scores stand last, where they were asked for. Every text is `quote`d.
     """
-    frame = pl.DataFrame(
-        {
-            "anomaly_score": verdicts.score,
-            "p_value": verdicts.p_value,
-            "severity": verdicts.severity,
-            "is_anomaly": verdicts.is_anomaly,
-            "top_reasons": pl.Series(
-                [_joined(r) if r else None for r in verdicts.reasons], dtype=pl.String
-            ),
-        }
-    ).with_columns(pl.lit(version).alias("model_version"))
+    reasons = [quote(_joined(r)) if r else None for r in verdicts.reasons]
+    columns = [  # as series: from a dict of arrays polars makes a frame in threads of its own
+        pl.Series("anomaly_score", verdicts.score),
+        pl.Series("p_value", verdicts.p_value),
+        pl.Series("severity", verdicts.severity),
+        pl.Series("is_anomaly", verdicts.is_anomaly),
+        pl.Series("top_reasons", reasons, dtype=pl.String),
+        pl.repeat(quote(version), len(reasons), eager=True).alias("model_version"),
+    ]
+    frame = pl.DataFrame(columns)
     if verdicts.parts is None:
         return frame
     parts = pl.DataFrame(list(map(astuple, verdicts.parts)), PART_COLUMNS, orient="row")
