@@ -8,8 +8,9 @@ from dataclasses import astuple
 import polars as pl
 
 from scoring.errors import SchemaError
+from scoring.reasons import Reason
 from scoring.score import PART_COLUMNS
-from scoring.scorer import Reason, Verdicts
+from scoring.scorer import Verdicts
 
 ADDED = {
     "anomaly_score": pl.Float64,

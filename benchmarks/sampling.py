@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "it"
         artifact = train(fit, path, alpha=0.01).artifact
-        x = artifact.vectorizer.transform(checked_table(artifact.schema, two))
+        x = artifact.vectorizer.transform(checked_table(artifact.schema, two)).values
         ways = {
             "another real sample": two,
             "prior": sample(path, fifth),

@@ -54,7 +54,7 @@ def write_bodies(folder: Path, artifact: Artifact, records: Path, peers: bool) -
     schema = artifact.schema
     table = checked_table(schema, pl.read_csv(records, infer_schema=False, n_rows=max(SIZES)))
     rows = [{c.name: table.observed(i, c) for c in schema.columns} for i in range(len(table))]
-    features = artifact.vectorizer.transform(table)
+    features = artifact.vectorizer.transform(table).values
     for size in SIZES:
         (folder / f"records-{size}.json").write_text(json.dumps({"records": rows[:size]}))
         for peer in PEERS if peers else ():

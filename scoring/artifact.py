@@ -23,19 +23,21 @@ from scoring.drift import DriftReference
 from scoring.errors import ArtifactError, ScoringError
 from scoring.features import Vectorizer
 from scoring.folders import sync_folder
+from scoring.precision import Precision
 from scoring.schema import Schema
 from scoring.score import ScoreRule
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 NETWORK = "network.onnx"
+PRECISION = "precision.safetensors"
 CALIBRATION = "calibration.safetensors"
 GOLDEN = "golden.json"
 WEIGHTS = "weights.safetensors"
 MARGINALS = "marginals.safetensors"
 FINDINGS = "report.json"
 REPORT = "report.html"
-NEEDED = (NETWORK, CALIBRATION, GOLDEN)
+NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Artifact:
     schema: Schema
     vectorizer: Vectorizer
     graph: bytes
+    precision: Precision
     rule: ScoreRule
     calibration: Calibration
     drift: DriftReference
@@ -202,6 +205,7 @@ def unpack_artifact(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> 
         schema=schema,
         vectorizer=Vectorizer.from_json(schema, manifest["vectorizer"]),
         graph=files[NETWORK],
+        precision=Precision.from_bytes(files[PRECISION]),
         rule=ScoreRule(**manifest["score"]),
         calibration=Calibration(
             arrays["scores"], manifest["alpha"], manifest["calibration"]["rule"]
@@ -232,7 +236,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"format_version must be {FORMAT_VERSION}, got {manifest['format_version']} in "
             f"'{folder}'. "
-            "Upgrade vaewatch, or export again with this release."
+            "Upgrade vaewatch, or train again with this release."
         )
     if not isinstance(manifest.get("sha256"), dict) or not set(NEEDED) <= set(manifest["sha256"]):
         raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")

@@ -21,18 +21,17 @@ TILE = 1024  # records a run: the activations of one tile stay in the cache
 
 @dataclass(frozen=True)
 class Forward:
-    """What one pass of the network says of N records with C columns and D features.
+    """What one pass of the network says of N records with D features.
 
     reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
-    contributions: (N, C), they sum to reconstruction. reconstructed: (N, D) the features that the
-    network expected.
+    whitened: (S, N, D), each of S members' residuals, see `scoring.precision`; `reconstruction` is
+    the members' mean of half their squared length.
     """
 
     reconstruction: Floats
     kl: Floats
     neighbour: Floats
-    contributions: Floats
-    reconstructed: Floats
+    whitened: Floats
 
 
 OUTPUTS = tuple(field.name for field in fields(Forward))
@@ -72,14 +71,10 @@ class Network:
             )
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
-        """(N, D + C) -> the parts of N scores."""
+        """(N, D) -> the parts of N scores; all at once, so give it a TILE of records at a time."""
         if not len(features):  # ONNX Runtime's reductions refuse an empty batch
             one = self.forward(np.zeros((1, features.shape[1]), np.float32))
-            return Forward(*(getattr(one, name)[:0] for name in OUTPUTS))
-        if len(features) <= TILE:
-            return Forward(*self._session.run(OUTPUTS, {INPUT: features}))
-        tiles = [
-            self._session.run(OUTPUTS, {INPUT: features[start : start + TILE]})
-            for start in range(0, len(features), TILE)
-        ]
-        return Forward(*(np.concatenate(part) for part in zip(*tiles, strict=True)))
+            return Forward(
+                one.reconstruction[:0], one.kl[:0], one.neighbour[:0], one.whitened[:, :0]
+            )
+        return Forward(*self._session.run(OUTPUTS, {INPUT: features}))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.network import Forward
+from scoring.network import TILE, Forward, Network
+from scoring.standardise import Features
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,39 @@ PART_COLUMNS = tuple(f"score_{part.name}" for part in fields(Parts))
 class ScoreRule:
     """score = reconstruction + kl_weight * kl + neighbour_weight * neighbour.
 
-    `neighbour_weight` (nats per unit of distance) gives the distance to the nearest fit record the
-    spread of the other parts; 0 for a reconstruction-only score (An & Cho, 2015).
+    novelty: nats that each first-time event adds to the reconstruction. `neighbour_weight` (nats
+    per unit of distance) gives the distance to the nearest fit record the spread of the other
+    parts; 0 for a reconstruction-only score (An & Cho, 2015).
     """
 
+    novelty: float
     kl_weight: float = 1.0
     neighbour_weight: float = 0.0
 
-    def total(self, forward: Forward) -> NDArray[np.float64]:
-        """(N,) scores."""
-        reconstruction, kl, neighbour = self._weighted(forward)
+    def total(self, forward: Forward, first_time: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(N,) scores; `first_time` is (N, C), see `scoring.features`."""
+        reconstruction, kl, neighbour = self._weighted(forward, first_time)
         return reconstruction + kl + neighbour
 
-    def parts(self, forward: Forward) -> list[Parts]:
+    def parts(self, forward: Forward, first_time: NDArray[np.bool_]) -> list[Parts]:
         """One for each record."""
-        return list(map(Parts, *(part.tolist() for part in self._weighted(forward))))
+        return list(map(Parts, *(part.tolist() for part in self._weighted(forward, first_time))))
 
-    def _weighted(self, forward: Forward) -> tuple[NDArray[np.float64], ...]:
+    def _weighted(
+        self, forward: Forward, first_time: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Reconstruction, KL and neighbour in nats, (N,) each; they sum to the score."""
+        reconstruction = forward.reconstruction.astype(np.float64)
+        if first_time.any():
+            reconstruction += self.novelty * first_time.sum(1)
         return (
-            forward.reconstruction.astype(np.float64),
+            reconstruction,
             np.asarray(self.kl_weight * forward.kl, np.float64),
             np.asarray(self.neighbour_weight * forward.neighbour, np.float64),
         )
+
+
+def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:
+    """(N,) scores of any number of records."""
+    tiles = [features[start : start + TILE] for start in range(0, max(len(features), 1), TILE)]
+    return np.concatenate([rule.total(network.forward(t.values), t.first_time) for t in tiles])

@@ -13,39 +13,14 @@ from numpy.typing import NDArray
 from scoring.artifact import Artifact, read_artifact
 from scoring.calibration import check_alpha, severity
 from scoring.errors import ArtifactError
-from scoring.network import Forward, Network
+from scoring.network import TILE, Network
+from scoring.reasons import Explainer, Reason
 from scoring.records import Table, table_of
 from scoring.score import Parts
+from scoring.standardise import Features
 
 GOLDEN_TOLERANCE = 1e-4
 REASONS = 3
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a record scored high: a column, what it held, what the network expected, and its share
-    of the score in nats.
-    """
-
-    column: str
-    observed: float | str | bool | None
-    expected: float | str | bool | None
-    contribution: float
-
-    def __str__(self) -> str:
-        return f"{self.column} is {_shown(self.observed)}, expected {_shown(self.expected)}"
-
-
-def _shown(value: float | str | bool | None) -> str:
-    if value is None:
-        return "missing"
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value).lower()
-        if value is True or value is False
-        else str(value)
-    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +78,7 @@ class Scorer:
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact = artifact
         self.network = Network(artifact.graph, threads)
+        self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> Scorer:
@@ -169,34 +145,46 @@ class Scorer:
             alpha = calibration.alpha
         else:
             check_alpha(alpha, calibration.n)
-        forward = self.network.forward(self.artifact.vectorizer.transform(table))
-        scores = self.artifact.rule.total(forward)
-        p_values = calibration.p_values(scores)
+        features = self.artifact.vectorizer.transform(table)
+        starts = range(0, max(len(table), 1), TILE)
+        tiles = [self._tile(table, features, start, alpha, explain) for start in starts]
+        return tiles[0] if len(tiles) == 1 else _joined(tiles)
+
+    def _tile(
+        self, table: Table, features: Features, start: int, alpha: float, explain: int | None
+    ) -> Verdicts:
+        """Verdicts of the records from `start`, as many as the cache holds with all that is made
+        on the way.
+        """
+        rule, tile = self.artifact.rule, features[start : start + TILE]
+        forward = self.network.forward(tile.values)
+        scores = rule.total(forward, tile.first_time)
+        p_values = self.artifact.calibration.p_values(scores)
         is_anomaly = decide(p_values, alpha)
-        rows = is_anomaly if explain is None else np.full(len(table), explain > 0)
-        reasons = self._reasons(
-            table, forward, np.flatnonzero(rows), REASONS if explain is None else explain
-        )
-        parts = self.artifact.rule.parts(forward) if explain else None
+        reasons: list[tuple[Reason, ...]] = [()] * len(tile)
+        most = REASONS if explain is None else explain
+        rows = np.flatnonzero(is_anomaly) if explain is None else np.arange(len(tile))
+        if most and len(rows):
+            why = self._explainer.explain(tile[rows], forward.whitened[:, rows])
+            found = self._explainer.reasons(table, start + rows, why, most)
+            for row, reason in zip(rows.tolist(), found, strict=True):
+                reasons[row] = reason
+        parts = rule.parts(forward, tile.first_time) if explain else None
         return Verdicts(scores, p_values, severity(p_values), is_anomaly, reasons, parts)
 
-    def _reasons(
-        self, table: Table, forward: Forward, rows: NDArray[np.int64], most: int
-    ) -> list[tuple[Reason, ...]]:
-        out: list[tuple[Reason, ...]] = [()] * len(table)
-        if not len(rows):
-            return out
-        shares = forward.contributions[rows]
-        top = np.argsort(-shares, axis=1, kind="stable")[:, :most]
-        for row, share, columns in zip(rows.tolist(), shares, top.tolist(), strict=True):
-            out[row] = tuple(
-                self._reason(table, forward, row, c, float(share[c]))
-                for c in columns
-                if share[c] > 0
-            )
-        return out
 
-    def _reason(self, table: Table, forward: Forward, row: int, at: int, share: float) -> Reason:
-        column = self.artifact.schema.columns[at]
-        expected = self.artifact.vectorizer.expected(forward.reconstructed[row], column)
-        return Reason(column.name, table.observed(row, column), expected, share)
+def _joined(tiles: Sequence[Verdicts]) -> Verdicts:
+    def whole(name: str) -> Any:
+        return np.concatenate([getattr(tile, name) for tile in tiles])
+
+    def chained(name: str) -> list[Any]:
+        return [item for tile in tiles for item in getattr(tile, name)]
+
+    return Verdicts(
+        whole("score"),
+        whole("p_value"),
+        whole("severity"),
+        whole("is_anomaly"),
+        chained("reasons"),
+        None if tiles[0].parts is None else chained("parts"),
+    )

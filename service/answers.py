@@ -11,8 +11,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from scoring.errors import Problem
+from scoring.reasons import Reason
 from scoring.score import PART_COLUMNS, Parts
-from scoring.scorer import Reason, Verdicts
+from scoring.scorer import Verdicts
 
 
 class Result(msgspec.Struct):

@@ -19,8 +19,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from scoring.errors import Problem, RecordError, ScoringError
+from scoring.reasons import Reason
 from scoring.score import Parts
-from scoring.scorer import Reason, Verdict
+from scoring.scorer import Verdict
 
 BUSY = (429, 503)
 

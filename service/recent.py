@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.scorer import Reason, Verdict, Verdicts
+from scoring.reasons import Reason
+from scoring.scorer import Verdict, Verdicts
 from service.settings import Settings
 from service.window import RECENT, leave, of_others
 

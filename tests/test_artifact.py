@@ -18,6 +18,7 @@ from scoring.artifact import (
     MANIFEST,
     MARGINALS,
     NETWORK,
+    PRECISION,
     REPORT,
     WEIGHTS,
     write_artifact,
@@ -39,7 +40,8 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
 
 def test_the_folder_holds_what_the_contract_names(artifact_path: Path):
     names = {path.name for path in artifact_path.iterdir()}
-    assert names == {MANIFEST, NETWORK, CALIBRATION, GOLDEN, WEIGHTS, MARGINALS, FINDINGS, REPORT}
+    needed = {NETWORK, PRECISION, CALIBRATION, GOLDEN}
+    assert names == {MANIFEST, *needed, WEIGHTS, MARGINALS, FINDINGS, REPORT}
     manifest = json.loads((artifact_path / MANIFEST).read_text())
     assert set(manifest["sha256"]) == names - {MANIFEST}
     assert (
@@ -93,7 +95,7 @@ def test_a_truncated_manifest_is_refused(copy: Path):
 
 def test_an_artifact_of_the_future_is_refused(copy: Path):
     edit_manifest(copy, lambda m: m.update(format_version=99))
-    with pytest.raises(ArtifactError, match="format_version must be 1, got 99.*Upgrade vaewatch"):
+    with pytest.raises(ArtifactError, match="format_version must be 2, got 99.*Upgrade vaewatch"):
         Scorer.load(copy)
 
 
@@ -134,7 +136,7 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path, make: Callable[[Path], A
 def test_an_artifact_is_replaced_only_when_told(copy: Path):
     with pytest.raises(ArtifactError, match="must not exist yet.*--overwrite"):
         write_artifact(copy, {}, {"a": b"1"})
-    write_artifact(copy, {"format_version": 1}, {"a": b"1"}, overwrite=True)
+    write_artifact(copy, {"format_version": 2}, {"a": b"1"}, overwrite=True)
     assert {path.name for path in copy.iterdir()} == {"a", MANIFEST}
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 

@@ -14,7 +14,8 @@ import pytest
 from scipy.stats import betabinom
 
 from scoring.calibration import Calibration
-from scoring.scorer import Reason, Scorer, Verdicts
+from scoring.reasons import Reason
+from scoring.scorer import Scorer, Verdicts
 from service.console.budget import Budget, beta_binomial, budget_of, chance_interval
 from service.console.columns import ColumnState, columns_of
 from service.console.health import health_of

@@ -233,9 +233,8 @@ def _pca_by_hand(scorer: Scorer, normal: pl.DataFrame, frame: pl.DataFrame) -> f
     from scoring.frames import checked_table
 
     artifact = scorer.artifact
-    d = len(artifact.vectorizer.features)
     known, new = (
-        artifact.vectorizer.transform(checked_table(artifact.schema, f))[:, :d].astype(float)
+        artifact.vectorizer.transform(checked_table(artifact.schema, f)).values.astype(float)
         for f in (normal, frame)
     )
     middle = known.mean(0)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
-from scoring.features import Feature, Vectorizer
+from scoring.features import Vectorizer
 from scoring.frames import checked_table
 from scoring.records import Table
 from scoring.schema import Column, Kind, Schema
 from scoring.scorer import Scorer
+from scoring.standardise import Feature
 from tests.conftest import call, make_frame
 from training.marginals import Marginals
 from training.pipeline import train
@@ -63,10 +64,10 @@ def test_columns_go_together_as_in_normal_records(drawn: pl.DataFrame):
 def test_a_drawn_record_is_one_that_the_artifact_takes(artifact_path: Path, scorer: Scorer):
     drawn = sample(artifact_path, 200)
     table = checked_table(scorer.artifact.schema, drawn)
-    forward = scorer.artifact.vectorizer.transform(table)
+    features = scorer.artifact.vectorizer.transform(table)
     assert drawn.columns == list(scorer.artifact.schema.names)
     assert drawn["items"].dtype == pl.Int64 and drawn["express"].dtype == pl.Boolean
-    assert np.all(forward[:, len(scorer.artifact.vectorizer.features) :] == 0)  # nothing new
+    assert not features.first_time.any()
     for column in scorer.artifact.schema.numeric:
         assert drawn[column.name].drop_nulls().is_between(column.low, column.high).all()
 

@@ -10,8 +10,9 @@ import torch
 
 from scoring.errors import ScoringError
 from scoring.network import Network
+from scoring.precision import Precision
 from training.config import TrainConfig
-from training.covariance import FULL_FEATURES, RIDGE, LowRankPrecision, fit_precision
+from training.covariance import FULL_FEATURES, RANK, RIDGE, fit_precision
 from training.export import check_against_torch, export_graph
 from training.fit import Fitted, default_latent, fit_vae
 from training.loop import Batches, Loop
@@ -54,8 +55,13 @@ def test_the_full_precision_inverts_the_shrunk_moment():
     r = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     moment = r.astype(float).T @ r / 500
     want = 0.95 * moment + 0.05 * np.diag(np.diag(moment)) + RIDGE * np.eye(4)
-    got = fit_precision(r, 500).apply(np.eye(4))
-    np.testing.assert_allclose(got @ want, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(dense(fit_precision(r, 500)) @ want, np.eye(4), atol=1e-6)
+
+
+def dense(precision: Precision) -> np.ndarray:
+    """Sigma^-1."""
+    root = precision.whiten(np.eye(len(precision.scale)))
+    return root @ root.T
 
 
 def test_the_low_rank_precision_inverts_its_own_covariance():
@@ -64,16 +70,31 @@ def test_the_low_rank_precision_inverts_its_own_covariance():
     factors = rng.normal(size=(3000, 5)) @ rng.normal(size=(5, d))
     r = (factors + rng.normal(size=(3000, d))).astype(np.float32)
     precision = fit_precision(r, 3000)
-    assert isinstance(precision, LowRankPrecision)
-    dense = precision.apply(np.eye(d))
-    np.testing.assert_allclose(dense, dense.T, atol=1e-9)
-    assert np.linalg.eigvalsh(dense).min() > 0
+    assert precision.basis.shape == (d, RANK)
+    inverse = dense(precision)
+    assert np.linalg.eigvalsh(inverse).min() > 0
     weight = d / 3000
     moment = r.astype(float).T @ r / 3000
     truth = (1 - weight) * moment + weight * np.diag(np.diag(moment)) + RIDGE * np.eye(d)
-    mine = np.diag(r[:200] @ dense @ r[:200].T)
+    mine = np.diag(r[:200] @ inverse @ r[:200].T)
     exact = np.diag(r[:200] @ np.linalg.inv(truth) @ r[:200].T)
     assert np.corrcoef(mine, exact)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("d", [5, FULL_FEATURES + 20])
+def test_a_whitened_residual_holds_all_of_it(d: int):
+    rng = np.random.default_rng(0)
+    r = (rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)) + rng.normal(size=(400, d))).astype(
+        "f"
+    )
+    precision = fit_precision(r, 400)
+    whitened = precision.whiten(r.astype(float))
+    np.testing.assert_allclose(precision.unwhiten(whitened), r, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        precision.weigh(whitened), r @ dense(precision), rtol=1e-6, atol=1e-6
+    )
+    stored = Precision.from_bytes(precision.to_bytes())
+    np.testing.assert_allclose(stored.unwhiten(whitened), r, rtol=1e-3, atol=1e-4)
 
 
 def test_out_of_bag_residuals_are_those_of_members_that_did_not_see(x: np.ndarray, fitted: Fitted):
@@ -87,7 +108,9 @@ def test_out_of_bag_residuals_are_those_of_members_that_did_not_see(x: np.ndarra
             posterior = fitted.vae.encode(one)
             r = (one - fitted.vae.decode(posterior.mu).mean)[:, 0].numpy()
         np.testing.assert_allclose(oob.residuals[i], r[members], atol=1e-5)
-        assert oob.kl[i] == pytest.approx(posterior.kl()[members, 0].mean().item(), rel=1e-5)
+        assert oob.kl[i] == pytest.approx(
+            0.5 * posterior.mu[members, 0].square().sum(1).mean().item(), rel=1e-5
+        )
 
 
 def test_a_fold_is_scored_with_the_precision_of_the_others():
@@ -97,7 +120,7 @@ def test_a_fold_is_scored_with_the_precision_of_the_others():
     got = oob.reconstruction()
     others = fit_precision(oob.residuals[folds != 1].reshape(-1, 3), 30)
     r = oob.residuals[1].astype(float)
-    want = np.mean([0.5 * row @ others.apply(row) for row in r])
+    want = np.mean([0.5 * row @ dense(others) @ row for row in r])
     assert got[1] == pytest.approx(want)
 
 
@@ -153,8 +176,7 @@ def test_all_members_may_serve():
 
 def make_model(fitted: Fitted, x: np.ndarray, *, bank: int = 20, kl: bool = True) -> ScoreModel:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
-    column_of = np.array([0, 0, 1, 2, 2, 2])
-    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), column_of, 4, 9.0, kl)
+    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), kl)
 
 
 @pytest.mark.parametrize("options", [{}, {"bank": 0}, {"kl": False}])
@@ -162,27 +184,24 @@ def test_the_graph_agrees_with_torch_in_every_output(
     fitted: Fitted, x: np.ndarray, options: dict[str, int]
 ):
     model = make_model(fitted, x, **options)
-    first_time = (np.random.default_rng(0).random((len(x), 4)) < 0.1).astype(np.float32)
-    features = np.concatenate([x, first_time], axis=1)
     network = Network(export_graph(model))
-    assert check_against_torch(model, network, features) < 1e-4
-    want, got = model.forward(features), network.forward(features)
+    assert check_against_torch(model, network, x) < 1e-4
+    want, got = model.forward(x), network.forward(x)
     for name in want.__dataclass_fields__:
         np.testing.assert_allclose(
             getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
         )
 
 
-def test_the_graph_of_many_features_agrees_with_torch():
-    d = DIRECTIONS + 6
+@pytest.mark.parametrize("d", [DIRECTIONS + 6, FULL_FEATURES + 10])
+def test_the_graph_of_many_features_agrees_with_torch(d: int):
     x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
     fitted = fit_vae(x, CONFIG)
     precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
-    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), np.arange(d), d, 9.0, True)
-    features = np.concatenate([x, np.zeros_like(x)], axis=1)
+    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), True)
     network = Network(export_graph(model))
-    assert check_against_torch(model, network, features) < 1e-4
-    got, want = network.forward(features).neighbour, model.forward(features).neighbour
+    assert check_against_torch(model, network, x) < 1e-4
+    got, want = network.forward(x).neighbour, model.forward(x).neighbour
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
@@ -191,9 +210,8 @@ def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
     network = Network(export_graph(model))
     with torch.no_grad():
         fitted.vae.leave.bias[0] += 1
-    features = np.concatenate([x, np.zeros((len(x), 4), np.float32)], axis=1)
     with pytest.raises(ScoringError, match="must agree with torch within 0.0001"):
-        check_against_torch(model, network, features)
+        check_against_torch(model, network, x)
     with torch.no_grad():
         fitted.vae.leave.bias[0] -= 1
 

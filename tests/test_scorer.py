@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from scoring.errors import CalibrationError
 from scoring.frames import checked_table
+from scoring.network import TILE
+from scoring.reasons import Explainer
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 
@@ -59,8 +61,45 @@ def test_a_first_time_event_is_the_first_reason(
 def test_contributions_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataFrame):
     artifact = scorer.artifact
     table = checked_table(artifact.schema, fresh)
-    forward = scorer.network.forward(artifact.vectorizer.transform(table))
-    np.testing.assert_allclose(forward.contributions.sum(1), forward.reconstruction, rtol=1e-5)
+    features = artifact.vectorizer.transform(table)
+    forward = scorer.network.forward(features.values)
+    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+    shares = explainer.explain(features, forward.whitened).contributions
+    np.testing.assert_allclose(shares.sum(1), forward.reconstruction, rtol=1e-5)
+
+
+def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: pl.DataFrame):
+    """By the dense Sigma^-1, a loop over members and columns, and the reconstruction itself."""
+    artifact = scorer.artifact
+    record = {**fresh.row(0, named=True), "country": "XX"}
+    features = artifact.vectorizer.transform(
+        checked_table(artifact.schema, pl.DataFrame([record]))
+    )
+    whitened = scorer.network.forward(features.values).whitened
+    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+    got = explainer.explain(features, whitened)
+    root = artifact.precision.whiten(np.eye(features.values.shape[1]))
+    residuals = [np.linalg.solve(root.T, member[0].astype(float)) for member in whitened]
+    want = np.zeros(len(artifact.schema.columns))
+    for r in residuals:
+        for j, column in enumerate(artifact.vectorizer.column_of):
+            want[column] += 0.5 * r[j] * (r @ root @ root.T)[j] / len(residuals)
+    want[artifact.schema.names.index("country")] += artifact.rule.novelty
+    np.testing.assert_allclose(got.contributions[0], want, rtol=1e-3, atol=1e-3)
+    expected = features.values[0] - np.mean(residuals, axis=0)
+    np.testing.assert_allclose(got.reconstructed[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_many_records_score_as_few(scorer: Scorer, fresh: pl.DataFrame):
+    """More than a tile of the network."""
+    table = checked_table(scorer.artifact.schema, fresh)
+    rows = np.random.default_rng(0).integers(0, len(fresh), 2 * TILE + 7)
+    few, many = (scorer.score_table(t, explain=2) for t in (table, table.take(rows)))
+    np.testing.assert_allclose(many.score, few.score[rows], rtol=1e-5)
+    assert [[r.column for r in reasons] for reasons in many.reasons] == [
+        [r.column for r in few.reasons[row]] for row in rows
+    ]
+    assert many.parts is not None and len(many.parts) == len(rows)
 
 
 @settings(max_examples=20, deadline=None)

@@ -126,7 +126,7 @@ def test_explain_shows_the_parts_that_sum_to_the_score(
         assert sum(result["parts"].values()) == pytest.approx(before["score"], rel=1e-5)
     artifact = scorer.artifact
     table = parse_records(artifact.schema, records[:20])[0]
-    forward = scorer.network.forward(artifact.vectorizer.transform(table))
+    forward = scorer.network.forward(artifact.vectorizer.transform(table).values)
     for result, kl, distance in zip(results, forward.kl, forward.neighbour, strict=True):
         assert result["parts"]["kl"] == pytest.approx(artifact.rule.kl_weight * kl, rel=1e-4)
         neighbour = artifact.rule.neighbour_weight * distance

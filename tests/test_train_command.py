@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 import vaewatch
+from scoring.records import table_of
 from scoring.scorer import Scorer
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
 
@@ -289,11 +290,8 @@ def test_ctrl_c_leaves_nothing_and_exits_130(csv: Path, tmp_path: Path):
 
 def test_the_autoencoder_has_no_kl(csv: Path, tmp_path: Path):
     scorer = vaewatch.train(csv, tmp_path / "it", alpha=0.05, id="order", model="ae", **SMALL)
-    table = scorer.artifact.vectorizer.transform
-    frame = make_frame(20).to_dicts()
-    from scoring.records import table_of
-
-    forward = scorer.network.forward(table(table_of(scorer.artifact.schema, frame)))
+    table = table_of(scorer.artifact.schema, make_frame(20).to_dicts())
+    forward = scorer.network.forward(scorer.artifact.vectorizer.transform(table).values)
     assert not forward.kl.any() and forward.reconstruction.any()
 
 

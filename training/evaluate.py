@@ -110,8 +110,7 @@ def evaluate(
 
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:
     """(N, D): what the VAE sees of a table."""
-    vectorizer = scorer.artifact.vectorizer
-    return vectorizer.transform(table)[:, : len(vectorizer.features)]
+    return scorer.artifact.vectorizer.transform(table).values
 
 
 def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> float:

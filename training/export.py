@@ -7,7 +7,6 @@ a batched one.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from scoring.errors import ScoringError
 from scoring.network import INPUT, OUTPUTS, Forward, Network
-from training.covariance import FullPrecision
+from scoring.precision import Precision
+from training.neighbours import Bank
 from training.score_model import ScoreModel
-from training.vae import LOGVAR_RANGE, StackedLinear
+from training.vae import VAE, StackedLinear
 
 OPSET = 20
 IR_VERSION = 9
 PROBE_TOLERANCE = 1e-4
-MIN_GROUP = 8  # below this the two steps of `_arg_min` cost more than one
+MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of them the two steps of `_at_least` cost more
 
 
 class _Graph:
@@ -44,33 +44,33 @@ class _Graph:
     def ints(self, *values: int) -> str:
         return self.weight(np.array(values), np.int64)
 
-    def ints_scalar(self, value: int) -> str:
-        return self.weight(np.array(value), np.int64)
-
-    def add(
-        self, kind: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any
-    ) -> Any:
-        names = [name or f"n{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
+    def add(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        name = name or f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
 
     def silu(self, x: str) -> str:
-        return str(self.add("Mul", x, self.add("Sigmoid", x)))
+        return self.add("Mul", x, self.add("Sigmoid", x))
 
-    def linear(self, x: str, *layers: StackedLinear) -> str:
-        """(S, N, inputs) -> (S, N, outputs); several layers of one input are one product."""
-        weight = np.concatenate([_array(layer.weight) for layer in layers], axis=2)
-        bias = np.concatenate([_array(layer.bias) for layer in layers], axis=2)
-        return str(self.add("Add", self.add("MatMul", x, self.weight(weight)), self.weight(bias)))
+    def linear(self, x: str, layer: StackedLinear) -> str:
+        """(S, N, inputs) -> (S, N, outputs)."""
+        product = self.add("MatMul", x, self.weight(_array(layer.weight)))
+        return self.add("Add", product, self.weight(_array(layer.bias)))
 
-    def mean_of_members(self, x: str, served: int, width: int, name: str | None = None) -> str:
-        """(S, N, width) -> (N, width), as a product: ReduceMean is 8 times slower there."""
-        flat = self.add("Reshape", x, self.ints(served, -1))
-        mean = self.add("MatMul", self.weight(np.full((1, served), 1 / served)), flat)
-        return str(self.add("Reshape", mean, self.ints(-1, width), name=name))
+    def half_square(self, x: str, served: int, name: str) -> None:
+        """(S, N, width) -> (N,): half the squared length, the mean over S members.
 
-    def sum_of(self, x: str, *axes: int, name: str | None = None) -> str:
-        return str(self.add("ReduceSum", x, self.ints(*axes), keepdims=0, name=name))
+        The mean is a product: reducing two axes at once is 3 times slower.
+        """
+        squared = self.add("ReduceSumSquare", x, self.ints(2), keepdims=0)
+        mean = self.add("MatMul", self.weight(np.full((1, served), 0.5 / served)), squared)
+        self.add("Reshape", mean, self.ints(-1), name=name)
+
+    def zero_of(self, x: str, name: str) -> None:
+        """(N, width) -> (N,) zeros."""
+        self.add(
+            "Mul", self.add("ReduceSum", x, self.ints(-1), keepdims=0), self.weight(0.0), name=name
+        )
 
 
 def _array(parameter: Any) -> NDArray[np.float32]:
@@ -78,122 +78,104 @@ def _array(parameter: Any) -> NDArray[np.float32]:
 
 
 def export_graph(model: ScoreModel) -> bytes:
-    """The graph that gives `scoring.network.Forward` of (N, D + C) features."""
-    graph, d = _Graph(), len(model.column_of)
-    x = graph.add("Slice", INPUT, graph.ints(0), graph.ints(d), graph.ints(1))
-    first_time = graph.add(
-        "Slice", INPUT, graph.ints(d), graph.ints(d + model.columns), graph.ints(1)
-    )
-    mu = _encode(graph, model, x)
-    means = _decode(graph, model, mu)
-    graph.mean_of_members(means, model.vae.members, d, "reconstructed")
-    _reconstruction(graph, model, x, means, first_time)
-    _neighbour(graph, model, x)
+    """The graph that gives `scoring.network.Forward` of (N, D) features."""
+    graph = _Graph()
+    mu = _encode(graph, model.vae, INPUT)
+    if model.kl:
+        graph.half_square(mu, model.vae.members, "kl")
+    else:
+        graph.zero_of(INPUT, "kl")
+    _reconstruction(graph, model, INPUT, _decode(graph, model.vae, mu))
+    _neighbour(graph, model.bank, INPUT)
     return _serialise(graph, model)
 
 
-def _encode(graph: _Graph, model: ScoreModel, x: str) -> str:
-    """Writes `kl` and gives mu, (S, N, L)."""
-    vae, served = model.vae, model.vae.members
+def _encode(graph: _Graph, vae: VAE, x: str) -> str:
+    """The members' mu, (S, N, L)."""
     wide = _array(vae.enter.weight).transpose(1, 0, 2).reshape(vae.features, -1)
     bias = _array(vae.enter.bias).reshape(-1)
     h = graph.add("Gemm", x, graph.weight(wide), graph.weight(bias))
-    h = graph.add("Reshape", graph.silu(h), graph.ints(-1, served, vae.width))
+    h = graph.add("Reshape", graph.silu(h), graph.ints(-1, vae.members, vae.width))
     h = graph.add("Transpose", h, perm=[1, 0, 2])
-    h = graph.silu(graph.linear(h, vae.encoder))
-    if not model.kl:
-        mu = graph.linear(h, vae.mu)
-        graph.sum_of(graph.add("Mul", mu, graph.weight(0.0)), 0, 2, name="kl")
-        return mu
-    both = graph.linear(h, vae.mu, vae.logvar)
-    mu, logvar = graph.add("Split", both, outputs=2, axis=2, num_outputs=2)
-    logvar = graph.add("Clip", logvar, *(graph.weight(bound) for bound in LOGVAR_RANGE))
-    spread = graph.add("Sub", graph.add("Exp", logvar), logvar)
-    terms = graph.add("Add", graph.add("Mul", mu, mu), spread)  # twice the KL, but for its -1
-    mean = graph.add("Mul", graph.sum_of(terms, 0, 2), graph.weight(0.5 / served))
-    graph.add("Sub", mean, graph.weight(0.5 * vae.latent), name="kl")
-    return str(mu)
+    return graph.linear(graph.silu(graph.linear(h, vae.encoder)), vae.mu)
 
 
-def _decode(graph: _Graph, model: ScoreModel, mu: str) -> str:
-    """The members' means, (S, N, D)."""
-    vae = model.vae
-    h = graph.silu(graph.linear(mu, vae.expand))
-    h = graph.silu(graph.linear(h, vae.decoder))
-    return graph.linear(h, vae.leave)
+def _decode(graph: _Graph, vae: VAE, mu: str) -> str:
+    """The decoders' last hidden layers, (S, N, H)."""
+    return graph.silu(graph.linear(graph.silu(graph.linear(mu, vae.expand)), vae.decoder))
 
 
-def _reconstruction(graph: _Graph, model: ScoreModel, x: str, means: str, first_time: str) -> None:
-    """Writes `contributions` and `reconstruction`: 1/2 r (Sigma^-1 r), by column, and first-time
-    events.
+def _reconstruction(graph: _Graph, model: ScoreModel, x: str, h: str) -> None:
+    """Writes `whitened` and `reconstruction`. Whitening is linear: the last layer does it to what
+    the members expect, so a record is whitened once and not once a member.
     """
-    r, precision = graph.add("Sub", x, means), model.precision
-    if isinstance(precision, FullPrecision):
-        whitened = graph.add("MatMul", r, graph.weight(0.5 * precision.matrix))
-    else:
-        low = graph.add("MatMul", r, graph.weight(precision.factor))
-        low = graph.add("MatMul", low, graph.weight(0.5 * precision.factor.T))
-        scaled = graph.add("Mul", r, graph.weight(0.5 * precision.diagonal))
-        whitened = graph.add("Sub", scaled, low)
-    product = graph.add("Mul", r, whitened)
-    by_feature = graph.mean_of_members(product, model.vae.members, len(model.column_of))
-    by_column = graph.add("MatMul", by_feature, graph.weight(model.column_map))
-    novelty = graph.add("Mul", first_time, graph.weight(model.novelty))
-    graph.sum_of(
-        graph.add("Add", by_column, novelty, name="contributions"), -1, name="reconstruction"
+    leave, whiten = model.vae.leave, model.precision.whiten
+    expected = graph.add("MatMul", h, graph.weight(whiten(_array(leave.weight))))
+    observed = graph.add(
+        "Sub", _whiten(graph, model.precision, x), graph.weight(whiten(_array(leave.bias)))
     )
+    graph.add("Sub", observed, expected, name="whitened")
+    graph.half_square("whitened", model.vae.members, "reconstruction")
 
 
-def _neighbour(graph: _Graph, model: ScoreModel, x: str) -> None:
+def _whiten(graph: _Graph, precision: Precision, x: str) -> str:
+    """(N, D) -> the same, whitened."""
+    features, rank = precision.basis.shape
+    if rank == features:
+        return graph.add("MatMul", x, graph.weight(precision.whiten(np.eye(features))))
+    scaled = graph.add("Mul", x, graph.weight(precision.scale))
+    low = graph.add("MatMul", scaled, graph.weight(precision.basis * precision.shrink))
+    return graph.add("Sub", scaled, graph.add("MatMul", low, graph.weight(precision.basis.T)))
+
+
+def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
     """Writes `neighbour`: the distance to the nearest b of the bank. It is taken anew from that b,
     as the product that finds it loses the digits of a small distance.
     """
-    bank = model.bank
     if not len(bank):
-        graph.add("Mul", graph.sum_of(x, -1), graph.weight(0.0), name="neighbour")
-        return
-    places, directions = bank.places, np.pad(bank.directions, [(0, 0), (0, 1)])
-    place = graph.add("MatMul", x, graph.weight(directions))  # and, last, a 0
-    squared = graph.add(
-        "Gemm", place, graph.weight(-2.0 * places.T), graph.weight((places**2).sum(1))
-    )
-    nearest = graph.add(
-        "Gather", graph.weight(places), _arg_min(graph, squared, len(bank)), axis=0
-    )
+        return graph.zero_of(x, "neighbour")
+    one = np.eye(1, bank.places.shape[1], bank.places.shape[1] - 1)[0]
+    directions = np.pad(bank.directions, [(0, 0), (0, 1)])
+    place = graph.add("Gemm", x, graph.weight(directions), graph.weight(one))  # last, a 1
+    along, off = bank.places[:, :-1], bank.places[:, -1:]
+    lengths = (bank.places**2).sum(1, keepdims=True)
+    squared = graph.add("MatMul", place, graph.weight(np.hstack([-2.0 * along, lengths]).T))
+    nearest = _at_least(graph, squared, np.hstack([along, 1.0 - off]))
     apart = graph.add("Sub", place, nearest)
     if bank.leaves_out:
-        off = graph.add("Sub", x, graph.add("MatMul", place, graph.weight(directions.T)))
-        apart = graph.add("Concat", apart, off, axis=1)
+        across = graph.add("Sub", x, graph.add("MatMul", place, graph.weight(directions.T)))
+        apart = graph.add("Concat", apart, across, axis=1)
     graph.add("ReduceL2", apart, graph.ints(-1), keepdims=0, name="neighbour")
 
 
-def _arg_min(graph: _Graph, values: str, width: int) -> str:
-    """(N, width) -> (N,): the place of each row's least value.
+def _at_least(graph: _Graph, values: str, rows: NDArray[np.float64]) -> str:
+    """(N, K) values, K rows -> (N, width): each record's row is that of its least value.
 
     In two steps, the group and then the place in it: ReduceMin is vectorised and ArgMin is not.
     """
-    group = next((g for g in range(math.isqrt(width), 0, -1) if width % g == 0), 1)
+    k = len(rows)
+    group = next(g for g in range(min(k, MOST_IN_GROUP), 0, -1) if k % g == 0)
     if group < MIN_GROUP:
-        return str(graph.add("ArgMin", values, axis=1, keepdims=0))
-    grouped = graph.add("Reshape", values, graph.ints(-1, width // group, group))
+        least = graph.add("ArgMin", values, axis=1, keepdims=0)
+        return graph.add("Gather", graph.weight(rows), least, axis=0)
+    grouped = graph.add("Reshape", values, graph.ints(-1, k // group, group))
     least = graph.add("ReduceMin", grouped, graph.ints(2), keepdims=0)
     which = graph.add("ArgMin", least, axis=1, keepdims=1)
     inside = graph.add("GatherND", grouped, which, batch_dims=1)
-    place = graph.add("ArgMin", inside, axis=1, keepdims=0)
-    start = graph.add("Mul", graph.add("Squeeze", which, graph.ints(1)), graph.ints_scalar(group))
-    return str(graph.add("Add", start, place))
+    place = graph.add("Concat", which, graph.add("ArgMin", inside, axis=1, keepdims=1), axis=1)
+    return graph.add("GatherND", graph.weight(rows.reshape(k // group, group, -1)), place)
 
 
 def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
-    d, c = len(model.column_of), model.columns
-    widths = {"contributions": c, "reconstructed": d}
+    d = model.vae.features
+    shapes = {"whitened": (model.vae.members, "N", d)}
 
     def value(name: str, *shape: Any) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    outputs = [value(name, *([widths[name]] if name in widths else [])) for name in OUTPUTS]
+    outputs = [value(name, *shapes.get(name, ("N",))) for name in OUTPUTS]
     proto = helper.make_graph(
-        graph.nodes, "vaewatch", [value(INPUT, d + c)], outputs, initializer=graph.weights
+        graph.nodes, "vaewatch", [value(INPUT, "N", d)], outputs, initializer=graph.weights
     )
     onnx_model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)])
     onnx_model.ir_version = IR_VERSION

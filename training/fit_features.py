@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.features import Feature, Vectorizer, signed_log1p
+from scoring.features import Vectorizer
 from scoring.records import Table
 from scoring.schema import Column, Kind
+from scoring.standardise import MISSING_FLAG, Feature, feature_order, signed_log1p
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
@@ -36,7 +37,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         only = schema.columns[0]
         event = None if only.kind is Kind.NUMERIC else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
-    return Vectorizer(schema, tuple(features), constants)
+    return Vectorizer(schema, tuple(sorted(features, key=feature_order)), constants)
 
 
 def is_count(values: NDArray[np.float64]) -> bool:
@@ -64,7 +65,7 @@ def _numeric_features(column: Column, numbers: NDArray[np.float64]) -> Iterator[
         yield Feature(column.name, None, float(values.mean()), _deviation(values), count)
     share = float(missing.mean())
     if 0 < share < 1:
-        yield Feature(column.name, -1, share, math.sqrt(share * (1 - share)))
+        yield Feature(column.name, MISSING_FLAG, share, math.sqrt(share * (1 - share)))
 
 
 def _deviation(values: NDArray[np.float64]) -> float:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.covariance import Precision, fit_precision
+from scoring.precision import Precision
+from training.covariance import fit_precision
 from training.fit import Fitted
 
 CHUNK = 4096
@@ -23,7 +24,7 @@ CHUNK = 4096
 @dataclass(frozen=True)
 class OutOfBag:
     """residuals: (N, 2, D) at z = mu, one for each member that did not see the record. kl: (N,),
-    their mean.
+    the mean of theirs, at unit variance.
     """
 
     residuals: NDArray[np.float32]
@@ -44,7 +45,7 @@ class OutOfBag:
             others = self.residuals[~inside]
             precision = fit_precision(others.reshape(-1, others.shape[2]), len(others))
             r = self.residuals[inside].astype(np.float64)
-            out[inside] = 0.5 * (r * precision.apply(r)).sum(-1).mean(1)
+            out[inside] = 0.5 * (precision.whiten(r) ** 2).sum(-1).mean(1)
         return out
 
 
@@ -63,7 +64,7 @@ def out_of_bag(
         chunk = torch.from_numpy(x[rows[at]]).to(device)
         posterior = vae.encode(chunk.expand(vae.members, -1, -1))
         r = (chunk - vae.decode(posterior.mu).mean).cpu().numpy()
-        k = posterior.kl().double().cpu().numpy()
+        k = posterior.unit_kl().double().cpu().numpy()
         for slot in (0, 1):
             member = (folds[at] - slot) % vae.members
             residuals[at, slot] = r[member, np.arange(len(at))]

@@ -22,6 +22,7 @@ from scoring.artifact import (
     GOLDEN,
     MARGINALS,
     NETWORK,
+    PRECISION,
     REPORT,
     WEIGHTS,
     Artifact,
@@ -34,9 +35,10 @@ from scoring.calibration import Calibration
 from scoring.drift import DriftReference
 from scoring.features import Vectorizer
 from scoring.network import Network
+from scoring.precision import Precision
 from scoring.records import Table
 from scoring.schema import Schema
-from scoring.score import ScoreRule
+from scoring.score import ScoreRule, score_features
 from training.calibrate import describe
 from training.config import TrainConfig
 from training.fit import Fitted
@@ -57,6 +59,7 @@ class Parts:
     fitted: Fitted
     rule: ScoreRule
     graph: bytes
+    precision: Precision
     export_difference: float
     calibration: Calibration
     drift: DriftReference
@@ -77,9 +80,11 @@ class Package:
 def pack(parts: Parts, table: Table, split: Split, config: TrainConfig) -> Package:
     """The artifact of a training run; its golden records are from the calibration's side."""
     few = table.take(split.calibration[:GOLDEN_RECORDS])
-    scores = parts.rule.total(Network(parts.graph).forward(parts.vectorizer.transform(few)))
+    features = parts.vectorizer.transform(few)
+    scores = score_features(Network(parts.graph), parts.rule, features)
     files = {
         NETWORK: parts.graph,
+        PRECISION: parts.precision.to_bytes(),
         CALIBRATION: pack_calibration(parts.calibration, parts.drift),
         GOLDEN: pack_golden(make_golden(few, scores, parts.calibration)),
         WEIGHTS: save_weights(parts.fitted.vae.state_dict()),

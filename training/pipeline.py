@@ -21,7 +21,7 @@ from scoring.features import novelty_nats
 from scoring.frames import checked_table
 from scoring.network import Network
 from scoring.records import Table
-from scoring.score import ScoreRule
+from scoring.score import ScoreRule, score_features
 from scoring.scorer import Scorer
 from training.calibrate import calibrate, fit_drift
 from training.checkpoint import Checkpoint
@@ -127,47 +127,45 @@ def _fit_parts(
 ) -> Parts:
     fit_table = table.take(split.fit)
     vectorizer = fit_vectorizer(fit_table)
-    features = vectorizer.transform(fit_table)
-    x = np.ascontiguousarray(features[:, : len(vectorizer.features)])
+    x = vectorizer.transform(fit_table).values
     fitted = fit_vae(x, config, partial(progress, "fit"), checkpoint)
     progress("calibrating", 0, 0)
     rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM])
     oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.nearest_distance(x[rows], own[rows]) if len(bank) > 1 else None
-    rule, scores = _score_out_of_bag(oob, distance, config)
+    rule, scores = _score_out_of_bag(oob, distance, novelty_nats(len(x)), config)
     seen = Seen(fit_table, vectorizer, fitted, x, rows, oob.residuals, scores)
     findings = find(seen, config) if report else None
     model = ScoreModel(
         vae=fitted.vae.only(served_members(config.members, config.served)),
         precision=oob.precision(),
         bank=bank,
-        column_of=vectorizer.column_of,
-        columns=len(table.schema.columns),
-        novelty=novelty_nats(len(x)),
         kl=config.model == "vae",
     )
     graph = export_graph(model)
     network = Network(graph, threads=os.cpu_count() or 1)
-    difference = check_against_torch(model, network, features[:PROBES])
+    difference = check_against_torch(model, network, x[:PROBES])
     unseen = split.held_out if len(split.held_out) else split.trimmed
     if len(unseen):
-        served = rule.total(network.forward(vectorizer.transform(table.take(unseen))))
+        served = score_features(network, rule, vectorizer.transform(table.take(unseen)))
         scores = served if len(split.held_out) else np.concatenate([scores, served])
     calibration = calibrate(scores, config.alpha, split.rule)
     drift = fit_drift(table)
-    return Parts(vectorizer, fitted, rule, graph, difference, calibration, drift, findings)
+    return Parts(
+        vectorizer, fitted, rule, graph, model.precision, difference, calibration, drift, findings
+    )
 
 
 def _score_out_of_bag(
-    oob: OutOfBag, distance: NDArray[np.float64] | None, config: TrainConfig
+    oob: OutOfBag, distance: NDArray[np.float64] | None, novelty: float, config: TrainConfig
 ) -> tuple[ScoreRule, NDArray[np.float64]]:
     """The rule that adds the parts up, and each out-of-bag score under it."""
     reconstruction = oob.reconstruction()
     if config.score == "reconstruction":
-        return ScoreRule(kl_weight=0.0, neighbour_weight=0.0), reconstruction
+        return ScoreRule(novelty, kl_weight=0.0, neighbour_weight=0.0), reconstruction
     scores = reconstruction + oob.kl
     if distance is None:
-        return ScoreRule(), scores
-    rule = ScoreRule(neighbour_weight=neighbour_weight(scores, distance))
+        return ScoreRule(novelty), scores
+    rule = ScoreRule(novelty, neighbour_weight=neighbour_weight(scores, distance))
     return rule, scores + rule.neighbour_weight * distance

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from scoring.network import Forward
-from training.covariance import Precision
+from scoring.precision import Precision
 from training.neighbours import Bank
 from training.vae import VAE
 
@@ -25,38 +25,24 @@ def served_members(members: int, served: int) -> list[int]:
 class ScoreModel:
     """All that the graph holds.
 
-    vae: the members that are averaged. column_of: (D,) each feature's column, of C. novelty: nats
-    of a first-time event. kl: whether the code is a distribution.
+    vae: the members that are averaged. kl: whether the code is a distribution.
     """
 
     vae: VAE
     precision: Precision
     bank: Bank
-    column_of: NDArray[np.int64]
-    columns: int
-    novelty: float
     kl: bool
 
-    @property
-    def column_map(self) -> NDArray[np.float32]:
-        """(D, C): 1 where a feature belongs to a column."""
-        return np.eye(self.columns, dtype=np.float32)[self.column_of]
-
     @torch.no_grad()
-    def forward(self, features: NDArray[np.float32]) -> Forward:
-        """(N, D + C) -> the parts of N scores, in float64 where torch gives a choice."""
-        d = len(self.column_of)
-        x, first_time = features[:, :d], features[:, d:]
+    def forward(self, x: NDArray[np.float32]) -> Forward:
+        """(N, D) -> the parts of N scores, in float64 where torch gives a choice."""
         posterior = self.vae.encode(torch.from_numpy(x).expand(self.vae.members, -1, -1))
         means = self.vae.decode(posterior.mu).mean.double().numpy()
-        residuals = x - means  # (S, N, D)
-        by_feature = 0.5 * (residuals * self.precision.apply(residuals)).mean(0)
-        contributions = by_feature @ self.column_map + self.novelty * first_time
-        kl = posterior.kl().double().mean(0).numpy()
+        whitened = self.precision.whiten(x - means)  # (S, N, D)
+        kl = posterior.unit_kl().double().mean(0).numpy()
         return Forward(
-            reconstruction=contributions.sum(1),
+            reconstruction=0.5 * (whitened**2).sum(-1).mean(0),
             kl=kl if self.kl else np.zeros_like(kl),
             neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
-            contributions=contributions,
-            reconstructed=means.mean(0),
+            whitened=whitened,
         )

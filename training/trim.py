@@ -15,9 +15,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.precision import Precision
 from scoring.records import Table
 from training.config import TrainConfig
-from training.covariance import Precision, fit_precision
+from training.covariance import fit_precision
 from training.fit import OnStep, fit_vae
 from training.fit_features import fit_vectorizer
 from training.out_of_bag import OutOfBag, out_of_bag
@@ -47,7 +48,7 @@ def suspects(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _first_scores(table: Table, config: TrainConfig, on_step: OnStep) -> NDArray[np.float64]:
     vectorizer = fit_vectorizer(table)
-    x = np.ascontiguousarray(vectorizer.transform(table)[:, : len(vectorizer.features)])
+    x = vectorizer.transform(table).values
     fitted = fit_vae(x, config, on_step)
 
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
@@ -68,5 +69,5 @@ def _bulk_precision(oob: OutOfBag) -> Precision:
 
 def _score(oob: OutOfBag, precision: Precision) -> NDArray[np.float64]:
     r = oob.residuals.astype(np.float64)
-    score: NDArray[np.float64] = 0.5 * (r * precision.apply(r)).sum(-1).mean(1) + oob.kl
+    score: NDArray[np.float64] = 0.5 * (precision.whiten(r) ** 2).sum(-1).mean(1) + oob.kl
     return score

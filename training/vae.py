@@ -62,6 +62,12 @@ class Posterior:
         """KL(q(z|x) || N(0, I)) in nats, (M, B)."""
         return 0.5 * (self.mu.square() + self.logvar.exp() - self.logvar - 1.0).sum(-1)
 
+    def unit_kl(self) -> Tensor:
+        """KL(N(mu, I) || N(0, I)) in nats, (M, B): the KL that scores. What the variances add to
+        it tells no records apart (see `benchmarks/RESULTS.md`) and costs a layer.
+        """
+        return 0.5 * self.mu.square().sum(-1)
+
 
 class VAE(nn.Module):
     """M encoders D-H-H-(mu, logvar) and M decoders L-H-H-D with SiLU in between, no norm, no

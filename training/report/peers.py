@@ -93,5 +93,4 @@ def config_of(artifact: Artifact) -> TrainConfig:
 
 
 def _features(artifact: Artifact, table: Table) -> Floats:
-    d = len(artifact.vectorizer.features)
-    return artifact.vectorizer.transform(table)[:, :d].astype(np.float64)
+    return artifact.vectorizer.transform(table).values.astype(np.float64)

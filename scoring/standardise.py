@@ -1,0 +1,211 @@
+"""typed columns -> standardised features, as a handful of array operations.
+
+The two hot loops of `scoring.features.Vectorizer`: one for the numeric columns, one for the
+discrete ones, with all that they look up worked out once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.schema import Schema, missing_code
+
+MISSING_FLAG = -1  # in the place of a code
+FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One number of the network's input: (raw - mean) / deviation.
+
+    `code` is None for a numeric column's value, -1 for its missing flag, else the discrete code
+    indicated.
+    """
+
+    column: str
+    code: int | None
+    mean: float
+    deviation: float
+    log1p: bool = False
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network sees of N records, and what no network needs to see.
+
+    values: (N, D) float32, standardised. first_time: (N, C), which columns hold an event that the
+    fit data never had.
+    """
+
+    values: NDArray[np.float32]
+    first_time: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Features:
+        return Features(self.values[rows], self.first_time[rows])
+
+
+def feature_order(feature: Feature) -> int:
+    """Features stand in this order, so that each sort of them is one slice: counts, other values,
+    missing flags, indicators.
+    """
+    if feature.code is None:
+        return 0 if feature.log1p else 1
+    return 2 if feature.code == MISSING_FLAG else 3
+
+
+def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log1p for counts, odd, so that a negative count stays as far away as it is."""
+    return np.sign(x) * np.log1p(np.abs(x))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The values and missing flags of the numeric columns.
+
+    counts: how many of the values, the first ones, are taken in log1p. values, flags: their places
+    among the features. value_of, flag_of: their numeric columns. columns: schema index of each
+    numeric column.
+    """
+
+    counts: int
+    values: slice
+    value_of: NDArray[np.int64]
+    value_mean: NDArray[np.float64]
+    value_scale: NDArray[np.float64]
+    flags: slice
+    flag_of: NDArray[np.int64]
+    flag_mean: NDArray[np.float64]
+    flag_scale: NDArray[np.float64]
+    columns: NDArray[np.int64]
+    never_missing: NDArray[np.bool_]
+    constant_of: NDArray[np.int64]
+    constant_value: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, schema: Schema, features: Sequence[Feature], constants: Mapping[str, float]
+    ) -> Numbers:
+        numeric = {column.name: i for i, column in enumerate(schema.numeric)}
+        place = {name: i for i, name in enumerate(schema.names)}
+        values = [f for f in features if f.code is None]
+        flags = [f for f in features if f.code == MISSING_FLAG]
+        never_missing = np.ones(len(numeric), dtype=bool)
+        never_missing[[numeric[f.column] for f in flags]] = False
+        constant = {numeric[name]: v for name, v in constants.items() if name in numeric}
+        return cls(
+            counts=sum(f.log1p for f in values),
+            values=slice(0, len(values)),
+            value_of=_ints(numeric[f.column] for f in values),
+            value_mean=_floats(f.mean for f in values),
+            value_scale=1.0 / _floats(f.deviation for f in values),
+            flags=slice(len(values), len(values) + len(flags)),
+            flag_of=_ints(numeric[f.column] for f in flags),
+            flag_mean=_floats(f.mean for f in flags),
+            flag_scale=1.0 / _floats(f.deviation for f in flags),
+            columns=_ints(place[name] for name in numeric),
+            never_missing=never_missing,
+            constant_of=_ints(constant),
+            constant_value=_floats(constant.values()),
+        )
+
+    def write(self, numbers: NDArray[np.float64], out: Features) -> None:
+        """(N, numeric columns), NaN where missing."""
+        raw = numbers[:, self.value_of]
+        if self.counts:
+            raw[:, : self.counts] = signed_log1p(raw[:, : self.counts])
+        raw -= self.value_mean
+        raw *= self.value_scale
+        np.maximum(raw, -FEATURE_LIMIT, out=raw)
+        np.minimum(raw, FEATURE_LIMIT, out=raw)
+        missing = np.isnan(numbers)
+        if missing.any():
+            raw[missing[:, self.value_of]] = 0.0
+            out.first_time[:, self.columns] = missing & self.never_missing
+        out.values[:, self.values] = raw
+        if len(self.flag_of):
+            flags = (missing[:, self.flag_of] - self.flag_mean) * self.flag_scale
+            out.values[:, self.flags] = flags
+        changed = numbers[:, self.constant_of] != self.constant_value
+        if changed.any():
+            changed &= ~missing[:, self.constant_of]
+            out.first_time[:, self.columns[self.constant_of]] |= changed
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of all discrete columns in a row, E in all: an event is its column's start plus
+    its code.
+
+    columns: schema index of each discrete column. varying: those that have indicators. block:
+    places of all indicators among the features; blocks: of each column's. off: what they are when
+    their event does not happen. place, on: (E,) the indicator of an event and what it is then, or
+    any of the column's where it has none. first_time: (E,).
+    """
+
+    start: NDArray[np.int32]
+    columns: NDArray[np.int64]
+    varying: NDArray[np.int64]
+    block: slice
+    blocks: tuple[slice, ...]
+    off: NDArray[np.float32]
+    place: NDArray[np.int64]
+    on: NDArray[np.float32]
+    first_time: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, schema: Schema, features: Sequence[Feature], constants: Mapping[str, float]
+    ) -> Events:
+        first = sum(f.code is None or f.code == MISSING_FLAG for f in features)
+        mean, deviation = _floats(f.mean for f in features), _floats(f.deviation for f in features)
+        sizes = [missing_code(column) + 1 for column in schema.discrete]
+        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        place, known = np.zeros(start[-1], np.int64), np.zeros(start[-1], bool)
+        blocks = []
+        for column, begin, end in zip(schema.discrete, start, start[1:], strict=False):
+            own = [i for i, f in enumerate(features) if f.column == column.name]  # side by side
+            codes = [int(features[i].code or 0) for i in own]
+            blocks.append(slice(own[0], own[-1] + 1) if own else slice(0, 0))
+            place[begin:end] = own[0] if own else 0
+            place[begin + _ints(codes)] = own
+            seen = [*codes, *([int(constants[column.name])] if column.name in constants else [])]
+            known[begin + _ints(seen)] = True
+        return cls(
+            start=start[:-1],
+            columns=_ints(schema.names.index(column.name) for column in schema.discrete),
+            varying=_ints(j for j, block in enumerate(blocks) if block.stop),
+            block=slice(first, len(features)),
+            blocks=tuple(blocks),
+            off=(-mean / deviation)[first:].astype(np.float32),
+            place=place,
+            on=((1.0 - mean) / deviation)[place].astype(np.float32),
+            first_time=~known,
+        )
+
+    def write(self, codes: NDArray[np.int32], out: Features) -> None:
+        """(N, discrete columns)."""
+        out.values[:, self.block] = self.off
+        event = codes + self.start
+        happened = event[:, self.varying]
+        out.values[np.arange(len(codes))[:, None], self.place[happened]] = self.on[happened]
+        first_time = self.first_time[event]
+        if first_time.any():
+            out.first_time[:, self.columns] = first_time
+            for row, column in zip(*np.nonzero(first_time), strict=True):
+                out.values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
+
+
+def _ints(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(list(values), dtype=np.int64)
+
+
+def _floats(values: Iterable[float]) -> NDArray[np.float64]:
+    return np.array(list(values), dtype=np.float64)
