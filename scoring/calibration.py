@@ -48,9 +48,9 @@ class Calibration:
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
-        order = np.argsort(scores)  # in order, a search ends near where the last one did
+        order = scores.argsort()  # in order, a search ends near where the last one did
         below = np.empty(len(scores), np.int64)
-        below[order] = np.searchsorted(self._tied, scores[order], side="left")
+        below[order] = self._tied.searchsorted(scores[order])
         return np.asarray((1 + self.n - below) / (self.n + 1))
 
     def threshold(self, alpha: float) -> float | None:

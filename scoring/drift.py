@@ -89,29 +89,39 @@ def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDAr
     return out
 
 
+def count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(..., N) -> (...): in how many of N places, at most 65,535, it is true. A sum of small
+    numbers takes half of the time of one of booleans.
+    """
+    small = np.uint8 if mask.shape[-1] < 256 else np.uint16
+    return np.asarray(mask.view(np.uint8).sum(axis=-1, dtype=small), np.int64)
+
+
 def _count_numbers(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     """(numeric columns, BINS + 1): how many lie between a column's edges; the last, how many are
     missing.
     """
-    return (_count_few if len(numbers) <= FEW else _count_many)(edges, numbers)
-
-
-def _count_few(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Nine comparisons of all columns: few steps."""
     columns = np.ascontiguousarray(numbers.T)
     missing = np.count_nonzero(np.isnan(columns), axis=1)
-    at_least = [np.count_nonzero(columns >= edge[:, None], axis=1) for edge in edges.T]
-    above = np.array([len(numbers) - missing, *at_least, np.zeros_like(missing)])
-    return np.vstack([-np.diff(above, axis=0), missing]).T
+    counts = np.zeros((len(columns), BINS + 1), np.int64)
+    counts[:, 0] = len(numbers) - missing
+    counts[:, 1:BINS] = (_few if len(numbers) <= FEW else _many)(edges, columns)  # above each edge
+    counts[:, :BINS] -= counts[:, 1:]
+    counts[:, BINS] = missing
+    return counts
 
 
-def _count_many(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+def _few(edges: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.int64]:
+    """All columns are compared with all their edges in one step."""
+    return count_true(columns[:, None, :] >= edges[:, :, None])
+
+
+def _many(edges: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.int64]:
     """A comparison for each edge of a column that differs from the others: of a column that is
     nearly always 0 most do not.
     """
-    missing, above = [], []
-    for edge, column in zip(edges.tolist(), np.ascontiguousarray(numbers.T), strict=True):
-        missing.append(np.count_nonzero(np.isnan(column)))
+    above = []
+    for edge, column in zip(edges.tolist(), columns, strict=True):
         at_least = {value: np.count_nonzero(column >= value) for value in set(edge)}
-        above.append([len(column) - missing[-1], *(at_least[value] for value in edge), 0])
-    return np.column_stack([-np.diff(np.array(above), axis=1), missing])
+        above.append([at_least[value] for value in edge])
+    return np.array(above, np.int64)

@@ -13,9 +13,9 @@ from time import perf_counter
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.exchange import HOLD, SECURITY, Headers, Reply, Request, send_reply
+from service.exchange import CLOSE, HOLD, SECURITY, WRITE, Headers, Reply, Request, send_reply
 from service.limits import Disconnected
-from service.metrics import Child
+from service.metrics import BatchHistogram
 from service.problems import MethodNotAllowed, Overloaded, Unauthorized, details_of, headers_of
 from service.scoring_route import score
 from service.state import Service
@@ -33,7 +33,7 @@ class Edge:
 
     def __init__(self, rest: ASGIApp, service: Service) -> None:
         self.rest, self.service = rest, service
-        self._series: dict[tuple[str, str, int], Child] = {}
+        self._series: dict[tuple[str, str, int], BatchHistogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,12 +41,12 @@ class Edge:
             return
         started = perf_counter()
         request = Request(scope, receive)
-        self.service.metrics.in_progress.inc()
+        self.service.metrics.busy += 1
         template, status = hot_template(request.path), GONE
         try:
             status = await self._answer(request, template, send)
         finally:
-            self.service.metrics.in_progress.dec()
+            self.service.metrics.busy -= 1
             # the route's template, never the path itself: anybody can make up paths
             matched = template or str(getattr(scope.get("route"), "path", "unmatched"))
             self._measure(request, matched, status, perf_counter() - started)
@@ -65,7 +65,10 @@ class Edge:
                 request.scope[HOLD] = True
         finally:  # before the answer is sent: a client that reads slowly holds no place
             self.service.limits.leave(request)
-        await send_reply(send, reply, self._headers(request))
+        headers = self._headers(request)
+        write = request.scope.get(WRITE)
+        if write is None or not write(reply, headers):
+            await send_reply(send, reply, headers)
         return reply.status
 
     def refuse(self, scope: Scope) -> tuple[Reply, Headers]:
@@ -87,7 +90,7 @@ class Edge:
     def _headers(self, request: Request) -> Headers:
         headers = [(b"x-request-id", request.id.encode()), *SECURITY]
         if self.service.registry.draining:
-            headers.append((b"connection", b"close"))  # the next request goes to another server
+            headers.append(CLOSE)  # the next request goes to another server
         return headers
 
     async def _pass_on(self, request: Request, send: Send) -> int:
@@ -114,7 +117,7 @@ class Edge:
         if series is None:
             series = self.service.metrics.request_seconds.labels(template, method, str(status))
             self._series[key] = series
-        series.observe(seconds)
+        self.service.metrics.tally.add(series, seconds)
         self.service.access_log.add(request, template, status, seconds)
 
 

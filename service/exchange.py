@@ -23,9 +23,11 @@ SECURITY: Headers = [
 ]
 
 
+CLOSE = (b"connection", b"close")
+
 # in a scope: the request has a place among those being scored; its connection is to be left unread
-# for a moment after the answer
-PLACED, HOLD = "vaewatch.placed", "vaewatch.hold"
+# for a moment after the answer; how to answer it in one write, False where ASGI's way must be gone
+PLACED, HOLD, WRITE = "vaewatch.placed", "vaewatch.hold", "vaewatch.write"
 
 
 class Request:

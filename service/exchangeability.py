@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.drift import count_true
+
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
 BLOCK = 100
 TOGETHER = 256  # scores that are ranked in one step
@@ -48,17 +50,15 @@ class Ranks:
     def _bin(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
 
-    def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(N, N) -> (N,): in how many earlier columns of its row it is true. A product of matrices
-        counts faster than a sum of booleans.
-        """
+    def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N, N) -> (N,): in how many earlier columns of its row it is true."""
         n = len(true)
-        return (true & self._before[:n, :n]).astype(np.float32) @ np.ones(n, np.float32)
+        return count_true(true & self._before[:n, :n])
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) smoothed p-values, each among all that came before it; N is at most TOGETHER."""
         at, n = self._bin(scores), len(scores)
-        above = self._counts.sum() - np.cumsum(self._counts)  # records in higher bins
+        above = self._total - self._counts.cumsum()  # records in higher bins
         narrow = at.astype(np.int32)  # half the bytes to compare
         higher = above[at] + self._earlier(narrow[None, :] > narrow[:, None])
         equal = self._counts[at] + self._earlier(narrow[None, :] == narrow[:, None]) + 1

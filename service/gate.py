@@ -8,12 +8,13 @@ Retry-After, cannot have the service do nothing but refuse them.
 from __future__ import annotations
 
 from asyncio import TimerHandle
+from functools import partial
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.edge import Edge, hot_template
-from service.exchange import HOLD, PLACED, Headers
+from service.exchange import CLOSE, HOLD, PLACED, WRITE, Headers, Reply
 from service.problems import RETRY_AFTER
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
@@ -39,7 +40,10 @@ class Gate(HttpToolsProtocol):
         self._start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if self._feeding and app is self.app and _is_hot(cycle.scope):
+        hot = app is self.app and _is_hot(cycle.scope)
+        if hot and app is self.edge:  # nothing between us and the edge wants to see the answer
+            cycle.scope[WRITE] = partial(self._write, cycle)
+        if hot and self._feeding:
             self._waiting = cycle, app
         else:
             super()._start_asgi_task(cycle, app)
@@ -74,6 +78,30 @@ class Gate(HttpToolsProtocol):
                 self._scope[PLACED] = True
                 self._start()
 
+    def _write(self, cycle: Any, reply: Reply, extra: Headers) -> bool:
+        """Answer at once, as `cycle.send` does after it has looked at each header and has waited
+        for a client that reads slowly; False where it must wait, or where nobody is left.
+        """
+        if self.flow.write_paused or cycle.disconnected:
+            return False
+        answer = self._answer(cycle, reply, extra)
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(answer)
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
+
+    def _answer(self, cycle: Any, reply: Reply, extra: Headers) -> bytes:
+        if CLOSE in extra:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            extra = [*extra, CLOSE]
+        headers = [*self.server_state.default_headers, *reply.headers, *extra]
+        return _as_bytes(reply.status, headers, reply.body)
+
     def _refuse(self) -> None:
         """Answer at once; what is still to come of the body is read and forgotten."""
         self._waiting, cycle = None, self.cycle
@@ -81,8 +109,8 @@ class Gate(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         close = not cycle.keep_alive or cycle.waiting_for_100_continue
         if close:
-            extra = [*extra, (b"connection", b"close")]
-        self.transport.write(_as_bytes(reply.status, [*reply.headers, *extra], reply.body))
+            cycle.keep_alive = False
+        self.transport.write(self._answer(cycle, reply, extra))
         if close:
             self.transport.close()
         elif cycle.more_body:
@@ -115,5 +143,8 @@ def _is_hot(scope: Any) -> bool:
 
 def _as_bytes(status: int, headers: Headers, body: bytes) -> bytes:
     lines = [b": ".join(header) for header in headers]
-    length = b"content-length: %d\r\n\r\n" % len(body)
-    return b"".join([STATUS_LINE[status], b"\r\n".join([*lines, length]), body])
+    lines.append(b"content-length: %d\r\n\r\n" % len(body))
+    head = STATUS_LINE[status] + b"\r\n".join(lines)
+    if head.count(b"\n") != len(lines) + 2 or head.count(b"\r") != len(lines) + 2:
+        raise RuntimeError("a header must be one line")  # the name of an artifact's version may be
+    return head + body

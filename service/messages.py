@@ -60,9 +60,11 @@ class RecordReader:
     def __init__(self, schema: Schema, max_records: int) -> None:
         self.schema, self.max_records = schema, max_records
         discrete = [attrgetter(f"d{j}") for j in range(len(schema.discrete))]
-        self._columns = list(zip(schema.discrete, discrete, strict=True))
-        self._booleans = [get for column, get in self._columns if column.kind is Kind.BOOLEAN]
-        self._codes = [_codes_of(column) for column in schema.discrete]
+        self._columns = [
+            (column, get, _codes_of(column), other_code(column))
+            for column, get in zip(schema.discrete, discrete, strict=True)
+        ]
+        self._booleans = [get for column, get, *_ in self._columns if column.kind is Kind.BOOLEAN]
         self._pack = Struct(f"{len(schema.numeric)}d").pack
         record: Any = _struct_of(schema)
         body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
@@ -93,16 +95,18 @@ class RecordReader:
 
     def table(self, rows: Rows) -> Table:
         """Structs -> Table, the same cells as `parse_records` makes."""
-        codes = np.empty((len(rows), len(self._columns)), dtype=np.int32)
+        codes: list[list[int]] = []
         texts: list[Sequence[Any]] = []
-        for j, (column, get) in enumerate(self._columns):
-            values, known, other = list(map(get, rows)), self._codes[j], other_code(column)
-            codes[:, j] = [known.get(value, other) for value in values]
-            if column.kind is Kind.CATEGORICAL:
-                for i in np.flatnonzero(codes[:, j] == other):
+        for column, get, known, other in self._columns:
+            values = list(map(get, rows))
+            code = [known.get(value, other) for value in values]
+            if other in code and column.kind is Kind.CATEGORICAL:
+                for i in [i for i, c in enumerate(code) if c == other]:
                     values[i] = parse_category(values[i], column)
+            codes.append(code)
             texts.append(values)
-        return Table(self.schema, self._number_array(rows), codes, texts)
+        shaped = np.array(codes, np.int32).reshape(len(codes), len(rows)).T
+        return Table(self.schema, self._number_array(rows), shaped, texts)
 
     def ids(self, rows: Rows) -> Sequence[Any] | None:
         """What records hold in the id column, as they gave it; None: the schema names none."""

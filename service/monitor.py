@@ -30,6 +30,7 @@ class Watch:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.window = Window(model.name.version)
+        self.column_events = ColumnEvents(model.scorer.artifact.schema)
         self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
 
     def add(self, table: Table, events: Counts, scores: NDArray[np.float64], alarms: int) -> float:
@@ -68,6 +69,7 @@ class Monitor:
 
     def flush(self) -> None:
         """Count all that was kept back, and leave the sums for the other workers."""
+        self.metrics.flush()
         self._count_kept()
         if self._news and self.folder is not None and self._watch is not None:
             leave(self.folder, WINDOW, self._watch.window.totals())
@@ -91,9 +93,9 @@ class Monitor:
         metrics.records.labels(name.name, name.version, "normal").inc(len(table) - alarms)
         metrics.severity.observe_many(verdicts.severity)
         metrics.score.observe_many(verdicts.score)
-        events = self._count_columns(table, verdicts)
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
+        events = self._count_columns(self._watch, table, verdicts)
         # a request may ask for its own alpha; the budget is watched at the artifact's
         over = int((verdicts.p_value <= name.alpha).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
@@ -101,10 +103,10 @@ class Monitor:
         if self.recent is not None:
             self.recent.add(verdicts, over)
 
-    def _count_columns(self, table: Table, verdicts: Verdicts) -> Counts:
+    def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
         """Gives (EVENTS, columns): how often each event befell each column."""
         metrics, names = self.metrics, table.schema.names
-        events = np.vstack([*column_events(table), first_reasons(table.schema, verdicts)])
+        events = np.array([*watch.column_events(table), first_reasons(table.schema, verdicts)])
         series = (metrics.missing, metrics.unknown, metrics.out_of_range, metrics.top_reason)
         for counter, counts in zip(series, events, strict=True):
             for i in np.flatnonzero(counts).tolist():
@@ -148,32 +150,28 @@ def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:
     return np.array([top[name] for name in schema.names], dtype=np.int64)
 
 
-def column_events(table: Table) -> tuple[Counts, Counts, Counts]:
-    """(columns,) each: missing values, categories never seen, numbers outside the fit data's
-    range.
-    """
-    schema = table.schema
-    missing, unknown, outside = np.zeros((3, len(schema.columns)), dtype=np.int64)
-    numeric, discrete = _places(schema)
-    low, high = _ranges(schema)
-    missing[numeric] = np.isnan(table.numbers).sum(axis=0)
-    outside[numeric] = ((table.numbers < low) | (table.numbers > high)).sum(axis=0)
-    gone = np.array([missing_code(c) for c in schema.discrete], dtype=np.int64)
-    new = np.array(
-        [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete],
-        dtype=np.int64,
-    )
-    missing[discrete] = (table.codes == gone).sum(axis=0)
-    unknown[discrete] = (table.codes == new).sum(axis=0)
-    return missing, unknown, outside
+class ColumnEvents:
+    """Counts what befell the columns of one schema."""
 
+    def __init__(self, schema: Schema) -> None:
+        at = {name: i for i, name in enumerate(schema.names)}
+        self._columns = len(at)
+        self._numeric = np.array([at[c.name] for c in schema.numeric], np.int64)
+        self._discrete = np.array([at[c.name] for c in schema.discrete], np.int64)
+        self._low = np.array([-np.inf if c.low is None else c.low for c in schema.numeric])
+        self._high = np.array([np.inf if c.high is None else c.high for c in schema.numeric])
+        self._gone = np.array([missing_code(c) for c in schema.discrete], np.int32)
+        new = [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete]
+        self._new = np.array(new, np.int32)
 
-def _places(schema: Schema) -> tuple[list[int], list[int]]:
-    at = {name: i for i, name in enumerate(schema.names)}
-    return [at[c.name] for c in schema.numeric], [at[c.name] for c in schema.discrete]
-
-
-def _ranges(schema: Schema) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    low = [-np.inf if c.low is None else c.low for c in schema.numeric]
-    high = [np.inf if c.high is None else c.high for c in schema.numeric]
-    return np.array(low), np.array(high)
+    def __call__(self, table: Table) -> tuple[Counts, Counts, Counts]:
+        """(columns,) each: missing values, categories never seen, numbers outside the fit data's
+        range.
+        """
+        missing, unknown, outside = np.zeros((3, self._columns), dtype=np.int64)
+        numbers, codes = table.numbers, table.codes
+        missing[self._numeric] = np.isnan(numbers).sum(axis=0)
+        outside[self._numeric] = ((numbers < self._low) | (numbers > self._high)).sum(axis=0)
+        missing[self._discrete] = (codes == self._gone).sum(axis=0)
+        unknown[self._discrete] = (codes == self._new).sum(axis=0)
+        return missing, unknown, outside

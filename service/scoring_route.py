@@ -53,7 +53,7 @@ class Scored(NamedTuple):
 async def score(service: Service, request: Request) -> Reply:
     """Verdicts of the records in a body."""
     scored = await read_and_score(service, request)
-    service.metrics.records_per_request.observe(request.records)
+    service.metrics.tally.add(service.metrics.records_per_request, request.records)
     return scored.reply()
 
 

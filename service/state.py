@@ -39,7 +39,7 @@ class Service:
         monitor = Monitor(metrics, settings.workers_folder, recent)
 
         def observe(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
-            metrics.scoring_seconds.observe(seconds)
+            metrics.tally.add(metrics.scoring_seconds, seconds)
             monitor.observe(model, table, verdicts)
             if registry.shadow is not None:
                 registry.shadow.offer(table, verdicts)

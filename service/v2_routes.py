@@ -43,7 +43,7 @@ async def infer(service: Service, request: Request) -> Reply:
         records = records_of(model.scorer.artifact.schema, asked.inputs, values)
         request.records = len(records)
         results = await _score(service, model, records)
-    service.metrics.records_per_request.observe(request.records)
+    service.metrics.tally.add(service.metrics.records_per_request, request.records)
     answer, length = write_answer(asked, model.name.name, model.name.version, results)
     headers: Headers = [(b"x-model-version", model.name.version.encode())]
     if length is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -199,3 +201,46 @@ def test_a_value_far_out_is_explained_with_finite_numbers(
 def test_json_body_of_numbers_as_texts_is_not_guessed(live: Live, records: list[dict[str, Any]]):
     body = json.dumps({"records": [{**records[0], "amount": "12.5"}]})
     assert live.post("/v1/score", content=body, headers=JSON).status_code == 422
+
+
+def raw(live: Live, head: bytes, body: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    """The status line, headers and body that one request over a connection of its own gets; the
+    service closes it.
+    """
+    port = int(live.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    first, rest = answer.split(b"\r\n", 1)
+    lines, body = rest.split(b"\r\n\r\n", 1)
+    pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n")]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return first, {name: value for name, value in pairs}, body
+
+
+@pytest.mark.parametrize(
+    "head", [b"POST /v1/score HTTP/1.0\r\n", b"POST /v1/score HTTP/1.1\r\nconnection: close\r\n"]
+)
+def test_an_answer_is_whole_and_its_connection_closed_for_who_wants_that(
+    live: Live, records: list[dict[str, Any]], head: bytes
+):
+    asked = json.dumps({"records": records[:2]}).encode()
+    first, headers, body = raw(live, head, asked)
+    assert first == b"HTTP/1.1 200 OK"
+    assert len(json.loads(body)["results"]) == 2
+    assert headers[b"content-length"] == b"%d" % len(body)
+    assert headers[b"connection"] == b"close"
+    assert {b"date", b"content-type", b"x-model-version", b"x-request-id"} <= headers.keys()
+
+
+def test_a_version_of_two_lines_makes_no_header(
+    artifact_path: Path, tmp_path: Path, records: list[dict[str, Any]]
+):
+    shutil.copytree(artifact_path, tmp_path / "shop")
+    manifest = json.loads((artifact_path / "manifest.json").read_text())
+    manifest["version"] = "1\r\nset-cookie: a=b"
+    (tmp_path / "shop" / "manifest.json").write_text(json.dumps(manifest))
+    with serving(tmp_path / "shop") as other:
+        answer = score(other, records[:1])
+        assert answer.status_code == 500
+        assert "set-cookie" not in answer.headers
