@@ -95,28 +95,14 @@ class Vectorizer:
         """The value that the network expected in a column, in the column's own units; (D,) -> one
         value.
         """
-        own = self._own[column.name]
-        raw = reconstruction[own.places] * own.deviation + own.mean
+        own, constant = self._own[column.name], self.constants.get(column.name)
         if column.kind is not Kind.NUMERIC:
-            return self._likely_event(column, own.codes, raw)
-        given = dict(zip(own.codes, raw.tolist(), strict=True))
-        if column.name in self.constants:
-            number = self.constants[column.name]
-        elif given.get(MISSING_FLAG, 0.0) > 0.5 or None not in given:
+            return own.likely_event(reconstruction, column, constant)
+        number = own.likely_number(reconstruction) if constant is None else constant
+        if number is None:
             return None
-        else:
-            number = signed_expm1(given[None]) if own.log1p else given[None]
         whole = column.integer and abs(number) < LARGEST_INTEGER
-        return int(round(number)) if whole else float(f"{number:.6g}")
-
-    def _likely_event(
-        self, column: Column, codes: tuple[int | None, ...], raw: NDArray[np.float64]
-    ) -> str | bool | None:
-        constant = self.constants.get(column.name)
-        best = codes[int(raw.argmax())] if constant is None else int(constant)
-        if column.kind is Kind.BOOLEAN:
-            return None if best == missing_code(column) else bool(best)
-        return code_name(column, int(best or 0))
+        return round(number) if whole else float(f"{number:.6g}")
 
     def to_json(self) -> dict[str, Any]:
         """Features as rows of [column, code, mean, deviation, log1p]."""
@@ -136,21 +122,51 @@ class Vectorizer:
 
 @dataclass(frozen=True)
 class _Own:
-    """One column's features: their places, codes and scale."""
+    """One column's features and their places.
 
-    places: NDArray[np.int64]
-    codes: tuple[int | None, ...]
+    A numeric column has a value, a missing flag or both; a discrete one `events` side by side,
+    from `start`, with these means and deviations.
+    """
+
+    value: tuple[int, Feature] | None
+    flag: tuple[int, Feature] | None
+    events: tuple[int, ...]
+    start: int
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
-    log1p: bool
 
     @classmethod
     def of(cls, features: Sequence[Feature], column: str) -> _Own:
         own = [(i, f) for i, f in enumerate(features) if f.column == column]
+        events = [(i, f) for i, f in own if f.code not in (None, MISSING_FLAG)]
         return cls(
-            np.array([i for i, _ in own], dtype=np.int64),
-            tuple(f.code for _, f in own),
-            np.array([f.mean for _, f in own]),
-            np.array([f.deviation for _, f in own]),
-            any(f.log1p for _, f in own),
+            value=next(((i, f) for i, f in own if f.code is None), None),
+            flag=next(((i, f) for i, f in own if f.code == MISSING_FLAG), None),
+            events=tuple(int(f.code or 0) for _, f in events),
+            start=events[0][0] if events else 0,
+            mean=np.array([f.mean for _, f in events]),
+            deviation=np.array([f.deviation for _, f in events]),
         )
+
+    def likely_number(self, reconstruction: NDArray[Any]) -> float | None:
+        """None where the value is more likely missing than not."""
+        if self.value is None or (self.flag and _raw(reconstruction, *self.flag) > 0.5):
+            return None
+        raw = _raw(reconstruction, *self.value)
+        return signed_expm1(raw) if self.value[1].log1p else raw
+
+    def likely_event(
+        self, reconstruction: NDArray[Any], column: Column, constant: float | None
+    ) -> str | bool | None:
+        if constant is not None:
+            best = int(constant)
+        else:
+            scaled = reconstruction[self.start : self.start + len(self.events)]
+            best = self.events[int((scaled * self.deviation + self.mean).argmax())]
+        if column.kind is Kind.BOOLEAN:
+            return None if best == missing_code(column) else bool(best)
+        return code_name(column, best)
+
+
+def _raw(reconstruction: NDArray[Any], place: int, feature: Feature) -> float:
+    return float(reconstruction[place]) * feature.deviation + feature.mean

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scoring.artifact import Artifact, read_artifact
 from scoring.calibration import check_alpha, severity
 from scoring.errors import ArtifactError
-from scoring.network import TILE, Network
+from scoring.network import TILE, Floats, Network
 from scoring.reasons import Explainer, Reason
 from scoring.records import Table, table_of
 from scoring.score import Parts
@@ -68,6 +68,20 @@ class Verdicts:
 def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
     """(N,) which records are anomalies: decided here and nowhere else."""
     return p_values <= alpha
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """What is kept of as many records as the cache holds with all that the network makes of them.
+
+    rows: those of the table that get reasons, with their whitened residuals, (S, rows, D).
+    """
+
+    score: NDArray[np.float64]
+    p_value: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    whitened: Floats
+    parts: list[Parts]
 
 
 class Scorer:
@@ -147,44 +161,36 @@ class Scorer:
             check_alpha(alpha, calibration.n)
         features = self.artifact.vectorizer.transform(table)
         starts = range(0, max(len(table), 1), TILE)
-        tiles = [self._tile(table, features, start, alpha, explain) for start in starts]
-        return tiles[0] if len(tiles) == 1 else _joined(tiles)
+        tiles = [self._tile(features, start, alpha, explain) for start in starts]
+        p_value = np.concatenate([tile.p_value for tile in tiles])
+        return Verdicts(
+            score=np.concatenate([tile.score for tile in tiles]),
+            p_value=p_value,
+            severity=severity(p_value),
+            is_anomaly=decide(p_value, alpha),
+            reasons=self._reasons(table, features, tiles, REASONS if explain is None else explain),
+            parts=[part for tile in tiles for part in tile.parts] if explain else None,
+        )
 
-    def _tile(
-        self, table: Table, features: Features, start: int, alpha: float, explain: int | None
-    ) -> Verdicts:
-        """Verdicts of the records from `start`, as many as the cache holds with all that is made
-        on the way.
-        """
+    def _tile(self, features: Features, start: int, alpha: float, explain: int | None) -> _Tile:
         rule, tile = self.artifact.rule, features[start : start + TILE]
         forward = self.network.forward(tile.values)
-        scores = rule.total(forward, tile.first_time)
-        p_values = self.artifact.calibration.p_values(scores)
-        is_anomaly = decide(p_values, alpha)
-        reasons: list[tuple[Reason, ...]] = [()] * len(tile)
-        most = REASONS if explain is None else explain
-        rows = np.flatnonzero(is_anomaly) if explain is None else np.arange(len(tile))
-        if most and len(rows):
-            why = self._explainer.explain(tile[rows], forward.whitened[:, rows])
-            found = self._explainer.reasons(table, start + rows, why, most)
-            for row, reason in zip(rows.tolist(), found, strict=True):
-                reasons[row] = reason
-        parts = rule.parts(forward, tile.first_time) if explain else None
-        return Verdicts(scores, p_values, severity(p_values), is_anomaly, reasons, parts)
+        score = rule.total(forward, tile.first_time)
+        p_value = self.artifact.calibration.p_values(score)
+        asked = decide(p_value, alpha) if explain is None else np.full(len(tile), explain > 0)
+        rows = np.flatnonzero(asked)
+        parts = rule.parts(forward, tile.first_time) if explain else []
+        return _Tile(score, p_value, start + rows, forward.whitened.take(rows, axis=1), parts)
 
-
-def _joined(tiles: Sequence[Verdicts]) -> Verdicts:
-    def whole(name: str) -> Any:
-        return np.concatenate([getattr(tile, name) for tile in tiles])
-
-    def chained(name: str) -> list[Any]:
-        return [item for tile in tiles for item in getattr(tile, name)]
-
-    return Verdicts(
-        whole("score"),
-        whole("p_value"),
-        whole("severity"),
-        whole("is_anomaly"),
-        chained("reasons"),
-        None if tiles[0].parts is None else chained("parts"),
-    )
+    def _reasons(
+        self, table: Table, features: Features, tiles: Sequence[_Tile], most: int
+    ) -> list[tuple[Reason, ...]]:
+        out: list[tuple[Reason, ...]] = [()] * len(table)
+        rows = np.concatenate([tile.rows for tile in tiles])
+        if len(rows):
+            whitened = np.concatenate([tile.whitened for tile in tiles], axis=1)
+            explanation = self._explainer.explain(features[rows], whitened)
+            found = self._explainer.reasons(table, rows, explanation, most)
+            for row, reasons in zip(rows.tolist(), found, strict=True):
+                out[row] = reasons
+        return out
