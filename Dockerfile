@@ -1,6 +1,7 @@
 # Two images: `serve` (the default: service and batch scoring, no torch) and `train` (all of it).
 #   docker build -t vaewatch .
 #   docker build -t vaewatch:train --target train .
+#   docker build -t vaewatch:cloud --build-arg EXTRAS=cloud .     serve, which also reads and writes object stores
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS tools
@@ -13,11 +14,14 @@ RUN python3 -m venv /tools \
  && python3 -m venv --without-pip /opt/vaewatch \
  && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*p['dependencies'], sep='\n', file=open('serve.txt', 'w')); \
-print(*p['optional-dependencies']['train'], sep='\n', file=open('train.txt', 'w'))"
+[print(*p['optional-dependencies'][name], sep='\n', file=open(name + '.txt', 'w')) for name in p['optional-dependencies']]"
 
 # What is installed changes seldom, what is written here often: two layers.
 FROM tools AS serve-packages
+# Names of extras, for what not every service needs: cloud, otel, png, ray.
+ARG EXTRAS=
 RUN /tools/bin/pip --python /opt/vaewatch/bin/python install -c constraints.txt -r serve.txt \
+    $(for extra in ${EXTRAS}; do echo "-r ${extra}.txt"; done) \
  && find /opt/vaewatch -type d -name tests -prune -exec rm -r {} +
 
 FROM tools AS wheel

@@ -27,7 +27,8 @@ from tests.deployed import DEPLOY, read_yaml, settings_of
 KUBERNETES = "1.34"
 FOLDER = DEPLOY / "kubernetes"
 LOADER = "loader.yaml"
-BUILDS = ("overlays/small", "overlays/fetched", "overlays/production", "score", "kserve", LOADER)
+OVERLAYS = ("overlays/small", "overlays/fetched", "overlays/production")
+BUILDS = (*OVERLAYS, "score", "score-objects", "kserve", LOADER)
 SCHEMAS = Path(__file__).parent / "schemas"
 OTHERS = {
     "ServiceMonitor": "prometheus-operator.json",
@@ -35,9 +36,13 @@ OTHERS = {
     "InferenceService": "kserve.json",
     "ServingRuntime": "kserve.json",
 }
-BY_HAND = {("Secret", "vaewatch-key")}  # deploy/README.md has the command
+BY_HAND = {
+    ("Secret", "vaewatch-key"),
+    ("Secret", "vaewatch-store"),
+}  # deploy/README.md has the commands
 ELSEWHERE = {
     "score": "overlays/production",
+    "score-objects": "overlays/production",
     "kserve": "overlays/production",
     LOADER: "overlays/small",
 }
@@ -177,6 +182,9 @@ def test_what_a_manifest_names_is_there():
 def named_by(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "serviceAccountName" in pod:
         yield "ServiceAccount", pod["serviceAccountName"]
+    for container in containers(pod):
+        for source in container.get("envFrom", ()):
+            yield "Secret", source["secretRef"]["name"]
     for volume in pod["volumes"]:
         if "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
@@ -244,8 +252,9 @@ def test_selectors_find_the_service_and_nothing_else():
         assert others["app.kubernetes.io/component"] != labels["app.kubernetes.io/component"]
 
 
-def test_the_job_has_as_many_shards_as_completions():
-    spec = one("score", "Job")["spec"]
+@pytest.mark.parametrize("name", ["score", "score-objects"])
+def test_the_job_has_as_many_shards_as_completions(name: str):
+    spec = one(name, "Job")["spec"]
     args = spec["template"]["spec"]["containers"][0]["args"]
     assert args[args.index("--shard") + 1] == f"$(JOB_COMPLETION_INDEX)/{spec['completions']}"
 

@@ -1,4 +1,5 @@
-"""The image `serve`, unpacked: what it holds, and what it does for any user on a read-only root.
+"""The image `serve`, unpacked: what it holds, and what it does for any user on a read-only root;
+with the extra `cloud` also what it does with objects.
 
 `.ci/image` builds and unpacks it, and names both here; without that there is nothing to test. A
 container is a chroot in a mount namespace of its own, on the host's network.
@@ -21,9 +22,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from batch.remote import open_object, put
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.live import Live, wait_ready
+from tests.objects import object_store
 
 ROOT = os.environ.get("VAEWATCH_IMAGE_ROOT")
 CONFIG = os.environ.get("VAEWATCH_IMAGE_CONFIG")
@@ -186,3 +189,19 @@ def test_it_scores_a_file(image: Image, artifact: Path, tmp_path: Path):
     done = image.run(*words, artifact=artifact, data=folder)
     assert done.returncode == 0, done.stderr
     assert len(pl.read_csv(folder / "out.csv")) == 50
+
+
+def test_with_the_extra_it_scores_from_and_to_an_object_store(
+    image: Image, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    records = make_frame(50, seed=23)
+    with object_store(monkeypatch) as url:
+        put(records.write_csv().encode(), f"{url}/in/0.csv")
+        reached = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        command = ("score", "/artifact", f"{url}/in/", "--out", f"{url}/out.csv")
+        words = image.words("vaewatch", *command, "--drafts", "/tmp", **reached)
+        told = image.outside(artifact=artifact)
+        done = subprocess.run(words, env=told, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        with open_object(f"{url}/out.csv") as stream:
+            assert len(pl.read_csv(stream)) == 50
