@@ -210,11 +210,17 @@ def _print_counts(report: Report) -> None:
     counts, earlier = report.counts, report.earlier.records
     rejected = f", {counts.rejected:,} rejected (see {report.job.rejects})"
     err().print(
-        f"scored {counts.scored:,} records: {counts.anomalies:,} anomalies "
+        f"scored {_number(counts.scored, 'record')}: {_number(counts.anomalies, 'anomaly')} "
         f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
         f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
         f"{report.rate:,.0f} records/s"
     )
+
+
+def _number(n: int, what: str) -> str:
+    if n != 1:
+        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{n:,} {what}"
 
 
 def _print_severities(report: Report) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from batch.encode import Encoder
 from batch.job import Counts, Job
 from batch.journal import Journal, Progress, refuse_grown, state_of
-from batch.reader import expand, open_source, pieces_of
+from batch.reader import STDIN, expand, open_source, pieces_of
 from batch.records import Source
 from batch.rejects import HEADER, Reject
+from batch.remote import is_url
 from batch.stage import Item, Scored, Stage, in_order
 from batch.writer import Output, complete, open_output
 from scoring.delimited import Place
@@ -80,6 +81,7 @@ def _score(
         sizes = tuple(int(before.get(name, [0])[0]) for name in files)
         stage = Stage(scorer, job, encoder, sizes)
         inputs = Inputs(stage, files, first)
+        inputs.check()
         with _Targets(job, encoder, journal, last) as targets:
             counts = targets.take(engine(inputs.items(last), stage), last, tell, inputs.share)
             refuse_grown(files, before)
@@ -102,6 +104,22 @@ class Inputs:
     files: tuple[str, ...]
     first: Source
 
+    def check(self) -> None:
+        """Refuse a file that cannot be read or has other columns before any is scored, not after
+        hours. Of objects only when it is their turn: each look at one is a request or two.
+        """
+        for name in self.files[1:]:
+            if name != STDIN and not is_url(name):
+                with self._opened(name):
+                    pass
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Source]:
+        schema, delimiter = self.stage.scorer.artifact.schema, self.stage.job.delimiter
+        with open_source(name, schema, delimiter) as source:
+            self._require_same_columns(source)
+            yield source
+
     def items(self, last: Progress | None) -> Iterator[Item]:
         """The pieces of all files, from where an earlier job stopped."""
         for at in range(last.file if last else 0, len(self.files)):
@@ -109,9 +127,7 @@ class Inputs:
             if at == 0:
                 yield from self._pieces(at, self.first, start)
                 continue
-            schema, delimiter = self.stage.scorer.artifact.schema, self.stage.job.delimiter
-            with open_source(self.files[at], schema, delimiter) as source:
-                self._require_same_columns(source)
+            with self._opened(self.files[at]) as source:
                 yield from self._pieces(at, source, start)
 
     def _pieces(self, at: int, source: Source, start: Place | None) -> Iterator[Item]:

@@ -172,6 +172,8 @@ def writable(target: str) -> Iterator[None]:
 
 def _grows_at(target: str, draft: Path | None) -> str:
     """What is written to: beside a path that is its folder's disk, so the path is named."""
+    if target == STDOUT:
+        return "standard output"
     return str(draft) if is_url(target) else target
 
 

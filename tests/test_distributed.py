@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from batch.distributed import run_on_ray
+from batch.distributed import AHEAD, run_on_ray
 from batch.job import Job
 from batch.pipeline import run
 from batch.remote import in_folder, open_object, put
@@ -101,6 +101,29 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
         with open_object(f"{bucket}/{name}") as stream:
             found = stream.read().replace(url.encode(), str(source).encode())
         assert found == (tmp_path / name).read_bytes()
+
+
+def test_reading_waits_for_scoring(
+    tmp_path: Path, scorer: Scorer, cluster: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
+    make_frame(20_000).write_csv(tmp_path / "in.csv")
+    read, ahead = 0, list[int]()
+
+    def watched(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+        def counted() -> Iterator[Item]:
+            nonlocal read
+            for item in items:
+                read += 1
+                yield item
+
+        for number, scored in enumerate(run_on_ray(counted(), stage)):
+            ahead.append(read - number)
+            yield scored
+
+    job = Job((str(tmp_path / "in.csv"),), str(tmp_path / "out.csv"), threads=2)
+    assert run(scorer, job, engine=watched).scored == 20_000
+    assert len(ahead) > 20 and max(ahead) == AHEAD * job.threads + 1
 
 
 def stopping(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:

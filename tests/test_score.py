@@ -348,6 +348,21 @@ def test_a_full_disk_is_told_so(
     assert "'/dev/full' could not be written: No space left on device." in error_of(done)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_standard_output_on_a_full_disk_is_told_so(
+    tmp_path: Path, artifact_path: Path, lines: list[str]
+):
+    command = [*COMMAND, str(artifact_path), str(write(tmp_path / "in.csv", lines))]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert error_of(done) == (
+        "error: 'standard output' could not be written: No space left on device.\n"
+    )
+
+
 def test_the_output_must_not_be_the_input(tmp_path: Path, artifact_path: Path, lines: list[str]):
     source = write(tmp_path / "in.csv", lines)
     (tmp_path / "same.csv").symlink_to(source)

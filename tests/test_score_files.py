@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,7 +22,11 @@ import pytest
 import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 
+from batch.job import Job
+from batch.pipeline import run
+from batch.stage import Item, Scored, Stage
 from batch.verdicts import ADDED
+from scoring.errors import SchemaError
 from scoring.score import PART_COLUMNS
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
@@ -189,6 +193,19 @@ def test_a_bad_third_file_stops_the_job(
     assert done.returncode == 3
     assert message in error_of(done) and str(folder / "2.csv") in error_of(done)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_all_files_are_looked_at_before_the_first_is_scored(
+    tmp_path: Path, scorer: Scorer, frame: pl.DataFrame
+):
+    folder = folder_of(tmp_path, frame)
+    frame.drop("age").write_csv(folder / "2.csv")
+
+    def never(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+        pytest.fail("a file was scored")
+
+    with pytest.raises(SchemaError, match="2.csv': column 'age' must be there"):
+        run(scorer, Job((str(folder),), str(tmp_path / "out.csv")), engine=never)
 
 
 def test_a_folder_without_data_is_told_so(tmp_path: Path, artifact_path: Path):
