@@ -1,12 +1,14 @@
-"""servers and bodies -> rates and latencies: wrk on one core, what it asks on another."""
+"""servers and bodies -> rates and latencies: who asks on one core, who answers on another."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import statistics
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 SERVER_CORE, CLIENT_CORE = "0", "1"
 PERCENTILES = ("50", "99", "99.9")
 POST = """
@@ -32,19 +35,8 @@ function done(summary, latency, requests)
     io.write(string.format("percentile %g %f\\n", p, latency:percentile(p) / 1000))
   end
 end
-{delay}
 """
 )
-# Connections that all pause for the same time soon fire together, and what is measured is the
-# queue that they make. Pauses of random length, each connection's its own, come at random moments
-# like the requests of many independent clients (a Poisson process, nearly). wrk's are of whole
-# milliseconds, so they are rounded up or down at random, to the right mean.
-PAUSES = """
-math.randomseed({seed})
-function delay()
-  return math.floor({mean} * -math.log(1 - math.random()) + math.random())
-end
-"""
 
 
 @dataclass(frozen=True)
@@ -63,10 +55,16 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Requests a second, and how they are spaced; see `benchmarks.arrivals`."""
+
+    rate: float
+    spacing: str
+
+
+@dataclass(frozen=True)
 class Load:
-    """What wrk sends: each connection asks again when it is answered, or, where there is a pace,
-    after a random pause, so that all of them together make so many requests a second.
-    """
+    """What is sent. Without a pace each of wrk's connections asks again when it is answered."""
 
     name: str
     server: Server
@@ -74,7 +72,7 @@ class Load:
     body: Path
     records: int
     connections: int
-    pace: float | None = None
+    pace: Pace | None = None
 
 
 @dataclass
@@ -84,7 +82,8 @@ class Rounds:
     answered: list[int] = field(default_factory=list)  # requests
     requests: list[float] = field(default_factory=list)  # a second
     requests_cpu: list[float] = field(default_factory=list)  # a second of the server's time
-    latency: dict[str, list[float]] = field(default_factory=dict)  # percentile -> ms
+    # percentile -> ms; where there is a pace, "sent" is by when 99 % were sent after they were due
+    latency: dict[str, list[float]] = field(default_factory=dict)
 
     def milliseconds(self) -> str:
         return " | ".join(f"{statistics.median(self.latency[p]):.2f}" for p in PERCENTILES)
@@ -139,29 +138,52 @@ def _answers(url: str, body: Path) -> bool:
         return False
 
 
-def _pauses(load: Load, seed: int) -> str:
-    if load.pace is None:
-        return ""
-    return PAUSES.format(seed=seed, mean=1000 * load.connections / load.pace)
-
-
 def measure(load: Load, folder: Path, seconds: int, into: Rounds) -> None:
     """One round of a load."""
-    script = folder / "load.lua"
-    script.write_text(LUA.format(body=load.body, delay=_pauses(load, seed=len(into.requests))))
-    words = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s"]
-    words += ["--timeout", "30s", "-s", str(script), load.server.url + load.path]
     before = load.server.cpu_seconds()
-    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    if load.pace is None:
+        answered, rate, latency = _as_fast_as_answered(load, folder, seconds)
+    else:
+        answered, rate, latency = _when_due(load, load.pace, seconds, seed=len(into.requests))
     used = load.server.cpu_seconds() - before
+    into.answered.append(answered)
+    into.requests.append(rate)
+    into.requests_cpu.append(answered / used)
+    for share, milliseconds in latency.items():
+        into.latency.setdefault(share, []).append(milliseconds)
+
+
+Found = tuple[int, float, dict[str, float]]  # answers, answers a second, percentile -> ms
+
+
+def on_core(core: str, *words: str) -> str:
+    """What a command says that runs on one core."""
+    pinned = ["taskset", "-c", core, *words]
+    done = subprocess.run(pinned, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode != 0:
+        raise RuntimeError(f"{words[0]} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _as_fast_as_answered(load: Load, folder: Path, seconds: int) -> Found:
+    script = folder / "load.lua"
+    script.write_text(LUA.format(body=load.body))
+    words = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "30s"]
+    out = on_core(CLIENT_CORE, *words, "-s", str(script), load.server.url + load.path)
     if "Non-2xx" in out or "Socket errors" in out:
         raise RuntimeError(f"{load.name}: not every request was answered well:\n{out}")
     done, rate = (
         re.search(pattern, out) for pattern in (r"(\d+) requests in", r"Requests/sec: +([\d.]+)")
     )
     assert done is not None and rate is not None
-    into.answered.append(int(done.group(1)))
-    into.requests.append(float(rate.group(1)))
-    into.requests_cpu.append(int(done.group(1)) / used)
-    for share, milliseconds in re.findall(r"^percentile ([\d.]+) ([\d.]+)$", out, re.M):
-        into.latency.setdefault(share, []).append(float(milliseconds))
+    told = re.findall(r"^percentile ([\d.]+) ([\d.]+)$", out, re.M)
+    return int(done.group(1)), float(rate.group(1)), {p: float(ms) for p, ms in told}
+
+
+def _when_due(load: Load, pace: Pace, seconds: int, seed: int) -> Found:
+    words = [sys.executable, "-m", "benchmarks.arrivals", load.server.url + load.path]
+    words += [str(load.body), "--rate", str(pace.rate), "--seconds", str(seconds)]
+    words += ["--spacing", pace.spacing, "--seed", str(seed)]
+    told = json.loads(on_core(CLIENT_CORE, *words))
+    latency = {share: told[f"p{share}"] for share in PERCENTILES} | {"sent": told["late_p99"]}
+    return told["requests"], told["rate"], latency

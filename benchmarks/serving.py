@@ -6,7 +6,8 @@ The servers are pinned to one core and wrk to another. Rounds of all loads are i
 a shared machine is not as fast in one minute as in the next; each number is the median of the
 rounds, each ratio the median of the rounds' ratios. Rates of processor time (of the server and its
 children) are told too: other programs change them less than rates by the clock. Latencies at half
-of the top load stand beside the floor's at the same rate: the tail that the machine and wrk make.
+of the top load are those of `benchmarks.arrivals`, beside the floor's at the same rate, and beside
+what a core that serves nothing stands still (`benchmarks.stalls`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -26,7 +27,8 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.load import Load, Rounds, free_port, measure, running
+from benchmarks.arrivals import SPACINGS
+from benchmarks.load import SERVER_CORE, Load, Pace, Rounds, free_port, measure, on_core, running
 from benchmarks.peers import PEERS, install, version_of
 from benchmarks.results import write_section
 from scoring.artifact import Artifact, read_artifact
@@ -34,7 +36,7 @@ from scoring.frames import checked_table
 
 BIN = Path(sys.executable).parent
 SIZES = (1, 100)
-CONNECTIONS, CALM_CONNECTIONS = {1: 64, 100: 8}, 256
+CONNECTIONS = {1: 64, 100: 8}
 FLOOR_LOAD, OURS = "floor, 1", "vaewatch, 1"
 FLOOR = """
 from fastapi import FastAPI, Request
@@ -106,10 +108,12 @@ def run(args: argparse.Namespace) -> None:
         at_start = ours.resident_mb()
         found = rounds_of(loads, folder, args)
         top = statistics.median(found[OURS].requests)
-        calm = {name: at_pace(loads[name], top / 2) for name in (FLOOR_LOAD, OURS)}
-        quiet = rounds_of(calm, folder, args)
+        calm = {name: load for kind in SPACINGS for name, load in at_pace(loads, top / 2, kind)}
+        stolen = stolen_seconds()
+        quiet, still = rounds_of(calm, folder, args), [stalls(args) for _ in range(args.rounds)]
+        stolen = stolen_seconds() - stolen
         asked = sum(sum(found[name].answered) for name in loads if loads[name].server is ours)
-        asked += sum(quiet[OURS].answered)
+        asked += sum(sum(quiet[name].answered) for name in calm if calm[name].server is ours)
         warm, soaked, rest = ours.resident_mb(), asked, Rounds()
         while asked + sum(rest.answered) < args.soak:
             measure(loads[OURS], folder, 20, rest)
@@ -119,7 +123,8 @@ def run(args: argparse.Namespace) -> None:
             f"start, {warm:.0f} MB after {soaked:,} requests, {ours.resident_mb():.0f} MB after "
             f"{asked + sum(rest.answered):,}."
         )
-        text = "\n".join([*table(loads, found), "", *table_at_pace(quiet, top), "", words])
+        paced = [*table_at_pace(quiet, top), "", *table_of_stalls(still, stolen)]
+        text = "\n".join([*table(loads, found), "", *paced, "", words])
         title = "One core, beside peers" if args.peers else "One core"
         write_section(args.out, "Serving", title, text)
 
@@ -133,8 +138,23 @@ def rounds_of(loads: dict[str, Load], folder: Path, args: argparse.Namespace) ->
     return found
 
 
-def at_pace(load: Load, pace: float) -> Load:
-    return replace(load, connections=CALM_CONNECTIONS, pace=pace)
+def at_pace(loads: dict[str, Load], rate: float, spacing: str) -> Iterator[tuple[str, Load]]:
+    """The floor and us, by the names of their rows."""
+    for name in (FLOOR_LOAD, OURS):
+        yield f"{name}, {spacing}", replace(loads[name], pace=Pace(rate, spacing))
+
+
+def stalls(args: argparse.Namespace) -> dict[str, float]:
+    """What the server's core stands still while none of us does anything."""
+    words = [sys.executable, "-m", "benchmarks.stalls", "--seconds", str(args.seconds)]
+    found: dict[str, float] = json.loads(on_core(SERVER_CORE, *words))
+    return found
+
+
+def stolen_seconds() -> float:
+    """Processor time that the machine's host has given to others, of all cores."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def table(loads: dict[str, Load], found: dict[str, Rounds]) -> list[str]:
@@ -157,18 +177,35 @@ def table(loads: dict[str, Load], found: dict[str, Rounds]) -> list[str]:
 
 def table_at_pace(found: dict[str, Rounds], top: float) -> list[str]:
     lines = [
-        f"At half of vaewatch's top load, requests at random moments, {CALM_CONNECTIONS} "
-        "connections:",
+        "At half of vaewatch's top load: an open loop, requests at random moments (a Poisson "
+        "process) or one each 1/rate seconds; latencies from when a request was due:",
         "",
-        "| server, records a request | requests/s | of the top (aim 0.50) | p50 ms | p99 | p99.9 "
-        "| p99 by round |",
-        "|---|---|---|---|---|---|---|",
+        "| server, records a request, spacing | requests/s | of the top (aim 0.50) | p50 ms | p99 "
+        "| p99.9 | p99 by round | 99 % were sent within |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, rounds in found.items():
         rate, each = statistics.median(rounds.requests), sorted(rounds.latency["99"])
         cells = f"{rate:,.0f} | {rate / top:.2f} | {rounds.milliseconds()}"
-        lines.append(f"| {name} | {cells} | {each[0]:.2f} to {each[-1]:.2f} |")
+        late = statistics.median(rounds.latency["sent"])
+        lines.append(f"| {name} | {cells} | {each[0]:.2f} to {each[-1]:.2f} | {late:.2f} |")
     return lines
+
+
+def table_of_stalls(found: list[dict[str, float]], stolen: float) -> list[str]:
+    """Every round, for one may have been disturbed and another not."""
+    lines = [
+        "What the server's core stood still while it had nothing to do but look at the clock: how "
+        "long those wait who come at random moments, ms.",
+        "",
+        "| round | p99 | p99.9 | longest | share of the time |",
+        "|---|---|---|---|---|",
+    ]
+    for number, of in enumerate(found, 1):
+        cells = f"{of['p99']:.2f} | {of['p99.9']:.2f} | {of['longest']:.2f} | {of['share']:.2%}"
+        lines.append(f"| {number} | {cells} |")
+    host = f"In all of these rounds the host took {stolen:.2f} s of processor time for others."
+    return [*lines, "", host]
 
 
 def _ratio(mine: list[float], base: list[float]) -> float:
