@@ -24,7 +24,7 @@ class Forward:
     """What one pass of the network says of N records with D features.
 
     reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
-    whitened: (S, N, D), each of S members' residuals, see `scoring.precision`; `reconstruction` is
+    whitened: (N, S, D), each of S members' residuals, see `scoring.precision`; `reconstruction` is
     the members' mean of half their squared length.
     """
 
@@ -74,7 +74,5 @@ class Network:
         """(N, D) -> the parts of N scores; all at once, so give it a TILE of records at a time."""
         if not len(features):  # ONNX Runtime's reductions refuse an empty batch
             one = self.forward(np.zeros((1, features.shape[1]), np.float32))
-            return Forward(
-                one.reconstruction[:0], one.kl[:0], one.neighbour[:0], one.whitened[:, :0]
-            )
+            return Forward(*(getattr(one, name)[:0] for name in OUTPUTS))
         return Forward(*self._session.run(OUTPUTS, {INPUT: features}))

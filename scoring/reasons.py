@@ -63,15 +63,15 @@ class Explainer:
     novelty: float
 
     def explain(self, features: Features, whitened: Floats) -> Explanation:
-        """(S, N, D) whitened residuals of N records.
+        """(N, S, D) whitened residuals of N records.
 
         A feature's contribution is 1/2 r_j (Sigma^-1 r)_j, a column's the sum of its features'.
         """
         residuals = self.precision.unwhiten(whitened)
-        by_feature = 0.5 * (residuals * self.precision.weigh(whitened)).mean(0)
+        by_feature = 0.5 * (residuals * self.precision.weigh(whitened)).mean(1)
         by_column = by_feature @ self.vectorizer.column_map
         contributions = by_column + self.novelty * features.first_time
-        return Explanation(contributions, features.values - residuals.mean(0))
+        return Explanation(contributions, features.values - residuals.mean(1))
 
     def reasons(
         self, table: Table, rows: NDArray[np.int64], explanation: Explanation, most: int

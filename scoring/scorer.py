@@ -74,7 +74,7 @@ def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
 class _Tile:
     """What is kept of as many records as the cache holds with all that the network makes of them.
 
-    rows: those of the table that get reasons, with their whitened residuals, (S, rows, D).
+    rows: those of the table that get reasons, with their whitened residuals, (rows, S, D).
     """
 
     score: NDArray[np.float64]
@@ -180,7 +180,7 @@ class Scorer:
         asked = decide(p_value, alpha) if explain is None else np.full(len(tile), explain > 0)
         rows = np.flatnonzero(asked)
         parts = rule.parts(forward, tile.first_time) if explain else []
-        return _Tile(score, p_value, start + rows, forward.whitened.take(rows, axis=1), parts)
+        return _Tile(score, p_value, start + rows, forward.whitened[rows], parts)
 
     def _reasons(
         self, table: Table, features: Features, tiles: Sequence[_Tile], most: int
@@ -188,7 +188,7 @@ class Scorer:
         out: list[tuple[Reason, ...]] = [()] * len(table)
         rows = np.concatenate([tile.rows for tile in tiles])
         if len(rows):
-            whitened = np.concatenate([tile.whitened for tile in tiles], axis=1)
+            whitened = np.concatenate([tile.whitened for tile in tiles])
             explanation = self._explainer.explain(features[rows], whitened)
             found = self._explainer.reasons(table, rows, explanation, most)
             for row, reasons in zip(rows.tolist(), found, strict=True):

@@ -79,7 +79,7 @@ def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: p
     explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
     got = explainer.explain(features, whitened)
     root = artifact.precision.whiten(np.eye(features.values.shape[1]))
-    residuals = [np.linalg.solve(root.T, member[0].astype(float)) for member in whitened]
+    residuals = [np.linalg.solve(root.T, member.astype(float)) for member in whitened[0]]
     want = np.zeros(len(artifact.schema.columns))
     for r in residuals:
         for j, column in enumerate(artifact.vectorizer.column_of):

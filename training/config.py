@@ -22,7 +22,7 @@ class TrainConfig:
     beta: float = 1.0  # weight of the KL in the objective
     device: str = "auto"
     members: int = 8  # VAEs trained side by side
-    served: int = 3  # members that the exported graph averages
+    served: int = 2  # members that the exported graph averages
     width: int = 64  # hidden units a layer
     latent: int | None = None  # latent dimensions; half the features by default
     steps: int = 1600  # optimiser steps

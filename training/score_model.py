@@ -38,10 +38,10 @@ class ScoreModel:
         """(N, D) -> the parts of N scores, in float64 where torch gives a choice."""
         posterior = self.vae.encode(torch.from_numpy(x).expand(self.vae.members, -1, -1))
         means = self.vae.decode(posterior.mu).mean.double().numpy()
-        whitened = self.precision.whiten(x - means)  # (S, N, D)
+        whitened = self.precision.whiten(x - means).swapaxes(0, 1)  # (N, S, D)
         kl = posterior.unit_kl().double().mean(0).numpy()
         return Forward(
-            reconstruction=0.5 * (whitened**2).sum(-1).mean(0),
+            reconstruction=0.5 * (whitened**2).sum(-1).mean(1),
             kl=kl if self.kl else np.zeros_like(kl),
             neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
             whitened=whitened,
