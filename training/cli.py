@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scoring.command import config_file, out, setting
+from training.config import TrainConfig
 
 REASONS, BAR = 5, 16  # columns of true and of false alarms that are shown; letters of a bar
 
@@ -36,7 +37,9 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
 @config_file()
-@setting("--alpha", type=float, default=0.01, help="False-alarm rate to calibrate for.")
+@setting(
+    "--alpha", type=float, default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
+)
 @setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
 @setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
 @setting("--ignore", metavar="COLUMN", multiple=True, help="Left out; repeat for more.")
@@ -49,29 +52,41 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="numeric, categorical or boolean, where values mislead.",
 )
 @setting(
-    "--model", type=click.Choice(["vae", "ae"]), default="vae", help="ae: a plain autoencoder."
+    "--model",
+    type=click.Choice(["vae", "ae"]),
+    default=TrainConfig.model,
+    help="ae: a plain autoencoder.",
 )
 @setting(
     "--score",
     type=click.Choice(["full", "reconstruction"]),
-    default="full",
+    default=TrainConfig.score,
     help="Parts that the score adds up.",
 )
-@setting("--beta", type=float, default=1.0, help="Weight of the KL in the objective.")
-@setting("--members", type=int, default=8, help="VAEs trained side by side.")
-@setting("--served", type=int, default=4, help="Members that score.")
-@setting("--width", type=int, default=64, help="Hidden units a layer.")
+@setting("--beta", type=float, default=TrainConfig.beta, help="Weight of the KL in the objective.")
+@setting("--members", type=int, default=TrainConfig.members, help="VAEs trained side by side.")
+@setting("--served", type=int, default=TrainConfig.served, help="Members that score.")
+@setting("--width", type=int, default=TrainConfig.width, help="Hidden units a layer.")
 @setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
-@setting("--steps", type=int, default=1600, help="Optimiser steps.")
-@setting("--max-records", type=int, default=250_000, help="Of more, a uniform sample.")
-@setting("--neighbours", type=int, default=1000, help="Fit records kept for the neighbour part.")
+@setting("--steps", type=int, default=TrainConfig.steps, help="Optimiser steps.")
+@setting(
+    "--max-records", type=int, default=TrainConfig.max_records, help="Of more, a uniform sample."
+)
+@setting(
+    "--neighbours",
+    type=int,
+    default=TrainConfig.neighbours,
+    help="Fit records kept for the neighbour part.",
+)
 @setting(
     "--contamination-robust",
     is_flag=True,
     help="Fit twice, the second time without the records that the first finds far out.",
 )
-@setting("--device", default="auto", help="auto, cpu or cuda.")
-@setting("--seed", type=int, default=0, help="Same seed, same machine: same artifact.")
+@setting("--device", default=TrainConfig.device, help="auto, cpu or cuda.")
+@setting(
+    "--seed", type=int, default=TrainConfig.seed, help="Same seed, same machine: same artifact."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @click.option("--resume", is_flag=True, help="Go on from where a killed run was.")
 @setting("--no-report", is_flag=True, help="Leave out report.html, and what it is made from.")
