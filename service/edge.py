@@ -52,6 +52,7 @@ class Edge:
             self._measure(request, matched, status, perf_counter() - started)
 
     async def _answer(self, request: Request, template: str | None, send: Send) -> int:
+        write = request.scope.pop(WRITE, None)  # left there it would be a cycle, for the collector
         try:
             self.service.keys.check(request)
             if template is None:
@@ -66,7 +67,6 @@ class Edge:
         finally:  # before the answer is sent: a client that reads slowly holds no place
             self.service.limits.leave(request)
         headers = self._headers(request)
-        write = request.scope.get(WRITE)
         if write is None or not write(reply, headers):
             await send_reply(send, reply, headers)
         return reply.status

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import shutil
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.garbage import YOUNG, settle
 from service.lifecycle import Lifecycle
+from service.server import server_of
 from service.settings import Settings
 from service.state import Service
+from tests.conftest import make_frame
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +70,41 @@ def test_a_service_settles_and_lets_go_of_a_model_that_it_replaced(
         service.engine.close()
 
     asyncio.run(live())
+
+
+async def ask(port: int, request: bytes, times: int) -> None:
+    """The same request over one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(times):
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+    writer.close()
+    await writer.wait_closed()
+
+
+def test_requests_leave_nothing_for_the_collector(artifact_path: Path):
+    records = make_frame(2).drop("order").to_dicts()
+    body = json.dumps({"records": records}, default=str).encode()
+    head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    async def left_by(times: int) -> int:
+        server = server_of(Settings(artifact_path, access_log=False))
+        server.config.load()
+        protocol: Any = server.config.http_protocol_class
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: protocol(server.config, server.server_state, {}), "127.0.0.1", 0
+        )
+        port = listening.sockets[0].getsockname()[1]
+        await ask(port, head + body, 10)  # what is made once is made
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(port, head + body, times)
+            return gc.collect()
+        finally:
+            gc.enable()
+            listening.close()
+
+    assert asyncio.run(left_by(200)) < 200
