@@ -7,9 +7,13 @@ way, so that memory stays bounded and reading waits when scoring is behind.
 
 from __future__ import annotations
 
+import io
 import logging
+import re
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +23,7 @@ from batch.stage import Item, Scored, Stage
 from scoring.artifact import Artifact
 from scoring.scorer import Scorer
 
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 AHEAD = 2  # pieces under way for each actor: one is scored while the next one travels
 
 
@@ -49,18 +54,28 @@ class Worker:
         return self._stage.score(item)
 
 
-def run_on_ray(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+def run_on_ray(items: Iterable[Item], stage: Stage) -> Generator[Scored]:
     """On an actor for each thread, in the cluster of RAY_ADDRESS or a new local one."""
     import ray
 
     joined = ray.is_initialized()
-    if not joined:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    try:
-        yield from _in_order(ray, items, stage)
-    finally:
+    with redirect_stdout(_Chatter()):
         if not joined:
-            ray.shutdown()
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        try:
+            yield from _in_order(ray, items, stage)
+        finally:
+            if not joined:
+                ray.shutdown()
+
+
+class _Chatter(io.TextIOBase):
+    """What Ray prints, of a worker that died for one, goes to stderr as plain text: it would
+    stand in the middle of an output that goes to stdout.
+    """
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(COLOUR.sub("", text))
 
 
 def _in_order(ray: Any, items: Iterable[Item], stage: Stage) -> Iterator[Scored]:

@@ -68,12 +68,12 @@ class Journal:
     """Of one job; without a file where the output has no draft."""
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
-        self.files, self._target = files, job.out
+        self.files, self._target, self.before = files, job.out, state_of(files)
         self._path = None if STDIN in files else journal_of(job)
         self._identity = {
             "job": hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest(),
             "model": version,
-            "inputs": state_of(files),
+            "inputs": self.before,
         }
         self._told = time.monotonic()
         self.kept = False  # whether there is something to go on from
@@ -134,16 +134,15 @@ class Journal:
                 "the job was interrupted. Run again without --resume to start from the beginning."
             )
 
+    def refuse_grown(self, files: tuple[str, ...]) -> None:
+        """An input that was written to while it was read may have been read in part."""
+        for name, now in state_of(files).items():
+            if now != self.before[name]:
+                raise SchemaError(
+                    f"'{name}' must not change while it is read, but it did. Run again when "
+                    "nothing writes to it."
+                )
+
     def close(self, *, keep: bool) -> None:
         if self._path is not None and not keep:
             self._path.unlink(missing_ok=True)
-
-
-def refuse_grown(files: tuple[str, ...], before: dict[str, State]) -> None:
-    """An input that was written to while it was read may have been read in part."""
-    for name, now in state_of(files).items():
-        if now != before[name]:
-            raise SchemaError(
-                f"'{name}' must not change while it is read, but it did. Run again when nothing "
-                "writes to it."
-            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from batch.encode import Encoder
 from batch.job import Counts, Job
-from batch.journal import Journal, Progress, refuse_grown, state_of
+from batch.journal import Journal, Progress
 from batch.reader import STDIN, expand, open_source, pieces_of
 from batch.records import Source
 from batch.rejects import HEADER, Reject
@@ -19,12 +19,12 @@ from scoring.delimited import Place
 from scoring.errors import SchemaError, ScoringError
 from scoring.scorer import Scorer
 
-Engine = Callable[[Iterable[Item], Stage], Iterator[Scored]]
+Engine = Callable[[Iterable[Item], Stage], Generator[Scored]]
 # counts so far, and the share of the input done; first what an earlier job has counted
 Tell = Callable[[Counts, float | None], None]
 
 
-def run_here(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+def run_here(items: Iterable[Item], stage: Stage) -> Generator[Scored]:
     """On the threads of this process."""
     return in_order(items, stage.score, stage.job.threads)
 
@@ -75,16 +75,16 @@ def _score(
     engine: Engine,
 ) -> Counts:
     files = journal.files
-    before = state_of(files)
     with open_source(files[0], scorer.artifact.schema, job.delimiter) as first:
         encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
-        sizes = tuple(int(before.get(name, [0])[0]) for name in files)
+        sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
         stage = Stage(scorer, job, encoder, sizes)
         inputs = Inputs(stage, files, first)
         inputs.check()
         with _Targets(job, encoder, journal, last) as targets:
-            counts = targets.take(engine(inputs.items(last), stage), last, tell, inputs.share)
-            refuse_grown(files, before)
+            with closing(engine(inputs.items(last), stage)) as pieces:
+                counts = targets.take(pieces, last, tell, inputs.share)
+            journal.refuse_grown(files)
             targets.finish(counts)
     return counts
 
@@ -207,6 +207,7 @@ class _Targets:
             counts += scored.counts
             tell(counts, share(scored))
             if self._journal.due():
+                self._journal.refuse_grown(self._journal.files[scored.at : scored.at + 1])
                 self._journal.write(self._synced(scored.at, scored.end, counts))
         return counts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class Stage:
         )
 
 
-def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Iterator[Out]:
+def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Generator[Out]:
     """Work on items side by side; results in the items' order, and few of them in memory."""
     pool, waiting = ThreadPoolExecutor(threads), deque[Future[Out]]()
     try:

@@ -126,6 +126,22 @@ def test_reading_waits_for_scoring(
     assert len(ahead) > 20 and max(ahead) == AHEAD * job.threads + 1
 
 
+def test_what_is_printed_meanwhile_is_not_in_the_output(
+    tmp_path: Path, scorer: Scorer, cluster: None, capsysbinary: pytest.CaptureFixture[bytes]
+):
+    make_frame(100).write_csv(tmp_path / "in.csv")
+
+    def talking(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+        for scored in run_on_ray(items, stage):
+            print("\x1b[33m(raylet)\x1b[0m a worker died")
+            yield scored
+
+    run(scorer, Job((str(tmp_path / "in.csv"),), "-"), engine=talking)
+    said = capsysbinary.readouterr()
+    assert said.out.count(b"\n") == 101 and b"raylet" not in said.out
+    assert said.err == b"(raylet) a worker died\n"
+
+
 def stopping(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
     for number, scored in enumerate(run_on_ray(items, stage)):
         if number == 9:

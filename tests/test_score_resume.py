@@ -15,6 +15,10 @@ import polars as pl
 import pytest
 import zstandard
 
+from batch import pipeline
+from batch.job import Counts, Job
+from scoring.errors import SchemaError
+from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
 from tests.test_score import ROOT, error_of
 
@@ -148,6 +152,25 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
             file.write("\n")
         assert job.wait(60) == 3 and job.stderr
         assert b"must not change while it is read" in job.stderr.read()
+    assert os.listdir(tmp_path) == ["in.csv"]
+
+
+def test_a_file_that_grows_is_noticed_before_the_job_ends(
+    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("batch.journal.SECONDS", 0)
+    monkeypatch.setattr("scoring.delimited.BLOCK_BYTES", 1 << 15)
+    source, seen = tmp_path / "in.csv", list[int]()
+    make_frame(20_000).write_csv(source)
+
+    def grow(counts: Counts, share: float | None) -> None:
+        seen.append(counts.records)
+        with open(source, "a") as file:
+            file.write("\n")
+
+    with pytest.raises(SchemaError, match="must not change while it is read"):
+        pipeline.run(scorer, Job((str(source),), str(tmp_path / "out.csv")), grow)
+    assert seen[0] == 0 and len(seen) == 2
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
