@@ -127,8 +127,9 @@ def _all_numbers(
     lies in one piece, as it does in the frame.
     """
     names = [column.name for column in schema.numeric]
-    if names and all(frame.schema[name] == pl.Float64 for name in names):
-        numbers = frame.select(names).to_numpy(order="fortran", writable=True)
+    cells = frame.select(names)
+    if names and all(dtype == pl.Float64 for dtype in cells.dtypes):
+        numbers = cells.to_numpy(order="fortran", writable=True)
         if not np.isinf(numbers).any():
             return numbers
     numbers = np.empty((len(frame), len(names)), order="F")
