@@ -85,7 +85,7 @@ class Encoder:
         if not len(rows):
             return b""
         if records.block is not None and (source.to, source.header) == (self.to, self.verbatim):
-            return self._pack(b"".join(self._append(records.block, verdicts, rows)))
+            return self._pack(self._append(records.block, verdicts, rows))
         added = frame_of_verdicts(verdicts, self.version)
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[rows]
         if self.to == "parquet":
@@ -94,11 +94,10 @@ class Encoder:
             return self._pack(frame.write_ndjson().encode())
         return self._pack(frame.write_csv(include_header=False, separator=self.delimiter).encode())
 
-    def _append(
-        self, block: Block, verdicts: Verdicts, rows: NDArray[np.int64]
-    ) -> Iterator[bytes]:
+    def _append(self, block: Block, verdicts: Verdicts, rows: NDArray[np.int64]) -> bytes:
         if self.to == "ndjson":
-            return _append_json(block, frame_of_verdicts(verdicts, self.version), rows)
+            added = frame_of_verdicts(verdicts, self.version)
+            return b"".join(_append_json(block, added, rows))
         quote = partial(_quoted, delimiter=self.delimiter)
         added = frame_of_verdicts(verdicts, self.version, quote)
         return _append_csv(block, added, rows, self.delimiter)
@@ -144,26 +143,34 @@ def _check_columns(job: Job, first: Source) -> None:
 
 def _append_csv(
     block: Block, added: pl.DataFrame, rows: NDArray[np.int64], delimiter: str
-) -> Iterator[bytes]:
-    """Each row as it came, with the verdict's fields before its line end; texts among these are
-    quoted already.
+) -> bytes:
+    """These rows as they came, each with its verdict's fields before its line end. The texts among
+    these are quoted already.
     """
-    write = partial(
-        pl.DataFrame.write_csv, include_header=False, separator=delimiter, quote_style="never"
-    )
-    if block.plain and len(rows) == len(block) and not block.rows.startswith(BOM):
-        # the same in half the time, for nearly every file; polars would drop a BOM
-        joined = io.BytesIO()
-        write(pl.DataFrame([_lines(block.rows), *added.get_columns()]), joined)
-        yield joined.getvalue()
-        return
-    comma, fields = delimiter.encode(), write(added[rows]).encode().split(b"\n")
+    chosen = slice(None) if len(rows) == len(block) else rows
+    line_end = block.line_end
+    if line_end is None or block.rows.startswith(BOM):  # which polars would drop
+        return b"".join(_append_one_by_one(block, added[chosen], rows, delimiter))
+    joined = io.BytesIO()
+    frame = pl.DataFrame([_lines(block.rows)[chosen], *added[chosen].get_columns()])
+    _write_bare(frame, joined, separator=delimiter, line_terminator=line_end.decode())
+    return joined.getvalue()
+
+
+def _append_one_by_one(
+    block: Block, added: pl.DataFrame, rows: NDArray[np.int64], delimiter: str
+) -> Iterator[bytes]:
+    """The same in twice the time, for rows that differ in their line ends, or quote one."""
+    comma, fields = delimiter.encode(), _write_bare(added, separator=delimiter).encode()
     starts, bare, ends = _spans(block)
-    for i, field in zip(rows.tolist(), fields, strict=False):
+    for i, field in zip(rows.tolist(), fields.split(b"\n"), strict=False):
         yield block.rows[starts[i] : bare[i]]
         yield comma
         yield field
         yield block.rows[bare[i] : ends[i]]
+
+
+_write_bare = partial(pl.DataFrame.write_csv, include_header=False, quote_style="never")
 
 
 def _quoted(text: str, delimiter: str) -> str:

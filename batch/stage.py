@@ -16,6 +16,7 @@ from batch.job import SEVERITIES, Counts, Job
 from batch.records import Records, Source
 from batch.rejects import Reject
 from scoring.delimited import Place
+from scoring.records import Table
 from scoring.scorer import Scorer, Verdicts
 
 In = TypeVar("In")
@@ -68,8 +69,9 @@ class Stage:
         return Scored(item.at, end, data, rejects, self._counts(records, verdicts, rows), share)
 
     def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
-        good = np.flatnonzero(records.good)
-        table = records.table if records.good.all() else records.table.take(good)
+        good, table = np.flatnonzero(records.good), records.table
+        if len(good) < len(table):  # without the texts, since they are not counted
+            table = Table(table.schema, table.numbers[good], table.codes[good], ())
         return Counts(
             scored=len(good),
             written=len(rows),

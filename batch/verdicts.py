@@ -46,7 +46,7 @@ def frame_of_verdicts(
         pl.Series("severity", verdicts.severity),
         pl.Series("is_anomaly", verdicts.is_anomaly),
         pl.Series("top_reasons", reasons, dtype=pl.String),
-        pl.repeat(quote(version), len(reasons), eager=True).alias("model_version"),
+        pl.Series("model_version", [quote(version)]).new_from_index(0, len(reasons)),
     ]
     frame = pl.DataFrame(columns)
     if verdicts.parts is None:

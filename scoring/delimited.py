@@ -164,7 +164,7 @@ def _whole_rows(data: bytes, at: Place, header: Header, last: bool, quotes: bool
     if not size:
         return None
     rows = data[:size]
-    end = Place(at.offset + size, at.line + count_newlines(rows))
+    end = Place(at.offset + size, at.line + count_bytes(rows, NEWLINE))
     return Chunk(rows, at, end, ends, broken)
 
 
@@ -234,9 +234,9 @@ def _skip_endless(stream: BinaryIO, data: bytes, at: Place) -> tuple[Chunk, byte
     return Chunk(b"", at, Place(at.offset + size, at.line + 1), bad=(bad,)), over
 
 
-def count_newlines(data: bytes) -> int:
-    """As `data.count` does, in a fifth of the time where lines are short."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == NEWLINE))
+def count_bytes(data: bytes, byte: int) -> int:
+    """As `data.count` does, in a fifth of the time where there are many."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte))
 
 
 def bare(row: bytes) -> bytes:

@@ -18,7 +18,7 @@ from scoring.delimited import (
     Header,
     Place,
     bare,
-    count_newlines,
+    count_bytes,
     read_chunks,
 )
 
@@ -38,9 +38,14 @@ class Block:
         return len(self.ends)
 
     @property
-    def plain(self) -> bool:
-        """Does each newline, and nothing else, end a row?"""
-        return b"\r" not in self.rows and count_newlines(self.rows) == len(self)
+    def line_end(self) -> bytes | None:
+        """What ends each row and stands nowhere else; None if rows differ in it, or quote it."""
+        if count_bytes(self.rows, NEWLINE) != len(self):
+            return None
+        if b"\r" not in self.rows:
+            return b"\n"
+        returns = np.count_nonzero(self.ends - self.bare_ends() == 2)
+        return b"\r\n" if returns == len(self) == count_bytes(self.rows, RETURN) else None
 
     def row(self, index: int) -> bytes:
         """One row's bytes, without its line end."""

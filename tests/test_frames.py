@@ -75,6 +75,6 @@ def test_rows_keep_their_bytes_and_line_ends_before_the_added_fields(
 ):
     block, _ = block_of(rows, line_end)
     added = pl.DataFrame({"score": np.arange(len(block))})
-    got = b"".join(_append_csv(block, added, np.arange(len(block)), ","))
+    got = _append_csv(block, added, np.arange(len(block)), ",")
     want = "".join(f"{a},{b},{i}{line_end}" for i, (a, b) in enumerate(rows))
     assert got == want.encode()
