@@ -39,25 +39,26 @@ class ScoreRule:
 
     def total(self, forward: Forward, first_time: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(N,) scores; `first_time` is (N, C), see `scoring.features`."""
-        reconstruction, kl, neighbour = self._weighted(forward, first_time)
-        return reconstruction + kl + neighbour
+        beside = self.kl_weight * forward.kl + self.neighbour_weight * forward.neighbour
+        return self._reconstruction(forward, first_time) + beside
 
     def parts(self, forward: Forward, first_time: NDArray[np.bool_]) -> list[Parts]:
         """One for each record."""
-        return list(map(Parts, *(part.tolist() for part in self._weighted(forward, first_time))))
-
-    def _weighted(
-        self, forward: Forward, first_time: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float64], ...]:
-        """Reconstruction, KL and neighbour in nats, (N,) each; they sum to the score."""
-        reconstruction = forward.reconstruction.astype(np.float64)
-        if first_time.any():
-            reconstruction += self.novelty * first_time.sum(1)
-        return (
-            reconstruction,
-            np.asarray(self.kl_weight * forward.kl, np.float64),
-            np.asarray(self.neighbour_weight * forward.neighbour, np.float64),
+        weighted = (
+            self._reconstruction(forward, first_time),
+            self.kl_weight * forward.kl,
+            self.neighbour_weight * forward.neighbour,
         )
+        return list(map(Parts, *(part.tolist() for part in weighted)))
+
+    def _reconstruction(
+        self, forward: Forward, first_time: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """(N,) nats, of the network and of first-time events."""
+        nats = forward.reconstruction.astype(np.float64)
+        if np.count_nonzero(first_time):
+            nats += self.novelty * first_time.sum(1)
+        return nats
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:

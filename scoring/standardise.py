@@ -126,7 +126,7 @@ class Numbers:
         np.maximum(raw, -FEATURE_LIMIT, out=raw)
         np.minimum(raw, FEATURE_LIMIT, out=raw)
         missing = np.isnan(numbers)
-        if missing.any():
+        if np.count_nonzero(missing):  # `any` takes five times as long for one record
             raw[missing[:, self.value_of]] = 0.0
             out.first_time[:, self.columns] = missing & self.never_missing
         out.values[:, self.values] = raw
@@ -134,7 +134,7 @@ class Numbers:
             flags = (missing[:, self.flag_of] - self.flag_mean) * self.flag_scale
             out.values[:, self.flags] = flags
         changed = numbers[:, self.constant_of] != self.constant_value
-        if changed.any():
+        if np.count_nonzero(changed):
             changed &= ~missing[:, self.constant_of]
             out.first_time[:, self.columns[self.constant_of]] |= changed
 
@@ -197,7 +197,7 @@ class Events:
         happened = event[:, self.varying]
         out.values[np.arange(len(codes))[:, None], self.place[happened]] = self.on[happened]
         first_time = self.first_time[event]
-        if first_time.any():
+        if np.count_nonzero(first_time):
             out.first_time[:, self.columns] = first_time
             for row, column in zip(*np.nonzero(first_time), strict=True):
                 out.values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
