@@ -20,6 +20,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from batch.job import Job
+from batch.json_lines import json_lines
 from batch.reader import format_named
 from batch.records import PACKED, Records, Source
 from batch.verdicts import ADDED, EXPLAINED, frame_of_verdicts
@@ -91,7 +92,7 @@ class Encoder:
         if self.to == "parquet":
             return _parquet(frame)
         if self.to == "ndjson":
-            return self._pack(frame.write_ndjson().encode())
+            return self._pack(json_lines(frame, self.schema))
         return self._pack(frame.write_csv(include_header=False, separator=self.delimiter).encode())
 
     def _append(self, block: Block, verdicts: Verdicts, rows: NDArray[np.int64]) -> bytes:
@@ -114,7 +115,7 @@ class Encoder:
 
     def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to keep, with the schema's types where the format has types and the cells
-        are text.
+        are text; only the text of numbers stays for JSON.
         """
         frame = frame.select(self.columns)
         if self.to == "csv":
@@ -122,7 +123,9 @@ class Encoder:
         typed = [
             _typed(frame[column.name], column.kind, self.schema.null_tokens)
             for column in self.schema.columns
-            if column.name in frame.columns and frame[column.name].dtype == pl.String
+            if column.name in frame.columns
+            and frame[column.name].dtype == pl.String
+            and not (self.to == "ndjson" and column.kind is Kind.NUMERIC)
         ]
         return frame.with_columns(typed)
 

@@ -116,6 +116,29 @@ def test_ndjson_lines_come_back_byte_for_byte(
     assert [(row["line"], row["code"]) for row in bad] == [("4", "json"), ("6", "missing")]
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *((text, text) for text in ("5", "5.0", "0.10", "-3", "1e3", "1E+05", "12345678901234")),
+        *(("+5", "5"), ("007", "7"), ("5.", "5"), (".5", "0.5"), ("-.25", "-0.25")),
+        *(("", "null"), ("nan", "null")),
+    ],
+)
+def test_a_number_goes_from_csv_to_json_as_it_came(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame, text: str, number: str
+):
+    rows = frame.head(3).with_columns(items=pl.lit(text), country=pl.lit('a "b"\\'))
+    rows.write_csv(tmp_path / "in.csv")
+    done = score(artifact_path, tmp_path / "in.csv", "--to", "ndjson", "--quiet")
+    assert done.returncode == 0, done.stderr
+    for line, row in zip(done.stdout.decode().splitlines(), rows.to_dicts(), strict=True):
+        assert f',"items":{number},' in line
+        found = json.loads(line)
+        assert list(found) == [*frame.columns, *ADDED]
+        assert (found["country"], found["express"]) == ('a "b"\\', row["express"])
+        assert (found["amount"], found["age"]) == (row["amount"], row["age"])
+
+
 def test_standard_input_may_be_ndjson(artifact_path: Path, frame: pl.DataFrame):
     done = score(artifact_path, stdin=frame.write_ndjson().encode())
     assert done.returncode == 0, done.stderr
