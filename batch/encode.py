@@ -20,7 +20,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from batch.job import Job
-from batch.json_lines import json_lines
+from batch.json_lines import json_lines, pick
 from batch.reader import format_named
 from batch.records import PACKED, Records, Source
 from batch.verdicts import ADDED, EXPLAINED, frame_of_verdicts
@@ -36,6 +36,7 @@ from scoring.scorer import Verdicts
 class Encoder:
     """How the output is written: like the first file, where nothing else is asked for.
 
+    chosen: somebody asked for these columns alone.
     verbatim: the header of those files whose rows go through as they came; None if none does.
     explained: the parts of the scores come too.
     packing: .gz, .zst or nothing; chunks are packed one by one, and stand one after the other.
@@ -43,6 +44,7 @@ class Encoder:
 
     to: str
     columns: tuple[str, ...]
+    chosen: bool
     verbatim: bytes | None
     delimiter: str
     line_end: bytes
@@ -59,6 +61,7 @@ class Encoder:
         return cls(
             to=to,
             columns=job.columns or first.columns,
+            chosen=job.columns is not None,
             verbatim=first.header if to == first.to and job.columns is None else None,
             delimiter=first.delimiter,
             line_end=first.line_end,
@@ -85,7 +88,9 @@ class Encoder:
         """These rows of the records; nothing at all if there are none."""
         if not len(rows):
             return b""
-        if records.block is not None and (source.to, source.header) == (self.to, self.verbatim):
+        as_it_came = (source.to, source.header) == (self.to, self.verbatim)
+        picked = self.chosen and source.to == self.to == "ndjson"
+        if records.block is not None and (as_it_came or picked):
             return self._pack(self._append(records.block, verdicts, rows))
         added = frame_of_verdicts(verdicts, self.version)
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[rows]
@@ -98,7 +103,8 @@ class Encoder:
     def _append(self, block: Block, verdicts: Verdicts, rows: NDArray[np.int64]) -> bytes:
         if self.to == "ndjson":
             added = frame_of_verdicts(verdicts, self.version)
-            return b"".join(_append_json(block, added, rows))
+            columns = self.columns if self.chosen else None
+            return b"".join(_append_json(block, added, rows, columns))
         quote = partial(_quoted, delimiter=self.delimiter)
         added = frame_of_verdicts(verdicts, self.version, quote)
         return _append_csv(block, added, rows, self.delimiter)
@@ -190,12 +196,15 @@ def _lines(data: bytes) -> pl.Series:
     return frame["row"]
 
 
-def _append_json(block: Block, added: pl.DataFrame, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    """Each object as it came, with the verdict's members before its brace."""
+def _append_json(
+    block: Block, added: pl.DataFrame, rows: NDArray[np.int64], columns: tuple[str, ...] | None
+) -> Iterator[bytes]:
+    """Each object as it came, or some of its members, with the verdict's before its brace."""
     fields = added.write_ndjson().encode().split(b"\n")
     starts, bare, _ = _spans(block)
     for i in rows.tolist():
-        kept = block.rows[starts[i] : bare[i]].rstrip()[:-1]
+        kept = block.rows[starts[i] : bare[i]].rstrip()
+        kept = (kept if columns is None else pick(kept, columns))[:-1]
         yield kept
         yield b"" if kept.strip() == b"{" else b","
         yield fields[i][1:]

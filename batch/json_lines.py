@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import msgspec
@@ -28,6 +29,17 @@ def json_lines(frame: pl.DataFrame, schema: Schema) -> bytes:
             members.append(_members(frame.select(names)))
     lines = pl.select(pl.concat_str([pl.lit("{"), _joined(members), pl.lit("}\n")]))
     return "".join(lines.to_series().to_list()).encode()
+
+
+def members_of(line: bytes) -> dict[str, msgspec.Raw]:
+    """Of an object; each value as it came."""
+    return msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+
+
+def pick(line: bytes, columns: Sequence[str]) -> bytes:
+    """The object with those of these members that it has, each as it came."""
+    members = members_of(line)
+    return msgspec.json.encode({name: members[name] for name in columns if name in members})
 
 
 def _joined(members: list[pl.Series]) -> pl.Expr:

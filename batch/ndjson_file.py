@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from batch.json_lines import members_of
 from batch.records import Records, good_rows, share_of_text
 from batch.rejects import Reject, reject_bad_row, reject_problems
 from batch.verdicts import refuse_added
@@ -77,7 +78,7 @@ class NdjsonFile:
         rejects += reject_problems(self.name, problems, block.lines.tolist(), raw)
         rejects.sort(key=lambda reject: reject.line)
         good = good_rows(len(block), bad)
-        return Records(table, good, tuple(rejects), block, lambda: self._frame(records))
+        return Records(table, good, tuple(rejects), block, lambda: self._frame(block, records))
 
     def _reject(self, block: Block, i: int) -> Reject:
         message = "a line must be a JSON object"
@@ -85,20 +86,22 @@ class NdjsonFile:
             self.name, BadRow(int(block.lines[i]), "json", message, block.row(i))
         )
 
-    def _frame(self, records: list[Any]) -> pl.DataFrame:
-        """The columns as text where they are not numbers or booleans; all records must have the
-        same ones, or some would be lost.
+    def _frame(self, block: Block, records: list[Any]) -> pl.DataFrame:
+        """The columns as text, a number's as it came; all records must have the same ones, or
+        some would be lost.
         """
         objects = [record if isinstance(record, dict) else {} for record in records]
         extra = sorted({key for record in objects for key in record} - set(self.columns))
         if extra:
             raise SchemaError(
                 f"'{self.name}': every record must have the first one's columns to be written in "
-                f"another format, but '{extra[0]}' is new. Keep NDJSON, or choose with --columns."
+                f"another format, but '{extra[0]}' is new. Keep NDJSON."
             )
+        raw = [members_of(block.row(i)) if record else {} for i, record in enumerate(objects)]
+        pairs = list(zip(objects, raw, strict=True))
         return pl.DataFrame(
             [
-                pl.Series(name, [_cell(r.get(name)) for r in objects], dtype=pl.String)
+                pl.Series(name, [_cell(o.get(name), r.get(name)) for o, r in pairs], pl.String)
                 for name in self.columns
             ]
         )
@@ -115,7 +118,7 @@ def _decode(line: bytes) -> Any:
         return _NotJson()
 
 
-def _cell(value: Any) -> str | None:
+def _cell(value: Any, raw: msgspec.Raw | None) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return msgspec.json.encode(value).decode()
+    return None if raw is None else bytes(raw).decode()

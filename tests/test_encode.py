@@ -56,6 +56,7 @@ def test_rows_get_the_fields_that_polars_writes_for_each_verdict(
     encoder = Encoder(
         to="csv",
         columns=source.columns,
+        chosen=False,
         verbatim=source.header,
         delimiter=delimiter,
         line_end=source.line_end,

@@ -139,6 +139,29 @@ def test_a_number_goes_from_csv_to_json_as_it_came(
         assert (found["amount"], found["age"]) == (row["amount"], row["age"])
 
 
+@pytest.mark.parametrize("to", ["ndjson", "csv"])
+def test_values_of_chosen_members_stand_as_they_came(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame, to: str
+):
+    lines = [
+        line.replace(':"o', ":1").replace('","amount"', ',"amount"').replace('"EUR"', '"\\u20ac"')
+        for line in frame.head(20).write_ndjson().replace(".5,", ".50,").splitlines()
+    ]
+    assert json.loads(lines[3])["order"] == 13 and any(".50," in line for line in lines)
+    (tmp_path / "in.ndjson").write_text("\n".join(lines))
+    asked = ("--columns", "amount,order,currency", "--to", to, "--quiet")
+    done = score(artifact_path, tmp_path / "in.ndjson", *asked)
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.decode().splitlines()
+    for line, came in zip(out if to == "ndjson" else out[1:], lines, strict=True):
+        amount, order = (came.split(f'"{name}":')[1].split(",")[0] for name in ("amount", "order"))
+        if to == "csv":
+            assert line.startswith(f"{amount},{order},€,")
+        else:
+            kept = f'{{"amount":{amount},"order":{order},"currency":"\\u20ac","anomaly_score":'
+            assert line.startswith(kept)
+
+
 def test_standard_input_may_be_ndjson(artifact_path: Path, frame: pl.DataFrame):
     done = score(artifact_path, stdin=frame.write_ndjson().encode())
     assert done.returncode == 0, done.stderr
