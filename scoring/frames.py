@@ -7,7 +7,7 @@ depends on the schema alone, never on the other rows of the frame.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,25 +25,38 @@ def frame_of_block(
     block: Block, header: Header, columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
     """The fields of a block as text; an empty field is null. `columns` picks some."""
-    return _read_fields(block, header, header.names if columns is None else columns, frozenset())
+    return _read_fields(block, header, header.names if columns is None else columns, {})
+
+
+SMALL = 2**30  # what fits into 32 bits, with room for more than was seen
 
 
 def typed_frame_of_block(block: Block, header: Header, schema: Schema) -> pl.DataFrame:
     """The schema's columns; numbers are parsed at once where every one of them is a number, which
-    takes half the time, and are left as text where one is not.
+    takes half the time, and small integers as such, which takes a tenth less. Where one is not,
+    all are left as text.
     """
-    numeric = frozenset(column.name for column in schema.numeric)
-    try:
-        return _read_fields(block, header, schema.names, numeric)
-    except pl.exceptions.ComputeError:
-        return frame_of_block(block, header, schema.names)
+    numbers: dict[str, Any] = {column.name: pl.Float64 for column in schema.numeric}
+    integers = {column.name: pl.Int32 for column in schema.numeric if _is_small(column)}
+    for types in (numbers | integers, numbers):
+        try:
+            return _read_fields(block, header, schema.names, types)
+        except pl.exceptions.ComputeError:
+            continue  # which is soon known of a file that has no such numbers at all
+    return frame_of_block(block, header, schema.names)
+
+
+def _is_small(column: Column) -> bool:
+    """Were the column's values small integers in the fit data?"""
+    limits = (column.low, column.high)
+    return column.integer and all(x is not None and abs(x) < SMALL for x in limits)
 
 
 def _read_fields(
-    block: Block, header: Header, columns: Collection[str], numeric: Collection[str]
+    block: Block, header: Header, columns: Collection[str], numeric: Mapping[str, Any]
 ) -> pl.DataFrame:
     wanted = [name for name in header.names if name in columns]
-    types = {name: pl.Float64 if name in numeric else pl.String for name in header.names}
+    types = {name: numeric.get(name, pl.String) for name in header.names}
     if not len(block):
         return pl.DataFrame(schema={name: types[name] for name in wanted})
     frame = pl.read_csv(
@@ -128,8 +141,8 @@ def _all_numbers(
     """
     names = [column.name for column in schema.numeric]
     cells = frame.select(names)
-    if names and all(dtype == pl.Float64 for dtype in cells.dtypes):
-        numbers = cells.to_numpy(order="fortran", writable=True)
+    if names and set(cells.dtypes) <= {pl.Float64, pl.Int32}:
+        numbers = cells.to_numpy(order="fortran", writable=True).astype(np.float64, copy=False)
         if not np.isinf(numbers).any():
             return numbers
     numbers = np.empty((len(frame), len(names)), order="F")

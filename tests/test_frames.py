@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,8 @@ from scoring.rows import Block, split_chunk
 from scoring.schema import Column, Kind, Schema
 
 SCHEMA = Schema((Column("a", Kind.NUMERIC), Column("b", Kind.CATEGORICAL, categories=("x", "1"))))
+COUNT = Column("a", Kind.NUMERIC, integer=True, low=0, high=9)
+COUNTS = Schema((COUNT, *SCHEMA.discrete))
 NUMBER = st.one_of(st.floats(width=64).map(repr), st.integers().map(str))
 ODD = [
     "",
@@ -33,6 +37,7 @@ ODD = [
     "inf",
     "-Inf",
 ]
+ODD += ["00012", "+", "- 5", "5.0", "2147483647", "2147483648", "-2147483649", " 7 "]
 ODDER = ["nan", "NaN", "NA", "null", "0x10", "1_000", "1,5".replace(",", ";"), "true", "x", "٣"]
 CELL = st.one_of(NUMBER, st.sampled_from(ODD + ODDER))
 LINE_END = st.sampled_from(["\n", "\r\n"])
@@ -46,14 +51,23 @@ def block_of(rows: list[tuple[str, str]], line_end: str) -> tuple[Block, Header]
     return split_chunk(chunk, header), header
 
 
-@given(st.lists(st.tuples(CELL, st.sampled_from(["x", "1", "", "new"])), min_size=1), LINE_END)
-@settings(max_examples=300, deadline=None)
+DIGITS = st.integers(-(2**33), 2**33).map(str) | st.sampled_from(["", "00", "-0", "+5", " 5"])
+
+
+@given(
+    st.lists(st.tuples(DIGITS | CELL, st.sampled_from(["x", "1", "", "new"])), min_size=1)
+    | st.lists(st.tuples(DIGITS, st.just("x")), min_size=1),
+    LINE_END,
+    st.sampled_from([SCHEMA, COUNTS]),
+)
+@settings(max_examples=400, deadline=None)
 def test_numbers_parsed_at_once_are_those_parsed_from_text(
-    rows: list[tuple[str, str]], line_end: str
+    rows: list[tuple[str, str]], line_end: str, schema: Schema
 ):
     block, header = block_of(rows, line_end)
-    want, problems = table_of_frame(SCHEMA, frame_of_block(block, header, SCHEMA.names))
-    got, found = table_of_frame(SCHEMA, typed_frame_of_block(block, header, SCHEMA))
+    want, problems = table_of_frame(schema, frame_of_block(block, header, schema.names))
+    got, found = table_of_frame(schema, typed_frame_of_block(block, header, schema))
+    assert got.numbers.dtype == np.float64
     np.testing.assert_array_equal(got.numbers, want.numbers)
     np.testing.assert_array_equal(got.codes, want.codes)
     assert [(p.record, p.column, p.code) for p in found] == [
@@ -66,6 +80,22 @@ def test_a_file_of_numbers_is_parsed_at_once():
     frame = typed_frame_of_block(block, header, SCHEMA)
     assert frame.schema == {"a": pl.Float64, "b": pl.String}
     assert frame["a"].to_list() == [1.5, None]
+
+
+@pytest.mark.parametrize(
+    ("high", "cells", "wanted"),
+    [
+        (9, ["7", ""], pl.Int32),
+        (9, ["7", "7.0"], pl.Float64),
+        (9, ["7", "2147483648"], pl.Float64),
+        (2.0**31, ["7", ""], pl.Float64),
+        (9, ["7", "NA"], pl.String),
+    ],
+)
+def test_small_integers_are_parsed_as_such(high: float, cells: list[str], wanted: pl.DataType):
+    schema = Schema((replace(COUNT, high=high), *SCHEMA.discrete))
+    block, header = block_of([(cell, "x") for cell in cells], "\n")
+    assert typed_frame_of_block(block, header, schema)["a"].dtype == wanted
 
 
 @given(st.lists(st.tuples(CELL, st.just("x")), min_size=1), LINE_END)
