@@ -215,4 +215,5 @@ def _reason(error: Exception) -> str:
     said = re.search(r"<Code>(\w+)</Code>\s*<Message>([^<\n]*)", text)
     if said:
         return f"the store answered {said[1]}: {said[2].rstrip('.')}"
+    text = re.sub(r"^((Generic \w+|GCP credential) error: )+", "", text)
     return text.split("\n")[0].removesuffix(": ").rstrip(".")

@@ -281,8 +281,14 @@ NOBODY = "127.0.0.1:9"  # where nothing listens
         on("s3", {"AWS_ENDPOINT_URL": f"http://{NOBODY}"}, "error sending request"),
         on(
             "gs",
+            {"GOOGLE_SERVICE_ACCOUNT": "/no/key.json"},
+            "must be readable: Unable to open service account file from /no/key.json: No such",
+        ),
+        pytest.param(
+            "gs",
             {"GOOGLE_BEARER_TOKEN": None},
             "no credentials were found in the environment (such as GOOGLE_APPLICATION_CREDENTIALS",
+            marks=pytest.mark.long,  # it asks for the role of the machine again and again
         ),
         on(
             "abfs",
