@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from batch.replay import Replay, moment
-from batch.writer import write_whole
+from batch.writer import write_small
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 60, 940, 40, 280
 COLOURS = ("#d1495b", "#00798c", "#edae49", "#66506b", "#2e4057")
@@ -45,7 +45,7 @@ def write_plot(replay: Replay, target: Path) -> None:
     """As .png or as .svg, by the name's ending."""
     shapes = shapes_of(replay)
     png = target.suffix.lower() == ".png"
-    write_whole(str(target), png_of(shapes) if png else svg_of(shapes).encode())
+    write_small(str(target), png_of(shapes) if png else svg_of(shapes).encode())
 
 
 def shapes_of(replay: Replay) -> list[Shape]:

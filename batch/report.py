@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 
 from batch.errors import OutputError
 from batch.job import SEVERITIES, Counts, Job
-from batch.writer import writable, write_whole
+from batch.writer import writable, write_small
 from scoring.artifact import Artifact
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
@@ -141,7 +141,7 @@ def severity_bands(counts: Counts) -> list[Band]:
 
 def write_summary(report: Report, target: str) -> None:
     """Whole or not at all."""
-    write_whole(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")
+    write_small(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")
 
 
 def write_metrics(report: Report, target: Path) -> None:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 
 from batch.errors import OutputError
 from batch.remote import is_url, put, require_writable, upload
-from scoring.folders import sync_folder
+from scoring.folders import sync_folder, write_whole
 
 STDOUT = "-"
 ROW_GROUP = 131_072
@@ -217,13 +217,10 @@ def _publish(draft: Path, target: str) -> None:
         sync_folder(path.parent)
 
 
-def write_whole(target: str, data: bytes) -> None:
+def write_small(target: str, data: bytes) -> None:
     """A small file, at a path or a URL."""
     with writable(target):
         if is_url(target):
             put(data, target)
             return
-        path = Path(target)
-        draft = path.with_name(f".{path.name}.draft")
-        draft.write_bytes(data)
-        os.replace(draft, path)
+        write_whole(Path(target), data)

@@ -14,6 +14,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from scoring.folders import write_whole
+
 # a path or a column's name is shown as it is: no brackets that are styles, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 
@@ -64,3 +66,11 @@ def out() -> Console:
 def err() -> Console:
     """For progress and notes: stderr."""
     return Console(stderr=True, **PLAIN)
+
+
+def save(target: Path, data: bytes) -> None:
+    """What a command was asked to write, whole or not at all."""
+    try:
+        write_whole(target, data)
+    except OSError as error:
+        raise click.ClickException(f"'{target}' must be writable: {error.strerror}.") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scoring.command import out, setting
+from scoring.command import out, save, setting
 
 if TYPE_CHECKING:
     from training.recalibrate import Recalibrated
@@ -82,4 +82,4 @@ def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: 
     if target is None:
         click.echo(text, nl=False)
     else:
-        target.write_text(text)
+        save(target, text.encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scoring.command import out, setting
+from scoring.command import out, save, setting
 
 if TYPE_CHECKING:
     from scoring.scorer import Scorer
@@ -61,7 +61,7 @@ def report(
     manifest = scorer.artifact.manifest
     judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
     page = make_report(manifest, read_files(artifact, manifest), judged)
-    _write(target, page)
+    save(target, page)
     if not quiet:
         out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
 
@@ -109,15 +109,3 @@ def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
 
     training = scorer.artifact.manifest["training"]
     return read_sample(normal, training["max_records"], training["seed"]).frame
-
-
-def _write(target: Path, page: bytes) -> None:
-    """Whole or not at all."""
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        draft.write_bytes(page)
-        os.replace(draft, target)
-    except OSError as error:
-        raise click.ClickException(f"'{target}' must be writable: {error.strerror}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
