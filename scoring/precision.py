@@ -44,8 +44,11 @@ class Precision:
         return self._along(whitened, -self.shrink) * self.scale
 
     def _along(self, rows: Floats, factors: Floats) -> Floats:
-        """rows (I + basis diag(factors) basis')."""
-        return rows + (rows @ self.basis * factors) @ self.basis.T
+        """rows (I + basis diag(factors) basis'), as two large products: of three axes NumPy would
+        make one product for each record.
+        """
+        flat = rows.reshape(-1, rows.shape[-1])
+        return rows + ((flat @ self.basis * factors) @ self.basis.T).reshape(rows.shape)
 
     def to_bytes(self) -> bytes:
         """In single precision, which is enough for reasons."""
