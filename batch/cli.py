@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch.options import character, cores, names, shard, sources, target
-from scoring.command import config_file, err, setting
+from scoring.command import config_file, err, products_on_one_thread, setting
 
 if TYPE_CHECKING:
     from batch.job import Job
@@ -96,6 +96,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     """
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    products_on_one_thread()
     job = _job(sources or (STREAM,), threads, settings)
     with _exits(job):
         _tell(_run(artifact, job, settings), settings)

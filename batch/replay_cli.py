@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from batch.options import cores, sources
-from scoring.command import config_file, out, setting
+from scoring.command import config_file, out, products_on_one_thread, setting
 
 if TYPE_CHECKING:
     from batch.replay import AlertReplay, Replay
@@ -65,6 +65,7 @@ def replay(
 
     INPUT: as for `vaewatch score`. Times without a zone are UTC.
     """
+    products_on_one_thread()
     from batch.errors import OutputError
     from batch.plot import write_plot
     from batch.replay import replay as run

@@ -6,6 +6,7 @@ stderr.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,13 @@ def out() -> Console:
 def err() -> Console:
     """For progress and notes: stderr."""
     return Console(stderr=True, **PLAIN)
+
+
+def products_on_one_thread() -> None:
+    """To be called before NumPy is imported: OpenBLAS's own threads would wait in a loop beside
+    products as small as ours, for as much processor time again.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def save(target: Path, data: bytes) -> None:

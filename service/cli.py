@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scoring.command import config_file, setting
+from scoring.command import config_file, products_on_one_thread, setting
 from service.settings import Settings
 
 COUNT = click.IntRange(min=1)
@@ -119,6 +119,7 @@ def serve(artifact: Path, **settings: Any) -> None:
     A key that is valid for everything can be set as VAEWATCH_KEY, or in the file that
     VAEWATCH_KEY_FILE names.
     """
+    products_on_one_thread()
     from service.auth import key_of_environment, require_safe_address, require_tls_files
     from service.logs import set_up
     from service.workers import serve as run

@@ -106,6 +106,6 @@ def test_the_number_of_workers_follows_from_the_figures(column: int):
 
 def test_the_cores_and_pods_of_the_largest_follow_too():
     file = numbers_of(rows(README, "records a request")[-1])[0]
-    workers = numbers_of(rows(README, "records/s | 1 a request")[-1])[-1]
+    workers = min(numbers_of(rows(README, "records/s | 1 a request")[-1])[1:])
     assert f"{math.ceil(1e6 / (file * LOAD))} cores" in README
     assert f"in {math.ceil(workers / 4)} pods of four workers" in README
