@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from scoring.errors import ArtifactError
 from scoring.records import Table
 from scoring.schema import Column, Kind, Schema, code_name, missing_code
-from scoring.standardise import MISSING_FLAG, Events, Feature, Features, Numbers
+from scoring.standardise import (
+    MISSING_FLAG,
+    Events,
+    Feature,
+    Features,
+    Numbers,
+    places_of_columns,
+)
 
 TILE = 1024  # records at a time: what is made on the way stays in the cache
 LARGEST_LOG = 700.0  # of what a float can hold
@@ -89,7 +96,11 @@ class Vectorizer:
 
     @cached_property
     def _own(self) -> dict[str, _Own]:
-        return {name: _Own.of(self.features, name) for name in self.schema.names}
+        places = places_of_columns(self.features)
+        return {
+            name: _Own.of([(i, self.features[i]) for i in places.get(name, [])])
+            for name in self.schema.names
+        }
 
     def expected(self, reconstruction: NDArray[Any], column: Column) -> float | str | bool | None:
         """The value that the network expected in a column, in the column's own units; (D,) -> one
@@ -136,8 +147,7 @@ class _Own:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: Sequence[Feature], column: str) -> _Own:
-        own = [(i, f) for i, f in enumerate(features) if f.column == column]
+    def of(cls, own: Sequence[tuple[int, Feature]]) -> _Own:
         events = [(i, f) for i, f in own if f.code not in (None, MISSING_FLAG)]
         return cls(
             value=next(((i, f) for i, f in own if f.code is None), None),

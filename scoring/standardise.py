@@ -61,6 +61,14 @@ def feature_order(feature: Feature) -> int:
     return 2 if feature.code == MISSING_FLAG else 3
 
 
+def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
+    """column -> its features' indices."""
+    places: dict[str, list[int]] = {}
+    for i, feature in enumerate(features):
+        places.setdefault(feature.column, []).append(i)
+    return places
+
+
 def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """log1p for counts, odd, so that a negative count stays as far away as it is."""
     return np.sign(x) * np.log1p(np.abs(x))
@@ -169,9 +177,10 @@ class Events:
         sizes = [missing_code(column) + 1 for column in schema.discrete]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
         place, known = np.zeros(start[-1], np.int64), np.zeros(start[-1], bool)
+        places, at = places_of_columns(features), {n: i for i, n in enumerate(schema.names)}
         blocks = []
         for column, begin, end in zip(schema.discrete, start, start[1:], strict=False):
-            own = [i for i, f in enumerate(features) if f.column == column.name]  # side by side
+            own = places.get(column.name, [])  # side by side
             codes = [int(features[i].code or 0) for i in own]
             blocks.append(slice(own[0], own[-1] + 1) if own else slice(0, 0))
             place[begin:end] = own[0] if own else 0
@@ -180,7 +189,7 @@ class Events:
             known[begin + _ints(seen)] = True
         return cls(
             start=start[:-1],
-            columns=_ints(schema.names.index(column.name) for column in schema.discrete),
+            columns=_ints(at[column.name] for column in schema.discrete),
             varying=_ints(j for j, block in enumerate(blocks) if block.stop),
             block=slice(first, len(features)),
             blocks=tuple(blocks),
