@@ -46,12 +46,17 @@ class Calibration:
         """
         return self.scores + TIE * np.maximum(np.abs(self.scores), 1.0)
 
+    @cached_property
+    def _p_values(self) -> NDArray[np.float64]:
+        """(n + 1,): of a score with 0, 1, ..., n calibration scores below it."""
+        return np.arange(self.n + 1, 0, -1) / (self.n + 1)
+
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
         order = scores.argsort()  # in order, a search ends near where the last one did
-        below = np.empty(len(scores), np.int64)
-        below[order] = self._tied.searchsorted(scores[order])
-        return np.asarray((1 + self.n - below) / (self.n + 1))
+        p_values = np.empty(len(scores))
+        p_values[order] = self._p_values.take(self._tied.searchsorted(scores.take(order)))
+        return p_values
 
     def threshold(self, alpha: float) -> float | None:
         """The score from which a record is an anomaly at alpha, for people to read; None below 1 /

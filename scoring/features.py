@@ -76,15 +76,14 @@ class Vectorizer:
 
     def transform(self, table: Table) -> Features:
         """(N, D) features of a table's N records."""
-        out = Features(
-            np.empty((len(table), len(self.features)), dtype=np.float32),
-            np.zeros((len(table), len(self.schema.columns)), dtype=bool),
-        )
-        for start in range(0, len(table), TILE):
+        n = len(table)
+        values = np.empty((n, len(self.features)), dtype=np.float32)
+        first_time = np.zeros((n, len(self.schema.columns)), dtype=bool)
+        for start in range(0, n, TILE):
             tile = slice(start, start + TILE)
-            self._numbers.write(table.numbers[tile], out[tile])
-            self._events.write(table.codes[tile], out[tile])
-        return out
+            self._numbers.write(table.numbers[tile], values[tile], first_time[tile])
+            self._events.write(table.codes[tile], values[tile], first_time[tile])
+        return Features(values, first_time)
 
     @cached_property
     def _numbers(self) -> Numbers:

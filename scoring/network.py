@@ -24,17 +24,16 @@ class Forward:
     """What one pass of the network says of N records with D features.
 
     reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
-    whitened: (N, S, D), each of S members' residuals, see `scoring.precision`; `reconstruction` is
-    the members' mean of half their squared length.
     """
 
     reconstruction: Floats
     kl: Floats
     neighbour: Floats
-    whitened: Floats
 
 
-OUTPUTS = tuple(field.name for field in fields(Forward))
+PARTS = tuple(field.name for field in fields(Forward))
+WHITENED = "whitened"
+OUTPUTS = (*PARTS, WHITENED)
 
 
 def silent_runtime() -> Any:
@@ -71,8 +70,22 @@ class Network:
             )
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
-        """(N, D) -> the parts of N scores; all at once, so give it a TILE of records at a time."""
+        """(N, D) -> the parts of N scores."""
+        return Forward(*self._run(PARTS, features))
+
+    def whitened(self, features: NDArray[np.float32]) -> Floats:
+        """(N, D) -> (N, S, D), each of S members' residuals, see `scoring.precision`;
+        `reconstruction` is the members' mean of half their squared length.
+        """
+        return self._run((WHITENED,), features)[0]
+
+    def _run(self, outputs: tuple[str, ...], features: NDArray[np.float32]) -> list[Floats]:
+        """A TILE at a time."""
         if not len(features):  # ONNX Runtime's reductions refuse an empty batch
-            one = self.forward(np.zeros((1, features.shape[1]), np.float32))
-            return Forward(*(getattr(one, name)[:0] for name in OUTPUTS))
-        return Forward(*self._session.run(OUTPUTS, {INPUT: features}))
+            one = np.zeros((1, features.shape[1]), np.float32)
+            return [out[:0] for out in self._run(outputs, one)]
+        starts, run = range(0, len(features), TILE), self._session.run
+        tiles = [run(outputs, {INPUT: features[start : start + TILE]}) for start in starts]
+        return (
+            tiles[0] if len(tiles) == 1 else [np.concatenate(p) for p in zip(*tiles, strict=True)]
+        )

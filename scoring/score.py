@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.network import TILE, Forward, Network
+from scoring.network import Forward, Network
 from scoring.standardise import Features
 
 
@@ -63,5 +63,4 @@ class ScoreRule:
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:
     """(N,) scores of any number of records."""
-    tiles = [features[start : start + TILE] for start in range(0, max(len(features), 1), TILE)]
-    return np.concatenate([rule.total(network.forward(t.values), t.first_time) for t in tiles])
+    return rule.total(network.forward(features.values), features.first_time)

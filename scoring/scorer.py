@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scoring.artifact import Artifact, read_artifact
 from scoring.calibration import check_alpha, severity
 from scoring.errors import ArtifactError
-from scoring.network import TILE, Floats, Network
+from scoring.network import Network
 from scoring.reasons import Explainer, Reason
 from scoring.records import Table, table_of
 from scoring.score import Parts
@@ -68,20 +68,6 @@ class Verdicts:
 def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
     """(N,) which records are anomalies: decided here and nowhere else."""
     return p_values <= alpha
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """What is kept of as many records as the cache holds with all that the network makes of them.
-
-    rows: those of the table that get reasons, with their whitened residuals, (rows, S, D).
-    """
-
-    score: NDArray[np.float64]
-    p_value: NDArray[np.float64]
-    rows: NDArray[np.int64]
-    whitened: Floats
-    parts: list[Parts]
 
 
 class Scorer:
@@ -154,43 +140,38 @@ class Scorer:
             explain: so many reasons for each record, and the parts of its score; by default three
                 reasons, only for anomalies, and no parts.
         """
-        calibration = self.artifact.calibration
+        rule, calibration = self.artifact.rule, self.artifact.calibration
         if alpha is None:
             alpha = calibration.alpha
         else:
             check_alpha(alpha, calibration.n)
         features = self.artifact.vectorizer.transform(table)
-        starts = range(0, max(len(table), 1), TILE)
-        tiles = [self._tile(features, start, alpha, explain) for start in starts]
-        p_value = np.concatenate([tile.p_value for tile in tiles])
+        forward = self.network.forward(features.values)
+        score = rule.total(forward, features.first_time)
+        p_value = calibration.p_values(score)
+        is_anomaly = decide(p_value, alpha)
         return Verdicts(
-            score=np.concatenate([tile.score for tile in tiles]),
+            score=score,
             p_value=p_value,
             severity=severity(p_value),
-            is_anomaly=decide(p_value, alpha),
-            reasons=self._reasons(table, features, tiles, REASONS if explain is None else explain),
-            parts=[part for tile in tiles for part in tile.parts] if explain else None,
+            is_anomaly=is_anomaly,
+            reasons=self._reasons(table, features, is_anomaly, explain),
+            parts=rule.parts(forward, features.first_time) if explain else None,
         )
 
-    def _tile(self, features: Features, start: int, alpha: float, explain: int | None) -> _Tile:
-        rule, tile = self.artifact.rule, features[start : start + TILE]
-        forward = self.network.forward(tile.values)
-        score = rule.total(forward, tile.first_time)
-        p_value = self.artifact.calibration.p_values(score)
-        asked = decide(p_value, alpha) if explain is None else np.full(len(tile), explain > 0)
-        rows = np.flatnonzero(asked)
-        parts = rule.parts(forward, tile.first_time) if explain else []
-        return _Tile(score, p_value, start + rows, forward.whitened[rows], parts)
-
     def _reasons(
-        self, table: Table, features: Features, tiles: Sequence[_Tile], most: int
+        self, table: Table, features: Features, is_anomaly: NDArray[np.bool_], explain: int | None
     ) -> list[tuple[Reason, ...]]:
+        """Only few records have any, so the network is asked again for what they take."""
         out: list[tuple[Reason, ...]] = [()] * len(table)
-        rows = np.concatenate([tile.rows for tile in tiles])
-        if len(rows):
-            whitened = np.concatenate([tile.whitened for tile in tiles])
-            explanation = self._explainer.explain(features[rows], whitened)
-            found = self._explainer.reasons(table, rows, explanation, most)
-            for row, reasons in zip(rows.tolist(), found, strict=True):
-                out[row] = reasons
+        asked = is_anomaly if explain is None else np.full(len(table), explain > 0)
+        rows = asked.nonzero()[0]
+        if not len(rows):
+            return out
+        chosen = features[rows]
+        explanation = self._explainer.explain(chosen, self.network.whitened(chosen.values))
+        most = REASONS if explain is None else explain
+        found = self._explainer.reasons(table, rows, explanation, most)
+        for row, reasons in zip(rows.tolist(), found, strict=True):
+            out[row] = reasons
         return out

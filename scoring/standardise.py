@@ -17,6 +17,7 @@ from scoring.schema import Schema, missing_code
 
 MISSING_FLAG = -1  # in the place of a code
 FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
+_LEAST, _MOST = np.array(-FEATURE_LIMIT), np.array(FEATURE_LIMIT)  # arrays: else made at each use
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
 
 def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """log1p for counts, odd, so that a negative count stays as far away as it is."""
-    return np.sign(x) * np.log1p(np.abs(x))
+    return np.copysign(np.log1p(np.abs(x)), x)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Numbers:
     """The values and missing flags of the numeric columns.
 
     counts: how many of the values, the first ones, are taken in log1p. values, flags: their places
-    among the features. value_of, flag_of: their numeric columns. columns: schema index of each
-    numeric column.
+    among the features. value_of, flag_of: their numeric columns. flag_off, flag_on: what flags
+    are. columns: schema index of each numeric column.
     """
 
     counts: int
@@ -90,8 +91,8 @@ class Numbers:
     value_scale: NDArray[np.float64]
     flags: slice
     flag_of: NDArray[np.int64]
-    flag_mean: NDArray[np.float64]
-    flag_scale: NDArray[np.float64]
+    flag_off: NDArray[np.float32]
+    flag_on: NDArray[np.float32]
     columns: NDArray[np.int64]
     never_missing: NDArray[np.bool_]
     constant_of: NDArray[np.int64]
@@ -105,6 +106,7 @@ class Numbers:
         place = {name: i for i, name in enumerate(schema.names)}
         values = [f for f in features if f.code is None]
         flags = [f for f in features if f.code == MISSING_FLAG]
+        mean, deviation = _floats(f.mean for f in flags), _floats(f.deviation for f in flags)
         never_missing = np.ones(len(numeric), dtype=bool)
         never_missing[[numeric[f.column] for f in flags]] = False
         constant = {numeric[name]: v for name, v in constants.items() if name in numeric}
@@ -116,35 +118,40 @@ class Numbers:
             value_scale=1.0 / _floats(f.deviation for f in values),
             flags=slice(len(values), len(values) + len(flags)),
             flag_of=_ints(numeric[f.column] for f in flags),
-            flag_mean=_floats(f.mean for f in flags),
-            flag_scale=1.0 / _floats(f.deviation for f in flags),
+            flag_off=(-mean / deviation).astype(np.float32),
+            flag_on=((1.0 - mean) / deviation).astype(np.float32),
             columns=_ints(place[name] for name in numeric),
             never_missing=never_missing,
             constant_of=_ints(constant),
             constant_value=_floats(constant.values()),
         )
 
-    def write(self, numbers: NDArray[np.float64], out: Features) -> None:
+    def write(
+        self,
+        numbers: NDArray[np.float64],
+        values: NDArray[np.float32],
+        first_time: NDArray[np.bool_],
+    ) -> None:
         """(N, numeric columns), NaN where missing."""
-        raw = numbers[:, self.value_of]
+        raw = numbers.take(self.value_of, axis=1)
         if self.counts:
             raw[:, : self.counts] = signed_log1p(raw[:, : self.counts])
         raw -= self.value_mean
         raw *= self.value_scale
-        np.maximum(raw, -FEATURE_LIMIT, out=raw)
-        np.minimum(raw, FEATURE_LIMIT, out=raw)
+        np.maximum(raw, _LEAST, out=raw)
+        np.minimum(raw, _MOST, out=raw)
         missing = np.isnan(numbers)
         if np.count_nonzero(missing):  # `any` takes five times as long for one record
-            raw[missing[:, self.value_of]] = 0.0
-            out.first_time[:, self.columns] = missing & self.never_missing
-        out.values[:, self.values] = raw
+            raw[missing.take(self.value_of, axis=1)] = 0.0
+            first_time[:, self.columns] = missing & self.never_missing
+        values[:, self.values] = raw
         if len(self.flag_of):
-            flags = (missing[:, self.flag_of] - self.flag_mean) * self.flag_scale
-            out.values[:, self.flags] = flags
-        changed = numbers[:, self.constant_of] != self.constant_value
+            flagged = missing.take(self.flag_of, axis=1)
+            values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
+        changed = numbers.take(self.constant_of, axis=1) != self.constant_value
         if np.count_nonzero(changed):
-            changed &= ~missing[:, self.constant_of]
-            out.first_time[:, self.columns[self.constant_of]] |= changed
+            changed &= ~missing.take(self.constant_of, axis=1)
+            first_time[:, self.columns[self.constant_of]] |= changed
 
 
 @dataclass(frozen=True)
@@ -199,17 +206,24 @@ class Events:
             first_time=~known,
         )
 
-    def write(self, codes: NDArray[np.int32], out: Features) -> None:
+    def write(
+        self,
+        codes: NDArray[np.int32],
+        values: NDArray[np.float32],
+        first_time: NDArray[np.bool_],
+    ) -> None:
         """(N, discrete columns)."""
-        out.values[:, self.block] = self.off
+        values[:, self.block] = self.off
         event = codes + self.start
-        happened = event[:, self.varying]
-        out.values[np.arange(len(codes))[:, None], self.place[happened]] = self.on[happened]
-        first_time = self.first_time[event]
-        if np.count_nonzero(first_time):
-            out.first_time[:, self.columns] = first_time
-            for row, column in zip(*np.nonzero(first_time), strict=True):
-                out.values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
+        happened = event.take(self.varying, axis=1)
+        at = self.place.take(happened)
+        at += np.arange(0, values.size, values.shape[1])[:, None]
+        values.put(at, self.on.take(happened))
+        first = self.first_time.take(event)
+        if np.count_nonzero(first):
+            first_time[:, self.columns] = first
+            for row, column in zip(*np.nonzero(first), strict=True):
+                values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int64]:

@@ -191,6 +191,7 @@ def test_the_graph_agrees_with_torch_in_every_output(
         np.testing.assert_allclose(
             getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
         )
+    np.testing.assert_allclose(network.whitened(x), model.whitened(x), rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("d", [DIRECTIONS + 6, FULL_FEATURES + 10])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from scoring.errors import ScoringError
-from scoring.network import INPUT, OUTPUTS, Forward, Network
+from scoring.network import INPUT, OUTPUTS, WHITENED, Forward, Network
 from scoring.precision import Precision
 from training.neighbours import Bank
 from training.score_model import ScoreModel
@@ -88,7 +88,7 @@ def export_graph(model: ScoreModel) -> bytes:
     side_by_side = graph.add("Concat", *whitened, axis=1)
     graph.half_square(side_by_side, vae.members, "reconstruction")
     shape = graph.ints(-1, vae.members, vae.features)
-    graph.add("Reshape", side_by_side, shape, name="whitened")
+    graph.add("Reshape", side_by_side, shape, name=WHITENED)
     _neighbour(graph, model.bank, x)
     return _serialise(graph, model)
 
@@ -158,7 +158,7 @@ def _at_least(graph: _Graph, values: str, rows: NDArray[np.float64]) -> str:
 
 def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
     d = model.vae.features
-    shapes = {"whitened": ("N", model.vae.members, d)}
+    shapes = {WHITENED: ("N", model.vae.members, d)}
 
     def value(name: str, *shape: Any) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

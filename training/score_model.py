@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from scoring.network import Forward
-from scoring.precision import Precision
+from scoring.precision import Floats, Precision
 from training.neighbours import Bank
-from training.vae import VAE
+from training.vae import VAE, Posterior
 
 
 def served_members(members: int, served: int) -> list[int]:
@@ -36,13 +36,18 @@ class ScoreModel:
     @torch.no_grad()
     def forward(self, x: NDArray[np.float32]) -> Forward:
         """(N, D) -> the parts of N scores, in float64 where torch gives a choice."""
-        posterior = self.vae.encode(torch.from_numpy(x).expand(self.vae.members, -1, -1))
-        means = self.vae.decode(posterior.mu).mean.double().numpy()
-        whitened = self.precision.whiten(x - means).swapaxes(0, 1)  # (N, S, D)
-        kl = posterior.unit_kl().double().mean(0).numpy()
+        kl = self._encode(x).unit_kl().double().mean(0).numpy()
         return Forward(
-            reconstruction=0.5 * (whitened**2).sum(-1).mean(1),
+            reconstruction=0.5 * (self.whitened(x) ** 2).sum(-1).mean(1),
             kl=kl if self.kl else np.zeros_like(kl),
             neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
-            whitened=whitened,
         )
+
+    @torch.no_grad()
+    def whitened(self, x: NDArray[np.float32]) -> Floats:
+        """(N, D) -> (N, S, D), each member's residuals."""
+        means = self.vae.decode(self._encode(x).mu).mean.double().numpy()
+        return self.precision.whiten(x - means).swapaxes(0, 1)
+
+    def _encode(self, x: NDArray[np.float32]) -> Posterior:
+        return self.vae.encode(torch.from_numpy(x).expand(self.vae.members, -1, -1))
