@@ -8,22 +8,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import perf_counter
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.exchange import CLOSE, HOLD, SECURITY, WRITE, Headers, Reply, Request, send_reply
+from service.answers import with_ids
+from service.engine import Scored
+from service.exchange import (
+    CLOSE,
+    HOLD,
+    SECURITY,
+    WRITE,
+    Headers,
+    Reply,
+    Request,
+    id_header,
+    send_reply,
+)
 from service.limits import Disconnected
+from service.messages import Rows
 from service.metrics import BatchHistogram
 from service.problems import MethodNotAllowed, Overloaded, Unauthorized, details_of, headers_of
-from service.scoring_route import score
+from service.scoring_route import Asked, asked_of, plain_rows, score
 from service.state import Service
 from service.v2_routes import INFER, INFER_VERSION, infer, infer_template
 
 log = logging.getLogger("vaewatch.service")
 
 Route = Callable[[Service, Request], Awaitable[Reply]]
+Write = Callable[[Request, Reply, Headers], bool]  # False where nobody is left to read it
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 GONE = 499  # the client left; only the metrics and the log hear of it
 
@@ -66,19 +81,61 @@ class Edge:
                 request.scope[HOLD] = True
         finally:  # before the answer is sent: a client that reads slowly holds no place
             self.service.limits.leave(request)
-        headers = self._headers(request)
-        if write is None or not write(reply, headers):
-            await send_reply(send, reply, headers)
+        extra = self._extra()
+        if write is None or not write(request, reply, extra):
+            await send_reply(send, request, reply, extra)
         return reply.status
 
-    def refuse(self, scope: Scope) -> tuple[Reply, Headers]:
-        """What a request of a hot route is told that finds no place, and its headers."""
+    def take(self, scope: Scope, body: bytes, write: Write) -> bool:
+        """Score the records of a whole request and answer it, without a task for it: that would
+        cost a fifth of the whole. False: it is not plain enough, and nothing has happened.
+        """
+        started, request = perf_counter(), Request(scope, _no_body)
+        if request.path != SCORE or request.method != "POST":
+            return False
+        try:
+            self.service.keys.check(request)
+            asked = asked_of(self.service, request)
+        except Exception:  # it is met again where it can be told
+            return False
+        rows = plain_rows(self.service, request, asked, body)
+        if rows is None:
+            return False
+        request.size, request.records = len(body), len(rows)
+        self.service.metrics.busy += 1
+        tell = partial(self._tell, request, asked, rows, write, started)
+        self.service.engine.submit(asked.model, rows, asked.options, tell)
+        return True
+
+    def _tell(
+        self,
+        request: Request,
+        asked: Asked,
+        rows: Rows,
+        write: Write,
+        started: float,
+        scored: Scored,
+    ) -> None:
+        """Answer a request that was taken."""
+        metrics, limits = self.service.metrics, self.service.limits
+        limits.leave(request)
+        metrics.busy -= 1
+        if isinstance(scored, Exception):
+            reply = self.problem(scored, request)
+        else:
+            reply = asked.reply(with_ids(scored, asked.model.reader.ids(rows)))
+            metrics.tally.add(metrics.records_per_request, request.records)
+        status = reply.status if write(request, reply, self._extra()) else GONE
+        self._measure(request, SCORE, status, perf_counter() - started)
+
+    def refuse(self, scope: Scope) -> tuple[Request, Reply, Headers]:
+        """What a request of a hot route is told that finds no place."""
         started = perf_counter()
         request = Request(scope, _no_body)
         reply = self.problem(self.service.limits.overloaded(), request)
         template = hot_template(request.path) or "unmatched"
         self._measure(request, template, reply.status, perf_counter() - started)
-        return reply, self._headers(request)
+        return request, reply, self._extra()
 
     def problem(self, error: Exception, request: Request) -> Reply:
         """An exception as its answer; our own faults go to the log with their traceback."""
@@ -87,11 +144,9 @@ class Edge:
             log.error("request %s failed", request.id, exc_info=error)
         return Reply(details.status, headers_of(error), msgspec.json.encode(details))
 
-    def _headers(self, request: Request) -> Headers:
-        headers = [(b"x-request-id", request.id.encode()), *SECURITY]
-        if self.service.registry.draining:
-            headers.append(CLOSE)  # the next request goes to another server
-        return headers
+    def _extra(self) -> Headers:
+        """Headers of every answer. While draining, the next request goes to another server."""
+        return (*SECURITY, CLOSE) if self.service.registry.draining else SECURITY
 
     async def _pass_on(self, request: Request, send: Send) -> int:
         status = 500
@@ -100,7 +155,8 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(request)]
+                own = (id_header(request), *self._extra())
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         request.scope["vaewatch.request"] = request

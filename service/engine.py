@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -30,7 +31,9 @@ LARGE = 512  # records, from which a request is scored in a thread
 
 T = TypeVar("T")
 Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds it took
-Jobs = list[tuple[Rows, asyncio.Future[list[Result]]]]
+Scored = list[Result] | Exception
+Done = Callable[[Scored], None]
+Jobs = list[tuple[Rows, Done]]
 
 
 @dataclass
@@ -47,15 +50,19 @@ class Engine:
     async def score_rows(self, model: Model, rows: Rows, options: Options) -> list[Result]:
         if len(rows) >= LARGE:
             return await self._in_thread(model, lambda: model.reader.table(rows), options)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Result]] = loop.create_future()
+        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self.submit(model, rows, options, partial(_settle, future))
+        return await future
+
+    def submit(self, model: Model, rows: Rows, options: Options, done: Done) -> None:
+        """Score rows, fewer than LARGE, and call `done` with their results or what went wrong."""
         if not self._pending:
+            loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._flush)
-        self._pending.setdefault((model, options), []).append((rows, future))
+        self._pending.setdefault((model, options), []).append((rows, done))
         self._waiting += len(rows)
         if self._waiting >= MOST_IN_A_BATCH:
             self._flush()
-        return await future
 
     async def score_table(self, model: Model, table: Table, options: Options) -> list[Result]:
         if len(table) >= LARGE:
@@ -87,18 +94,16 @@ class Engine:
             try:
                 self._score_batch(model, options, jobs)
             except Exception as error:
-                for _, future in jobs:
-                    if not future.done():
-                        future.set_exception(error)
+                for _, done in jobs:
+                    done(error)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
         rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
         table = model.reader.table(rows)
         verdicts, seconds = _verdicts(model, table, options)
         results, start = results_of(verdicts), 0
-        for part, future in jobs:
-            if not future.done():  # its client may have gone
-                future.set_result(results[start : start + len(part)])
+        for part, done in jobs:
+            done(results[start : start + len(part)])
             start += len(part)
         self._tell(model, table, verdicts, seconds)
 
@@ -114,6 +119,15 @@ class Engine:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _settle(future: asyncio.Future[list[Result]], scored: Scored) -> None:
+    if future.done():  # its client may have gone
+        return
+    if isinstance(scored, Exception):
+        future.set_exception(scored)
+    else:
+        future.set_result(scored)
 
 
 def _verdicts(model: Model, table: Table, options: Options) -> tuple[Verdicts, float]:

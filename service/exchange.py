@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import count
 from os import urandom
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _counter = count(1)
 _prefix = urandom(6).hex()
 
-SECURITY: Headers = [
+SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
-]
-
-
+)
 CLOSE = (b"connection", b"close")
 
 # in a scope: the request has a place among those being scored; its connection is to be left unread
@@ -73,8 +73,12 @@ def request_id(given: bytes | None) -> str:
     return f"{_prefix}{next(_counter):x}"
 
 
-async def send_reply(send: Send, reply: Reply, extra: Headers) -> None:
+def id_header(request: Request) -> Header:
+    return b"x-request-id", request.id.encode()
+
+
+async def send_reply(send: Send, request: Request, reply: Reply, extra: Headers) -> None:
     length = (b"content-length", str(len(reply.body)).encode())
-    headers = [*reply.headers, length, *extra]
+    headers = [*reply.headers, length, id_header(request), *extra]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

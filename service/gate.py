@@ -8,13 +8,13 @@ Retry-After, cannot have the service do nothing but refuse them.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.edge import Edge, hot_template
-from service.exchange import CLOSE, HOLD, PLACED, WRITE, Headers, Reply
+from service.exchange import CLOSE, HOLD, PLACED, WRITE, Header, Headers, Reply, Request
 from service.problems import RETRY_AFTER
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
@@ -40,13 +40,15 @@ class Gate(HttpToolsProtocol):
         self._start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        hot = app is self.app and _is_hot(cycle.scope)
-        if hot and app is self.edge:  # nothing between us and the edge wants to see the answer
-            cycle.scope[WRITE] = partial(self._write, cycle)
-        if hot and self._feeding:
+        if self._feeding and app is self.app and _is_hot(cycle.scope):
             self._waiting = cycle, app
         else:
-            super()._start_asgi_task(cycle, app)
+            self._begin(cycle, app)
+
+    def _begin(self, cycle: Any, app: Any) -> None:
+        if app is self.edge:  # nothing between us and the edge wants to see the answer
+            cycle.scope[WRITE] = partial(self._write, cycle)
+        super()._start_asgi_task(cycle, app)
 
     @property
     def _scope(self) -> Any:
@@ -56,7 +58,7 @@ class Gate(HttpToolsProtocol):
     def _start(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            super()._start_asgi_task(*waiting)
+            self._begin(*waiting)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -76,15 +78,26 @@ class Gate(HttpToolsProtocol):
             else:
                 limits.in_flight += 1
                 self._scope[PLACED] = True
-                self._start()
+                self._take()
 
-    def _write(self, cycle: Any, reply: Reply, extra: Headers) -> bool:
+    def _take(self) -> None:
+        """Have a request answered whose body is whole."""
+        assert self._waiting is not None
+        cycle, app = self._waiting
+        write = partial(self._write, cycle)
+        plain = app is self.edge and not self.flow.write_paused
+        if plain and self.edge.take(cycle.scope, bytes(cycle.body), write):
+            self._waiting = None
+        else:
+            self._start()
+
+    def _write(self, cycle: Any, request: Request, reply: Reply, extra: Headers) -> bool:
         """Answer at once, as `cycle.send` does after it has looked at each header and has waited
         for a client that reads slowly; False where it must wait, or where nobody is left.
         """
         if self.flow.write_paused or cycle.disconnected:
             return False
-        answer = self._answer(cycle, reply, extra)
+        answer = self._answer(cycle, request, reply, extra)
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
         self.transport.write(answer)
@@ -92,25 +105,28 @@ class Gate(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+        cycle.on_response = _nothing  # or it would hold this connection, which holds it
         return True
 
-    def _answer(self, cycle: Any, reply: Reply, extra: Headers) -> bytes:
-        if CLOSE in extra:
+    def _answer(self, cycle: Any, request: Request, reply: Reply, extra: Headers) -> bytes:
+        if CLOSE in extra or CLOSE in reply.headers:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             extra = [*extra, CLOSE]
-        headers = [*self.server_state.default_headers, *reply.headers, *extra]
-        return _as_bytes(reply.status, headers, reply.body)
+        lines = map(_lines, map(tuple, (self.server_state.default_headers, reply.headers, extra)))
+        own = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
+        head = STATUS_LINE[reply.status] + b"".join(lines)
+        return head + own % (request.id.encode(), len(reply.body)) + reply.body
 
     def _refuse(self) -> None:
         """Answer at once; what is still to come of the body is read and forgotten."""
         self._waiting, cycle = None, self.cycle
-        reply, extra = self.edge.refuse(self._scope)
+        request, reply, extra = self.edge.refuse(self._scope)
         cycle.response_started = cycle.response_complete = True
         close = not cycle.keep_alive or cycle.waiting_for_100_continue
         if close:
             cycle.keep_alive = False
-        self.transport.write(self._answer(cycle, reply, extra))
+        self.transport.write(self._answer(cycle, request, reply, extra))
         if close:
             self.transport.close()
         elif cycle.more_body:
@@ -137,14 +153,18 @@ def gate_of(edge: Edge) -> type[Gate]:
     return type("BoundGate", (Gate,), {"edge": edge})
 
 
+def _nothing() -> None:
+    """What happens after an answer that was told of."""
+
+
 def _is_hot(scope: Any) -> bool:
     return scope["method"] == "POST" and hot_template(scope["path"]) is not None
 
 
-def _as_bytes(status: int, headers: Headers, body: bytes) -> bytes:
-    lines = [b": ".join(header) for header in headers]
-    lines.append(b"content-length: %d\r\n\r\n" % len(body))
-    head = STATUS_LINE[status] + b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) + 2 or head.count(b"\r") != len(lines) + 2:
+@lru_cache(maxsize=256)
+def _lines(headers: tuple[Header, ...]) -> bytes:
+    """Headers as they are sent; nearly all answers have the same ones."""
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         raise RuntimeError("a header must be one line")  # the name of an artifact's version may be
-    return head + body
+    return lines

@@ -48,6 +48,11 @@ class Limits:
             request.placed = True
             self.in_flight += 1
 
+    def admit(self, size: int) -> bool:
+        """Whether a body of so many bytes is within the limits."""
+        most = self.settings.max_pending_bytes - self.pending_bytes
+        return size <= min(self.settings.max_body_bytes, most)
+
     def leave(self, request: Request) -> None:
         """Give the place back, if there is one."""
         if request.placed:

@@ -64,7 +64,8 @@ class RecordReader:
             (column, get, _codes_of(column), other_code(column))
             for column, get in zip(schema.discrete, discrete, strict=True)
         ]
-        self._booleans = [get for column, get, *_ in self._columns if column.kind is Kind.BOOLEAN]
+        booleans = [f"d{j}" for j, c in enumerate(schema.discrete) if c.kind is Kind.BOOLEAN]
+        self._booleans = [attrgetter(field) for field in booleans]
         self._pack = Struct(f"{len(schema.numeric)}d").pack
         record: Any = _struct_of(schema)
         body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
@@ -90,8 +91,8 @@ class RecordReader:
     def _checked(self, rows: Rows | None) -> Rows | None:
         if not rows or len(rows) > self.max_records:
             return None
-        plain = all(get(row) in _BOOLEANS for get in self._booleans for row in rows)
-        return rows if plain else None
+        plain = (_BOOLEANS.keys() >= set(map(get, rows)) for get in self._booleans)
+        return rows if all(plain) else None
 
     def table(self, rows: Rows) -> Table:
         """Structs -> Table, the same cells as `parse_records` makes."""

@@ -11,6 +11,7 @@ from scoring.calibration import check_alpha
 from scoring.errors import RecordError
 from service.answers import ModelName, Results, as_csv, as_json, as_lines, with_ids, with_rejected
 from service.csv_body import no_rows, parse_csv
+from service.engine import LARGE
 from service.exchange import Reply, Request
 from service.messages import Parsed, RecordReader, Rows
 from service.model import Model
@@ -36,45 +37,62 @@ JSON = b"application/json"
 LARGE_BODY = 64 << 10  # bytes, from which the exact way goes to a thread
 
 
-class Scored(NamedTuple):
-    """A body, what it asked for, and the verdicts of its records."""
+class Asked(NamedTuple):
+    """What a request asks for, beside its records."""
 
     media_type: bytes
-    model: ModelName
-    body: bytes
-    results: Results
+    model: Model
+    options: Options
 
-    def reply(self) -> Reply:
-        version = (b"x-model-version", self.model.version.encode())
-        written = MEDIA[self.media_type].write(self.model, self.results)
+    @property
+    def media(self) -> Media:
+        return MEDIA[self.media_type]
+
+    def reply(self, results: Results) -> Reply:
+        alpha = self.options.alpha
+        named = self.model.name if alpha is None else self.model.named(alpha)
+        version = (b"x-model-version", named.version.encode())
+        written = self.media.write(named, results)
         return Reply(200, [(b"content-type", self.media_type), version], written)
 
 
 async def score(service: Service, request: Request) -> Reply:
     """Verdicts of the records in a body."""
-    scored = await read_and_score(service, request)
+    asked, _, results = await read_and_score(service, request)
     service.metrics.tally.add(service.metrics.records_per_request, request.records)
-    return scored.reply()
+    return asked.reply(results)
 
 
-async def read_and_score(service: Service, request: Request) -> Scored:
+async def read_and_score(service: Service, request: Request) -> tuple[Asked, bytes, Results]:
     """Read a body within the limits, and score it as the query wants it."""
-    options = options_of(request.query)
-    model = service.registry.active
-    if options.alpha is not None:
-        check_alpha(options.alpha, model.scorer.artifact.calibration.n)
-    name, media = _media_of(request)
+    asked = asked_of(service, request)
     with service.limits.held(request):
         body = await service.limits.read(request)
         service.limits.enter(request)
-        results = await _score_body(service, request, model, media, body, options)
-    named = model.name if options.alpha is None else model.named(options.alpha)
-    return Scored(name, named, body, results)
+        return asked, body, await _score_body(service, request, asked, body)
 
 
-async def _score_body(
-    service: Service, request: Request, model: Model, media: Media, body: bytes, options: Options
-) -> Results:
+def asked_of(service: Service, request: Request) -> Asked:
+    options, model = options_of(request.query), service.registry.active
+    if options.alpha is not None:
+        check_alpha(options.alpha, model.scorer.artifact.calibration.n)
+    return Asked(_media_type(request), model, options)
+
+
+def plain_rows(service: Service, request: Request, asked: Asked, body: bytes) -> Rows | None:
+    """The records of a body that needs no unpacking and no thread, and breaks no rule; else None:
+    `score` reads it again, and says what is wrong with it.
+    """
+    if b"content-encoding" in request.headers or len(body) >= LARGE_BODY:
+        return None
+    if not service.limits.admit(len(body)):
+        return None
+    rows = asked.media.rows(asked.model.reader, body)
+    return rows if rows is None or len(rows) < LARGE else None
+
+
+async def _score_body(service: Service, request: Request, asked: Asked, body: bytes) -> Results:
+    model, media, options = asked.model, asked.media, asked.options
     rows = media.rows(model.reader, body)
     if rows is not None:
         request.records = len(rows)
@@ -88,13 +106,13 @@ async def _score_body(
     return with_ids(await _score_exactly(service, model, parsed, options), parsed.ids)
 
 
-def _media_of(request: Request) -> tuple[bytes, Media]:
+def _media_type(request: Request) -> bytes:
     given = request.headers.get(b"content-type", JSON)
     name = given if given in MEDIA else given.split(b";")[0].strip().lower()
     if name not in MEDIA:
         known = ", ".join(sorted(media.decode() for media in MEDIA))
         raise Unsupported(f"content-type must be one of {known}, got another one.")
-    return name, MEDIA[name]
+    return name
 
 
 async def _score_exactly(

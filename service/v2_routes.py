@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from scoring.errors import RecordError
 from scoring.records import parse_records
 from service.answers import Result
-from service.exchange import Headers, Reply, Request
+from service.exchange import Reply, Request
 from service.metrics import build_version
 from service.model import Model
 from service.options import DEFAULT
@@ -45,7 +45,7 @@ async def infer(service: Service, request: Request) -> Reply:
         results = await _score(service, model, records)
     service.metrics.tally.add(service.metrics.records_per_request, request.records)
     answer, length = write_answer(asked, model.name.name, model.name.version, results)
-    headers: Headers = [(b"x-model-version", model.name.version.encode())]
+    headers = [(b"x-model-version", model.name.version.encode())]
     if length is None:
         headers.append((b"content-type", b"application/json"))
     else:

@@ -39,11 +39,11 @@ def for_trials(service: Service) -> Service:
 
 async def try_records(service: Service, request: Request) -> Reply:
     """`service` is one for trials."""
-    scored = await read_and_score(service, request)
-    if scored.media_type != CSV:
-        return scored.reply()
-    body = await service.engine.away(rows_with_verdicts, scored.body, scored.results)
-    counts = json.dumps(counts_of(scored.results)).encode()
+    asked, body, results = await read_and_score(service, request)
+    if asked.media_type != CSV:
+        return asked.reply(results)
+    body = await service.engine.away(rows_with_verdicts, body, results)
+    counts = json.dumps(counts_of(results)).encode()
     return Reply(200, [(b"content-type", CSV), (b"x-counts", counts)], body)
 
 
