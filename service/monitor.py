@@ -1,8 +1,12 @@
-"""batches -> what Prometheus hears of them: kept back, counted a hundred records or so at once."""
+"""batches -> what Prometheus hears of them: kept back, counted a hundred records or so at once.
+
+A count goes in steps, one after each batch that is answered, so that no request waits for all.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +22,7 @@ from service.model import Model
 from service.recent import Recent
 from service.window import WINDOW, Totals, Window, add_up, leave, of_others
 
-# records, then they are counted without waiting for a scrape: twice as many cost a little less
-# each, and hold up answers for longer
-MOST_KEPT = 128
+MOST_KEPT = 128  # records, then they are counted without waiting for a scrape
 Counts = NDArray[np.int64]
 
 
@@ -33,11 +35,10 @@ class Watch:
         self.column_events = ColumnEvents(model.scorer.artifact.schema)
         self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
 
-    def add(self, table: Table, events: Counts, scores: NDArray[np.float64], alarms: int) -> float:
-        """Take in some records; gives the martingale's log10."""
+    def add(self, table: Table, events: Counts, alarms: int) -> None:
+        """Take in how some records are spread."""
         counts = self.model.scorer.artifact.drift.count(table)
         self.window.add(counts, events, len(table), alarms)
-        return self.exchangeability.update(scores)
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Monitor:
     recent: Recent | None = None
     _kept: list[tuple[Model, Table, Verdicts]] = field(default_factory=list)
     _records: int = 0
+    _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
     _begun: Model | None = None
     _news: bool = False  # that the other workers have not been left
@@ -60,7 +62,9 @@ class Monitor:
         self._kept.append((model, table, verdicts))
         self._records += len(table)
         if self._records >= MOST_KEPT:
-            self._count_kept()
+            self._finish()
+            self._counting = self._count_kept()
+        next(self._counting, None)
 
     def reject(self, model: Model, n: int) -> None:
         """Count records that were not scored."""
@@ -70,38 +74,50 @@ class Monitor:
     def flush(self) -> None:
         """Count all that was kept back, and leave the sums for the other workers."""
         self.metrics.flush()
-        self._count_kept()
+        self._finish()
+        self._counting = self._count_kept()
+        self._finish()
         if self._news and self.folder is not None and self._watch is not None:
             leave(self.folder, WINDOW, self._watch.window.totals())
             self._news = False
         if self.recent is not None:
             self.recent.leave()
 
-    def _count_kept(self) -> None:
+    def _finish(self) -> None:
+        """Count to the end what is being counted."""
+        for _ in self._counting:
+            pass
+
+    def _count_kept(self) -> Iterator[None]:
         kept, self._kept, self._records = self._kept, [], 0
         by_model: dict[Model, list[tuple[Table, Verdicts]]] = {}
         for model, table, verdicts in kept:
             by_model.setdefault(model, []).append((table, verdicts))
         for model, batches in by_model.items():
-            self._count(model, *_joined(model, batches))
+            table, verdicts = _joined(model, batches)
+            yield
+            yield from self._count(model, table, verdicts)
             self._news = True
 
-    def _count(self, model: Model, table: Table, verdicts: Verdicts) -> None:
+    def _count(self, model: Model, table: Table, verdicts: Verdicts) -> Iterator[None]:
         metrics, name = self.metrics, model.name
         alarms = int(verdicts.is_anomaly.sum())
         metrics.records.labels(name.name, name.version, "anomaly").inc(alarms)
         metrics.records.labels(name.name, name.version, "normal").inc(len(table) - alarms)
         metrics.severity.observe_many(verdicts.severity)
         metrics.score.observe_many(verdicts.score)
-        if self._watch is None or self._watch.model is not model:
-            self._watch = Watch(model)
-        events = self._count_columns(self._watch, table, verdicts)
         # a request may ask for its own alpha; the budget is watched at the artifact's
         over = int((verdicts.p_value <= name.alpha).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
-        metrics.exchangeability.set(self._watch.add(table, events, verdicts.score, over))
         if self.recent is not None:
             self.recent.add(verdicts, over)
+        yield
+        if self._watch is None or self._watch.model is not model:
+            self._watch = Watch(model)
+        watch = self._watch
+        watch.add(table, self._count_columns(watch, table, verdicts), over)
+        yield
+        metrics.exchangeability.set(watch.exchangeability.update(verdicts.score))
 
     def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
         """Gives (EVENTS, columns): how often each event befell each column."""
