@@ -11,7 +11,6 @@ Nothing heavy is imported before it is used.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -89,6 +88,8 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
+            import difflib
+
             like = difflib.get_close_matches(cmd_name, COMMANDS, 1)
             ctx.fail(
                 f"no command '{cmd_name}'" + (f"; did you mean '{like[0]}'?" if like else ".")

@@ -161,7 +161,6 @@ def _what_next(job: Job) -> str:
 
 
 def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
-    from batch.distributed import run_on_ray
     from batch.job import Counts
     from batch.pipeline import Done, run_here, scored
     from batch.progress import progress
@@ -178,7 +177,9 @@ def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
 
     if not job.sources:  # a shard without a file leaves its summary and metrics all the same
         return reported(Done(Counts(), Counts()))
-    engine = run_on_ray if settings["engine"] == "ray" else run_here
+    engine = run_here
+    if settings["engine"] == "ray":
+        from batch.distributed import run_on_ray as engine
     style = "none" if settings["quiet"] else settings["progress"]
     with progress(style) as tell, scored(scorer, job, tell, engine) as done:
         return reported(done)
@@ -186,13 +187,17 @@ def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
 
 def _leave(report: Report, settings: dict[str, Any]) -> None:
     """What others read of the job."""
-    from batch.report import push_metrics, write_metrics, write_summary
+    from batch.report import write_summary
 
     if settings["summary"] is not None:
         write_summary(report, settings["summary"])
     if settings["metrics_file"] is not None:
+        from batch.metrics import write_metrics
+
         write_metrics(report, settings["metrics_file"])
     if settings["pushgateway"] is not None:
+        from batch.metrics import push_metrics
+
         push_metrics(report, settings["pushgateway"])
 
 

@@ -156,12 +156,12 @@ def _append_csv(
     """These rows as they came, each with its verdict's fields before its line end. The texts among
     these are quoted already.
     """
-    chosen = slice(None) if len(rows) == len(block) else rows
     line_end = block.line_end
     if line_end is None or block.rows.startswith(BOM):  # which polars would drop
-        return b"".join(_append_one_by_one(block, added[chosen], rows, delimiter))
+        return b"".join(_append_one_by_one(block, added[rows], rows, delimiter))
     joined = io.BytesIO()
-    frame = pl.DataFrame([_lines(block.rows)[chosen], *added[chosen].get_columns()])
+    frame = pl.DataFrame([_lines(block.rows), *added.get_columns()])
+    frame = frame if len(rows) == len(block) else frame[rows]
     _write_bare(frame, joined, separator=delimiter, line_terminator=line_end.decode())
     return joined.getvalue()
 

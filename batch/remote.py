@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -54,6 +53,8 @@ def plain(name: str) -> str:
     """
     if "://" not in name or is_url(name):
         return name
+    from urllib.request import url2pathname
+
     url = urlsplit(name)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         return url2pathname(url.path)

@@ -1,21 +1,15 @@
-"""counts of a finished job -> a summary, and metrics for Prometheus."""
+"""counts of a finished job -> a summary of it."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from batch.errors import OutputError
 from batch.job import SEVERITIES, Counts, Job
-from batch.writer import writable, write_small
+from batch.writer import write_small
 from scoring.artifact import Artifact
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
@@ -67,54 +61,6 @@ class Report:
             "records_per_second": round(self.rate),
         }
 
-    def collect(self) -> Iterator[Metric]:
-        """As prometheus-client asks for it; gauges, since each job starts from nothing."""
-        counts = self.counts
-        verdicts = GaugeMetricFamily(
-            "vaewatch_batch_records", "Records of the last job.", labels=[*self.labels, "verdict"]
-        )
-        for verdict, number in (
-            ("normal", counts.scored - counts.anomalies),
-            ("anomaly", counts.anomalies),
-            ("rejected", counts.rejected),
-        ):
-            verdicts.add_metric([*self.labels.values(), verdict], number)
-        yield verdicts
-        yield self._severity()
-        drift = GaugeMetricFamily(
-            "vaewatch_batch_column_drift_psi",
-            "PSI of a column.",
-            labels=[*self.labels, "column"],
-        )
-        for column, psi in self.drift().items():
-            drift.add_metric([*self.labels.values(), column], psi)
-        yield drift
-        yield self._gauge("duration_seconds", "How long the last job took.", self.seconds)
-        yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Of every series: a shard's are its own, whatever the others of the job leave."""
-        model = {"model": self.artifact.name}
-        return model if self.job.shard is None else {**model, "shard": str(self.job.shard[0])}
-
-    def _gauge(self, name: str, text: str, value: float) -> Metric:
-        gauge = GaugeMetricFamily(f"vaewatch_batch_{name}", text, labels=list(self.labels))
-        gauge.add_metric([*self.labels.values()], value)
-        return gauge
-
-    def _severity(self) -> Metric:
-        edges = [*map(str, SEVERITIES), "+Inf"]
-        below = self.counts.severities.cumsum().tolist()
-        histogram = HistogramMetricFamily(
-            "vaewatch_batch_severity",
-            "-log10 p of each record of the last job.",
-            labels=list(self.labels),
-        )
-        buckets = list(zip(edges, below, strict=True))
-        histogram.add_metric([*self.labels.values()], buckets, sum_value=None)
-        return histogram
-
 
 @dataclass(frozen=True)
 class Band:
@@ -142,23 +88,3 @@ def severity_bands(counts: Counts) -> list[Band]:
 def write_summary(report: Report, target: str) -> None:
     """Whole or not at all."""
     write_small(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")
-
-
-def write_metrics(report: Report, target: Path) -> None:
-    """For the node exporter's textfile collector; prometheus-client renames it into place."""
-    registry = CollectorRegistry()
-    registry.register(report)
-    with writable(str(target)):
-        write_to_textfile(str(target), registry)
-
-
-def push_metrics(report: Report, url: str) -> None:
-    """To a Pushgateway, as job `vaewatch_batch`, in a group for each artifact's name and shard."""
-    registry = CollectorRegistry()
-    registry.register(report)
-    try:
-        push_to_gateway(url, "vaewatch_batch", registry, report.labels)
-    except OSError as error:
-        raise OutputError(
-            f"--pushgateway: '{url}' must take metrics, but: {error}. The output is whole."
-        ) from error

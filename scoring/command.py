@@ -10,12 +10,14 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from scoring.folders import write_whole
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # a path or a column's name is shown as it is: no brackets that are styles, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
@@ -61,11 +63,15 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
 
 def out() -> Console:
     """For results: stdout."""
+    from rich.console import Console
+
     return Console(**PLAIN)
 
 
 def err() -> Console:
     """For progress and notes: stderr."""
+    from rich.console import Console
+
     return Console(stderr=True, **PLAIN)
 
 

@@ -59,10 +59,11 @@ def _read_fields(
     types = {name: numeric.get(name, pl.String) for name in header.names}
     if not len(block):
         return pl.DataFrame(schema={name: types[name] for name in wanted})
+    some = len(wanted) < len(header.names)  # of all it need not be told
     frame = pl.read_csv(
         io.BytesIO(block.rows),
         has_header=False,
-        columns=[header.names.index(name) for name in wanted],
+        columns=[header.names.index(name) for name in wanted] if some else None,
         schema=types,
         separator=header.delimiter,
     )
@@ -136,18 +137,18 @@ def as_numbers(
 def _all_numbers(
     frame: pl.DataFrame, schema: Schema, problems: list[Problem]
 ) -> NDArray[np.float64]:
-    """(N, numeric columns); in one go where the frame has them as finite numbers already. A column
-    lies in one piece, as it does in the frame.
+    """(N, numeric columns); as they are where the frame has them as finite numbers already. A
+    column lies in one piece, as it does in the frame.
     """
-    names = [column.name for column in schema.numeric]
-    cells = frame.select(names)
-    if names and set(cells.dtypes) <= {pl.Float64, pl.Int32}:
-        numbers = cells.to_numpy(order="fortran", writable=True).astype(np.float64, copy=False)
+    cells = [frame[column.name] for column in schema.numeric]
+    numbers = np.empty((len(frame), len(cells)), order="F")
+    if {series.dtype for series in cells} <= {pl.Float64, pl.Int32}:
+        for j, series in enumerate(cells):
+            numbers[:, j] = series.to_numpy()
         if not np.isinf(numbers).any():
             return numbers
-    numbers = np.empty((len(frame), len(names)), order="F")
     for j, column in enumerate(schema.numeric):
-        numbers[:, j] = _numbers(frame[column.name], column, schema, problems)
+        numbers[:, j] = _numbers(cells[j], column, schema, problems)
     return numbers
 
 
@@ -182,13 +183,14 @@ def _categories(
     series: pl.Series, column: Column, schema: Schema, problems: list[Problem]
 ) -> tuple[NDArray[np.int32], pl.Series]:
     text = series if series.dtype == pl.String else as_categories(series)
-    known = text.cast(pl.Enum(list(column.categories)), strict=False).to_physical()
-    codes = known.fill_null(0).to_numpy().astype(np.int32)
+    known = text.cast(pl.Enum(list(column.categories)), strict=False)
+    codes = known.to_physical().to_numpy()  # floats with NaN where there is a null
     if known.null_count():  # few in most files: the others need not be looked at again
-        rows = np.flatnonzero(known.is_null().to_numpy())
+        rows = np.flatnonzero(np.isnan(codes))
         missing = text[rows].fill_null("") == ""
+        codes = np.nan_to_num(codes)
         codes[rows] = np.where(missing.to_numpy(), missing_code(column), other_code(column))
-    return codes, text
+    return codes.astype(np.int32), text
 
 
 _TRUE, _FALSE = ["true", "1", "1.0"], ["false", "0", "0.0"]

@@ -1,0 +1,94 @@
+"""the report of a job -> metrics for Prometheus, in a file or at a Pushgateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from batch.errors import OutputError
+from batch.job import SEVERITIES
+from batch.report import Report
+from batch.writer import writable
+
+
+def write_metrics(report: Report, target: Path) -> None:
+    """For the node exporter's textfile collector; prometheus-client renames it into place."""
+    with writable(str(target)):
+        write_to_textfile(str(target), _Metrics(report).registry())
+
+
+def push_metrics(report: Report, url: str) -> None:
+    """To a Pushgateway, as job `vaewatch_batch`, in a group for each artifact's name and shard."""
+    metrics = _Metrics(report)
+    try:
+        push_to_gateway(url, "vaewatch_batch", metrics.registry(), metrics.labels)
+    except OSError as error:
+        raise OutputError(
+            f"--pushgateway: '{url}' must take metrics, but: {error}. The output is whole."
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Metrics:
+    """A report as prometheus-client asks for it."""
+
+    report: Report
+
+    def registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        registry.register(self)
+        return registry
+
+    def collect(self) -> Iterator[Metric]:
+        """Gauges, since each job starts from nothing."""
+        counts = self.report.counts
+        verdicts = GaugeMetricFamily(
+            "vaewatch_batch_records", "Records of the last job.", labels=[*self.labels, "verdict"]
+        )
+        for verdict, number in (
+            ("normal", counts.scored - counts.anomalies),
+            ("anomaly", counts.anomalies),
+            ("rejected", counts.rejected),
+        ):
+            verdicts.add_metric([*self.labels.values(), verdict], number)
+        yield verdicts
+        yield self._severity()
+        drift = GaugeMetricFamily(
+            "vaewatch_batch_column_drift_psi",
+            "PSI of a column.",
+            labels=[*self.labels, "column"],
+        )
+        for column, psi in self.report.drift().items():
+            drift.add_metric([*self.labels.values(), column], psi)
+        yield drift
+        seconds = self.report.seconds
+        yield self._gauge("duration_seconds", "How long the last job took.", seconds)
+        yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of every series: a shard's are its own, whatever the others of the job leave."""
+        shard, model = self.report.job.shard, {"model": self.report.artifact.name}
+        return model if shard is None else {**model, "shard": str(shard[0])}
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        gauge = GaugeMetricFamily(f"vaewatch_batch_{name}", text, labels=list(self.labels))
+        gauge.add_metric([*self.labels.values()], value)
+        return gauge
+
+    def _severity(self) -> Metric:
+        edges = [*map(str, SEVERITIES), "+Inf"]
+        below = self.report.counts.severities.cumsum().tolist()
+        histogram = HistogramMetricFamily(
+            "vaewatch_batch_severity",
+            "-log10 p of each record of the last job.",
+            labels=list(self.labels),
+        )
+        buckets = list(zip(edges, below, strict=True))
+        histogram.add_metric([*self.labels.values()], buckets, sum_value=None)
+        return histogram
