@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scoring.errors import CalibrationError
 
+FEW = 64  # scores are searched for as they come
 TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
 LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
@@ -47,16 +48,27 @@ class Calibration:
         return self.scores + TIE * np.maximum(np.abs(self.scores), 1.0)
 
     @cached_property
-    def _p_values(self) -> NDArray[np.float64]:
+    def p_value_of(self) -> NDArray[np.float64]:
         """(n + 1,): of a score with 0, 1, ..., n calibration scores below it."""
         return np.arange(self.n + 1, 0, -1) / (self.n + 1)
 
+    @cached_property
+    def severity_of(self) -> NDArray[np.float64]:
+        """(n + 1,): as `p_value_of`."""
+        return severity(self.p_value_of)
+
+    def below(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(N,) scores -> (N,): how many calibration scores are below each."""
+        if len(scores) <= FEW:
+            return self._tied.searchsorted(scores)
+        order = scores.argsort()  # in order, a search ends near where the last one did
+        below = np.empty(len(scores), np.int64)
+        below[order] = self._tied.searchsorted(scores.take(order))
+        return below
+
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
-        order = scores.argsort()  # in order, a search ends near where the last one did
-        p_values = np.empty(len(scores))
-        p_values[order] = self._p_values.take(self._tied.searchsorted(scores.take(order)))
-        return p_values
+        return self.p_value_of.take(self.below(scores))
 
     def threshold(self, alpha: float) -> float | None:
         """The score from which a record is an anomaly at alpha, for people to read; None below 1 /

@@ -25,6 +25,7 @@ from scoring.records import Table
 from scoring.schema import Column, Kind, Schema, code_name, missing_code
 from scoring.standardise import (
     MISSING_FLAG,
+    TILE,
     Events,
     Feature,
     Features,
@@ -32,7 +33,6 @@ from scoring.standardise import (
     places_of_columns,
 )
 
-TILE = 1024  # records at a time: what is made on the way stays in the cache
 LARGEST_LOG = 700.0  # of what a float can hold
 LARGEST_INTEGER = 2**53  # from here on a float64 skips integers
 
@@ -79,11 +79,13 @@ class Vectorizer:
         n = len(table)
         values = np.empty((n, len(self.features)), dtype=np.float32)
         first_time = np.zeros((n, len(self.schema.columns)), dtype=bool)
+        may_surprise = False
         for start in range(0, n, TILE):
             tile = slice(start, start + TILE)
-            self._numbers.write(table.numbers[tile], values[tile], first_time[tile])
-            self._events.write(table.codes[tile], values[tile], first_time[tile])
-        return Features(values, first_time)
+            out = values[tile], first_time[tile]
+            may_surprise |= self._numbers.write(table.numbers[tile], *out)
+            may_surprise |= self._events.write(table.codes[tile], *out)
+        return Features(values, first_time, may_surprise)
 
     @cached_property
     def _numbers(self) -> Numbers:

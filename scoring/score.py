@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.network import Forward, Network
+from scoring.network import Floats, Forward, Network
 from scoring.standardise import Features
 
 
@@ -37,30 +38,34 @@ class ScoreRule:
     kl_weight: float = 1.0
     neighbour_weight: float = 0.0
 
-    def total(self, forward: Forward, first_time: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(N,) scores; `first_time` is (N, C), see `scoring.features`."""
-        beside = self.kl_weight * forward.kl + self.neighbour_weight * forward.neighbour
-        return self._reconstruction(forward, first_time) + beside
+    @cached_property
+    def _weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As arrays: NumPy would make them anew for each product."""
+        return np.array(self.kl_weight), np.array(self.neighbour_weight)
 
-    def parts(self, forward: Forward, first_time: NDArray[np.bool_]) -> list[Parts]:
+    def total(self, forward: Forward, features: Features) -> NDArray[np.float64]:
+        """(N,) scores."""
+        kl_weight, neighbour_weight = self._weights
+        beside = kl_weight * forward.kl + neighbour_weight * forward.neighbour
+        return beside + self._reconstruction(forward, features)
+
+    def parts(self, forward: Forward, features: Features) -> list[Parts]:
         """One for each record."""
         weighted = (
-            self._reconstruction(forward, first_time),
+            self._reconstruction(forward, features),
             self.kl_weight * forward.kl,
             self.neighbour_weight * forward.neighbour,
         )
         return list(map(Parts, *(part.tolist() for part in weighted)))
 
-    def _reconstruction(
-        self, forward: Forward, first_time: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
+    def _reconstruction(self, forward: Forward, features: Features) -> Floats:
         """(N,) nats, of the network and of first-time events."""
-        nats = forward.reconstruction.astype(np.float64)
-        if np.count_nonzero(first_time):
-            nats += self.novelty * first_time.sum(1)
+        nats = forward.reconstruction
+        if features.may_surprise:
+            nats = nats + self.novelty * features.first_time.sum(1)
         return nats
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:
     """(N,) scores of any number of records."""
-    return rule.total(network.forward(features.values), features.first_time)
+    return rule.total(network.forward(features.values), features)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.artifact import Artifact, read_artifact
-from scoring.calibration import check_alpha, severity
+from scoring.calibration import check_alpha
 from scoring.errors import ArtifactError
 from scoring.network import Network
 from scoring.reasons import Explainer, Reason
@@ -147,16 +147,17 @@ class Scorer:
             check_alpha(alpha, calibration.n)
         features = self.artifact.vectorizer.transform(table)
         forward = self.network.forward(features.values)
-        score = rule.total(forward, features.first_time)
-        p_value = calibration.p_values(score)
+        score = rule.total(forward, features)
+        below = calibration.below(score)
+        p_value = calibration.p_value_of.take(below)
         is_anomaly = decide(p_value, alpha)
         return Verdicts(
             score=score,
             p_value=p_value,
-            severity=severity(p_value),
+            severity=calibration.severity_of.take(below),
             is_anomaly=is_anomaly,
             reasons=self._reasons(table, features, is_anomaly, explain),
-            parts=rule.parts(forward, features.first_time) if explain else None,
+            parts=rule.parts(forward, features) if explain else None,
         )
 
     def _reasons(

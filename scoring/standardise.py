@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scoring.schema import Schema, missing_code
 
+TILE = 1024  # records at a time: what is made on the way stays in the cache
 MISSING_FLAG = -1  # in the place of a code
 FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
 _LEAST, _MOST = np.array(-FEATURE_LIMIT), np.array(FEATURE_LIMIT)  # arrays: else made at each use
@@ -40,17 +41,18 @@ class Features:
     """What the network sees of N records, and what no network needs to see.
 
     values: (N, D) float32, standardised. first_time: (N, C), which columns hold an event that the
-    fit data never had.
+    fit data never had. may_surprise: False where none does for certain.
     """
 
     values: NDArray[np.float32]
     first_time: NDArray[np.bool_]
+    may_surprise: bool
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice | NDArray[Any]) -> Features:
-        return Features(self.values[rows], self.first_time[rows])
+        return Features(self.values[rows], self.first_time[rows], self.may_surprise)
 
 
 def feature_order(feature: Feature) -> int:
@@ -70,9 +72,11 @@ def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
     return places
 
 
-def signed_log1p(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def signed_log1p(
+    x: NDArray[np.float64], out: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """log1p for counts, odd, so that a negative count stays as far away as it is."""
-    return np.copysign(np.log1p(np.abs(x)), x)
+    return np.copysign(np.log1p(np.abs(x)), x, out=out)
 
 
 @dataclass(frozen=True)
@@ -131,17 +135,22 @@ class Numbers:
         numbers: NDArray[np.float64],
         values: NDArray[np.float32],
         first_time: NDArray[np.bool_],
-    ) -> None:
-        """(N, numeric columns), NaN where missing."""
+    ) -> bool:
+        """At most TILE records, (N, numeric columns), NaN where missing. False: no surprise.
+
+        For one record each kind of operation costs what 1,000 elements do, so there are few.
+        """
         raw = numbers.take(self.value_of, axis=1)
         if self.counts:
-            raw[:, : self.counts] = signed_log1p(raw[:, : self.counts])
+            counts = raw[:, : self.counts]
+            signed_log1p(counts, out=counts)
         raw -= self.value_mean
         raw *= self.value_scale
         np.maximum(raw, _LEAST, out=raw)
         np.minimum(raw, _MOST, out=raw)
-        missing = np.isnan(numbers)
-        if np.count_nonzero(missing):  # `any` takes five times as long for one record
+        missing = numbers != numbers  # NaN
+        some_missing = np.count_nonzero(missing)  # `any` takes five times as long for one record
+        if some_missing:
             raw[missing.take(self.value_of, axis=1)] = 0.0
             first_time[:, self.columns] = missing & self.never_missing
         values[:, self.values] = raw
@@ -149,9 +158,11 @@ class Numbers:
             flagged = missing.take(self.flag_of, axis=1)
             values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
         changed = numbers.take(self.constant_of, axis=1) != self.constant_value
-        if np.count_nonzero(changed):
+        some_changed = np.count_nonzero(changed)
+        if some_changed:
             changed &= ~missing.take(self.constant_of, axis=1)
             first_time[:, self.columns[self.constant_of]] |= changed
+        return bool(some_missing or some_changed)
 
 
 @dataclass(frozen=True)
@@ -162,10 +173,11 @@ class Events:
     columns: schema index of each discrete column. varying: those that have indicators. block:
     places of all indicators among the features; blocks: of each column's. off: what they are when
     their event does not happen. place, on: (E,) the indicator of an event and what it is then, or
-    any of the column's where it has none. first_time: (E,).
+    any of the column's where it has none. first_time: (E,). rows: (TILE, 1), where each record's
+    features begin.
     """
 
-    start: NDArray[np.int32]
+    start: NDArray[np.int64]
     columns: NDArray[np.int64]
     varying: NDArray[np.int64]
     block: slice
@@ -174,6 +186,7 @@ class Events:
     place: NDArray[np.int64]
     on: NDArray[np.float32]
     first_time: NDArray[np.bool_]
+    rows: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -182,7 +195,7 @@ class Events:
         first = sum(f.code is None or f.code == MISSING_FLAG for f in features)
         mean, deviation = _floats(f.mean for f in features), _floats(f.deviation for f in features)
         sizes = [missing_code(column) + 1 for column in schema.discrete]
-        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         place, known = np.zeros(start[-1], np.int64), np.zeros(start[-1], bool)
         places, at = places_of_columns(features), {n: i for i, n in enumerate(schema.names)}
         blocks = []
@@ -204,6 +217,7 @@ class Events:
             place=place,
             on=((1.0 - mean) / deviation)[place].astype(np.float32),
             first_time=~known,
+            rows=np.arange(TILE)[:, None] * len(features),
         )
 
     def write(
@@ -211,19 +225,20 @@ class Events:
         codes: NDArray[np.int32],
         values: NDArray[np.float32],
         first_time: NDArray[np.bool_],
-    ) -> None:
-        """(N, discrete columns)."""
+    ) -> bool:
+        """At most TILE records, (N, discrete columns). False: no surprise."""
         values[:, self.block] = self.off
         event = codes + self.start
         happened = event.take(self.varying, axis=1)
-        at = self.place.take(happened)
-        at += np.arange(0, values.size, values.shape[1])[:, None]
+        at = self.place.take(happened) + self.rows[: len(codes)]
         values.put(at, self.on.take(happened))
         first = self.first_time.take(event)
-        if np.count_nonzero(first):
-            first_time[:, self.columns] = first
-            for row, column in zip(*np.nonzero(first), strict=True):
-                values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
+        if not np.count_nonzero(first):
+            return False
+        first_time[:, self.columns] = first
+        for row, column in zip(*np.nonzero(first), strict=True):
+            values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
+        return True
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from scoring.calibration import (
+    FEW,
     Calibration,
     allowed_rank,
     check_alpha,
@@ -29,6 +30,7 @@ def test_p_values_match_a_loop(calibration: list[float], scores: list[float]):
     for score, p in zip(scores, got, strict=True):
         at_least = sum(c + 1e-5 * max(abs(c), 1) >= score for c in calibration)
         assert p == (1 + at_least) / (len(calibration) + 1)
+    np.testing.assert_array_equal(law.p_values(np.repeat(scores, FEW + 1)), got.repeat(FEW + 1))
 
 
 @given(st.lists(finite, min_size=20, max_size=60), finite, finite)
