@@ -6,8 +6,8 @@ The servers are pinned to one core and wrk to another. Rounds of all loads are i
 a shared machine is not as fast in one minute as in the next; each number is the median of the
 rounds, each ratio the median of the rounds' ratios. Rates of processor time (of the server and its
 children) are told too: other programs change them less than rates by the clock. Latencies at half
-of the top load are those of `benchmarks.arrivals`, beside the floor's at the same rate, and beside
-what a core that serves nothing stands still (`benchmarks.stalls`).
+of the top load are those of `benchmarks.arrivals`, beside the floor's at half of its own top, and
+beside what a core that serves nothing stands still (`benchmarks.stalls`).
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> None:
         ours = loads[OURS].server
         at_start = ours.resident_mb()
         found = rounds_of(loads, folder, args)
-        top = statistics.median(found[OURS].requests)
-        calm = {name: load for kind in SPACINGS for name, load in at_pace(loads, top / 2, kind)}
+        tops = {name: statistics.median(found[name].requests) for name in (FLOOR_LOAD, OURS)}
+        calm = {name: load for kind in SPACINGS for name, load in at_half(loads, tops, kind)}
         stolen = stolen_seconds()
         quiet, still = rounds_of(calm, folder, args), [stalls(args) for _ in range(args.rounds)]
         stolen = stolen_seconds() - stolen
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
             f"start, {warm:.0f} MB after {soaked:,} requests, {ours.resident_mb():.0f} MB after "
             f"{asked + sum(rest.answered):,}."
         )
-        paced = [*table_at_pace(quiet, top), "", *table_of_stalls(still, stolen)]
+        paced = [*table_at_half(quiet, tops), "", *table_of_stalls(still, stolen)]
         text = "\n".join([*table(loads, found), "", *paced, "", words])
         title = "One core, beside peers" if args.peers else "One core"
         write_section(args.out, "Serving", title, text)
@@ -138,10 +138,12 @@ def rounds_of(loads: dict[str, Load], folder: Path, args: argparse.Namespace) ->
     return found
 
 
-def at_pace(loads: dict[str, Load], rate: float, spacing: str) -> Iterator[tuple[str, Load]]:
-    """The floor and us, by the names of their rows."""
-    for name in (FLOOR_LOAD, OURS):
-        yield f"{name}, {spacing}", replace(loads[name], pace=Pace(rate, spacing))
+def at_half(
+    loads: dict[str, Load], tops: dict[str, float], spacing: str
+) -> Iterator[tuple[str, Load]]:
+    """Those whose top is known, by the names of their rows."""
+    for name, top in tops.items():
+        yield f"{name}, {spacing}", replace(loads[name], pace=Pace(top / 2, spacing))
 
 
 def stalls(args: argparse.Namespace) -> dict[str, float]:
@@ -175,16 +177,17 @@ def table(loads: dict[str, Load], found: dict[str, Rounds]) -> list[str]:
     return lines
 
 
-def table_at_pace(found: dict[str, Rounds], top: float) -> list[str]:
+def table_at_half(found: dict[str, Rounds], tops: dict[str, float]) -> list[str]:
     lines = [
-        "At half of vaewatch's top load: an open loop, requests at random moments (a Poisson "
+        "Each at half of its own top load: an open loop, requests at random moments (a Poisson "
         "process) or one each 1/rate seconds; latencies from when a request was due:",
         "",
-        "| server, records a request, spacing | requests/s | of the top (aim 0.50) | p50 ms | p99 "
+        "| server, records a request, spacing | requests/s | of its top (aim 0.50) | p50 ms | p99 "
         "| p99.9 | p99 by round | 99 % were sent within |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, rounds in found.items():
+        top = tops[name.rpartition(", ")[0]]
         rate, each = statistics.median(rounds.requests), sorted(rounds.latency["99"])
         cells = f"{rate:,.0f} | {rate / top:.2f} | {rounds.milliseconds()}"
         late = statistics.median(rounds.latency["sent"])

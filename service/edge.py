@@ -120,13 +120,16 @@ class Edge:
         metrics, limits = self.service.metrics, self.service.limits
         limits.leave(request)
         metrics.busy -= 1
-        if isinstance(scored, Exception):
-            reply = self.problem(scored, request)
-        else:
+        try:
+            if isinstance(scored, Exception):
+                raise scored
             reply = asked.reply(with_ids(scored, asked.model.reader.ids(rows)))
             metrics.tally.add(metrics.records_per_request, request.records)
-        status = reply.status if write(request, reply, self._extra()) else GONE
-        self._measure(request, SCORE, status, perf_counter() - started)
+            told = write(request, reply, self._extra())
+        except Exception as error:
+            reply = self.problem(error, request)
+            told = write(request, reply, self._extra())
+        self._measure(request, SCORE, reply.status if told else GONE, perf_counter() - started)
 
     def refuse(self, scope: Scope) -> tuple[Request, Reply, Headers]:
         """What a request of a hot route is told that finds no place."""

@@ -55,7 +55,9 @@ class Engine:
         return await future
 
     def submit(self, model: Model, rows: Rows, options: Options, done: Done) -> None:
-        """Score rows, fewer than LARGE, and call `done` with their results or what went wrong."""
+        """Score rows, fewer than LARGE, and call `done`, which must not raise, with their results
+        or what went wrong.
+        """
         if not self._pending:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._flush)
@@ -92,20 +94,22 @@ class Engine:
         pending, self._pending, self._waiting = self._pending, {}, 0
         for (model, options), jobs in pending.items():
             try:
-                self._score_batch(model, options, jobs)
+                results = self._score_batch(model, options, jobs)
             except Exception as error:
                 for _, done in jobs:
                     done(error)
+                continue
+            start = 0
+            for part, done in jobs:
+                done(results[start : start + len(part)])
+                start += len(part)
 
-    def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> None:
+    def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> list[Result]:
         rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
         table = model.reader.table(rows)
         verdicts, seconds = _verdicts(model, table, options)
-        results, start = results_of(verdicts), 0
-        for part, done in jobs:
-            done(results[start : start + len(part)])
-            start += len(part)
         self._tell(model, table, verdicts, seconds)
+        return results_of(verdicts)
 
     def _tell(self, model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
         """Have a batch counted, but first those answered who wait for it."""
