@@ -128,7 +128,7 @@ def test_the_nearest_distance_is_a_loop_s_and_skips_the_record_itself():
     points = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     bank, own = keep_records(points, 10, seed=0)
     kept = np.flatnonzero(own >= 0)
-    assert len(bank) == len(kept) == 10 and not bank.leaves_out
+    assert len(bank) == len(kept) == 10
     got = bank.nearest_distance(points, own)
     for i in range(30):
         others = [np.linalg.norm(points[i].astype(float) - points[b]) for b in kept if b != i]
@@ -140,7 +140,7 @@ def test_wide_records_are_compared_along_the_bank_s_leading_directions():
     d = DIRECTIONS + 10
     factors = rng.normal(size=(60, d)) * np.linspace(3, 0.1, d)
     bank, x = Bank.of(factors[:40].astype(np.float32)), factors[40:].astype(np.float32)
-    assert bank.leaves_out
+    assert bank.directions.shape == (d, DIRECTIONS)
     np.testing.assert_allclose(bank.directions.T @ bank.directions, np.eye(DIRECTIONS), atol=1e-9)
     across = np.eye(d) - bank.directions @ bank.directions.T
 

@@ -4,6 +4,7 @@ be read here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,11 @@ class _Graph:
         weight, bias = _array(layer.weight[member]), _array(layer.bias[member, 0])
         return self.add("Gemm", x, self.weight(weight), self.weight(bias))
 
-    def half_square(self, x: str, served: int, name: str) -> None:
-        """(N, S * width) -> (N,): half the squared length, the mean over S members."""
-        squared = self.add("ReduceSumSquare", x, self.ints(1), keepdims=0)
-        self.add("Mul", squared, self.weight(0.5 / served), name=name)
+    def half_square(self, members: Sequence[str], name: str) -> None:
+        """S times (N, width) -> (N,): half the squared length, the mean over S members."""
+        squared = [self.add("ReduceSumSquare", x, self.ints(1), keepdims=0) for x in members]
+        share = self.weight(0.5 / len(members))
+        self.add("Mul", self.add("Sum", *squared), share, name=name)
 
     def zero_of(self, x: str, name: str) -> None:
         """(N, width) -> (N,) zeros."""
@@ -82,13 +84,12 @@ def export_graph(model: ScoreModel) -> bytes:
         for member, mu in enumerate(codes)
     ]
     if model.kl:
-        graph.half_square(graph.add("Concat", *codes, axis=1), vae.members, "kl")
+        graph.half_square(codes, "kl")
     else:
         graph.zero_of(x, "kl")
-    side_by_side = graph.add("Concat", *whitened, axis=1)
-    graph.half_square(side_by_side, vae.members, "reconstruction")
+    graph.half_square(whitened, "reconstruction")
     shape = graph.ints(-1, vae.members, vae.features)
-    graph.add("Reshape", side_by_side, shape, name=WHITENED)
+    graph.add("Reshape", graph.add("Concat", *whitened, axis=1), shape, name=WHITENED)
     _neighbour(graph, model.bank, x)
     return _serialise(graph, model)
 
@@ -130,11 +131,8 @@ def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
     along, off = bank.places[:, :-1], bank.places[:, -1:]
     lengths = (bank.places**2).sum(1, keepdims=True)
     squared = graph.add("MatMul", place, graph.weight(np.hstack([-2.0 * along, lengths]).T))
-    nearest = _at_least(graph, squared, np.hstack([along, 1.0 - off]))
-    apart = graph.add("Sub", place, nearest)
-    if bank.leaves_out:
-        across = graph.add("Sub", x, graph.add("MatMul", place, graph.weight(directions.T)))
-        apart = graph.add("Concat", apart, across, axis=1)
+    nearest = _at_least(graph, squared, np.hstack([along @ bank.directions.T, off]))
+    apart = graph.add("Sub", graph.add("Pad", x, graph.ints(0, 0, 0, 1)), nearest)
     graph.add("ReduceL2", apart, graph.ints(-1), keepdims=0, name="neighbour")
 
 

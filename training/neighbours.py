@@ -39,12 +39,6 @@ class Bank:
         places, off = _split(records, directions)
         return cls(directions, np.column_stack([places, np.sqrt(off)]))
 
-    @property
-    def leaves_out(self) -> bool:
-        """Are there directions that are not looked along?"""
-        features, directions = self.directions.shape
-        return bool(features > directions)
-
     def __len__(self) -> int:
         return len(self.places)
 
