@@ -12,7 +12,7 @@ that the event happened. Its likelihood is known without a network, see `novelty
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from scoring.standardise import (
     places_of_columns,
 )
 
+Value = float | str | bool | None  # of a cell, as people read it
 LARGEST_LOG = 700.0  # of what a float can hold
 LARGEST_INTEGER = 2**53  # from here on a float64 skips integers
 
@@ -96,25 +97,33 @@ class Vectorizer:
         return Events.of(self.schema, self.features, self.constants)
 
     @cached_property
+    def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(D,) means and deviations."""
+        mean = np.array([feature.mean for feature in self.features])
+        return mean, np.array([feature.deviation for feature in self.features])
+
+    def raw(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """(..., D) features, no longer standardised."""
+        mean, deviation = self._scale
+        return np.asarray(features * deviation + mean)
+
+    @cached_property
     def _own(self) -> dict[str, _Own]:
         places = places_of_columns(self.features)
         return {
-            name: _Own.of([(i, self.features[i]) for i in places.get(name, [])])
-            for name in self.schema.names
+            column.name: _Own.of(
+                column,
+                {i: self.features[i] for i in places.get(column.name, [])},
+                self.constants.get(column.name),
+            )
+            for column in self.schema.columns
         }
 
-    def expected(self, reconstruction: NDArray[Any], column: Column) -> float | str | bool | None:
-        """The value that the network expected in a column, in the column's own units; (D,) -> one
-        value.
+    def expected(self, raw: NDArray[np.float64], column: Column) -> Value:
+        """The value that the network expected in a column, in the column's own units, from one
+        record's reconstruction, (D,), no longer standardised.
         """
-        own, constant = self._own[column.name], self.constants.get(column.name)
-        if column.kind is not Kind.NUMERIC:
-            return own.likely_event(reconstruction, column, constant)
-        number = own.likely_number(reconstruction) if constant is None else constant
-        if number is None:
-            return None
-        whole = column.integer and abs(number) < LARGEST_INTEGER
-        return round(number) if whole else float(f"{number:.6g}")
+        return self._own[column.name].expected(raw)
 
     def to_json(self) -> dict[str, Any]:
         """Features as rows of [column, code, mean, deviation, log1p]."""
@@ -134,50 +143,56 @@ class Vectorizer:
 
 @dataclass(frozen=True)
 class _Own:
-    """One column's features and their places.
+    """One column's features: the places of a numeric column's value and missing flag, either or
+    both, or those of a discrete one's events, side by side.
 
-    A numeric column has a value, a missing flag or both; a discrete one `events` side by side,
-    from `start`, with these means and deviations.
+    labels: what the events are called. otherwise: what a column without any is expected to hold.
     """
 
-    value: tuple[int, Feature] | None
-    flag: tuple[int, Feature] | None
-    events: tuple[int, ...]
-    start: int
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    column: Column
+    value: int | None
+    log1p: bool
+    flag: int | None
+    events: slice
+    labels: tuple[Value, ...]
+    otherwise: Value
 
     @classmethod
-    def of(cls, own: Sequence[tuple[int, Feature]]) -> _Own:
-        events = [(i, f) for i, f in own if f.code not in (None, MISSING_FLAG)]
+    def of(cls, column: Column, own: Mapping[int, Feature], constant: float | None) -> _Own:
+        if constant is not None:
+            own = {}  # one that the network has only so as not to be empty
+        discrete = column.kind is not Kind.NUMERIC
+        value = next((i for i, f in own.items() if f.code is None), None)
+        events = [i for i, f in own.items() if discrete]
         return cls(
-            value=next(((i, f) for i, f in own if f.code is None), None),
-            flag=next(((i, f) for i, f in own if f.code == MISSING_FLAG), None),
-            events=tuple(int(f.code or 0) for _, f in events),
-            start=events[0][0] if events else 0,
-            mean=np.array([f.mean for _, f in events]),
-            deviation=np.array([f.deviation for _, f in events]),
+            column=column,
+            value=value,
+            log1p=value is not None and own[value].log1p,
+            flag=next((i for i, f in own.items() if f.code == MISSING_FLAG), None),
+            events=slice(events[0], events[-1] + 1) if events else slice(0, 0),
+            labels=tuple(_label(column, int(own[i].code or 0)) for i in events),
+            otherwise=None
+            if constant is None
+            else _label(column, int(constant))
+            if discrete
+            else _number(column, constant),
         )
 
-    def likely_number(self, reconstruction: NDArray[Any]) -> float | None:
-        """None where the value is more likely missing than not."""
-        if self.value is None or (self.flag and _raw(reconstruction, *self.flag) > 0.5):
-            return None
-        raw = _raw(reconstruction, *self.value)
-        return signed_expm1(raw) if self.value[1].log1p else raw
-
-    def likely_event(
-        self, reconstruction: NDArray[Any], column: Column, constant: float | None
-    ) -> str | bool | None:
-        if constant is not None:
-            best = int(constant)
-        else:
-            scaled = reconstruction[self.start : self.start + len(self.events)]
-            best = self.events[int((scaled * self.deviation + self.mean).argmax())]
-        if column.kind is Kind.BOOLEAN:
-            return None if best == missing_code(column) else bool(best)
-        return code_name(column, best)
+    def expected(self, raw: NDArray[np.float64]) -> Value:
+        if self.labels:
+            return self.labels[int(raw[self.events].argmax())]
+        if self.value is None or (self.flag is not None and raw[self.flag] > 0.5):
+            return self.otherwise  # of the latter it is None: more likely missing than not
+        number = float(raw[self.value])
+        return _number(self.column, signed_expm1(number) if self.log1p else number)
 
 
-def _raw(reconstruction: NDArray[Any], place: int, feature: Feature) -> float:
-    return float(reconstruction[place]) * feature.deviation + feature.mean
+def _label(column: Column, code: int) -> str | bool | None:
+    if column.kind is Kind.BOOLEAN:
+        return None if code == missing_code(column) else bool(code)
+    return code_name(column, code)
+
+
+def _number(column: Column, number: float) -> float:
+    whole = column.integer and abs(number) < LARGEST_INTEGER
+    return round(number) if whole else float(f"{number:.6g}")

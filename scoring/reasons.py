@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.features import Vectorizer
+from scoring.features import Value, Vectorizer
 from scoring.precision import Floats, Precision
 from scoring.records import Table
 from scoring.standardise import Features
@@ -21,15 +20,15 @@ class Reason:
     """
 
     column: str
-    observed: float | str | bool | None
-    expected: float | str | bool | None
+    observed: Value
+    expected: Value
     contribution: float
 
     def __str__(self) -> str:
         return f"{self.column} is {_shown(self.observed)}, expected {_shown(self.expected)}"
 
 
-def _shown(value: float | str | bool | None) -> str:
+def _shown(value: Value) -> str:
     if value is None:
         return "missing"
     return (
@@ -67,30 +66,28 @@ class Explainer:
 
         A feature's contribution is 1/2 r_j (Sigma^-1 r)_j, a column's the sum of its features'.
         """
+        members = whitened.shape[1]
         residuals = self.precision.unwhiten(whitened)
-        by_feature = 0.5 * (residuals * self.precision.weigh(whitened)).mean(1)
+        by_feature = (residuals * self.precision.weigh(whitened)).sum(1) * (0.5 / members)
         by_column = by_feature @ self.vectorizer.column_map
         contributions = by_column + self.novelty * features.first_time
-        return Explanation(contributions, features.values - residuals.mean(1))
+        return Explanation(contributions, features.values - residuals.sum(1) / members)
 
     def reasons(
         self, table: Table, rows: NDArray[np.int64], explanation: Explanation, most: int
     ) -> list[tuple[Reason, ...]]:
         """Of each of these rows of a table, the columns that added most."""
-        shares = explanation.contributions
-        top = np.argsort(-shares, axis=1, kind="stable")[:, :most].tolist()
+        top = np.argsort(-explanation.contributions, axis=1, kind="stable")[:, :most]
+        shares = explanation.contributions[np.arange(len(top))[:, None], top]
+        raw = self.vectorizer.raw(explanation.reconstructed)
+        columns, expected = table.schema.columns, self.vectorizer.expected
         return [
             tuple(
-                self._reason(table, row, c, explanation.reconstructed[i], float(shares[i, c]))
-                for c in columns
-                if shares[i, c] > 0
+                Reason(c.name, table.observed(row, c), expected(record, c), share)
+                for c, share in zip(map(columns.__getitem__, places), own, strict=True)
+                if share > 0
             )
-            for i, (row, columns) in enumerate(zip(rows.tolist(), top, strict=True))
+            for row, record, places, own in zip(
+                rows.tolist(), raw, top.tolist(), shares.tolist(), strict=True
+            )
         ]
-
-    def _reason(
-        self, table: Table, row: int, at: int, reconstructed: NDArray[Any], share: float
-    ) -> Reason:
-        column = table.schema.columns[at]
-        expected = self.vectorizer.expected(reconstructed, column)
-        return Reason(column.name, table.observed(row, column), expected, share)

@@ -82,10 +82,10 @@ def test_the_fit_data_raises_no_flag(table: Table):
 
 def test_expected_values_come_back_in_the_column_s_own_units(table: Table):
     vectorizer = fit_vectorizer(table)
-    x = vectorizer.transform(table).values
+    raw = vectorizer.raw(vectorizer.transform(table).values)
     for row in range(20):
         for column in table.schema.columns:
-            want, got = table.observed(row, column), vectorizer.expected(x[row], column)
+            want, got = table.observed(row, column), vectorizer.expected(raw[row], column)
             is_number = column.kind is Kind.NUMERIC and want is not None
             assert got == (pytest.approx(want, rel=1e-4) if is_number else want)
 

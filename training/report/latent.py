@@ -126,7 +126,7 @@ def _moved(
 
 
 def _expected(vectorizer: Vectorizer, features: NDArray[np.float32], column: Column) -> str:
-    value = vectorizer.expected(features, column)
+    value = vectorizer.expected(vectorizer.raw(features), column)
     if value is None:
         return "missing"
     if isinstance(value, bool):
