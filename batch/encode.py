@@ -193,7 +193,7 @@ def _lines(data: bytes) -> pl.Series:
     """Whole lines, each the one field of a row, since no text here holds a NUL byte."""
     types, source = {"row": pl.String}, io.BytesIO(data)
     frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
-    return frame["row"]
+    return frame["row"].rechunk()  # else the output is written in as many pieces
 
 
 def _append_json(

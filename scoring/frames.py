@@ -32,9 +32,9 @@ SMALL = 2**30  # what fits into 32 bits, with room for more than was seen
 
 
 def typed_frame_of_block(block: Block, header: Header, schema: Schema) -> pl.DataFrame:
-    """The schema's columns; numbers are parsed at once where every one of them is a number, which
-    takes half the time, and small integers as such, which takes a tenth less. Where one is not,
-    all are left as text.
+    """The schema's columns; numbers are parsed at once, which takes half the time, and small
+    integers as such, which takes a tenth less. Where a cell is no number, its column is left as
+    text, and so is each one with an empty cell.
     """
     numbers: dict[str, Any] = {column.name: pl.Float64 for column in schema.numeric}
     integers = {column.name: pl.Int32 for column in schema.numeric if _is_small(column)}
@@ -43,7 +43,9 @@ def typed_frame_of_block(block: Block, header: Header, schema: Schema) -> pl.Dat
             return _read_fields(block, header, schema.names, types)
         except pl.exceptions.ComputeError:
             continue  # which is soon known of a file that has no such numbers at all
-    return frame_of_block(block, header, schema.names)
+    frame = _read_fields(block, header, schema.names, numbers, strict=False)
+    odd = [name for name in numbers if frame[name].null_count()]
+    return frame.with_columns(frame_of_block(block, header, odd))
 
 
 def _is_small(column: Column) -> bool:
@@ -53,8 +55,14 @@ def _is_small(column: Column) -> bool:
 
 
 def _read_fields(
-    block: Block, header: Header, columns: Collection[str], numeric: Mapping[str, Any]
+    block: Block,
+    header: Header,
+    columns: Collection[str],
+    numeric: Mapping[str, Any],
+    *,
+    strict: bool = True,
 ) -> pl.DataFrame:
+    """If not `strict`, a cell that is no number is null."""
     wanted = [name for name in header.names if name in columns]
     types = {name: numeric.get(name, pl.String) for name in header.names}
     if not len(block):
@@ -66,6 +74,7 @@ def _read_fields(
         columns=[header.names.index(name) for name in wanted] if some else None,
         schema=types,
         separator=header.delimiter,
+        ignore_errors=not strict,
     )
     if len(frame) != len(block):
         raise AssertionError(f"polars found {len(frame)} rows where there are {len(block)}")
@@ -120,14 +129,15 @@ def as_numbers(
     series: pl.Series, null_tokens: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Cells as float64 with NaN where missing, and which cells are no number."""
+    if series.dtype.is_numeric() or series.dtype == pl.Null:
+        numbers = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
+        return numbers, np.zeros(len(series), dtype=bool)
     if series.dtype == pl.String:
         cast = series.cast(pl.Float64, strict=False)
         if cast.null_count() != series.null_count():
             text = series.str.strip_chars()
             series = text.set(text.is_in(list(null_tokens)).fill_null(False), None)
             cast = series.cast(pl.Float64, strict=False)
-    elif series.dtype.is_numeric() or series.dtype == pl.Null:
-        cast = series.cast(pl.Float64)
     else:
         cast = pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     bad = (cast.is_null() & series.is_not_null()).to_numpy()
@@ -140,15 +150,14 @@ def _all_numbers(
     """(N, numeric columns); as they are where the frame has them as finite numbers already. A
     column lies in one piece, as it does in the frame.
     """
-    cells = [frame[column.name] for column in schema.numeric]
-    numbers = np.empty((len(frame), len(cells)), order="F")
-    if {series.dtype for series in cells} <= {pl.Float64, pl.Int32}:
-        for j, series in enumerate(cells):
-            numbers[:, j] = series.to_numpy()
-        if not np.isinf(numbers).any():
-            return numbers
+    numbers = np.empty((len(frame), len(schema.numeric)), order="F")
     for j, column in enumerate(schema.numeric):
-        numbers[:, j] = _numbers(cells[j], column, schema, problems)
+        series = frame[column.name]
+        if series.dtype in {pl.Float64, pl.Int32}:
+            numbers[:, j] = series.to_numpy()
+            if not np.isinf(numbers[:, j]).any():
+                continue
+        numbers[:, j] = _numbers(series, column, schema, problems)
     return numbers
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batch.encode import _append_csv
 from scoring.delimited import Header, Place, read_chunks, read_header
 from scoring.frames import frame_of_block, table_of_frame, typed_frame_of_block
-from scoring.rows import Block, split_chunk
+from scoring.rows import Block, read_blocks, split_chunk
 from scoring.schema import Column, Kind, Schema
 
 SCHEMA = Schema((Column("a", Kind.NUMERIC), Column("b", Kind.CATEGORICAL, categories=("x", "1"))))
@@ -80,6 +80,16 @@ def test_a_file_of_numbers_is_parsed_at_once():
     frame = typed_frame_of_block(block, header, SCHEMA)
     assert frame.schema == {"a": pl.Float64, "b": pl.String}
     assert frame["a"].to_list() == [1.5, None]
+
+
+def test_a_word_leaves_only_its_own_column_as_text():
+    schema = Schema((*SCHEMA.columns, replace(COUNT, name="c")))
+    header, rest = read_header(io.BytesIO(b"a,b,c\n1.5,x,NA\n2,1,7\n"))
+    (block,) = read_blocks(io.BytesIO(), header, rest)
+    frame = typed_frame_of_block(block, header, schema)
+    assert frame.schema == {"a": pl.Float64, "b": pl.String, "c": pl.String}
+    assert frame["a"].to_list() == [1.5, 2.0]
+    assert frame["c"].to_list() == ["NA", "7"]
 
 
 @pytest.mark.parametrize(
