@@ -83,24 +83,26 @@ def signed_log1p(
 class Numbers:
     """The values and missing flags of the numeric columns.
 
-    counts: how many of the values, the first ones, are taken in log1p. values, flags: their places
-    among the features. value_of, flag_of: their numeric columns. flag_off, flag_on: what flags
-    are. columns: schema index of each numeric column.
+    order: the numeric columns, first those that have values among the features, then those that
+    were constant in the fit data, then others; the rest is in this order too. mean, scale: they
+    make features of the first and 0 of the second. counts: how many are taken in log1p. values,
+    constants: the places of the first and second. columns: their schema indices. flags: places of
+    missing flags among the features; flag_of: their numeric columns; flag_off, flag_on: what they
+    are.
     """
 
+    order: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
     counts: int
     values: slice
-    value_of: NDArray[np.int64]
-    value_mean: NDArray[np.float64]
-    value_scale: NDArray[np.float64]
+    constants: slice
     flags: slice
     flag_of: NDArray[np.int64]
     flag_off: NDArray[np.float32]
     flag_on: NDArray[np.float32]
     columns: NDArray[np.int64]
     never_missing: NDArray[np.bool_]
-    constant_of: NDArray[np.int64]
-    constant_value: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -110,24 +112,23 @@ class Numbers:
         place = {name: i for i, name in enumerate(schema.names)}
         values = [f for f in features if f.code is None]
         flags = [f for f in features if f.code == MISSING_FLAG]
+        fixed = {name: value for name, value in constants.items() if name in numeric}
+        order = [*(f.column for f in values), *fixed]
+        order += [name for name in numeric if name not in order]
         mean, deviation = _floats(f.mean for f in flags), _floats(f.deviation for f in flags)
-        never_missing = np.ones(len(numeric), dtype=bool)
-        never_missing[[numeric[f.column] for f in flags]] = False
-        constant = {numeric[name]: v for name, v in constants.items() if name in numeric}
         return cls(
+            order=_ints(numeric[name] for name in order),
+            mean=_padded([*(f.mean for f in values), *fixed.values()], 0.0, len(order)),
+            scale=_padded([1.0 / f.deviation for f in values], 1.0, len(order)),
             counts=sum(f.log1p for f in values),
             values=slice(0, len(values)),
-            value_of=_ints(numeric[f.column] for f in values),
-            value_mean=_floats(f.mean for f in values),
-            value_scale=1.0 / _floats(f.deviation for f in values),
+            constants=slice(len(values), len(values) + len(fixed)),
             flags=slice(len(values), len(values) + len(flags)),
             flag_of=_ints(numeric[f.column] for f in flags),
             flag_off=(-mean / deviation).astype(np.float32),
             flag_on=((1.0 - mean) / deviation).astype(np.float32),
-            columns=_ints(place[name] for name in numeric),
-            never_missing=never_missing,
-            constant_of=_ints(constant),
-            constant_value=_floats(constant.values()),
+            columns=_ints(place[name] for name in order),
+            never_missing=~np.isin(order, [f.column for f in flags]),
         )
 
     def write(
@@ -140,29 +141,27 @@ class Numbers:
 
         For one record each kind of operation costs what 1,000 elements do, so there are few.
         """
-        raw = numbers.take(self.value_of, axis=1)
+        raw = numbers.take(self.order, axis=1)
         if self.counts:
             counts = raw[:, : self.counts]
             signed_log1p(counts, out=counts)
-        raw -= self.value_mean
-        raw *= self.value_scale
+        raw -= self.mean
+        raw *= self.scale
         np.maximum(raw, _LEAST, out=raw)
         np.minimum(raw, _MOST, out=raw)
-        missing = numbers != numbers  # NaN
+        missing = raw != raw  # NaN
         some_missing = np.count_nonzero(missing)  # `any` takes five times as long for one record
-        if some_missing:
-            raw[missing.take(self.value_of, axis=1)] = 0.0
-            first_time[:, self.columns] = missing & self.never_missing
-        values[:, self.values] = raw
+        surprise = some_missing or np.count_nonzero(raw[:, self.constants])
+        if surprise:
+            raw[missing] = 0.0
+            missing &= self.never_missing
+            missing[:, self.constants] |= raw[:, self.constants] != 0.0
+            first_time[:, self.columns] = missing
+        values[:, self.values] = raw[:, self.values]
         if len(self.flag_of):
-            flagged = missing.take(self.flag_of, axis=1)
+            flagged = np.isnan(numbers.take(self.flag_of, axis=1))
             values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
-        changed = numbers.take(self.constant_of, axis=1) != self.constant_value
-        some_changed = np.count_nonzero(changed)
-        if some_changed:
-            changed &= ~missing.take(self.constant_of, axis=1)
-            first_time[:, self.columns[self.constant_of]] |= changed
-        return bool(some_missing or some_changed)
+        return bool(surprise)
 
 
 @dataclass(frozen=True)
@@ -239,6 +238,10 @@ class Events:
         for row, column in zip(*np.nonzero(first), strict=True):
             values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
         return True
+
+
+def _padded(values: Sequence[float], filler: float, length: int) -> NDArray[np.float64]:
+    return _floats([*values, *[filler] * (length - len(values))])
 
 
 def _ints(values: Iterable[int]) -> NDArray[np.int64]:
