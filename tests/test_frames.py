@@ -95,7 +95,10 @@ def test_a_word_leaves_only_its_own_column_as_text():
 @pytest.mark.parametrize(
     ("high", "cells", "wanted"),
     [
-        (9, ["7", ""], pl.Int32),
+        (9, ["7", ""], pl.Int16),
+        (9, ["-32768", "32767"], pl.Int16),
+        (9, ["7", "32768"], pl.Float64),
+        (2.0**12, ["7", "2147483647"], pl.Int32),
         (9, ["7", "7.0"], pl.Float64),
         (9, ["7", "2147483648"], pl.Float64),
         (2.0**31, ["7", ""], pl.Float64),
