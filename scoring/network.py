@@ -63,8 +63,6 @@ class Network:
             raise ArtifactError(
                 f"network.onnx must be a graph that ONNX Runtime loads: {error}"
             ) from error
-        self._options = onnxruntime.RunOptions()
-        self._options.only_execute_path_to_fetches = True
         names = tuple(output.name for output in self._session.get_outputs())
         if names != OUTPUTS:
             raise ArtifactError(
@@ -87,10 +85,7 @@ class Network:
             one = np.zeros((1, features.shape[1]), np.float32)
             return [out[:0] for out in self._run(outputs, one)]
         starts, run = range(0, len(features), TILE), self._session.run
-        tiles = [
-            run(outputs, {INPUT: features[start : start + TILE]}, self._options)
-            for start in starts
-        ]
+        tiles = [run(outputs, {INPUT: features[start : start + TILE]}) for start in starts]
         return (
             tiles[0] if len(tiles) == 1 else [np.concatenate(p) for p in zip(*tiles, strict=True)]
         )

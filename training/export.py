@@ -4,7 +4,6 @@ be read here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,11 +56,10 @@ class _Graph:
         weight, bias = _array(layer.weight[member]), _array(layer.bias[member, 0])
         return self.add("Gemm", x, self.weight(weight), self.weight(bias))
 
-    def half_square(self, members: Sequence[str], name: str) -> None:
-        """S times (N, width) -> (N,): half the squared length, the mean over S members."""
-        squared = [self.add("ReduceSumSquare", x, self.ints(1), keepdims=0) for x in members]
-        share = self.weight(0.5 / len(members))
-        self.add("Mul", self.add("Sum", *squared), share, name=name)
+    def half_square(self, x: str, served: int, name: str) -> None:
+        """(N, S * width) -> (N,): half the squared length, the mean over S members."""
+        squared = self.add("ReduceSumSquare", x, self.ints(1), keepdims=0)
+        self.add("Mul", squared, self.weight(0.5 / served), name=name)
 
     def zero_of(self, x: str, name: str) -> None:
         """(N, width) -> (N,) zeros."""
@@ -84,12 +82,13 @@ def export_graph(model: ScoreModel) -> bytes:
         for member, mu in enumerate(codes)
     ]
     if model.kl:
-        graph.half_square(codes, "kl")
+        graph.half_square(graph.add("Concat", *codes, axis=1), vae.members, "kl")
     else:
         graph.zero_of(x, "kl")
-    graph.half_square(whitened, "reconstruction")
+    side_by_side = graph.add("Concat", *whitened, axis=1)
+    graph.half_square(side_by_side, vae.members, "reconstruction")
     shape = graph.ints(-1, vae.members, vae.features)
-    graph.add("Reshape", graph.add("Concat", *whitened, axis=1), shape, name=WHITENED)
+    graph.add("Reshape", side_by_side, shape, name=WHITENED)
     _neighbour(graph, model.bank, x)
     return _serialise(graph, model)
 
