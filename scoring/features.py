@@ -80,13 +80,25 @@ class Vectorizer:
         n = len(table)
         values = np.empty((n, len(self.features)), dtype=np.float32)
         first_time = np.zeros((n, len(self.schema.columns)), dtype=bool)
-        may_surprise = False
-        for start in range(0, n, TILE):
-            tile = slice(start, start + TILE)
-            out = values[tile], first_time[tile]
-            may_surprise |= self._numbers.write(table.numbers[tile], *out)
-            may_surprise |= self._events.write(table.codes[tile], *out)
-        return Features(values, first_time, may_surprise)
+        if n <= TILE:
+            surprise = self._write(table.numbers, table.codes, values, first_time)
+            return Features(values, first_time, surprise)
+        surprises = [
+            self._write(table.numbers[tile], table.codes[tile], values[tile], first_time[tile])
+            for tile in (slice(start, start + TILE) for start in range(0, n, TILE))
+        ]
+        return Features(values, first_time, any(surprises))
+
+    def _write(
+        self,
+        numbers: NDArray[np.float64],
+        codes: NDArray[np.int32],
+        values: NDArray[np.float32],
+        first_time: NDArray[np.bool_],
+    ) -> bool:
+        """At most a TILE. False: no surprise."""
+        surprise = self._numbers.write(numbers, values, first_time)
+        return self._events.write(codes, values, first_time) or surprise
 
     @cached_property
     def _numbers(self) -> Numbers:

@@ -81,11 +81,11 @@ class Network:
 
     def _run(self, outputs: tuple[str, ...], features: NDArray[np.float32]) -> list[Floats]:
         """A TILE at a time."""
-        if not len(features):  # ONNX Runtime's reductions refuse an empty batch
+        n = len(features)
+        if n > TILE:
+            tiles = [self._run(outputs, features[i : i + TILE]) for i in range(0, n, TILE)]
+            return [np.concatenate(parts) for parts in zip(*tiles, strict=True)]
+        if not n:  # ONNX Runtime's reductions refuse an empty batch
             one = np.zeros((1, features.shape[1]), np.float32)
             return [out[:0] for out in self._run(outputs, one)]
-        starts, run = range(0, len(features), TILE), self._session.run
-        tiles = [run(outputs, {INPUT: features[start : start + TILE]}) for start in starts]
-        return (
-            tiles[0] if len(tiles) == 1 else [np.concatenate(p) for p in zip(*tiles, strict=True)]
-        )
+        return list(self._session.run(outputs, {INPUT: features}))

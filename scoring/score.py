@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.network import Floats, Forward, Network
+from scoring.network import Forward, Network
 from scoring.standardise import Features
 
 
@@ -39,31 +39,31 @@ class ScoreRule:
     neighbour_weight: float = 0.0
 
     @cached_property
-    def _weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As arrays: NumPy would make them anew for each product."""
-        return np.array(self.kl_weight), np.array(self.neighbour_weight)
+        return np.array(self.kl_weight, np.float32), np.array(self.neighbour_weight, np.float32)
 
     def total(self, forward: Forward, features: Features) -> NDArray[np.float64]:
         """(N,) scores."""
         kl_weight, neighbour_weight = self._weights
         beside = kl_weight * forward.kl + neighbour_weight * forward.neighbour
-        return beside + self._reconstruction(forward, features)
+        score = (forward.reconstruction + beside).astype(np.float64)
+        if features.may_surprise:
+            score += self._novelties(features)
+        return score
 
     def parts(self, forward: Forward, features: Features) -> list[Parts]:
         """One for each record."""
         weighted = (
-            self._reconstruction(forward, features),
+            forward.reconstruction + self._novelties(features),
             self.kl_weight * forward.kl,
             self.neighbour_weight * forward.neighbour,
         )
         return list(map(Parts, *(part.tolist() for part in weighted)))
 
-    def _reconstruction(self, forward: Forward, features: Features) -> Floats:
-        """(N,) nats, of the network and of first-time events."""
-        nats = forward.reconstruction
-        if features.may_surprise:
-            nats = nats + self.novelty * features.first_time.sum(1)
-        return nats
+    def _novelties(self, features: Features) -> NDArray[np.float64]:
+        """(N,) nats of first-time events."""
+        return np.asarray(self.novelty * features.first_time.sum(1))
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:
