@@ -115,6 +115,15 @@ def test_a_score_does_not_depend_on_the_batch(
     np.testing.assert_allclose(apart, together, rtol=1e-5)
 
 
+def test_a_first_time_event_changes_no_bit_of_the_others_scores(
+    scorer: Scorer, fresh: pl.DataFrame
+):
+    rows = fresh.to_dicts()[:20]
+    with_event = [*rows[:-1], {**rows[-1], "country": "XX"}]
+    want, got = (scorer.score_records(records).score[:-1] for records in (rows, with_event))
+    np.testing.assert_array_equal(got, want)
+
+
 def test_a_frame_and_its_records_score_the_same(scorer: Scorer, fresh: pl.DataFrame):
     as_text = fresh.with_columns(pl.all().cast(pl.String))
     for frame in (fresh, as_text, fresh.select(reversed(fresh.columns))):
