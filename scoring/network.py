@@ -5,6 +5,7 @@ told otherwise.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,16 +25,18 @@ class Forward:
     """What one pass of the network says of N records with D features.
 
     reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
+    whitened: (N, S, D), see `Network.whitened`; None of more than a TILE, where few are looked at
+    and all would fill the memory.
     """
 
     reconstruction: Floats
     kl: Floats
     neighbour: Floats
+    whitened: Floats | None = None
 
 
-PARTS = tuple(field.name for field in fields(Forward))
-WHITENED = "whitened"
-OUTPUTS = (*PARTS, WHITENED)
+OUTPUTS = tuple(field.name for field in fields(Forward))
+*PARTS, WHITENED = OUTPUTS
 
 
 def silent_runtime() -> Any:
@@ -71,7 +74,9 @@ class Network:
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
         """(N, D) -> the parts of N scores."""
-        return Forward(*self._run(PARTS, features))
+        if len(features) > TILE:
+            return Forward(*self._run(PARTS, features))
+        return Forward(*self._run(OUTPUTS, features))
 
     def whitened(self, features: NDArray[np.float32]) -> Floats:
         """(N, D) -> (N, S, D), each of S members' residuals, see `scoring.precision`;
@@ -79,7 +84,7 @@ class Network:
         """
         return self._run((WHITENED,), features)[0]
 
-    def _run(self, outputs: tuple[str, ...], features: NDArray[np.float32]) -> list[Floats]:
+    def _run(self, outputs: Sequence[str], features: NDArray[np.float32]) -> list[Floats]:
         """A TILE at a time."""
         n = len(features)
         if n > TILE:

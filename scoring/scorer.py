@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scoring.artifact import Artifact, read_artifact
 from scoring.calibration import check_alpha
 from scoring.errors import ArtifactError
-from scoring.network import Network
+from scoring.network import Forward, Network
 from scoring.reasons import Explainer, Reason
 from scoring.records import Table, table_of
 from scoring.score import Parts
@@ -156,21 +156,27 @@ class Scorer:
             p_value=p_value,
             severity=calibration.severity_of.take(below),
             is_anomaly=is_anomaly,
-            reasons=self._reasons(table, features, is_anomaly, explain),
+            reasons=self._reasons(table, features, forward, is_anomaly, explain),
             parts=rule.parts(forward, features) if explain else None,
         )
 
     def _reasons(
-        self, table: Table, features: Features, is_anomaly: NDArray[np.bool_], explain: int | None
+        self,
+        table: Table,
+        features: Features,
+        forward: Forward,
+        is_anomaly: NDArray[np.bool_],
+        explain: int | None,
     ) -> list[tuple[Reason, ...]]:
-        """Only few records have any, so the network is asked again for what they take."""
+        """Of a large table the network is asked again, for the few records that have any."""
         out: list[tuple[Reason, ...]] = [()] * len(table)
         asked = is_anomaly if explain is None else np.full(len(table), explain > 0)
         rows = asked.nonzero()[0]
         if not len(rows):
             return out
-        chosen = features[rows]
-        explanation = self._explainer.explain(chosen, self.network.whitened(chosen.values))
+        chosen, whitened = features[rows], forward.whitened
+        whitened = self.network.whitened(chosen.values) if whitened is None else whitened[rows]
+        explanation = self._explainer.explain(chosen, whitened)
         most = REASONS if explain is None else explain
         found = self._explainer.reasons(table, rows, explanation, most)
         for row, reasons in zip(rows.tolist(), found, strict=True):

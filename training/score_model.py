@@ -37,10 +37,12 @@ class ScoreModel:
     def forward(self, x: NDArray[np.float32]) -> Forward:
         """(N, D) -> the parts of N scores, in float64 where torch gives a choice."""
         kl = self._encode(x).unit_kl().double().mean(0).numpy()
+        whitened = self.whitened(x)
         return Forward(
-            reconstruction=0.5 * (self.whitened(x) ** 2).sum(-1).mean(1),
+            reconstruction=0.5 * (whitened**2).sum(-1).mean(1),
             kl=kl if self.kl else np.zeros_like(kl),
             neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
+            whitened=whitened,
         )
 
     @torch.no_grad()
