@@ -141,6 +141,7 @@ def _processor_seconds() -> float:
 
 def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float, float, float]:
     environment = {**os.environ, **dict.fromkeys(LIMITED, str(threads))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     # -P: this folder must not be searched first, or this file would pass for the room `batch`
     command = [
         sys.executable,
