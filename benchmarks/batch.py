@@ -142,6 +142,8 @@ def _processor_seconds() -> float:
 def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float, float, float]:
     environment = {**os.environ, **dict.fromkeys(LIMITED, str(threads))}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
+    if name == "vaewatch":  # it sets this itself: its threads are its own
+        environment.pop("OPENBLAS_NUM_THREADS")
     # -P: this folder must not be searched first, or this file would pass for the room `batch`
     command = [
         sys.executable,
