@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from benchmarks.arrivals import Sender, moments, quantile
+from benchmarks.arrivals import moments, quantile, send
 from benchmarks.stalls import gaps, wait
 
+needs_a_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 BODY = b'{"records": []}'
 
@@ -76,11 +78,11 @@ def test_random_moments_are_a_poisson_process_and_even_ones_a_beat():
     assert moments("random", 100, 1, seed=1) != moments("random", 100, 1, seed=2)
 
 
+@needs_a_compiler
 def test_a_request_that_was_due_while_the_server_stood_still_has_waited():
     with answering(pause=(0.4, 0.9)) as url:
-        sender = Sender(url, BODY, connections=4)  # more would be due than can be sent
-        found = sender.run(moments("even", 200, 1.2, seed=0))
-        sender.close()
+        due = moments("even", 200, 1.2, seed=0)
+        found = send(url, BODY, due, connections=4)  # more are due than can be sent
     assert len(found.answered) == len(found.sent) == 240
     waited = [seconds for seconds in found.answered if seconds > 0.1]
     # those of four fifths of the pause; counted from when they were sent it would be four
@@ -90,14 +92,13 @@ def test_a_request_that_was_due_while_the_server_stood_still_has_waited():
     assert found.report()["requests"] == 240
 
 
+@needs_a_compiler
 def test_an_answer_that_is_not_200_ends_the_measurement():
     with answering(status=b"429") as url:
-        sender = Sender(url, BODY, connections=2)
         with pytest.raises(
             RuntimeError, match="not every request was answered well: HTTP/1.1 429"
         ):
-            sender.run([0.0, 0.01])
-        sender.close()
+            send(url, BODY, [0.0, 0.01], connections=2)
 
 
 def test_a_quantile_is_a_value_that_so_many_do_not_pass():
