@@ -225,8 +225,8 @@ def main() -> None:
     parser.add_argument("--soak", type=int, default=0, help="go on to so many requests")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
-    if shutil.which("wrk") is None or shutil.which("taskset") is None:
-        sys.exit("wrk and taskset must be installed: on Debian or Ubuntu, apt install wrk.")
+    if not all(map(shutil.which, ("wrk", "taskset", "cc"))):
+        sys.exit("wrk, taskset and cc must be installed: on Debian, apt install wrk gcc.")
     run(args)
 
 
