@@ -101,7 +101,8 @@ class Edge:
         rows = plain_rows(self.service, request, asked, body)
         if rows is None:
             return False
-        request.size, request.records = len(body), len(rows)
+        self.service.limits.hold(request, len(body))
+        request.records = len(rows)
         self.service.metrics.busy += 1
         tell = partial(self._tell, request, asked, rows, write, started)
         self.service.engine.submit(asked.model, rows, asked.options, tell)
@@ -119,6 +120,7 @@ class Edge:
         """Answer a request that was taken."""
         metrics, limits = self.service.metrics, self.service.limits
         limits.leave(request)
+        limits.release(request)
         metrics.busy -= 1
         try:
             if isinstance(scored, Exception):

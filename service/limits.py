@@ -69,7 +69,11 @@ class Limits:
         try:
             yield
         finally:
-            self.pending_bytes -= request.size
+            self.release(request)
+
+    def release(self, request: Request) -> None:
+        """Give back the bytes of a request's body."""
+        self.pending_bytes -= request.size
 
     async def read(self, request: Request) -> bytes:
         """The whole body, unpacked."""
@@ -100,12 +104,13 @@ class Limits:
             message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected
-            self._hold(request, len(message.get("body", b"")))
+            self.hold(request, len(message.get("body", b"")))
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _hold(self, request: Request, size: int) -> None:
+    def hold(self, request: Request, size: int) -> None:
+        """Count bytes of a request's body as held."""
         request.size += size
         self.pending_bytes += size
         if request.size > self.settings.max_body_bytes:
@@ -137,7 +142,7 @@ class Limits:
     def _hold_unpacked(self, request: Request, size: int) -> None:
         packed, request.size = request.size, 0
         self.pending_bytes -= packed
-        self._hold(request, size)
+        self.hold(request, size)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
