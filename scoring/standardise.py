@@ -114,7 +114,8 @@ class Numbers:
         flags = [f for f in features if f.code == MISSING_FLAG]
         fixed = {name: value for name, value in constants.items() if name in numeric}
         order = [*(f.column for f in values), *fixed]
-        order += [name for name in numeric if name not in order]
+        placed = set(order)  # a list would be gone through for each of perhaps 10,000 columns
+        order += [name for name in numeric if name not in placed]
         mean, deviation = _floats(f.mean for f in flags), _floats(f.deviation for f in flags)
         return cls(
             order=_ints(numeric[name] for name in order),
