@@ -14,30 +14,12 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
 from typing import Any
 
-from batch.encode import Encoder
-from batch.job import Job
 from batch.stage import Item, Scored, Stage
-from scoring.artifact import Artifact
-from scoring.scorer import Scorer
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 AHEAD = 2  # pieces under way for each actor: one is scored while the next one travels
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What an actor needs once; a Scorer itself does not travel."""
-
-    artifact: Artifact
-    job: Job
-    encoder: Encoder
-    sizes: tuple[int, ...]
-
-    def stage(self) -> Stage:
-        return Stage(Scorer(self.artifact), self.job, self.encoder, self.sizes)
 
 
 class Worker:
@@ -46,11 +28,11 @@ class Worker:
     def __init__(self) -> None:
         self._stage: Stage | None = None
 
-    def score(self, item: Item, setup: list[Any]) -> Scored:
-        """`setup` holds the reference to a Setup."""
+    def score(self, item: Item, stage: list[Any]) -> Scored:
+        """`stage` holds the reference to a Stage."""
         import ray
 
-        self._stage = self._stage or ray.get(setup[0]).stage()
+        self._stage = self._stage or ray.get(stage[0])
         return self._stage.score(item)
 
 
@@ -80,12 +62,11 @@ class _Chatter(io.TextIOBase):
 
 def _in_order(ray: Any, items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
     actor = ray.remote(Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1)
-    setup = [ray.put(Setup(stage.scorer.artifact, stage.job, stage.encoder, stage.sizes))]
+    held = [ray.put(stage)]
     workers = [actor.remote() for _ in range(stage.job.threads)]
     waiting: deque[Any] = deque()
     for number, item in enumerate(items):
-        lean = replace(item, source=item.source.lean())
-        waiting.append(workers[number % len(workers)].score.remote(lean, setup))
+        waiting.append(workers[number % len(workers)].score.remote(item, held))
         if len(waiting) > AHEAD * len(workers):
             yield ray.get(waiting.popleft())
     while waiting:

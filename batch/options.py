@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 import click
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # https://docs.kernel.org/admin-guide/cgroup-v2.html
+
 
 def cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Those that this process may use: a container may have fewer than its machine."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0))
+    try:
+        quota, period = QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return here
+    return here if quota == "max" else min(here, math.ceil(int(quota) / int(period)))
 
 
 def shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:

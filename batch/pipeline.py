@@ -13,7 +13,8 @@ from batch.reader import STDIN, expand, open_source, pieces_of
 from batch.records import Source
 from batch.rejects import HEADER, Reject
 from batch.remote import is_url
-from batch.stage import Item, Scored, Stage, in_order
+from batch.stage import Item, Scored, Stage
+from batch.workers import in_order
 from batch.writer import Output, complete, open_output
 from scoring.delimited import Place
 from scoring.errors import SchemaError, ScoringError
@@ -25,7 +26,7 @@ Tell = Callable[[Counts, float | None], None]
 
 
 def run_here(items: Iterable[Item], stage: Stage) -> Generator[Scored]:
-    """On the threads of this process."""
+    """On the cores of this machine."""
     return in_order(items, stage.score, stage.job.threads)
 
 
@@ -131,7 +132,8 @@ class Inputs:
                 yield from self._pieces(at, source, start)
 
     def _pieces(self, at: int, source: Source, start: Place | None) -> Iterator[Item]:
-        return (Item(at, source, piece) for piece in pieces_of(source, start))
+        lean = source.lean()
+        return (Item(at, lean, piece) for piece in pieces_of(source, start))
 
     def _require_same_columns(self, source: Source) -> None:
         """Else the output would have holes; NDJSON names its columns in each record."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from batch.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
 from batch.reader import expand, open_source, pieces_of
-from batch.records import Records
-from batch.stage import in_order
+from batch.records import Source
+from batch.workers import in_order
 from scoring.calibration import check_alpha, rate_interval
 from scoring.errors import SchemaError
 from scoring.frames import require_columns
@@ -190,11 +190,8 @@ def replay(
     allowed = tuple(rate_interval(alpha, n)[1] for alpha in alphas)
     nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
     total = nothing
-    for part in in_order(
-        _records(scorer, expand(sources), time),
-        lambda take: _count(scorer, take[0].parse(take[1]), time, nothing),
-        threads,
-    ):
+    count = partial(_count, scorer, time, nothing)
+    for part in in_order(_pieces(scorer, expand(sources), time), count, threads):
         total = replace(
             total,
             minutes=total.minutes + part.minutes,
@@ -204,14 +201,17 @@ def replay(
     return total
 
 
-def _records(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[tuple[Any, Any]]:
+def _pieces(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[tuple[Source, Any]]:
     for name in files:
         with open_source(name, scorer.artifact.schema, None) as source:
             require_columns(pl.DataFrame(schema=list(source.columns)), [time], "--time")
-            yield from ((source, piece) for piece in pieces_of(source, None))
+            lean = source.lean()
+            yield from ((lean, piece) for piece in pieces_of(source, None))
 
 
-def _count(scorer: Scorer, records: Records, time: str, nothing: Replay) -> Replay:
+def _count(scorer: Scorer, time: str, nothing: Replay, taken: tuple[Source, Any]) -> Replay:
+    source, piece = taken
+    records = source.parse(piece)
     part = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
         return part

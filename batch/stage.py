@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +16,10 @@ from scoring.delimited import Place
 from scoring.records import Table
 from scoring.scorer import Scorer, Verdicts
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
 
 @dataclass(frozen=True)
 class Item:
-    """A piece of the file that is number `at`."""
+    """A piece of the file that is number `at`; the source is `lean`."""
 
     at: int
     source: Source
@@ -46,7 +40,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Stage:
-    """What is done to each piece; safe to share between threads. sizes: bytes of each file."""
+    """What is done to each piece; it travels between processes. sizes: bytes of each file."""
 
     scorer: Scorer
     job: Job
@@ -80,20 +74,6 @@ class Stage:
             severities=_severities(verdicts.severity[good]),
             drift=self.scorer.artifact.drift.count(table),
         )
-
-
-def in_order(items: Iterable[In], work: Callable[[In], Out], threads: int) -> Generator[Out]:
-    """Work on items side by side; results in the items' order, and few of them in memory."""
-    pool, waiting = ThreadPoolExecutor(threads), deque[Future[Out]]()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _severities(severity: NDArray[np.float64]) -> NDArray[np.int64]:

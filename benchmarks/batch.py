@@ -11,8 +11,8 @@ floor           polars reads the columns and writes them again, without scoring
 vaewatch        vaewatch score
 pandas          pandas in chunks, the same artifact, to_csv
 PyOD            pandas in chunks, PyOD's VAE on one-hot features, to_csv
-ray             vaewatch score --engine ray, only where --programs names it; its processor time and
-                memory are those of the driver alone: how many actors it could feed
+ray             vaewatch score --engine ray, only where --programs names it; its processor time is
+                that of the driver alone: how many actors it could feed
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 CHUNK = 50_000
+EACH = [resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN]  # these count once they have ended
 Program = Callable[[], None]
 LIMITED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 
@@ -117,26 +118,34 @@ USUAL = ("floor", "vaewatch", "pandas", "PyOD")
 
 def child(name: str, folder: Path, normal: Path, threads: int) -> None:
     """Run one program and print its seconds, its seconds of processor, and its peak memory."""
-    started, before = time.perf_counter(), _processor_seconds()
+    mine = [resource.RUSAGE_SELF] if name == "ray" else EACH
+    started, before = time.perf_counter(), _processor_seconds(mine)
     rest = PROGRAMS[name](
         folder / "in.csv", normal, folder / "artifact", folder / f"{name}.csv", threads
     )
     if rest is not None:
-        started, before = time.perf_counter(), _processor_seconds()
+        started, before = time.perf_counter(), _processor_seconds(mine)
         rest()
-    seconds, processor = time.perf_counter() - started, _processor_seconds() - before
-    print(f"{seconds} {processor} {_peak_mb()}")
+    seconds, processor = time.perf_counter() - started, _processor_seconds(mine) - before
+    print(f"{seconds} {processor}")
 
 
-def _peak_mb() -> float:
-    """Of this program alone: getrusage's figure begins with that of the parent."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
+def _processor_seconds(whose: list[int]) -> float:
+    used = map(resource.getrusage, whose)
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def _peak_mb(pid: int) -> float:
+    """The peaks of a process and of all that it has started, added: pages that they share count
+    more than once. getrusage's figure would begin with that of the parent.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        own = float(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError):  # it has ended
+        return 0.0
+    return own + sum(_peak_mb(int(child)) for text in lists for child in text.split())
 
 
 def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float, float, float]:
@@ -155,12 +164,19 @@ def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float,
         "--folder",
         str(folder),
     ]
-    done = subprocess.run(
-        [*command, "--threads", str(threads)], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-    seconds, processor, memory = map(float, done.stdout.split()[-3:])
+    memory = 0.0
+    command += ["--threads", str(threads)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        program = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
+        while program.poll() is None:
+            memory = max(memory, _peak_mb(program.pid))
+            time.sleep(0.1)
+        out.seek(0)
+        err.seek(0)
+        figures, said = out.read().split(), err.read().decode()
+    if program.returncode:
+        sys.exit(f"{name} failed:\n{said[-2000:]}")
+    seconds, processor = map(float, figures[-2:])
     return seconds, processor, memory
 
 

@@ -76,9 +76,13 @@ class Scorer:
     """
 
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
-        self.artifact = artifact
+        self.artifact, self._threads = artifact, threads
         self.network = Network(artifact.graph, threads)
         self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels as its artifact; a session of ONNX Runtime cannot."""
+        return Scorer, (self.artifact, self._threads)
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> Scorer:

@@ -1,0 +1,178 @@
+"""items -> work on several cores -> results, in the items' order.
+
+Threads of one process would wait for each other: much of the work on an item is Python's, which
+runs one thread at a time. So one thread works here, and each further core has a process.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.resource_tracker import ensure_running
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from scoring.command import err
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AHEAD = 2  # items under way for each core: one is worked on while the next one travels
+ALONE = 4  # so many items take no longer than a process takes to start
+
+
+def in_order(items: Iterable[In], work: Callable[[In], Out], cores: int) -> Generator[Out]:
+    """Work on items side by side; results in the items' order, and few of them in memory.
+
+    With more than one core, items, work and results travel to other processes: they must pickle.
+    """
+    with ExitStack() as stack:
+        team = _Team(work, stack)
+        waiting: deque[tuple[In, Future[Out]]] = deque()
+        for number, item in enumerate(items):
+            if number == ALONE:
+                team.grow(cores)
+            waiting.append((item, team.give(item)))
+            if len(waiting) > AHEAD * len(team):
+                yield team.result(*waiting.popleft())
+        while waiting:
+            yield team.result(*waiting.popleft())
+
+
+class _Lost(Exception):
+    """A process has ended: it was killed, or could not do the work."""
+
+
+class _Team(Generic[In, Out]):
+    """A worker in this process, and later others in theirs; they end with the stack."""
+
+    def __init__(self, work: Callable[[In], Out], stack: ExitStack) -> None:
+        self._work, self._stack = work, stack
+        self._workers = [_Worker(work, 1, stack)]
+        self._starting: list[tuple[_Worker, Future[Any]]] = []
+        self._complete = True
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def grow(self, cores: int) -> None:
+        """Start a process for each further core; it is given items once it holds the work."""
+        for _ in range(cores - 1):
+            try:
+                process = _Process()
+            except OSError:
+                return self._go_on()
+            worker = _Worker(process, AHEAD, self._stack)
+            self._stack.callback(process.end)  # first, so that no thread waits for it
+            self._starting.append((worker, worker.give(self._work)))
+
+    def give(self, item: In) -> Future[Out]:
+        """To the worker that has least to do."""
+        for worker, started in [one for one in self._starting if one[1].done()]:
+            self._starting.remove((worker, started))
+            try:
+                started.result()
+            except _Lost:
+                self._go_on()
+            else:
+                self._workers.append(worker)
+        return min(self._workers, key=_Worker.load).give(item)
+
+    def result(self, item: In, future: Future[Out]) -> Out:
+        """What a lost process had in its hands is done here, or fails here as it did there."""
+        try:
+            return future.result()
+        except _Lost:
+            result = self._work(item)
+            self._go_on()
+            return result
+
+    def _go_on(self) -> None:
+        if self._complete:
+            err().print(
+                "warning: a process of this job could not start or was ended (is there too little "
+                "memory?). The others go on; --threads says how many there are."
+            )
+        self._complete = False
+
+
+class _Worker:
+    """Does items in threads of this process; those of another process wait for it."""
+
+    def __init__(self, do: Callable[[Any], Any], threads: int, stack: ExitStack) -> None:
+        self._do, self._threads = do, ThreadPoolExecutor(threads)
+        self._under_way: deque[Future[Any]] = deque()
+        self._lost = False
+        stack.callback(self._threads.shutdown, cancel_futures=True)
+
+    def give(self, item: Any) -> Future[Any]:
+        self._under_way.append(self._threads.submit(self._do, item))
+        return self._under_way[-1]
+
+    def load(self) -> float:
+        """How many items are under way; it is endless once one has failed."""
+        while self._under_way and self._under_way[0].done():
+            self._lost |= self._under_way.popleft().exception() is not None
+        return math.inf if self._lost else len(self._under_way)
+
+
+class _Process:
+    """Holds the work and does it on items; the first item is the work. Started anew, not forked:
+    the threads of libraries do not survive a fork.
+    """
+
+    def __init__(self) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._sending, self._receiving = Lock(), Lock()
+        fresh = multiprocessing.get_context("spawn")
+        self._process = fresh.Process(target=_serve, args=(theirs,), daemon=True)
+        with theirs, _without_ctrl_c():
+            self._process.start()
+
+    def __call__(self, item: Any) -> Any:
+        """May be called by two threads: an item travels while the one before it is worked on."""
+        try:
+            with self._sending:
+                self._pipe.send(item)
+                self._receiving.acquire()  # before another can send: answers come in that order
+            try:
+                return self._pipe.recv()
+            finally:
+                self._receiving.release()
+        except (EOFError, OSError):
+            raise _Lost from None
+
+    def end(self) -> None:
+        """At once, whatever it does."""
+        self._process.kill()
+        self._process.join()
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """What is started here is deaf to Ctrl-C, which ends this process, and it with this one."""
+    ensure_running()  # else it starts now, and hears Ctrl-C again when it has
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection) -> None:
+    """What the process runs, on one core, until the other one closes the pipe or is killed. At an
+    item that fails it just ends: the other one tries that item too, and tells what is wrong.
+    """
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    with suppress(Exception):
+        work = pipe.recv()
+        pipe.send(None)
+        while True:
+            pipe.send(work(pipe.recv()))
