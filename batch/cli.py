@@ -7,21 +7,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from batch.options import character, cores, names, shard, sources, target
+from batch.options import bytes_of, character, cores, names, shard, sources, target
 from scoring.command import config_file, err, products_on_one_thread, setting
 
 if TYPE_CHECKING:
     from batch.job import Job
+    from batch.pipeline import Engine
     from batch.report import Report
+    from batch.workers import Team
 
 FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
 BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
 STREAM = "-"
+LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 
 
 @click.command(
@@ -97,9 +101,21 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     products_on_one_thread()
-    job = _job(sources or (STREAM,), threads, settings)
-    with _exits(job):
-        _tell(_run(artifact, job, settings), settings)
+    with _team(sources, threads, settings) as team:
+        job = _job(sources or (STREAM,), threads, settings)
+        with _exits(job):
+            _tell(_run(artifact, job, team, settings), settings)
+
+
+def _team(sources: tuple[str, ...], cores: int, settings: dict[str, Any]) -> Team:
+    """Of a long input its processes start now, and get ready while this one does."""
+    from batch.workers import Team
+
+    team = Team(cores)
+    if settings["engine"] == "local":
+        _, shards = settings["shard"] or (0, 1)
+        team.start(bytes_of(sources) // shards // LONG)
+    return team
 
 
 def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job:
@@ -160,9 +176,9 @@ def _what_next(job: Job) -> str:
     return ""
 
 
-def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
+def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Report:
     from batch.job import Counts
-    from batch.pipeline import Done, run_here, scored
+    from batch.pipeline import Done, run_with, scored
     from batch.progress import progress
     from batch.report import Report
     from scoring.scorer import Scorer
@@ -177,7 +193,7 @@ def _run(artifact: Path, job: Job, settings: dict[str, Any]) -> Report:
 
     if not job.sources:  # a shard without a file leaves its summary and metrics all the same
         return reported(Done(Counts(), Counts()))
-    engine = run_here
+    engine: Engine = partial(run_with, team)
     if settings["engine"] == "ray":
         from batch.distributed import run_on_ray as engine
     style = "none" if settings["quiet"] else settings["progress"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -21,6 +24,17 @@ def cores() -> int:
     except (OSError, ValueError):
         return here
     return here if quota == "max" else min(here, math.ceil(int(quota) / int(period)))
+
+
+def bytes_of(sources: Iterable[str]) -> int:
+    """As far as it shows from outside: nothing of streams and objects, packed what is packed."""
+    total = 0
+    for source in sources:
+        with suppress(OSError):
+            folder = Path(source).is_dir()
+            found = Path(source).iterdir() if folder else map(Path, glob.glob(source) or [source])
+            total += sum(path.stat().st_size for path in found if path.is_file())
+    return total
 
 
 def shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:

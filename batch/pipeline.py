@@ -14,7 +14,7 @@ from batch.records import Source
 from batch.rejects import HEADER, Reject
 from batch.remote import is_url
 from batch.stage import Item, Scored, Stage
-from batch.workers import in_order
+from batch.workers import Team, in_order
 from batch.writer import Output, complete, open_output
 from scoring.delimited import Place
 from scoring.errors import SchemaError, ScoringError
@@ -27,7 +27,13 @@ Tell = Callable[[Counts, float | None], None]
 
 def run_here(items: Iterable[Item], stage: Stage) -> Generator[Scored]:
     """On the cores of this machine."""
-    return in_order(items, stage.score, stage.job.threads)
+    with Team(stage.job.threads) as team:
+        yield from run_with(team, items, stage)
+
+
+def run_with(team: Team, items: Iterable[Item], stage: Stage) -> Generator[Scored]:
+    """On those of a team that is there already."""
+    return in_order(items, stage.score, team)
 
 
 def run(

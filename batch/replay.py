@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from batch.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
 from batch.reader import expand, open_source, pieces_of
 from batch.records import Source
-from batch.workers import in_order
+from batch.workers import Team, in_order
 from scoring.calibration import check_alpha, rate_interval
 from scoring.errors import SchemaError
 from scoring.frames import require_columns
@@ -189,15 +189,16 @@ def replay(
         check_alpha(alpha, n)
     allowed = tuple(rate_interval(alpha, n)[1] for alpha in alphas)
     nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
-    total = nothing
     count = partial(_count, scorer, time, nothing)
-    for part in in_order(_pieces(scorer, expand(sources), time), count, threads):
-        total = replace(
-            total,
-            minutes=total.minutes + part.minutes,
-            untimed=total.untimed + part.untimed,
-            rejected=total.rejected + part.rejected,
-        )
+    total = nothing
+    with Team(threads) as team:
+        for part in in_order(_pieces(scorer, expand(sources), time), count, team):
+            total = replace(
+                total,
+                minutes=total.minutes + part.minutes,
+                untimed=total.untimed + part.untimed,
+                rejected=total.rejected + part.rejected,
+            )
     return total
 
 

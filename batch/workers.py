@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
 from threading import Lock
@@ -28,62 +29,99 @@ AHEAD = 2  # items under way for each core: one is worked on while the next one 
 ALONE = 4  # so many items take no longer than a process takes to start
 
 
-def in_order(items: Iterable[In], work: Callable[[In], Out], cores: int) -> Generator[Out]:
+class Team:
+    """A process for each core beyond the first; they end with the block."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores, self._stack = cores, ExitStack()
+        self._complete = True
+        self.processes: list[_Process] = []
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def start(self, most: int | None = None) -> None:
+        """Start them, `most` at most, unless they were started before."""
+        if self.processes:
+            return
+        wanted = self._cores - 1
+        for _ in range(wanted if most is None else min(most, wanted)):
+            try:
+                process = _Process()
+            except OSError:
+                return self.go_on()
+            self._stack.callback(process.end)
+            self.processes.append(process)
+
+    def go_on(self) -> None:
+        """Without one of them; say so once."""
+        if self._complete:
+            err().print(
+                "warning: a process of this job could not start or was ended (is there too little "
+                "memory?). The others go on; --threads says how many there are."
+            )
+        self._complete = False
+
+
+def in_order(items: Iterable[In], work: Callable[[In], Out], team: Team) -> Generator[Out]:
     """Work on items side by side; results in the items' order, and few of them in memory.
 
-    With more than one core, items, work and results travel to other processes: they must pickle.
+    Where the team has processes, items, work and results travel to them: they must pickle.
     """
     with ExitStack() as stack:
-        team = _Team(work, stack)
+        desk = _Desk(work, team, stack)
         waiting: deque[tuple[In, Future[Out]]] = deque()
         for number, item in enumerate(items):
             if number == ALONE:
-                team.grow(cores)
-            waiting.append((item, team.give(item)))
-            if len(waiting) > AHEAD * len(team):
-                yield team.result(*waiting.popleft())
+                team.start()
+            waiting.append((item, desk.give(item)))
+            if len(waiting) > AHEAD * desk.workers:
+                yield desk.result(*waiting.popleft())
         while waiting:
-            yield team.result(*waiting.popleft())
+            yield desk.result(*waiting.popleft())
 
 
 class _Lost(Exception):
     """A process has ended: it was killed, or could not do the work."""
 
 
-class _Team(Generic[In, Out]):
-    """A worker in this process, and later others in theirs; they end with the stack."""
+class _Desk(Generic[In, Out]):
+    """Gives items to those who work on them: a thread here, and processes once they hold the
+    work.
+    """
 
-    def __init__(self, work: Callable[[In], Out], stack: ExitStack) -> None:
-        self._work, self._stack = work, stack
+    def __init__(self, work: Callable[[In], Out], team: Team, stack: ExitStack) -> None:
+        self._work, self._team, self._stack = work, team, stack
         self._workers = [_Worker(work, 1, stack)]
+        self._met: list[_Process] = []
         self._starting: list[tuple[_Worker, Future[Any]]] = []
-        self._complete = True
 
-    def __len__(self) -> int:
+    @property
+    def workers(self) -> int:
         return len(self._workers)
-
-    def grow(self, cores: int) -> None:
-        """Start a process for each further core; it is given items once it holds the work."""
-        for _ in range(cores - 1):
-            try:
-                process = _Process()
-            except OSError:
-                return self._go_on()
-            worker = _Worker(process, AHEAD, self._stack)
-            self._stack.callback(process.end)  # first, so that no thread waits for it
-            self._starting.append((worker, worker.give(self._work)))
 
     def give(self, item: In) -> Future[Out]:
         """To the worker that has least to do."""
+        self._meet()
+        return min(self._workers, key=_Worker.load).give(item)
+
+    def _meet(self) -> None:
+        for process in self._team.processes[len(self._met) :]:
+            self._met.append(process)
+            worker = _Worker(process, AHEAD, self._stack)
+            self._stack.callback(process.end)  # first, so that no thread waits for it
+            self._starting.append((worker, worker.give(self._work)))
         for worker, started in [one for one in self._starting if one[1].done()]:
             self._starting.remove((worker, started))
             try:
                 started.result()
             except _Lost:
-                self._go_on()
+                self._team.go_on()
             else:
                 self._workers.append(worker)
-        return min(self._workers, key=_Worker.load).give(item)
 
     def result(self, item: In, future: Future[Out]) -> Out:
         """What a lost process had in its hands is done here, or fails here as it did there."""
@@ -91,16 +129,8 @@ class _Team(Generic[In, Out]):
             return future.result()
         except _Lost:
             result = self._work(item)
-            self._go_on()
+            self._team.go_on()
             return result
-
-    def _go_on(self) -> None:
-        if self._complete:
-            err().print(
-                "warning: a process of this job could not start or was ended (is there too little "
-                "memory?). The others go on; --threads says how many there are."
-            )
-        self._complete = False
 
 
 class _Worker:
@@ -171,6 +201,7 @@ def _serve(pipe: Connection) -> None:
     item that fails it just ends: the other one tries that item too, and tells what is wrong.
     """
     os.environ["POLARS_MAX_THREADS"] = "1"
+    import_module("batch.stage")  # most work needs it; the other one may be busy with its own
     with suppress(Exception):
         work = pipe.recv()
         pipe.send(None)
