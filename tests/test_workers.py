@@ -150,14 +150,17 @@ def test_a_scorer_travels(scorer: Scorer):
 def test_no_process_outlives_a_job_that_is_stopped(
     tmp_path: Path, artifact_path: Path, how: signal.Signals, moment: str
 ):
-    make_frame(100_000).write_csv(tmp_path / "in.csv")
+    make_frame(300_000).write_csv(tmp_path / "in.csv")
     words = command(artifact_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    draft = tmp_path / ".out.csv.draft"
     with subprocess.Popen(
         words, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as job:
         found = wait_for_children(job.pid)
-        if moment == "working":
-            time.sleep(1)
+        for _ in range(3000 if moment == "working" else 0):
+            if draft.exists() and draft.stat().st_size > 1 << 20:
+                break
+            time.sleep(0.01)
         # as a terminal does: Ctrl-C goes to all
         os.killpg(job.pid, how) if how == signal.SIGINT else job.send_signal(how)
         _, said = job.communicate(timeout=60)
