@@ -11,9 +11,9 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
@@ -163,8 +163,16 @@ class _Process:
         self._sending, self._receiving = Lock(), Lock()
         fresh = multiprocessing.get_context("spawn")
         self._process = fresh.Process(target=_serve, args=(theirs,), daemon=True)
-        with theirs, _without_ctrl_c():
-            self._process.start()
+        with theirs, ThreadPoolExecutor(1) as thread:
+            thread.submit(self._start).result()
+
+    def _start(self) -> None:
+        """In a thread of its own, since Ctrl-C may interrupt the main one between two steps of
+        this. What is started is deaf to it: it ends with this process.
+        """
+        ensure_running()  # else it starts now, and lets Ctrl-C in again when it has
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._process.start()
 
     def __call__(self, item: Any) -> Any:
         """May be called by two threads: an item travels while the one before it is worked on."""
@@ -183,17 +191,6 @@ class _Process:
         """At once, whatever it does."""
         self._process.kill()
         self._process.join()
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """What is started here is deaf to Ctrl-C, which ends this process, and it with this one."""
-    ensure_running()  # else it starts now, and hears Ctrl-C again when it has
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection) -> None:

@@ -165,7 +165,7 @@ def test_no_process_outlives_a_job_that_is_stopped(
         os.killpg(job.pid, how) if how == signal.SIGINT else job.send_signal(how)
         _, said = job.communicate(timeout=60)
     assert job.returncode == (130 if how == signal.SIGINT else -how)
-    assert how == signal.SIGKILL or "Traceback" not in said  # a process killed at birth says so
+    assert how != signal.SIGINT or "Traceback" not in said
     for _ in range(500):
         if not any(map(runs, found)):
             break
