@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -111,11 +112,11 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
     missing.
     """
     problems: list[Problem] = []
-    kept = [_checked_record(schema, i, record, problems) for i, record in enumerate(records)]
-    numbers = np.full((len(kept), len(schema.numeric)), math.nan)
+    required = {column.name: column for column in schema.columns if column.required}
+    kept = [_checked_record(required, i, record, problems) for i, record in enumerate(records)]
+    numbers = np.empty((len(kept), len(schema.numeric)))
     for j, column in enumerate(schema.numeric):
-        for i, record in enumerate(kept):
-            numbers[i, j] = _cell(parse_number, column, i, record, problems, math.nan)
+        numbers[:, j] = _numbers(column, kept, problems)
     codes = np.empty((len(kept), len(schema.discrete)), dtype=np.int32)
     texts: list[list[Any]] = []
     for j, column in enumerate(schema.discrete):
@@ -127,42 +128,73 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
 
 
 def _checked_record(
-    schema: Schema, index: int, record: Any, problems: list[Problem]
+    required: Mapping[str, Column], index: int, record: Any, problems: list[Problem]
 ) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
         rule = f"a record must be an object of column: value, got {kind_of(record)}"
         problems.append(Problem(index, None, "type", rule))
         return {}
-    for column in schema.columns:
-        if column.required and column.name not in record:
-            rule = f"column '{column.name}' must be there; send null if its value is not known"
-            problems.append(Problem(index, column.name, "missing", rule))
+    if not required.keys() <= record.keys():
+        for name in [name for name in required if name not in record]:
+            rule = f"column '{name}' must be there; send null if its value is not known"
+            problems.append(Problem(index, name, "missing", rule))
     return record
+
+
+def _numbers(
+    column: Column, records: Sequence[Mapping[str, Any]], problems: list[Problem]
+) -> NDArray[np.float64] | list[float]:
+    """(N,) the whole column at once; cell by cell only where a rule is broken."""
+    name = column.name
+    values = [record.get(name) for record in records]
+    if {int, float, NoneType}.issuperset(map(type, values)):
+        try:
+            numbers = np.array(values, np.float64)
+        except OverflowError:  # an integer beyond the floats
+            numbers = np.array([math.inf])
+        if not np.isinf(numbers).any():
+            return numbers
+    return _cells(parse_number, column, values, problems, math.nan)
 
 
 def _discrete(
     column: Column, records: Sequence[Mapping[str, Any]], problems: list[Problem]
 ) -> tuple[list[Any], list[int]]:
+    name, missing = column.name, missing_code(column)
+    values = [record.get(name) for record in records]
     if column.kind is Kind.BOOLEAN:
-        values = [
-            _cell(parse_boolean, column, i, r, problems, None) for i, r in enumerate(records)
-        ]
-        return values, [missing_code(column) if v is None else v for v in values]
-    names = [_cell(parse_category, column, i, r, problems, None) for i, r in enumerate(records)]
-    known, other, missing = category_codes(column), other_code(column), missing_code(column)
-    return names, [missing if name is None else known.get(name, other) for name in names]
+        found = _distinct(parse_boolean, column, values, problems)
+        return found, [missing if value is None else value for value in found]
+    found = _distinct(parse_category, column, values, problems)
+    known: dict[Any, int] = {None: missing, **category_codes(column)}
+    other = other_code(column)
+    return found, [known.get(value, other) for value in found]
+
+
+def _distinct(
+    parse: Any, column: Column, values: Sequence[Any], problems: list[Problem]
+) -> list[Any]:
+    """Each value parsed, equal ones only once; but 1 equals True, so only values of one type."""
+    if len({*map(type, values)} - {NoneType}) <= 1:
+        try:
+            parsed = {value: parse(value, column) for value in set(values)}
+            return [parsed[value] for value in values]
+        except (_Bad, TypeError):  # a list or an object has no hash
+            pass
+    return _cells(parse, column, values, problems, None)
+
+
+def _cells(
+    parse: Any, column: Column, values: Sequence[Any], problems: list[Problem], fallback: Any
+) -> list[Any]:
+    return [_cell(parse, column, i, value, problems, fallback) for i, value in enumerate(values)]
 
 
 def _cell(
-    parse: Any,
-    column: Column,
-    index: int,
-    record: Mapping[str, Any],
-    problems: list[Problem],
-    fallback: Any,
+    parse: Any, column: Column, index: int, value: Any, problems: list[Problem], fallback: Any
 ) -> Any:
     try:
-        return parse(record.get(column.name), column)
+        return parse(value, column)
     except _Bad as bad:
         problems.append(Problem(index, column.name, *bad.args))
         return fallback

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.errors import RecordError
-from scoring.records import parse_records, table_of
-from scoring.schema import Column, Kind, Schema
+from scoring.records import (
+    parse_boolean,
+    parse_category,
+    parse_number,
+    parse_records,
+    table_of,
+)
+from scoring.schema import Column, Kind, Schema, missing_code, other_code
 
 SCHEMA = Schema(
     (
@@ -92,6 +98,68 @@ def test_any_json_gives_rows_or_problems(records: list[dict[str, Any]]):
     assert {p.record for p in problems} == {
         i for i, r in enumerate(records) if not {"amount", "country", "express"} <= r.keys()
     }
+
+
+PARSE: dict[Kind, Any] = {
+    Kind.NUMERIC: parse_number,
+    Kind.CATEGORICAL: parse_category,
+    Kind.BOOLEAN: parse_boolean,
+}
+BROKEN = object()
+VALUES = st.one_of(
+    st.none() | st.booleans() | st.floats() | st.integers(-1, 2) | st.text(max_size=2),
+    st.integers(-(10**400), 10**400),
+    st.sampled_from(["NL", "DE", "true", " TRUE ", "0", 0.0, -0.0, 1.0, [], {}, [1], {"a": 1}]),
+)
+
+
+def parsed(column: Column, record: dict[str, Any]) -> Any:
+    """One cell by its own rule."""
+    try:
+        return PARSE[column.kind](record.get(column.name), column)
+    except Exception as bad:
+        assert type(bad).__name__ == "_Bad", bad
+        return BROKEN
+
+
+def code_of(column: Column, value: Any) -> int:
+    if value is None or value is BROKEN:
+        return missing_code(column)
+    if column.kind is Kind.BOOLEAN:
+        return int(value)
+    names = column.categories
+    return names.index(value) if value in names else other_code(column)
+
+
+@given(
+    st.data(),
+    st.dictionaries(
+        st.sampled_from([column.name for column in SCHEMA.columns]),
+        st.sampled_from([VALUES, st.text(max_size=2), st.floats(), st.none(), st.integers()]),
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_column_at_once_is_the_same_as_cell_by_cell(
+    data: st.DataObject, kinds: dict[str, st.SearchStrategy[Any]]
+):
+    record = st.fixed_dictionaries({name: kinds.get(name, VALUES) for name in SCHEMA.names})
+    records = data.draw(st.lists(record, max_size=6))
+    table, problems = parse_records(SCHEMA, records)
+    broken = [
+        (i, column.name)
+        for i, record in enumerate(records)
+        for column in (*SCHEMA.numeric, *SCHEMA.discrete)
+        if parsed(column, record) is BROKEN
+    ]
+    assert [(problem.record, problem.column) for problem in problems] == broken
+    for column in SCHEMA.columns:
+        at, want = SCHEMA.place[column.name], [parsed(column, record) for record in records]
+        if column.kind is Kind.NUMERIC:
+            numbers = [math.nan if value is BROKEN else value for value in want]
+            assert list(map(repr, table.numbers[:, at].tolist())) == list(map(repr, numbers))
+        else:
+            assert list(table.texts[at]) == [None if v is BROKEN else v for v in want]
+            assert table.codes[:, at].tolist() == [code_of(column, value) for value in want]
 
 
 @given(st.integers(min_value=-(2**53), max_value=2**53), st.booleans())
