@@ -14,7 +14,7 @@ import polars as pl
 from batch.json_lines import members_of
 from batch.records import Records, good_rows, share_of_text
 from batch.rejects import Reject, reject_bad_row, reject_problems
-from batch.verdicts import refuse_added
+from batch.verdicts import EXPLAINED, refuse_added
 from scoring.delimited import BLOCK_BYTES, BadRow, Chunk, Header, Place, read_chunks
 from scoring.errors import SchemaError
 from scoring.records import parse_records
@@ -61,7 +61,7 @@ class NdjsonFile:
 
     def parse(self, chunk: Chunk) -> Records:
         block = split_lines(chunk)
-        decoded = [_decode(block.row(i)) for i in range(len(block))]
+        decoded = _decode_lines(block)
         rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
         sound = np.array([not isinstance(value, _NotJson) for value in decoded], dtype=bool)
         rejects += [self._reject(block, i) for i in np.flatnonzero(~sound).tolist()]
@@ -70,7 +70,7 @@ class NdjsonFile:
             [v for v, fine in zip(decoded, sound, strict=True) if fine],
         )
         for record in records:
-            if isinstance(record, dict):
+            if isinstance(record, dict) and not record.keys().isdisjoint(EXPLAINED):
                 refuse_added(tuple(record))
         table, problems = parse_records(self.schema, records)
         bad = sorted({problem.record for problem in problems})
@@ -111,10 +111,27 @@ class _NotJson:
     """Stands for a line that is not JSON; None would be a value."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DECODER = msgspec.json.Decoder()
+
+
+def _decode_lines(block: Block) -> list[Any]:
+    """The value of each line. A value may go on over lines, and a line be blank: then there are
+    fewer values than lines, and each line has to be looked at for itself.
+    """
+    try:
+        values = _DECODER.decode_lines(block.rows)
+        if len(values) == len(block):
+            return values
+    except UNREADABLE:
+        pass
+    return [_decode(line) for line in block.rows.split(b"\n")[:-1]]
+
+
 def _decode(line: bytes) -> Any:
     try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _DECODER.decode(line)
+    except UNREADABLE:
         return _NotJson()
 
 
