@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from scoring.errors import Problem
 from scoring.records import parse_records
-from service.messages import Parsed, RecordReader, Rows
+from scoring.structs import Rows
+from service.messages import Parsed, RecordReader
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,6 +14,7 @@ from time import perf_counter
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scoring.structs import Rows
 from service.answers import with_ids
 from service.engine import Scored
 from service.exchange import (
@@ -28,7 +29,6 @@ from service.exchange import (
     send_reply,
 )
 from service.limits import Disconnected
-from service.messages import Rows
 from service.metrics import BatchHistogram
 from service.problems import MethodNotAllowed, Overloaded, Unauthorized, details_of, headers_of
 from service.scoring_route import Asked, asked_of, plain_rows, score

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from scoring.records import Table
 from scoring.scorer import Verdicts
+from scoring.structs import Rows
 from service.answers import Result, results_of
-from service.messages import Rows
 from service.model import Model
 from service.options import Options
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from scoring.calibration import check_alpha
 from scoring.errors import RecordError
+from scoring.structs import Rows
 from service.answers import ModelName, Results, as_csv, as_json, as_lines, with_ids, with_rejected
 from service.csv_body import no_rows, parse_csv
 from service.engine import LARGE
 from service.exchange import Reply, Request
-from service.messages import Parsed, RecordReader, Rows
+from service.messages import Parsed, RecordReader
 from service.model import Model
 from service.options import Options, options_of
 from service.problems import Unsupported
