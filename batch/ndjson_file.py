@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import NoneType
 from typing import Any, BinaryIO
 
 import msgspec
@@ -20,7 +22,9 @@ from scoring.errors import SchemaError
 from scoring.records import parse_records
 from scoring.rows import Block, split_lines
 from scoring.schema import Schema
+from scoring.structs import UNREADABLE, Rows, StructReader
 
+NULL = msgspec.Raw(b"null")
 LINES = Header((), b"", "\n", b"\n", 0, 0)  # every newline ends a record: JSON escapes its own
 
 
@@ -61,14 +65,21 @@ class NdjsonFile:
 
     def parse(self, chunk: Chunk) -> Records:
         block = split_lines(chunk)
+        reader = _reader_of(self.schema, self.columns)
+        rows = reader.rows(block)
+        if rows is None:
+            return self._parse_exactly(block)
+        table, good = reader.table(rows), good_rows(len(block), [])
+        return Records(table, good, (), block, lambda: self._frame(block, _decode_lines(block)))
+
+    def _parse_exactly(self, block: Block) -> Records:
+        """Every line the slow way, which names each broken rule."""
         decoded = _decode_lines(block)
         rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
         sound = np.array([not isinstance(value, _NotJson) for value in decoded], dtype=bool)
         rejects += [self._reject(block, i) for i in np.flatnonzero(~sound).tolist()]
-        block, records = (
-            block.take(sound),
-            [v for v, fine in zip(decoded, sound, strict=True) if fine],
-        )
+        records = [value for value, fine in zip(decoded, sound.tolist(), strict=True) if fine]
+        block = block.take(sound)
         for record in records:
             if isinstance(record, dict) and not record.keys().isdisjoint(EXPLAINED):
                 refuse_added(tuple(record))
@@ -97,35 +108,52 @@ class NdjsonFile:
                 f"'{self.name}': every record must have the first one's columns to be written in "
                 f"another format, but '{extra[0]}' is new. Keep NDJSON."
             )
-        raw = [members_of(block.row(i)) if record else {} for i, record in enumerate(objects)]
-        pairs = list(zip(objects, raw, strict=True))
-        return pl.DataFrame(
-            [
-                pl.Series(name, [_cell(o.get(name), r.get(name)) for o, r in pairs], pl.String)
-                for name in self.columns
-            ]
-        )
+        pairs = zip(objects, _split(block), strict=True)
+        raw = [members_of(line) if record else {} for record, line in pairs]
+        columns = [
+            _texts([o.get(name) for o in objects], [r.get(name, NULL) for r in raw])
+            for name in self.columns
+        ]
+        names = zip(self.columns, columns, strict=True)
+        return pl.DataFrame([pl.Series(name, texts, pl.String) for name, texts in names])
 
 
 class _NotJson:
     """Stands for a line that is not JSON; None would be a value."""
 
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODER = msgspec.json.Decoder()
 
 
-def _decode_lines(block: Block) -> list[Any]:
-    """The value of each line. A value may go on over lines, and a line be blank: then there are
-    fewer values than lines, and each line has to be looked at for itself.
+class _LineReader(StructReader):
+    """Reads chunks in which every line is a record of the schema, with no column that is not among
+    the file's.
     """
-    try:
-        values = _DECODER.decode_lines(block.rows)
-        if len(values) == len(block):
-            return values
-    except UNREADABLE:
-        pass
-    return [_decode(line) for line in block.rows.split(b"\n")[:-1]]
+
+    def __init__(self, schema: Schema, columns: tuple[str, ...]) -> None:
+        super().__init__(schema, [c for c in columns if c not in {*schema.names, *EXPLAINED}])
+        readable = self.record is not None and EXPLAINED.keys().isdisjoint(schema.names)
+        self._decode: Any = msgspec.json.Decoder(self.record).decode if readable else None
+
+    def rows(self, block: Block) -> Rows | None:
+        """None if only the slow way can say what is wrong."""
+        if self._decode is None:
+            return None
+        try:  # each line for itself: decode_lines takes two values on one, and one on two
+            rows = list(map(self._decode, _split(block)))
+        except UNREADABLE:
+            return None
+        return rows if rows and self.plain(rows) else None
+
+
+@lru_cache(maxsize=8)
+def _reader_of(schema: Schema, columns: tuple[str, ...]) -> _LineReader:
+    """Not kept in the source: this goes to other processes, where a struct type cannot go."""
+    return _LineReader(schema, columns)
+
+
+def _decode_lines(block: Block) -> list[Any]:
+    return [_decode(line) for line in _split(block)]
 
 
 def _decode(line: bytes) -> Any:
@@ -135,7 +163,18 @@ def _decode(line: bytes) -> Any:
         return _NotJson()
 
 
-def _cell(value: Any, raw: msgspec.Raw | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return None if raw is None else bytes(raw).decode()
+def _split(block: Block) -> list[bytes]:
+    return block.rows.split(b"\n")[:-1]
+
+
+def _texts(values: list[Any], raw: list[Any]) -> list[str | None]:
+    """A column's values as text; what is none as it came."""
+    kinds = set(map(type, values))
+    if kinds <= {str, NoneType}:
+        return values
+    # a newline ends a line, so no value has one
+    came: list[str | None] = [*b"\n".join(raw).decode().split("\n")]
+    if kinds.isdisjoint({str, NoneType}):
+        return came
+    pairs = zip(values, came, strict=True)
+    return [value if value is None or isinstance(value, str) else text for value, text in pairs]

@@ -34,7 +34,8 @@ class StructReader:
     record: the type of the structs; None where a column's name cannot be that of a field.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, others: Sequence[str] | None = None) -> None:
+        """With `others`, a record may have these columns beside the schema's, but no more."""
         self.schema = schema
         discrete = [attrgetter(f"d{j}") for j in range(len(schema.discrete))]
         self._columns = [
@@ -44,7 +45,7 @@ class StructReader:
         booleans = [f"d{j}" for j, c in enumerate(schema.discrete) if c.kind is Kind.BOOLEAN]
         self._booleans = [attrgetter(field) for field in booleans]
         self._pack = Struct(f"{len(schema.numeric)}d").pack
-        self.record: Any = _struct_of(schema)
+        self.record: Any = _struct_of(schema, others)
 
     def plain(self, rows: Rows) -> bool:
         """Whether each boolean is one; the structs take any text and number for it."""
@@ -82,7 +83,7 @@ class StructReader:
         return np.frombuffer(packed).reshape(len(rows), width)
 
 
-def _struct_of(schema: Schema) -> Any:
+def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:
     """A struct type with one field a column; None where a column's name cannot be one."""
     discrete: dict[Kind, Any] = {
         Kind.CATEGORICAL: str | int | float | None,
@@ -92,11 +93,21 @@ def _struct_of(schema: Schema) -> Any:
     kinds += [(f"d{j}", c, discrete[c.kind]) for j, c in enumerate(schema.discrete)]
     fields: list[Any] = [(f, kind) if c.required else (f, kind, None) for f, c, kind in kinds]
     names = {field: column.name for field, column, _ in kinds}
-    if schema.id is not None:
+    if others is not None:
+        fields += [(f"o{j}", Any, None) for j in range(len(others))]
+        names |= {f"o{j}": name for j, name in enumerate(others)}
+    elif schema.id is not None:
         fields.append(("id", Any, UNSET))
         names["id"] = schema.id
     try:
-        record = msgspec.defstruct("Record", fields, rename=names, kw_only=True, gc=False)
+        record = msgspec.defstruct(
+            "Record",
+            fields,
+            rename=names,
+            kw_only=True,
+            gc=False,
+            forbid_unknown_fields=others is not None,
+        )
         msgspec.json.Decoder(record)
     except ValueError:  # a quote, a backslash or a control character in a name
         return None

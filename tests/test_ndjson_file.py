@@ -1,0 +1,256 @@
+"""Chunks of NDJSON, read in one go, against the same lines read one by one."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from batch.encode import Encoder
+from batch.ndjson_file import NdjsonFile, _reader_of
+from batch.records import Records
+from batch.rejects import Reject
+from batch.verdicts import EXPLAINED, frame_of_verdicts
+from scoring.errors import SchemaError
+from scoring.records import parse_records
+from scoring.rows import split_lines
+from scoring.schema import Column, Kind, Schema
+from scoring.scorer import Verdicts
+
+COLUMNS = (
+    Column("amount", Kind.NUMERIC),
+    Column("age", Kind.NUMERIC, required=False),
+    Column("country", Kind.CATEGORICAL, categories=("NL", "1", "3.5")),
+    Column("express", Kind.BOOLEAN),
+)
+SCHEMA = Schema(COLUMNS, id="order")
+QUOTED = Schema((Column('say "it"', Kind.NUMERIC, required=False), *COLUMNS))  # no field's name
+CLASHING = Schema((*COLUMNS, Column("severity", Kind.NUMERIC, required=False)))
+FIRST = {"order": "A-1", "amount": 1.5, "country": "NL", "express": True, "note": "x"}
+
+NUMBER = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["0", "-0", "-0.0", "0.10", "5", "1e3", "2.5E-3", "9007199254740993"]),
+)
+ODD_NUMBER = st.sampled_from(
+    ["1e999", "-1e999", "1" * 400, "NaN", "Infinity", "01", "+1", ".5", "1.", "0." + "1" * 400]
+)
+TEXT = st.one_of(
+    st.text(max_size=4).map(json.dumps),
+    st.text(max_size=4).map(lambda text: json.dumps(text, ensure_ascii=False)),
+    st.sampled_from(['"NL"', '"1"', '"3.5"', '""', '"true"', '"FALSE "', '"0"']),
+)
+ODD_TEXT = st.sampled_from(['"\\ud800"', '"\\udc00x"', '"\\x"', '"\x01"', '"\udcff"', '"open'])
+OTHER = st.sampled_from(["null", "true", "false", "[1, 2]", '{"a": [1]}', "[]", "nul", ""])
+ODD_CELL = st.one_of(NUMBER, ODD_NUMBER, TEXT, ODD_TEXT, OTHER)
+GOOD_CELLS: dict[str, Any] = {
+    "order": TEXT | NUMBER | OTHER.filter(lambda text: text not in ("nul", "")),
+    "amount": NUMBER | st.just("null"),
+    "country": TEXT | NUMBER | st.just("null"),
+    "express": st.sampled_from(["true", "false", "null", "0", "1", "1.0", '"true"', '"0"']),
+    "note": TEXT | NUMBER | OTHER.filter(lambda text: text not in ("nul", "")),
+}
+AGE = st.fixed_dictionaries({}, optional={"age": NUMBER | st.just("null")})
+NAMES = st.sampled_from([*(f'"{name}"' for name in (*GOOD_CELLS, "age", "new")), '"\udcff"'])
+ADDED = st.sampled_from(
+    ['"severity"', '"anomaly\\u005fscore"', '"say \\"it\\""', '"am\\u006funt"']
+)
+LINE_END = st.sampled_from(["\n", "\r\n", " \n", "\t\r\n"])
+
+
+# four lines and four values, but not one a line
+GOOD = json.dumps(FIRST).encode()
+TWICE_AND_BROKEN = b"\n".join([GOOD, GOOD + GOOD, GOOD.replace(b",", b",\n", 1), b""])
+
+
+def text_of(members: list[tuple[str, str]], comma: str = ",") -> str:
+    return "{" + comma.join(f"{name}:{value}" for name, value in members) + "}"
+
+
+@st.composite
+def good_lines(draw: st.DrawFn) -> str:
+    cells = draw(st.fixed_dictionaries(GOOD_CELLS)) | draw(AGE)
+    names = draw(st.permutations(sorted(cells)))
+    comma = draw(st.sampled_from([",", ", ", " , "]))
+    return text_of([(f'"{name}"', cells[name]) for name in names], comma)
+
+
+@st.composite
+def odd_lines(draw: st.DrawFn) -> str:
+    """A good line with something more in it, or something else."""
+    line = draw(good_lines())
+    more = draw(st.lists(st.tuples(NAMES | ADDED, ODD_CELL), max_size=2))
+    return draw(
+        st.sampled_from(
+            [
+                line[:-1] + "".join(f",{name}:{value}" for name, value in more) + "}",
+                text_of(more),
+                line.replace(",", ",\n", 1),
+                line + line,
+                line[:-3],
+                "\ufeff" + line,
+                line + "\0",
+                f"[{line}]",
+                "[" * 3000 + "]" * 3000,
+                *("null", "7", '"x"', "[]", "{}", "{ }", "", " ", "\r", "{}{}", "x"),
+            ]
+        )
+    )
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    lines = draw(st.lists(good_lines(), max_size=4))
+    lines += draw(st.just([]) | st.lists(odd_lines(), max_size=2))
+    ended = [line + draw(LINE_END) for line in draw(st.permutations(lines))]
+    return (json.dumps(FIRST) + "\n" + "".join(ended)).encode(errors="surrogateescape")
+
+
+def parsed(data: bytes, schema: Schema) -> tuple[NdjsonFile, Records]:
+    source = NdjsonFile.open("in.ndjson", io.BytesIO(data), schema)
+    (chunk,) = source.pieces()
+    return source, source.parse(chunk)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What lines one by one give: `numbers` by their repr, since -0.0 equals 0.0."""
+
+    lines: list[bytes]
+    numbers: list[str]
+    codes: list[list[int]]
+    observed: list[list[Any]]
+    good: list[bool]
+    rejects: list[Reject]
+
+
+def one_by_one(data: bytes, schema: Schema) -> Expected:
+    want = Expected([], [], [], [], [], [])
+    for number, ended in enumerate(data.split(b"\n")[:-1], 1):
+        line = ended.removesuffix(b"\r")
+        if not line:
+            continue
+        try:
+            record = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = "a line must be a JSON object"
+            want.rejects.append(Reject("in.ndjson", number, "", "json", message, line))
+            continue
+        if isinstance(record, dict) and set(record) & set(EXPLAINED):
+            raise SchemaError("must not be in the input")
+        table, problems = parse_records(schema, [record])
+        if problems:
+            said = "; ".join(problem.message for problem in problems)
+            first = problems[0]
+            reject = Reject("in.ndjson", number, first.column or "", first.code, said, line)
+            want.rejects.append(reject)
+        want.lines.append(line)
+        want.numbers.append(repr(table.numbers[0].tolist()))
+        want.codes.append(table.codes[0].tolist())
+        want.observed.append([table.observed(0, column) for column in schema.columns])
+        want.good.append(not problems)
+    return want
+
+
+def outcome(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except SchemaError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, QUOTED, CLASHING], ids=["plain", "quoted", "clash"])
+@given(data=files())
+@example(data=TWICE_AND_BROKEN)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_chunk_at_once_is_the_same_as_line_by_line(schema: Schema, data: bytes):
+    got, want = outcome(lambda: parsed(data, schema)), outcome(lambda: one_by_one(data, schema))
+    if isinstance(want, str):
+        assert isinstance(got, str) and want in got
+        return
+    source, records = got
+    table, block = records.table, records.block
+    assert [block.row(i) for i in range(len(block))] == want.lines
+    assert [repr(row) for row in table.numbers.tolist()] == want.numbers
+    assert table.codes.tolist() == want.codes
+    rows = range(len(table))
+    assert [[table.observed(i, c) for c in schema.columns] for i in rows] == want.observed
+    assert records.good.tolist() == want.good
+    assert list(records.rejects) == want.rejects
+
+
+def cell_text(line: bytes, name: str) -> str | None:
+    """One member, a text without its quotes."""
+    value = msgspec.json.decode(line).get(name)
+    if value is None or isinstance(value, str):
+        return value
+    return bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])[name]).decode()
+
+
+@given(st.lists(good_lines(), max_size=4))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_another_format_gets_every_number_as_it_came(lines: list[str]):
+    rows = [line.encode() for line in (json.dumps(FIRST), *lines)]
+    source, records = parsed(b"\n".join(rows) + b"\n", SCHEMA)
+    names = set().union(*(msgspec.json.decode(row) for row in rows))
+    if "age" in names:  # the first record has none
+        with pytest.raises(SchemaError, match="'age' is new"):
+            records.frame()
+        return
+    cells = {name: [cell_text(row, name) for row in rows] for name in source.columns}
+    assert records.frame().to_dict(as_series=False) == cells
+
+
+@given(files())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_good_lines_come_back_with_their_verdicts(data: bytes):
+    got = outcome(lambda: parsed(data, SCHEMA))
+    if isinstance(got, str):
+        return
+    source, records = got
+    n, rows = len(records.table), np.flatnonzero(records.good)
+    ramp = np.linspace(0, 1, n)
+    verdicts = Verdicts(ramp, ramp, ramp, ramp < 0.5, [()] * n)
+    encoder = Encoder(
+        to="ndjson",
+        columns=source.columns,
+        chosen=False,
+        verbatim=source.header,
+        delimiter=",",
+        line_end=b"\n",
+        explained=False,
+        packing="",
+        schema=SCHEMA,
+        version="v",
+    )
+    output = encoder.encode(source, records, verdicts, rows)
+    fields = frame_of_verdicts(verdicts, "v").write_ndjson().encode().splitlines()
+    want, by_line = one_by_one(data, SCHEMA), b""
+    for line, field, good in zip(want.lines, fields, want.good, strict=True):
+        by_line += line.rstrip()[:-1] + b"," + field[1:] + b"\n" if good else b""
+    assert output == by_line
+
+
+def test_good_chunks_take_the_fast_way():
+    line = json.dumps({**FIRST, "age": 3}).encode() + b"\n"
+    source = NdjsonFile.open("in.ndjson", io.BytesIO(line * 3), SCHEMA)
+    (chunk,) = source.pieces()
+    reader = _reader_of(source.schema, source.columns)
+    assert len(reader.rows(split_lines(chunk)) or []) == 3
+
+
+def test_a_source_that_has_parsed_can_travel():
+    source, records = parsed(GOOD + b"\n", SCHEMA)
+    copy = pickle.loads(pickle.dumps(source.lean()))
+    (chunk,) = NdjsonFile.open("in.ndjson", io.BytesIO(records.block.rows), SCHEMA).pieces()
+    assert copy.parse(chunk).table.numbers.tobytes() == records.table.numbers.tobytes()
