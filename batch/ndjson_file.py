@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from batch.json_lines import members_of
 from batch.records import Records, good_rows, share_of_text
@@ -19,10 +20,10 @@ from batch.rejects import Reject, reject_bad_row, reject_problems
 from batch.verdicts import EXPLAINED, refuse_added
 from scoring.delimited import BLOCK_BYTES, BadRow, Chunk, Header, Place, read_chunks
 from scoring.errors import SchemaError
-from scoring.records import parse_records
+from scoring.records import Table, parse_records
 from scoring.rows import Block, split_lines
 from scoring.schema import Schema
-from scoring.structs import UNREADABLE, Rows, StructReader
+from scoring.structs import UNREADABLE, StructReader
 
 NULL = msgspec.Raw(b"null")
 LINES = Header((), b"", "\n", b"\n", 0, 0)  # every newline ends a record: JSON escapes its own
@@ -67,10 +68,29 @@ class NdjsonFile:
         block = split_lines(chunk)
         reader = _reader_of(self.schema, self.columns)
         rows = reader.rows(block)
-        if rows is None:
+        fine = np.array([row is not None for row in rows], dtype=bool)
+        if not fine.any():
             return self._parse_exactly(block)
-        table, good = reader.table(rows), good_rows(len(block), [])
-        return Records(table, good, (), block, lambda: self._frame(block, _decode_lines(block)))
+        table = reader.table([row for row in rows if row is not None])
+        if fine.all():
+            return self._records(table, good_rows(len(block), []), (), block)
+        return self._together(block, table, fine, self._parse_exactly(block.take(~fine)))
+
+    def _together(
+        self, block: Block, table: Table, fine: NDArray[np.bool_], others: Records
+    ) -> Records:
+        """Also the lines that are not `fine`, each in its place, if it has a row at all."""
+        assert others.block is not None
+        lines = np.concatenate([block.lines[fine], others.block.lines])
+        order = np.argsort(lines)
+        good = np.concatenate([np.ones(len(table), dtype=bool), others.good])[order]
+        kept = block.take(np.isin(block.lines, lines))
+        return self._records(table.join(others.table).take(order), good, others.rejects, kept)
+
+    def _records(
+        self, table: Table, good: NDArray[np.bool_], rejects: tuple[Reject, ...], block: Block
+    ) -> Records:
+        return Records(table, good, rejects, block, lambda: self._frame(block))
 
     def _parse_exactly(self, block: Block) -> Records:
         """Every line the slow way, which names each broken rule."""
@@ -89,7 +109,7 @@ class NdjsonFile:
         rejects += reject_problems(self.name, problems, block.lines.tolist(), raw)
         rejects.sort(key=lambda reject: reject.line)
         good = good_rows(len(block), bad)
-        return Records(table, good, tuple(rejects), block, lambda: self._frame(block, records))
+        return self._records(table, good, tuple(rejects), block)
 
     def _reject(self, block: Block, i: int) -> Reject:
         message = "a line must be a JSON object"
@@ -97,11 +117,11 @@ class NdjsonFile:
             self.name, BadRow(int(block.lines[i]), "json", message, block.row(i))
         )
 
-    def _frame(self, block: Block, records: list[Any]) -> pl.DataFrame:
+    def _frame(self, block: Block) -> pl.DataFrame:
         """The columns as text, a number's as it came; all records must have the same ones, or
         some would be lost.
         """
-        objects = [record if isinstance(record, dict) else {} for record in records]
+        objects = [record if isinstance(record, dict) else {} for record in _decode_lines(block)]
         extra = sorted({key for record in objects for key in record} - set(self.columns))
         if extra:
             raise SchemaError(
@@ -126,24 +146,30 @@ _DECODER = msgspec.json.Decoder()
 
 
 class _LineReader(StructReader):
-    """Reads chunks in which every line is a record of the schema, with no column that is not among
-    the file's.
-    """
+    """Reads lines that are records of the schema, with no column that is not among the file's."""
 
     def __init__(self, schema: Schema, columns: tuple[str, ...]) -> None:
         super().__init__(schema, [c for c in columns if c not in {*schema.names, *EXPLAINED}])
         readable = self.record is not None and EXPLAINED.keys().isdisjoint(schema.names)
         self._decode: Any = msgspec.json.Decoder(self.record).decode if readable else None
 
-    def rows(self, block: Block) -> Rows | None:
-        """None if only the slow way can say what is wrong."""
+    def rows(self, block: Block) -> list[Any]:
+        """A struct for each line; None where only the slow way can say what is wrong."""
+        lines = _split(block)
         if self._decode is None:
-            return None
+            return [None] * len(lines)
         try:  # each line for itself: decode_lines takes two values on one, and one on two
-            rows = list(map(self._decode, _split(block)))
+            rows = list(map(self._decode, lines))
+        except UNREADABLE:
+            return list(map(self._row, lines))
+        return rows if self.plain(rows) else [row if self.plain([row]) else None for row in rows]
+
+    def _row(self, line: bytes) -> Any:
+        try:
+            row = self._decode(line)
         except UNREADABLE:
             return None
-        return rows if rows and self.plain(rows) else None
+        return row if self.plain([row]) else None
 
 
 @lru_cache(maxsize=8)

@@ -37,6 +37,12 @@ class Table:
         texts = [[text[i] for i in rows.tolist()] for text in self.texts]
         return Table(self.schema, self.numbers[rows], self.codes[rows], texts)
 
+    def join(self, other: Table) -> Table:
+        """These rows, then the other's."""
+        texts = [[*mine, *its] for mine, its in zip(self.texts, other.texts, strict=True)]
+        numbers = np.concatenate([self.numbers, other.numbers])
+        return Table(self.schema, numbers, np.concatenate([self.codes, other.codes]), texts)
+
     def observed(self, row: int, column: Column) -> float | str | bool | None:
         """The value of one cell as JSON can carry it; None where it is missing."""
         at = self.schema.place[column.name]
