@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import NoneType
 from typing import Any, BinaryIO
 
 import msgspec
@@ -121,19 +120,15 @@ class NdjsonFile:
         """The columns as text, a number's as it came; all records must have the same ones, or
         some would be lost.
         """
-        objects = [record if isinstance(record, dict) else {} for record in _decode_lines(block)]
-        extra = sorted({key for record in objects for key in record} - set(self.columns))
+        # what is no object is among the rejects
+        objects = [members_of(line) if line.lstrip()[:1] == b"{" else {} for line in _split(block)]
+        extra = sorted(set().union(*objects) - set(self.columns))
         if extra:
             raise SchemaError(
                 f"'{self.name}': every record must have the first one's columns to be written in "
                 f"another format, but '{extra[0]}' is new. Keep NDJSON."
             )
-        pairs = zip(objects, _split(block), strict=True)
-        raw = [members_of(line) if record else {} for record, line in pairs]
-        columns = [
-            _texts([o.get(name) for o in objects], [r.get(name, NULL) for r in raw])
-            for name in self.columns
-        ]
+        columns = [_texts([o.get(name, NULL) for o in objects]) for name in self.columns]
         names = zip(self.columns, columns, strict=True)
         return pl.DataFrame([pl.Series(name, texts, pl.String) for name, texts in names])
 
@@ -193,14 +188,10 @@ def _split(block: Block) -> list[bytes]:
     return block.rows.split(b"\n")[:-1]
 
 
-def _texts(values: list[Any], raw: list[Any]) -> list[str | None]:
+def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
     """A column's values as text; what is none as it came."""
-    kinds = set(map(type, values))
-    if kinds <= {str, NoneType}:
-        return values
-    # a newline ends a line, so no value has one
-    came: list[str | None] = [*b"\n".join(raw).decode().split("\n")]
-    if kinds.isdisjoint({str, NoneType}):
+    joined = b"\n".join(raw)  # a newline ends a line, so no value has one
+    came = joined.decode().split("\n")[: len(raw)]
+    if b'"' not in joined and b"null" not in joined:
         return came
-    pairs = zip(values, came, strict=True)
-    return [value if value is None or isinstance(value, str) else text for value, text in pairs]
+    return [_DECODER.decode(text) if text[0] in '"n' else text for text in came]
