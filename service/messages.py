@@ -64,7 +64,8 @@ class RecordReader(StructReader):
     def rows_of_lines(self, body: bytes) -> Rows | None:
         """The same for one record a line."""
         try:
-            rows = self._lines.decode_lines(body) if self._lines else None
+            # one by one: `decode_lines` takes two objects on a line, and one on two lines
+            rows = list(map(self._lines.decode, _lines_of(body))) if self._lines else None
         except UNREADABLE:
             return None
         return self._checked(rows)
@@ -91,7 +92,7 @@ class RecordReader(StructReader):
 
     def parse_lines(self, body: bytes) -> Parsed:
         """One record a line, the slow way; blank lines are skipped."""
-        lines = [line for line in body.splitlines() if line.strip()]
+        lines = _lines_of(body)
         self.check_count(len(lines))
         records = [_decoded(line, i) for i, line in enumerate(lines)]
         return Parsed.of(self.schema, records)
@@ -105,6 +106,10 @@ class RecordReader(StructReader):
                 f"a request must hold at most {self.max_records:,} records, got {n:,}. "
                 "Send it in parts."
             )
+
+
+def _lines_of(body: bytes) -> list[bytes]:
+    return [line for line in body.splitlines() if line.strip()]
 
 
 def _has_records(data: Any) -> bool:

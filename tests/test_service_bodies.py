@@ -53,6 +53,22 @@ def test_ndjson_is_answered_line_by_line(
     np.testing.assert_allclose(got, scorer.score_records(records[:30]).score, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "between", [b"}\n{", b"}{", b""], ids=["good", "two on one", "one on two"]
+)
+def test_a_line_of_ndjson_holds_one_record(
+    live: Live, records: list[dict[str, Any]], between: bytes
+):
+    """Of two records on one line, and of one on two, nobody could say which line is which."""
+    first, second = lines(records[:2]).strip().split(b"\n")
+    body = first[:-1] + between + second[1:] if between else first.replace(b",", b",\n", 1)
+    answer = live.post("/v1/score", content=body, headers=ND)
+    if between == b"}\n{":
+        assert answer.status_code == 200 and len(answer.text.splitlines()) == 2
+    else:
+        assert answer.status_code == 400 and "record 0 must be JSON" in answer.json()["detail"]
+
+
 def test_csv_is_answered_row_by_row(live: Live, mixed_frame: pl.DataFrame, scorer: Scorer):
     frame = mixed_frame.head(30)
     answer = live.post("/v1/score", content=frame.write_csv().encode(), headers=CSV)
