@@ -17,9 +17,9 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from batch.stage import Item, Scored, Stage
+from batch.workers import AHEAD
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
-AHEAD = 2  # pieces under way for each actor: one is scored while the next one travels
 
 
 class Worker:

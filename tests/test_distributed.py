@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from batch.distributed import AHEAD, run_on_ray
+from batch.distributed import run_on_ray
 from batch.job import Job
 from batch.pipeline import run
 from batch.remote import in_folder, open_object, put
 from batch.stage import Item, Scored, Stage
+from batch.workers import AHEAD
 from scoring import delimited
 from scoring.scorer import Scorer
 from tests.conftest import make_frame
