@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 
 import polars as pl
 
 from scoring.errors import SchemaError
 from scoring.reasons import Reason
-from scoring.score import PART_COLUMNS
+from scoring.score import PART_COLUMNS, Parts
 from scoring.scorer import Verdicts
 
 ADDED = {
@@ -20,6 +21,7 @@ ADDED = {
     "top_reasons": pl.String,
     "model_version": pl.String,
 }
+_values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
 EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}
 
 
@@ -51,7 +53,7 @@ def frame_of_verdicts(
     frame = pl.DataFrame(columns)
     if verdicts.parts is None:
         return frame
-    parts = pl.DataFrame(list(map(astuple, verdicts.parts)), PART_COLUMNS, orient="row")
+    parts = pl.DataFrame(list(map(_values, verdicts.parts)), PART_COLUMNS, orient="row")
     return pl.concat([frame, parts], how="horizontal")
 
 
