@@ -429,7 +429,7 @@ def test_too_many_anomalies_exit_with_5_and_keep_the_output(
 def test_progress_is_json_for_schedulers_and_nothing_when_quiet(
     tmp_path: Path, artifact_path: Path
 ):
-    source = save(pl.concat([make_frame(20_000)] * 20), tmp_path / "in.csv")
+    source = save(pl.concat([make_frame(20_000)] * 60), tmp_path / "in.csv")
     done = score(
         artifact_path, source, "--out", tmp_path / "o.csv", "--progress", "json", "--threads", "1"
     )
