@@ -106,16 +106,6 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         return tags
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without ONNX Runtime's session, which cannot be pickled."""
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_scorer"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "artifact_" in state:
-            self._scorer = Scorer(self.artifact_)
-
     def _config(self) -> TrainConfig:
         names = {field.name for field in fields(TrainConfig)}
         settings = {name: v for name, v in self.get_params().items() if name in names}
