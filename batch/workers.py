@@ -96,7 +96,7 @@ class _Desk(Generic[In, Out]):
     def __init__(self, work: Callable[[In], Out], team: Team, stack: ExitStack) -> None:
         self._work, self._team, self._stack = work, team, stack
         self._workers = [_Worker(work, 1, stack)]
-        self._met: list[_Process] = []
+        self._met = 0  # so many of the team's processes have been sent the work
         self._starting: list[tuple[_Worker, Future[Any]]] = []
 
     @property
@@ -109,8 +109,8 @@ class _Desk(Generic[In, Out]):
         return min(self._workers, key=_Worker.load).give(item)
 
     def _meet(self) -> None:
-        for process in self._team.processes[len(self._met) :]:
-            self._met.append(process)
+        for process in self._team.processes[self._met :]:
+            self._met += 1
             worker = _Worker(process, AHEAD, self._stack)
             self._stack.callback(process.end)  # first, so that no thread waits for it
             self._starting.append((worker, worker.give(self._work)))
