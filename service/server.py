@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import sys
-from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import Any
 
-import click
 import uvicorn
 
 from service.app import Application
 from service.gate import gate_of
+from service.listening import admit_no_more
 from service.settings import Settings
 
 _INTERRUPT = signal.SIGINT
-BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
-LAST_REQUESTS = 0.2  # seconds
+LAST_CONNECTIONS = 0.2  # seconds until the half open ones are open
+STEP = 0.05  # seconds
+USED, UNUSED = 4, 40  # steps to wait for last requests, over such connections
 
 
 class DrainingServer(uvicorn.Server):
@@ -48,11 +46,27 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for sock in sockets or []:
+            if self._application.service.settings.workers == 1:  # or their parent does it
+                admit_no_more(sock)
+        await asyncio.sleep(LAST_CONNECTIONS)
+        for sock in sockets or []:
             await self._accept_last(sock)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(LAST_REQUESTS)  # those on their way over connections that are open
+        await self._last_requests()
         await super().shutdown(sockets)
+
+    async def _last_requests(self) -> None:
+        """Wait for those on their way over connections that are open, longest while one has yet
+        asked nothing: it was made to ask something. In steps, since after a stall of the machine a
+        clock would say that the time is over before what came meanwhile is read.
+        """
+        connections: set[Any] = self.server_state.connections
+        for step in range(UNUSED):
+            unused = any(connection.cycle is None for connection in connections)
+            if step >= USED and (self.should_exit or not unused):
+                return
+            await asyncio.sleep(STEP)
 
     async def _accept_last(self, sock: socket.socket) -> None:
         """Take in connections that the kernel has accepted and closing would reset."""
@@ -70,40 +84,6 @@ class DrainingServer(uvicorn.Server):
                 connection,
                 ssl=config.ssl,
             )
-
-
-def listen(settings: Settings) -> tuple[socket.socket, str]:
-    """The listening socket and its address; port 0 picks a free one."""
-    try:
-        if settings.uds is not None:
-            return _listen_uds(settings.uds), f"unix:{settings.uds}"
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        address = (settings.host, settings.port)
-        server = socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = settings.uds or f"port {settings.port} of {settings.host}"
-        raise click.UsageError(
-            f"{where} must be free to listen on: {error.strerror}. "
-            "Choose another one; --port 0 picks a free port."
-        ) from error
-    scheme = "https" if settings.tls_cert else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return server, f"{scheme}://{host}:{server.getsockname()[1]}"
-
-
-def _listen_uds(path: Path) -> socket.socket:
-    if path.is_socket():
-        path.unlink()  # left by a process that was killed
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    os.chmod(path, 0o660)
-    server.listen(BACKLOG)
-    return server
-
-
-def announce(address: str) -> None:
-    """One line that people and scripts wait for."""
-    print(f"listening on {address}", file=sys.stderr, flush=True)
 
 
 def server_of(settings: Settings) -> DrainingServer:

@@ -20,14 +20,16 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from threading import Timer
 from types import FrameType
 
 from prometheus_client import multiprocess
 
+from service.listening import admit_no_more, announce, listen
 from service.metrics import MULTIPROCESS
 from service.model import load_model
 from service.served import remember
-from service.server import announce, listen, server_of
+from service.server import server_of
 from service.settings import Settings
 from service.window import forget
 
@@ -123,9 +125,16 @@ class Parent:
                 os.kill(worker.pid, sig)
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
+        if not self._stopping:
+            timer = Timer(self.settings.drain_seconds, self._close)  # workers listen a bit longer
+            timer.daemon = True
+            timer.start()
         self._stopping = True
-        self._sock.close()  # the socket lives as long as the workers that accept from it
         self._signal(signal.SIGTERM)
+
+    def _close(self) -> None:
+        admit_no_more(self._sock)
+        self._sock.close()  # it lives as long as the workers that accept from it
 
     def _pass_on(self, sig: int, frame: FrameType | None) -> None:
         self._signal(sig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -246,9 +247,12 @@ def new_workers(parent: int, old: list[int]) -> list[int]:
 
 
 @pytest.mark.alone
-def test_requests_under_sigterm_are_answered(artifact_path: Path, records: list[dict[str, Any]]):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_requests_under_sigterm_are_answered(
+    workers: str, artifact_path: Path, records: list[dict[str, Any]]
+):
     body = {"records": records[:5]}
-    with serving(artifact_path, "--drain-seconds", "0.5") as live:
+    with serving(artifact_path, "--drain-seconds", "0.5", "--workers", workers) as live:
         statuses: list[int | str] = []
 
         def hammer() -> None:
@@ -271,6 +275,29 @@ def test_requests_under_sigterm_are_answered(artifact_path: Path, records: list[
             thread.join()
         assert live.process.returncode == 0
         assert set(statuses) == {200}
+
+
+def test_a_connection_that_has_asked_nothing_yet_is_waited_for(
+    artifact_path: Path, records: list[dict[str, Any]]
+):
+    with serving(artifact_path) as live:
+        slow = http.client.HTTPConnection(live.url.removeprefix("http://"), timeout=10)
+        slow.connect()
+        live.process.send_signal(signal.SIGTERM)
+        until(lambda: refuses(live))
+        time.sleep(0.5)
+        slow.request("POST", "/v1/score", json.dumps({"records": records[:5]}))
+        assert slow.getresponse().status == 200
+        until(lambda: live.process.poll() is not None)
+        assert live.process.returncode == 0
+
+
+def refuses(live: Live) -> bool:
+    try:
+        live.get("/livez")
+    except httpx.ConnectError:
+        return True
+    return False
 
 
 def test_draining_is_not_ready(artifact_path: Path):
