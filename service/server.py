@@ -13,7 +13,7 @@ import uvicorn
 
 from service.app import Application
 from service.gate import gate_of
-from service.listening import admit_no_more
+from service.listening import Listener
 from service.settings import Settings
 
 _INTERRUPT = signal.SIGINT
@@ -32,6 +32,12 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._application = application
         self._stop_at: float | None = None
+        self._listener: Listener | None = None
+
+    def run_on(self, listener: Listener) -> None:
+        """Serve the clients of a listener of its own; of one that it shares `run` does."""
+        self._listener = listener
+        self.run([listener.sock])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         registry, settings = self._application.service.registry, self._application.service.settings
@@ -45,9 +51,8 @@ class DrainingServer(uvicorn.Server):
         return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for sock in sockets or []:
-            if self._application.service.settings.workers == 1:  # or their parent does it
-                admit_no_more(sock)
+        if self._listener is not None:
+            self._listener.admit_no_more()
         await asyncio.sleep(LAST_CONNECTIONS)
         for sock in sockets or []:
             await self._accept_last(sock)

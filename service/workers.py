@@ -25,7 +25,7 @@ from types import FrameType
 
 from prometheus_client import multiprocess
 
-from service.listening import admit_no_more, announce, listen
+from service.listening import Listener, announce, listen
 from service.metrics import MULTIPROCESS
 from service.model import load_model
 from service.served import remember
@@ -48,9 +48,9 @@ def serve(settings: Settings) -> None:
             Parent(replace(settings, workers_folder=folder)).run()
         return
     server = server_of(settings)
-    sock, address = listen(settings)
-    announce(address)
-    server.run([sock])
+    listener = listen(settings)
+    announce(listener.address)
+    server.run_on(listener)
 
 
 @contextmanager
@@ -80,15 +80,15 @@ class Parent:
     _workers: dict[int, SpawnProcess] = field(default_factory=dict)  # by slot
     _born: dict[int, float] = field(default_factory=dict)
     _stopping: bool = False
-    _sock: socket.socket = field(init=False)
+    _listener: Listener = field(init=False)
 
     def run(self) -> None:
-        self._sock, address = listen(self.settings)
+        self._listener = listen(self.settings)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._stop)
         for sig in PASSED_ON:
             signal.signal(sig, self._pass_on)
-        announce(address)
+        announce(self._listener.address)
         while not self._stopping:
             self._fill()
             wait([worker.sentinel for worker in self._workers.values()], timeout=PAUSE)
@@ -100,7 +100,7 @@ class Parent:
         for slot in range(self.settings.workers):
             young = time.monotonic() - self._born.get(slot, -PAUSE) < PAUSE
             if slot not in self._workers and not young and not self._stopping:
-                worker = context.Process(target=work, args=(self.settings, self._sock))
+                worker = context.Process(target=work, args=(self.settings, self._listener.sock))
                 worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
 
@@ -133,8 +133,8 @@ class Parent:
         self._signal(signal.SIGTERM)
 
     def _close(self) -> None:
-        admit_no_more(self._sock)
-        self._sock.close()  # it lives as long as the workers that accept from it
+        self._listener.admit_no_more()
+        self._listener.sock.close()  # it lives as long as the workers that accept from it
 
     def _pass_on(self, sig: int, frame: FrameType | None) -> None:
         self._signal(sig)

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from service.listening import admit_no_more, listen
+from service.listening import listen
 from service.settings import Settings
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the filter")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_those_let_in_are_served_and_others_are_not_let_in(host: str):
-    server, _ = listen(Settings(Path("artifact"), host=host, port=0))
+    listener = listen(Settings(Path("artifact"), host=host, port=0))
+    server = listener.sock
     where = server.getsockname()[:2]
     with server, socket.create_connection(where, timeout=5) as early:
-        admit_no_more(server)
+        listener.admit_no_more()
         early.sendall(b"ask")
         with pytest.raises(TimeoutError):
             socket.create_connection(where, timeout=0.3)
@@ -30,3 +31,15 @@ def test_those_let_in_are_served_and_others_are_not_let_in(host: str):
             assert early.recv(6) == b"answer"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(where, timeout=5)
+
+
+def test_the_file_of_a_uds_goes_unless_a_later_service_has_put_its_own_there(tmp_path: Path):
+    settings = Settings(Path("artifact"), uds=tmp_path / "socket")
+    earlier, later = listen(settings), listen(settings)
+    with earlier.sock, later.sock, socket.socket(socket.AF_UNIX) as client:
+        earlier.admit_no_more()
+        client.connect(str(settings.uds))
+        later.sock.settimeout(5)
+        later.sock.accept()[0].close()
+        later.admit_no_more()
+    assert list(tmp_path.iterdir()) == []

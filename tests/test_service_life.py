@@ -319,7 +319,7 @@ def test_slow_clients_do_not_keep_others_from_being_served(
             connection.sendall(head)
         started = time.monotonic()
         assert live.post("/v1/score", json={"records": records[:1]}).status_code == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2  # before any of the slow ones is told to go
         slow[0].close()  # a client that vanishes in the middle of its body
         slow[1].settimeout(10)
         assert slow[1].recv(200).startswith(b"HTTP/1.1 408")
@@ -348,7 +348,10 @@ def test_too_many_requests_at_once_are_refused_at_once(
         assert all(answer.headers["retry-after"] == "1" for answer in refused)
 
 
-def test_unix_socket(artifact_path: Path, tmp_path: Path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_unix_socket(workers: str, artifact_path: Path, tmp_path: Path):
     path = tmp_path / "s"
-    with serving(artifact_path, "--uds", str(path)) as live:
+    with serving(artifact_path, "--uds", str(path), "--workers", workers) as live:
         assert live.get("/readyz").status_code == 200
+        assert live.stop() == 0
+        assert not path.exists()
