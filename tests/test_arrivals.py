@@ -20,11 +20,27 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 BODY = b'{"records": []}'
 
 
-class Answering(asyncio.Protocol):
-    """Answers each request in two pieces, but none while `opened` is not set."""
+class Pause:
+    """Nobody is answered for so many seconds from the request after so many on."""
 
-    def __init__(self, opened: asyncio.Event, status: bytes) -> None:
-        self._opened, self._answer = opened, ANSWER.replace(b"200", status)
+    def __init__(self, after: int, seconds: float) -> None:
+        self._left, self._seconds = after, seconds
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def wait(self) -> None:
+        if self._left == 0:
+            self._over.clear()
+            asyncio.get_running_loop().call_later(self._seconds, self._over.set)
+        self._left -= 1
+        await self._over.wait()
+
+
+class Answering(asyncio.Protocol):
+    """Answers each request in two pieces, but none while there is a pause."""
+
+    def __init__(self, pause: Pause, status: bytes) -> None:
+        self._pause, self._answer = pause, ANSWER.replace(b"200", status)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -35,20 +51,17 @@ class Answering(asyncio.Protocol):
         self._task = asyncio.ensure_future(self._answer_soon())
 
     async def _answer_soon(self) -> None:
-        await self._opened.wait()
+        await self._pause.wait()
         self._transport.write(self._answer)
         await asyncio.sleep(0)
         self._transport.write(b"ok")
 
 
 async def serve(
-    ports: queue.Queue[int], stop: threading.Event, pause: tuple[float, ...], status: bytes
+    ports: queue.Queue[int], stop: threading.Event, after: int, seconds: float, status: bytes
 ) -> None:
-    opened, loop = asyncio.Event(), asyncio.get_running_loop()
-    opened.set()
-    server = await loop.create_server(lambda: Answering(opened, status), "127.0.0.1", 0)
-    for seconds, act in zip(pause, (opened.clear, opened.set), strict=False):
-        loop.call_later(seconds, act)
+    pause, loop = Pause(after, seconds), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Answering(pause, status), "127.0.0.1", 0)
     ports.put(server.sockets[0].getsockname()[1])
     await asyncio.to_thread(stop.wait, 60)  # by then every client has closed its connections
     server.close()
@@ -56,10 +69,12 @@ async def serve(
 
 
 @contextmanager
-def answering(pause: tuple[float, ...] = (), status: bytes = b"200") -> Iterator[str]:
-    """A server of this process; a pause goes from and to seconds after it began."""
+def answering(after: int = 0, seconds: float = 0, status: bytes = b"200") -> Iterator[str]:
+    """A server of this process, with a pause of so many seconds after so many requests."""
     ports, stop = queue.Queue[int](), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(serve(ports, stop, pause, status)))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(serve(ports, stop, after, seconds, status))
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{ports.get(timeout=10)}/v1/score"
@@ -80,7 +95,7 @@ def test_random_moments_are_a_poisson_process_and_even_ones_a_beat():
 
 @needs_a_compiler
 def test_a_request_that_was_due_while_the_server_stood_still_has_waited():
-    with answering(pause=(0.4, 0.9)) as url:
+    with answering(after=80, seconds=0.5) as url:
         due = moments("even", 200, 1.2, seed=0)
         found = send(url, BODY, due, connections=4)  # more are due than can be sent
     assert len(found.answered) == len(found.sent) == 240
