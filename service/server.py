@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from service.app import Application
 from service.gate import gate_of
-from service.listening import Listener
+from service.listening import BACKLOG, Listener
 from service.settings import Settings
 
 _INTERRUPT = signal.SIGINT
@@ -62,9 +65,9 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _last_requests(self) -> None:
-        """Wait for those on their way over connections that are open, longest while one has yet
-        asked nothing: it was made to ask something. In steps, since after a stall of the machine a
-        clock would say that the time is over before what came meanwhile is read.
+        """Wait for requests on their way over open connections, longest while one of these has
+        asked nothing yet: it was made to ask something. In steps, since after a stall of the
+        machine a clock would say that the time is over before what came meanwhile is read.
         """
         connections: set[Any] = self.server_state.connections
         for step in range(UNUSED):
@@ -74,21 +77,30 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(STEP)
 
     async def _accept_last(self, sock: socket.socket) -> None:
-        """Take in connections that the kernel has accepted and closing would reset."""
-        loop, config = asyncio.get_running_loop(), self.config
-        protocol: Any = config.http_protocol_class
-        while True:
+        """Take in connections that the kernel has let in and closing would reset. One that fails,
+        or is slow to agree on TLS, is no other's concern.
+        """
+        opening: list[Awaitable[Any]] = []
+        for _ in range(BACKLOG):
             try:
                 connection, _ = sock.accept()
             except OSError:  # none is left
-                return
-            await loop.connect_accepted_socket(
-                lambda: protocol(
-                    config=config, server_state=self.server_state, app_state=self.lifespan.state
-                ),
-                connection,
-                ssl=config.ssl,
-            )
+                break
+            opening.append(self._open(connection))
+        with suppress(TimeoutError):
+            every = asyncio.gather(*opening, return_exceptions=True)
+            await asyncio.wait_for(every, LAST_CONNECTIONS)
+
+    def _open(self, connection: socket.socket) -> Awaitable[Any]:
+        config, state = self.config, self.server_state
+        protocol = partial(
+            cast(Callable[..., asyncio.Protocol], config.http_protocol_class),
+            config=config,
+            server_state=state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        return loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
 
 
 def server_of(settings: Settings) -> DrainingServer:
