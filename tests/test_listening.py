@@ -6,6 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from service.listening import listen
@@ -15,7 +16,10 @@ from service.settings import Settings
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the filter")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_those_let_in_are_served_and_others_are_not_let_in(host: str):
-    listener = listen(Settings(Path("artifact"), host=host, port=0))
+    try:
+        listener = listen(Settings(Path("artifact"), host=host, port=0))
+    except click.UsageError:
+        pytest.skip(f"this machine has no {host}")
     server = listener.sock
     where = server.getsockname()[:2]
     with server, socket.create_connection(where, timeout=5) as early:

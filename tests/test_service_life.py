@@ -284,8 +284,7 @@ def test_a_connection_that_has_asked_nothing_yet_is_waited_for(
         slow = http.client.HTTPConnection(live.url.removeprefix("http://"), timeout=10)
         slow.connect()
         live.process.send_signal(signal.SIGTERM)
-        until(lambda: refuses(live))
-        time.sleep(0.5)
+        until(lambda: refuses(live))  # after a second, in which it is not let in
         slow.request("POST", "/v1/score", json.dumps({"records": records[:5]}))
         assert slow.getresponse().status == 200
         until(lambda: live.process.poll() is not None)
