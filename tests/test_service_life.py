@@ -318,7 +318,7 @@ def test_slow_clients_do_not_keep_others_from_being_served(
             connection.sendall(head)
         started = time.monotonic()
         assert live.post("/v1/score", json={"records": records[:1]}).status_code == 200
-        assert time.monotonic() - started < 2  # before any of the slow ones is told to go
+        assert time.monotonic() - started < 1
         slow[0].close()  # a client that vanishes in the middle of its body
         slow[1].settimeout(10)
         assert slow[1].recv(200).startswith(b"HTTP/1.1 408")
