@@ -37,6 +37,8 @@ from scoring.frames import checked_table
 BIN = Path(sys.executable).parent
 SIZES = (1, 100)
 CONNECTIONS = {1: 64, 100: 8}
+QUIET = ["--port", "{port}", "--no-access-log"]
+FLOOR_SERVER = [str(BIN / "uvicorn"), "floor:app", *QUIET]
 FLOOR_LOAD, OURS = "floor, 1", "vaewatch, 1"
 FLOOR = """
 from fastapi import FastAPI, Request
@@ -82,11 +84,8 @@ def start_all(stack: ExitStack, folder: Path, path: Path, peers: Path | None) ->
             loads[load.name] = load
 
     (folder / "floor.py").write_text(FLOOR)
-    quiet = ["--port", "{port}", "--no-access-log"]
-    floor = [str(BIN / "uvicorn"), "floor:app", *quiet]
-    ours = [str(BIN / "vaewatch"), "serve", str(path.resolve()), *quiet]
-    start("floor", lambda port: _with_port(floor, port), "/floor", "records", (1,))
-    start("vaewatch", lambda port: _with_port(ours, port), "/v1/score", "records")
+    start("floor", partial(with_port, FLOOR_SERVER), "/floor", "records", (1,))
+    start("vaewatch", partial(with_port, our_server(path)), "/v1/score", "records")
     (folder / "network.onnx").write_bytes((path / "network.onnx").read_bytes())
     for peer in PEERS if peers is not None else ():
         programs = install(peer, peers.resolve())
@@ -95,7 +94,11 @@ def start_all(stack: ExitStack, folder: Path, path: Path, peers: Path | None) ->
     return loads
 
 
-def _with_port(words: list[str], port: int) -> list[str]:
+def our_server(artifact: Path) -> list[str]:
+    return [str(BIN / "vaewatch"), "serve", str(artifact.resolve()), *QUIET]
+
+
+def with_port(words: list[str], port: int) -> list[str]:
     return [word.replace("{port}", str(port)) for word in words]
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.load import CLIENT_CORE, free_port, running
 from benchmarks.results import write_section
-from benchmarks.serving import BIN, FLOOR, write_bodies
+from benchmarks.serving import FLOOR, FLOOR_SERVER, our_server, with_port, write_bodies
 from scoring.artifact import read_artifact
 
 CLIENTS = 4
@@ -77,8 +77,7 @@ def stop(program: Program, body: Path, folder: Path, into: Stops) -> None:
     """Start a server, load it, and tell it to stop."""
     port = free_port()
     with ProcessPoolExecutor(CLIENTS) as clients:
-        words = [word.replace("{port}", str(port)) for word in program.words]
-        with running(words, port, program.path, body, folder):
+        with running(with_port(program.words, port), port, program.path, body, folder):
             load = (port, program.path, body.read_bytes())
             heard = [clients.submit(ask_until_refused, *load) for _ in range(CLIENTS)]
             time.sleep(LOAD_SECONDS)
@@ -110,11 +109,9 @@ def main() -> None:
     args = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("Linux must run this: cores are picked and connections refused as only it does.")
-    quiet = ["--port", "{port}", "--no-access-log"]
-    serve = [str(BIN / "vaewatch"), "serve", str(args.artifact.resolve()), *quiet]
-    serve += ["--drain-seconds", "0.3"]
+    serve = [*our_server(args.artifact), "--drain-seconds", "0.3"]
     programs = {
-        "floor": Program([str(BIN / "uvicorn"), "floor:app", *quiet], "/floor"),
+        "floor": Program(FLOOR_SERVER, "/floor"),
         "vaewatch": Program(serve, "/v1/score"),
         "vaewatch, 2 workers": Program([*serve, "--workers", "2"], "/v1/score"),
     }
