@@ -25,7 +25,8 @@ RUN /tools/bin/pip --python /opt/vaewatch/bin/python install -c constraints.txt 
  && find /opt/vaewatch -type d -name tests -prune -exec rm -r {} +
 
 FROM tools AS wheel
-COPY README.md LICENSE CHANGELOG.md vaewatch.py ./
+COPY README.md LICENSE CHANGELOG.md ./
+COPY src src
 COPY scoring scoring
 COPY training training
 COPY batch batch

@@ -19,17 +19,17 @@ import polars as pl
 import zstandard
 from numpy.typing import NDArray
 
-from batch.job import Job
-from batch.json_lines import json_lines, pick
-from batch.reader import format_named
-from batch.records import PACKED, Records, Source
-from batch.verdicts import ADDED, EXPLAINED, frame_of_verdicts
-from scoring.delimited import BOM
-from scoring.errors import SchemaError
-from scoring.frames import as_booleans, as_numbers
-from scoring.rows import Block
-from scoring.schema import Kind, Schema
-from scoring.scorer import Verdicts
+from vaewatch.batch.job import Job
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.chunks import BOM
+from vaewatch.scoring.files.frames import as_booleans, as_numbers
+from vaewatch.scoring.files.json_lines import json_lines, pick
+from vaewatch.scoring.files.records import PACKED, Records, Source
+from vaewatch.scoring.files.rows import Block
+from vaewatch.scoring.files.source import format_named
+from vaewatch.scoring.files.verdicts import ADDED, EXPLAINED, frame_of_verdicts
+from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.scorer import Verdicts
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batch.job import Counts, Job
-from batch.reader import STDIN, readable
-from batch.remote import is_url, state
-from batch.writer import draft_of, writable
-from scoring.errors import SchemaError
+from vaewatch.batch.job import Counts, Job
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.remote import is_url, state
+from vaewatch.scoring.files.source import STDIN, readable
+from vaewatch.scoring.files.writer import draft_of, writable
 
 SECONDS = 2.0  # between two lines
 

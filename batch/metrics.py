@@ -10,10 +10,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from batch.errors import OutputError
-from batch.job import SEVERITIES
-from batch.report import Report
-from batch.writer import writable
+from vaewatch.batch.job import SEVERITIES
+from vaewatch.batch.summary import Report
+from vaewatch.scoring.files.errors import OutputError
+from vaewatch.scoring.files.writer import writable
 
 
 def write_metrics(report: Report, target: Path) -> None:

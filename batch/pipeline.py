@@ -6,19 +6,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from batch.encode import Encoder
-from batch.job import Counts, Job
-from batch.journal import Journal, Progress
-from batch.reader import STDIN, expand, open_source, pieces_of
-from batch.records import Source
-from batch.rejects import HEADER, Reject
-from batch.remote import is_url
-from batch.stage import Item, Scored, Stage
-from batch.workers import Team, in_order
-from batch.writer import Output, complete, open_output
-from scoring.delimited import Place
-from scoring.errors import SchemaError, ScoringError
-from scoring.scorer import Scorer
+from vaewatch.batch.encode import Encoder
+from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.journal import Journal, Progress
+from vaewatch.batch.stage import Item, Scored, Stage
+from vaewatch.batch.workers import Team, in_order
+from vaewatch.scoring.errors import SchemaError, ScoringError
+from vaewatch.scoring.files.chunks import Place
+from vaewatch.scoring.files.records import Source
+from vaewatch.scoring.files.rejects import HEADER, Reject
+from vaewatch.scoring.files.remote import is_url
+from vaewatch.scoring.files.source import STDIN, expand, open_source, pieces_of
+from vaewatch.scoring.files.writer import Output, complete, open_output
+from vaewatch.scoring.scorer import Scorer
 
 Engine = Callable[[Iterable[Item], Stage], Generator[Scored]]
 # counts so far, and the share of the input done; first what an earlier job has counted

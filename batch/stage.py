@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.encode import Encoder
-from batch.job import SEVERITIES, Counts, Job
-from batch.records import Records, Source
-from batch.rejects import Reject
-from scoring.delimited import Place
-from scoring.records import Table
-from scoring.scorer import Scorer, Verdicts
+from vaewatch.batch.encode import Encoder
+from vaewatch.batch.job import SEVERITIES, Counts, Job
+from vaewatch.scoring.files.chunks import Place
+from vaewatch.scoring.files.records import Records, Source
+from vaewatch.scoring.files.rejects import Reject
+from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.table import Table
 
 
 @dataclass(frozen=True)

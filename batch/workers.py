@@ -6,6 +6,8 @@ runs one thread at a time. So one thread works here, and each further core has a
 
 from __future__ import annotations
 
+import glob
+import logging
 import math
 import multiprocessing
 import os
@@ -17,10 +19,11 @@ from contextlib import ExitStack, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.resource_tracker import ensure_running
+from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from scoring.command import err
+log = logging.getLogger("vaewatch.batch")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -59,7 +62,7 @@ class Team:
     def go_on(self) -> None:
         """Without one of them; say so once."""
         if self._complete:
-            err().print(
+            log.warning(
                 "warning: a process of this job could not start or was ended (is there too little "
                 "memory?). The others go on; --threads says how many there are."
             )
@@ -198,9 +201,22 @@ def _serve(pipe: Connection) -> None:
     item that fails it just ends: the other one tries that item too, and tells what is wrong.
     """
     os.environ["POLARS_MAX_THREADS"] = "1"
-    import_module("batch.stage")  # most work needs it; the other one may be busy with its own
+    import_module(
+        "vaewatch.batch.stage"
+    )  # most work needs it; the other one may be busy with its own
     with suppress(Exception):
         work = pipe.recv()
         pipe.send(None)
         while True:
             pipe.send(work(pipe.recv()))
+
+
+def bytes_of(sources: Iterable[str]) -> int:
+    """As far as it shows from outside: nothing of streams and objects, packed what is packed."""
+    total = 0
+    for source in sources:
+        with suppress(OSError):
+            folder = Path(source).is_dir()
+            found = Path(source).iterdir() if folder else map(Path, glob.glob(source) or [source])
+            total += sum(path.stat().st_size for path in found if path.is_file())
+    return total

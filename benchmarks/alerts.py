@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.alerts import FAST, SEVERE, SLOW, Counts, Traffic
 from benchmarks.results import write_section
-from scoring.calibration import allowed_rank, rate_interval
+from vaewatch.batch.replay.alerts import FAST, SEVERE, SLOW, Counts, Traffic
+from vaewatch.scoring.calibration import allowed_rank, rate_interval
 
 SCRAPE, A_MINUTE, DAY = 15, 4, 5760  # seconds; scrapes
 QUIET_SHARE, QUIET_LEAST, QUIET_MINUTES, QUIET_FOR = 0.1, 15, 360, 15

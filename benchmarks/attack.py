@@ -19,12 +19,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from batch.alerts import FAST, SEVERE, Traffic
 from benchmarks.alerts import increase
 from benchmarks.results import write_section
-from scoring.frames import checked_table
 from tests.simulated import Scrapes, ever_firing, firing, is_on
-from training.pipeline import train
+from vaewatch.batch.replay.alerts import FAST, SEVERE, Traffic
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.training.pipeline import train
 
 BEFORE, SCRAPE, HOURS = 600, 15, 24
 RATES = (1, 2, 10, 100)  # records a second

@@ -78,8 +78,8 @@ def ray(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> 
 def pandas_artifact(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> None:
     import pandas as pd
 
-    from scoring.frames import checked_table, frame_of_pandas
-    from scoring.scorer import Scorer
+    from vaewatch.scoring.files.frames import checked_table, frame_of_pandas
+    from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact, threads)
     for i, chunk in enumerate(pd.read_csv(source, chunksize=CHUNK)):
@@ -212,7 +212,7 @@ def compare(asked: argparse.Namespace, folder: Path) -> None:
     if asked.artifact:
         (folder / "artifact").symlink_to(asked.artifact.resolve())
     else:
-        from training.pipeline import train
+        from vaewatch.training.pipeline import train
 
         train(asked.normal, folder / "artifact")
     normal = folder / "normal.csv"

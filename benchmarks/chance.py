@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.alerts import A_MINUTE, DAY, SCRAPE, increase, times_on
 from benchmarks.results import write_section
-from scoring.drift import BINS, DriftReference
-from scoring.schema import Column, Kind, Schema, missing_code
+from vaewatch.scoring.drift import BINS, DriftReference
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
 
 MONTH, BAD = 30, 0.005  # days; share of requests
 RATES = (0.003, 0.03, 0.3, 3.0, 30.0)  # requests a second

@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.quality import adbench, split
 from benchmarks.results import write_section
-from training.detector import VAEDetector
+from vaewatch.training.detector import VAEDetector
 
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.05)
 SETS = "6_cardio,40_vowels"

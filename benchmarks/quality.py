@@ -33,7 +33,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.results import write_section
-from training.detector import VAEDetector
+from vaewatch.training.detector import VAEDetector
 
 Floats = NDArray[np.float64]
 CAP = 20_000

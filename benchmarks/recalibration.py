@@ -15,11 +15,11 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.results import write_section
-from scoring.scorer import Scorer
-from training.data import read_frame
-from training.evaluate import evaluate
-from training.pipeline import train
-from training.recalibrate import recalibrate
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.evaluate import evaluate
+from vaewatch.training.pipeline import train
+from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.records.read import read_frame
 
 ALPHAS, SEEDS = (0.05, 0.01), (0, 1, 2)
 

@@ -21,14 +21,14 @@ import torch
 from scipy.stats import ks_2samp, rankdata
 
 from benchmarks.results import write_section
-from scoring.features import Vectorizer
-from scoring.frames import checked_table
-from scoring.records import Table
-from training.data import read_frame
-from training.marginals import load_marginals
-from training.pipeline import train
-from training.sample import decode, records_of, sample
-from training.weights import load_served
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.table import Table
+from vaewatch.training.export.weights import load_served
+from vaewatch.training.marginals import load_marginals
+from vaewatch.training.pipeline import train
+from vaewatch.training.records.read import read_frame
+from vaewatch.training.sample import decode, records_of, sample
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ from benchmarks.arrivals import SPACINGS
 from benchmarks.load import SERVER_CORE, Load, Pace, Rounds, free_port, measure, on_core, running
 from benchmarks.peers import PEERS, install, version_of
 from benchmarks.results import write_section
-from scoring.artifact import Artifact, read_artifact
-from scoring.frames import checked_table
+from vaewatch.scoring.artifact import Artifact, read_artifact
+from vaewatch.scoring.files.frames import checked_table
 
 BIN = Path(sys.executable).parent
 SIZES = (1, 100)

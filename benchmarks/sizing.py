@@ -27,8 +27,8 @@ import polars as pl
 
 from benchmarks.load import POST
 from benchmarks.results import write_section
-from scoring.artifact import read_artifact
-from scoring.frames import checked_table
+from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.files.frames import checked_table
 
 BIN = Path(sys.executable).parent
 FILE_ROWS = 600_000

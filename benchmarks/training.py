@@ -30,10 +30,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.results import write_section
-from training.config import TrainConfig
-from training.fit import default_latent
-from training.loop import Batches, Loop
-from training.vae import VAE
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.fit import default_latent
+from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.vae import VAE
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 RECORDS = (1_000, 10_000, 100_000, 1_000_000)

@@ -23,8 +23,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from scoring.errors import ScoringError
-from service.client import Client, ServiceError
+from vaewatch.scoring.errors import ScoringError
+from vaewatch.service.client import Client, ServiceError
 
 NORMAL, NEW, ATTACK = 20_000, 50_000, 5_000  # records
 COUNTRIES = {"NL": 0.5, "DE": 0.3, "BE": 0.15, "FR": 0.05}

@@ -18,14 +18,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from scoring.calibration import Calibration
-from scoring.drift import DriftReference
-from scoring.errors import ArtifactError, ScoringError
-from scoring.features import Vectorizer
-from scoring.folders import sync_folder
-from scoring.precision import Precision
-from scoring.schema import Schema
-from scoring.score import ScoreRule
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.errors import ArtifactError, ScoringError
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.files.whole import sync_folder
+from vaewatch.scoring.precision import Precision
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.score import ScoreRule
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"

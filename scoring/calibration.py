@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.errors import CalibrationError
+from vaewatch.scoring.errors import CalibrationError
 
 FEW = 64  # scores are searched for as they come
 TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
@@ -23,7 +23,7 @@ LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
 @dataclass(frozen=True)
 class Calibration:
-    """Made by `training.calibrate`.
+    """Made by `vaewatch.training.calibration.calibrate`.
 
     scores: (n,) of normal records that the network was not fitted to, ascending.
     rule: 'cross-fitted' (out-of-bag scores of the fit records) or 'split' (records held out).

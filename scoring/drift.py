@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.records import Table
-from scoring.schema import Schema, missing_code
+from vaewatch.scoring.schema import Schema, missing_code
+from vaewatch.scoring.table import Table
 
 BINS = 10
 FEW = 1000  # records: up to here the number of steps decides, and not what they do to a record
@@ -20,7 +20,7 @@ FEW = 1000  # records: up to here the number of steps decides, and not what they
 
 @dataclass(frozen=True)
 class DriftReference:
-    """Made by `training.calibrate` from normal records.
+    """Made by `vaewatch.training.calibration.calibrate` from normal records.
 
     edges: (numeric columns, BINS - 1) inner edges, deciles of the reference. A value on an edge is
     in the upper bin. counts: (columns in the schema's order, width) records in each bin; a

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.errors import ArtifactError
-from scoring.records import Table
-from scoring.schema import Column, Kind, Schema, code_name, missing_code
-from scoring.standardise import (
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
+from vaewatch.scoring.standardise import (
     MISSING_FLAG,
     TILE,
     Events,
@@ -32,6 +31,7 @@ from scoring.standardise import (
     Numbers,
     places_of_columns,
 )
+from vaewatch.scoring.table import Table
 
 Value = float | str | bool | None  # of a cell, as people read it
 LARGEST_LOG = 700.0  # of what a float can hold
@@ -55,7 +55,7 @@ def signed_expm1(x: float) -> float:
 
 @dataclass(frozen=True)
 class Vectorizer:
-    """Made by `training.fit_features`; the same in training, batch and service.
+    """Made by `vaewatch.training.records.features`; the same in training, batch and service.
 
     features: in the order of `feature_order`, and within it in that of the columns.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.errors import ArtifactError
+from vaewatch.scoring.errors import ArtifactError
 
 Floats = NDArray[np.floating[Any]]
 
@@ -79,7 +79,7 @@ class Network:
         return Forward(*self._run(OUTPUTS, features))
 
     def whitened(self, features: NDArray[np.float32]) -> Floats:
-        """(N, D) -> (N, S, D), each of S members' residuals, see `scoring.precision`;
+        """(N, D) -> (N, S, D), each of S members' residuals, see `vaewatch.scoring.precision`;
         `reconstruction` is the members' mean of half their squared length.
         """
         return self._run((WHITENED,), features)[0]

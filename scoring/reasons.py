@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.features import Value, Vectorizer
-from scoring.precision import Floats, Precision
-from scoring.records import Table
-from scoring.standardise import Features
+from vaewatch.scoring.features import Value, Vectorizer
+from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.standardise import Features
+from vaewatch.scoring.table import Table
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from scoring.errors import SchemaError
+from vaewatch.scoring.errors import SchemaError
 
 # Written in place of a number or a boolean, these mean "missing". In a categorical column only the
 # empty text does: "NA" may well be Namibia.

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.artifact import Artifact, read_artifact
-from scoring.calibration import check_alpha
-from scoring.errors import ArtifactError
-from scoring.network import Forward, Network
-from scoring.reasons import Explainer, Reason
-from scoring.records import Table, table_of
-from scoring.score import Parts
-from scoring.standardise import Features
+from vaewatch.scoring.artifact import Artifact, read_artifact
+from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.network import Forward, Network
+from vaewatch.scoring.reasons import Explainer, Reason
+from vaewatch.scoring.score import Parts
+from vaewatch.scoring.standardise import Features
+from vaewatch.scoring.table import Table, table_of
 
 GOLDEN_TOLERANCE = 1e-4
 REASONS = 3
@@ -121,7 +121,10 @@ class Scorer:
         """Verdicts of a list of records, or of a pandas or polars DataFrame."""
         if isinstance(data, Sequence):
             return self.score_records(data, alpha=alpha, explain=explain)
-        from scoring.frames import checked_table, frame_of  # polars: only where frames are
+        from vaewatch.scoring.files.frames import (  # polars: only where frames are
+            checked_table,
+            frame_of,
+        )
 
         table = checked_table(self.artifact.schema, frame_of(data))
         return self.score_table(table, alpha=alpha, explain=explain)

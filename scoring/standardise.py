@@ -1,7 +1,7 @@
 """typed columns -> standardised features, as a handful of array operations.
 
-The two hot loops of `scoring.features.Vectorizer`: one for the numeric columns, one for the
-discrete ones, with all that they look up worked out once.
+The two hot loops of `vaewatch.scoring.features.Vectorizer`: one for the numeric columns, one for
+the discrete ones, with all that they look up worked out once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.schema import Schema, missing_code
+from vaewatch.scoring.schema import Schema, missing_code
 
 TILE = 1024  # records at a time: what is made on the way stays in the cache
 MISSING_FLAG = -1  # in the place of a code

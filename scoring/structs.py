@@ -1,7 +1,7 @@
 """JSON -> structs of a schema, decoded and type-checked in one pass -> Table.
 
-What the structs refuse must be read again the slow way, by `scoring.records.parse_records`, which
-names every broken rule.
+What the structs refuse must be read again the slow way, by
+`vaewatch.scoring.table.parse_records`, which names every broken rule.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from msgspec import UNSET
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from scoring.records import Table, category_codes, parse_category
-from scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.table import Table, category_codes, parse_category
 
 Rows = list[Any]  # structs of one schema
 

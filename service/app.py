@@ -17,17 +17,17 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from service.console.routes import add_home
-from service.documents import add_hot_routes, problem_responses
-from service.edge import Edge
-from service.lifecycle import Lifecycle
-from service.metrics import CONTENT_TYPE, build_version
-from service.present import Present
-from service.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
-from service.settings import Settings
-from service.state import Service
-from service.tracing import traced
-from service.v2_routes import add_v2_routes
+from vaewatch.service.console.routes import add_home
+from vaewatch.service.http.edge import Edge
+from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
+from vaewatch.service.http.tracing import traced
+from vaewatch.service.model.lifecycle import Lifecycle
+from vaewatch.service.parts import Service
+from vaewatch.service.score.openapi import add_hot_routes, problem_responses
+from vaewatch.service.settings import Settings
+from vaewatch.service.v2.routes import add_v2_routes
+from vaewatch.service.watch.gauges import Present
+from vaewatch.service.watch.metrics import CONTENT_TYPE, build_version
 
 TEXT = "Anomaly detection for tabular records with an alarm budget that holds."
 

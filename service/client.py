@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from scoring.errors import Problem, RecordError, ScoringError
-from scoring.reasons import Reason
-from scoring.score import Parts
-from scoring.scorer import Verdict
+from vaewatch.scoring.errors import Problem, RecordError, ScoringError
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.score import Parts
+from vaewatch.scoring.scorer import Verdict
 
 BUSY = (429, 503)
 

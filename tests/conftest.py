@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-import vaewatch
-from scoring.scorer import Scorer
-from training.pipeline import train
+from vaewatch.__main__ import main
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.pipeline import train
 
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
 ODD_NAME = "<script>alert(1)</script> $x_1$ 'a' & \"b\""
@@ -59,7 +59,7 @@ def call(*words: object) -> Done:
     argv, sys.argv = sys.argv, ["vaewatch", *map(str, words)]
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            vaewatch.main()
+            main()
     except SystemExit as stop:
         code = stop.code
     finally:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import click
 import yaml
 
-import vaewatch
+from vaewatch.__main__ import cli
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> Any:
 def settings_of(words: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The settings that `vaewatch WORDS` would run with, or a click error; nothing is run."""
     name, *rest = words
-    group, env = vaewatch.cli, env or {}
+    group, env = cli, env or {}
     assert isinstance(group, click.Group)
     command = group.get_command(click.Context(group), name)
     assert command is not None

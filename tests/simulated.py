@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from scoring.records import Table
-from scoring.scorer import Scorer
-from service.metrics import Metrics
-from service.model import load_model
-from service.monitor import Monitor
-from service.present import Present
-from service.registry import Registry
-from service.settings import Settings
 from tests.prometheus import RULES, promtool
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.service.model.model import load_model
+from vaewatch.service.model.registry import Registry
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.gauges import Present
+from vaewatch.service.watch.metrics import Metrics
+from vaewatch.service.watch.monitor import Monitor
 
 UNUSED = re.compile(r"_created|_sum|_timestamp_|(?<!severity)_bucket")  # by the alerts here
 

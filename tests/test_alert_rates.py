@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from batch.alerts import ALERTS, FAST, SEVERE, Alert, Limit, Traffic
 from benchmarks.alerts import QUIET_FOR, QUIET_LEAST, QUIET_SHARE, Scene, increase, simulate
-from scoring.frames import checked_table
-from scoring.records import Table
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, make_frame
 from tests.prometheus import alerts, needs_prometheus, rules_by_name
 from tests.simulated import Scrapes, ever_firing, firing, is_on
-from training.pipeline import train
+from vaewatch.batch.replay.alerts import ALERTS, FAST, SEVERE, Alert, Limit, Traffic
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.pipeline import train
 
 
 def as_promql(limit: Limit) -> str:

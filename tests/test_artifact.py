@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoring.artifact import (
+from vaewatch.scoring.artifact import (
     CALIBRATION,
     FINDINGS,
     GOLDEN,
@@ -23,8 +23,8 @@ from scoring.artifact import (
     WEIGHTS,
     write_artifact,
 )
-from scoring.errors import ArtifactError
-from scoring.scorer import Scorer
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import torch
 
-from scoring.artifact import WEIGHTS
-from scoring.errors import ArtifactError
-from scoring.frames import checked_table
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, call, make_frame
-from training.bounds import bounds_of
-from training.elbo import elbo
-from training.pipeline import train
-from training.weights import load_vae
+from vaewatch.scoring.artifact import WEIGHTS
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.bounds import bounds_of
+from vaewatch.training.export.weights import load_vae
+from vaewatch.training.pipeline import train
+from vaewatch.training.vae.elbo import elbo
 
 
 @pytest.fixture(scope="module")

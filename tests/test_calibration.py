@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from scoring.calibration import (
+from vaewatch.scoring.calibration import (
     FEW,
     Calibration,
     allowed_rank,
@@ -17,8 +17,8 @@ from scoring.calibration import (
     records_needed,
     severity,
 )
-from scoring.errors import CalibrationError
-from training.calibrate import calibrate, describe, records_for_precision
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.training.calibration.calibrate import calibrate, describe, records_for_precision
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
 

@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 import vaewatch
-from scoring.errors import RecordError
-from scoring.scorer import Scorer
-from service.client import ServiceError
 from tests.live import Live, serving
+from vaewatch.scoring.errors import RecordError
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.service.client import ServiceError
 
 KEY = "a key that is long enough"
 

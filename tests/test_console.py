@@ -13,15 +13,18 @@ import polars as pl
 import pytest
 from scipy.stats import betabinom
 
-from scoring.calibration import Calibration
-from scoring.reasons import Reason
-from scoring.scorer import Scorer, Verdicts
-from service.console.budget import Budget, beta_binomial, budget_of, chance_interval
-from service.console.columns import ColumnState, columns_of
-from service.console.health import health_of
-from service.console.state import latency_of, samples_of
-from service.metrics import Metrics
-from service.recent import (
+from tests.conftest import make_frame
+from tests.live import Live, serving
+from tests.test_service_life import SCORE, bearer, child_pids, command_of, until, write_keys
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.service.console.budget import Budget, beta_binomial, budget_of, chance_interval
+from vaewatch.service.console.columns import ColumnState, columns_of
+from vaewatch.service.console.health import health_of
+from vaewatch.service.console.state import latency_of, samples_of
+from vaewatch.service.watch.metrics import Metrics
+from vaewatch.service.watch.recent import (
     MOST_ALARMS,
     MOST_REASONS,
     MOST_TEXT,
@@ -31,10 +34,7 @@ from service.recent import (
     Span,
     joined,
 )
-from service.window import Totals
-from tests.conftest import make_frame
-from tests.live import Live, serving
-from tests.test_service_life import SCORE, bearer, child_pids, command_of, until, write_keys
+from vaewatch.service.watch.window import Totals
 
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 CSV = {"content-type": "text/csv"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from service.metrics import PREFIX
 from tests.dashboard import DASHBOARD, panels, queries
 from tests.prometheus import DEPLOY, alerts, needs_prometheus, promtool, rules_by_name
 from tests.test_readme_service import METRICS
+from vaewatch.service.watch.metrics import PREFIX
 
 KINDS = {"stat", "timeseries", "heatmap", "bargauge", "state-timeline"}
 BATCH = {"records", "column_drift_psi", "duration_seconds", "last_success_timestamp_seconds"}

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.errors import SchemaError
 from tests.conftest import make_frame
-from training.data import fingerprint, read_frame, read_sample
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.training.records.read import fingerprint, read_frame, read_sample
 
 
 @pytest.fixture

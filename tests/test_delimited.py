@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring import delimited
-from scoring.delimited import Place, read_chunks, read_header
-from scoring.errors import SchemaError
-from scoring.frames import frame_of_block
-from scoring.rows import Block, split_chunk
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files import chunks
+from vaewatch.scoring.files.chunks import Place, read_chunks, read_header
+from vaewatch.scoring.files.frames import frame_of_block
+from vaewatch.scoring.files.rows import Block, split_chunk
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)
 CELL = st.one_of(TEXT, st.sampled_from(["", '"', "\n", "a,b", "é", '""', "1.50"]))
@@ -97,8 +97,8 @@ def test_a_quote_that_is_never_closed_costs_one_line(block_bytes: int):
 
 
 def test_a_line_longer_than_a_row_may_be_costs_one_row(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(delimited, "ROW_BYTES", 64)
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(chunks, "ROW_BYTES", 64)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 16)
     blocks = blocks_of(b"a,b\n1,2\n" + b"x" * 1000 + b",3\n4,5\n", 16)
     assert rows_of(blocks) == [b"1,2", b"4,5"]
     (line, code, raw), *others = bad_of(blocks)

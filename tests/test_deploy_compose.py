@@ -13,8 +13,8 @@ import yaml
 from compose_spec import PyCompose
 
 from deploy import traffic
-from service.settings import Settings
 from tests.deployed import DEPLOY, read_yaml, settings_of
+from vaewatch.service.settings import Settings
 
 
 def interpolated(text: str) -> str:

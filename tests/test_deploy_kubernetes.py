@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from deploy.kubernetes import prometheus_rule
-from service.auth import OPEN
-from service.settings import Settings
 from tests.deployed import DEPLOY, read_yaml, settings_of
+from vaewatch.service.http.auth import OPEN
+from vaewatch.service.settings import Settings
 
 KUBERNETES = "1.34"
 FOLDER = DEPLOY / "kubernetes"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings
 from tests.conftest import VAEWATCH, make_frame, run
 from tests.deployed import DEPLOY, ROOT, settings_of
 from tests.live import serving
+from vaewatch.service.settings import Settings
 
 RECIPE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 UNIT = (DEPLOY / "vaewatch.service").read_text()
@@ -59,8 +59,9 @@ def test_the_image_has_the_version_and_the_packages_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert f"ARG VERSION={project['project']['version']}\n" in RECIPE
     copied = {word for line in re.findall(r"^COPY (.*)$", RECIPE, re.M) for word in line.split()}
-    wanted = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
-    assert set(wanted) <= copied
+    (package,) = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    rooms = {path.readlink().name for path in (ROOT / package).iterdir() if path.is_symlink()}
+    assert {package.split("/")[0], *rooms} <= copied
 
 
 def test_what_the_recipe_copies_is_not_ignored():

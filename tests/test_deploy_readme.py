@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import vaewatch
 from tests.deployed import DEPLOY, ROOT, settings_of
 from tests.test_deploy_kubernetes import BUILDS
+from vaewatch.__main__ import COMMANDS
 
 README = (DEPLOY / "README.md").read_text()
 RESULTS = (ROOT / "benchmarks" / "RESULTS.md").read_text()
@@ -45,7 +45,7 @@ def test_each_vaewatch_command_is_one_that_it_has():
     for words in commands():
         for at, word in enumerate(words[:-1]):
             program = re.sub(r":.*", "", Path(word).name)
-            if program == "vaewatch" and words[at + 1] in vaewatch.COMMANDS:
+            if program == "vaewatch" and words[at + 1] in COMMANDS:
                 settings_of(words[at + 1 :])
                 seen.add(words[at + 1])
     assert seen == {"train", "score"}

@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaewatch
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, make_frame
-from training.detector import VAEDetector
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.detector import VAEDetector
 
 TINY = {"steps": 10, "width": 8, "members": 4, "served": 2, "neighbours": 50}
 

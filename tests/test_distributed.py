@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import ray
 
-from batch.distributed import run_on_ray
-from batch.job import Job
-from batch.pipeline import run
-from batch.remote import in_folder, open_object, put
-from batch.stage import Item, Scored, Stage
-from batch.workers import AHEAD
-from scoring import delimited
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.objects import object_store
+from vaewatch.batch.job import Job
+from vaewatch.batch.pipeline import run
+from vaewatch.batch.ray import run_on_ray
+from vaewatch.batch.stage import Item, Scored, Stage
+from vaewatch.batch.workers import AHEAD
+from vaewatch.scoring.files import chunks
+from vaewatch.scoring.files.remote import in_folder, open_object, put
+from vaewatch.scoring.scorer import Scorer
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -84,8 +84,8 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
     ending: str,
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
-    monkeypatch.setattr("batch.parquet_file.SLICE_ROWS", 1000)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("vaewatch.scoring.files.parquet.SLICE_ROWS", 1000)
     frame, source = make_frame(20_000), tmp_path / f"in.{ending}"
     if ending == "parquet":
         frame.write_parquet(source)
@@ -107,7 +107,7 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
 def test_reading_waits_for_scoring(
     tmp_path: Path, scorer: Scorer, cluster: None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
     make_frame(20_000).write_csv(tmp_path / "in.csv")
     read, ahead = 0, list[int]()
 
@@ -154,8 +154,8 @@ def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
     tmp_path: Path, scorer: Scorer, bucket: str, cluster: None, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 15)
-    monkeypatch.setattr("batch.journal.SECONDS", 0)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("vaewatch.batch.journal.SECONDS", 0)
     put(make_frame(20_000).write_csv().encode(), f"{bucket}/long.csv")
     there = Job((f"{bucket}/long.csv",), f"{bucket}/scored.csv", threads=2)
     with pytest.raises(KeyboardInterrupt):

@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.drift import BINS, FEW, count_bins
-from scoring.frames import checked_table
-from scoring.records import Table
-from scoring.schema import Column, Kind, Schema
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
-from training.calibrate import fit_drift
+from vaewatch.scoring.drift import BINS, FEW, count_bins
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import fit_drift
 
 
 def test_counts_add_up_to_the_records(scorer: Scorer, mixed_frame: pl.DataFrame):

@@ -9,12 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.csv_file import CsvFile
-from batch.encode import Encoder
-from batch.records import Records
-from batch.verdicts import frame_of_verdicts
-from scoring.schema import Column, Kind, Schema
-from scoring.scorer import Reason, Verdicts
+from vaewatch.batch.encode import Encoder
+from vaewatch.scoring.files.csv import CsvFile
+from vaewatch.scoring.files.records import Records
+from vaewatch.scoring.files.verdicts import frame_of_verdicts
+from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.scorer import Reason, Verdicts
 
 SCHEMA = Schema((Column("a", Kind.CATEGORICAL), Column("b", Kind.CATEGORICAL)))
 TEXT = st.text(st.sampled_from('ab1 ,;\t"\r\né\x85.e-#'), max_size=4)

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.scorer import Scorer
-from service.exchangeability import BLOCK, SLOPES, Exchangeability, Players, Ranks
 from tests.conftest import make_frame
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.service.watch.martingale import BLOCK, SLOPES, Exchangeability, Players, Ranks
 
 
 def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:

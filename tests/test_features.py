@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.features import Vectorizer, novelty_nats, signed_expm1
-from scoring.frames import checked_table
-from scoring.records import Table, table_of
-from scoring.schema import Kind, Schema
-from scoring.standardise import signed_log1p
-from training.config import TrainConfig
-from training.fit_features import fit_vectorizer, is_count, skewness
-from training.infer_schema import infer_schema
+from vaewatch.scoring.features import Vectorizer, novelty_nats, signed_expm1
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.standardise import signed_log1p
+from vaewatch.scoring.table import Table, table_of
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.features import fit_vectorizer, is_count, skewness
+from vaewatch.training.records.schema import infer_schema
 
 
 @pytest.fixture

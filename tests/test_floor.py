@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.live import serving
+from vaewatch.scoring.scorer import Scorer
 
 FLOOR = Path(__file__).parent.parent / ".venv-floor" / "bin"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring.folders import write_whole
+from vaewatch.scoring.files.whole import write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.encode import _append_csv
-from scoring.delimited import Header, Place, read_chunks, read_header
-from scoring.frames import frame_of_block, table_of_frame, typed_frame_of_block
-from scoring.rows import Block, read_blocks, split_chunk
-from scoring.schema import Column, Kind, Schema
+from vaewatch.batch.encode import _append_csv
+from vaewatch.scoring.files.chunks import Header, Place, read_chunks, read_header
+from vaewatch.scoring.files.frames import frame_of_block, table_of_frame, typed_frame_of_block
+from vaewatch.scoring.files.rows import Block, read_blocks, split_chunk
+from vaewatch.scoring.schema import Column, Kind, Schema
 
 SCHEMA = Schema((Column("a", Kind.NUMERIC), Column("b", Kind.CATEGORICAL, categories=("x", "1"))))
 COUNT = Column("a", Kind.NUMERIC, integer=True, low=0, high=9)

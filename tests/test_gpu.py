@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from training.config import TrainConfig
-from training.fit import Fitted, fit_vae
-from training.loop import Batches, Loop
-from training.out_of_bag import out_of_bag
-from training.vae import VAE
+from vaewatch.training.calibration.out_of_bag import out_of_bag
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.fit import Fitted, fit_vae
+from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.vae import VAE
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 

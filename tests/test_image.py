@@ -22,11 +22,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from batch.remote import open_object, put
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.live import Live, wait_ready
 from tests.objects import object_store
+from vaewatch.scoring.files.remote import open_object, put
+from vaewatch.scoring.scorer import Scorer
 
 ROOT = os.environ.get("VAEWATCH_IMAGE_ROOT")
 CONFIG = os.environ.get("VAEWATCH_IMAGE_CONFIG")

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from service.listening import listen
-from service.settings import Settings
+from vaewatch.service.http.listening import listen
+from vaewatch.service.settings import Settings
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the filter")

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from training.config import TrainConfig
-from training.elbo import elbo
-from training.flat import Flat
-from training.loop import GRADIENT_NORM, Batches, Loop, clip_, warm_cosine
-from training.vae import VAE
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.elbo import elbo
+from vaewatch.training.vae.flat import Flat
+from vaewatch.training.vae.loop import GRADIENT_NORM, Batches, Loop, clip_, warm_cosine
+from vaewatch.training.vae.vae import VAE
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(members=3, served=2, width=5, batch=16, steps=40)

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from batch.encode import Encoder
-from batch.ndjson_file import NdjsonFile, _reader_of
-from batch.records import Records
-from batch.rejects import Reject
-from batch.verdicts import EXPLAINED, frame_of_verdicts
-from scoring.errors import SchemaError
-from scoring.records import parse_records
-from scoring.rows import split_lines
-from scoring.schema import Column, Kind, Schema
-from scoring.scorer import Verdicts
+from vaewatch.batch.encode import Encoder
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.ndjson import NdjsonFile, _reader_of
+from vaewatch.scoring.files.records import Records
+from vaewatch.scoring.files.rejects import Reject
+from vaewatch.scoring.files.rows import split_lines
+from vaewatch.scoring.files.verdicts import EXPLAINED, frame_of_verdicts
+from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.table import parse_records
 
 COLUMNS = (
     Column("amount", Kind.NUMERIC),

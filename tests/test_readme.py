@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 import pytest
 
-import vaewatch
-from training.config import TrainConfig
+from vaewatch.__main__ import COMMANDS, cli
+from vaewatch.training.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
 def command(name: str) -> click.Command:
-    group = vaewatch.cli
+    group = cli
     assert isinstance(group, click.Group)
     found = group.get_command(click.Context(group), name)
     assert found is not None
@@ -27,7 +27,7 @@ def options_of(name: str) -> set[str]:
     return {flag for p in command(name).params for flag in p.opts if flag.startswith("--")}
 
 
-@pytest.mark.parametrize("name", vaewatch.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_in_the_readme_and_has_help_with_an_example(name: str):
     assert f"| `vaewatch {name}` |" in README
     assert f"Example:  vaewatch {name}" in str(command(name).epilog)
@@ -35,7 +35,7 @@ def test_each_command_is_in_the_readme_and_has_help_with_an_example(name: str):
 
 
 def test_each_command_that_the_readme_names_exists():
-    assert set(re.findall(r"^\| `vaewatch (\w+)` \|", README, re.M)) == set(vaewatch.COMMANDS)
+    assert set(re.findall(r"^\| `vaewatch (\w+)` \|", README, re.M)) == set(COMMANDS)
 
 
 def test_each_option_of_an_example_exists():

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from service.metrics import PREFIX
-from service.settings import Settings
 from tests.conftest import make_frame
 from tests.live import Live, serving
 from tests.test_readme import README, options_of
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.metrics import PREFIX
 
 SECTION = README.split("\n## The service\n")[1].split("\n## ")[0]
 METRICS = SECTION.split("### Metrics")[1].split("###")[0]

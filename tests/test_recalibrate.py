@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from scipy.stats import betabinom
 
-from scoring.artifact import NETWORK, WEIGHTS, read_manifest
-from scoring.calibration import allowed_rank
-from scoring.scorer import Scorer
 from tests.conftest import Done, call, make_frame
+from vaewatch.scoring.artifact import NETWORK, WEIGHTS, read_manifest
+from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.scorer import Scorer
 
 
 def later(n: int, seed: int) -> pl.DataFrame:

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.errors import RecordError
-from scoring.records import (
+from vaewatch.scoring.errors import RecordError
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.table import (
     parse_boolean,
     parse_category,
     parse_number,
     parse_records,
     table_of,
 )
-from scoring.schema import Column, Kind, Schema, missing_code, other_code
 
 SCHEMA = Schema(
     (

@@ -16,13 +16,13 @@ import polars as pl
 import pytest
 from PIL import Image, ImageColor
 
-from batch.alerts import ALERTS, Traffic, bursts
-from batch.plot import COLOURS, HEIGHT, PIXELS, WIDTH
-from batch.replay import minutes_of
 from benchmarks.alerts import sliding_sum
-from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
 from tests.test_score import ROOT, error_of
+from vaewatch.batch.replay.alerts import ALERTS, Traffic, bursts
+from vaewatch.batch.replay.plot import COLOURS, HEIGHT, PIXELS, WIDTH
+from vaewatch.batch.replay.replay import minutes_of
+from vaewatch.scoring.scorer import Scorer
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 

@@ -16,12 +16,12 @@ import pytest
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from scoring.artifact import FINDINGS, REPORT, read_manifest
-from scoring.calibration import rate_interval
-from scoring.scorer import Scorer
 from tests.conftest import ODD_NAME, ODD_VALUE, SMALL, Done, call, make_frame, run
-from training.pipeline import train
-from training.report.findings import Findings
+from vaewatch.scoring.artifact import FINDINGS, REPORT, read_manifest
+from vaewatch.scoring.calibration import rate_interval
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.pipeline import train
+from vaewatch.training.report.findings import Findings
 
 SECTIONS = [
     "data", "fit", "latent", "reconstruction", "scores", "budget", "labelled", "card",
@@ -230,7 +230,7 @@ def test_peers_are_measured_on_the_same_records(
 
 def _pca_by_hand(scorer: Scorer, normal: pl.DataFrame, frame: pl.DataFrame) -> float:
     """AUROC of the squared distance to the subspace of 90 % of the variance, by an SVD."""
-    from scoring.frames import checked_table
+    from vaewatch.scoring.files.frames import checked_table
 
     artifact = scorer.artifact
     known, new = (

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser
 
-from scoring.artifact import REPORT
 from tests.browser import (
     THEMES,
     WIDTHS,
@@ -20,6 +19,7 @@ from tests.browser import (
     sideways_overflow,
 )
 from tests.conftest import ODD_NAME, call, make_frame
+from vaewatch.scoring.artifact import REPORT
 
 pytestmark = needs_chromium
 

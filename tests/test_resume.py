@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 import torch
 
-from scoring.errors import ArtifactError
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
-from training.checkpoint import Checkpoint, State
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.vae.checkpoint import Checkpoint, State
 
 FAST = ["--width=8", "--members=4", "--served=2", "--alpha=0.05", "--id=order"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
-from scoring.features import Vectorizer
-from scoring.frames import checked_table
-from scoring.records import Table
-from scoring.schema import Column, Kind, Schema
-from scoring.scorer import Scorer
-from scoring.standardise import Feature
 from tests.conftest import call, make_frame
-from training.marginals import Marginals
-from training.pipeline import train
-from training.sample import Decoded, records_of, sample
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.standardise import Feature
+from vaewatch.scoring.table import Table
+from vaewatch.training.marginals import Marginals
+from vaewatch.training.pipeline import train
+from vaewatch.training.sample import Decoded, records_of, sample
 
 FARTHEST = 0.1  # in total variation, and in the Kolmogorov-Smirnov statistic
 

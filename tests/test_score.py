@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.verdicts import ADDED
-from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
+from vaewatch.scoring.files.verdicts import ADDED
+from vaewatch.scoring.scorer import Scorer
 
 COMMAND = [sys.executable, "-m", "vaewatch", "score"]
 ROOT = Path(__file__).parent.parent
@@ -122,7 +122,7 @@ CELLS = {
 def test_a_row_scores_the_same_from_a_file_and_from_json(
     scorer: Scorer, records: list[dict[str, Any]]
 ):
-    from batch.csv_file import CsvFile
+    from vaewatch.scoring.files.csv import CsvFile
 
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -406,8 +406,14 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, artifact_path: Path,
 
 
 def test_help_imports_nothing_heavy_and_names_the_added_columns():
-    told = "import sys, atexit; atexit.register(lambda: print(*sys.modules)); import vaewatch; "
-    command = [sys.executable, "-c", told + "vaewatch.main()", "score", "--help"]
+    told = "import sys, atexit; atexit.register(lambda: print(*sys.modules)); "
+    command = [
+        sys.executable,
+        "-c",
+        told + "from vaewatch.__main__ import main; main()",
+        "score",
+        "--help",
+    ]
     done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
     assert not set(done.stdout.decode().split()) & {"numpy", "polars", "onnxruntime"}
     assert all(name in " ".join(done.stdout.decode().split()) for name in ADDED)

@@ -22,16 +22,16 @@ import pytest
 import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 
-from batch.job import Job
-from batch.pipeline import run
-from batch.stage import Item, Scored, Stage
-from batch.verdicts import ADDED
-from scoring.errors import SchemaError
-from scoring.score import PART_COLUMNS
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
 from tests.test_score import ROOT, error_of, score
 from tests.test_terminal import terminal
+from vaewatch.batch.job import Job
+from vaewatch.batch.pipeline import run
+from vaewatch.batch.stage import Item, Scored, Stage
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.verdicts import ADDED
+from vaewatch.scoring.score import PART_COLUMNS
+from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -489,7 +489,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path, artifact_path: Path):
 def test_a_disk_that_fills_is_told_and_leaves_no_output(tmp_path: Path, artifact_path: Path):
     source = save(make_frame(50_000), tmp_path / "in.csv")
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
-    command = [sys.executable, "-c", limit + "import vaewatch; vaewatch.main()", "score"]
+    command = [sys.executable, "-c", limit + "from vaewatch.__main__ import main; main()", "score"]
     asked = [*command, str(artifact_path), str(source), "--out", str(tmp_path / "out.csv")]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, timeout=60)
     assert done.returncode == 1

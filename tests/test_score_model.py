@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from scoring.errors import ScoringError
-from scoring.network import Network
-from scoring.precision import Precision
-from training.config import TrainConfig
-from training.covariance import FULL_FEATURES, RANK, RIDGE, fit_precision
-from training.export import check_against_torch, export_graph
-from training.fit import Fitted, default_latent, fit_vae
-from training.loop import Batches, Loop
-from training.neighbours import DIRECTIONS, Bank, keep_records, neighbour_weight, spread
-from training.out_of_bag import OutOfBag, out_of_bag
-from training.score_model import ScoreModel, served_members
-from training.vae import VAE
+from vaewatch.scoring.errors import ScoringError
+from vaewatch.scoring.network import Network
+from vaewatch.scoring.precision import Precision
+from vaewatch.training.calibration.covariance import FULL_FEATURES, RANK, RIDGE, fit_precision
+from vaewatch.training.calibration.neighbours import (
+    DIRECTIONS,
+    Bank,
+    keep_records,
+    neighbour_weight,
+    spread,
+)
+from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.export.graph import check_against_torch, export_graph
+from vaewatch.training.export.score_model import ScoreModel, served_members
+from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
+from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.vae import VAE
 
 CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)
 

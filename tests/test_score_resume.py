@@ -15,20 +15,22 @@ import polars as pl
 import pytest
 import zstandard
 
-from batch import pipeline
-from batch.job import Counts, Job
-from scoring.errors import SchemaError
-from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
 from tests.test_score import ROOT, error_of
+from vaewatch.batch import pipeline
+from vaewatch.batch.job import Counts, Job
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.scorer import Scorer
 
 # Journals after every chunk, and has small ones, so that a small file gives many places to stop.
 SMALL_STEPS = """
-import batch.journal, scoring.delimited, batch.parquet_file, vaewatch
-batch.journal.SECONDS = 0
-scoring.delimited.BLOCK_BYTES = 1 << 15
-batch.parquet_file.SLICE_ROWS = 512
-vaewatch.main()
+from vaewatch.__main__ import main
+from vaewatch.batch import journal
+from vaewatch.scoring.files import chunks, parquet
+journal.SECONDS = 0
+chunks.BLOCK_BYTES = 1 << 15
+parquet.SLICE_ROWS = 512
+main()
 """
 
 
@@ -158,8 +160,8 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
 def test_a_file_that_grows_is_noticed_before_the_job_ends(
     tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("batch.journal.SECONDS", 0)
-    monkeypatch.setattr("scoring.delimited.BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("vaewatch.batch.journal.SECONDS", 0)
+    monkeypatch.setattr("vaewatch.scoring.files.chunks.BLOCK_BYTES", 1 << 15)
     source, seen = tmp_path / "in.csv", list[int]()
     make_frame(20_000).write_csv(source)
 
@@ -208,7 +210,7 @@ def test_a_job_killed_between_its_last_steps_ends_with_the_same_bytes(
     for folder in (whole, got):
         folder.mkdir()
     assert call(*asked(whole)).returncode == 0
-    program = KILLED.replace("STEP", str(step)) + "import vaewatch; vaewatch.main()"
+    program = KILLED.replace("STEP", str(step)) + "from vaewatch.__main__ import main; main()"
     killed = [sys.executable, "-c", program, *map(str, asked(got))]
     done = subprocess.run(killed, cwd=ROOT, capture_output=True, timeout=60)
     assert done.returncode == -signal.SIGKILL

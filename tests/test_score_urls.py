@@ -15,15 +15,15 @@ import polars as pl
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from batch.job import Counts, Job
-from batch.pipeline import run
-from batch.remote import in_folder, open_object, put
-from scoring.errors import SchemaError
-from scoring.scorer import Scorer
 from tests.conftest import call, make_frame
 from tests.objects import ACCOUNT, KINDS, needs_azurite, object_store
 from tests.test_score import ROOT, error_of
 from tests.test_score_files import save
+from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.pipeline import run
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.remote import in_folder, open_object, put
+from vaewatch.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.filterwarnings("default")  # moto has some of its own
 
@@ -118,7 +118,8 @@ def test_a_job_killed_before_an_upload_is_resumed(
     put(make_frame(500).write_csv().encode() + b"ragged\n", f"{url}/in.csv")
     asked = (f"{url}/in.csv", "--out", f"{url}/out.csv", "--rejects", f"{url}/bad.csv")
     killed = f"""
-import os, signal, obstore, vaewatch
+import os, signal, obstore
+from vaewatch.__main__ import main
 real, left = obstore.put, [{uploads}]
 def put(store, key, file, **options):
     if file != b"":  # a trial
@@ -127,7 +128,7 @@ def put(store, key, file, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(store, key, file, **options)
 obstore.put = put
-vaewatch.main()
+main()
 """
     command = [sys.executable, "-c", killed, "score", str(artifact_path), *asked]
     drafts = ("--drafts", str(tmp_path))
@@ -154,8 +155,10 @@ def test_a_job_killed_while_it_sends_leaves_no_object_and_is_resumed(
     put(make_frame(48_000).write_csv().encode(), f"{url}/in.csv")
     asked = (f"{url}/in.csv", "--out", f"{url}/out.csv", "--drafts", str(tmp_path))
     killed = """
-import os, signal, batch.remote, obstore, vaewatch
-batch.remote.BLOCK_BYTES = 1 << 20
+import os, signal, obstore
+from vaewatch.__main__ import main
+from vaewatch.scoring.files import remote
+remote.BLOCK_BYTES = 1 << 20
 real = obstore.put
 class Dying:
     def __init__(self, file):
@@ -170,13 +173,14 @@ class Dying:
 obstore.put = lambda store, key, file, **options: real(
     store, key, Dying(file) if options else file, **options
 )
-vaewatch.main()
+main()
 """
     command = [sys.executable, "-c", killed, "score", str(artifact_path), *asked]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
     assert done.returncode == -9, done.stderr
     assert in_folder(url) == [f"{url}/in.csv"]
-    monkeypatch.setattr("batch.remote.BLOCK_BYTES", 5 << 20)  # the least that Amazon takes
+    least = 5 << 20  # that Amazon takes
+    monkeypatch.setattr("vaewatch.scoring.files.remote.BLOCK_BYTES", least)
     assert call("score", artifact_path, *asked, "--resume").returncode == 0
     whole = Job((f"{url}/in.csv",), str(tmp_path / "o.csv"))
     assert run(scorer, whole).scored == 48_000
@@ -203,8 +207,8 @@ def test_an_object_replaced_while_it_is_read_is_refused(
 ):
     url, frame = f"{bucket}/changing.csv", make_frame(20_000)
     put(frame.write_csv().encode(), url)
-    monkeypatch.setattr("batch.remote.BLOCK_BYTES", 1 << 16)
-    monkeypatch.setattr("scoring.delimited.BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr("vaewatch.scoring.files.remote.BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr("vaewatch.scoring.files.chunks.BLOCK_BYTES", 1 << 16)
 
     def replace(counts: Counts, share: float | None) -> None:
         if counts.records:
@@ -256,7 +260,7 @@ def test_a_disk_that_fills_under_a_draft_is_told_by_its_name(
     make_frame(20_000).write_csv(tmp_path / "in.csv")
     (tmp_path / "drafts").mkdir()
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
-    command = [sys.executable, "-c", limit + "import vaewatch; vaewatch.main()", "score"]
+    command = [sys.executable, "-c", limit + "from vaewatch.__main__ import main; main()", "score"]
     asked = [artifact_path, tmp_path / "in.csv", "--out", f"{bucket}/full.csv"]
     drafts = ["--drafts", tmp_path / "drafts"]
     words = [*command, *map(str, [*asked, *drafts])]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.errors import CalibrationError
-from scoring.frames import checked_table
-from scoring.network import TILE
-from scoring.reasons import Explainer
-from scoring.scorer import Scorer
 from tests.conftest import make_frame
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.network import TILE
+from vaewatch.scoring.reasons import Explainer
+from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="module")

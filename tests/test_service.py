@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.scorer import Scorer
-from service.settings import Settings
 from tests.conftest import run
 from tests.live import Live, serving
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.service.settings import Settings
 
 JSON = {"content-type": "application/json"}
 

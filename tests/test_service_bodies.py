@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoring.records import parse_records
-from scoring.schema import Schema
-from scoring.score import PART_COLUMNS
-from scoring.scorer import Scorer
-from service.answers import CSV_HEADER
-from service.messages import RecordReader
 from tests.live import Live, serving
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.score import PART_COLUMNS
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import parse_records
+from vaewatch.service.score.answers import CSV_HEADER
+from vaewatch.service.score.messages import RecordReader
 
 ND = {"content-type": "application/x-ndjson"}
 CSV = {"content-type": "text/csv; charset=utf-8"}

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scoring.artifact import read_manifest
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from tests.test_service_life import new_workers, reloads_on_sighup, until
-from training.pipeline import train
+from vaewatch.scoring.artifact import read_manifest
+from vaewatch.training.pipeline import train
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +195,7 @@ def test_drift_and_the_alarm_budget_are_seen(artifact_path: Path):
 
 
 def test_batches_cost_few_calls(monkeypatch: pytest.MonkeyPatch):
-    from service.metrics import BatchHistogram, Metrics
+    from vaewatch.service.watch.metrics import BatchHistogram, Metrics
 
     metrics = Metrics()
     calls = 0

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from service.garbage import YOUNG, settle
-from service.lifecycle import Lifecycle
-from service.server import server_of
-from service.settings import Settings
-from service.state import Service
 from tests.conftest import make_frame
+from vaewatch.service.http.server import server_of
+from vaewatch.service.model.garbage import YOUNG, settle
+from vaewatch.service.model.lifecycle import Lifecycle
+from vaewatch.service.parts import Service
+from vaewatch.service.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -20,10 +20,10 @@ import httpx
 import polars as pl
 import pytest
 
-from scoring.artifact import read_manifest
 from tests.conftest import SMALL, make_frame, run
 from tests.live import Live, serving
-from training.pipeline import train
+from vaewatch.scoring.artifact import read_manifest
+from vaewatch.training.pipeline import train
 
 SCORE, ADMIN = "a score key of some length", "an admin key of some length"
 

@@ -11,13 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from scoring.records import Table
-from scoring.scorer import Verdicts
-from service.engine import Engine
-from service.model import Model, load_model
-from service.options import Options
-from service.settings import Settings
 from tests.live import serving
+from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.table import Table
+from vaewatch.service.model.model import Model, load_model
+from vaewatch.service.score.engine import Engine
+from vaewatch.service.score.options import Options
+from vaewatch.service.settings import Settings
 
 ADMIN = "a key that is long enough"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from service.app import Application
-from service.edge import GONE
-from service.server import server_of
-from service.settings import Settings
 from tests.conftest import make_frame
+from vaewatch.service.app import Application
+from vaewatch.service.http.edge import GONE
+from vaewatch.service.http.server import server_of
+from vaewatch.service.settings import Settings
 
 KEY = "a key of the tests"
 RECORDS = [json.loads(line) for line in make_frame(3).drop("order").write_ndjson().splitlines()]

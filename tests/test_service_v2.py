@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.schema import Kind
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
-from training.pipeline import train
+from vaewatch.scoring.schema import Kind
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.pipeline import train
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from tests.conftest import make_frame
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = """
-import sys, threadpoolctl, vaewatch
+import sys, threadpoolctl
+from vaewatch.__main__ import main
 try:
-    vaewatch.main()
+    main()
 except SystemExit as end:
     assert not end.code
 found = threadpoolctl.threadpool_info()

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 
 import vaewatch
-from scoring.records import table_of
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import table_of
 
 QUICK = [f"--{name}={value}" for name, value in SMALL.items()]
 

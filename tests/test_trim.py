@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scoring.scorer import Scorer
 from tests.conftest import SMALL, call, make_frame
-from training.config import TrainConfig
-from training.data import read_frame
-from training.pipeline import fit
-from training.trim import suspects
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.pipeline import fit
+from vaewatch.training.records.read import read_frame
+from vaewatch.training.records.trim import suspects
 
 PLANTED = 20
 SETTINGS = {**SMALL, "alpha": 0.05, "steps": 200, "width": 32}

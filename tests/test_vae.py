@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from training.elbo import (
+from vaewatch.training.vae.elbo import (
     autoencoder_loss,
     elbo,
     importance_weighted_bound,
     log_importance_weights,
 )
-from training.likelihoods import Gaussian
-from training.noise import noise_deviation, unimodal_kurtosis
-from training.vae import VAE, Posterior, StackedLinear
+from vaewatch.training.vae.likelihoods import Gaussian
+from vaewatch.training.vae.noise import noise_deviation, unimodal_kurtosis
+from vaewatch.training.vae.vae import VAE, Posterior, StackedLinear
 
 
 def generator(seed: int = 0) -> torch.Generator:

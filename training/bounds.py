@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scoring.artifact import read_manifest
-from training.elbo import importance_weighted_bound, log_importance_weights
-from training.vae import VAE
-from training.weights import load_vae
+from vaewatch.scoring.artifact import read_manifest
+from vaewatch.training.export.weights import load_vae
+from vaewatch.training.vae.elbo import importance_weighted_bound, log_importance_weights
+from vaewatch.training.vae.vae import VAE
 
 MOST_RECORDS = 1000  # of them the bounds are a mean; more would only cost time
 CHUNK = 250

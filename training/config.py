@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scoring.errors import SchemaError
-from scoring.schema import Kind
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.schema import Kind
 
 
 @dataclass(frozen=True)

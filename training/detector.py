@@ -18,13 +18,13 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from scoring.artifact import Artifact
-from scoring.calibration import TIE
-from scoring.errors import ScoringError
-from scoring.frames import checked_table, frame_of_pandas
-from scoring.scorer import Scorer, Verdicts
-from training.config import TrainConfig
-from training.pipeline import fit
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.calibration import TIE
+from vaewatch.scoring.errors import ScoringError
+from vaewatch.scoring.files.frames import checked_table, frame_of_pandas
+from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.pipeline import fit
 
 LARGEST_SEED = 2**31 - 1
 

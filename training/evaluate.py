@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from scoring.calibration import allowed_rank
-from scoring.errors import SchemaError
-from scoring.frames import checked_table, require_columns
-from scoring.records import Table
-from scoring.scorer import Scorer, Verdicts
-from training.bounds import Bounds
+from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.frames import checked_table, require_columns
+from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.table import Table
+from vaewatch.training.bounds import Bounds
 
 NORMAL_NAMES = ("0", "0.0", "false", "normal", "benign", "no", "inlier", "ok")
 DOUBT = 0.01  # below this probability, the realised rate is not what exchangeable normals give

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from scoring.artifact import MARGINALS
-from scoring.records import Table
-from training.weights import read_kept
+from vaewatch.scoring.artifact import MARGINALS
+from vaewatch.scoring.table import Table
+from vaewatch.training.export.weights import read_kept
 
 QUANTILES = 257
 ROWS = 20_000  # of the fit data, evenly spread; more would not move 257 quantiles

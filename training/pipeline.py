@@ -15,31 +15,31 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from scoring.artifact import check_target, write_artifact
-from scoring.calibration import check_alpha
-from scoring.features import novelty_nats
-from scoring.frames import checked_table
-from scoring.network import Network
-from scoring.records import Table
-from scoring.score import ScoreRule, score_features
-from scoring.scorer import Scorer
-from training.calibrate import calibrate, fit_drift
-from training.checkpoint import Checkpoint
-from training.config import TrainConfig
-from training.data import fingerprint, read_sample
-from training.export import check_against_torch, export_graph
-from training.fit import fit_vae, pick_device
-from training.fit_features import fit_vectorizer
-from training.infer_schema import infer_schema
-from training.neighbours import keep_records, neighbour_weight
-from training.out_of_bag import OutOfBag, out_of_bag
-from training.package import Package, Parts, pack
-from training.parallel import process_group, rank, wait_for_all, world_size
-from training.report.findings import Seen, find
-from training.report.make import with_report
-from training.score_model import ScoreModel, served_members
-from training.split import SPLIT_FROM, Split, split_records
-from training.trim import trim
+from vaewatch.scoring.artifact import check_target, write_artifact
+from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.features import novelty_nats
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.network import Network
+from vaewatch.scoring.score import ScoreRule, score_features
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight
+from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.export.graph import check_against_torch, export_graph
+from vaewatch.training.export.package import Package, Parts, pack
+from vaewatch.training.export.score_model import ScoreModel, served_members
+from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.read import fingerprint, read_sample
+from vaewatch.training.records.schema import infer_schema
+from vaewatch.training.records.split import SPLIT_FROM, Split, split_records
+from vaewatch.training.records.trim import trim
+from vaewatch.training.report.findings import Seen, find
+from vaewatch.training.report.make import with_report
+from vaewatch.training.vae.checkpoint import Checkpoint
+from vaewatch.training.vae.fit import fit_vae, pick_device
+from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
 
 PROBES = 64
 

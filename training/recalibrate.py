@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scoring.artifact import (
+from vaewatch.scoring.artifact import (
     CALIBRATION,
     FINDINGS,
     GOLDEN,
@@ -23,15 +23,21 @@ from scoring.artifact import (
     read_files,
     write_artifact,
 )
-from scoring.calibration import Calibration, check_alpha
-from scoring.errors import CalibrationError
-from scoring.frames import checked_table
-from scoring.records import Table
-from scoring.scorer import Scorer
-from training.calibrate import calibrate, describe, fit_drift
-from training.data import fingerprint
-from training.package import GOLDEN_RECORDS, Package, make_golden, name_version, now
-from training.report.make import with_report
+from vaewatch.scoring.calibration import Calibration, check_alpha
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
+from vaewatch.training.export.package import (
+    GOLDEN_RECORDS,
+    Package,
+    make_golden,
+    name_version,
+    now,
+)
+from vaewatch.training.records.read import fingerprint
+from vaewatch.training.report.make import with_report
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """artifact -> records: z from the prior, through the decoder, back to the columns' own units.
 
 A sample shows what the VAE holds for normal: which values go together. A number is the column's
-quantile at the rank of its draw (see `training.marginals`), an event is drawn with the probability
-that its indicators give it, and rare corners of the data that the prior reaches seldom are rare
-here too.
+quantile at the rank of its draw (see `vaewatch.training.marginals`), an event is drawn with the
+probability that its indicators give it, and rare corners of the data that the prior reaches
+seldom are rare here too.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from scoring.artifact import read_artifact
-from scoring.errors import SchemaError
-from scoring.features import Vectorizer
-from scoring.schema import Column, Kind, code_name, missing_code
-from training.marginals import Marginals, load_marginals
-from training.vae import VAE
-from training.weights import load_served
+from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
+from vaewatch.training.export.weights import load_served
+from vaewatch.training.marginals import Marginals, load_marginals
+from vaewatch.training.vae.vae import VAE
 
 Floats = NDArray[np.float64]
 RANKED = 4096  # draws at least, so that ranks among them are near those among all

@@ -1,8 +1,8 @@
 """records, alarms -> is the alarm budget held, or is the number of alarms beyond what chance does.
 
-k of n + 1 exchangeable records may alarm (`scoring.calibration`). Then the number of alarms among
-m new ones is not binomial, because the calibration sample is finite, too: it is beta-binomial with
-m trials and the parameters k and n + 1 - k.
+k of n + 1 exchangeable records may alarm (`vaewatch.scoring.calibration`). Then the number of
+alarms among m new ones is not binomial, because the calibration sample is finite, too: it is
+beta-binomial with m trials and the parameters k and n + 1 - k.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.calibration import Calibration, allowed_rank
+from vaewatch.scoring.calibration import Calibration, allowed_rank
 
 CONFIDENCE = 0.99  # people look often: at 95 % one look in twenty would cry wolf
 

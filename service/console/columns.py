@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.drift import BINS, DriftReference
-from scoring.schema import Column, Kind, missing_code, other_code
-from service.present import LEAST_RECORDS
-from service.window import Totals
+from vaewatch.scoring.drift import BINS, DriftReference
+from vaewatch.scoring.schema import Column, Kind, missing_code, other_code
+from vaewatch.service.watch.gauges import LEAST_RECORDS
+from vaewatch.service.watch.window import Totals
 
 MUCH = 0.25  # a PSI above it: much has changed
 SHARE = 0.05  # so many more records with a missing or an unseen value are told as such

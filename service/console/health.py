@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from service.console.budget import Budget
-from service.console.columns import ColumnState
+from vaewatch.service.console.budget import Budget
+from vaewatch.service.console.columns import ColumnState
 
 MOST_LOOKS_OF_EACH = 2
 EVIDENCE = 2.0  # log10 of the martingale: chance alone exceeds it in at most 1 % of streams

@@ -13,14 +13,14 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
-from scoring.artifact import REPORT, read_verified
-from service.console.state import state_of
-from service.console.trial import for_trials, try_records
-from service.exchange import Request
-from service.limits import Disconnected
-from service.model import Model
-from service.problems import NotFound
-from service.state import Service
+from vaewatch.scoring.artifact import REPORT, read_verified
+from vaewatch.service.console.state import state_of
+from vaewatch.service.console.trial import for_trials, try_records
+from vaewatch.service.http.exchange import Request
+from vaewatch.service.http.limits import Disconnected
+from vaewatch.service.http.problems import NotFound
+from vaewatch.service.model.model import Model
+from vaewatch.service.parts import Service
 
 FOLDER = Path(__file__).parent
 POLICY = (

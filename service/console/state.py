@@ -11,14 +11,14 @@ import msgspec
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from scoring.artifact import REPORT
-from service.console.budget import Budget, budget_of
-from service.console.columns import ColumnState, columns_of
-from service.console.health import Health, health_of
-from service.metrics import PREFIX, build_version
-from service.model import Model
-from service.recent import SEVERITIES, SPAN_SECONDS, Memory
-from service.state import Service
+from vaewatch.scoring.artifact import REPORT
+from vaewatch.service.console.budget import Budget, budget_of
+from vaewatch.service.console.columns import ColumnState, columns_of
+from vaewatch.service.console.health import Health, health_of
+from vaewatch.service.model.model import Model
+from vaewatch.service.parts import Service
+from vaewatch.service.watch.metrics import PREFIX, build_version
+from vaewatch.service.watch.recent import SEVERITIES, SPAN_SECONDS, Memory
 
 SCORING = ("/v1/score", "/v2/")  # routes whose times are shown
 

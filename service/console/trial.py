@@ -10,15 +10,15 @@ import io
 import json
 from dataclasses import dataclass, replace
 
-from scoring.delimited import read_header
-from scoring.rows import read_blocks
-from service.answers import CSV_HEADER, Rejected, Result, Results, csv_cells
-from service.engine import Engine
-from service.exchange import Reply, Request
-from service.model import Model
-from service.monitor import Monitor
-from service.scoring_route import read_and_score
-from service.state import Service
+from vaewatch.scoring.files.chunks import read_header
+from vaewatch.scoring.files.rows import read_blocks
+from vaewatch.service.http.exchange import Reply, Request
+from vaewatch.service.model.model import Model
+from vaewatch.service.parts import Service
+from vaewatch.service.score.answers import CSV_HEADER, Rejected, Result, Results, csv_cells
+from vaewatch.service.score.engine import Engine
+from vaewatch.service.score.route import read_and_score
+from vaewatch.service.watch.monitor import Monitor
 
 CSV = b"text/csv"
 

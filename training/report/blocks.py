@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.report.figure import Figure
+from vaewatch.training.report.figure import Figure
 
 
 @dataclass(frozen=True)

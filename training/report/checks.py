@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scoring.calibration import Calibration, rate_interval
-from training.report.blocks import Check, share
-from training.report.findings import Findings
-from training.report.reconstruction import CENTRAL
+from vaewatch.scoring.calibration import Calibration, rate_interval
+from vaewatch.training.report.blocks import Check, share
+from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.reconstruction import CENTRAL
 
 if TYPE_CHECKING:
-    from training.report.labelled import Labelled
+    from vaewatch.training.report.labelled import Labelled
 
 WIDE = 0.5  # of alpha, to either side: more is a budget that little is certain of
 GAP = 0.1  # of a nat a feature, between in and out of bag

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.records import Table
-from scoring.schema import Column, Kind, code_name, missing_code, other_code
-from scoring.standardise import signed_log1p
-from training.fit_features import is_count
+from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
+from vaewatch.scoring.standardise import signed_log1p
+from vaewatch.scoring.table import Table
+from vaewatch.training.records.features import is_count
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
 MOSTLY_MISSING = 0.5

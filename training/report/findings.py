@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.errors import ArtifactError
-from scoring.features import Vectorizer
-from scoring.records import Table
-from training.config import TrainConfig
-from training.fit import Fitted, Step
-from training.report.columns import ColumnProfile, profile_columns
-from training.report.latent import Latent, Unit, look_at_latent
-from training.report.reconstruction import (
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.table import Table
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.report.columns import ColumnProfile, profile_columns
+from vaewatch.training.report.latent import Latent, Unit, look_at_latent
+from vaewatch.training.report.reconstruction import (
     ColumnFit,
     Reliability,
     look_at_columns,
     look_at_events,
 )
+from vaewatch.training.vae.fit import Fitted, Step
 
 PROFILED = 20_000  # records that the columns' profile is of
 RESIDUALS = 4_000  # that the reconstruction is judged by

@@ -12,12 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from scoring.scorer import Scorer
-from training.bounds import Bounds
-from training.data import fingerprint
-from training.evaluate import Evaluation, evaluate, read_labels
-from training.pipeline import Progress
-from training.report.peers import Judged, judge_peers
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.bounds import Bounds
+from vaewatch.training.evaluate import Evaluation, evaluate, read_labels
+from vaewatch.training.pipeline import Progress
+from vaewatch.training.records.read import fingerprint
+from vaewatch.training.report.peers import Judged, judge_peers
 
 ALPHAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 

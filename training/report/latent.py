@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scoring.features import Vectorizer
-from scoring.schema import Column
-from training.report.columns import clip
-from training.vae import VAE
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.schema import Column
+from vaewatch.training.report.columns import clip
+from vaewatch.training.vae.vae import VAE
 
 ACTIVE = 0.01  # of a unit's posterior mean, the variance over records (Burda et al., 2016)
 REACH = 2.0  # prior deviations to either side of a traversal

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scoring.artifact import FINDINGS, REPORT, unpack_artifact
+from vaewatch.scoring.artifact import FINDINGS, REPORT, unpack_artifact
 
 if TYPE_CHECKING:
-    from training.report.labelled import Labelled
+    from vaewatch.training.report.labelled import Labelled
 
 
 def with_report(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -25,8 +25,8 @@ def make_report(
 ) -> bytes:
     """The page of an artifact; without FINDINGS among its files, with fewer sections."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from training.report.findings import Findings
-    from training.report.page import render
+    from vaewatch.training.report.findings import Findings
+    from vaewatch.training.report.page import render
 
     found = Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
     return render(manifest, unpack_artifact(manifest, files).calibration, found, labelled)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scoring.artifact import FINDINGS
-from scoring.calibration import Calibration
-from training.report.blocks import Section, Text
-from training.report.checks import check_all
-from training.report.findings import Findings
-from training.report.section_labelled import labelled_section
-from training.report.sections_budget import budget_section, card_section, score_section
-from training.report.sections_fit import (
+from vaewatch.scoring.artifact import FINDINGS
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.training.report.blocks import Section, Text
+from vaewatch.training.report.checks import check_all
+from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.section_labelled import labelled_section
+from vaewatch.training.report.sections_budget import budget_section, card_section, score_section
+from vaewatch.training.report.sections_fit import (
     data_section,
     fit_section,
     latent_section,
@@ -27,7 +27,7 @@ from training.report.sections_fit import (
 )
 
 if TYPE_CHECKING:
-    from training.report.labelled import Labelled
+    from vaewatch.training.report.labelled import Labelled
 
 TEMPLATE = "page.html"
 NO_FINDINGS = (

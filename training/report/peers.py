@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 
-from scoring.artifact import Artifact
-from scoring.frames import checked_table
-from scoring.records import Table
-from scoring.schema import Kind
-from scoring.scorer import Scorer
-from training.config import TrainConfig
-from training.pipeline import Progress, fit
-from training.split import split_records
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Kind
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.pipeline import Progress, fit
+from vaewatch.training.records.split import split_records
 
 VARIANCE = 0.9  # that PCA keeps
 

@@ -7,9 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scoring.calibration import Calibration, rate_interval
-from training.calibrate import COMMON_ALPHAS, shown_alphas
-from training.report.figure import BLUE, INK, MUTED, ORANGE, TEAL, VIOLET, Figure, draw, log_scale
+from vaewatch.scoring.calibration import Calibration, rate_interval
+from vaewatch.training.calibration.calibrate import COMMON_ALPHAS, shown_alphas
+from vaewatch.training.report.figure import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    TEAL,
+    VIOLET,
+    Figure,
+    draw,
+    log_scale,
+)
 
 BINS = 60
 PLANTED = np.linspace(0, 0.06, 61)

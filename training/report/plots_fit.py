@@ -13,7 +13,7 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.report.figure import (
+from vaewatch.training.report.figure import (
     BLUE,
     HIGH,
     INK,
@@ -26,9 +26,9 @@ from training.report.figure import (
     room_for,
     short,
 )
-from training.report.findings import Findings
-from training.report.latent import ACTIVE
-from training.report.reconstruction import BINS, CENTRAL, ColumnFit, Reliability
+from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.latent import ACTIVE
+from vaewatch.training.report.reconstruction import BINS, CENTRAL, ColumnFit, Reliability
 
 MOST_COLUMNS = 24  # beside an axis
 WARMED_UP = 0.1  # of the steps; what comes before would set the scale

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from scoring.calibration import Calibration
-from training.report.figure import (
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.training.report.figure import (
     BLUE,
     HIGH,
     MUTED,
@@ -23,9 +23,9 @@ from training.report.figure import (
     room_for,
     short,
 )
-from training.report.labelled import Figures, Labelled
-from training.report.plots_budget import edges_of
-from training.report.plots_fit import ROW
+from vaewatch.training.report.labelled import Figures, Labelled
+from vaewatch.training.report.plots_budget import edges_of
+from vaewatch.training.report.plots_fit import ROW
 
 LINES = ((BLUE, "-"), (ORANGE, "--"), (TEAL, "-."), (VIOLET, ":"))
 POINTS = 300  # of a curve; more cannot be seen

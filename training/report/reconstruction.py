@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.features import Vectorizer
+from vaewatch.scoring.features import Vectorizer
 
 BINS = 20
 TENTHS = 10

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scoring.calibration import Calibration
-from training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 
 if TYPE_CHECKING:
-    from training.report.labelled import Labelled
+    from vaewatch.training.report.labelled import Labelled
 
 LEAD = "How well anomalies are found, and whether labelled normals get the rate that was asked."
 NEEDS_LABELS = (
@@ -35,7 +35,9 @@ def labelled_section(labelled: Labelled | None, calibration: Calibration) -> Sec
     title = "With labels"
     if labelled is None:
         return Section("labelled", title, LEAD, (Text(NEEDS_LABELS),))
-    from training.report.plots_labelled import plot_labelled  # scikit-learn: only with labels
+    from vaewatch.training.report.plots_labelled import (
+        plot_labelled,  # scikit-learn: only with labels
+    )
 
     blocks: list[Block] = [_facts(labelled), *_budget(labelled), _by_alpha(labelled)]
     blocks.append(Plots(plot_labelled(labelled, calibration)))

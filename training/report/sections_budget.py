@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from scoring.calibration import Calibration, allowed_rank, rate_interval
-from training.calibrate import records_for_precision, shown_alphas
-from training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
-from training.report.plots_budget import (
+from vaewatch.scoring.calibration import Calibration, allowed_rank, rate_interval
+from vaewatch.training.calibration.calibrate import records_for_precision, shown_alphas
+from vaewatch.training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
+from vaewatch.training.report.plots_budget import (
     budget,
     contamination,
     contamination_rate,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share
-from training.report.findings import Findings
-from training.report.plots_fit import (
+from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share
+from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.plots_fit import (
     active_units,
     bound_curve,
     explained,

@@ -1,0 +1,259 @@
+"""records with a time -> alarms an hour and a day, at several alphas, and the alerts on them.
+
+Only counts a minute are kept, so memory grows with the time that a file covers, not with its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
+from vaewatch.batch.workers import Team, in_order
+from vaewatch.scoring.calibration import check_alpha, rate_interval
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.frames import require_columns
+from vaewatch.scoring.files.records import Source
+from vaewatch.scoring.files.source import expand, open_source, pieces_of
+from vaewatch.scoring.scorer import Scorer, decide
+
+HOUR, DAY = 60, 1440  # minutes
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Counts by minute, hour or day, in order of time, without those that have no records.
+
+    starts: (T,) minutes since 1970. records, severe: (T,). alarms: (T, A), a column for each
+    alpha.
+    """
+
+    starts: NDArray[np.int64]
+    records: NDArray[np.int64]
+    severe: NDArray[np.int64]
+    alarms: NDArray[np.int64]
+
+    def __add__(self, other: Timeline) -> Timeline:
+        starts, place = np.unique(np.concatenate([self.starts, other.starts]), return_inverse=True)
+
+        def both(mine: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+            total = np.zeros((len(starts), *mine.shape[1:]), np.int64)
+            np.add.at(total, place, np.concatenate([mine, others]))
+            return total
+
+        return Timeline(
+            starts,
+            both(self.records, other.records),
+            both(self.severe, other.severe),
+            both(self.alarms, other.alarms),
+        )
+
+    def by(self, minutes: int) -> Timeline:
+        """The same counts by longer times; `starts` stay in minutes."""
+        whole = replace(self, starts=self.starts // minutes * minutes)
+        return whole + Timeline.none(self.alarms.shape[1])
+
+    @classmethod
+    def none(cls, alphas: int) -> Timeline:
+        empty = np.zeros(0, np.int64)
+        return cls(empty, empty, empty, np.zeros((0, alphas), np.int64))
+
+
+@dataclass(frozen=True)
+class Longest:
+    """The longest time that an alert was on."""
+
+    start: datetime
+    minutes: int
+    alarms: int
+
+
+@dataclass(frozen=True)
+class AlertReplay:
+    """What one alert of the deploy folder would have done."""
+
+    name: str
+    severity: str
+    times: int
+    minutes_on: int
+    longest: Longest | None
+
+
+@dataclass(frozen=True)
+class AlphaReplay:
+    """What one alpha would have meant."""
+
+    alpha: float
+    alarms: int
+    rate: float
+    hourly_mean: float
+    hourly_most: int
+    daily_mean: float
+    daily_most: int
+    alerts: tuple[AlertReplay, ...]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a file would have raised. Records without a time, or that break the schema, are only
+    counted.
+    """
+
+    minutes: Timeline
+    alphas: tuple[float, ...]
+    allowed: tuple[float, ...]  # the most that calibration can have given, for each alpha
+    untimed: int
+    rejected: int
+
+    @cached_property
+    def hours(self) -> Timeline:
+        return self.minutes.by(HOUR)
+
+    def at(self, which: int) -> AlphaReplay:
+        """One alpha, with the alerts that would watch it."""
+        alarms = self.hours.alarms[:, which]
+        daily = self.minutes.by(DAY).alarms[:, which]
+        return AlphaReplay(
+            alpha=self.alphas[which],
+            alarms=int(alarms.sum()),
+            rate=float(alarms.sum() / max(self.hours.records.sum(), 1)),
+            hourly_mean=float(alarms.mean()) if len(alarms) else 0.0,
+            hourly_most=int(alarms.max(initial=0)),
+            daily_mean=float(daily.mean()) if len(daily) else 0.0,
+            daily_most=int(daily.max(initial=0)),
+            alerts=tuple(self._alert(alert, which) for alert in ALERTS),
+        )
+
+    def _alert(self, alert: Alert, which: int) -> AlertReplay:
+        starts, alarms = self.minutes.starts, self.minutes.alarms[:, which]
+        found = bursts(alert, starts, self._traffic(which))
+        most = max(found, key=lambda burst: burst.end - burst.start, default=None)
+        longest = None
+        if most is not None:
+            seen = int(alarms[(starts >= most.start) & (starts < most.end)].sum())
+            longest = Longest(moment(most.start), most.end - most.start, seen)
+        on = sum(burst.end - burst.start for burst in found)
+        return AlertReplay(alert.name, alert.severity, len(found), on, longest)
+
+    def _traffic(self, which: int) -> Traffic:
+        records, severe, alarms = (
+            counts.astype(np.float64)
+            for counts in (
+                self.minutes.records,
+                self.minutes.severe,
+                self.minutes.alarms[:, which],
+            )
+        )
+        return Traffic(records, alarms, self.allowed[which] * records, severe)
+
+    def to_json(self) -> dict[str, Any]:
+        hours = self.hours
+        return {
+            "records": int(hours.records.sum()),
+            "untimed": self.untimed,
+            "rejected": self.rejected,
+            "alphas": [_as_json(self.at(i)) for i in range(len(self.alphas))],
+            "hours": [
+                {"start": moment(s).isoformat(), "records": int(n), "alarms": a.tolist()}
+                for s, n, a in zip(hours.starts, hours.records, hours.alarms, strict=True)
+            ],
+        }
+
+
+def moment(minute: int | np.integer[Any]) -> datetime:
+    """The start of a minute, in UTC."""
+    return datetime.fromtimestamp(int(minute) * 60, UTC)
+
+
+def _as_json(found: AlphaReplay) -> dict[str, Any]:
+    shown = asdict(found)
+    for alert in shown["alerts"]:
+        if alert["longest"] is not None:
+            alert["longest"]["start"] = alert["longest"]["start"].isoformat()
+    return shown
+
+
+def replay(
+    scorer: Scorer, sources: Sequence[str], time: str, alphas: Sequence[float], threads: int = 1
+) -> Replay:
+    """Score files and count their alarms by minute."""
+    n = scorer.artifact.calibration.n
+    for alpha in alphas:
+        check_alpha(alpha, n)
+    allowed = tuple(rate_interval(alpha, n)[1] for alpha in alphas)
+    nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
+    count = partial(_count, scorer, time, nothing)
+    total = nothing
+    with Team(threads) as team:
+        for part in in_order(_pieces(scorer, expand(sources), time), count, team):
+            total = replace(
+                total,
+                minutes=total.minutes + part.minutes,
+                untimed=total.untimed + part.untimed,
+                rejected=total.rejected + part.rejected,
+            )
+    return total
+
+
+def _pieces(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[tuple[Source, Any]]:
+    for name in files:
+        with open_source(name, scorer.artifact.schema, None) as source:
+            require_columns(pl.DataFrame(schema=list(source.columns)), [time], "--time")
+            lean = source.lean()
+            yield from ((lean, piece) for piece in pieces_of(source, None))
+
+
+def _count(scorer: Scorer, time: str, nothing: Replay, taken: tuple[Source, Any]) -> Replay:
+    source, piece = taken
+    records = source.parse(piece)
+    part = replace(nothing, rejected=len(records.rejects))
+    if not len(records.table):
+        return part
+    minutes = minutes_of(records.frame()[time])
+    timed = minutes.is_not_null().to_numpy() & records.good
+    verdicts = scorer.score_table(records.table, explain=0)
+    p_values = verdicts.p_value[timed]
+    # one pass of the network serves every alpha
+    alarms = np.stack([decide(p_values, a) for a in nothing.alphas], axis=1).astype(np.int64)
+    at = minutes.fill_null(0).to_numpy()[timed]
+    severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
+    counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
+    return replace(part, minutes=counted, untimed=int((records.good & ~timed).sum()))
+
+
+def minutes_of(times: pl.Series) -> pl.Series:
+    """Minutes since 1970 of ISO 8601 texts (UTC where they name no zone), of seconds, or of
+    timestamps; null where there is no time.
+    """
+    if times.dtype == pl.String:
+        return _minutes_of_text(times)
+    if times.dtype.is_numeric():
+        return (times / 60).floor().cast(pl.Int64, strict=False)
+    if times.dtype not in (pl.Date, pl.Datetime):
+        raise SchemaError(
+            f"--time column '{times.name}' must hold times (ISO 8601, or seconds since 1970), got "
+            f"{times.dtype}."
+        )
+    return times.dt.epoch("s") // 60
+
+
+def _minutes_of_text(times: pl.Series) -> pl.Series:
+    """Cell by cell: what one row holds says nothing of another."""
+    text = pl.col("t").str.strip_chars().str.replace(" ", "T").str.replace("Z$", "+00:00")
+    zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_zone="UTC")
+    plain = [
+        text.str.to_datetime(form, strict=False)
+        for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+    ]
+    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime)
+    seconds = [moment.dt.epoch("s").cast(pl.Float64) for moment in (zoned, *plain, day)]
+    number = pl.col("t").cast(pl.Float64, strict=False)
+    found = pl.DataFrame({"t": times}).select(pl.coalesce(number, *seconds)).to_series()
+    return (found / 60).floor().cast(pl.Int64, strict=False)

@@ -1,0 +1,90 @@
+"""counts of a finished job -> a summary of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaewatch.batch.job import SEVERITIES, Counts, Job
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.files.writer import write_small
+
+BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A job that came to its end. seconds: of this run, which scored all but the `earlier`."""
+
+    artifact: Artifact
+    job: Job
+    counts: Counts
+    earlier: Counts
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second of this run."""
+        return (self.counts.records - self.earlier.records) / self.seconds
+
+    def drift(self) -> dict[str, float]:
+        """PSI of each column against the records of training; nothing where nothing was scored."""
+        if not self.counts.scored:
+            return {}
+        psi = self.artifact.drift.psi(self.counts.drift)
+        return dict(zip(self.artifact.schema.names, psi.tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        counts = self.counts
+        return {
+            "model": {"name": self.artifact.name, "version": self.artifact.version},
+            "inputs": list(self.job.sources),
+            "output": self.job.out,
+            "rejects": self.job.rejects,
+            "alpha": self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha,
+            "records": counts.records,
+            "scored": counts.scored,
+            "written": counts.written,
+            "rejected": counts.rejected,
+            "anomalies": counts.anomalies,
+            "anomaly_rate": counts.anomaly_rate,
+            "severity": {
+                "upper": [*SEVERITIES, None],
+                "records": counts.severities.tolist(),
+            },
+            "column_drift_psi": self.drift(),
+            "seconds": round(self.seconds, 3),
+            "records_of_earlier_runs": self.earlier.records,
+            "records_per_second": round(self.rate),
+        }
+
+
+@dataclass(frozen=True)
+class Band:
+    """Records of a range of severities; normal: the share that normal traffic has there."""
+
+    name: str
+    records: int
+    share: float
+    normal: float
+
+
+def severity_bands(counts: Counts) -> list[Band]:
+    """Of normal traffic a share of 10^-s has a severity of s or more: its p-values are uniform."""
+    upper = np.array([*SEVERITIES, np.inf])
+    bands, low = [], 0.0
+    for high in BANDS:
+        records = int(counts.severities[(upper > low) & (upper <= high)].sum())
+        name = f"{low:g} to {high:g}" if high < np.inf else f"over {low:g}"
+        normal = 10**-low - (10**-high if high < np.inf else 0.0)
+        bands.append(Band(name, records, records / max(counts.scored, 1), normal))
+        low = high
+    return bands
+
+
+def write_summary(report: Report, target: str) -> None:
+    """Whole or not at all."""
+    write_small(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")

@@ -1,0 +1,65 @@
+"""broken rows -> the rejects file: where each one stands, the rule it breaks, and its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.files.chunks import BadRow
+from vaewatch.scoring.files.errors import BadRecord
+
+HEADER = b"file,line,column,code,message,row\n"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that was not scored. `line` is its line in the file, from 1; in Parquet its row."""
+
+    file: str
+    line: int
+    column: str
+    code: str
+    message: str
+    raw: bytes
+
+    def error(self) -> BadRecord:
+        return BadRecord(
+            f"'{self.file}', line {self.line}: {self.message}. Mend it, or pass --rejects FILE to "
+            "set such rows aside and go on."
+        )
+
+    def to_csv(self) -> bytes:
+        texts = (self.file, str(self.line), self.column, self.code, self.message)
+        cells = [text.encode() for text in texts] + [self.raw]
+        return b",".join(map(_quoted, cells)) + b"\n"
+
+
+def reject_bad_row(file: str, bad: BadRow) -> Reject:
+    """A row that could not be split into fields."""
+    return Reject(file, bad.line, "", bad.code, bad.message, bad.raw)
+
+
+def reject_problems(
+    file: str, problems: Iterable[Problem], lines: Sequence[int], raw: Mapping[int, bytes]
+) -> list[Reject]:
+    """One for each record, however many rules it breaks; `lines` and `raw` are by record."""
+    by_record: dict[int, list[Problem]] = {}
+    for problem in problems:
+        by_record.setdefault(problem.record, []).append(problem)
+    return [
+        Reject(
+            file,
+            lines[record],
+            found[0].column or "",
+            found[0].code,
+            "; ".join(problem.message for problem in found),
+            raw[record],
+        )
+        for record, found in by_record.items()
+    ]
+
+
+def _quoted(cell: bytes) -> bytes:
+    return b'"' + cell.replace(b'"', b'""') + b'"' if re.search(rb'[",\r\n]', cell) else cell

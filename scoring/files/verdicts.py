@@ -1,0 +1,62 @@
+"""verdicts -> the columns that are added to each record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+
+import polars as pl
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.score import PART_COLUMNS, Parts
+from vaewatch.scoring.scorer import Verdicts
+
+ADDED = {
+    "anomaly_score": pl.Float64,
+    "p_value": pl.Float64,
+    "severity": pl.Float64,
+    "is_anomaly": pl.Boolean,
+    "top_reasons": pl.String,
+    "model_version": pl.String,
+}
+_values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
+EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}
+
+
+def refuse_added(names: Sequence[str]) -> None:
+    """The input must not have the columns that scoring adds."""
+    for name in EXPLAINED:
+        if name in names:
+            raise SchemaError(
+                f"column '{name}' must not be in the input, since scoring adds it. Rename or drop "
+                "it; was this file scored before?"
+            )
+
+
+def frame_of_verdicts(
+    verdicts: Verdicts, version: str, quote: Callable[[str], str] = str
+) -> pl.DataFrame:
+    """One row a record; `top_reasons` are joined by semicolons, null where there are none. The
+    parts of the scores stand last, where they were asked for. Every text is `quote`d.
+    """
+    reasons = [quote(_joined(r)) if r else None for r in verdicts.reasons]
+    columns = [  # as series: from a dict of arrays polars makes a frame in threads of its own
+        pl.Series("anomaly_score", verdicts.score),
+        pl.Series("p_value", verdicts.p_value),
+        pl.Series("severity", verdicts.severity),
+        pl.Series("is_anomaly", verdicts.is_anomaly),
+        pl.Series("top_reasons", reasons, dtype=pl.String),
+        pl.Series("model_version", [quote(version)]).new_from_index(0, len(reasons)),
+    ]
+    frame = pl.DataFrame(columns)
+    if verdicts.parts is None:
+        return frame
+    parts = pl.DataFrame(list(map(_values, verdicts.parts)), PART_COLUMNS, orient="row")
+    return pl.concat([frame, parts], how="horizontal")
+
+
+def _joined(reasons: tuple[Reason, ...]) -> str:
+    """On one line, whatever the values hold."""
+    return " ".join("; ".join(map(str, reasons)).split())

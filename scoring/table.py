@@ -1,0 +1,214 @@
+"""records -> Table: rows as they arrive become typed columns, and every broken rule is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import Problem, RecordError
+from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code, other_code
+
+
+@dataclass(frozen=True)
+class Table:
+    """N records as typed columns, in the schema's order within each kind.
+
+    numbers: (N, numeric columns) float64, NaN where missing.
+    codes: (N, discrete columns) int32, see `vaewatch.scoring.schema` for what a code means.
+    texts: the raw values of each discrete column, to say what an unseen category was.
+    """
+
+    schema: Schema
+    numbers: NDArray[np.float64]
+    codes: NDArray[np.int32]
+    texts: Sequence[Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, rows: NDArray[Any]) -> Table:
+        """The same columns with only these rows, by index."""
+        texts = [[text[i] for i in rows.tolist()] for text in self.texts]
+        return Table(self.schema, self.numbers[rows], self.codes[rows], texts)
+
+    def join(self, other: Table) -> Table:
+        """These rows, then the other's."""
+        texts = [[*mine, *its] for mine, its in zip(self.texts, other.texts, strict=True)]
+        numbers = np.concatenate([self.numbers, other.numbers])
+        return Table(self.schema, numbers, np.concatenate([self.codes, other.codes]), texts)
+
+    def observed(self, row: int, column: Column) -> float | str | bool | None:
+        """The value of one cell as JSON can carry it; None where it is missing."""
+        at = self.schema.place[column.name]
+        if column.kind is Kind.NUMERIC:
+            number = float(self.numbers[row, at])
+            return None if math.isnan(number) else int(number) if number.is_integer() else number
+        code = int(self.codes[row, at])
+        if column.kind is Kind.BOOLEAN:
+            return None if code == missing_code(column) else bool(code)
+        return str(self.texts[at][row]) if code == other_code(column) else code_name(column, code)
+
+
+class _Bad(Exception):
+    """A value breaks the rule of its column: (code, what it must be)."""
+
+
+def parse_number(value: Any, column: Column) -> float:
+    """A number as float64, NaN where missing. Infinity is refused."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _Bad("type", f"column '{column.name}' must be a number, got {kind_of(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise _Bad("range", f"column '{column.name}' must be a finite number, got infinity")
+    return number
+
+
+def parse_category(value: Any, column: Column) -> str | None:
+    """A category's name: text as it is, an integer as its digits."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _Bad("type", f"column '{column.name}' must be a text, got {kind_of(value)}")
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
+
+
+_BOOLEANS: dict[Any, int] = {"true": 1, "false": 0, "1": 1, "0": 0, True: 1, False: 0}
+
+
+def parse_boolean(value: Any, column: Column) -> int | None:
+    """1, 0, or None where missing."""
+    if value is None or value != value:  # None or NaN
+        return None
+    key = value.strip().lower() if isinstance(value, str) else value
+    try:
+        return _BOOLEANS[key]
+    except (KeyError, TypeError):
+        rule = f"column '{column.name}' must be true, false, 0 or 1, got {kind_of(value)}"
+        raise _Bad("type", rule) from None
+
+
+def kind_of(value: Any) -> str:
+    """The value's kind in JSON's words; never the value itself."""
+    names = {bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+
+def category_codes(column: Column) -> dict[str, int]:
+    """category -> code, for the categories that have one of their own."""
+    return {name: code for code, name in enumerate(column.categories)}
+
+
+def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[Problem, ...]]:
+    """Type and check every value; a record with a problem keeps its row, with the bad cells
+    missing.
+    """
+    problems: list[Problem] = []
+    required = {column.name: column for column in schema.columns if column.required}
+    kept = [_checked_record(required, i, record, problems) for i, record in enumerate(records)]
+    numbers = np.empty((len(kept), len(schema.numeric)))
+    for j, column in enumerate(schema.numeric):
+        numbers[:, j] = _numbers(column, kept, problems)
+    codes = np.empty((len(kept), len(schema.discrete)), dtype=np.int32)
+    texts: list[list[Any]] = []
+    for j, column in enumerate(schema.discrete):
+        text, code = _discrete(column, kept, problems)
+        codes[:, j] = code
+        texts.append(text)
+    problems.sort(key=lambda problem: problem.record)
+    return Table(schema, numbers, codes, texts), tuple(problems)
+
+
+def _checked_record(
+    required: Mapping[str, Column], index: int, record: Any, problems: list[Problem]
+) -> Mapping[str, Any]:
+    if not isinstance(record, Mapping):
+        rule = f"a record must be an object of column: value, got {kind_of(record)}"
+        problems.append(Problem(index, None, "type", rule))
+        return {}
+    if not required.keys() <= record.keys():
+        for name in [name for name in required if name not in record]:
+            rule = f"column '{name}' must be there; send null if its value is not known"
+            problems.append(Problem(index, name, "missing", rule))
+    return record
+
+
+def _numbers(
+    column: Column, records: Sequence[Mapping[str, Any]], problems: list[Problem]
+) -> NDArray[np.float64] | list[float]:
+    """(N,) the whole column at once; cell by cell only where a rule is broken."""
+    name = column.name
+    values = [record.get(name) for record in records]
+    if {int, float, NoneType}.issuperset(map(type, values)):
+        try:
+            numbers = np.array(values, np.float64)
+        except OverflowError:  # an integer beyond the floats
+            numbers = np.array([math.inf])
+        if not np.isinf(numbers).any():
+            return numbers
+    return _cells(parse_number, column, values, problems, math.nan)
+
+
+def _discrete(
+    column: Column, records: Sequence[Mapping[str, Any]], problems: list[Problem]
+) -> tuple[list[Any], list[int]]:
+    name, missing = column.name, missing_code(column)
+    values = [record.get(name) for record in records]
+    if column.kind is Kind.BOOLEAN:
+        found = _distinct(parse_boolean, column, values, problems)
+        return found, [missing if value is None else value for value in found]
+    found = _distinct(parse_category, column, values, problems)
+    known: dict[Any, int] = {None: missing, **category_codes(column)}
+    other = other_code(column)
+    return found, [known.get(value, other) for value in found]
+
+
+def _distinct(
+    parse: Any, column: Column, values: Sequence[Any], problems: list[Problem]
+) -> list[Any]:
+    """Each value parsed, equal ones only once; but 1 equals True, so only values of one type."""
+    if len({*map(type, values)} - {NoneType}) <= 1:
+        try:
+            parsed = {value: parse(value, column) for value in set(values)}
+            return [parsed[value] for value in values]
+        except (_Bad, TypeError):  # a list or an object has no hash
+            pass
+    return _cells(parse, column, values, problems, None)
+
+
+def _cells(
+    parse: Any, column: Column, values: Sequence[Any], problems: list[Problem], fallback: Any
+) -> list[Any]:
+    return [_cell(parse, column, i, value, problems, fallback) for i, value in enumerate(values)]
+
+
+def _cell(
+    parse: Any, column: Column, index: int, value: Any, problems: list[Problem], fallback: Any
+) -> Any:
+    try:
+        return parse(value, column)
+    except _Bad as bad:
+        problems.append(Problem(index, column.name, *bad.args))
+        return fallback
+
+
+def table_of(schema: Schema, records: Sequence[Any]) -> Table:
+    """The records as a Table, or a RecordError that names every problem."""
+    table, problems = parse_records(schema, records)
+    if problems:
+        raise RecordError(problems)
+    return table

@@ -1,0 +1,205 @@
+"""key -> scope: who may score, and who may also change what scores.
+
+Keys are long random strings, so one SHA-256 hides them well; they are compared in constant time.
+The file of hashed keys is read again when it changes: a key is rotated without a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+import click
+
+from vaewatch.service.http.exchange import Request
+from vaewatch.service.http.problems import Forbidden, Unauthorized
+from vaewatch.service.settings import Settings
+
+log = logging.getLogger("vaewatch.service")
+
+LOOK_AGAIN = 1.0  # seconds between two looks at the file
+LEAST_KEY = 16  # characters
+
+
+class Scope(IntEnum):
+    """What a route asks for; a higher one includes the lower."""
+
+    NONE = 0
+    SCORE = 1
+    ADMIN = 2
+
+
+OPEN = {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+OPEN |= {"/console/console.css", "/console/console.js"}  # what it shows is in /console/state
+ADMIN = {"/v1/reload", "/v1/promote"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key by its hash."""
+
+    digest: bytes
+    scope: Scope
+
+
+def hashed(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    """Lines of `score HASH` or `admin HASH`; # starts a comment."""
+    keys = []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"the keys file '{path}' must be readable: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if words:
+            keys.append(_key(words, f"'{path}', line {number}"))
+    return tuple(keys)
+
+
+def _key(words: list[str], where: str) -> Key:
+    try:
+        name, text = words
+        digest = bytes.fromhex(text)
+        scope = {"score": Scope.SCORE, "admin": Scope.ADMIN}[name]
+        if len(digest) != hashlib.sha256().digest_size:
+            raise ValueError
+    except (ValueError, KeyError):
+        raise click.UsageError(
+            f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex. "
+            'Make one: printf %s "$KEY" | sha256sum'
+        ) from None
+    return Key(digest, scope)
+
+
+@dataclass
+class Keys:
+    """The keys that are valid now."""
+
+    settings: Settings
+    _given: tuple[Key, ...] = ()
+    _filed: tuple[Key, ...] = ()
+    _stamp: tuple[int, int] = (0, 0)
+    _looked: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        if self.settings.key:
+            if len(self.settings.key) < LEAST_KEY:
+                raise click.UsageError(f"a key must have at least {LEAST_KEY} characters.")
+            self._given = (Key(hashed(self.settings.key), Scope.ADMIN),)
+        if self.settings.keys_file is not None:
+            self._filed = read_keys(self.settings.keys_file)
+            self._stamp = _stamp(self.settings.keys_file)
+        self.wanted = bool(self._given or self.settings.keys_file)
+
+    def check(self, request: Request) -> None:
+        """Refuse a request whose key does not have the scope of its route."""
+        if request.path in ADMIN and request.headers.get(b"sec-fetch-site") == b"cross-site":
+            raise Forbidden("a page of another site may not do this.")
+        needed = self._needed(request.path) if self.wanted else Scope.NONE
+        if needed is Scope.NONE:
+            return
+        given = _given_key(request)
+        if given is None:
+            raise Unauthorized("a key must be sent, as 'Authorization: Bearer KEY'.")
+        scope = self._scope_of(given)
+        if scope is Scope.NONE:
+            raise Unauthorized("the key must be one of this service; it is not.")
+        if scope < needed:
+            raise Forbidden("the key must have the admin scope for this; it has the score scope.")
+
+    def _needed(self, path: str) -> Scope:
+        if path in OPEN or (path == "/metrics" and not self.settings.metrics_key):
+            return Scope.NONE
+        return Scope.ADMIN if path in ADMIN else Scope.SCORE
+
+    def _scope_of(self, given: bytes) -> Scope:
+        """Compares with every key, so that the time tells nothing."""
+        self._look_again()
+        digest, scope = hashlib.sha256(given).digest(), Scope.NONE
+        for key in (*self._given, *self._filed):
+            if hmac.compare_digest(digest, key.digest):
+                scope = max(scope, key.scope)
+        return scope
+
+    def _look_again(self) -> None:
+        path, now = self.settings.keys_file, time.monotonic()
+        if path is None or now - self._looked < LOOK_AGAIN:
+            return
+        self._looked = now
+        try:
+            stamp = _stamp(path)
+            if stamp != self._stamp:
+                self._filed, self._stamp = read_keys(path), stamp
+                log.info("keys file read again: %d keys", len(self._filed))
+        except (OSError, click.UsageError) as error:
+            log.error("the keys file is bad, the keys read before stay valid: %s", error)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
+def _given_key(request: Request) -> bytes | None:
+    bearer = request.headers.get(b"authorization", b"")
+    if bearer[:7].lower() == b"bearer ":
+        return bearer[7:].strip()
+    return request.headers.get(b"x-api-key")
+
+
+def key_of_environment() -> str | None:
+    """VAEWATCH_KEY, or what the file holds that VAEWATCH_KEY_FILE names."""
+    path = os.environ.get("VAEWATCH_KEY_FILE")
+    if path is None:
+        return os.environ.get("VAEWATCH_KEY") or None
+    try:
+        return Path(path).read_text().strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"VAEWATCH_KEY_FILE must name a readable file: {error}.") from error
+
+
+def require_safe_address(settings: Settings) -> None:
+    """Refuse to serve beyond this machine without a key."""
+    keyed = settings.key or settings.keys_file
+    if settings.uds or keyed or settings.insecure or _is_loopback(settings.host):
+        return
+    raise click.UsageError(
+        f"a service on {settings.host} must have keys: set VAEWATCH_KEY or --keys-file, "
+        "listen on 127.0.0.1, or pass --insecure."
+    )
+
+
+def require_tls_files(settings: Settings) -> None:
+    """Refuse a certificate or a key that TLS cannot be spoken with."""
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None:
+        if key is not None:
+            raise click.UsageError("--tls-cert must be given with --tls-key.")
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key, password=lambda: b"")  # asks nobody for a password
+    except OSError as error:  # ssl.SSLError is one
+        raise click.UsageError(
+            "--tls-cert and --tls-key must be PEM files of a certificate and its key, the key "
+            f"without a password: {error.strerror}."
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

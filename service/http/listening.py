@@ -1,0 +1,97 @@
+"""settings -> the socket that the service listens on, from its first client to its last."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from vaewatch.service.settings import Settings
+
+BACKLOG = 2048
+SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>; Python has no name for it
+# For the kernel's packet filter, <linux/filter.h>: a packet without ACK would open a connection.
+LINE = struct.Struct("HBBI")
+NO_NEW_CONNECTIONS = b"".join(
+    LINE.pack(*line)
+    for line in (
+        (0x30, 0, 0, 13),  # load byte 13 of the TCP header, the flags
+        (0x45, 0, 1, 0x10),  # has it ACK? if not, skip one line
+        (0x06, 0, 0, 0xFFFFFFFF),  # let it in
+        (0x06, 0, 0, 0),  # drop it
+    )
+)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening socket, and where clients find it. inode: of the file of a UDS."""
+
+    sock: socket.socket
+    address: str
+    inode: int | None = None
+
+    def admit_no_more(self) -> None:
+        """Have the kernel let nobody in who is not yet connected.
+
+        Closing the socket resets those whom the kernel has let in and the service has not accepted
+        yet. Who meets this instead is refused, over TCP when it tries again a second later, and so
+        knows that it was not heard. Where there is no such filter, as beyond Linux, nothing
+        happens.
+        """
+        if self.inode is not None:
+            _unlink(Path(self.sock.getsockname()), self.inode)
+        elif sys.platform == "linux":
+            program = ctypes.create_string_buffer(NO_NEW_CONNECTIONS, len(NO_NEW_CONNECTIONS))
+            lines = len(NO_NEW_CONNECTIONS) // LINE.size
+            filters = struct.pack("HP", lines, ctypes.addressof(program))
+            with suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filters)
+
+
+def listen(settings: Settings) -> Listener:
+    """Listen where the settings say; port 0 picks a free one."""
+    try:
+        if settings.uds is not None:
+            return _listen_uds(settings.uds)
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        address = (settings.host, settings.port)
+        server = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = settings.uds or f"port {settings.port} of {settings.host}"
+        raise click.UsageError(
+            f"{where} must be free to listen on: {error.strerror}. "
+            "Choose another one; --port 0 picks a free port."
+        ) from error
+    scheme = "https" if settings.tls_cert else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return Listener(server, f"{scheme}://{host}:{server.getsockname()[1]}")
+
+
+def _listen_uds(path: Path) -> Listener:
+    if path.is_socket():
+        path.unlink()  # left by a process that was killed
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    os.chmod(path, 0o660)
+    server.listen(BACKLOG)
+    return Listener(server, f"unix:{path}", path.stat().st_ino)
+
+
+def _unlink(path: Path, inode: int) -> None:
+    """Remove the file of a UDS, if a later service has not put its own there."""
+    with suppress(OSError):
+        if path.stat().st_ino == inode:
+            path.unlink()
+
+
+def announce(address: str) -> None:
+    """One line that people and scripts wait for."""
+    print(f"listening on {address}", file=sys.stderr, flush=True)

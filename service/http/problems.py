@@ -1,0 +1,135 @@
+"""exceptions -> problem details (RFC 9457): the only file that knows which fault is which status.
+
+`error` repeats the sentence of `detail`, because the Open Inference Protocol wants it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from vaewatch.scoring.errors import (
+    ArtifactError,
+    CalibrationError,
+    Problem,
+    RecordError,
+    SchemaError,
+    ScoringError,
+)
+
+MEDIA_TYPE = b"application/problem+json"
+MOST_ERRORS = 100  # a body of 10,000 bad records gets an answer that people can read
+RETRY_AFTER = 1  # seconds
+
+
+class Refusal(Exception):
+    """Base of the faults that exist only over HTTP."""
+
+
+class Malformed(Refusal):
+    """The body or the query is not what its media type or the route says."""
+
+
+class Unauthorized(Refusal):
+    """The key is missing or unknown."""
+
+
+class Forbidden(Refusal):
+    """The key lacks the scope."""
+
+
+class NotFound(Refusal):
+    """No such route or model."""
+
+
+class MethodNotAllowed(Refusal):
+    """The route is there, the method is not."""
+
+
+class Conflict(Refusal):
+    """What was asked cannot be done in the present state."""
+
+
+class TooSlow(Refusal):
+    """The body took longer than `body_timeout`."""
+
+
+class TooLarge(Refusal):
+    """The body, or the number of records in it, is over its limit."""
+
+
+class Unsupported(Refusal):
+    """A media type or an encoding that is not read here."""
+
+
+class Overloaded(Refusal):
+    """A limit of what may be held at one time is reached."""
+
+
+class NotReady(Refusal):
+    """Starting or stopping."""
+
+
+# exception -> (status, code, title); the first that fits
+STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
+    Malformed: (400, "malformed", "Malformed request"),
+    Unauthorized: (401, "unauthorized", "A key is needed"),
+    Forbidden: (403, "forbidden", "The key lacks the scope"),
+    NotFound: (404, "not_found", "Not found"),
+    MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),
+    TooSlow: (408, "too_slow", "The body came too slowly"),
+    Conflict: (409, "conflict", "Not possible now"),
+    ArtifactError: (409, "artifact", "The artifact was refused"),
+    TooLarge: (413, "too_large", "Too large"),
+    Unsupported: (415, "unsupported_media", "Unsupported media type"),
+    RecordError: (422, "records", "Records break the schema"),
+    SchemaError: (422, "columns", "Columns break the schema"),
+    CalibrationError: (422, "alpha", "The calibration cannot support this alpha"),
+    Overloaded: (429, "overloaded", "Too busy"),
+    NotReady: (503, "not_ready", "Not ready"),
+    ScoringError: (422, "records", "Not scorable"),
+    Exception: (500, "internal", "Our fault"),
+}
+STATUSES = tuple(sorted({status for status, _, _ in STATUS.values()}))
+INTERNAL = "the service failed on this request; its log has the cause under the request id."
+
+
+class ProblemDetails(msgspec.Struct):
+    """RFC 9457, with `error` for the Open Inference Protocol and one entry for each broken
+    rule.
+    """
+
+    title: str
+    status: int
+    detail: str
+    error: str
+    code: str
+    request_id: str
+    errors: Sequence[Problem] = ()
+    type: str = "about:blank"
+
+
+def status_of(error: Exception) -> tuple[int, str, str]:
+    """(status, code, title) of an exception."""
+    return next(found for kind, found in STATUS.items() if isinstance(error, kind))
+
+
+def details_of(error: Exception, request_id: str) -> ProblemDetails:
+    """What the caller is told; of our own faults, only that they happened."""
+    status, code, title = status_of(error)
+    detail = str(error) if status != 500 else INTERNAL
+    errors = error.problems[:MOST_ERRORS] if isinstance(error, RecordError) else ()
+    return ProblemDetails(title, status, detail, detail, code, request_id, errors)
+
+
+def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:
+    """The headers that go with a status."""
+    headers = [(b"content-type", MEDIA_TYPE)]
+    if isinstance(error, (Overloaded, NotReady)):
+        headers.append((b"retry-after", str(RETRY_AFTER).encode()))
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, (TooSlow, TooLarge)):
+        headers.append((b"connection", b"close"))  # the rest of the body is never read
+    return headers

@@ -1,0 +1,123 @@
+"""application -> a uvicorn server that drains before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from types import FrameType
+from typing import Any, cast
+
+import uvicorn
+
+from vaewatch.service.app import Application
+from vaewatch.service.http.gate import gate_of
+from vaewatch.service.http.listening import BACKLOG, Listener
+from vaewatch.service.settings import Settings
+
+_INTERRUPT = signal.SIGINT
+KEEP_ALIVE_SECONDS = 75
+LAST_CONNECTIONS = 0.2  # seconds until the half open ones are open
+STEP = 0.05  # seconds
+USED, UNUSED = 4, 40  # steps to wait for last requests, over such connections
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM: not ready, wait `drain_seconds`, finish what is in flight, exit 0. A second
+    signal ends the waiting, and so does Ctrl-C from the start.
+    """
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+        self._stop_at: float | None = None
+        self._listener: Listener | None = None
+
+    def run_on(self, listener: Listener) -> None:
+        """Serve the clients of a listener of its own; of one that it shares `run` does."""
+        self._listener = listener
+        self.run([listener.sock])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        registry, settings = self._application.service.registry, self._application.service.settings
+        if registry.draining or sig == _INTERRUPT:
+            self.should_exit = True
+        registry.draining = True
+        self._stop_at = monotonic() + settings.drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        ended = await super().on_tick(counter)
+        return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._listener is not None:
+            self._listener.admit_no_more()
+        await asyncio.sleep(LAST_CONNECTIONS)
+        for sock in sockets or []:
+            await self._accept_last(sock)
+        for server in self.servers:
+            server.close()
+        await self._last_requests()
+        await super().shutdown(sockets)
+
+    async def _last_requests(self) -> None:
+        """Wait for requests on their way over open connections, longest while one of these has
+        asked nothing yet: it was made to ask something. In steps, since after a stall of the
+        machine a clock would say that the time is over before what came meanwhile is read.
+        """
+        connections: set[Any] = self.server_state.connections
+        for step in range(UNUSED):
+            unused = any(connection.cycle is None for connection in connections)
+            if step >= USED and (self.should_exit or not unused):
+                return
+            await asyncio.sleep(STEP)
+
+    async def _accept_last(self, sock: socket.socket) -> None:
+        """Take in connections that the kernel has let in and closing would reset. One that fails,
+        or is slow to agree on TLS, is no other's concern.
+        """
+        opening: list[Awaitable[Any]] = []
+        for _ in range(BACKLOG):
+            try:
+                connection, _ = sock.accept()
+            except OSError:  # none is left
+                break
+            opening.append(self._open(connection))
+        with suppress(TimeoutError):
+            every = asyncio.gather(*opening, return_exceptions=True)
+            await asyncio.wait_for(every, LAST_CONNECTIONS)
+
+    def _open(self, connection: socket.socket) -> Awaitable[Any]:
+        config, state = self.config, self.server_state
+        protocol = partial(
+            cast(Callable[..., asyncio.Protocol], config.http_protocol_class),
+            config=config,
+            server_state=state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        return loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
+
+
+def server_of(settings: Settings) -> DrainingServer:
+    """A server with its artifact loaded and verified."""
+    application = Application.of(settings)
+    config = uvicorn.Config(
+        application.asgi,
+        http=gate_of(application.edge),
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(settings.stop_seconds),
+        limit_concurrency=settings.max_connections,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    return DrainingServer(config, application)

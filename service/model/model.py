@@ -1,0 +1,90 @@
+"""artifact -> Model: a verified Scorer with all that answering from it takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vaewatch.scoring.calibration import rate_interval
+from vaewatch.scoring.schema import Column, Kind
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.service.score.answers import ModelName
+from vaewatch.service.score.messages import RecordReader
+from vaewatch.service.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One artifact in service; a reload makes a new one."""
+
+    scorer: Scorer
+    reader: RecordReader
+    path: Path
+    target: Path  # the folder itself, where `path` is a link
+    loaded_at: float = field(default_factory=time.time)
+
+    @cached_property
+    def name(self) -> ModelName:
+        return self.named(self.scorer.artifact.calibration.alpha)
+
+    def named(self, alpha: float) -> ModelName:
+        artifact = self.scorer.artifact
+        return ModelName(artifact.name, artifact.version, alpha)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return str(self.scorer.artifact.manifest["data_fingerprint"])
+
+    @cached_property
+    def created_at(self) -> float:
+        return datetime.fromisoformat(self.scorer.artifact.manifest["created_at"]).timestamp()
+
+    @cached_property
+    def rate_interval(self) -> tuple[float, float]:
+        """Where the true false-alarm rate lies, at 95 %."""
+        calibration = self.scorer.artifact.calibration
+        return rate_interval(calibration.alpha, calibration.n)
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What `GET /v1/model` shows."""
+        artifact = self.scorer.artifact
+        return {
+            "name": artifact.name,
+            "version": artifact.version,
+            "fingerprint": self.fingerprint,
+            "created_at": artifact.manifest["created_at"],
+            "alpha": artifact.calibration.alpha,
+            "calibration": artifact.manifest["calibration"],
+            "schema": artifact.schema.to_json(),
+            "example": self.example(),
+        }
+
+    def example(self) -> dict[str, Any]:
+        """A record in the middle of the normal ones: medians and most frequent categories, so that
+        no record of the fit data is shown.
+        """
+        artifact = self.scorer.artifact
+        medians = artifact.drift.edges[:, artifact.drift.edges.shape[1] // 2].tolist()
+        middle = dict(zip((c.name for c in artifact.schema.numeric), medians, strict=True))
+        return {c.name: _typical(c, middle.get(c.name)) for c in artifact.schema.columns}
+
+
+def _typical(column: Column, median: float | None) -> float | str | bool | None:
+    if column.kind is Kind.BOOLEAN:
+        return False
+    if column.kind is Kind.CATEGORICAL:
+        return column.categories[0] if column.categories else None
+    return int(median) if column.integer and median is not None else median
+
+
+def load_model(path: Path, settings: Settings) -> Model:
+    """Read and verify an artifact; an ArtifactError says what is wrong."""
+    target = path.resolve()  # a `current` link may move on while we read
+    scorer = Scorer.load(target, settings.threads)
+    reader = RecordReader(scorer.artifact.schema, settings.max_records)
+    return Model(scorer, reader, path, target)

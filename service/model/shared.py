@@ -1,0 +1,39 @@
+"""Model <-> the folder where workers meet: which artifact they answer from.
+
+A `current` link may have moved on while nobody has asked for a reload, or to an artifact that was
+refused. A worker that replaces a dead one must answer as the others do all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from vaewatch.service.model.model import Model
+
+NAME = "served.json"
+
+
+class Served(msgspec.Struct):
+    """`path`: where the next reload looks. `target`: the folder that was there at the last one."""
+
+    path: Path
+    target: Path
+
+
+def remember(folder: Path | None, model: Model) -> None:
+    """Leave word of the model that answers from now on, whole or not at all."""
+    if folder is not None:
+        draft = folder / f".{NAME}-{os.getpid()}"
+        draft.write_bytes(msgspec.json.encode(Served(model.path, model.target), enc_hook=str))
+        draft.rename(folder / NAME)
+
+
+def served(folder: Path | None) -> Served | None:
+    """What the others answer from; None if there are no others."""
+    if folder is None or not (folder / NAME).exists():
+        return None
+    content = (folder / NAME).read_bytes()
+    return msgspec.json.decode(content, type=Served, dec_hook=lambda kind, text: kind(text))

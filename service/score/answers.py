@@ -1,0 +1,134 @@
+"""verdicts -> bodies: JSON, NDJSON or CSV, as the records came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from itertools import repeat
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.score import PART_COLUMNS, Parts
+from vaewatch.scoring.scorer import Verdicts
+
+
+class Result(msgspec.Struct):
+    """The verdict of one record. `reasons` say which columns raised the score most, in nats;
+    `parts` sum to the score, and are there with `?explain`; `id` is what the record has in the
+    column that was named `--id` at training.
+    """
+
+    score: float
+    p_value: float
+    severity: float
+    is_anomaly: bool
+    reasons: Sequence[Reason] = ()
+    parts: Parts | UnsetType = UNSET
+    id: Any = UNSET
+
+
+class Rejected(msgspec.Struct):
+    """What stands in the place of a bad record with `?on_error=null`."""
+
+    errors: list[Problem]
+    id: Any = UNSET
+
+
+Results = Sequence[Result | Rejected]
+
+
+class ModelName(msgspec.Struct):
+    """Which model gave the verdicts, and at which false-alarm rate."""
+
+    name: str
+    version: str
+    alpha: float
+
+
+class ScoreAnswer(msgspec.Struct):
+    """Verdicts in the order of the records."""
+
+    model: ModelName
+    results: Sequence[Any]  # Result | Rejected, which msgspec could not tell apart to decode them
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def results_of(verdicts: Verdicts) -> list[Result]:
+    """Arrays -> one struct a record."""
+    columns = (
+        verdicts.score.tolist(),
+        verdicts.p_value.tolist(),
+        verdicts.severity.tolist(),
+        verdicts.is_anomaly.tolist(),
+        verdicts.reasons,
+        repeat(UNSET) if verdicts.parts is None else verdicts.parts,
+    )
+    return list(map(Result, *columns))
+
+
+def with_ids(results: Results, ids: Iterable[Any] | None) -> Results:
+    """Results with what their records hold in the id column; None: there is none."""
+    for result, value in zip(results, ids or (), strict=False):
+        result.id = value
+    return results
+
+
+def with_rejected(results: Iterable[Result], problems: Iterable[Problem], n: int) -> Results:
+    """Results of the good records and the problems of the others, each in its place."""
+    bad: dict[int, list[Problem]] = {}
+    for problem in problems:
+        bad.setdefault(problem.record, []).append(problem)
+    good = iter(results)
+    return [Rejected(bad[i]) if i in bad else next(good) for i in range(n)]
+
+
+def as_json(model: ModelName, results: Results) -> bytes:
+    return _encoder.encode(ScoreAnswer(model, results))
+
+
+def as_lines(model: ModelName, results: Results) -> bytes:
+    """One result a line; which model gave them stands in the answer's headers."""
+    return _encoder.encode_lines(results)
+
+
+CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
+
+
+def as_csv(model: ModelName, results: Results) -> bytes:
+    """One row a record, after a header; ids stand first, the parts of scores last."""
+    with_id = any(result.id is not UNSET for result in results)
+    with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
+    lines = [",".join((*["id"] * with_id, CSV_HEADER, *PART_COLUMNS * with_parts))]
+    for result in results:
+        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
+        lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _id_cell(value: Any) -> str:
+    return "" if value is UNSET or value is None else _quoted(str(value))
+
+
+def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
+    if isinstance(result, Rejected) or isinstance(result.parts, UnsetType):
+        return ("",) * len(PART_COLUMNS)
+    return tuple(map(repr, astuple(result.parts)))
+
+
+def csv_cells(result: Result | Rejected) -> tuple[str, ...]:
+    """One cell for each name of CSV_HEADER."""
+    if isinstance(result, Rejected):
+        return "", "", "", "", "", _quoted(" ".join(problem.message for problem in result.errors))
+    reasons = _quoted("; ".join(map(str, result.reasons)))
+    alarm = str(result.is_anomaly).lower()
+    return repr(result.score), repr(result.p_value), repr(result.severity), alarm, reasons, ""
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if text else ""

@@ -1,0 +1,71 @@
+"""query string -> Options: how a request wants its records scored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from vaewatch.scoring.calibration import LEAST_ALPHA
+from vaewatch.service.http.problems import Malformed
+
+MOST_REASONS = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """`alpha` and `explain` as `Scorer.score_table` takes them."""
+
+    alpha: float | None = None
+    explain: int | None = None
+    keep_bad: bool = False  # `?on_error=null`
+
+
+DEFAULT = Options()
+
+
+@lru_cache(maxsize=256)
+def options_of(query: bytes) -> Options:
+    """Refuses names that it does not know: a misspelt option must not be ignored in silence."""
+    if not query:
+        return DEFAULT
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8)
+    except ValueError:
+        raise Malformed("the query must be URL-encoded ASCII of at most 8 fields.") from None
+    given = dict(pairs)
+    unknown = sorted(given.keys() - {"alpha", "explain", "on_error"})
+    if unknown or len(given) < len(pairs):
+        raise Malformed("the query may hold alpha, explain and on_error, each once.")
+    return Options(
+        _alpha(given.get("alpha")),
+        _explain(given.get("explain")),
+        _keep_bad(given.get("on_error")),
+    )
+
+
+def _alpha(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = math.nan
+    if not LEAST_ALPHA <= alpha < 1:
+        raise Malformed(f"alpha must be a number between {LEAST_ALPHA:g} and 1.")
+    return alpha
+
+
+def _explain(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= MOST_REASONS):
+        raise Malformed(f"explain must be a whole number from 0 to {MOST_REASONS}.")
+    return int(text)
+
+
+def _keep_bad(text: str | None) -> bool:
+    if text not in (None, "reject", "null"):
+        raise Malformed("on_error must be reject or null.")
+    return text == "null"

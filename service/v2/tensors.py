@@ -1,0 +1,256 @@
+"""Open Inference Protocol V2: tensors -> records, verdicts -> tensors.
+
+One tensor for each column, of shape [N] or [N, 1]; or one FP32 tensor of shape [N, columns] when
+all columns are numeric. Tensors come as JSON, or as bytes behind the JSON (the binary extension,
+which is what tritonclient sends unless told otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.service.http.problems import Malformed
+from vaewatch.service.score.answers import Result
+
+DTYPES: dict[str, Any] = {
+    "BOOL": np.bool_,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+}
+TEXT = "BYTES"
+COLUMN_TYPES = {Kind.NUMERIC: "FP64", Kind.CATEGORICAL: TEXT, Kind.BOOLEAN: "BOOL"}
+OUTPUT_TYPES = {
+    "score": "FP64",
+    "p_value": "FP64",
+    "severity": "FP64",
+    "is_anomaly": "BOOL",
+    "reasons": TEXT,
+}
+
+
+class Tensor(msgspec.Struct, omit_defaults=True):
+    """An input or an output."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] = {}
+    data: list[Any] | None = None
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output that the caller asks for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(msgspec.Struct):
+    """The JSON part of a request."""
+
+    inputs: list[Tensor]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[RequestedOutput] = []
+
+
+class InferAnswer(msgspec.Struct, omit_defaults=True):
+    """The JSON part of an answer."""
+
+    model_name: str
+    model_version: str
+    outputs: list[Tensor]
+    id: str = ""
+
+
+_decoder = msgspec.json.Decoder(InferRequest)
+
+
+def read_request(body: bytes, json_length: bytes | None) -> tuple[InferRequest, list[Any]]:
+    """The request and the records in its tensors are in `body`; the length of its JSON part is
+    told by a header where bytes follow it.
+    """
+    if json_length is not None and not (json_length.isdigit() and len(json_length) < 12):
+        raise Malformed("inference-header-content-length must be a number of bytes.")
+    end = len(body) if json_length is None else int(json_length)
+    if end > len(body):
+        raise Malformed("inference-header-content-length must lie within the body.")
+    try:
+        request = _decoder.decode(body[:end])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise Malformed(
+            'the body must be an inference request: {"inputs": [{"name", "shape", '
+            '"datatype", "data"}, ...]}.'
+        ) from None
+    return request, _values_of(request.inputs, memoryview(body)[end:])
+
+
+def _values_of(inputs: Sequence[Tensor], raw: memoryview) -> list[Any]:
+    """Flat values of each tensor."""
+    values = []
+    for tensor in inputs:
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            values.append(_flat(tensor))
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(raw):
+            raise Malformed(f"binary_data_size of '{tensor.name}' must lie within the body.")
+        values.append(_unpacked(tensor, bytes(raw[:size])))
+        raw = raw[size:]
+    if len(raw):
+        raise Malformed("the body must end where its last tensor does.")
+    return values
+
+
+def count_of(tensor: Tensor) -> int:
+    """How many values the shape says."""
+    count = 1
+    for size in tensor.shape:
+        if size < 0:
+            raise Malformed(f"the shape of '{tensor.name}' must not be negative.")
+        count *= size
+    return count
+
+
+def _flat(tensor: Tensor) -> list[Any]:
+    values = tensor.data or []
+    while values and all(isinstance(value, list) for value in values):
+        values = [inner for value in values for inner in value]
+    if len(values) != count_of(tensor):
+        raise Malformed(f"the data of '{tensor.name}' must fill its shape.")
+    return values
+
+
+def _unpacked(tensor: Tensor, raw: bytes) -> list[Any]:
+    if tensor.datatype == TEXT:
+        values = _texts(tensor, raw)
+    elif tensor.datatype in DTYPES:
+        dtype = np.dtype(DTYPES[tensor.datatype]).newbyteorder("<")
+        if len(raw) % dtype.itemsize:
+            raise Malformed(f"the bytes of '{tensor.name}' must fill its shape.")
+        values = np.frombuffer(raw, dtype).tolist()
+    else:
+        known = ", ".join([*DTYPES, TEXT])
+        raise Malformed(f"the datatype of '{tensor.name}' must be one of {known}.")
+    if len(values) != count_of(tensor):
+        raise Malformed(f"the bytes of '{tensor.name}' must fill its shape.")
+    return values
+
+
+def _texts(tensor: Tensor, raw: bytes) -> list[str]:
+    """Each text behind its length in four little-endian bytes."""
+    texts, at = [], 0
+    try:
+        while at < len(raw):
+            end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
+            if end > len(raw):
+                raise ValueError
+            texts.append(raw[at + 4 : end].decode())
+            at = end
+    except ValueError:
+        raise Malformed(f"the bytes of '{tensor.name}' must be texts in UTF-8.") from None
+    return texts
+
+
+def records_of(schema: Schema, inputs: Sequence[Tensor], values: Sequence[list[Any]]) -> list[Any]:
+    """Tensors -> one record a row; NaN means missing."""
+    if len(inputs) == 1 and len(inputs[0].shape) == 2 and inputs[0].shape[1] != 1:
+        return _records_of_matrix(schema, inputs[0], values[0])
+    names = [tensor.name for tensor in inputs]
+    if not names or len(set(names)) < len(names):
+        raise Malformed("inputs must be one tensor for each column, each named once.")
+    rows = {len(column) for column in values}
+    flat = all(len(t.shape) == 1 or (len(t.shape) == 2 and t.shape[1] == 1) for t in inputs)
+    if len(rows) > 1 or not flat:
+        raise Malformed("inputs must all have the shape [N] or [N, 1], with the same N.")
+    return [
+        {name: _plain(value) for name, value in zip(names, row, strict=True)}
+        for row in zip(*values, strict=True)
+    ]
+
+
+def _records_of_matrix(schema: Schema, tensor: Tensor, values: list[Any]) -> list[Any]:
+    width = len(schema.columns)
+    if schema.discrete or tensor.shape[1] != width:
+        raise Malformed(
+            f"one tensor for all columns must have the shape [N, {width}], and all columns must "
+            "be numeric. Send one tensor for each column."
+        )
+    rows = [values[start : start + width] for start in range(0, len(values), width)]
+    return [dict(zip(schema.names, map(_plain, row), strict=True)) for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value
+
+
+def outputs_of(results: Sequence[Result]) -> dict[str, list[Any]]:
+    """Results -> the values of each output."""
+    return {
+        "score": [result.score for result in results],
+        "p_value": [result.p_value for result in results],
+        "severity": [result.severity for result in results],
+        "is_anomaly": [result.is_anomaly for result in results],
+        "reasons": [msgspec.json.encode(result.reasons).decode() for result in results],
+    }
+
+
+def write_answer(
+    request: InferRequest, name: str, version: str, results: Sequence[Result]
+) -> tuple[bytes, int | None]:
+    """The body, and the length of its JSON part where bytes follow it."""
+    outputs, tail = [], []
+    values = outputs_of(results)
+    for wanted in request.outputs or [RequestedOutput(name) for name in OUTPUT_TYPES]:
+        if wanted.name not in OUTPUT_TYPES:
+            raise Malformed(f"outputs must be some of {', '.join(OUTPUT_TYPES)}.")
+        tensor = Tensor(wanted.name, OUTPUT_TYPES[wanted.name], [len(results)])
+        if wanted.parameters.get("binary_data", request.parameters.get("binary_data_output")):
+            packed = _packed(tensor.datatype, values[wanted.name])
+            tensor.parameters = {"binary_data_size": len(packed)}
+            tail.append(packed)
+        else:
+            tensor.data = values[wanted.name]
+        outputs.append(tensor)
+    head = msgspec.json.encode(InferAnswer(name, version, outputs, request.id))
+    return b"".join([head, *tail]), len(head) if tail else None
+
+
+def _packed(datatype: str, values: list[Any]) -> bytes:
+    if datatype == TEXT:
+        texts = [value.encode() for value in values]
+        return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    array: NDArray[Any] = np.array(values, dtype=DTYPES[datatype])
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
+def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
+    """What `GET /v2/models/{model}` answers."""
+    return {
+        "name": name,
+        "versions": [version],
+        "platform": "vaewatch_onnx",
+        "inputs": [
+            {"name": column.name, "datatype": COLUMN_TYPES[column.kind], "shape": [-1]}
+            for column in schema.columns
+        ],
+        "outputs": [
+            {"name": output, "datatype": datatype, "shape": [-1]}
+            for output, datatype in OUTPUT_TYPES.items()
+        ],
+    }

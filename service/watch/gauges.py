@@ -1,0 +1,87 @@
+"""registry, window -> the series that hold at the moment of a scrape, and need no history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vaewatch.service.model.model import Model
+from vaewatch.service.model.registry import Registry
+from vaewatch.service.watch.metrics import PREFIX, build_version
+from vaewatch.service.watch.window import Totals
+
+LEAST_RECORDS = 500  # below, a PSI is mostly noise and is left out
+
+
+class Present(Collector):
+    """Read by one scrape. `window` is that of all workers."""
+
+    def __init__(self, registry: Registry, window: Totals | None) -> None:
+        self.registry, self.window = registry, window
+
+    def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily(f"{PREFIX}_build_info", "The release.", labels=["version"])
+        build.add_metric([build_version()], 1)
+        yield build
+        model = self.registry.model
+        if model is not None:
+            yield from _about(model)
+        if model is not None and self.window is not None and self.window.records:
+            yield from _window(model, self.window)
+
+
+def _about(model: Model) -> Iterable[Metric]:
+    labels = ["name", "version", "fingerprint"]
+    info = GaugeMetricFamily(f"{PREFIX}_model_info", "The model that answers.", labels=labels)
+    info.add_metric([model.name.name, model.name.version, model.fingerprint[:12]], 1)
+    yield info
+    for event, text, at in (
+        ("created", "When its artifact was made.", model.created_at),
+        ("loaded", "When it was loaded.", model.loaded_at),
+    ):
+        yield GaugeMetricFamily(f"{PREFIX}_model_{event}_timestamp_seconds", text, value=at)
+    yield from _budget(model)
+
+
+def _budget(model: Model) -> Iterable[Metric]:
+    low, high = model.rate_interval
+    for suffix, text, rate in (
+        ("", "The false-alarm rate asked for.", model.name.alpha),
+        ("_lower", "The least that calibration can have given, at 95 %.", low),
+        ("_upper", "The most that calibration can have given, at 95 %.", high),
+    ):
+        gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
+        gauge.add_metric([model.name.name, model.name.version], rate)
+        yield gauge
+
+
+def _window(model: Model, window: Totals) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        f"{PREFIX}_alpha_ratio",
+        "Share of alarms among recent records, over alpha: 1 is what was promised.",
+        value=window.alarms / window.records / model.name.alpha,
+    )
+    yield GaugeMetricFamily(
+        f"{PREFIX}_window_records", "Recent records that drift is seen in.", value=window.records
+    )
+    if window.records >= LEAST_RECORDS:
+        drift = GaugeMetricFamily(
+            f"{PREFIX}_column_drift_psi",
+            "Population stability index of recent records against the calibration's.",
+            labels=["column"],
+        )
+        chance = GaugeMetricFamily(
+            f"{PREFIX}_column_drift_psi_by_chance",
+            "What it is on average while nothing has changed.",
+            labels=["column"],
+        )
+        reference = model.scorer.artifact.drift
+        psi = reference.psi(np.array(window.counts, dtype=np.int64)).tolist()
+        expected = reference.psi_by_chance(window.records).tolist()
+        for name, value, usual in zip(reference.schema.names, psi, expected, strict=True):
+            drift.add_metric([name], value)
+            chance.add_metric([name], usual)
+        yield from (drift, chance)

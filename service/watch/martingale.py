@@ -1,0 +1,115 @@
+"""scores -> evidence that traffic no longer looks like the calibration data, at any time.
+
+A test martingale on conformal p-values (Vovk, Gammerman & Shafer 2005; Vovk et al., "Retrain or
+not retrain", 2021): while new scores are exchangeable with the calibration scores its value starts
+at 1 and stays a fair game, so by Ville's inequality it ever exceeds c with probability at most
+1 / c, however long and however often one looks.
+
+Each p-value ranks a score among the calibration scores *and* those before it in the stream, ties
+broken at random: these are independent and uniform, exactly. Ranks against the calibration alone
+are not: over a long stream the error of a finite calibration sample would look like a change.
+
+The bets are linear, 1 + e (p - 1/2), for a few slopes e: each wins on a shift of the p-values to
+one side, small or large, and can never be ruined, because e (p - 1/2) stays above -3/4. A player
+who bets from the first record on has lost too much after a long quiet time to see a change soon.
+So part of the capital waits: at the k-th block of 100 records, 1 / (k (k + 1)) of it enters the
+game. What still waits, 1 / (k + 1), bounds the loss, and the delay grows only with log k.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.drift import count_true
+
+SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
+BLOCK = 100
+TOGETHER = 256  # scores that are ranked in one step
+
+
+@dataclass
+class Ranks:
+    """The scores seen so far, as counts between the calibration scores: bounded memory."""
+
+    calibration: NDArray[np.float64]  # ascending
+    generator: np.random.Generator = field(default_factory=np.random.default_rng)
+    _counts: NDArray[np.int64] = field(init=False)
+    _total: int = field(init=False)
+    _before: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counts = np.zeros(len(self.calibration) + 1, dtype=np.int64)
+        np.add.at(self._counts, self._bin(self.calibration), 1)
+        self._total = len(self.calibration)
+        self._before = np.tri(TOGETHER, k=-1, dtype=bool)
+
+    def _bin(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
+
+    def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N, N) -> (N,): in how many earlier columns of its row it is true."""
+        n = len(true)
+        return count_true(true & self._before[:n, :n])
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N,) smoothed p-values, each among all that came before it; N is at most TOGETHER."""
+        at, n = self._bin(scores), len(scores)
+        above = self._total - self._counts.cumsum()  # records in higher bins
+        narrow = at.astype(np.int32)  # half the bytes to compare
+        higher = above[at] + self._earlier(narrow[None, :] > narrow[:, None])
+        equal = self._counts[at] + self._earlier(narrow[None, :] == narrow[:, None]) + 1
+        seen = self._total + np.arange(n) + 1
+        np.add.at(self._counts, at, 1)
+        self._total += n
+        return np.asarray((higher + self.generator.random(n) * equal) / seen)
+
+
+@dataclass
+class Players:
+    """The capital of those who bet against exchangeability; all of it is 1 at the start. It is
+    kept as logarithms: after a long change and a long quiet time no float would hold it.
+    """
+
+    _stakes: NDArray[np.float64] = field(default_factory=lambda: np.full(len(SLOPES), -np.inf))
+    _records: int = 0
+
+    def bet(self, p_values: NDArray[np.float64]) -> None:
+        """Play one round for each p-value, in order."""
+        start = 0
+        while start < len(p_values):
+            if self._records % BLOCK == 0:
+                self._enter(self._records // BLOCK + 1)
+            part = p_values[start : start + BLOCK - self._records % BLOCK]
+            gains = np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)  # of at most BLOCK rounds
+            self._stakes = self._stakes + np.log(gains)
+            self._records += len(part)
+            start += len(part)
+
+    def _enter(self, k: int) -> None:
+        self._stakes = np.logaddexp(self._stakes, -math.log(k * (k + 1) * len(SLOPES)))
+
+    @property
+    def log10(self) -> float:
+        """log10 of all capital, what still waits included."""
+        waiting = -math.log(-(-self._records // BLOCK) + 1)
+        return float(np.logaddexp.reduce(self._stakes, initial=waiting)) / math.log(10)
+
+
+class Exchangeability:
+    """Ranks and bets of one model's stream."""
+
+    def __init__(
+        self, calibration: NDArray[np.float64], generator: np.random.Generator | None = None
+    ) -> None:
+        self._ranks = Ranks(calibration, generator or np.random.default_rng())
+        self._players = Players()
+
+    def update(self, scores: NDArray[np.float64]) -> float:
+        """log10 of the martingale after these scores."""
+        for start in range(0, len(scores), TOGETHER):
+            self._players.bet(self._ranks.p_values(scores[start : start + TOGETHER]))
+        return self._players.log10

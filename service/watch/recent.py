@@ -1,0 +1,153 @@
+"""verdicts -> what the console remembers: the last alarms, and an hour in spans of ten seconds.
+
+All of it is bounded: so many alarms, so many reasons of each, so many characters of a value.
+Values are not kept at all unless `--console-values` allows them. Under several workers each leaves
+its own as a file beside the metrics, at most once a second; a worker that dies takes it along, and
+the counters of `/metrics` stay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.scorer import Verdict, Verdicts
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.window import RECENT, leave, of_others
+
+SPAN_SECONDS, SPANS = 10, 360
+MOST_ALARMS, MOST_REASONS, MOST_TEXT = 50, 3, 80
+SEVERITIES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # a span counts the records up to each
+LEAVE_SECONDS = 1.0
+
+
+class Cause(msgspec.Struct):
+    """One reason of an alarm; the values are there only where they may be shown."""
+
+    column: str
+    contribution: float
+    observed: float | str | bool | None = None
+    expected: float | str | bool | None = None
+
+
+class Alarm(msgspec.Struct):
+    """One record that was answered as an anomaly. `at`: when it was counted, Unix seconds."""
+
+    at: float
+    score: float
+    p_value: float
+    severity: float
+    reasons: list[Cause]
+
+
+class Span(msgspec.Struct):
+    """The records of ten seconds. `alarms`: at the artifact's alpha. `severities`: (bins,)."""
+
+    start: int
+    records: int
+    alarms: int
+    severities: list[int]
+
+
+class Memory(msgspec.Struct):
+    """The last alarms, newest first, and the spans that had records, oldest first."""
+
+    alarms: list[Alarm]
+    spans: list[Span]
+
+
+@dataclass
+class Recent:
+    """What one process remembers. `folder`: where workers meet."""
+
+    values: bool
+    folder: Path | None = None
+    _alarms: deque[Alarm] = field(default_factory=lambda: deque(maxlen=MOST_ALARMS))
+    _spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
+    _left_at: float = 0.0
+    _news: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings) -> Recent:
+        return cls(settings.console_values, settings.workers_folder)
+
+    def add(self, verdicts: Verdicts, alarms: int) -> None:
+        """Take note of some records; `alarms` of them are over the artifact's alpha."""
+        now = time.time()
+        span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
+        span.records += len(verdicts)
+        span.alarms += alarms
+        span.severities = (np.array(span.severities) + in_bins(verdicts.severity)).tolist()
+        for row in np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist():
+            self._alarms.append(self._alarm(now, verdicts[row]))
+        self._news = True
+
+    def _span(self, start: int) -> Span:
+        if not self._spans or self._spans[-1].start < start:
+            self._spans.append(Span(start, 0, 0, [0] * (len(SEVERITIES) + 1)))
+        return self._spans[-1]
+
+    def _alarm(self, at: float, verdict: Verdict) -> Alarm:
+        causes = [self._cause(reason) for reason in verdict.reasons[:MOST_REASONS]]
+        return Alarm(at, verdict.score, verdict.p_value, verdict.severity, causes)
+
+    def _cause(self, reason: Reason) -> Cause:
+        cause = Cause(reason.column, reason.contribution)
+        if self.values:
+            cause.observed, cause.expected = shortened(reason.observed), shortened(reason.expected)
+        return cause
+
+    def leave(self) -> None:
+        """Leave what is new for the other workers; too soon, it waits for the next call."""
+        now = time.monotonic()
+        if self.folder is not None and self._news and now - self._left_at >= LEAVE_SECONDS:
+            leave(self.folder, RECENT, self._mine())
+            self._left_at, self._news = now, False
+
+    def _mine(self) -> Memory:
+        return Memory(list(self._alarms)[::-1], list(self._spans))
+
+    def memory(self) -> Memory:
+        """What all workers remember."""
+        others = [] if self.folder is None else of_others(self.folder, RECENT, Memory)
+        return joined([self._mine(), *others], time.time())
+
+
+def in_bins(severities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(bins,) records by severity; one on an edge is below it, as in the metrics."""
+    at = np.searchsorted(SEVERITIES, severities, side="left")
+    return np.bincount(at, minlength=len(SEVERITIES) + 1)
+
+
+def shortened(value: Any) -> Any:
+    """A text that anybody may have sent, cut to what a line holds."""
+    return value[:MOST_TEXT] if isinstance(value, str) else value
+
+
+def joined(memories: Iterable[Memory], now: float) -> Memory:
+    """The last alarms of all, and for each of the last spans the sum."""
+    alarms: list[Alarm] = []
+    spans: dict[int, Span] = {}
+    for memory in memories:
+        alarms += memory.alarms
+        for span in memory.spans:
+            if span.start > now - SPANS * SPAN_SECONDS:
+                spans[span.start] = _sum(spans.get(span.start), span)
+    alarms.sort(key=lambda alarm: -alarm.at)
+    return Memory(alarms[:MOST_ALARMS], [spans[start] for start in sorted(spans)])
+
+
+def _sum(one: Span | None, other: Span) -> Span:
+    if one is None:
+        return other
+    severities = [a + b for a, b in zip(one.severities, other.severities, strict=True)]
+    return Span(one.start, one.records + other.records, one.alarms + other.alarms, severities)

@@ -1,0 +1,97 @@
+"""batches -> a sliding window of how columns were spread and how many records alarmed.
+
+Under several workers each leaves its window as a file beside the metrics, and a scrape adds up
+those of the living.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCKS, BLOCK_RECORDS = 10, 1000
+WINDOW, RECENT = LEFT = ("window", "recent")  # what workers leave for each other
+
+
+class Totals(msgspec.Struct):
+    """What a window adds up to: (columns, width) bin counts, (events, columns) counts of what
+    `vaewatch.service.watch.monitor` looks for, records, and alarms at the artifact's alpha.
+    """
+
+    version: str
+    counts: list[list[int]]
+    events: list[list[int]]
+    records: int
+    alarms: int
+
+
+@dataclass
+class Window:
+    """The last 9,000 to 10,000 records of one model."""
+
+    version: str
+    _counts: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+    _events: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+    _sizes: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+
+    def add(
+        self, counts: NDArray[np.int64], events: NDArray[np.int64], records: int, alarms: int
+    ) -> None:
+        if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
+            counts, events = counts + self._counts.pop(), events + self._events.pop()
+            before = self._sizes.pop()
+            records, alarms = records + before[0], alarms + before[1]
+        self._counts.append(counts)
+        self._events.append(events)
+        self._sizes.append((records, alarms))
+
+    def totals(self) -> Totals:
+        counts = np.sum(self._counts, axis=0).tolist() if self._counts else []
+        events = np.sum(self._events, axis=0).tolist() if self._events else []
+        records, alarms = (
+            (sum(part) for part in zip(*self._sizes, strict=True)) if (self._sizes) else (0, 0)
+        )
+        return Totals(self.version, counts, events, records, alarms)
+
+
+T = TypeVar("T")
+
+
+def leave(folder: Path, name: str, data: msgspec.Struct) -> None:
+    """Put something of a worker's where the others find it, whole or not at all."""
+    draft = folder / f".{name}-{os.getpid()}"
+    draft.write_bytes(msgspec.json.encode(data))
+    draft.rename(folder / f"{name}-{os.getpid()}.json")
+
+
+def forget(folder: Path, pid: int) -> None:
+    """Remove what a dead worker left."""
+    for name in LEFT:
+        (folder / f"{name}-{pid}.json").unlink(missing_ok=True)
+
+
+def of_others(folder: Path, name: str, kind: type[T]) -> Iterable[T]:
+    """What the other workers left under a name."""
+    for path in folder.glob(f"{name}-*.json"):
+        if path.name != f"{name}-{os.getpid()}.json":
+            try:
+                yield msgspec.json.decode(path.read_bytes(), type=kind)
+            except FileNotFoundError:  # its worker has just died
+                continue
+
+
+def add_up(windows: Iterable[Totals], version: str) -> Totals:
+    """One window of all that saw the same model."""
+    same = [w for w in windows if w.version == version and w.records]
+    counts = np.sum([np.array(w.counts) for w in same], axis=0).tolist() if same else []
+    events = np.sum([np.array(w.events) for w in same], axis=0).tolist() if same else []
+    records, alarms = sum(w.records for w in same), sum(w.alarms for w in same)
+    return Totals(version, counts, events, records, alarms)

@@ -1,0 +1,117 @@
+"""The `vaewatch` command. Each subcommand is a file of `commands`, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+# command -> what it does: `vaewatch --help` must not import what it lists
+COMMANDS = {
+    "train": "Fit, calibrate and export an artifact from normal records.",
+    "evaluate": "Measure an artifact on labelled records.",
+    "recalibrate": "Calibrate an artifact again on newer normal records.",
+    "report": "Make the training report of an artifact anew.",
+    "sample": "Draw records from the prior through the decoder.",
+    "score": "Score a file of records.",
+    "replay": "Count the alarms that past records would have raised.",
+    "serve": "Score records over HTTP.",
+    "inspect": "Show what an artifact holds.",
+    "completion": "Print the completion script of a shell.",
+}
+EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "scipy": "train",
+    "onnx": "train",
+    "matplotlib": "train",
+    "jinja2": "train",
+    "ray": "ray",
+    "obstore": "cloud",
+    "PIL": "png",
+    "opentelemetry": "otel",
+}
+OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
+
+
+class _Commands(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            import difflib
+
+            like = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            ctx.fail(
+                f"no command '{cmd_name}'" + (f"; did you mean '{like[0]}'?" if like else ".")
+            )
+        module = importlib.import_module(f"vaewatch.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start here:  vaewatch train normal.csv --out artifact",
+)
+@click.version_option(package_name="vaewatch", message="vaewatch %(version)s")
+@click.option(
+    "--debug", is_flag=True, envvar="VAEWATCH_DEBUG", help="Show the traceback of an error."
+)
+def cli(debug: bool) -> None:
+    """Anomaly detection for tabular records with an alarm budget that holds."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine, 1 our fault, 2 usage, 3 bad data, 4 bad artifact, 130
+    interrupted.
+    """
+    debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
+    try:
+        sys.exit(cli(prog_name="vaewatch", standalone_mode=False))
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; nothing half-written was left behind.", INTERRUPTED)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(USAGE)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    from vaewatch.scoring.errors import ArtifactError, ScoringError
+
+    if isinstance(error, ArtifactError):
+        return str(error), BAD_ARTIFACT
+    if isinstance(error, ScoringError):
+        return str(error), BAD_DATA
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
+        extra = EXTRAS[(error.name or "").split(".")[0]]
+        return f"this command needs {error.name}: pip install 'vaewatch[{extra}]'.", USAGE
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    return (
+        f"{type(error).__name__}: {error}. Run again with vaewatch --debug and report it.",
+        OUR_FAULT,
+    )
+
+
+def _fail(text: str, code: int) -> None:
+    click.echo(f"error: {text}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

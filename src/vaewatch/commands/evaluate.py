@@ -1,0 +1,117 @@
+"""`vaewatch evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaewatch.commands.options import setting
+from vaewatch.commands.terminal import out
+
+if TYPE_CHECKING:
+    from vaewatch.training.evaluate import Evaluation
+
+REASONS, BAR = 5, 16  # columns of true and of false alarms that are shown; letters of a bar
+
+
+@click.command(epilog="Example:  vaewatch evaluate artifact labelled.csv --label is_fraud --json")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("labelled", nargs=-1, required=True, type=click.Path(path_type=Path))
+@setting(
+    "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
+)
+@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--draws", type=click.IntRange(1), default=64, help="K of the importance-weighted bound.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    alpha: float | None,
+    draws: int,
+    as_json: bool,
+) -> None:
+    """Measure an artifact on labelled records.
+
+    A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
+    """
+    from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.bounds import bounds_of_artifact
+    from vaewatch.training.evaluate import evaluate as measure
+    from vaewatch.training.records.read import read_frame
+
+    scorer = Scorer.load(artifact)
+    label = label or scorer.artifact.schema.label or "label"
+    bounds = bounds_of_artifact(artifact, draws)
+    found = measure(scorer, read_frame(labelled), label, alpha, bounds)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print_evaluation(found)
+
+
+def _print_evaluation(found: Evaluation) -> None:
+    from vaewatch.commands.terminal import print_fact
+
+    console, indent = out(), 18
+
+    def line(name: str, value: float | None, note: str = "") -> None:
+        shown = "n/a" if value is None else f"{value:.4f}"
+        print_fact(console, name, f"{shown}  {note}".rstrip(), indent)
+
+    print_fact(
+        console, "records", f"{found.records:,}, of them {found.anomalies:,} anomalies", indent
+    )
+    line("AUROC", found.auroc)
+    line("AUPRC", found.auprc)
+    line("recall", found.recall, f"at alpha {found.alpha:g}")
+    line("precision", found.precision)
+    expected = f"{found.expected_false_alarms:,.1f} expected"
+    alarms = f"{found.false_alarms:,} alarms on normals, {expected}"
+    line("false-alarm rate", found.false_alarm_rate, alarms)
+    if found.budget_holds is not None:
+        print_fact(console, "alarm budget", _budget_verdict(found), indent)
+    if found.bounds:
+        b = found.bounds
+        print_fact(
+            console,
+            "log p(x) >=",
+            f"{b.elbo:.4g} (ELBO), {b.importance_weighted:.4g} (importance-weighted, {b.draws} "
+            f"draws): mean nats of {b.records:,} normals",
+            indent,
+        )
+    _print_reasons(found)
+
+
+def _budget_verdict(found: Evaluation) -> str:
+    if found.budget_holds:
+        return f"holds (p = {found.budget_p_value:.2g})"
+    return (
+        f"BROKEN: chance gives such a count with probability {found.budget_p_value:.2g}. These "
+        "normals are not exchangeable with the calibration records: recalibrate with recent ones."
+    )
+
+
+def _print_reasons(found: Evaluation) -> None:
+    """The columns that alarms name first, with bars: true alarms beside false ones."""
+    from vaewatch.commands.terminal import bar, print_table
+
+    console = out()
+    true, false = found.reasons_of_true_alarms, found.reasons_of_false_alarms
+    names = list(dict.fromkeys([*list(true)[:REASONS], *list(false)[:REASONS]]))
+    if not names:
+        return
+    alarms = [sum(counts.values()) or 1 for counts in (true, false)]
+    rows = []
+    for name in names:
+        cells = [name]
+        for counts, total in zip((true, false), alarms, strict=True):
+            count = counts.get(name, 0)
+            cells += [f"{count:,}", bar(console, count / total, BAR)]
+        rows.append(cells)
+    console.print()
+    head = ("first reason", "true", "alarms", "false", "alarms")
+    print_table(console, head, rows, right=(1, 3))

@@ -1,0 +1,95 @@
+"""Options that several commands share: where their values come from, and what they may be."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """A click option that can also be set as VAEWATCH_<NAME>."""
+    name = names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    options = {"show_default": True, "envvar": f"VAEWATCH_{name}", **attributes}
+    return click.option(*names, **options)
+
+
+def config_file() -> Callable[[Any], Any]:
+    """`--config FILE`: a TOML file whose keys are the command's own settings."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="VAEWATCH_CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="TOML file of these settings, under the same names; what is given here wins.",
+    )
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"'{path}' must be a readable TOML file: {error}.") from error
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"config"}
+    given = {key.replace("-", "_"): value for key, value in data.items()}
+    for key in given:
+        if key not in known:
+            raise click.BadParameter(
+                f"'{path}' has an unknown setting '{key}'. Known: "
+                f"{', '.join(sorted(map(str, known)))}."
+            )
+    ctx.default_map = {**(ctx.default_map or {}), **given}
+
+
+def shard(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise click.BadParameter(f"must be I/N with I from 0 to N - 1, got '{text}'.")
+    return int(i), int(n)
+
+
+def names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    return tuple(text.split(",")) if text else None
+
+
+def character(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    text = "\t" if text == "\\t" else text
+    if text is not None and (len(text) != 1 or not text.isascii() or text in '"\r\n'):
+        raise click.BadParameter(f"must be one ASCII character, and no quote, got '{text}'.")
+    return text
+
+
+def _plain(name: str) -> str:
+    from vaewatch.scoring.files.remote import plain
+
+    try:
+        return plain(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def target(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    return None if name is None else _plain(name)
+
+
+def sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_plain, names))
+
+
+def save(target: Path, data: bytes) -> None:
+    """What a command was asked to write, whole or not at all."""
+    from vaewatch.scoring.files.whole import write_whole
+
+    try:
+        write_whole(target, data)
+    except OSError as error:
+        raise click.ClickException(f"'{target}' must be writable: {error.strerror}.") from error

@@ -1,0 +1,119 @@
+"""`vaewatch replay`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaewatch.commands.options import config_file, setting, sources
+from vaewatch.commands.terminal import out
+from vaewatch.scoring.threads import cores, products_on_one_thread
+
+if TYPE_CHECKING:
+    from vaewatch.batch.replay.replay import AlertReplay, Replay
+    from vaewatch.scoring.calibration import Calibration
+
+
+def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:
+    try:
+        return [float(alpha) for alpha in text.split(",")] if text else None
+    except ValueError:
+        raise click.BadParameter(f"must be rates with commas between, got '{text}'.") from None
+
+
+def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Refused before the work: a plot in no format that we have, or can draw here."""
+    if path is None:
+        return None
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise click.BadParameter(f"must be a file that ends in .svg or .png, got '{path}'.")
+    if path.suffix.lower() == ".png":
+        importlib.import_module("PIL.ImageDraw")
+    return path
+
+
+@click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=sources)
+@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or seconds since 1970.")
+@config_file()
+@setting(
+    "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
+)
+@setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    callback=_drawable,
+    help="Draw the hours, as .svg or .png.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")
+def replay(
+    artifact: Path,
+    sources: tuple[str, ...],
+    time: str,
+    alphas: list[float] | None,
+    threads: int | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Count the alarms that past records would have raised, by hour and day.
+
+    INPUT: as for `vaewatch score`. Times without a zone are UTC.
+    """
+    products_on_one_thread()
+    from vaewatch.batch.replay.plot import write_plot
+    from vaewatch.batch.replay.replay import replay as run
+    from vaewatch.scoring.files.errors import OutputError
+    from vaewatch.scoring.scorer import Scorer
+
+    scorer = Scorer.load(artifact)
+    chosen = alphas or _usual_alphas(scorer.artifact.calibration)
+    found = run(scorer, sources, time, chosen, threads or cores())
+    if plot is not None:
+        try:
+            write_plot(found, plot)
+        except OutputError as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print_replay(found)
+
+
+def _usual_alphas(calibration: Calibration) -> list[float]:
+    alpha = calibration.alpha
+    return [alpha, alpha / 10] if alpha / 10 * (calibration.n + 1) >= 1 else [alpha]
+
+
+def _print_replay(found: Replay) -> None:
+    console, hours = out(), found.hours
+    console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
+    for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
+        if number:
+            console.print(f"{name:13} {number:,}")
+    for which in range(len(found.alphas)):
+        at = found.at(which)
+        console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
+        console.print(
+            f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
+        )
+        console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
+        for alert in at.alerts:
+            console.print(f"  {alert.severity:11} {_told(alert)}")
+
+
+def _told(alert: AlertReplay) -> str:
+    if alert.longest is None:
+        return f"never, by {alert.name}"
+    longest, times = alert.longest, "once" if alert.times == 1 else f"{alert.times:,} times"
+    return (
+        f"{times}, {alert.minutes_on:,} minutes in all, by {alert.name}; longest: "
+        f"{longest.minutes:,} min from {longest.start:%Y-%m-%d %H:%M} UTC, "
+        f"{longest.alarms:,} alarms"
+    )

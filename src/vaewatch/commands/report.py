@@ -1,0 +1,112 @@
+"""`vaewatch report`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaewatch.commands.options import save, setting
+from vaewatch.commands.terminal import out
+
+if TYPE_CHECKING:
+    from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.report.labelled import Labelled
+
+DRAWS = 64  # of the importance-weighted bound, as `vaewatch evaluate` has by default
+FILES = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    epilog="Example:  vaewatch report artifact --labelled labelled.csv --out report.html"
+)
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--labelled", multiple=True, type=FILES, help="Labelled records; repeat for more.")
+@setting(
+    "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
+)
+@click.option(
+    "--normal",
+    multiple=True,
+    type=FILES,
+    help="The fit records, as they were given to train: peers are fitted to them.",
+)
+@click.option(
+    "--out", "target", type=FILES, help="File to write.  [default: ARTIFACT-report.html, here]"
+)
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def report(
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    normal: tuple[Path, ...],
+    target: Path | None,
+    quiet: bool,
+) -> None:
+    """Make the training report of an artifact anew, as one HTML file.
+
+    With labelled records it shows how well anomalies are found; with the fit records too, a plain
+    autoencoder, PCA and an isolation forest beside it. The artifact stays as it is.
+    """
+    from vaewatch.scoring.artifact import read_files
+    from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.report.make import make_report
+
+    if normal and not labelled:
+        raise click.UsageError("--normal must come with --labelled: peers are compared on labels.")
+    target = target or Path(f"{artifact.resolve().name}-report.html")
+    _check_target(target, artifact, (*labelled, *normal))
+    scorer = Scorer.load(artifact)
+    manifest = scorer.artifact.manifest
+    judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
+    page = make_report(manifest, read_files(artifact, manifest), judged)
+    save(target, page)
+    if not quiet:
+        out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
+
+
+def _check_target(target: Path, artifact: Path, inputs: tuple[Path, ...]) -> None:
+    """Writing must destroy neither an input nor an artifact, whose files have hashes."""
+    if artifact.resolve() in target.resolve().parents:
+        raise click.UsageError(
+            f"--out must be outside the artifact, which stays as it was written, got '{target}'."
+        )
+    if not os.access(target.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--out must be in a folder that can be written, got '{target}'.")
+    for path in inputs:
+        if path.resolve() == target.resolve():
+            raise click.UsageError(f"--out must be another file than the input '{path}'.")
+
+
+def _judge(
+    scorer: Scorer,
+    artifact: Path,
+    labelled: tuple[Path, ...],
+    label: str | None,
+    normal: tuple[Path, ...],
+    quiet: bool,
+) -> Labelled:
+    from vaewatch.commands.progress import fit_progress
+    from vaewatch.training.bounds import bounds_of_artifact
+    from vaewatch.training.records.read import read_frame
+    from vaewatch.training.report.labelled import judge
+
+    with fit_progress(quiet) as progress:
+        return judge(
+            scorer,
+            read_frame(labelled),
+            label or scorer.artifact.schema.label or "label",
+            normal=_read_normal(scorer, normal) if normal else None,
+            bounds=bounds_of_artifact(artifact, DRAWS),
+            progress=progress,
+        )
+
+
+def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
+    """As training read them: of more than it takes, the same sample."""
+    from vaewatch.training.records.read import read_sample
+
+    training = scorer.artifact.manifest["training"]
+    return read_sample(normal, training["max_records"], training["seed"]).frame

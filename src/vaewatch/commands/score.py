@@ -1,0 +1,269 @@
+"""`vaewatch score`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaewatch.commands.options import (
+    character,
+    config_file,
+    names,
+    setting,
+    shard,
+    sources,
+    target,
+)
+from vaewatch.commands.terminal import err
+from vaewatch.scoring.threads import cores, products_on_one_thread
+
+if TYPE_CHECKING:
+    from vaewatch.batch.job import Job
+    from vaewatch.batch.pipeline import Engine
+    from vaewatch.batch.summary import Report
+    from vaewatch.batch.workers import Team
+
+FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
+BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
+STREAM = "-"
+LONG = 8 << 20  # bytes of input that take longer than a process takes to start
+
+
+@click.command(
+    epilog="Example:  vaewatch score artifact 'new/*.csv.gz' --out scored.csv --rejects bad.csv",
+)
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="INPUT...", nargs=-1, callback=sources)
+@click.option(
+    "--out",
+    default=STREAM,
+    metavar="FILE",
+    callback=target,
+    help="Where to write.  [default: stdout]",
+)
+@config_file()
+@setting(
+    "--rejects",
+    metavar="FILE",
+    callback=target,
+    help="Set bad rows aside here instead of stopping at one.",
+)
+@setting("--summary", metavar="FILE", callback=target, help="Counts, as JSON.")
+@setting(
+    "--drafts",
+    default=".",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where an output at a URL grows before it is sent.",
+)
+@setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")
+@setting("--columns", metavar="A,B,...", callback=names, help="Keep only these of the input.")
+@setting("--only-anomalies", is_flag=True, help="Write no normal records.")
+@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting(
+    "--explain",
+    type=click.IntRange(0),
+    metavar="K",
+    help="K reasons for every record, and its score's parts.",
+)
+@setting(
+    "--delimiter",
+    metavar="CHAR",
+    callback=character,
+    help="Between CSV fields.  [default: as the header has]",
+)
+@setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
+@setting(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
+)
+@setting("--shard", metavar="I/N", callback=shard, help="Only each N-th file, from the I-th on.")
+@click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed.")
+@setting("--fail-above", type=float, metavar="RATE", help="Exit 5 if more are anomalies.")
+@setting("--metrics-file", metavar="FILE", type=click.Path(path_type=Path), help="For Prometheus.")
+@setting("--pushgateway", metavar="URL", help="Push the same metrics there.")
+@setting(
+    "--progress",
+    type=click.Choice(["auto", "bar", "lines", "json", "none"]),
+    default="auto",
+    help="auto: a bar on a terminal.",
+)
+@click.option("--quiet", is_flag=True, help="No progress, no counts.")
+def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
+    """Score files of records.
+
+    INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, or - for standard
+    input. All of their columns come back as they are, with anomaly_score, p_value, severity,
+    is_anomaly, top_reasons and model_version after them; with --explain also the score's parts.
+    Files may also be objects at s3://, gs:// and abfs:// URLs.
+    """
+    threads = settings.pop("threads") or cores()
+    os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
+    products_on_one_thread()
+    with _team(sources, threads, settings) as team:
+        job = _job(sources or (STREAM,), threads, settings)
+        with _exits(job):
+            _tell(_run(artifact, job, team, settings), settings)
+
+
+def _team(sources: tuple[str, ...], cores: int, settings: dict[str, Any]) -> Team:
+    """Of a long input its processes start now, and get ready while this one does."""
+    from vaewatch.batch.workers import Team, bytes_of
+
+    team = Team(cores)
+    if settings["engine"] == "local":
+        _, shards = settings["shard"] or (0, 1)
+        team.start(bytes_of(sources) // shards // LONG)
+    return team
+
+
+def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Job:
+    from vaewatch.batch.job import Job
+    from vaewatch.scoring.files.source import expand
+
+    files = expand(sources)
+    if settings["shard"] is not None:
+        i, n = settings["shard"]
+        files = files[i::n]
+        if not files:
+            err().print(f"shard {i}/{n} has no file: nothing to do.")
+    named = {name: settings[name] for name in Job.__dataclass_fields__ if name in settings}
+    _check_targets(files, settings)
+    return Job(sources=files, threads=threads, **named)
+
+
+def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
+    """Writing must destroy neither the input nor itself."""
+    taken = {Path(name).resolve(): f"the input '{name}'" for name in files if name != STREAM}
+    for name in ("out", "rejects", "summary", "metrics_file"):
+        if settings[name] in (None, STREAM):
+            continue
+        option, path = f"--{name.replace('_', '-')}", Path(settings[name]).resolve()
+        if path in taken and not path.is_char_device():
+            raise click.UsageError(f"{option} must be another file than {taken[path]}.")
+        taken[path] = option
+
+
+@contextmanager
+def _exits(job: Job) -> Iterator[None]:
+    """What a job ends with, where it does not simply end."""
+    from vaewatch.scoring.files.errors import OutputError
+
+    try:
+        yield
+    except OutputError as error:
+        raise click.ClickException(f"{error}{_what_next(job)}") from error
+    except KeyboardInterrupt:
+        err().print(f"\nerror: interrupted.{_what_next(job) or ' No output was written.'}")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # who reads has gone: say nothing, and keep Python from trying to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _what_next(job: Job) -> str:
+    """What a job that ended early has left, and what to do with it."""
+    from vaewatch.batch.journal import journal_of
+    from vaewatch.scoring.files.writer import draft_of
+
+    draft, journal = draft_of(job.out, job.drafts), journal_of(job)
+    if draft is not None and draft.exists():
+        return f" Run again with --resume to go on, or delete '{draft}'."
+    if journal is not None and journal.exists():
+        return " Run again with --resume to do only what is left."
+    return ""
+
+
+def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Report:
+    from vaewatch.batch.job import Counts
+    from vaewatch.batch.pipeline import Done, run_with, scored
+    from vaewatch.batch.summary import Report
+    from vaewatch.commands.progress import job_progress
+    from vaewatch.scoring.scorer import Scorer
+
+    scorer, began = Scorer.load(artifact), time.perf_counter()
+
+    def reported(done: Done) -> Report:
+        seconds = time.perf_counter() - began
+        report = Report(scorer.artifact, job, done.counts, done.earlier, seconds)
+        _leave(report, settings)
+        return report
+
+    if not job.sources:  # a shard without a file leaves its summary and metrics all the same
+        return reported(Done(Counts(), Counts()))
+    engine: Engine = partial(run_with, team)
+    if settings["engine"] == "ray":
+        from vaewatch.batch.ray import run_on_ray as engine
+    style = "none" if settings["quiet"] else settings["progress"]
+    with job_progress(style) as tell, scored(scorer, job, tell, engine) as done:
+        return reported(done)
+
+
+def _leave(report: Report, settings: dict[str, Any]) -> None:
+    """What others read of the job."""
+    from vaewatch.batch.summary import write_summary
+
+    if settings["summary"] is not None:
+        write_summary(report, settings["summary"])
+    if settings["metrics_file"] is not None:
+        from vaewatch.batch.metrics import write_metrics
+
+        write_metrics(report, settings["metrics_file"])
+    if settings["pushgateway"] is not None:
+        from vaewatch.batch.metrics import push_metrics
+
+        push_metrics(report, settings["pushgateway"])
+
+
+def _tell(report: Report, settings: dict[str, Any]) -> None:
+    if report.job.sources and not settings["quiet"]:
+        _print_counts(report)
+        if report.counts.scored and settings["progress"] != "json":
+            _print_severities(report)
+    limit, rate = settings["fail_above"], report.counts.anomaly_rate
+    if limit is not None and rate > limit:
+        err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
+        sys.exit(TOO_MANY)
+
+
+def _print_counts(report: Report) -> None:
+    counts, earlier = report.counts, report.earlier.records
+    rejected = f", {counts.rejected:,} rejected (see {report.job.rejects})"
+    err().print(
+        f"scored {_number(counts.scored, 'record')}: {_number(counts.anomalies, 'anomaly')} "
+        f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
+        f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
+        f"{report.rate:,.0f} records/s"
+    )
+
+
+def _number(n: int, what: str) -> str:
+    if n != 1:
+        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{n:,} {what}"
+
+
+def _print_severities(report: Report) -> None:
+    """How severe the records were, beside what normal traffic gives: a tenth for each 1."""
+    from vaewatch.batch.summary import severity_bands
+    from vaewatch.commands.terminal import bar, print_table
+
+    console = err()
+    rows = [
+        (band.name, f"{band.records:,}", f"{band.share:.2%}", f"{band.normal:.2%}",
+         bar(console, band.share))
+        for band in severity_bands(report.counts)
+    ]  # fmt: skip
+    head = ("severity", "records", "share", "if normal", "")
+    print_table(console, head, rows, right=(1, 2, 3))

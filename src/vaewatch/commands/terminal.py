@@ -1,0 +1,67 @@
+"""How commands speak to people: facts, tables and bars, as wide as a terminal, whole in a pipe.
+
+A fact that goes to a file stays on one line, so that it can be searched for. Nothing here depends
+on colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# a path or a column's name is shown as it is: no brackets that are styles, no emoji, no colours
+PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
+BAR = 20  # characters of a full one
+
+
+def out() -> Console:
+    """For results: stdout."""
+    from rich.console import Console
+
+    return Console(**PLAIN)
+
+
+def err() -> Console:
+    """For progress and notes: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, **PLAIN)
+
+
+def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None:
+    """`name`, then `text`; on a terminal its further lines stand below the first."""
+    if not console.is_terminal:
+        return console.print(f"{name:{indent}}{text}")
+    lines = textwrap.wrap(
+        text,
+        max(console.width - indent, 24),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for start, line in zip([name, *[""] * len(lines)], lines, strict=False):
+        console.print(f"{start:{indent}}{line}")
+
+
+def print_table(
+    console: Console, head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> None:
+    """Columns two spaces apart, those in `right` set to the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for at, name in enumerate(head):
+        table.add_column(name, justify="right" if at in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=False)
+
+
+def bar(console: Console, share: float, width: int = BAR) -> str:
+    """A bar as long as a share of `width`; something where there is something."""
+    full = "█" if "utf" in console.encoding.lower() else "#"
+    length = round(min(max(share, 0.0), 1.0) * width)
+    return full * (max(length, 1) if share > 0 else 0)

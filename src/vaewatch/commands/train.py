@@ -1,0 +1,176 @@
+"""`vaewatch train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaewatch.commands.options import config_file, setting
+from vaewatch.commands.terminal import out
+from vaewatch.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from vaewatch.scoring.calibration import Calibration
+    from vaewatch.scoring.scorer import Scorer
+
+
+def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    from vaewatch.training.config import parse_kind
+
+    pairs = [value.rpartition("=") for value in values]
+    for column, _, kind in pairs:
+        if not column:
+            raise click.BadParameter(f"must be COLUMN=KIND, got '{kind}'.")
+    return {column: parse_kind(kind) for column, _, kind in pairs}
+
+
+@click.command(
+    epilog="Example:  vaewatch train normal.csv --out artifact --alpha 0.001 --id order",
+)
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@config_file()
+@setting(
+    "--alpha", type=float, default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
+)
+@setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
+@setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
+@setting("--ignore", metavar="COLUMN", multiple=True, help="Left out; repeat for more.")
+@setting(
+    "--kind",
+    "kinds",
+    metavar="COLUMN=KIND",
+    multiple=True,
+    callback=_kinds,
+    help="numeric, categorical or boolean, where values mislead.",
+)
+@setting(
+    "--model",
+    type=click.Choice(["vae", "ae"]),
+    default=TrainConfig.model,
+    help="ae: a plain autoencoder.",
+)
+@setting(
+    "--score",
+    type=click.Choice(["full", "reconstruction"]),
+    default=TrainConfig.score,
+    help="Parts that the score adds up.",
+)
+@setting("--beta", type=float, default=TrainConfig.beta, help="Weight of the KL in the objective.")
+@setting("--members", type=int, default=TrainConfig.members, help="VAEs trained side by side.")
+@setting("--served", type=int, default=TrainConfig.served, help="Members that score.")
+@setting("--width", type=int, default=TrainConfig.width, help="Hidden units a layer.")
+@setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
+@setting("--steps", type=int, default=TrainConfig.steps, help="Optimiser steps.")
+@setting(
+    "--max-records", type=int, default=TrainConfig.max_records, help="Of more, a uniform sample."
+)
+@setting(
+    "--neighbours",
+    type=int,
+    default=TrainConfig.neighbours,
+    help="Fit records kept for the neighbour part.",
+)
+@setting(
+    "--contamination-robust",
+    is_flag=True,
+    help="Fit twice, the second time without the records that the first finds far out.",
+)
+@setting("--device", default=TrainConfig.device, help="auto, cpu or cuda.")
+@setting(
+    "--seed", type=int, default=TrainConfig.seed, help="Same seed, same machine: same artifact."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+@click.option("--resume", is_flag=True, help="Go on from where a killed run was.")
+@setting("--no-report", is_flag=True, help="Leave out report.html, and what it is made from.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def train(
+    data: tuple[Path, ...],
+    target: Path,
+    overwrite: bool,
+    resume: bool,
+    no_report: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fit, calibrate and export an artifact from normal records.
+
+    DATA: one or more CSV (also .gz) or Parquet files with the same columns.
+    """
+    from vaewatch.commands.progress import fit_progress
+    from vaewatch.training.pipeline import train as run
+    from vaewatch.training.vae.parallel import rank
+
+    quiet = quiet or rank() > 0  # under torchrun, one process speaks
+    with fit_progress(quiet) as progress:
+        scorer = run(
+            data,
+            target,
+            overwrite=overwrite,
+            resume=resume,
+            report=not no_report,
+            progress=progress,
+            **settings,
+        )
+    if not quiet:
+        _print_trained(scorer, target)
+
+
+def _print_trained(scorer: Scorer, target: Path) -> None:
+    from vaewatch.commands.terminal import print_fact
+    from vaewatch.scoring.artifact import REPORT
+
+    manifest, console = scorer.artifact.manifest, out()
+    metrics = manifest["metrics"]
+    print_fact(console, "artifact", f"{target}  (version {manifest['version']})")
+    sampled = manifest["records_given"] > metrics["records"]
+    of = f" of {manifest['records_given']:,}" if sampled else ""
+    print_fact(
+        console,
+        "fit",
+        f"{metrics['fit_records']:,}{of} records, {len(manifest['schema']['columns'])} columns, "
+        f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s",
+    )
+    if metrics["trimmed_records"]:
+        trimmed = f"{metrics['trimmed_records']:,} records far out: not fitted to, but they "
+        print_fact(console, "trimmed", f"{trimmed}calibrate")
+    _print_budget(scorer)
+    if REPORT in manifest["sha256"]:
+        print_fact(console, "report", str(target / REPORT))
+    print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv")
+
+
+def _print_budget(scorer: Scorer) -> None:
+    from vaewatch.commands.terminal import print_fact, print_table
+    from vaewatch.training.calibration.calibrate import shown_alphas
+
+    console, calibration = out(), scorer.artifact.calibration
+    summary, alpha = scorer.artifact.manifest["calibration"], calibration.alpha
+    low, high = summary["rate_interval_95"]
+    one_in = f"one false alarm in {1 / alpha:,.0f} normal records"
+    print_fact(console, "alarm budget", f"asked for {alpha:g}: {one_in}")
+    print_fact(
+        console,
+        "",
+        f"{calibration.n:,} calibration records ({calibration.rule}): the true rate lies in "
+        f"{low:.2g} to {high:.2g} (95 %)",
+    )
+    wish = summary["records_for_20_percent"]
+    if wish > calibration.n:
+        print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
+    rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
+    head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
+    print_table(console, head, rows, right=(0, 1, 2, 3))
+
+
+def _budget_row(calibration: Calibration, alpha: float) -> tuple[str, ...]:
+    from vaewatch.scoring.calibration import rate_interval
+
+    low, high = rate_interval(alpha, calibration.n)
+    asked = "asked for" if alpha == calibration.alpha else ""
+    rate = f"{low:.2g} to {high:.2g}"
+    return f"{alpha:g}", f"{1 / alpha:,.0f}", f"{calibration.threshold(alpha):.4g}", rate, asked

@@ -1,0 +1,46 @@
+"""An artifact of an earlier release loads for ever, and every record scores as it did.
+
+`artifacts/format-2` was written by the release that had four top-level packages; `format-2.ndjson`
+holds records with the verdicts that it gave them. Neither is ever made anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import call, make_frame
+from vaewatch.scoring.scorer import Scorer
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+EVERY = sorted(path for path in ARTIFACTS.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.name)
+def test_it_scores_as_it_did(path: Path):
+    lines = path.with_suffix(".ndjson").read_text().splitlines()
+    before = [json.loads(line) for line in lines]
+    verdicts = Scorer.load(path).score([line["record"] for line in before])
+    np.testing.assert_allclose(verdicts.score, [line["score"] for line in before], rtol=1e-5)
+    np.testing.assert_allclose(verdicts.p_value, [line["p_value"] for line in before], rtol=1e-12)
+    assert verdicts.is_anomaly.tolist() == [line["is_anomaly"] for line in before]
+    got = [[reason.column for reason in reasons] for reasons in verdicts.reasons]
+    assert got == [line["reasons"] for line in before]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.name)
+def test_every_command_takes_it(path: Path, tmp_path: Path):
+    new = tmp_path / "new.csv"
+    make_frame(100, seed=3).write_csv(new)
+    for words in (
+        ("inspect", path, "--verify"),
+        ("score", path, new, "--quiet"),
+        ("sample", path),
+        ("report", path, "--out", tmp_path / "report.html", "--quiet"),
+        ("recalibrate", path, new, "--out", tmp_path / "newer"),
+    ):
+        done = call(*words)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,74 @@
+"""normal records' scores -> Calibration, and what it promises, in words for the manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.calibration import Calibration, rate_interval, records_needed
+from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
+from vaewatch.scoring.table import Table
+
+SHOWN_ALPHAS = (0.05, 0.01, 0.001)
+COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
+ASSUMES = (
+    "New normal records are exchangeable with the calibration records: drawn from the same "
+    "source, in any order. "
+    "After a change in the source the rate is no longer promised; recalibrate."
+)
+CONTAMINATION = (
+    "Anomalies among the calibration records hold the highest scores, so normal records alarm "
+    "more seldom than asked, and fewer anomalies are found. Records that --contamination-robust "
+    "kept out of the fit still calibrate: without them, normal records would alarm more often "
+    "than asked."
+)
+RULES = {
+    "cross-fitted": "Each record was scored by the members that did not see it. Members see "
+    "different data, so the "
+    "interval is exact only in the limit; benchmarks/RESULTS.md has the measured rates.",
+    "split": "The records were held out from fitting, so the interval is exact.",
+}
+
+
+def calibrate(scores: NDArray[np.float64], alpha: float, rule: str) -> Calibration:
+    """Scores of records that the network was not fitted to, as a Calibration."""
+    return Calibration(np.sort(scores.astype(np.float64)), alpha, rule)
+
+
+def fit_drift(table: Table) -> DriftReference:
+    """The reference that live traffic is compared with."""
+    edges = quantile_edges(table.numbers)
+    return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
+
+
+def records_for_precision(alpha: float, relative: float = 0.2) -> int:
+    """Calibration records for which the 95 % range of the true rate is within +- `relative` of
+    alpha.
+    """
+    return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
+
+
+def shown_alphas(calibration: Calibration) -> list[float]:
+    """The usual ones and the one asked for, of those that can be certified; largest first."""
+    every = {*COMMON_ALPHAS, calibration.alpha}
+    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
+
+
+def describe(calibration: Calibration) -> dict[str, Any]:
+    """The calibration summary of the manifest."""
+    alpha, n = calibration.alpha, calibration.n
+    shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
+    return {
+        "n": n,
+        "rule": calibration.rule,
+        "rule_means": RULES[calibration.rule],
+        "assumes": ASSUMES,
+        "contamination": CONTAMINATION,
+        "rate_interval_95": list(rate_interval(alpha, n)),
+        "thresholds": {f"{a:g}": calibration.threshold(a) for a in shown},
+        "least_alpha": 1 / (n + 1),
+        "records_needed": {f"{a:g}": records_needed(a) for a in shown},
+        "records_for_20_percent": records_for_precision(alpha),
+    }

@@ -1,0 +1,54 @@
+"""residuals -> Precision: the inverse of their shrunk second moment.
+
+The decoder that is fitted has a diagonal sigma; the one that scores has the full covariance of the
+out-of-bag residuals at the posterior mean. Fitting the full one from the start was worse (see
+`benchmarks/RESULTS.md`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.precision import Precision
+
+SHRINK_RANGE = (0.05, 0.5)
+RIDGE = 1e-4
+FULL_FEATURES = (
+    256  # above this many: diagonal plus low rank, so that no D x D matrix is ever made
+)
+RANK = 64
+
+
+def fit_precision(residuals: NDArray[np.float32], records: int) -> Precision:
+    """(R, D) residuals of some records -> the inverse of their shrunk second moment."""
+    features = residuals.shape[1]
+    weight = float(np.clip(features / max(records, 1), *SHRINK_RANGE))
+    if features > FULL_FEATURES:
+        return _low_rank(residuals, weight)
+    wide = residuals.astype(np.float64)
+    moment = wide.T @ wide / len(wide)
+    shrunk = (1 - weight) * moment
+    shrunk[np.diag_indices_from(shrunk)] = np.diag(moment) + RIDGE
+    return precision_of(shrunk)
+
+
+def precision_of(covariance: NDArray[np.float64]) -> Precision:
+    """The Precision of a (D, D) covariance."""
+    deviation = np.sqrt(np.diag(covariance))
+    strength, basis = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    return Precision(1 / deviation, basis, 1 - 1 / np.sqrt(strength))
+
+
+def _low_rank(residuals: NDArray[np.float32], weight: float) -> Precision:
+    """Keep the strongest correlations, and all of the variances."""
+    from sklearn.utils.extmath import randomized_svd  # a second of imports that few runs need
+
+    deviation = np.sqrt(np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE)
+    scaled = residuals / (deviation * np.sqrt(len(residuals))).astype(np.float32)
+    rank = min(RANK, *scaled.shape)
+    _, strength, directions = randomized_svd(scaled, rank, random_state=0)
+    factor = np.sqrt(1 - weight) * (strength[:, None] * directions).T.astype(np.float64)  # (D, R)
+    rest = np.sqrt(1 - (factor**2).sum(axis=1))  # its square is at least `weight`
+    basis, inner, _ = np.linalg.svd(factor / rest[:, None], full_matrices=False)
+    return Precision(1 / (rest * deviation), basis, 1 - 1 / np.sqrt(1 + inner**2))

@@ -1,0 +1,192 @@
+"""ScoreModel -> network.onnx: one graph, written node by node so that what is served is what can
+be read here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from vaewatch.scoring.errors import ScoringError
+from vaewatch.scoring.network import INPUT, OUTPUTS, WHITENED, Forward, Network
+from vaewatch.scoring.precision import Precision
+from vaewatch.training.calibration.neighbours import Bank
+from vaewatch.training.export.score_model import ScoreModel
+from vaewatch.training.vae.vae import VAE, StackedLinear
+
+OPSET = 20
+IR_VERSION = 9
+PROBE_TOLERANCE = 1e-4
+MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of them the two steps of `_at_least` cost more
+
+
+class _Graph:
+    """Collects nodes and weights; each call gives the name of the node's result."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def weight(self, array: Any, dtype: Any = np.float32) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights.append(
+            numpy_helper.from_array(np.ascontiguousarray(array, dtype=dtype), name)
+        )
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.weight(np.array(values), np.int64)
+
+    def add(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        name = name or f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def silu(self, x: str) -> str:
+        return self.add("Mul", x, self.add("Sigmoid", x))
+
+    def linear(self, x: str, layer: StackedLinear, member: int) -> str:
+        """(N, inputs) -> (N, outputs). Products of single members: ONNX Runtime adds a bias to a
+        product on its way, but not to a batched one.
+        """
+        weight, bias = _array(layer.weight[member]), _array(layer.bias[member, 0])
+        return self.add("Gemm", x, self.weight(weight), self.weight(bias))
+
+    def half_square(self, x: str, served: int, name: str) -> None:
+        """(N, S * width) -> (N,): half the squared length, the mean over S members."""
+        squared = self.add("ReduceSumSquare", x, self.ints(1), keepdims=0)
+        self.add("Mul", squared, self.weight(0.5 / served), name=name)
+
+    def zero_of(self, x: str, name: str) -> None:
+        """(N, width) -> (N,) zeros."""
+        self.add(
+            "Mul", self.add("ReduceSum", x, self.ints(-1), keepdims=0), self.weight(0.0), name=name
+        )
+
+
+def _array(parameter: Any) -> NDArray[np.float32]:
+    return np.asarray(parameter.detach().cpu().numpy(), dtype=np.float32)
+
+
+def export_graph(model: ScoreModel) -> bytes:
+    """The graph that gives `vaewatch.scoring.network.Forward` of (N, D) features."""
+    graph, vae, x = _Graph(), model.vae, INPUT
+    observed = _whiten(graph, model.precision, x)
+    codes = [_encode(graph, vae, x, member) for member in range(vae.members)]
+    whitened = [
+        graph.add("Sub", observed, _expected(graph, model, mu, member))
+        for member, mu in enumerate(codes)
+    ]
+    if model.kl:
+        graph.half_square(graph.add("Concat", *codes, axis=1), vae.members, "kl")
+    else:
+        graph.zero_of(x, "kl")
+    side_by_side = graph.add("Concat", *whitened, axis=1)
+    graph.half_square(side_by_side, vae.members, "reconstruction")
+    shape = graph.ints(-1, vae.members, vae.features)
+    graph.add("Reshape", side_by_side, shape, name=WHITENED)
+    _neighbour(graph, model.bank, x)
+    return _serialise(graph, model)
+
+
+def _encode(graph: _Graph, vae: VAE, x: str, member: int) -> str:
+    """mu, (N, L)."""
+    h = graph.silu(graph.linear(x, vae.enter, member))
+    return graph.linear(graph.silu(graph.linear(h, vae.encoder, member)), vae.mu, member)
+
+
+def _expected(graph: _Graph, model: ScoreModel, mu: str, member: int) -> str:
+    """What a member expects, (N, D), whitened. That is linear, so the last layer does it."""
+    vae, whiten = model.vae, model.precision.whiten
+    h = graph.silu(graph.linear(mu, vae.expand, member))
+    h = graph.silu(graph.linear(h, vae.decoder, member))
+    weight, bias = (whiten(_array(p[member])) for p in (vae.leave.weight, vae.leave.bias))
+    return graph.add("Gemm", h, graph.weight(weight), graph.weight(bias[0]))
+
+
+def _whiten(graph: _Graph, precision: Precision, x: str) -> str:
+    """(N, D) -> the same, whitened."""
+    features, rank = precision.basis.shape
+    if rank == features:
+        return graph.add("MatMul", x, graph.weight(precision.whiten(np.eye(features))))
+    scaled = graph.add("Mul", x, graph.weight(precision.scale))
+    low = graph.add("MatMul", scaled, graph.weight(precision.basis * precision.shrink))
+    return graph.add("Sub", scaled, graph.add("MatMul", low, graph.weight(precision.basis.T)))
+
+
+def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
+    """Writes `neighbour`: the distance to the nearest b of the bank. It is taken anew from that b,
+    as the product that finds it loses the digits of a small distance.
+    """
+    if not len(bank):
+        return graph.zero_of(x, "neighbour")
+    one = np.eye(1, bank.places.shape[1], bank.places.shape[1] - 1)[0]
+    directions = np.pad(bank.directions, [(0, 0), (0, 1)])
+    place = graph.add("Gemm", x, graph.weight(directions), graph.weight(one))  # last, a 1
+    along, off = bank.places[:, :-1], bank.places[:, -1:]
+    lengths = (bank.places**2).sum(1, keepdims=True)
+    squared = graph.add("MatMul", place, graph.weight(np.hstack([-2.0 * along, lengths]).T))
+    nearest = _at_least(graph, squared, np.hstack([along @ bank.directions.T, off]))
+    apart = graph.add("Sub", graph.add("Pad", x, graph.ints(0, 0, 0, 1)), nearest)
+    graph.add("ReduceL2", apart, graph.ints(-1), keepdims=0, name="neighbour")
+
+
+def _at_least(graph: _Graph, values: str, rows: NDArray[np.float64]) -> str:
+    """(N, K) values, K rows -> (N, width): each record's row is that of its least value.
+
+    In two steps, the group and then the place in it: ReduceMin is vectorised and ArgMin is not.
+    """
+    k = len(rows)
+    group = next(g for g in range(min(k, MOST_IN_GROUP), 0, -1) if k % g == 0)
+    if group < MIN_GROUP:
+        least = graph.add("ArgMin", values, axis=1, keepdims=0)
+        return graph.add("Gather", graph.weight(rows), least, axis=0)
+    grouped = graph.add("Reshape", values, graph.ints(-1, k // group, group))
+    least = graph.add("ReduceMin", grouped, graph.ints(2), keepdims=0)
+    which = graph.add("ArgMin", least, axis=1, keepdims=1)
+    inside = graph.add("GatherND", grouped, which, batch_dims=1)
+    place = graph.add("Concat", which, graph.add("ArgMin", inside, axis=1, keepdims=1), axis=1)
+    return graph.add("GatherND", graph.weight(rows.reshape(k // group, group, -1)), place)
+
+
+def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
+    d = model.vae.features
+    shapes = {WHITENED: ("N", model.vae.members, d)}
+
+    def value(name: str, *shape: Any) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    outputs = [value(name, *shapes.get(name, ("N",))) for name in OUTPUTS]
+    proto = helper.make_graph(
+        graph.nodes, "vaewatch", [value(INPUT, "N", d)], outputs, initializer=graph.weights
+    )
+    onnx_model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)])
+    onnx_model.ir_version = IR_VERSION
+    onnx.checker.check_model(onnx_model)
+    return bytes(onnx_model.SerializeToString())
+
+
+def check_against_torch(model: ScoreModel, network: Network, probes: NDArray[np.float32]) -> float:
+    """The largest difference between graph and torch on the probes' total score, relative to it or
+    to one nat.
+
+    Raises:
+        ScoringError: it is above PROBE_TOLERANCE: the export must not be used.
+    """
+    want, got = _total(model.forward(probes)), _total(network.forward(probes))
+    apart = float(np.max(np.abs(got - want) / np.maximum(np.abs(want), 1.0)))
+    if not apart <= PROBE_TOLERANCE:
+        raise ScoringError(
+            f"the exported graph must agree with torch within {PROBE_TOLERANCE:g}, got "
+            f"{apart:.2g} apart. "
+            "This is our fault: please report it with the data's shape."
+        )
+    return apart
+
+
+def _total(forward: Forward) -> NDArray[np.float64]:
+    return np.asarray(forward.reconstruction + forward.kl + forward.neighbour, dtype=np.float64)

@@ -1,0 +1,86 @@
+"""Table -> Vectorizer: which features each column gives, and their scale in the fit data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.schema import Column, Kind
+from vaewatch.scoring.standardise import MISSING_FLAG, Feature, feature_order, signed_log1p
+from vaewatch.scoring.table import Table
+
+COUNT_RANGE = 20.0
+COUNT_SKEWNESS = 1.0
+
+
+def fit_vectorizer(table: Table) -> Vectorizer:
+    """Learn means, deviations and events; a column without spread gives no feature, see
+    `vaewatch.scoring.features`.
+    """
+    schema = table.schema
+    features: list[Feature] = []
+    constants: dict[str, float | int] = {}
+    for column, numbers in zip(schema.numeric, table.numbers.T, strict=True):
+        given = numbers[~np.isnan(numbers)]
+        if len(given) and given.min() == given.max():
+            constants[column.name] = float(given[0])
+        features += _numeric_features(column, numbers)
+    for column, codes in zip(schema.discrete, table.codes.T, strict=True):
+        if len(codes) and codes.min() == codes.max():
+            constants[column.name] = int(codes[0])
+        features += _discrete_features(column, codes)
+    if not features:  # nothing varies: one feature that is always 0, so that there is a network
+        only = schema.columns[0]
+        event = None if only.kind is Kind.NUMERIC else int(table.codes[0, 0])
+        features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
+    return Vectorizer(schema, tuple(sorted(features, key=feature_order)), constants)
+
+
+def is_count(values: NDArray[np.float64]) -> bool:
+    """Does a column count something with a heavy tail: non-negative integers, wide, skewed to the
+    right?
+    """
+    if not len(values) or values.min() < 0 or np.any(values != np.round(values)):
+        return False
+    return float(np.ptp(values)) > COUNT_RANGE and skewness(values) > COUNT_SKEWNESS
+
+
+def skewness(values: NDArray[np.float64]) -> float:
+    """The third standardised moment; 0 without spread."""
+    centred = values - values.mean()
+    deviation = math.sqrt(float(np.mean(centred**2)))
+    return float(np.mean((centred / deviation) ** 3)) if deviation > 0 else 0.0
+
+
+def _numeric_features(column: Column, numbers: NDArray[np.float64]) -> Iterator[Feature]:
+    missing = np.isnan(numbers)
+    given = numbers[~missing]
+    if len(given) and given.min() < given.max():
+        count = is_count(given)
+        values = signed_log1p(given) if count else given
+        yield Feature(column.name, None, float(values.mean()), _deviation(values), count)
+    share = float(missing.mean())
+    if 0 < share < 1:
+        yield Feature(column.name, MISSING_FLAG, share, math.sqrt(share * (1 - share)))
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """The standard deviation; 1 where rounding leaves none, as with 1e16 and 1e16 + 2."""
+    with np.errstate(over="ignore"):
+        deviation = float(values.std())
+    if not math.isfinite(deviation):
+        return float(np.abs(values).max())
+    return deviation if deviation > 0 else 1.0
+
+
+def _discrete_features(column: Column, codes: NDArray[np.int32]) -> Iterator[Feature]:
+    events, counts = np.unique(codes, return_counts=True)
+    if len(events) < 2:
+        return
+    for code, count in zip(events, counts, strict=True):
+        share = float(count) / len(codes)
+        yield Feature(column.name, int(code), share, math.sqrt(share * (1 - share)))

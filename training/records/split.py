@@ -1,0 +1,48 @@
+"""n records -> which of them fit, and which are held out to calibrate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import SchemaError
+
+HELD_OUT = 20_000  # records that a split calibration keeps apart
+SPLIT_FROM = 2 * HELD_OUT  # fewer than this: all fit, and calibrate on their out-of-bag scores
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which records fit, and which are held out; cross-fitted calibration holds none out.
+
+    trimmed: suspects, which do not fit, but calibrate where no records are held out.
+    """
+
+    fit: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    trimmed: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def rule(self) -> str:
+        return "split" if len(self.held_out) else "cross-fitted"
+
+    @property
+    def calibrates(self) -> int:
+        return len(self.held_out) or len(self.fit)
+
+    @property
+    def calibration(self) -> NDArray[np.int64]:
+        """The records whose scores calibrate."""
+        return self.held_out if len(self.held_out) else self.fit
+
+
+def split_records(n: int, seed: int, members: int) -> Split:
+    """By seed alone: the same n and seed, the same split."""
+    least = 2 * members  # two a fold
+    if n < least:
+        raise SchemaError(f"training takes at least {least} normal records, got {n}.")
+    held_out = HELD_OUT if n >= SPLIT_FROM else 0
+    order = np.random.default_rng([seed, 2]).permutation(n)
+    return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))

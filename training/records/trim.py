@@ -1,0 +1,73 @@
+"""fit records -> those to fit again without: contaminated data, cleaned by its own first fit.
+
+A first stack is fitted to all; each record is scored by the members that never saw it, so that an
+anomaly cannot hide by being learned. What lies far beyond the bulk of those scores, at most a
+tenth, is left out of the second fit. It still calibrates: leaving the highest scores out there
+would put the threshold too low, and normal records would alarm more often than asked.
+
+Anomalies that are many and alike stay: a stack that saw most of them has learned the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.precision import Precision
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.covariance import fit_precision
+from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.split import Split
+from vaewatch.training.vae.fit import OnStep, fit_vae
+
+MOST = 0.1  # of the fit records
+FAR = 2.5  # robust deviations of the log score above its median
+NORMAL_MAD = 1.4826  # a normal law's deviation over its median absolute deviation
+SHAPING = 20_000  # records whose residuals shape the precision
+CHUNK = 16_384
+
+
+def trim(table: Table, split: Split, config: TrainConfig, on_step: OnStep) -> Split:
+    """The split with its suspects moved from `fit` to `trimmed`."""
+    suspect = suspects(_first_scores(table.take(split.fit), config, on_step))
+    return replace(split, fit=split.fit[~suspect], trimmed=split.fit[suspect])
+
+
+def suspects(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) scores -> which lie beyond the cut; of more than a tenth, the worst tenth."""
+    logs = np.log(np.maximum(scores, np.finfo(np.float64).tiny))
+    middle = np.median(logs)
+    deviation = NORMAL_MAD * np.median(np.abs(logs - middle))
+    cut = max(middle + FAR * deviation, np.quantile(logs, 1 - MOST))
+    return np.asarray(logs > cut)
+
+
+def _first_scores(table: Table, config: TrainConfig, on_step: OnStep) -> NDArray[np.float64]:
+    vectorizer = fit_vectorizer(table)
+    x = vectorizer.transform(table).values
+    fitted = fit_vae(x, config, on_step)
+
+    def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
+        return out_of_bag(fitted, x, rows, kl=config.model == "vae")
+
+    order = np.random.default_rng([config.seed, 4]).permutation(len(x))
+    precision = _bulk_precision(seen_by_others(np.sort(order[:SHAPING])))
+    chunks = np.split(np.arange(len(x)), np.arange(CHUNK, len(x), CHUNK))
+    return np.concatenate([_score(seen_by_others(rows), precision) for rows in chunks])
+
+
+def _bulk_precision(oob: OutOfBag) -> Precision:
+    """Without the tenth that scores worst: anomalies would widen it until they fit in."""
+    scores = _score(oob, oob.precision())
+    bulk = oob.residuals[scores <= np.quantile(scores, 1 - MOST)]
+    return fit_precision(bulk.reshape(-1, bulk.shape[2]), len(bulk))
+
+
+def _score(oob: OutOfBag, precision: Precision) -> NDArray[np.float64]:
+    r = oob.residuals.astype(np.float64)
+    score: NDArray[np.float64] = 0.5 * (precision.whiten(r) ** 2).sum(-1).mean(1) + oob.kl
+    return score

@@ -1,0 +1,68 @@
+"""records -> ELBO: the objective, and the tighter bound that shows what it leaves out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaewatch.training.vae.vae import VAE
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """ELBO = -(reconstruction_nll + kl) <= log p(x); each (M, B), in nats per record."""
+
+    reconstruction_nll: Tensor
+    kl: Tensor
+
+    def loss(self, beta: float = 1.0) -> Tensor:
+        """The mean over records, summed over members, of -ELBO with the KL weighted by beta
+        (Higgins et al., 2017).
+        """
+        return (self.reconstruction_nll + beta * self.kl).mean(1).sum()
+
+
+def elbo(vae: VAE, x: Tensor, noisy: Tensor, eps: Tensor) -> Elbo:
+    """One-sample estimate of the ELBO of `x`, (M, B, D), with the encoder shown `noisy`; eps is
+    (M, B, L).
+
+    An encoder that sees x plus noise and a decoder that must give x is denoising score matching
+    (Vincent, 2011).
+    """
+    posterior = vae.encode(noisy)
+    likelihood = vae.decode(posterior.rsample(eps))
+    return Elbo(-likelihood.log_prob(x), posterior.kl())
+
+
+def autoencoder_loss(vae: VAE, x: Tensor, noisy: Tensor) -> Elbo:
+    """The plain autoencoder: z = mu, no KL."""
+    posterior = vae.encode(noisy)
+    return Elbo(-vae.decode(posterior.mu).log_prob(x), torch.zeros_like(posterior.kl()))
+
+
+@torch.no_grad()
+def log_importance_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """log p(x, z_k) / q(z_k|x) of K draws: (K, M, B) nats.
+
+    Their mean over K estimates the ELBO.
+    """
+    posterior = vae.encode(x)
+    weights = []
+    for _ in range(draws):
+        eps = torch.randn(posterior.mu.shape, generator=generator, device=generator.device)
+        z = posterior.rsample(eps)
+        log_prior = -0.5 * z.square().sum(-1)
+        log_posterior = -0.5 * (eps.square() + posterior.logvar).sum(-1)
+        weights.append(vae.decode(z).log_prob(x) + log_prior - log_posterior)
+    return torch.stack(weights)
+
+
+def importance_weighted_bound(log_weights: Tensor) -> Tensor:
+    """log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al., 2016): (K, M, B) -> (M, B) nats.
+
+    It rises with K towards log p(x); K = 1 is the ELBO.
+    """
+    return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))

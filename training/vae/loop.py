@@ -1,0 +1,222 @@
+"""batches -> steps: the optimiser at work, with everything that a step needs on the device.
+
+On a GPU one step is captured as a CUDA graph and replayed: the learning rate and the step's number
+are tensors there, and nothing is read back but the log.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.checkpoint import State
+from vaewatch.training.vae.elbo import Elbo, autoencoder_loss, elbo
+from vaewatch.training.vae.flat import Flat
+from vaewatch.training.vae.noise import noise_deviations
+from vaewatch.training.vae.parallel import average, rank, world_size
+from vaewatch.training.vae.vae import VAE
+
+WARM_UP = 50
+BETAS = (0.9, 0.99)
+WEIGHT_DECAY = 1e-4
+EPSILON = 1e-8
+GRADIENT_NORM = 20.0
+STEPS_BEFORE_CAPTURE = 3  # PyTorch asks for a few eager steps first
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Where batches come from: records and indices on the device, or, where they do not fit there,
+    on the host, from which each batch is sent.
+
+    x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,), on the
+    device.
+    """
+
+    x: Tensor
+    seen: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        x: NDArray[np.float32],
+        folds: NDArray[np.int64],
+        members: int,
+        device: torch.device,
+        room: int | None = None,
+    ) -> Batches:
+        """`room`: bytes that records and indices may take on the device."""
+        seen = [
+            np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
+        ]
+        most = max(len(indices) for indices in seen)
+        even = np.stack([np.resize(indices, most) for indices in seen])  # folds differ by a record
+        room = free_room(device) if room is None else room
+        home = device if x.nbytes + even.nbytes <= room else torch.device("cpu")
+        noise = torch.from_numpy(noise_deviations(x)).to(device)
+        return cls(torch.from_numpy(x).to(home), torch.from_numpy(even).to(home), noise)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+        return self.noise.device
+
+    @property
+    def resident(self) -> bool:
+        return self.x.device == self.noise.device
+
+    def draw(self, batch: int, generator: torch.Generator) -> Tensor:
+        """A batch for each member, with replacement: (M, B, D). The generator is at home where the
+        records are.
+        """
+        members, n = self.seen.shape
+        at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
+        rows = self.seen.gather(1, at).flatten()
+        records = self.x.index_select(0, rows).view(members, batch, -1)
+        if self.resident:
+            return records
+        # from pinned memory the copy runs beside the steps before, which were only queued
+        return records.pin_memory().to(self.device, non_blocking=True)
+
+
+def free_room(device: torch.device) -> int:
+    """Bytes for the data: half of what is free on a GPU, the rest is for the steps."""
+    if device.type != "cuda":
+        return sys.maxsize
+    return int(torch.cuda.mem_get_info(device)[0]) // 2
+
+
+class Loop:
+    """A training run that can take a step, give its state, and go on from one."""
+
+    def __init__(self, vae: VAE, batches: Batches, config: TrainConfig) -> None:
+        device = batches.device
+        self.vae, self.batches, self.config, self.steps = vae, batches, config, config.steps
+        self.done = 0
+        self.batch = max(1, config.batch // world_size())
+        self.generator = torch.Generator(device).manual_seed(config.seed + rank())
+        self.draws = self.generator  # of batches
+        if not batches.resident:
+            self.draws = torch.Generator().manual_seed(config.seed + rank())
+        self.rates = torch.tensor(
+            [config.learning_rate * warm_cosine(step, self.steps) for step in range(self.steps)],
+            device=device,
+        )
+        self.at = torch.zeros(1, dtype=torch.long, device=device)
+        self.rate = torch.zeros((), device=device)
+        self.flat = Flat.of(vae)
+        self.first = torch.zeros_like(self.flat.weights)  # AdamW's moments
+        self.second = torch.zeros_like(self.flat.weights)
+        self.count = torch.zeros((), device=device)
+        self.terms: Elbo | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def step(self) -> None:
+        """Take one step, by replaying the captured one where there is a GPU to itself."""
+        alone = world_size() == 1 and self.batches.resident
+        capture = self.batches.device.type == "cuda" and alone
+        if capture and self._graph is None and self.done >= STEPS_BEFORE_CAPTURE:
+            self._graph = self._capture()
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self._step()
+        self.done += 1
+
+    def _step(self) -> None:
+        x = self.batches.draw(self.batch, self.draws)
+        noise = torch.randn(x.shape, generator=self.generator, device=x.device)
+        self.terms = self._objective(x, torch.addcmul(x, self.batches.noise, noise))
+
+        self.flat.gradients.zero_()
+        self.terms.loss(self.config.beta).backward()  # type: ignore[no-untyped-call]
+        average(self.flat.gradients)
+        clip_(self.flat.gradients, GRADIENT_NORM * math.sqrt(self.config.members))
+        self.rate.copy_(self.rates[self.at].squeeze())
+        self._update()
+        self.at += 1
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """One step of AdamW (Loshchilov & Hutter, 2019). PyTorch's function rather than its class:
+        making the class imports PyTorch's compiler, which takes seconds and is not used here.
+        """
+        adamw(
+            [self.flat.weights],
+            [self.flat.gradients],
+            [self.first],
+            [self.second],
+            [],
+            [self.count],
+            fused=True,
+            capturable=self.rate.device.type == "cuda",
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self.rate,
+            weight_decay=WEIGHT_DECAY,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def _objective(self, x: Tensor, noisy: Tensor) -> Elbo:
+        if self.config.model == "ae":
+            return autoencoder_loss(self.vae, x, noisy)
+        shape = (self.vae.members, x.shape[1], self.vae.latent)
+        eps = torch.randn(shape, generator=self.generator, device=x.device)
+        return elbo(self.vae, x, noisy, eps)
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            self._step()
+        return graph
+
+    def state(self, log: list[Any]) -> State:
+        """All that the next step depends on."""
+        tensors = {
+            **self._optimised(),
+            "generator": self.generator.get_state(),
+            "draws": self.draws.get_state(),
+        }
+        return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
+
+    def _optimised(self) -> dict[str, Tensor]:
+        return {
+            "weights": self.flat.weights,
+            "first": self.first,
+            "second": self.second,
+            "count": self.count,
+            "at": self.at,
+        }
+
+    def go_on_from(self, state: State) -> None:
+        """Continue as if the run had never stopped."""
+        for name, tensor in self._optimised().items():
+            tensor.copy_(state.tensors[name])
+        self.generator.set_state(state.tensors["generator"].cpu())
+        self.draws.set_state(state.tensors["draws"].cpu())
+        self.done = state.step
+
+
+def clip_(gradients: Tensor, most: float) -> None:
+    """Scale the gradients down to a norm of `most`, where theirs is larger."""
+    gradients *= (most / (gradients.norm() + 1e-6)).clamp(max=1.0)
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """The learning rate's factor: a linear warm-up, then half a cosine to 0."""
+    warm = min((step + 1) / min(WARM_UP, steps), 1.0)
+    return warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,0 +1,71 @@
+"""fit records, the stack as it is now -> its ELBO on records that a member saw and did not see.
+
+The loss of a batch is noisy and in bag. The probe is the same few records with the same noise each
+time, shown to every member: what separates its two curves is what the members learned by heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.elbo import autoencoder_loss, elbo
+from vaewatch.training.vae.vae import VAE
+
+RECORDS = 256
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Means over the probe's records and members, in nats per record."""
+
+    in_bag_nll: float
+    in_bag_kl: float
+    out_of_bag_nll: float
+    out_of_bag_kl: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """x, noisy: (M, P, D). eps: (M, P, L). unseen: (M, P), where a record is out of bag."""
+
+    x: Tensor
+    noisy: Tensor
+    eps: Tensor
+    unseen: Tensor
+    autoencoder: bool
+
+    @classmethod
+    def of(
+        cls,
+        x: NDArray[np.float32],
+        folds: NDArray[np.int64],
+        noise: Tensor,
+        vae: VAE,
+        config: TrainConfig,
+    ) -> Probe:
+        """Its draws come from a generator of its own: the steps are what they are without it."""
+        rng = np.random.default_rng([config.seed, 5])
+        rows = np.sort(rng.permutation(len(x))[:RECORDS])
+        generator = torch.Generator().manual_seed(config.seed)
+        shown = torch.from_numpy(x[rows]).expand(vae.members, -1, -1).to(noise.device)
+        draws = torch.randn(shown.shape, generator=generator).to(noise.device)
+        eps = torch.randn((*shown.shape[:2], vae.latent), generator=generator).to(noise.device)
+        away = (folds[rows] - np.arange(vae.members)[:, None]) % vae.members
+        unseen = torch.from_numpy(away <= 1).to(noise.device)  # member k skips folds k and k + 1
+        return cls(shown, shown + noise * draws, eps, unseen, config.model == "ae")
+
+    @torch.no_grad()
+    def look(self, vae: VAE) -> Probed:
+        if self.autoencoder:
+            terms = autoencoder_loss(vae, self.x, self.noisy)
+        else:
+            terms = elbo(vae, self.x, self.noisy, self.eps)
+        parts = torch.stack([terms.reconstruction_nll, terms.kl]).double()
+        seen, unseen = parts[:, ~self.unseen].mean(1), parts[:, self.unseen].mean(1)
+        return Probed(*torch.cat([seen, unseen]).tolist())

@@ -1,0 +1,123 @@
+"""features -> posterior -> reconstruction: a stack of M small VAEs, trained side by side.
+
+Notation follows Kingma & Welling (2014): prior p(z) = N(0, I), posterior q(z|x) = N(mu, diag
+exp(logvar)), decoder p(x|z). The members are one batched product (`baddbmm`) per layer, so that a
+GPU sees one fat product and a core loses little. Shapes: M members, B records, D features, L
+latent dimensions, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from vaewatch.training.vae.likelihoods import Gaussian
+
+LOGVAR_RANGE = (-12.0, 4.0)
+LOGVAR_START = -3.0
+SIGMA_START = 0.5
+GAIN_HIDDEN, GAIN_MU, GAIN_LOGVAR, GAIN_OUTPUT = 1.4, 0.5, 0.1, 0.3
+
+
+class StackedLinear(nn.Module):
+    """M linear maps side by side: (M, B, inputs) -> (M, B, outputs)."""
+
+    def __init__(
+        self, shape: tuple[int, int, int], gain: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        members, inputs, outputs = shape
+        deviation = gain / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.randn(shape, generator=generator) * deviation)
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def side_by_side(x: Tensor, *layers: StackedLinear) -> tuple[Tensor, ...]:
+    """What layers of equal size make of one input, as one product."""
+    weight = torch.cat([layer.weight for layer in layers], -1)
+    bias = torch.cat([layer.bias for layer in layers], -1)
+    return torch.baddbmm(bias, x, weight).chunk(len(layers), -1)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x): a diagonal normal; mu and logvar are (M, B, L)."""
+
+    mu: Tensor
+    logvar: Tensor
+
+    def rsample(self, eps: Tensor) -> Tensor:
+        """z = mu + sigma * eps, with eps from N(0, I): the reparameterisation."""
+        return self.mu + torch.exp(0.5 * self.logvar) * eps
+
+    def kl(self) -> Tensor:
+        """KL(q(z|x) || N(0, I)) in nats, (M, B)."""
+        return 0.5 * (self.mu.square() + self.logvar.exp() - self.logvar - 1.0).sum(-1)
+
+    def unit_kl(self) -> Tensor:
+        """KL(N(mu, I) || N(0, I)) in nats, (M, B): the KL that scores. What the variances add to
+        it tells no records apart (see `benchmarks/RESULTS.md`) and costs a layer.
+        """
+        return 0.5 * self.mu.square().sum(-1)
+
+
+class VAE(nn.Module):
+    """M encoders D-H-H-(mu, logvar) and M decoders L-H-H-D with SiLU in between, no norm, no
+    skips.
+    """
+
+    def __init__(
+        self, *, members: int, features: int, latent: int, width: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.members, self.features, self.latent, self.width = members, features, latent, width
+
+        def linear(inputs: int, outputs: int, gain: float) -> StackedLinear:
+            return StackedLinear((members, inputs, outputs), gain, generator)
+
+        self.enter = linear(features, width, GAIN_HIDDEN)
+        self.encoder = linear(width, width, GAIN_HIDDEN)
+        self.mu = linear(width, latent, GAIN_MU)
+        self.logvar = linear(width, latent, GAIN_LOGVAR)
+        self.expand = linear(latent, width, GAIN_HIDDEN)
+        self.decoder = linear(width, width, GAIN_HIDDEN)
+        self.leave = linear(width, features, GAIN_OUTPUT)
+        nn.init.constant_(self.logvar.bias, LOGVAR_START)
+        self.log_sigma = nn.Parameter(torch.full((members, 1, features), math.log(SIGMA_START)))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> VAE:
+        """The stack of these weights; its sizes are those of the tensors."""
+        members, features, width = tensors["enter.weight"].shape
+        vae = cls(
+            members=members,
+            features=features,
+            latent=tensors["mu.weight"].shape[2],
+            width=width,
+            generator=torch.Generator(),
+        )
+        vae.load_state_dict(tensors)
+        return vae
+
+    def only(self, members: list[int]) -> VAE:
+        """A stack of some of the members."""
+        return VAE.of({name: whole[members] for name, whole in self.state_dict().items()})
+
+    def encode(self, x: Tensor) -> Posterior:
+        """(M, B, D) -> q(z|x)."""
+        h = silu(self.encoder(silu(self.enter(x))))
+        mu, logvar = side_by_side(h, self.mu, self.logvar)
+        return Posterior(mu, logvar.clamp(*LOGVAR_RANGE))
+
+    def decode(self, z: Tensor) -> Gaussian:
+        """(M, B, L) -> p(x|z)."""
+        h = silu(self.decoder(silu(self.expand(z))))
+        return Gaussian(self.leave(h), self.log_sigma)
