@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # upper edges, in -log10 p
+from vaewatch.scoring.calibration import SEVERITIES
 
 
 @dataclass(frozen=True)

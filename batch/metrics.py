@@ -10,9 +10,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from vaewatch.batch.job import SEVERITIES
 from vaewatch.batch.summary import Report
-from vaewatch.scoring.files.errors import OutputError
+from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.errors import OutputError
 from vaewatch.scoring.files.writer import writable
 
 

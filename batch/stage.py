@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.batch.encode import Encoder
-from vaewatch.batch.job import SEVERITIES, Counts, Job
+from vaewatch.batch.job import Counts, Job
+from vaewatch.scoring.calibration import count_severities
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject
@@ -71,11 +72,6 @@ class Stage:
             written=len(rows),
             anomalies=int(verdicts.is_anomaly[good].sum()),
             rejected=len(records.rejects),
-            severities=_severities(verdicts.severity[good]),
+            severities=count_severities(verdicts.severity[good]),
             drift=self.scorer.artifact.drift.count(table),
         )
-
-
-def _severities(severity: NDArray[np.float64]) -> NDArray[np.int64]:
-    bins = np.searchsorted(SEVERITIES, severity, side="left")
-    return np.bincount(bins, minlength=len(SEVERITIES) + 1)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vaewatch.batch.job import SEVERITIES, Counts, Job
+from vaewatch.batch.job import Counts, Job
 from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.calibration import SEVERITIES
 from vaewatch.scoring.files.writer import write_small
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES

@@ -135,6 +135,16 @@ def _least_alpha(n: int) -> float:
     return math.ceil(exact * scale) / scale
 
 
+# upper edges of the severities that are counted together: in batch, in the service and its metrics
+SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+
+
 def severity(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """-log10 p: 2 is one normal record in 100, 3 is one in 1,000."""
     return -np.log10(p_values)
+
+
+def count_severities(severities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(N,) severities -> (len(SEVERITIES) + 1,) how many lie in each range; the last is open."""
+    at = np.searchsorted(SEVERITIES, severities, side="left")
+    return np.bincount(at, minlength=len(SEVERITIES) + 1)

@@ -3,8 +3,13 @@
     ScoringError
     ├── SchemaError       the columns of a file, or a schema, are not what they must be
     ├── RecordError       one or more records break the schema; carries each problem
+    ├── BadRecord         a record of a file breaks a rule and no rejects file was named
     ├── CalibrationError  the calibration cannot support what was asked
-    └── ArtifactError     the artifact is missing, damaged or from another release
+    ├── ArtifactError     the artifact is missing, damaged or from another release
+    └── SettingError      a setting is not what it must be; a command exits 2, as for any usage
+
+`OutputError` stands beside it: the output cannot be written, and neither what was given nor the
+artifact is at fault, so that the same job can go on elsewhere or later.
 
 Texts say what must be, what was got, where, and what to do next. Values of records stay out of
 them.
@@ -29,6 +34,18 @@ class CalibrationError(ScoringError):
 
 class ArtifactError(ScoringError):
     """The artifact is missing, damaged, or from another release."""
+
+
+class BadRecord(ScoringError):
+    """A record of a file breaks a rule, and nothing says where to set it aside."""
+
+
+class SettingError(ScoringError):
+    """A setting is not what it must be."""
+
+
+class OutputError(Exception):
+    """The output cannot be written; neither the data nor the artifact is at fault."""
 
 
 @dataclass(frozen=True)

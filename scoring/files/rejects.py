@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.errors import BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow
-from vaewatch.scoring.files.errors import BadRecord
 
 HEADER = b"file,line,column,code,message,row\n"
 

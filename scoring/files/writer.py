@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from vaewatch.scoring.files.errors import OutputError
+from vaewatch.scoring.errors import OutputError
 from vaewatch.scoring.files.remote import is_url, put, require_writable, upload
 from vaewatch.scoring.files.whole import sync_folder, write_whole
 

@@ -12,13 +12,14 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from vaewatch.scoring.artifact import REPORT
+from vaewatch.scoring.calibration import SEVERITIES
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
 from vaewatch.service.model.model import Model
 from vaewatch.service.parts import Service
 from vaewatch.service.watch.metrics import PREFIX, build_version
-from vaewatch.service.watch.recent import SEVERITIES, SPAN_SECONDS, Memory
+from vaewatch.service.watch.recent import SPAN_SECONDS, Memory
 
 SCORING = ("/v1/score", "/v2/")  # routes whose times are shown
 

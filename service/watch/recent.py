@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from vaewatch.scoring.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Verdict, Verdicts
 from vaewatch.service.settings import Settings
@@ -26,7 +26,6 @@ from vaewatch.service.watch.window import RECENT, leave, of_others
 
 SPAN_SECONDS, SPANS = 10, 360
 MOST_ALARMS, MOST_REASONS, MOST_TEXT = 50, 3, 80
-SEVERITIES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # a span counts the records up to each
 LEAVE_SECONDS = 1.0
 
 
@@ -86,7 +85,9 @@ class Recent:
         span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
         span.records += len(verdicts)
         span.alarms += alarms
-        span.severities = (np.array(span.severities) + in_bins(verdicts.severity)).tolist()
+        span.severities = (
+            np.array(span.severities) + count_severities(verdicts.severity)
+        ).tolist()
         for row in np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist():
             self._alarms.append(self._alarm(now, verdicts[row]))
         self._news = True
@@ -120,12 +121,6 @@ class Recent:
         """What all workers remember."""
         others = [] if self.folder is None else of_others(self.folder, RECENT, Memory)
         return joined([self._mine(), *others], time.time())
-
-
-def in_bins(severities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(bins,) records by severity; one on an edge is below it, as in the metrics."""
-    at = np.searchsorted(SEVERITIES, severities, side="left")
-    return np.bincount(at, minlength=len(SEVERITIES) + 1)
 
 
 def shortened(value: Any) -> Any:

@@ -69,7 +69,7 @@ def replay(
     products_on_one_thread()
     from vaewatch.batch.replay.plot import write_plot
     from vaewatch.batch.replay.replay import replay as run
-    from vaewatch.scoring.files.errors import OutputError
+    from vaewatch.scoring.errors import OutputError
     from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact)

@@ -157,7 +157,7 @@ def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
 @contextmanager
 def _exits(job: Job) -> Iterator[None]:
     """What a job ends with, where it does not simply end."""
-    from vaewatch.scoring.files.errors import OutputError
+    from vaewatch.scoring.errors import OutputError
 
     try:
         yield
