@@ -1,4 +1,4 @@
-"""Table -> how each column's values are spread, and how far that is from the reference.
+"""Table -> histograms of its columns, and their distance from the reference.
 
 The population stability index of a column with reference shares p and live shares q over the same
 bins is PSI = sum((q - p) ln(q / p)): below 0.1 little has changed, above 0.25 much has.
@@ -15,16 +15,18 @@ from vaewatch.scoring.schema import Schema, missing_code
 from vaewatch.scoring.table import Table
 
 BINS = 10
-FEW = 1000  # records: up to here the number of steps decides, and not what they do to a record
+FEW = 1000  # records; up to here the number of NumPy calls decides the time
 
 
 @dataclass(frozen=True)
 class DriftReference:
-    """Made by `vaewatch.training.calibration.calibrate` from normal records.
+    """Histograms of normal records, made by `vaewatch.training.calibration.calibrate`.
 
-    edges: (numeric columns, BINS - 1) inner edges, deciles of the reference. A value on an edge is
-    in the upper bin. counts: (columns in the schema's order, width) records in each bin; a
-    column's last used bin is 'missing'.
+    Attributes:
+        edges: (numeric columns, BINS - 1) inner edges, the deciles of the reference. A value on an
+            edge belongs to the upper bin.
+        counts: (columns in the schema's order, width) records in each bin; a column's last used
+            bin holds the missing values.
     """
 
     schema: Schema
@@ -32,12 +34,13 @@ class DriftReference:
     counts: NDArray[np.int64]
 
     def count(self, table: Table) -> NDArray[np.int64]:
-        """(columns, width): how many of the table's records fall in each bin."""
+        """Count the table's records in each bin, (columns, width)."""
         return count_bins(self.schema, self.edges, table)
 
     def psi(self, live: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(columns,): PSI of live bin counts; half a record is added to each used bin so that none
-        is empty.
+        """Return the PSI of live bin counts, (columns,).
+
+        Half a record is added to each used bin, so that none is empty.
         """
         used = np.arange(live.shape[1]) < bins_of(self.schema)[:, None]
         p, q = _shares(self.counts, used), _shares(live, used)
@@ -45,10 +48,10 @@ class DriftReference:
         return np.asarray(((q - p) * np.log(ratio)).sum(axis=1))
 
     def psi_by_chance(self, records: int) -> NDArray[np.float64]:
-        """(columns,): the PSI that so many live records of the same source have on average,
-        (bins - 1) (1/m + 1/n).
+        """Return the mean PSI of m live records from the same source, (columns,).
 
-        A column of 100 categories has 0.2 at 500 records, and nothing has changed.
+        It is (bins - 1) (1/m + 1/n): a column of 100 categories has 0.2 at 500 records although
+        nothing has changed.
         """
         reference = np.maximum(self.counts.sum(axis=1), 1)
         return np.asarray((bins_of(self.schema) - 1) * (1 / records + 1 / reference))
@@ -60,14 +63,14 @@ def _shares(counts: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.fl
 
 
 def bins_of(schema: Schema) -> NDArray[np.int64]:
-    """(columns,): how many bins each column has, 'missing' among them."""
+    """Return the number of bins of each column, the one for missing values included, (C,)."""
     discrete = {column.name: missing_code(column) + 1 for column in schema.discrete}
     return np.array([discrete.get(name, BINS + 1) for name in schema.names], dtype=np.int64)
 
 
 def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, numeric columns) -> (numeric columns, BINS - 1) deciles; 0 where a column has no
-    value.
+    """Return the deciles of (N, numeric columns), (numeric columns, BINS - 1); 0 for a column
+    without values.
     """
     edges = np.zeros((numbers.shape[1], BINS - 1))
     for j, column in enumerate(numbers.T):
@@ -78,7 +81,7 @@ def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDArray[np.int64]:
-    """(columns, width) records in each bin of each column."""
+    """Count the records in each bin of each column, (columns, width)."""
     out = np.zeros((len(schema.columns), int(bins_of(schema).max())), dtype=np.int64)
     place = {name: i for i, name in enumerate(schema.names)}
     if schema.numeric:
@@ -90,16 +93,17 @@ def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDAr
 
 
 def count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(..., N) -> (...): in how many of N places, at most 65,535, it is true. A sum of small
-    numbers takes half of the time of one of booleans.
+    """Count the true values along the last axis, of at most 65,535, (..., N) -> (...).
+
+    Summing small integers is twice as fast as summing booleans.
     """
     small = np.uint8 if mask.shape[-1] < 256 else np.uint16
     return np.asarray(mask.view(np.uint8).sum(axis=-1, dtype=small), np.int64)
 
 
 def _count_numbers(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(numeric columns, BINS + 1): how many lie between a column's edges; the last, how many are
-    missing.
+    """Count values between a column's edges, (numeric columns, BINS + 1); the last bin counts the
+    missing ones.
     """
     columns = np.ascontiguousarray(numbers.T)
     missing = np.count_nonzero(np.isnan(columns), axis=1)
@@ -112,14 +116,12 @@ def _count_numbers(edges: NDArray[np.float64], numbers: NDArray[np.float64]) -> 
 
 
 def _few(edges: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.int64]:
-    """All columns are compared with all their edges in one step."""
+    """Compare all columns with all their edges in one call."""
     return count_true(columns[:, None, :] >= edges[:, :, None])
 
 
 def _many(edges: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.int64]:
-    """A comparison for each edge of a column that differs from the others: of a column that is
-    nearly always 0 most do not.
-    """
+    """Compare a column once with each distinct edge: a column that is nearly always 0 has few."""
     above = []
     for edge, column in zip(edges.tolist(), columns, strict=True):
         at_least = {value: np.count_nonzero(column >= value) for value in set(edge)}

@@ -4,9 +4,9 @@ A numeric column gives its standardised value, after log1p where it counts somet
 where the fit data had missing values. A discrete column gives one standardised indicator for each
 event that the fit data had: a category, the bucket for rare ones, a missing value.
 
-Whatever the fit data never had in a column (a first category, a first missing value, a change in a
-constant) has no feature: the network sees the column's mean instead, and a flag of its own says
-that the event happened. Its likelihood is known without a network, see `novelty_nats`.
+What the fit data never had in a column (a new category, a first missing value, a constant that
+changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
+the column. Its likelihood is known without a network, see `unseen_nats`.
 """
 
 from __future__ import annotations
@@ -33,72 +33,76 @@ from vaewatch.scoring.standardise import (
 )
 from vaewatch.scoring.table import Table
 
-Value = float | str | bool | None  # of a cell, as people read it
-LARGEST_LOG = 700.0  # of what a float can hold
-LARGEST_INTEGER = 2**53  # from here on a float64 skips integers
+Value = float | str | bool | None  # of one cell, in the column's own units
+LARGEST_LOG = 700.0  # exp of more overflows a float64
+LARGEST_INTEGER = 2**53  # above this a float64 cannot hold every integer
 
 
-def novelty_nats(n: int) -> float:
-    """What an event costs that none of the n fit records had.
+def unseen_nats(n: int) -> float:
+    """Return the cost in nats of an unseen value, given n fit records.
 
-    Laplace's rule of succession gives it the probability 1 / (n + 2), and so about that variance
-    as an indicator. Its Gaussian cost, 1 / (2 variance), is that of a category seen once: in
-    calibration, the records that alone have a category stand for those that will bring a new one.
+    Laplace's rule of succession gives it the probability 1 / (n + 2), and its indicator about that
+    variance. Its Gaussian cost, 1 / (2 variance), is that of a category seen once: in calibration,
+    records with a category of their own stand in for those that will bring a new one.
     """
     return (n + 2) / 2
 
 
 def signed_expm1(x: float) -> float:
-    """The inverse of `signed_log1p`; finite, however far off a network's guess is."""
+    """Invert `signed_log1p`; the result is finite, however far off a reconstruction is."""
     return math.copysign(math.expm1(min(abs(x), LARGEST_LOG)), x)
 
 
 @dataclass(frozen=True)
 class Vectorizer:
-    """Made by `vaewatch.training.records.features`; the same in training, batch and service.
+    """Turns tables into features, in the same way in training, batch and service.
 
-    features: in the order of `feature_order`, and within it in that of the columns.
+    It is fitted by `vaewatch.training.records.features`.
+
+    Attributes:
+        features: the D features, sorted by `feature_order` and then by column.
+        constants: columns with a single value, or code, in the fit data.
     """
 
     schema: Schema
     features: tuple[Feature, ...]
-    constants: Mapping[str, float]  # columns with a single value, or code, in the fit data
+    constants: Mapping[str, float]
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
-        """(D,): the index of each feature's column in the schema."""
+        """The index of each feature's column in the schema, (D,)."""
         at = {name: i for i, name in enumerate(self.schema.names)}
         return np.array([at[feature.column] for feature in self.features], dtype=np.int64)
 
     @cached_property
     def column_map(self) -> NDArray[np.float32]:
-        """(D, C): 1 where a feature belongs to a column."""
+        """1 where a feature belongs to a column, else 0, (D, C)."""
         return np.eye(len(self.schema.names), dtype=np.float32)[self.column_of]
 
     def transform(self, table: Table) -> Features:
-        """(N, D) features of a table's N records."""
+        """Return the features of a table's N records, (N, D)."""
         n = len(table)
         values = np.empty((n, len(self.features)), dtype=np.float32)
-        first_time = np.zeros((n, len(self.schema.columns)), dtype=bool)
+        unseen = np.zeros((n, len(self.schema.columns)), dtype=bool)
         if n <= TILE:
-            surprise = self._write(table.numbers, table.codes, values, first_time)
-            return Features(values, first_time, surprise)
-        surprises = [
-            self._write(table.numbers[tile], table.codes[tile], values[tile], first_time[tile])
+            some = self._write(table.numbers, table.codes, values, unseen)
+            return Features(values, unseen, some)
+        found = [
+            self._write(table.numbers[tile], table.codes[tile], values[tile], unseen[tile])
             for tile in (slice(start, start + TILE) for start in range(0, n, TILE))
         ]
-        return Features(values, first_time, any(surprises))
+        return Features(values, unseen, any(found))
 
     def _write(
         self,
         numbers: NDArray[np.float64],
         codes: NDArray[np.int32],
         values: NDArray[np.float32],
-        first_time: NDArray[np.bool_],
+        unseen: NDArray[np.bool_],
     ) -> bool:
-        """At most a TILE. False: no surprise."""
-        surprise = self._numbers.write(numbers, values, first_time)
-        return self._events.write(codes, values, first_time) or surprise
+        """Fill in at most TILE records; return whether any value is unseen."""
+        found = self._numbers.write(numbers, values, unseen)
+        return self._events.write(codes, values, unseen) or found
 
     @cached_property
     def _numbers(self) -> Numbers:
@@ -110,12 +114,12 @@ class Vectorizer:
 
     @cached_property
     def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(D,) means and deviations."""
+        """Means and standard deviations of the features, (D,) each."""
         mean = np.array([feature.mean for feature in self.features])
         return mean, np.array([feature.deviation for feature in self.features])
 
     def raw(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        """(..., D) features, no longer standardised."""
+        """Undo the standardisation of features, (..., D)."""
         mean, deviation = self._scale
         return np.asarray(features * deviation + mean)
 
@@ -132,13 +136,15 @@ class Vectorizer:
         }
 
     def expected(self, raw: NDArray[np.float64], column: Column) -> Value:
-        """The value that the network expected in a column, in the column's own units, from one
-        record's reconstruction, (D,), no longer standardised.
+        """Return the value that a reconstruction expects in a column, in the column's own units.
+
+        Args:
+            raw: one record's reconstruction, (D,), no longer standardised.
         """
         return self._own[column.name].expected(raw)
 
     def to_json(self) -> dict[str, Any]:
-        """Features as rows of [column, code, mean, deviation, log1p]."""
+        """Return the features as rows of [column, code, mean, deviation, log1p]."""
         rows = [[f.column, f.code, f.mean, f.deviation, f.log1p] for f in self.features]
         return {"features": rows, "constants": dict(self.constants)}
 
@@ -155,10 +161,14 @@ class Vectorizer:
 
 @dataclass(frozen=True)
 class _Own:
-    """One column's features: the places of a numeric column's value and missing flag, either or
-    both, or those of a discrete one's events, side by side.
+    """Where the features of one column are, to read a reconstruction back.
 
-    labels: what the events are called. otherwise: what a column without any is expected to hold.
+    A numeric column may have a value, a missing flag, or both. A discrete one has its indicators
+    side by side.
+
+    Attributes:
+        labels: the values that the indicators stand for.
+        otherwise: the expected value of a column that has no features.
     """
 
     column: Column
@@ -172,7 +182,7 @@ class _Own:
     @classmethod
     def of(cls, column: Column, own: Mapping[int, Feature], constant: float | None) -> _Own:
         if constant is not None:
-            own = {}  # one that the network has only so as not to be empty
+            own = {}  # a feature that exists only because a network must have one
         discrete = column.kind is not Kind.NUMERIC
         value = next((i for i, f in own.items() if f.code is None), None)
         events = [i for i, f in own.items() if discrete]
@@ -194,7 +204,7 @@ class _Own:
         if self.labels:
             return self.labels[int(raw[self.events].argmax())]
         if self.value is None or (self.flag is not None and raw[self.flag] > 0.5):
-            return self.otherwise  # of the latter it is None: more likely missing than not
+            return self.otherwise  # None where missing is the likelier
         number = float(raw[self.value])
         return _number(self.column, signed_expm1(number) if self.log1p else number)
 

@@ -1,6 +1,4 @@
-"""features -> the parts of the score: the exported graph, run by ONNX Runtime on one thread unless
-told otherwise.
-"""
+"""features -> the parts of the score: the exported graph, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,16 +15,18 @@ from vaewatch.scoring.errors import ArtifactError
 Floats = NDArray[np.floating[Any]]
 
 INPUT = "features"
-TILE = 1024  # records a run: the activations of one tile stay in the cache
+TILE = 1024  # records a run, so that activations stay in the cache
 
 
 @dataclass(frozen=True)
 class Forward:
-    """What one pass of the network says of N records with D features.
+    """The outputs of the network for N records with D features.
 
-    reconstruction, kl: (N,) nats. neighbour: (N,) distance to the nearest of the kept fit records.
-    whitened: (N, S, D), see `Network.whitened`; None of more than a TILE, where few are looked at
-    and all would fill the memory.
+    Attributes:
+        reconstruction, kl: (N,) nats.
+        neighbour: (N,) distance to the nearest of the kept fit records.
+        whitened: (N, S, D), see `Network.whitened`; None for more than a TILE, where few records
+            need it and all of it would fill the memory.
     """
 
     reconstruction: Floats
@@ -40,8 +40,10 @@ OUTPUTS = tuple(field.name for field in fields(Forward))
 
 
 def silent_runtime() -> Any:
-    """ONNX Runtime. From 1.29 on it writes a device id to the home folder and tells its makers of
-    each model that it loads, unless this is set before it is imported.
+    """Import ONNX Runtime with its telemetry off.
+
+    From 1.29 on it writes a device id to the home folder and reports each model that it loads,
+    unless this variable is set before it is imported.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -50,7 +52,12 @@ def silent_runtime() -> Any:
 
 
 class Network:
-    """The forward pass of an artifact; safe to share between threads."""
+    """The forward pass of an artifact. Threads may share it.
+
+    Args:
+        graph: the bytes of network.onnx.
+        threads: threads of one pass.
+    """
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
         onnxruntime = silent_runtime()
@@ -73,19 +80,21 @@ class Network:
             )
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
-        """(N, D) -> the parts of N scores."""
+        """Return the parts of the scores of features, (N, D)."""
         if len(features) > TILE:
             return Forward(*self._run(PARTS, features))
         return Forward(*self._run(OUTPUTS, features))
 
     def whitened(self, features: NDArray[np.float32]) -> Floats:
-        """(N, D) -> (N, S, D), each of S members' residuals, see `vaewatch.scoring.precision`;
-        `reconstruction` is the members' mean of half their squared length.
+        """Return the whitened residuals of S members for features, (N, D) -> (N, S, D).
+
+        See `vaewatch.scoring.precision`. `reconstruction` is the members' mean of half their
+        squared length.
         """
         return self._run((WHITENED,), features)[0]
 
     def _run(self, outputs: Sequence[str], features: NDArray[np.float32]) -> list[Floats]:
-        """A TILE at a time."""
+        """Run the graph, a TILE at a time."""
         n = len(features)
         if n > TILE:
             tiles = [self._run(outputs, features[i : i + TILE]) for i in range(0, n, TILE)]

@@ -1,9 +1,8 @@
-"""residuals <-> whitened residuals: how the features' reconstruction errors go together in normal
-records.
+"""residuals <-> whitened residuals, by the inverse covariance of normal reconstruction errors.
 
-A whitened residual's squared length is r' Sigma^-1 r, so that is what the network gives: a sum of
-squares is all that a score needs. Only an alarm's reasons ask for the way back, to say which
-features it came from.
+The squared length of a whitened residual is r' Sigma^-1 r, so the network returns whitened
+residuals and a score needs only their sum of squares. Only an alarm's reasons need the way back,
+to say which features it came from.
 """
 
 from __future__ import annotations
@@ -23,8 +22,13 @@ Floats = NDArray[np.floating[Any]]
 class Precision:
     """Sigma^-1 = root root', with root = diag(scale) (I - basis diag(shrink) basis').
 
-    scale: (D,). basis: (D, R), orthonormal. shrink: (R,), below 1. With R = D any Sigma has this
-    form (its correlations' eigenvectors are the basis); with a small R no D x D matrix is made.
+    With R = D any Sigma has this form: the eigenvectors of its correlations are the basis. With a
+    small R no D x D matrix is made.
+
+    Attributes:
+        scale: (D,).
+        basis: (D, R), orthonormal.
+        shrink: (R,), below 1.
     """
 
     scale: Floats
@@ -32,26 +36,27 @@ class Precision:
     shrink: Floats
 
     def whiten(self, residuals: Floats) -> Floats:
-        """(..., D) r -> r root."""
+        """Return r root for residuals r, (..., D)."""
         return self._along(residuals * self.scale, -self.shrink)
 
     def unwhiten(self, whitened: Floats) -> Floats:
-        """(..., D) r root -> r."""
+        """Return r for whitened residuals r root, (..., D)."""
         return self._along(whitened, self.shrink / (1 - self.shrink)) / self.scale
 
     def weigh(self, whitened: Floats) -> Floats:
-        """(..., D) r root -> r Sigma^-1."""
+        """Return r Sigma^-1 for whitened residuals r root, (..., D)."""
         return self._along(whitened, -self.shrink) * self.scale
 
     def _along(self, rows: Floats, factors: Floats) -> Floats:
-        """rows (I + basis diag(factors) basis'), as two large products: of three axes NumPy would
-        make one product for each record.
+        """Return rows (I + basis diag(factors) basis').
+
+        The rows are flattened first: of three axes NumPy would make a product for each record.
         """
         flat = rows.reshape(-1, rows.shape[-1])
         return rows + ((flat @ self.basis * factors) @ self.basis.T).reshape(rows.shape)
 
     def to_bytes(self) -> bytes:
-        """In single precision, which is enough for reasons."""
+        """Pack the arrays in single precision, which is enough for reasons."""
         names = ("scale", "basis", "shrink")
         arrays = dict(zip(names, astuple(self), strict=True))
         return save_tensors(

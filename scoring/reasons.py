@@ -1,4 +1,4 @@
-"""whitened residuals -> reasons: which columns made a score, what they held, what was expected."""
+"""whitened residuals -> reasons: which columns raised a score, and what was expected of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from vaewatch.scoring.table import Table
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a record scored high: a column, what it held, what the network expected, and its share
-    of the score in nats.
-    """
+    """One column's share of a score, in nats, with the observed and the expected value."""
 
     column: str
     observed: Value
@@ -42,8 +40,11 @@ def _shown(value: Value) -> str:
 
 @dataclass(frozen=True)
 class Explanation:
-    """contributions: (N, C) nats, they sum to the reconstruction part of the score.
-    reconstructed: (N, D) the features that the network expected.
+    """Shares of N scores by column.
+
+    Attributes:
+        contributions: (N, C) nats; each row sums to the reconstruction part of its score.
+        reconstructed: (N, D) reconstructed features, standardised.
     """
 
     contributions: Floats
@@ -52,9 +53,10 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Explainer:
-    """What an explanation takes beyond a pass of the network: only records with reasons need it.
+    """Explains scores by column. Only records that get reasons pay for it.
 
-    novelty: nats of a first-time event.
+    Attributes:
+        novelty: nats that each unseen value costs.
     """
 
     vectorizer: Vectorizer
@@ -62,21 +64,25 @@ class Explainer:
     novelty: float
 
     def explain(self, features: Features, whitened: Floats) -> Explanation:
-        """(N, S, D) whitened residuals of N records.
+        """Split the reconstruction part of N scores by column.
 
-        A feature's contribution is 1/2 r_j (Sigma^-1 r)_j, a column's the sum of its features'.
+        A feature contributes 1/2 r_j (Sigma^-1 r)_j, averaged over the members; a column the sum
+        of its features.
+
+        Args:
+            whitened: (N, S, D) whitened residuals of N records by S members.
         """
         members = whitened.shape[1]
         residuals = self.precision.unwhiten(whitened)
         by_feature = (residuals * self.precision.weigh(whitened)).sum(1) * (0.5 / members)
         by_column = by_feature @ self.vectorizer.column_map
-        contributions = by_column + self.novelty * features.first_time
+        contributions = by_column + self.novelty * features.unseen
         return Explanation(contributions, features.values - residuals.sum(1) / members)
 
     def reasons(
         self, table: Table, rows: NDArray[np.int64], explanation: Explanation, most: int
     ) -> list[tuple[Reason, ...]]:
-        """Of each of these rows of a table, the columns that added most."""
+        """Return, for each of these rows of a table, the columns that contributed most."""
         top = np.argsort(-explanation.contributions, axis=1, kind="stable")[:, :most]
         shares = explanation.contributions[np.arange(len(top))[:, None], top]
         raw = self.vectorizer.raw(explanation.reconstructed)

@@ -1,6 +1,4 @@
-"""What a record must look like: its columns, learned once from the fit data and true ever
-after.
-"""
+"""The schema: which columns a record has, learned once from the fit data and fixed ever after."""
 
 from __future__ import annotations
 
@@ -12,13 +10,13 @@ from typing import Any
 
 from vaewatch.scoring.errors import SchemaError
 
-# Written in place of a number or a boolean, these mean "missing". In a categorical column only the
-# empty text does: "NA" may well be Namibia.
+# In a numeric or boolean column these texts mean "missing". In a categorical column only the empty
+# text does: "NA" may well be Namibia.
 NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 
 
 class Kind(StrEnum):
-    """What a column holds."""
+    """The type of a column's values."""
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
@@ -29,10 +27,13 @@ class Kind(StrEnum):
 class Column:
     """One named input.
 
-    `required` columns were never missing in the fit data: a record must name them, if only with a
-    null.
-    `categories` are the frequent ones, most frequent first; all others share one bucket.
-    `low` and `high` are the range of a numeric column in the fit data, for people and for metrics.
+    Attributes:
+        required: the column was never missing in the fit data, so a record must name it, if only
+            with a null.
+        categories: the frequent categories, most frequent first; all others share one bucket.
+        low, high: the range of a numeric column in the fit data. Shown to people and counted in
+            metrics; a value outside it is no error.
+        integer: every value in the fit data was a whole number.
     """
 
     name: str
@@ -49,8 +50,8 @@ BOOLEAN_NAMES = ("false", "true")
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns that are learned, in order, and the names of those that are only carried
-    through.
+    """The columns that are learned, in order, and the names of those that are only carried through
+    (`id`, `label`) or left out (`ignored`).
     """
 
     columns: tuple[Column, ...]
@@ -74,7 +75,7 @@ class Schema:
 
     @cached_property
     def place(self) -> dict[str, int]:
-        """column -> its index among those of its kind: numeric, or discrete."""
+        """The index of each column among those of its kind, numeric or discrete."""
         return {c.name: i for kind in (self.numeric, self.discrete) for i, c in enumerate(kind)}
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class Schema:
             raise SchemaError(f"schema must be as this release writes it, got {error}.") from error
 
     def require(self, present: list[str]) -> None:
-        """Refuse a file that lacks a column, naming what looks like a renamed one."""
+        """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""
         missing = [name for name in self.names if name not in set(present)]
         if missing:
             extra = [name for name in present if name not in set(self.names)]
@@ -111,17 +112,17 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 
 def other_code(column: Column) -> int:
-    """The code of a value outside the column's categories."""
+    """Return the code that values outside the column's categories share."""
     return len(column.categories)
 
 
 def missing_code(column: Column) -> int:
-    """The code of a missing value: the last one of a column."""
+    """Return the code of a missing value, which is the column's last."""
     return 2 if column.kind is Kind.BOOLEAN else len(column.categories) + 1
 
 
 def code_name(column: Column, code: int) -> str | None:
-    """What a code stands for: a category, 'true', 'false', '(other)', or None for missing."""
+    """Return the name of a code: a category, 'true', 'false', '(other)', or None for missing."""
     if code == missing_code(column):
         return None
     names = BOOLEAN_NAMES if column.kind is Kind.BOOLEAN else column.categories

@@ -14,14 +14,14 @@ from vaewatch.scoring.standardise import Features
 
 @dataclass(frozen=True)
 class Parts:
-    """What each part adds to one score, in nats, weighted; they sum to it."""
+    """What each part adds to one score, in nats; the three sum to it."""
 
     reconstruction: float
     kl: float
     neighbour: float
 
 
-# where they are columns beside those of a record
+# their names as columns of an output
 PART_COLUMNS = tuple(f"score_{part.name}" for part in fields(Parts))
 
 
@@ -29,9 +29,12 @@ PART_COLUMNS = tuple(f"score_{part.name}" for part in fields(Parts))
 class ScoreRule:
     """score = reconstruction + kl_weight * kl + neighbour_weight * neighbour.
 
-    novelty: nats that each first-time event adds to the reconstruction. `neighbour_weight` (nats
-    per unit of distance) gives the distance to the nearest fit record the spread of the other
-    parts; 0 for a reconstruction-only score (An & Cho, 2015).
+    With both weights 0 the score is the reconstruction part alone (An & Cho, 2015).
+
+    Attributes:
+        novelty: nats that each unseen value adds to the reconstruction part.
+        neighbour_weight: nats per unit of distance to the nearest kept fit record, chosen so that
+            this part spreads like the others.
     """
 
     novelty: float
@@ -40,32 +43,32 @@ class ScoreRule:
 
     @cached_property
     def _weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As arrays: NumPy would make them anew for each product."""
+        """As arrays, or NumPy would convert them for each product."""
         return np.array(self.kl_weight, np.float32), np.array(self.neighbour_weight, np.float32)
 
     def total(self, forward: Forward, features: Features) -> NDArray[np.float64]:
-        """(N,) scores."""
+        """Return the scores of N records, (N,)."""
         kl_weight, neighbour_weight = self._weights
         beside = kl_weight * forward.kl + neighbour_weight * forward.neighbour
         score = (forward.reconstruction + beside).astype(np.float64)
-        if features.may_surprise:
-            score += self._novelties(features)
+        if features.any_unseen:
+            score += self._unseen_nats(features)
         return score
 
     def parts(self, forward: Forward, features: Features) -> list[Parts]:
-        """One for each record."""
+        """Return the parts of each record's score."""
         weighted = (
-            forward.reconstruction + self._novelties(features),
+            forward.reconstruction + self._unseen_nats(features),
             self.kl_weight * forward.kl,
             self.neighbour_weight * forward.neighbour,
         )
         return list(map(Parts, *(part.tolist() for part in weighted)))
 
-    def _novelties(self, features: Features) -> NDArray[np.float64]:
-        """(N,) nats of first-time events."""
-        return np.asarray(self.novelty * features.first_time.sum(1))
+    def _unseen_nats(self, features: Features) -> NDArray[np.float64]:
+        """Return the nats of unseen values, (N,)."""
+        return np.asarray(self.novelty * features.unseen.sum(1))
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:
-    """(N,) scores of any number of records."""
+    """Return the scores of any number of records, (N,)."""
     return rule.total(network.forward(features.values), features)

@@ -37,8 +37,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """N verdicts as (N,) arrays, with the reasons of those records that have them, and the parts
-    of each score where they were asked for.
+    """N verdicts. Indexing gives a `Verdict`.
+
+    Attributes:
+        score: (N,) nats; higher is more anomalous.
+        p_value: (N,) share of normal records that score at least as high.
+        severity: (N,) -log10 of the p-value.
+        is_anomaly: (N,) whether the p-value is at most alpha.
+        reasons: of each record; empty for records that were not explained.
+        parts: of each score, where they were asked for.
     """
 
     score: NDArray[np.float64]
@@ -71,9 +78,7 @@ def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
 
 
 class Scorer:
-    """An artifact, ready to score. It has no state that scoring changes: share it between
-    threads.
-    """
+    """An artifact that is ready to score. Threads may share it: scoring changes nothing in it."""
 
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact, self._threads = artifact, threads
@@ -81,34 +86,34 @@ class Scorer:
         self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """It travels as its artifact; a session of ONNX Runtime cannot."""
+        """Pickle the artifact: a session of ONNX Runtime cannot be pickled."""
         return Scorer, (self.artifact, self._threads)
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> Scorer:
-        """Read an artifact, verify it down to its golden records, and hold it.
+        """Read an artifact and verify it: format, hashes, and the scores of its golden records.
+
+        Args:
+            path: the artifact's folder.
+            threads: threads of one pass of the network.
 
         Raises:
-            ArtifactError: says in one sentence what is wrong.
+            ArtifactError: the artifact is missing, damaged, or from another release.
         """
         scorer = cls(read_artifact(path), threads)
         scorer.verify()
         return scorer
 
     def verify(self) -> None:
-        """Score the golden records and refuse an artifact that does not give what it gave when it
-        was made.
-        """
+        """Raise an ArtifactError unless the golden records score as they did when it was made."""
         golden, calibration = self.artifact.golden, self.artifact.calibration
         got = self.score_records(golden.records).score
-        apart = np.abs(got - golden.scores) / np.maximum(
-            np.abs(golden.scores), 1.0
-        )  # or of one nat
+        scale = np.maximum(np.abs(golden.scores), 1.0)  # relative to the score, or to one nat
+        apart = np.abs(got - golden.scores) / scale
         if not np.all(apart <= GOLDEN_TOLERANCE):
             raise ArtifactError(
                 f"the artifact's golden records must score within {GOLDEN_TOLERANCE:g} of what is "
-                "stored, "
-                f"got {apart.max():.2g} apart. Do not use it; train or export it again."
+                f"stored, got {apart.max():.2g} apart. Do not use it; train or export it again."
             )
         if not np.array_equal(calibration.p_values(golden.scores), golden.p_values):
             raise ArtifactError(
@@ -118,13 +123,25 @@ class Scorer:
     def score(
         self, data: Any, *, alpha: float | None = None, explain: int | None = None
     ) -> Verdicts:
-        """Verdicts of a list of records, or of a pandas or polars DataFrame."""
+        """Score a list of records, or the rows of a pandas or polars DataFrame.
+
+        Args:
+            data: N records.
+            alpha: the false-alarm rate of these verdicts; the artifact's own by default.
+            explain: the number of reasons for each record; also asks for the parts of its score.
+                By default anomalies get three reasons, and there are no parts.
+
+        Returns:
+            N verdicts, in the order of the records.
+
+        Raises:
+            RecordError: some records break the schema; it names each broken rule.
+            CalibrationError: the calibration records are too few to certify alpha.
+        """
         if isinstance(data, Sequence):
             return self.score_records(data, alpha=alpha, explain=explain)
-        from vaewatch.scoring.files.frames import (  # polars: only where frames are
-            checked_table,
-            frame_of,
-        )
+        # imports polars, which records do without
+        from vaewatch.scoring.files.frames import checked_table, frame_of
 
         table = checked_table(self.artifact.schema, frame_of(data))
         return self.score_table(table, alpha=alpha, explain=explain)
@@ -132,7 +149,7 @@ class Scorer:
     def score_records(
         self, records: Sequence[Any], *, alpha: float | None = None, explain: int | None = None
     ) -> Verdicts:
-        """Verdicts of records as JSON carries them; a RecordError names every problem."""
+        """Score records as JSON carries them; see `score`."""
         return self.score_table(
             table_of(self.artifact.schema, records), alpha=alpha, explain=explain
         )
@@ -140,13 +157,7 @@ class Scorer:
     def score_table(
         self, table: Table, *, alpha: float | None = None, explain: int | None = None
     ) -> Verdicts:
-        """Verdicts of a table.
-
-        Args:
-            alpha: the false-alarm rate of these verdicts; the artifact's own by default.
-            explain: so many reasons for each record, and the parts of its score; by default three
-                reasons, only for anomalies, and no parts.
-        """
+        """Score a table; see `score`."""
         rule, calibration = self.artifact.rule, self.artifact.calibration
         if alpha is None:
             alpha = calibration.alpha
@@ -175,7 +186,7 @@ class Scorer:
         is_anomaly: NDArray[np.bool_],
         explain: int | None,
     ) -> list[tuple[Reason, ...]]:
-        """Of a large table the network is asked again, for the few records that have any."""
+        """Explain the records that get reasons; for a large table the network runs again."""
         out: list[tuple[Reason, ...]] = [()] * len(table)
         asked = is_anomaly if explain is None else np.full(len(table), explain > 0)
         rows = asked.nonzero()[0]

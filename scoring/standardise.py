@@ -1,7 +1,7 @@
-"""typed columns -> standardised features, as a handful of array operations.
+"""typed columns -> standardised features, in few array operations.
 
-The two hot loops of `vaewatch.scoring.features.Vectorizer`: one for the numeric columns, one for
-the discrete ones, with all that they look up worked out once.
+These are the two hot loops of `vaewatch.scoring.features.Vectorizer`, one for numeric and one for
+discrete columns. Every lookup table is built once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
 
-TILE = 1024  # records at a time: what is made on the way stays in the cache
-MISSING_FLAG = -1  # in the place of a code
-FEATURE_LIMIT = 1e6  # standard deviations; keeps float32 finite, far beyond what changes a verdict
-_LEAST, _MOST = np.array(-FEATURE_LIMIT), np.array(FEATURE_LIMIT)  # arrays: else made at each use
+TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
+MISSING_FLAG = -1  # in place of a code
+FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
+_LEAST, _MOST = (
+    np.array(-FEATURE_LIMIT),
+    np.array(FEATURE_LIMIT),
+)  # arrays, or NumPy would convert them each time
 
 
 @dataclass(frozen=True)
@@ -38,26 +41,29 @@ class Feature:
 
 @dataclass(frozen=True)
 class Features:
-    """What the network sees of N records, and what no network needs to see.
+    """The features of N records.
 
-    values: (N, D) float32, standardised. first_time: (N, C), which columns hold an event that the
-    fit data never had. may_surprise: False where none does for certain.
+    Attributes:
+        values: (N, D) float32, standardised: the network's input.
+        unseen: (N, C), whether a column holds a value that the fit data never had.
+        any_unseen: False only if no column does; saves looking at `unseen`.
     """
 
     values: NDArray[np.float32]
-    first_time: NDArray[np.bool_]
-    may_surprise: bool
+    unseen: NDArray[np.bool_]
+    any_unseen: bool
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice | NDArray[Any]) -> Features:
-        return Features(self.values[rows], self.first_time[rows], self.may_surprise)
+        return Features(self.values[rows], self.unseen[rows], self.any_unseen)
 
 
 def feature_order(feature: Feature) -> int:
-    """Features stand in this order, so that each sort of them is one slice: counts, other values,
-    missing flags, indicators.
+    """Return the sort key of a feature: counts, other values, missing flags, indicators.
+
+    Sorted like this, each kind of feature is one slice.
     """
     if feature.code is None:
         return 0 if feature.log1p else 1
@@ -65,7 +71,7 @@ def feature_order(feature: Feature) -> int:
 
 
 def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
-    """column -> its features' indices."""
+    """Return the indices of each column's features."""
     places: dict[str, list[int]] = {}
     for i, feature in enumerate(features):
         places.setdefault(feature.column, []).append(i)
@@ -75,20 +81,24 @@ def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
 def signed_log1p(
     x: NDArray[np.float64], out: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """log1p for counts, odd, so that a negative count stays as far away as it is."""
+    """Return sign(x) log1p(|x|): log1p for counts that keeps negative ones far from zero."""
     return np.copysign(np.log1p(np.abs(x)), x, out=out)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The values and missing flags of the numeric columns.
+    """Lookup tables for the numeric columns.
 
-    order: the numeric columns, first those that have values among the features, then those that
-    were constant in the fit data, then others; the rest is in this order too. mean, scale: they
-    make features of the first and 0 of the second. counts: how many are taken in log1p. values,
-    constants: the places of the first and second. columns: their schema indices. flags: places of
-    missing flags among the features; flag_of: their numeric columns; flag_off, flag_on: what they
-    are.
+    Attributes:
+        order: the numeric columns: first those with a value among the features, then the constant
+            ones, then the rest. The other arrays follow this order.
+        mean, scale: turn raw values into features, and constants into 0.
+        counts: how many leading columns are taken in log1p.
+        values, constants: the slices of the columns with a value, and of the constant ones.
+        flags: the slice of the missing flags among the features; flag_of: their numeric columns;
+            flag_off, flag_on: their two values.
+        columns: the schema index of each column.
+        never_missing: whether a column was never missing in the fit data.
     """
 
     order: NDArray[np.int64]
@@ -114,7 +124,7 @@ class Numbers:
         flags = [f for f in features if f.code == MISSING_FLAG]
         fixed = {name: value for name, value in constants.items() if name in numeric}
         order = [*(f.column for f in values), *fixed]
-        placed = set(order)  # a list would be gone through for each of perhaps 10,000 columns
+        placed = set(order)  # not the list: there may be 10,000 columns
         order += [name for name in numeric if name not in placed]
         mean, deviation = _floats(f.mean for f in flags), _floats(f.deviation for f in flags)
         return cls(
@@ -136,11 +146,14 @@ class Numbers:
         self,
         numbers: NDArray[np.float64],
         values: NDArray[np.float32],
-        first_time: NDArray[np.bool_],
+        unseen: NDArray[np.bool_],
     ) -> bool:
-        """At most TILE records, (N, numeric columns), NaN where missing. False: no surprise.
+        """Fill in the features of at most TILE records; return whether any value is unseen.
 
-        For one record each kind of operation costs what 1,000 elements do, so there are few.
+        For a single record each NumPy call costs as much as 1,000 elements, so there are few.
+
+        Args:
+            numbers: (N, numeric columns), NaN where missing.
         """
         raw = numbers.take(self.order, axis=1)
         if self.counts:
@@ -151,30 +164,37 @@ class Numbers:
         np.maximum(raw, _LEAST, out=raw)
         np.minimum(raw, _MOST, out=raw)
         missing = raw != raw  # NaN
-        some_missing = np.count_nonzero(missing)  # `any` takes five times as long for one record
-        surprise = some_missing or np.count_nonzero(raw[:, self.constants])
-        if surprise:
+        some_missing = np.count_nonzero(missing)  # five times as fast as `any` for one record
+        found = some_missing or np.count_nonzero(raw[:, self.constants])
+        if found:
             raw[missing] = 0.0
             missing &= self.never_missing
             missing[:, self.constants] |= raw[:, self.constants] != 0.0
-            first_time[:, self.columns] = missing
+            unseen[:, self.columns] = missing
         values[:, self.values] = raw[:, self.values]
         if len(self.flag_of):
             flagged = np.isnan(numbers.take(self.flag_of, axis=1))
             values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
-        return bool(surprise)
+        return bool(found)
 
 
 @dataclass(frozen=True)
 class Events:
-    """The events of all discrete columns in a row, E in all: an event is its column's start plus
-    its code.
+    """Lookup tables for the discrete columns.
 
-    columns: schema index of each discrete column. varying: those that have indicators. block:
-    places of all indicators among the features; blocks: of each column's. off: what they are when
-    their event does not happen. place, on: (E,) the indicator of an event and what it is then, or
-    any of the column's where it has none. first_time: (E,). rows: (TILE, 1), where each record's
-    features begin.
+    The codes of all columns stand in one row of E events: an event is its column's start plus its
+    code.
+
+    Attributes:
+        start: the first event of each discrete column.
+        columns: the schema index of each discrete column.
+        varying: the columns that have indicators.
+        block, blocks: the slice of all indicators among the features, and of each column's.
+        off: the indicators' values when their event does not happen.
+        place, on: (E,) the indicator of each event and its value when the event happens; any of
+            the column's indicators for an event without one.
+        unseen: (E,) whether the fit data never had the event.
+        rows: (TILE, 1) the offset of each record's features.
     """
 
     start: NDArray[np.int64]
@@ -185,7 +205,7 @@ class Events:
     off: NDArray[np.float32]
     place: NDArray[np.int64]
     on: NDArray[np.float32]
-    first_time: NDArray[np.bool_]
+    unseen: NDArray[np.bool_]
     rows: NDArray[np.int64]
 
     @classmethod
@@ -216,7 +236,7 @@ class Events:
             off=(-mean / deviation)[first:].astype(np.float32),
             place=place,
             on=((1.0 - mean) / deviation)[place].astype(np.float32),
-            first_time=~known,
+            unseen=~known,
             rows=np.arange(TILE)[:, None] * len(features),
         )
 
@@ -224,20 +244,24 @@ class Events:
         self,
         codes: NDArray[np.int32],
         values: NDArray[np.float32],
-        first_time: NDArray[np.bool_],
+        unseen: NDArray[np.bool_],
     ) -> bool:
-        """At most TILE records, (N, discrete columns). False: no surprise."""
+        """Fill in the features of at most TILE records; return whether any value is unseen.
+
+        Args:
+            codes: (N, discrete columns).
+        """
         values[:, self.block] = self.off
         event = codes + self.start
         happened = event.take(self.varying, axis=1)
         at = self.place.take(happened) + self.rows[: len(codes)]
         values.put(at, self.on.take(happened))
-        first = self.first_time.take(event)
+        first = self.unseen.take(event)
         if not np.count_nonzero(first):
             return False
-        first_time[:, self.columns] = first
+        unseen[:, self.columns] = first
         for row, column in zip(*np.nonzero(first), strict=True):
-            values[row, self.blocks[column]] = 0.0  # the network sees the column's mean
+            values[row, self.blocks[column]] = 0.0  # the network gets the column's mean
         return True
 
 

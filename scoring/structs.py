@@ -1,7 +1,7 @@
 """JSON -> structs of a schema, decoded and type-checked in one pass -> Table.
 
-What the structs refuse must be read again the slow way, by
-`vaewatch.scoring.table.parse_records`, which names every broken rule.
+This is the fast path. A record that does not decode is read again by
+`vaewatch.scoring.table.parse_records`, which is slower and names every broken rule.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0, "true": 1, "false": 0, 
 
 
 class StructReader:
-    """Makes tables of one schema's structs.
+    """Turns the structs of one schema into tables.
 
-    record: the type of the structs; None where a column's name cannot be that of a field.
+    Attributes:
+        record: the struct type; None if a column's name cannot be the name of a field.
     """
 
     def __init__(self, schema: Schema, others: Sequence[str] | None = None) -> None:
-        """With `others`, a record may have these columns beside the schema's, but no more."""
+        """If `others` is given, a record may have these columns beside the schema's, no more."""
         self.schema = schema
         discrete = [attrgetter(f"d{j}") for j in range(len(schema.discrete))]
         self._columns = [
@@ -48,14 +49,14 @@ class StructReader:
         self.record: Any = _struct_of(schema, others)
 
     def plain(self, rows: Rows) -> bool:
-        """Whether each boolean is one; the structs take any text and number for it."""
+        """Return whether every boolean is valid: the structs accept any text or number for one."""
         for get in self._booleans:
             if not _BOOLEANS.keys() >= set(map(get, rows)):
                 return False
         return True
 
     def table(self, rows: Rows) -> Table:
-        """Structs -> Table, the same cells as `parse_records` makes."""
+        """Return the Table that `parse_records` would make of the same records."""
         codes: list[list[int]] = []
         texts: list[Sequence[Any]] = []
         for column, get, known, other in self._columns:
@@ -70,21 +71,21 @@ class StructReader:
         return Table(self.schema, self._number_array(rows), shaped, texts)
 
     def ids(self, rows: Rows) -> Sequence[Any] | None:
-        """What records hold in the id column, as they gave it; None: the schema names none."""
+        """Return the id column's values as they were sent; None if the schema names none."""
         return None if self.schema.id is None else [row.id for row in rows]
 
     def _number_array(self, rows: Rows) -> NDArray[np.float64]:
         width = len(self.schema.numeric)
         numbers = [values[:width] for values in map(astuple, rows)]  # their fields come first
         try:
-            packed = b"".join(starmap(self._pack, numbers))  # half of the time of numpy's reading
-        except PackError:  # a null: only numpy reads None as NaN
+            packed = b"".join(starmap(self._pack, numbers))  # twice as fast as numpy on lists
+        except PackError:  # there is a null, which only numpy reads as NaN
             return np.array(numbers, np.float64).reshape(len(rows), width)
         return np.frombuffer(packed).reshape(len(rows), width)
 
 
 def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:
-    """A struct type with one field a column; None where a column's name cannot be one."""
+    """Build a struct type with one field per column; None if a name cannot be a field's."""
     discrete: dict[Kind, Any] = {
         Kind.CATEGORICAL: str | int | float | None,
         Kind.BOOLEAN: bool | int | float | str | None,
@@ -115,7 +116,7 @@ def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:
 
 
 def _codes_of(column: Column) -> dict[Any, int]:
-    """Every JSON value that means a category -> its code; all others are the 'other' bucket."""
+    """Map every JSON value that means a category to its code; all others mean 'other'."""
     if column.kind is Kind.BOOLEAN:
         return _BOOLEANS
     codes: dict[Any, int] = {None: missing_code(column), "": missing_code(column)}

@@ -1,4 +1,4 @@
-"""records -> Table: rows as they arrive become typed columns, and every broken rule is named."""
+"""records -> Table: typed columns, with every broken rule named."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_cod
 class Table:
     """N records as typed columns, in the schema's order within each kind.
 
-    numbers: (N, numeric columns) float64, NaN where missing.
-    codes: (N, discrete columns) int32, see `vaewatch.scoring.schema` for what a code means.
-    texts: the raw values of each discrete column, to say what an unseen category was.
+    Attributes:
+        numbers: (N, numeric columns) float64, NaN where missing.
+        codes: (N, discrete columns) int32; `vaewatch.scoring.schema.code_name` names a code.
+        texts: the raw values of each discrete column, to name an unseen category in a reason.
     """
 
     schema: Schema
@@ -33,18 +34,18 @@ class Table:
         return len(self.numbers)
 
     def take(self, rows: NDArray[Any]) -> Table:
-        """The same columns with only these rows, by index."""
+        """Return the rows at these indices."""
         texts = [[text[i] for i in rows.tolist()] for text in self.texts]
         return Table(self.schema, self.numbers[rows], self.codes[rows], texts)
 
     def join(self, other: Table) -> Table:
-        """These rows, then the other's."""
+        """Return these rows followed by the other table's."""
         texts = [[*mine, *its] for mine, its in zip(self.texts, other.texts, strict=True)]
         numbers = np.concatenate([self.numbers, other.numbers])
         return Table(self.schema, numbers, np.concatenate([self.codes, other.codes]), texts)
 
     def observed(self, row: int, column: Column) -> float | str | bool | None:
-        """The value of one cell as JSON can carry it; None where it is missing."""
+        """Return one cell's value as JSON can carry it; None if it is missing."""
         at = self.schema.place[column.name]
         if column.kind is Kind.NUMERIC:
             number = float(self.numbers[row, at])
@@ -56,11 +57,11 @@ class Table:
 
 
 class _Bad(Exception):
-    """A value breaks the rule of its column: (code, what it must be)."""
+    """A value breaks its column's rule; the arguments are a code and what it must be."""
 
 
 def parse_number(value: Any, column: Column) -> float:
-    """A number as float64, NaN where missing. Infinity is refused."""
+    """Return a number as float64, NaN if it is missing; infinity is refused."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -75,7 +76,7 @@ def parse_number(value: Any, column: Column) -> float:
 
 
 def parse_category(value: Any, column: Column) -> str | None:
-    """A category's name: text as it is, an integer as its digits."""
+    """Return a category's name: text unchanged, a whole number as its digits; None if missing."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -91,7 +92,7 @@ _BOOLEANS: dict[Any, int] = {"true": 1, "false": 0, "1": 1, "0": 0, True: 1, Fal
 
 
 def parse_boolean(value: Any, column: Column) -> int | None:
-    """1, 0, or None where missing."""
+    """Return 1 or 0, or None if the value is missing."""
     if value is None or value != value:  # None or NaN
         return None
     key = value.strip().lower() if isinstance(value, str) else value
@@ -103,19 +104,20 @@ def parse_boolean(value: Any, column: Column) -> int | None:
 
 
 def kind_of(value: Any) -> str:
-    """The value's kind in JSON's words; never the value itself."""
+    """Name the kind of a value in JSON's words, never the value itself."""
     names = {bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "null" if value is None else "a number")
 
 
 def category_codes(column: Column) -> dict[str, int]:
-    """category -> code, for the categories that have one of their own."""
+    """Map the categories that have a code of their own to it."""
     return {name: code for code, name in enumerate(column.categories)}
 
 
 def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[Problem, ...]]:
-    """Type and check every value; a record with a problem keeps its row, with the bad cells
-    missing.
+    """Type and check every value.
+
+    A record with a problem keeps its row, in which the bad cells are missing.
     """
     problems: list[Problem] = []
     required = {column.name: column for column in schema.columns if column.required}
@@ -150,7 +152,7 @@ def _checked_record(
 def _numbers(
     column: Column, records: Sequence[Mapping[str, Any]], problems: list[Problem]
 ) -> NDArray[np.float64] | list[float]:
-    """(N,) the whole column at once; cell by cell only where a rule is broken."""
+    """Return a column's values, (N,), cell by cell only where a rule is broken."""
     name = column.name
     values = [record.get(name) for record in records]
     if {int, float, NoneType}.issuperset(map(type, values)):
@@ -180,7 +182,7 @@ def _discrete(
 def _distinct(
     parse: Any, column: Column, values: Sequence[Any], problems: list[Problem]
 ) -> list[Any]:
-    """Each value parsed, equal ones only once; but 1 equals True, so only values of one type."""
+    """Parse each distinct value once; values of two types go one by one, since 1 equals True."""
     if len({*map(type, values)} - {NoneType}) <= 1:
         try:
             parsed = {value: parse(value, column) for value in set(values)}
@@ -207,7 +209,7 @@ def _cell(
 
 
 def table_of(schema: Schema, records: Sequence[Any]) -> Table:
-    """The records as a Table, or a RecordError that names every problem."""
+    """Return the records as a Table, or raise a RecordError that names every problem."""
     table, problems = parse_records(schema, records)
     if problems:
         raise RecordError(problems)

@@ -10,7 +10,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")  # https://docs.kernel.org/admin-guide/cg
 
 
 def cores() -> int:
-    """Those that this process may use: a container may have fewer than its machine."""
+    """Return the number of cores that this process may use; a container may allow fewer."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     here = len(os.sched_getaffinity(0))
@@ -22,7 +22,8 @@ def cores() -> int:
 
 
 def products_on_one_thread() -> None:
-    """To be called before NumPy is imported: OpenBLAS's own threads would wait in a loop beside
-    products as small as ours, for as much processor time again.
+    """Keep OpenBLAS from starting threads. Call this before NumPy is imported.
+
+    Its threads would spin beside products as small as ours, and double the processor time.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vaewatch.scoring.features import Vectorizer, novelty_nats, signed_expm1
+from vaewatch.scoring.features import Vectorizer, signed_expm1, unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Kind, Schema
 from vaewatch.scoring.standardise import signed_log1p
@@ -64,20 +64,20 @@ def test_a_missing_number_is_the_mean_and_a_flag(table: Table, mixed_frame: pl.D
     ("column", "value"),
     [("country", "XX"), ("currency", "USD"), ("version", 4), ("amount", None), ("express", None)],
 )
-def test_a_first_time_event_raises_the_flag_of_its_column_alone(
+def test_an_unseen_value_raises_the_flag_of_its_column_alone(
     table: Table, mixed_frame: pl.DataFrame, column: str, value: object
 ):
     vectorizer = fit_vectorizer(table)
     record = {**mixed_frame.row(0, named=True), column: value}
     features = vectorizer.transform(table_of(vectorizer.schema, [record]))
-    assert [vectorizer.schema.names[i] for i in np.flatnonzero(features.first_time)] == [column]
+    assert [vectorizer.schema.names[i] for i in np.flatnonzero(features.unseen)] == [column]
     of_column = vectorizer.column_of == vectorizer.schema.names.index(column)
     assert not features.values[0, of_column].any()  # the network sees the column's mean
 
 
 def test_the_fit_data_raises_no_flag(table: Table):
     vectorizer = fit_vectorizer(table)
-    assert not vectorizer.transform(table).first_time.any()
+    assert not vectorizer.transform(table).unseen.any()
 
 
 def test_expected_values_come_back_in_the_column_s_own_units(table: Table):
@@ -120,8 +120,8 @@ def test_signed_log1p_is_odd_and_invertible():
     np.testing.assert_allclose(signed_log1p(-x), -signed_log1p(x))
 
 
-def test_novelty_grows_with_what_was_seen():
-    assert novelty_nats(10) < novelty_nats(1000)
+def test_an_unseen_value_costs_more_after_more_records():
+    assert unseen_nats(10) < unseen_nats(1000)
 
 
 def test_a_huge_value_stays_finite(table: Table, mixed_frame: pl.DataFrame):

@@ -67,7 +67,7 @@ def test_a_drawn_record_is_one_that_the_artifact_takes(artifact_path: Path, scor
     features = scorer.artifact.vectorizer.transform(table)
     assert drawn.columns == list(scorer.artifact.schema.names)
     assert drawn["items"].dtype == pl.Int64 and drawn["express"].dtype == pl.Boolean
-    assert not features.first_time.any()
+    assert not features.unseen.any()
     for column in scorer.artifact.schema.numeric:
         assert drawn[column.name].drop_nulls().is_between(column.low, column.high).all()
 

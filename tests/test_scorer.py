@@ -46,7 +46,7 @@ def test_an_alpha_that_the_calibration_cannot_support_is_refused(scorer: Scorer)
 @pytest.mark.parametrize(
     ("column", "value"), [("country", "XX"), ("currency", "USD"), ("amount", None), ("version", 4)]
 )
-def test_a_first_time_event_is_the_first_reason(
+def test_an_unseen_value_is_the_first_reason(
     scorer: Scorer, fresh: pl.DataFrame, column: str, value: Any
 ):
     rows = fresh.to_dicts()
@@ -115,9 +115,7 @@ def test_a_score_does_not_depend_on_the_batch(
     np.testing.assert_allclose(apart, together, rtol=1e-5)
 
 
-def test_a_first_time_event_changes_no_bit_of_the_others_scores(
-    scorer: Scorer, fresh: pl.DataFrame
-):
+def test_an_unseen_value_changes_no_bit_of_the_others_scores(scorer: Scorer, fresh: pl.DataFrame):
     rows = fresh.to_dicts()[:20]
     with_event = [*rows[:-1], {**rows[-1], "country": "XX"}]
     want, got = (scorer.score_records(records).score[:-1] for records in (rows, with_event))

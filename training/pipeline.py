@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import check_target, write_artifact
 from vaewatch.scoring.calibration import check_alpha
-from vaewatch.scoring.features import novelty_nats
+from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule, score_features
@@ -134,7 +134,7 @@ def _fit_parts(
     oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.nearest_distance(x[rows], own[rows]) if len(bank) > 1 else None
-    rule, scores = _score_out_of_bag(oob, distance, novelty_nats(len(x)), config)
+    rule, scores = _score_out_of_bag(oob, distance, unseen_nats(len(x)), config)
     seen = Seen(fit_table, vectorizer, fitted, x, rows, oob.residuals, scores)
     findings = find(seen, config) if report else None
     model = ScoreModel(

@@ -5,7 +5,7 @@ values. The mean of an indicator given z is the probability of its event, so its
 the Brier score, and dividing by the event's variance weighs a rare event's error up. A softmax
 head with a likelihood of its own for each categorical column lost on NSL-KDD: see
 `benchmarks/RESULTS.md`. Events that the fit data never had have a likelihood without a network:
-`vaewatch.scoring.features.novelty_nats`.
+`vaewatch.scoring.features.unseen_nats`.
 """
 
 from __future__ import annotations
