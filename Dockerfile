@@ -16,9 +16,9 @@ RUN python3 -m venv /tools \
 print(*p['dependencies'], sep='\n', file=open('serve.txt', 'w')); \
 [print(*p['optional-dependencies'][name], sep='\n', file=open(name + '.txt', 'w')) for name in p['optional-dependencies']]"
 
-# What is installed changes seldom, what is written here often: two layers.
+# Dependencies change seldom and our code often, so each has a layer of its own.
 FROM tools AS serve-packages
-# Names of extras, for what not every service needs: cloud, otel, png, ray.
+# Names of extras that not every service needs: cloud, otel, png, ray.
 ARG EXTRAS=
 RUN /tools/bin/pip --python /opt/vaewatch/bin/python install -c constraints.txt -r serve.txt \
     $(for extra in ${EXTRAS}; do echo "-r ${extra}.txt"; done) \
@@ -59,7 +59,7 @@ LABEL org.opencontainers.image.title="vaewatch" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
-# Any user id will do: nothing of the image is written to, and HOME need not exist.
+# Any user id works: nothing in the image is written to, and HOME need not exist.
 ENV PATH=/opt/vaewatch/bin:${PATH} HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /data
 USER 10001:10001
@@ -76,5 +76,5 @@ ENV VAEWATCH_HOST=0.0.0.0 VAEWATCH_PORT=8000
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python3", "/opt/healthcheck.py"]
-# Mount the artifact there. Beyond this machine the service wants a key: VAEWATCH_KEY_FILE, --keys-file, or --insecure.
+# Mount the artifact at /artifact. Beyond loopback the service needs a key: VAEWATCH_KEY_FILE, --keys-file, or --insecure.
 CMD ["serve", "/artifact"]

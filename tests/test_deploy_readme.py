@@ -84,7 +84,7 @@ def test_each_setting_that_it_names_is_one_of_the_service():
 
 def test_the_figures_were_measured():
     *measured, whole = rows(RESULTS, "records a request")
-    *requests, file = rows(README, "records a request")
+    *requests, file = rows(README, "records per request")
     assert [numbers_of(row) for row in requests] == [
         (size, rate, most) for size, _, rate, _, most in map(numbers_of, measured)
     ]
@@ -98,14 +98,14 @@ def numbers_of(cells: list[str]) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("column", [1, 2, 3, 4])
 def test_the_number_of_workers_follows_from_the_figures(column: int):
-    rate = [cells[1] for cells in map(numbers_of, rows(README, "records a request"))][column - 1]
-    for row in rows(README, "records/s | 1 a request"):
+    rate = [cells[1] for cells in map(numbers_of, rows(README, "records per request"))][column - 1]
+    for row in rows(README, "records/s | 1 per request"):
         asked, workers = numbers_of([row[0], row[column]])
         assert workers == math.ceil(asked / (rate * LOAD))
 
 
 def test_the_cores_and_pods_of_the_largest_follow_too():
-    file = numbers_of(rows(README, "records a request")[-1])[0]
-    workers = min(numbers_of(rows(README, "records/s | 1 a request")[-1])[1:])
+    file = numbers_of(rows(README, "records per request")[-1])[0]
+    workers = min(numbers_of(rows(README, "records/s | 1 per request")[-1])[1:])
     assert f"{math.ceil(1e6 / (file * LOAD))} cores" in README
     assert f"in {math.ceil(workers / 4)} pods of four workers" in README
