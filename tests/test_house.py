@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vaewatch.training.streams import Stream
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("scoring", "training", "batch", "service")
 PACKAGE = ROOT / "src" / "vaewatch"
@@ -78,6 +80,15 @@ def test_there_is_no_import_cycle():
 
     for name in graph:
         visit(name, ())
+
+
+def test_random_streams_have_names():
+    """A number that stands beside a seed elsewhere could be one that is already taken."""
+    numbers = [stream.value for stream in Stream.__members__.values()]
+    assert len(set(numbers)) == len(numbers)
+    for path in (ROOT / "training").rglob("*.py"):
+        if path.name != "streams.py":
+            assert "default_rng([" not in path.read_text(), name_of(path)
 
 
 DOORS = ("vaewatch.training.pipeline", "vaewatch.training.detector", "vaewatch.commands.report")

@@ -37,6 +37,7 @@ from vaewatch.training.records.split import SPLIT_FROM, Split, split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.report.findings import Seen, find
 from vaewatch.training.report.make import with_report
+from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import fit_vae, pick_device
 from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
@@ -130,7 +131,7 @@ def _fit_parts(
     x = vectorizer.transform(fit_table).values
     fitted = fit_vae(x, config, partial(progress, "fit"), checkpoint)
     progress("calibrating", 0, 0)
-    rows = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(x))[:SPLIT_FROM])
+    rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:SPLIT_FROM])
     oob = out_of_bag(fitted, x, rows, kl=config.model == "vae")
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.nearest_distance(x[rows], own[rows]) if len(bank) > 1 else None

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.training.streams import Stream, stream
+
 CHUNK = 2048
 SHARE = 0.5  # of the other parts' spread; from 0.25 to 1.5 makes no difference beyond noise
 DIRECTIONS = 24
@@ -76,7 +78,7 @@ def _split(x: NDArray[np.float32], directions: Floats) -> tuple[Floats, Floats]:
 
 def keep_records(x: NDArray[np.float32], most: int, seed: int) -> tuple[Bank, NDArray[np.int64]]:
     """A bank of some of the N fit records, and each record's own place in it, or -1."""
-    kept = np.sort(np.random.default_rng([seed, 1]).permutation(len(x))[:most])
+    kept = np.sort(stream(seed, Stream.NEIGHBOURS).permutation(len(x))[:most])
     own = np.full(len(x), -1)
     own[kept] = np.arange(len(kept))
     return Bank.of(x[kept]), own

@@ -19,6 +19,7 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import read_header
 from vaewatch.scoring.files.frames import frame_of, frame_of_block
 from vaewatch.scoring.files.rows import read_blocks
+from vaewatch.training.streams import Stream, stream
 
 BLOCK_ROWS = 65_536
 PARQUET = (".parquet", ".pq")
@@ -48,7 +49,7 @@ def read_sample(data: Any, most: int | None, seed: int) -> Sample:
         blocks = iter([frame_of(data)])
     else:
         blocks = _blocks_of_files([data] if isinstance(data, (str, Path)) else list(data))
-    sample = _draw(blocks, most, np.random.default_rng([seed, 4]))
+    sample = _draw(blocks, most, stream(seed, Stream.SAMPLE))
     if not sample.total:
         raise SchemaError("the input must have records, got a header and no rows.")
     return sample

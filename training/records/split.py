@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.training.streams import Stream, stream
 
 HELD_OUT = 20_000  # records that a split calibration keeps apart
 SPLIT_FROM = 2 * HELD_OUT  # fewer than this: all fit, and calibrate on their out-of-bag scores
@@ -44,5 +45,5 @@ def split_records(n: int, seed: int, members: int) -> Split:
     if n < least:
         raise SchemaError(f"training takes at least {least} normal records, got {n}.")
     held_out = HELD_OUT if n >= SPLIT_FROM else 0
-    order = np.random.default_rng([seed, 2]).permutation(n)
+    order = stream(seed, Stream.SPLIT).permutation(n)
     return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))

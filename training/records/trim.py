@@ -22,6 +22,7 @@ from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.split import Split
+from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import OnStep, fit_vae
 
 MOST = 0.1  # of the fit records
@@ -54,7 +55,7 @@ def _first_scores(table: Table, config: TrainConfig, on_step: OnStep) -> NDArray
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
         return out_of_bag(fitted, x, rows, kl=config.model == "vae")
 
-    order = np.random.default_rng([config.seed, 4]).permutation(len(x))
+    order = stream(config.seed, Stream.TRIM).permutation(len(x))
     precision = _bulk_precision(seen_by_others(np.sort(order[:SHAPING])))
     chunks = np.split(np.arange(len(x)), np.arange(CHUNK, len(x), CHUNK))
     return np.concatenate([_score(seen_by_others(rows), precision) for rows in chunks])

@@ -26,6 +26,7 @@ from vaewatch.training.report.reconstruction import (
     look_at_columns,
     look_at_events,
 )
+from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Fitted, Step
 
 PROFILED = 20_000  # records that the columns' profile is of
@@ -89,7 +90,7 @@ class Seen:
 
 def find(run: Seen, config: TrainConfig) -> Findings:
     """Look at what was learned, on samples drawn by seed."""
-    rng, kl = np.random.default_rng([config.seed, 6]), config.model == "vae"
+    rng, kl = stream(config.seed, Stream.FINDINGS), config.model == "vae"
     profiled = np.sort(rng.permutation(len(run.table))[:PROFILED])
     judged = np.sort(rng.permutation(len(run.rows))[:RESIDUALS])
     drawn = judged[np.sort(rng.permutation(len(judged))[:MEANS])]

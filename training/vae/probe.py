@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.elbo import autoencoder_loss, elbo
 from vaewatch.training.vae.vae import VAE
 
@@ -50,7 +51,7 @@ class Probe:
         config: TrainConfig,
     ) -> Probe:
         """Its draws come from a generator of its own: the steps are what they are without it."""
-        rng = np.random.default_rng([config.seed, 5])
+        rng = stream(config.seed, Stream.PROBE)
         rows = np.sort(rng.permutation(len(x))[:RECORDS])
         generator = torch.Generator().manual_seed(config.seed)
         shown = torch.from_numpy(x[rows]).expand(vae.members, -1, -1).to(noise.device)

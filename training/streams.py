@@ -1,0 +1,28 @@
+"""A run's seed -> one independent stream of random numbers for each thing that is drawn.
+
+Streams have names so that a new draw cannot shift an old one: the default fit stays the same, bit
+for bit, for a seed. A number is never given twice and never changes its meaning.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What is drawn from a stream."""
+
+    NEIGHBOURS = 1  # the fit records that the bank keeps
+    SPLIT = 2  # which records fit, and which are held out
+    CALIBRATION = 3  # the fit records whose out-of-bag scores calibrate
+    SAMPLE = 4  # the records that are read, of a file that has more than `max_records`
+    PROBE = 5  # the records that the probe looks at
+    FINDINGS = 6  # the records that the report shows
+    TRIM = 7  # the records whose residuals shape the precision of a robust run's first fit
+
+
+def stream(seed: int, which: Stream) -> np.random.Generator:
+    """Return a fresh generator of a stream: the same seed and stream, the same numbers."""
+    return np.random.default_rng([seed, int(which)])
