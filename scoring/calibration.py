@@ -70,6 +70,15 @@ class Calibration:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
         return self.p_value_of.take(self.below(scores))
 
+    def alarms(
+        self, p_values: NDArray[np.float64], alpha: float | None = None
+    ) -> NDArray[np.bool_]:
+        """(N,) p-values -> (N,): which are anomalies, at the calibration's own alpha by default.
+
+        This is the only comparison with alpha: every verdict, count and report rests on it.
+        """
+        return p_values <= (self.alpha if alpha is None else alpha)
+
     def threshold(self, alpha: float) -> float | None:
         """The score from which a record is an anomaly at alpha, for people to read; None below 1 /
         (n + 1).

@@ -1,4 +1,4 @@
-"""records -> verdicts: the one place where a score becomes a decision."""
+"""records -> verdicts: scores, p-values, decisions and reasons."""
 
 from __future__ import annotations
 
@@ -70,11 +70,6 @@ class Verdicts:
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))
-
-
-def decide(p_values: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
-    """(N,) which records are anomalies: decided here and nowhere else."""
-    return p_values <= alpha
 
 
 class Scorer:
@@ -168,7 +163,7 @@ class Scorer:
         score = rule.total(forward, features)
         below = calibration.below(score)
         p_value = calibration.p_value_of.take(below)
-        is_anomaly = decide(p_value, alpha)
+        is_anomaly = calibration.alarms(p_value, alpha)
         return Verdicts(
             score=score,
             p_value=p_value,

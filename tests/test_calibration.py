@@ -127,3 +127,11 @@ def test_the_summary_shows_common_alphas_and_the_asked_one():
     summary = describe(calibrate(np.arange(500.0), 0.02, "cross-fitted"))
     assert list(summary["thresholds"]) == ["0.05", "0.01", "0.001", "0.02"]
     assert summary["thresholds"]["0.001"] is None
+
+
+def test_a_p_value_of_alpha_is_an_alarm_and_the_next_one_is_not():
+    law = Calibration(np.arange(99.0), 0.05, "split")
+    p = law.p_value_of
+    assert law.alarms(p).tolist() == [value <= 0.05 for value in p.tolist()]
+    assert int(law.alarms(p).sum()) == 5  # 0.01 to 0.05
+    assert int(law.alarms(p, 0.1).sum()) == 10

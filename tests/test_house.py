@@ -82,6 +82,22 @@ def test_there_is_no_import_cycle():
         visit(name, ())
 
 
+def words_of(node: ast.AST) -> str:
+    """The names that an expression is made of."""
+    names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+    return " ".join([*names, *(n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_p_values_are_compared_with_alpha_in_one_place(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare):
+            sides = [words_of(side) for side in (node.left, *node.comparators)]
+            decides = any("p_value" in s for s in sides) and any("alpha" in s for s in sides)
+            at = f"{name_of(path)}, line {node.lineno}"
+            assert not decides or name_of(path) == "vaewatch.scoring.calibration", at
+
+
 def test_random_streams_have_names():
     """A number that stands beside a seed elsewhere could be one that is already taken."""
     numbers = [stream.value for stream in Stream.__members__.values()]

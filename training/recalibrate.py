@@ -115,6 +115,6 @@ def _package(
 
 def _rates(by: Calibration, old: Calibration, new: NDArray[np.float64]) -> Rates:
     def rate(scores: NDArray[np.float64]) -> float:
-        return float((by.p_values(scores) <= by.alpha).mean())
+        return float(by.alarms(by.p_values(scores)).mean())
 
     return Rates(rate(old.scores), rate(new))

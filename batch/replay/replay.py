@@ -22,7 +22,7 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import expand, open_source, pieces_of
-from vaewatch.scoring.scorer import Scorer, decide
+from vaewatch.scoring.scorer import Scorer
 
 HOUR, DAY = 60, 1440  # minutes
 
@@ -221,7 +221,9 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: tuple[Source, Any]
     verdicts = scorer.score_table(records.table, explain=0)
     p_values = verdicts.p_value[timed]
     # one pass of the network serves every alpha
-    alarms = np.stack([decide(p_values, a) for a in nothing.alphas], axis=1).astype(np.int64)
+    calibration = scorer.artifact.calibration
+    decided = [calibration.alarms(p_values, alpha) for alpha in nothing.alphas]
+    alarms = np.stack(decided, axis=1).astype(np.int64)
     at = minutes.fill_null(0).to_numpy()[timed]
     severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
     counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
