@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vaewatch.commands.options import config_file, setting
-from vaewatch.scoring.threads import products_on_one_thread
+from vaewatch.commands.threads import products_on_one_thread
 from vaewatch.service.settings import Settings
 
 COUNT = click.IntRange(min=1)
