@@ -24,7 +24,7 @@ from benchmarks.results import write_section
 from tests.simulated import Scrapes, ever_firing, firing, is_on
 from vaewatch.batch.replay.alerts import FAST, SEVERE, Traffic
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 BEFORE, SCRAPE, HOURS = 600, 15, 24
 RATES = (1, 2, 10, 100)  # records a second

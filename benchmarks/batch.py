@@ -212,7 +212,7 @@ def compare(asked: argparse.Namespace, folder: Path) -> None:
     if asked.artifact:
         (folder / "artifact").symlink_to(asked.artifact.resolve())
     else:
-        from vaewatch.training.pipeline import train
+        from vaewatch.training.train import train
 
         train(asked.normal, folder / "artifact")
     normal = folder / "normal.csv"

@@ -77,7 +77,7 @@ def measure(
 ) -> dict[str, float]:
     detector = VAEDetector(alpha=alpha, random_state=seed, contamination_robust=robust).fit(fit)
     score, alarm = -detector.score_samples(test), detector.predict(test) == -1
-    trimmed = detector.artifact_.manifest["metrics"]["trimmed_records"]
+    trimmed = detector.artifact_.manifest.metrics.trimmed_records
     return {
         "AUROC": 100 * roc_auc_score(wrong, score),
         "AUPRC": 100 * average_precision_score(wrong, score),

@@ -28,7 +28,7 @@ from tests.conftest import SMALL, make_frame
 from tests.dashboard import DASHBOARD, queries
 from tests.prometheus import Prometheus
 from tests.watching import FASTER, attack, drift, normal, watched
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 PICTURE = Path("docs/dashboard.png")
 ACTS = ((normal, 30), (attack, 6), (normal, 24), (drift, 40))  # seconds

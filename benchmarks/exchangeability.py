@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.results import write_section
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.watch.martingale import Exchangeability
-from vaewatch.training.pipeline import train
 from vaewatch.training.records.read import read_frame
+from vaewatch.training.train import train
 
 CALM, STREAMS, STEP, CHANGED = 2689, 200, 10, 2.0  # log10: once in 100 streams by chance at most
 SEEDS = (0, 1, 2)

@@ -17,9 +17,9 @@ import polars as pl
 from benchmarks.results import write_section
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.evaluate import evaluate
-from vaewatch.training.pipeline import train
 from vaewatch.training.recalibrate import recalibrate
 from vaewatch.training.records.read import read_frame
+from vaewatch.training.train import train
 
 ALPHAS, SEEDS = (0.05, 0.01), (0, 1, 2)
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 def _row(seed: int, alpha: float, when: str, path: Path, normals: pl.DataFrame) -> str:
     found = evaluate(Scorer.load(path), normals, "label", alpha)
-    low, high = Scorer.load(path).artifact.manifest["calibration"]["rate_interval_95"]
+    low, high = Scorer.load(path).artifact.manifest.calibration.rate_interval_95
     interval = f"{low:.4f} to {high:.4f}" if when.startswith("after") else ""
     return (
         f"| {seed} | {alpha:g} | {when} | {found.false_alarm_rate:.4f} | {interval} "

@@ -26,9 +26,9 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.table import Table
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import load_marginals
-from vaewatch.training.pipeline import train
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.sample import decode, records_of, sample
+from vaewatch.training.train import train
 
 
 def main() -> None:

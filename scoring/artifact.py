@@ -1,4 +1,4 @@
-"""Scorer's parts <-> a folder: written whole or not at all, and verified before it is believed."""
+"""what a Scorer needs <-> a folder, written whole or not at all and verified when it is read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -23,12 +24,11 @@ from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.files.whole import sync_folder
+from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
 
-FORMAT_VERSION = 2
-MANIFEST = "manifest.json"
 NETWORK = "network.onnx"
 PRECISION = "precision.safetensors"
 CALIBRATION = "calibration.safetensors"
@@ -37,7 +37,20 @@ WEIGHTS = "weights.safetensors"
 MARGINALS = "marginals.safetensors"
 FINDINGS = "report.json"
 REPORT = "report.html"
-NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)
+# name -> what the file holds
+FILES = {
+    MANIFEST: "All that the artifact says of itself: see the fields of `Manifest`.",
+    NETWORK: "The forward pass as one ONNX graph: (N, D) features in; the parts of N scores and "
+    "each member's whitened residuals out.",
+    PRECISION: "The inverse covariance of the residuals, which shares a score out to columns.",
+    CALIBRATION: "The sorted calibration scores, and the bins of the drift reference.",
+    GOLDEN: "A few records with the scores and p-values that they must get.",
+    WEIGHTS: "The weights of every member, for torch; scoring does not read them.",
+    MARGINALS: "Quantiles of the numeric columns in the fit data, for `vaewatch sample`.",
+    FINDINGS: "What the training report is made from.",
+    REPORT: "The training report: one page that needs no other file.",
+}
+NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
 
 
 @dataclass(frozen=True)
@@ -51,11 +64,9 @@ class Golden:
 
 @dataclass(frozen=True)
 class Artifact:
-    """All that scoring needs, as read from a folder. `manifest` is for people and for `vaewatch
-    inspect`.
-    """
+    """All that scoring needs, as read from a folder; the manifest is for people."""
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     schema: Schema
     vectorizer: Vectorizer
     graph: bytes
@@ -67,15 +78,15 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        return str(self.manifest["name"])
+        return self.manifest.name
 
     @property
     def version(self) -> str:
-        return str(self.manifest["version"])
+        return self.manifest.version
 
 
 def pack_calibration(calibration: Calibration, drift: DriftReference) -> bytes:
-    """The arrays of an artifact that change when it is calibrated again."""
+    """Return the arrays of an artifact that change when it is recalibrated, as safetensors."""
     arrays = {
         "scores": calibration.scores,
         "drift_edges": drift.edges,
@@ -86,11 +97,11 @@ def pack_calibration(calibration: Calibration, drift: DriftReference) -> bytes:
 
 def pack_golden(golden: Golden) -> bytes:
     scores, p_values = golden.scores.tolist(), golden.p_values.tolist()
-    return _json({"records": golden.records, "scores": scores, "p_values": p_values})
+    return json_bytes({"records": golden.records, "scores": scores, "p_values": p_values})
 
 
 def write_artifact(
-    out: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes], *, overwrite: bool = False
+    out: Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
 ) -> None:
     """Write a folder under a temporary name beside `out`, sync it, and rename it into place.
 
@@ -99,7 +110,7 @@ def write_artifact(
     """
     check_target(out, overwrite=overwrite)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    whole = {**files, MANIFEST: _json({**manifest, "sha256": hashes})}
+    whole = {**files, MANIFEST: msgspec.structs.replace(manifest, sha256=hashes).to_bytes()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -115,7 +126,7 @@ def write_artifact(
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
-    """Refuse early what could not be written in the end."""
+    """Refuse early an artifact's folder that could not be written in the end."""
     if not out.exists() and not out.is_symlink():
         parent = next(p for p in out.absolute().parents if p.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -156,15 +167,11 @@ def _rename(draft: Path, out: Path) -> None:
     sync_folder(out.parent)
 
 
-def _json(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
 def read_artifact(path: Path | str) -> Artifact:
-    """Read a folder and check its format version and every hash.
+    """Read a folder, and check its format version and every hash.
 
     Raises:
-        ArtifactError: it is not an artifact, or not whole, or not as it was written.
+        ArtifactError: it is no artifact, not whole, or not as it was written.
     """
     folder = Path(path)
     manifest = read_manifest(folder)
@@ -177,16 +184,15 @@ def read_artifact(path: Path | str) -> Artifact:
         raise ArtifactError(f"'{folder}' is damaged: {type(error).__name__}: {error}.") from error
 
 
-def read_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """Every file that the manifest lists, each with the hash that it had when it was written.
+def read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """Return every file that the manifest lists, each with the hash that it had when written.
 
-    What scoring does not need may have been taken away, to make an image smaller; what is there
-    must be what was written.
+    Files that scoring does not need may have been taken away, to make an image smaller; those that
+    are there must be as they were written.
     """
-    hashes = manifest["sha256"]
     return {
         name: read_verified(folder, name, digest)
-        for name, digest in hashes.items()
+        for name, digest in manifest.sha256.items()
         if name in NEEDED or _is_there(folder, name)
     }
 
@@ -195,30 +201,39 @@ def _is_there(folder: Path, name: str) -> bool:
     return Path(name).name != name or (folder / name).exists()  # a path is refused, see below
 
 
-def unpack_artifact(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Artifact:
-    """The parts that a manifest and its files hold."""
-    schema = Schema.from_json(manifest["schema"])
+def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
+    """Return what a manifest and its files hold, ready to score."""
+    schema, score = manifest.schema, manifest.score
     arrays = load_tensors(files[CALIBRATION])
     golden = json.loads(files[GOLDEN])
     return Artifact(
         manifest=manifest,
         schema=schema,
-        vectorizer=Vectorizer.from_json(schema, manifest["vectorizer"]),
+        vectorizer=Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer)),
         graph=files[NETWORK],
         precision=Precision.from_bytes(files[PRECISION]),
-        rule=ScoreRule(**manifest["score"]),
-        calibration=Calibration(
-            arrays["scores"], manifest["alpha"], manifest["calibration"]["rule"]
-        ),
+        rule=ScoreRule(score.unseen, score.kl_weight, score.neighbour_weight),
+        calibration=Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule),
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
     )
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder, of a format version that this release reads."""
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a folder.
+
+    Raises:
+        ArtifactError: the folder is no artifact, or its manifest not one that this release reads.
+    """
+    manifest = Manifest.from_bytes(_manifest_bytes(folder), str(folder))
+    if not set(NEEDED) <= set(manifest.sha256):
+        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
+    return manifest
+
+
+def _manifest_bytes(folder: Path) -> bytes:
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return (folder / MANIFEST).read_bytes()
     except FileNotFoundError:
         what = f"has no {MANIFEST}" if folder.exists() else "does not exist"
         raise ArtifactError(f"'{folder}' is not an artifact: it {what}.") from None
@@ -228,23 +243,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ArtifactError(f"'{folder}' must be readable: {error.strerror}.") from error
-    except ValueError:
-        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} is not JSON.") from None
-    if not isinstance(manifest, dict) or "format_version" not in manifest:
-        raise ArtifactError(f"'{folder}' is not an artifact: {MANIFEST} has no format_version.")
-    if manifest["format_version"] != FORMAT_VERSION:
-        raise ArtifactError(
-            f"format_version must be {FORMAT_VERSION}, got {manifest['format_version']} in "
-            f"'{folder}'. "
-            "Upgrade vaewatch, or train again with this release."
-        )
-    if not isinstance(manifest.get("sha256"), dict) or not set(NEEDED) <= set(manifest["sha256"]):
-        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
-    return manifest
 
 
 def read_verified(folder: Path, name: str, digest: str) -> bytes:
-    """A file of an artifact, if it is the one that the manifest lists."""
+    """Return a file of an artifact, if its hash is the one that the manifest lists."""
     if Path(name).name != name:
         raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} names a file outside the folder.")
     try:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.errors import CalibrationError, SettingError
 
 FEW = 64  # scores are searched for as they come
 TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
@@ -124,10 +124,24 @@ def records_needed(alpha: float) -> int:
     return n if 1 / (n + 1) <= alpha else n + 1
 
 
-def check_alpha(alpha: float, n: int) -> None:
-    """Refuse an alpha that n calibration records cannot certify."""
+def check_rate(alpha: float) -> None:
+    """Refuse an alpha that no calibration could certify.
+
+    Raises:
+        SettingError: it is not between LEAST_ALPHA and 1.
+    """
     if not LEAST_ALPHA <= alpha < 1:
-        raise CalibrationError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.")
+        raise SettingError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.")
+
+
+def check_alpha(alpha: float, n: int) -> None:
+    """Refuse an alpha that n calibration records cannot certify.
+
+    Raises:
+        SettingError: no number of records could.
+        CalibrationError: more records could.
+    """
+    check_rate(alpha)
     if allowed_rank(alpha, n) < 1:
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "

@@ -40,8 +40,8 @@ class BadRecord(ScoringError):
     """A record of a file breaks a rule, and nothing says where to set it aside."""
 
 
-class SettingError(ScoringError):
-    """A setting is not what it must be."""
+class SettingError(ScoringError, ValueError):
+    """A setting is not what it must be; scikit-learn expects a ValueError of an estimator."""
 
 
 class OutputError(Exception):

@@ -16,7 +16,7 @@ import pytest
 
 from vaewatch.__main__ import main
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
 ODD_NAME = "<script>alert(1)</script> $x_1$ 'a' & \"b\""

@@ -17,7 +17,7 @@ from vaewatch.batch.replay.alerts import ALERTS, FAST, SEVERE, Alert, Limit, Tra
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 
 def as_promql(limit: Limit) -> str:

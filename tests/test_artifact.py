@@ -15,15 +15,16 @@ from vaewatch.scoring.artifact import (
     CALIBRATION,
     FINDINGS,
     GOLDEN,
-    MANIFEST,
     MARGINALS,
     NETWORK,
     PRECISION,
     REPORT,
     WEIGHTS,
+    read_manifest,
     write_artifact,
 )
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.manifest import MANIFEST, Manifest
 from vaewatch.scoring.scorer import Scorer
 
 
@@ -133,26 +134,33 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path, make: Callable[[Path], A
         Scorer.load(tmp_path / "it")
 
 
-def test_an_artifact_is_replaced_only_when_told(copy: Path):
+@pytest.fixture
+def manifest(artifact_path: Path) -> Manifest:
+    return read_manifest(artifact_path)
+
+
+def test_an_artifact_is_replaced_only_when_told(copy: Path, manifest: Manifest):
     with pytest.raises(ArtifactError, match="must not exist yet.*--overwrite"):
-        write_artifact(copy, {}, {"a": b"1"})
-    write_artifact(copy, {"format_version": 2}, {"a": b"1"}, overwrite=True)
+        write_artifact(copy, manifest, {"a": b"1"})
+    write_artifact(copy, manifest, {"a": b"1"}, overwrite=True)
     assert {path.name for path in copy.iterdir()} == {"a", MANIFEST}
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
-def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path):
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, manifest: Manifest):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1").write_text("years of work")
     with pytest.raises(ArtifactError, match="is not an artifact, so it is not overwritten"):
-        write_artifact(tmp_path / "thesis", {}, {}, overwrite=True)
+        write_artifact(tmp_path / "thesis", manifest, {}, overwrite=True)
 
 
-def test_a_disk_that_fills_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_disk_that_fills_leaves_nothing(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+):
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ArtifactError, match="could not be written: No space left on device"):
-        write_artifact(tmp_path / "out", {}, {"a": b"1"})
+        write_artifact(tmp_path / "out", manifest, {"a": b"1"})
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.bounds import bounds_of
 from vaewatch.training.export.weights import load_vae
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 from vaewatch.training.vae.elbo import elbo
 
 

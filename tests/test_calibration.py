@@ -17,7 +17,7 @@ from vaewatch.scoring.calibration import (
     records_needed,
     severity,
 )
-from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.errors import CalibrationError, SettingError
 from vaewatch.training.calibration.calibrate import calibrate, describe, records_for_precision
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
@@ -83,7 +83,7 @@ def test_the_alpha_that_an_error_offers_is_allowed(n: int):
 
 @pytest.mark.parametrize("alpha", [0.0, 5e-324, 1.0, -1.0, 2.0, float("nan")])
 def test_an_alpha_outside_0_and_1_is_refused(alpha: float):
-    with pytest.raises(CalibrationError, match="must be between 1e-09 and 1"):
+    with pytest.raises(SettingError, match="must be between 1e-09 and 1"):
         check_alpha(alpha, 100)
 
 
@@ -125,8 +125,8 @@ def test_severity_counts_zeros():
 
 def test_the_summary_shows_common_alphas_and_the_asked_one():
     summary = describe(calibrate(np.arange(500.0), 0.02, "cross-fitted"))
-    assert list(summary["thresholds"]) == ["0.05", "0.01", "0.001", "0.02"]
-    assert summary["thresholds"]["0.001"] is None
+    assert list(summary.thresholds) == ["0.05", "0.01", "0.001", "0.02"]
+    assert summary.thresholds["0.001"] is None
 
 
 def test_a_p_value_of_alpha_is_an_alarm_and_the_next_one_is_not():

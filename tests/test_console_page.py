@@ -24,7 +24,7 @@ from tests.browser import (
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from tests.test_service_life import ADMIN, SCORE, version_of, write_keys
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 pytestmark = needs_chromium
 STRANGE = {"currency": "XXX", "amount": 1e6, "country": "ZZ"}

@@ -17,7 +17,7 @@ from deploy import traffic
 from tests.conftest import SMALL, make_frame
 from tests.deployed import DEPLOY
 from tests.live import serving
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 
 def start(script: str, *words: object) -> subprocess.Popen[str]:

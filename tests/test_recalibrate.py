@@ -44,10 +44,10 @@ def test_weights_and_graph_stay_and_the_parent_is_named(
     for name in (NETWORK, WEIGHTS):
         assert (folder / "new" / name).read_bytes() == (artifact_path / name).read_bytes()
     old, new = read_manifest(artifact_path), read_manifest(folder / "new")
-    assert new["parent"] == old["version"] != new["version"]
-    assert new["calibration"]["n"] == 300 and new["calibration"]["rule"] == "split"
-    assert new["data_fingerprint"] == old["data_fingerprint"] != new["calibration_fingerprint"]
-    assert f"parent       {old['version']}" in call("inspect", folder / "new").stdout
+    assert new.parent == old.version != new.version
+    assert new.calibration.n == 300 and new.calibration.rule == "split"
+    assert new.data_fingerprint == old.data_fingerprint != new.calibration_fingerprint
+    assert f"parent       {old.version}" in call("inspect", folder / "new").stdout
 
 
 def test_its_scores_are_the_parent_s_and_its_p_values_its_own(
@@ -87,7 +87,7 @@ def test_it_says_the_rates_of_both_calibrations_on_both_sets(
     lines = [line.split() for line in done.stdout.splitlines()]
     shown = [float(w) for words in lines if words[1] in ("scores", "normals") for w in words[2:4]]
     np.testing.assert_allclose(shown, want, rtol=1e-3)
-    low, high = new.artifact.manifest["calibration"]["rate_interval_95"]
+    low, high = new.artifact.manifest.calibration.rate_interval_95
     assert f"the true rate lies in {low:.2g} to {high:.2g}" in done.stdout
 
 

@@ -20,8 +20,8 @@ from tests.conftest import ODD_NAME, ODD_VALUE, SMALL, Done, call, make_frame, r
 from vaewatch.scoring.artifact import FINDINGS, REPORT, read_manifest
 from vaewatch.scoring.calibration import rate_interval
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.pipeline import train
 from vaewatch.training.report.findings import Findings
+from vaewatch.training.train import train
 
 SECTIONS = [
     "data", "fit", "latent", "reconstruction", "scores", "budget", "labelled", "card",
@@ -115,15 +115,15 @@ def test_no_id_is_there_twice(page: Page):
 
 def test_its_numbers_are_the_manifest_s(artifact_path: Path, page: Page):
     manifest, facts = read_manifest(artifact_path), page.facts()
-    low, high = manifest["calibration"]["rate_interval_95"]
+    low, high = manifest.calibration.rate_interval_95
     assert facts["true rate, 95 %"] == f"{low:.2g} to {high:.2g}"
-    assert facts["calibration records"] == f"{manifest['calibration']['n']:,}"
-    assert facts["records fitted to"] == f"{manifest['metrics']['fit_records']:,}"
-    assert facts["version"] == manifest["version"]
-    assert facts["fingerprint of the fit data"] == manifest["data_fingerprint"]
-    assert facts["seed"] == str(manifest["training"]["seed"])
+    assert facts["calibration records"] == f"{manifest.calibration.n:,}"
+    assert facts["records fitted to"] == f"{manifest.metrics.fit_records:,}"
+    assert facts["version"] == manifest.version
+    assert facts["fingerprint of the fit data"] == manifest.data_fingerprint
+    assert facts["seed"] == str(manifest.training.seed)
     for key in ("assumes", "contamination"):
-        assert manifest["calibration"][key] in page.text
+        assert getattr(manifest.calibration, key) in page.text
 
 
 def test_the_budget_table_is_the_calibration_s(scorer: Scorer, page: Page):
@@ -311,7 +311,7 @@ def test_without_a_report_the_version_is_the_same(
     artifact_path: Path, mixed_frame: pl.DataFrame, tmp_path: Path
 ):
     scorer = train(mixed_frame, tmp_path / "it", report=False, alpha=0.05, id="order", **SMALL)
-    assert scorer.artifact.version == read_manifest(artifact_path)["version"]
+    assert scorer.artifact.version == read_manifest(artifact_path).version
     assert not (tmp_path / "it" / REPORT).exists() and not (tmp_path / "it" / FINDINGS).exists()
     done = call("report", tmp_path / "it", "--out", tmp_path / "it.html")
     assert done.returncode == 0, done.stderr
@@ -336,8 +336,8 @@ def test_a_recalibrated_artifact_has_a_report_of_its_own_budget(
     page, old = page_at(tmp_path / "new" / REPORT), read_manifest(artifact_path)
     assert page.facts()["calibration records"] == "300"
     assert page.facts()["records fitted to"] == "400"
-    assert f"are those of version {old['version']}" in page.text
-    assert page.facts()["parent, whose weights these are"] == old["version"]
+    assert f"are those of version {old.version}" in page.text
+    assert page.facts()["parent, whose weights these are"] == old.version
 
 
 @pytest.mark.parametrize(

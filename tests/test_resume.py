@@ -17,7 +17,7 @@ import torch
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.vae.checkpoint import Checkpoint, State
+from vaewatch.training.vae.checkpoint import Checkpoint, Snapshot
 
 FAST = ["--width=8", "--members=4", "--served=2", "--alpha=0.05", "--id=order"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -55,7 +55,7 @@ def test_a_killed_run_ends_with_the_artifact_of_an_undisturbed_one(csv: Path, tm
 
 
 def test_a_run_does_not_go_on_from_other_settings(csv: Path, tmp_path: Path):
-    Checkpoint(tmp_path / ".it.checkpoint", "another run", resume=False).save(State(1, {}, []))
+    Checkpoint(tmp_path / ".it.checkpoint", "another run", resume=False).save(Snapshot(1, {}, []))
     done = call("train", csv, "--out", tmp_path / "it", *FAST, "--resume")
     assert done.returncode == 4
     assert "is of other data or settings" in done.stderr

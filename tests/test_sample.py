@@ -21,8 +21,8 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.standardise import Feature
 from vaewatch.scoring.table import Table
 from vaewatch.training.marginals import Marginals
-from vaewatch.training.pipeline import train
 from vaewatch.training.sample import Decoded, records_of, sample
+from vaewatch.training.train import train
 
 FARTHEST = 0.1  # in total variation, and in the Kolmogorov-Smirnov statistic
 

@@ -160,10 +160,10 @@ def test_the_budget_is_counted_at_the_artifacts_alpha(
         assert live.value("vaewatch_records_total", verdict="anomaly") == (p_values <= 0.5).sum()
         assert live.value("vaewatch_alarms_total") == (p_values <= 0.05).sum()
         assert live.value("vaewatch_alpha") == 0.05
-        low, high = scorer.artifact.manifest["calibration"]["rate_interval_95"]
+        low, high = scorer.artifact.manifest.calibration.rate_interval_95
         assert live.value("vaewatch_alpha_lower") == pytest.approx(low)
         assert live.value("vaewatch_alpha_upper") == pytest.approx(high)
-        created = datetime.fromisoformat(scorer.artifact.manifest["created_at"]).timestamp()
+        created = datetime.fromisoformat(scorer.artifact.manifest.created_at).timestamp()
         assert live.value("vaewatch_model_created_timestamp_seconds") == created
 
 

@@ -23,7 +23,7 @@ from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from tests.test_service_life import new_workers, reloads_on_sighup, until
 from vaewatch.scoring.artifact import read_manifest
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_reloads_under_load_fail_no_request(
             round(found["results"][0]["score"], 3)
         )
     assert by_version.keys() == {
-        read_manifest(artifact_path)["version"],
-        read_manifest(other)["version"],
+        read_manifest(artifact_path).version,
+        read_manifest(other).version,
     }
     assert all(len(scores) == 1 for scores in by_version.values())
 

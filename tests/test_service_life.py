@@ -23,7 +23,7 @@ import pytest
 from tests.conftest import SMALL, make_frame, run
 from tests.live import Live, serving
 from vaewatch.scoring.artifact import read_manifest
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 SCORE, ADMIN = "a score key of some length", "an admin key of some length"
 
@@ -34,7 +34,7 @@ def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def version_of(path: Path) -> str:
-    return str(read_manifest(path)["version"])
+    return read_manifest(path).version
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.pipeline import train
+from vaewatch.training.train import train
 
 
 @pytest.fixture(scope="module")

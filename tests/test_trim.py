@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from tests.conftest import SMALL, call, make_frame
+from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.export.package import Origin, Package, pack
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.records.trim import suspects
@@ -29,12 +31,14 @@ def contaminated() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def metrics(contaminated: pl.DataFrame) -> tuple[dict[str, object], dict[str, object]]:
-    packages = [
-        fit(contaminated, TrainConfig(**SETTINGS, contamination_robust=robust))
-        for robust in (False, True)
-    ]
-    return packages[0].manifest, packages[1].manifest
+def metrics(contaminated: pl.DataFrame) -> tuple[Manifest, Manifest]:
+    plain, robust = (packed(contaminated, robust=robust) for robust in (False, True))
+    return plain.manifest, robust.manifest
+
+
+def packed(frame: pl.DataFrame, *, robust: bool) -> Package:
+    learned = fit(frame, TrainConfig(**SETTINGS, contamination_robust=robust))
+    return pack(learned, Origin("it", "", len(frame), 0.0))
 
 
 def test_the_cut_is_the_median_and_its_deviation_of_the_logs():
@@ -58,29 +62,29 @@ def test_equal_scores_are_not_suspect():
     assert not suspects(np.zeros(100)).any()
 
 
-def deviation_of(manifest: dict, wanted: str) -> float:
+def deviation_of(manifest: Manifest, wanted: str) -> float:
     """Of a numeric column's values."""
-    rows = manifest["vectorizer"]["features"]
+    rows = manifest.vectorizer.features
     return next(dev for column, code, _, dev, _ in rows if column == wanted and code is None)
 
 
-def test_planted_records_are_not_fitted_to(metrics: tuple[dict, dict]):
+def test_planted_records_are_not_fitted_to(metrics: tuple[Manifest, Manifest]):
     plain, robust = metrics
     scale = [deviation_of(manifest, "amount") for manifest in metrics]
-    assert robust["metrics"]["trimmed_records"] >= PLANTED / 2
+    assert robust.metrics.trimmed_records >= PLANTED / 2
     assert scale[1] < 0.5 * scale[0]  # their amounts no longer widen the scale
-    assert plain["metrics"]["trimmed_records"] == 0
+    assert plain.metrics.trimmed_records == 0
 
 
-def test_what_was_trimmed_still_calibrates(metrics: tuple[dict, dict]):
+def test_what_was_trimmed_still_calibrates(metrics: tuple[Manifest, Manifest]):
     _, robust = metrics
-    assert robust["calibration"]["n"] == 420
-    assert robust["metrics"]["fit_records"] == 420 - robust["metrics"]["trimmed_records"]
-    assert "still calibrate" in robust["calibration"]["contamination"]
+    assert robust.calibration.n == 420
+    assert robust.metrics.fit_records == 420 - robust.metrics.trimmed_records
+    assert "still calibrate" in robust.calibration.contamination
 
 
 def test_normal_records_alarm_no_more_often_than_asked(contaminated: pl.DataFrame):
-    package = fit(contaminated, TrainConfig(**SETTINGS, contamination_robust=True))
+    package = packed(contaminated, robust=True)
     fresh = make_frame(1000, seed=2).drop("order").to_dicts()
     assert Scorer(package.artifact()).score_records(fresh).is_anomaly.mean() < 0.05
 

@@ -35,7 +35,7 @@ class Bounds:
 
 def bounds_of_artifact(path: Path, draws: int) -> Callable[[NDArray[np.float32]], Bounds] | None:
     """What bounds features by an artifact's VAE; None for an autoencoder, which has no p(x)."""
-    if read_manifest(path)["training"]["model"] != "vae":
+    if read_manifest(path).training.model != "vae":
         return None
     vae = load_vae(path)
     return lambda x: bounds_of(vae, x, draws)

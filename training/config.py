@@ -1,19 +1,26 @@
-"""settings -> TrainConfig: every choice of a training run, stored in the artifact that it
-makes.
-"""
+"""settings -> TrainConfig: every choice of a training run, checked, and stored in the artifact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
 
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import Kind
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The recipe. The defaults are those that `benchmarks/RESULTS.md` measures."""
+    """The recipe. The defaults are those that `benchmarks/RESULTS.md` measures.
+
+    Raises:
+        SettingError: a setting is not what it must be.
+    """
 
     alpha: float = 0.01  # the false-alarm rate asked for
     seed: int = 0
@@ -38,33 +45,153 @@ class TrainConfig:
         default_factory=dict
     )  # column -> kind, where it must not be learned
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
+        """Return the recipe with these settings; an unknown name is a SettingError, too."""
+        names = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in names:
+                like = difflib.get_close_matches(name, names, 1)
+                hint = f"Did you mean '{like[0]}'?" if like else f"Known: {', '.join(names)}."
+                raise SettingError(f"there is no setting '{name}'. {hint}")
+        return cls(**settings)
+
     def __post_init__(self) -> None:
-        _one_of("model", self.model, ("vae", "ae"))
-        _one_of("score", self.score, ("full", "reconstruction"))
-        _one_of("device", self.device.split(":")[0], ("auto", "cpu", "cuda"))
-        for name in ("members", "served", "width", "batch", "steps", "latent", "max_records"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SchemaError(f"setting '{name}' must be at least 1, got {value}.")
-        if self.members < 3:
-            raise SchemaError(
-                f"setting 'members' must be at least 3, got {self.members}: each record needs "
-                "members that saw it and "
-                "two that did not."
-            )
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.served > self.members:
-            raise SchemaError(
+            raise SettingError(
                 f"setting 'served' must be at most members ({self.members}), got {self.served}."
             )
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SchemaError(f"setting '{name}' must be one of {', '.join(allowed)}, got '{value}'.")
+Check = Callable[[str, Any], Any]  # a setting's name and value -> the value as it is kept
+
+
+def whole_number(name: str, value: Any, least: int, most: int = 2**63 - 1) -> int:
+    """Return a setting that must be a whole number in a range."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise SettingError(f"setting '{name}' must be a whole number, got {value!r}.")
+    number = int(value)
+    if number < least:
+        raise SettingError(f"setting '{name}' must be at least {least}, got {number}.")
+    if number > most:
+        raise SettingError(f"setting '{name}' must be at most {most}, got {number}.")
+    return number
+
+
+def _whole(least: int) -> Check:
+    return lambda name, value: whole_number(name, value, least)
+
+
+def _members(name: str, value: Any) -> int:
+    try:
+        return whole_number(name, value, least=3)
+    except SettingError as error:
+        why = " Each record needs members that saw it and two that did not."
+        raise SettingError(f"{error}{why}") from None
+
+
+def _whole_or_none(name: str, value: Any) -> int | None:
+    return None if value is None else whole_number(name, value, least=1)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SettingError(f"setting '{name}' must be a number, got {value!r}.")
+    return value if isinstance(value, int) else float(value)  # an int is stored as it was given
+
+
+def _rate(name: str, value: Any) -> float:
+    from vaewatch.scoring.calibration import check_rate  # NumPy: only where a run is configured
+
+    rate = _number(name, value)
+    check_rate(rate)
+    return rate
+
+
+def _weight(name: str, value: Any) -> float:
+    weight = _number(name, value)
+    if not (math.isfinite(weight) and weight >= 0):
+        raise SettingError(f"setting '{name}' must be finite and at least 0, got {weight:g}.")
+    return weight
+
+
+def _positive(name: str, value: Any) -> float:
+    number = _number(name, value)
+    if not (math.isfinite(number) and number > 0):
+        raise SettingError(f"setting '{name}' must be finite and above 0, got {number:g}.")
+    return number
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value not in allowed:
+            text = f"setting '{name}' must be one of {', '.join(allowed)}, got {value!r}."
+            raise SettingError(text)
+        return str(value)
+
+    return check
+
+
+def _device(name: str, value: Any) -> str:
+    if not (isinstance(value, str) and re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", value)):
+        raise SettingError(f"setting '{name}' must be auto, cpu, cuda or cuda:N, got {value!r}.")
+    return value
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if value not in (True, False):
+        raise SettingError(f"setting '{name}' must be true or false, got {value!r}.")
+    return bool(value)
+
+
+def _column(name: str, value: Any) -> str | None:
+    if not (value is None or isinstance(value, str)):
+        raise SettingError(f"setting '{name}' must be a column's name, got {value!r}.")
+    return value
+
+
+def _columns(name: str, value: Any) -> tuple[str, ...]:
+    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+    if isinstance(value, str) or not texts:
+        raise SettingError(f"setting '{name}' must be a list of columns' names, got {value!r}.")
+    return tuple(value)
+
+
+def _kinds(name: str, value: Any) -> dict[str, Kind]:
+    if not isinstance(value, Mapping):
+        raise SettingError(f"setting '{name}' must map columns to kinds, got {value!r}.")
+    return {str(column): parse_kind(kind) for column, kind in value.items()}
 
 
 def parse_kind(text: str) -> Kind:
+    """Return the kind that a text names."""
     try:
         return Kind(text)
     except ValueError:
-        raise SchemaError(f"a kind must be one of {', '.join(Kind)}, got '{text}'.") from None
+        raise SettingError(f"a kind must be one of {', '.join(Kind)}, got {text!r}.") from None
+
+
+_CHECKS: dict[str, Check] = {
+    "alpha": _rate,
+    "seed": _whole(0),
+    "model": _one_of("vae", "ae"),
+    "score": _one_of("full", "reconstruction"),
+    "beta": _weight,
+    "device": _device,
+    "members": _members,
+    "served": _whole(1),
+    "width": _whole(1),
+    "latent": _whole_or_none,
+    "steps": _whole(1),
+    "batch": _whole(1),
+    "learning_rate": _positive,
+    "max_records": _whole(1),
+    "contamination_robust": _yes_or_no,
+    "neighbours": _whole(0),
+    "id": _column,
+    "label": _column,
+    "ignore": _columns,
+    "kinds": _kinds,
+}

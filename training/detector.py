@@ -8,6 +8,7 @@ records, and `predict` on the fit records themselves alarms more seldom than tha
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 from typing import Any, Self
 
@@ -20,11 +21,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.calibration import TIE
-from vaewatch.scoring.errors import ScoringError
+from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of_pandas
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.export.package import Origin, pack
 from vaewatch.training.pipeline import fit
+from vaewatch.training.records.read import fingerprint
 
 LARGEST_SEED = 2**31 - 1
 
@@ -73,12 +76,22 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit to normal records and calibrate; `y` is ignored."""
-        frame = self._frame(X, reset=True)
+        """Fit to normal records and calibrate; `y` is ignored.
+
+        Raises:
+            ValueError: a parameter or the records are not what they must be.
+        """
+        frame, config = self._frame(X, reset=True), self._config()
+        started = time.perf_counter()
         try:
-            self.artifact_: Artifact = fit(frame, self._config()).artifact()
+            learned = fit(frame, config)
+        except SettingError:  # a ValueError already
+            raise
         except ScoringError as error:
             raise ValueError(str(error)) from error
+        seconds = round(time.perf_counter() - started, 3)
+        origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
+        self.artifact_: Artifact = pack(learned, origin).artifact()
         self._scorer = Scorer(self.artifact_)
         threshold = self.artifact_.calibration.threshold(self.alpha)
         assert threshold is not None  # such an alpha was refused

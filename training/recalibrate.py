@@ -5,9 +5,11 @@ The new records were not fitted to, so theirs is a split calibration, and its in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -65,6 +67,7 @@ def recalibrate(
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
     Raises:
+        SettingError: no number of records could certify alpha.
         CalibrationError: the records are too few for alpha, or are those of the training run.
     """
     check_target(out, overwrite=overwrite)
@@ -72,7 +75,7 @@ def recalibrate(
     alpha = old.artifact.calibration.alpha if alpha is None else alpha
     check_alpha(alpha, len(frame))
     data_fingerprint = fingerprint(frame)
-    if data_fingerprint == old.artifact.manifest["data_fingerprint"]:
+    if data_fingerprint == old.artifact.manifest.data_fingerprint:
         raise CalibrationError(
             "the normals must be records that the network was not fitted to, got those of its "
             "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
@@ -80,37 +83,35 @@ def recalibrate(
     table = checked_table(old.artifact.schema, frame)
     scores = old.score_table(table, explain=0).score
     calibration = calibrate(scores, alpha, "split")
-    package = _package(old, read_files(path, old.artifact.manifest), table, scores, calibration)
-    about = {"name": out.name, "calibration_fingerprint": data_fingerprint}
-    manifest, new = package.manifest | about, package.files
-    if FINDINGS in new:
-        new = with_report(manifest, new)
-    write_artifact(out, manifest, new, overwrite=overwrite)
+    files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
+    manifest = msgspec.structs.replace(
+        old.artifact.manifest,
+        version=name_version(files, table.schema, alpha),
+        created_at=now(),
+        alpha=alpha,
+        calibration=describe(calibration),
+        name=out.name,
+        parent=old.artifact.version,
+        calibration_fingerprint=data_fingerprint,
+    )
+    package = Package(manifest, files)
+    if FINDINGS in files:
+        package = with_report(package)
+    write_artifact(out, package.manifest, package.files, overwrite=overwrite)
     before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
     after = _rates(calibration, old.artifact.calibration, scores)
     return Recalibrated(Scorer.load(out), before, after)
 
 
-def _package(
-    old: Scorer,
-    files: dict[str, bytes],
-    table: Table,
-    scores: NDArray[np.float64],
-    calibration: Calibration,
-) -> Package:
+def _files(
+    old: Mapping[str, bytes], table: Table, scores: NDArray[np.float64], calibration: Calibration
+) -> dict[str, bytes]:
+    """Return the old files with those of the new calibration, and without the old report."""
     few = table.take(np.arange(min(GOLDEN_RECORDS, len(table))))
-    files = {name: content for name, content in files.items() if name != REPORT} | {
+    return {name: content for name, content in old.items() if name != REPORT} | {
         CALIBRATION: pack_calibration(calibration, fit_drift(table)),
         GOLDEN: pack_golden(make_golden(few, scores[: len(few)], calibration)),
     }
-    manifest = dict(old.artifact.manifest) | {
-        "version": name_version(files, table.schema, calibration.alpha),
-        "parent": old.artifact.version,
-        "created_at": now(),
-        "alpha": calibration.alpha,
-        "calibration": describe(calibration),
-    }
-    return Package(manifest, files)
 
 
 def _rates(by: Calibration, old: Calibration, new: NDArray[np.float64]) -> Rates:

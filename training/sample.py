@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import read_artifact
-from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
+from vaewatch.training.config import whole_number
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import Marginals, load_marginals
 from vaewatch.training.vae.vae import VAE
@@ -40,8 +40,7 @@ class Decoded:
 
 def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
     """N records of an artifact's schema, each from one of the served members, drawn at random."""
-    if n < 1:
-        raise SchemaError(f"the number of records must be at least 1, got {n}.")
+    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     artifact = read_artifact(path)
     decoded = decode_prior(load_served(path), max(n, RANKED), seed)
     rng = np.random.default_rng(seed)

@@ -76,7 +76,7 @@ def _add_data(app: FastAPI, service: Service) -> None:
 
 def report_of(model: Model) -> bytes:
     """The report that came with the model that answers, not one that lies there since."""
-    digest = model.scorer.artifact.manifest["sha256"].get(REPORT)
+    digest = model.scorer.artifact.manifest.sha256.get(REPORT)
     if digest is None:
         raise NotFound("the artifact that answers has no training report; it was left out.")
     return read_verified(model.path.resolve(), REPORT, digest)

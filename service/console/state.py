@@ -163,7 +163,7 @@ def _model(model: Model) -> ModelState:
         rate_interval=model.rate_interval,
         created_at=model.created_at,
         loaded_at=model.loaded_at,
-        report=REPORT in artifact.manifest["sha256"],
+        report=REPORT in artifact.manifest.sha256,
     )
 
 

@@ -16,6 +16,7 @@ from vaewatch.scoring.errors import (
     RecordError,
     SchemaError,
     ScoringError,
+    SettingError,
 )
 
 MEDIA_TYPE = b"application/problem+json"
@@ -86,6 +87,7 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     RecordError: (422, "records", "Records break the schema"),
     SchemaError: (422, "columns", "Columns break the schema"),
     CalibrationError: (422, "alpha", "The calibration cannot support this alpha"),
+    SettingError: (422, "alpha", "The calibration cannot support this alpha"),
     Overloaded: (429, "overloaded", "Too busy"),
     NotReady: (503, "not_ready", "Not ready"),
     ScoringError: (422, "records", "Not scorable"),

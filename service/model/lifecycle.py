@@ -11,8 +11,8 @@ import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vaewatch.scoring.artifact import MANIFEST
 from vaewatch.scoring.errors import ArtifactError, ScoringError
+from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.service.http.problems import Conflict
 from vaewatch.service.model.garbage import settle
 from vaewatch.service.model.model import Model, load_model

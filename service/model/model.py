@@ -37,11 +37,11 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        return str(self.scorer.artifact.manifest["data_fingerprint"])
+        return self.scorer.artifact.manifest.data_fingerprint
 
     @cached_property
     def created_at(self) -> float:
-        return datetime.fromisoformat(self.scorer.artifact.manifest["created_at"]).timestamp()
+        return datetime.fromisoformat(self.scorer.artifact.manifest.created_at).timestamp()
 
     @cached_property
     def rate_interval(self) -> tuple[float, float]:
@@ -57,9 +57,9 @@ class Model:
             "name": artifact.name,
             "version": artifact.version,
             "fingerprint": self.fingerprint,
-            "created_at": artifact.manifest["created_at"],
+            "created_at": artifact.manifest.created_at,
             "alpha": artifact.calibration.alpha,
-            "calibration": artifact.manifest["calibration"],
+            "calibration": artifact.manifest.calibration,
             "schema": artifact.schema.to_json(),
             "example": self.example(),
         }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.service.client import Client
     from vaewatch.training.detector import VAEDetector
+    from vaewatch.training.progress import Progress
 
 __all__ = ["Client", "Scorer", "VAEDetector", "load", "train"]
 
@@ -30,15 +31,38 @@ LAZY = {
 }
 
 
-def train(data: Any, out: Path | str, **settings: Any) -> Scorer:
-    """Fit, calibrate and export; see `vaewatch.training.pipeline.train`."""
-    pipeline = importlib.import_module("vaewatch.training.pipeline")
-    scorer: Scorer = pipeline.train(data, out, **settings)
+def train(
+    data: Any,
+    out: Path | str,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Scorer:
+    """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
+
+    Args:
+        data: one or more paths of CSV or Parquet files, or a DataFrame, of normal records.
+        out: the artifact's folder, which appears whole or not at all.
+        overwrite: whether an artifact that is there may be replaced.
+        resume: whether to go on from the checkpoint that a killed run left beside `out`.
+        report: whether the artifact holds a report, and what is needed to make it again.
+        progress: called with a phase, the steps done and the steps in all (0 if unknown).
+        settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
+    """
+    from vaewatch.training.config import TrainConfig
+
+    TrainConfig.of(settings)  # a wrong one is refused before torch is imported
+    run = importlib.import_module("vaewatch.training.train").train
+    about = {"overwrite": overwrite, "resume": resume, "report": report, "progress": progress}
+    scorer: Scorer = run(data, out, **about, **settings)
     return scorer
 
 
 def load(path: Path | str, threads: int = 1) -> Scorer:
-    """The verified Scorer of an artifact; see `vaewatch.scoring.scorer.Scorer.load`."""
+    """Return the verified Scorer of an artifact; see `vaewatch.scoring.scorer.Scorer.load`."""
     from vaewatch.scoring.scorer import Scorer
 
     return Scorer.load(path, threads)

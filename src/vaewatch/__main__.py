@@ -91,12 +91,16 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    from vaewatch.scoring.errors import ArtifactError, ScoringError
+    from vaewatch.scoring.errors import ArtifactError, OutputError, ScoringError, SettingError
 
+    if isinstance(error, SettingError):
+        return str(error), USAGE
     if isinstance(error, ArtifactError):
         return str(error), BAD_ARTIFACT
     if isinstance(error, ScoringError):
         return str(error), BAD_DATA
+    if isinstance(error, OutputError):
+        return str(error), OUR_FAULT
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRAS:
         extra = EXTRAS[(error.name or "").split(".")[0]]
         return f"this command needs {error.name}: pip install 'vaewatch[{extra}]'.", USAGE

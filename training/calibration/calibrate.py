@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.calibration import Calibration, rate_interval, records_needed
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
+from vaewatch.scoring.manifest import CalibrationSummary
 from vaewatch.scoring.table import Table
 
 SHOWN_ALPHAS = (0.05, 0.01, 0.001)
@@ -56,19 +55,19 @@ def shown_alphas(calibration: Calibration) -> list[float]:
     return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
 
 
-def describe(calibration: Calibration) -> dict[str, Any]:
-    """The calibration summary of the manifest."""
+def describe(calibration: Calibration) -> CalibrationSummary:
+    """Return the calibration summary of the manifest."""
     alpha, n = calibration.alpha, calibration.n
     shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
-    return {
-        "n": n,
-        "rule": calibration.rule,
-        "rule_means": RULES[calibration.rule],
-        "assumes": ASSUMES,
-        "contamination": CONTAMINATION,
-        "rate_interval_95": list(rate_interval(alpha, n)),
-        "thresholds": {f"{a:g}": calibration.threshold(a) for a in shown},
-        "least_alpha": 1 / (n + 1),
-        "records_needed": {f"{a:g}": records_needed(a) for a in shown},
-        "records_for_20_percent": records_for_precision(alpha),
-    }
+    return CalibrationSummary(
+        n=n,
+        rule=calibration.rule,
+        rule_means=RULES[calibration.rule],
+        assumes=ASSUMES,
+        contamination=CONTAMINATION,
+        rate_interval_95=rate_interval(alpha, n),
+        thresholds={f"{a:g}": calibration.threshold(a) for a in shown},
+        least_alpha=1 / (n + 1),
+        records_needed={f"{a:g}": records_needed(a) for a in shown},
+        records_for_20_percent=records_for_precision(alpha),
+    )

@@ -1,4 +1,4 @@
-"""what was learned -> an artifact's manifest and files."""
+"""Learned -> Package: the manifest and the files of an artifact, before they have a folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save as save_weights
@@ -18,7 +18,6 @@ from safetensors.torch import save as save_weights
 from vaewatch.scoring.artifact import (
     CALIBRATION,
     FINDINGS,
-    FORMAT_VERSION,
     GOLDEN,
     MARGINALS,
     NETWORK,
@@ -32,102 +31,118 @@ from vaewatch.scoring.artifact import (
     unpack_artifact,
 )
 from vaewatch.scoring.calibration import Calibration
-from vaewatch.scoring.drift import DriftReference
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    Metrics,
+    Run,
+    ScoreWeights,
+    Settings,
+    VectorizerState,
+)
 from vaewatch.scoring.network import Network
-from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.score import ScoreRule, score_features
+from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import describe
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
-from vaewatch.training.records.split import Split
-from vaewatch.training.vae.fit import Fitted
-
-if TYPE_CHECKING:
-    from vaewatch.training.report.findings import Findings
 
 GOLDEN_RECORDS = 5
 
 
 @dataclass(frozen=True)
-class Parts:
-    """All that was learned."""
+class Origin:
+    """Where an artifact comes from: its name, its data and the time that the fit took.
 
-    vectorizer: Vectorizer
-    fitted: Fitted
-    rule: ScoreRule
-    graph: bytes
-    precision: Precision
-    export_difference: float
-    calibration: Calibration
-    drift: DriftReference
-    findings: Findings | None = None
+    records_given: in the input, before a sample was drawn.
+    """
+
+    name: str
+    data_fingerprint: str
+    records_given: int
+    fit_seconds: float
 
 
 @dataclass(frozen=True)
 class Package:
     """An artifact before it has a folder."""
 
-    manifest: dict[str, Any]
-    files: dict[str, bytes]
+    manifest: Manifest
+    files: Mapping[str, bytes]
 
     def artifact(self) -> Artifact:
         return unpack_artifact(self.manifest, self.files)
 
+    def holding(self, name: str, content: bytes) -> Package:
+        """Return the package with one more file."""
+        return Package(self.manifest, {**self.files, name: content})
 
-def pack(parts: Parts, table: Table, split: Split, config: TrainConfig) -> Package:
-    """The artifact of a training run; its golden records are from the calibration's side."""
-    few = table.take(split.calibration[:GOLDEN_RECORDS])
-    features = parts.vectorizer.transform(few)
-    scores = score_features(Network(parts.graph), parts.rule, features)
-    files = {
-        NETWORK: parts.graph,
-        PRECISION: parts.precision.to_bytes(),
-        CALIBRATION: pack_calibration(parts.calibration, parts.drift),
-        GOLDEN: pack_golden(make_golden(few, scores, parts.calibration)),
-        WEIGHTS: save_weights(parts.fitted.vae.state_dict()),
-        MARGINALS: Marginals.of(table.take(split.fit)).to_bytes(),
-    }
-    last = parts.fitted.log[-1]
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "version": name_version(files, table.schema, config.alpha),
-        "created_at": now(),
-        "alpha": config.alpha,
-        "calibration": describe(parts.calibration),
-        "schema": table.schema.to_json(),
-        "vectorizer": parts.vectorizer.to_json(),
-        "score": asdict(parts.rule),
-        "training": asdict(config),
-        "metrics": {
-            "records": len(table),
-            "fit_records": len(split.fit),
-            "trimmed_records": len(split.trimmed),
-            "features": len(parts.vectorizer.features),
-            "latent": parts.fitted.vae.latent,
-            "reconstruction_nll": last.reconstruction_nll,
-            "kl": last.kl,
-            "export_difference": parts.export_difference,
-        },
-        "libraries": library_versions(),
-    }
-    if parts.findings:
-        files[FINDINGS] = parts.findings.to_bytes()
+
+def pack(learned: Learned, origin: Origin) -> Package:
+    """Return the artifact of a training run, without a report."""
+    files = _files(learned)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        version=name_version(files, learned.table.schema, learned.config.alpha),
+        created_at=now(),
+        alpha=learned.config.alpha,
+        calibration=describe(learned.calibration),
+        schema=learned.table.schema,
+        vectorizer=msgspec.convert(learned.vectorizer.to_json(), VectorizerState),
+        score=ScoreWeights(*astuple(learned.rule)),
+        training=Settings(**asdict(learned.config)),
+        metrics=_metrics(learned),
+        libraries=library_versions(),
+        name=origin.name,
+        data_fingerprint=origin.data_fingerprint,
+        records_given=origin.records_given,
+        run=Run(origin.fit_seconds),
+        sha256={},  # of the files as they are written
+    )
     return Package(manifest, files)
 
 
+def _files(learned: Learned) -> dict[str, bytes]:
+    """The golden records are the first of those that calibrate."""
+    table, split, calibration = learned.table, learned.split, learned.calibration
+    few = table.take(split.calibration[:GOLDEN_RECORDS])
+    features = learned.vectorizer.transform(few)
+    scores = score_features(Network(learned.graph), learned.rule, features)
+    return {
+        NETWORK: learned.graph,
+        PRECISION: learned.precision.to_bytes(),
+        CALIBRATION: pack_calibration(calibration, learned.drift),
+        GOLDEN: pack_golden(make_golden(few, scores, calibration)),
+        WEIGHTS: save_weights(learned.fitted.vae.state_dict()),
+        MARGINALS: Marginals.of(table.take(split.fit)).to_bytes(),
+    }
+
+
+def _metrics(learned: Learned) -> Metrics:
+    last = learned.fitted.log[-1]
+    return Metrics(
+        records=len(learned.table),
+        fit_records=len(learned.split.fit),
+        trimmed_records=len(learned.split.trimmed),
+        features=len(learned.vectorizer.features),
+        latent=learned.fitted.vae.latent,
+        reconstruction_nll=last.reconstruction_nll,
+        kl=last.kl,
+        export_difference=learned.export_difference,
+    )
+
+
 def make_golden(few: Table, scores: NDArray[np.float64], calibration: Calibration) -> Golden:
-    """A few records as JSON would carry them, with what they must get."""
+    """Return a few records as JSON would carry them, with the (N,) scores that they must get."""
     columns = few.schema.columns
     records = [{c.name: few.observed(row, c) for c in columns} for row in range(len(few))]
     return Golden(records, scores, calibration.p_values(scores))
 
 
 def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
-    """A name for what the artifact does: the same content, the same version, with a report or
-    without.
+    """Return a name for what the artifact does: the same content, the same version, with a report
+    or without.
     """
     digest = hashlib.sha256(repr((schema, alpha)).encode())
     for name in sorted(set(files) - {FINDINGS, REPORT}):
@@ -136,7 +151,7 @@ def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> st
 
 
 def now() -> str:
-    """UTC; SOURCE_DATE_EPOCH fixes it for reproducible builds."""
+    """Return the time in UTC, ISO 8601; SOURCE_DATE_EPOCH fixes it for reproducible builds."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     return moment.isoformat(timespec="seconds")

@@ -23,8 +23,8 @@ def load_vae(path: Path) -> VAE:
 
 def load_served(path: Path) -> VAE:
     """The members of it that score."""
-    training = read_manifest(path)["training"]
-    return load_vae(path).only(served_members(training["members"], training["served"]))
+    training = read_manifest(path).training
+    return load_vae(path).only(served_members(training.members, training.served))
 
 
 def read_kept(path: Path, name: str) -> bytes:

@@ -20,10 +20,11 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.progress import Progress
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.split import Split
 from vaewatch.training.streams import Stream, stream
-from vaewatch.training.vae.fit import OnStep, fit_vae
+from vaewatch.training.vae.fit import fit_vae
 
 MOST = 0.1  # of the fit records
 FAR = 2.5  # robust deviations of the log score above its median
@@ -32,9 +33,13 @@ SHAPING = 20_000  # records whose residuals shape the precision
 CHUNK = 16_384
 
 
-def trim(table: Table, split: Split, config: TrainConfig, on_step: OnStep) -> Split:
-    """The split with its suspects moved from `fit` to `trimmed`."""
-    suspect = suspects(_first_scores(table.take(split.fit), config, on_step))
+def trim(table: Table, split: Split, config: TrainConfig, progress: Progress) -> Split:
+    """Return the split with its suspects moved from `fit` to `trimmed`."""
+
+    def first(phase: str, done: int, total: int) -> None:
+        progress(f"first {phase}", done, total)
+
+    suspect = suspects(_first_scores(table.take(split.fit), config, first))
     return replace(split, fit=split.fit[~suspect], trimmed=split.fit[suspect])
 
 
@@ -47,10 +52,10 @@ def suspects(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(logs > cut)
 
 
-def _first_scores(table: Table, config: TrainConfig, on_step: OnStep) -> NDArray[np.float64]:
+def _first_scores(table: Table, config: TrainConfig, progress: Progress) -> NDArray[np.float64]:
     vectorizer = fit_vectorizer(table)
     x = vectorizer.transform(table).values
-    fitted = fit_vae(x, config, on_step)
+    fitted = fit_vae(x, config, progress)
 
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
         return out_of_bag(fitted, x, rows, kl=config.model == "vae")

@@ -45,6 +45,8 @@ class Plots:
     kind: str = "plots"
 
 
+FOLD_FROM = 12  # rows of a table that are not shown at once
+
 Block = Text | Facts | Grid | Plots
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vaewatch.scoring.calibration import Calibration, rate_interval
+from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.report.reconstruction import CENTRAL
@@ -20,7 +21,7 @@ OFF = 0.06  # from 90 %: beyond it a column's spread is not what a normal law gi
 
 
 def check_all(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     calibration: Calibration,
     found: Findings | None,
     labelled: Labelled | None,
@@ -28,8 +29,8 @@ def check_all(
     """In the page's order."""
     checks: list[Check] = []
     if found:
-        kl = manifest["training"]["model"] == "vae"
-        checks += [*_data(found), *_fit(found, manifest["metrics"]["features"])]
+        kl = manifest.training.model == "vae"
+        checks += [*_data(found), *_fit(found, manifest.metrics.features)]
         checks += [*(_latent(found) if kl else ()), *_spread(found)]
     checks += _budget(calibration)
     if labelled:

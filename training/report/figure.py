@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 INK, MUTED, GRID, SURFACE = "#010101", "#010102", "#010103", "#010104"
 BLUE, ORANGE, TEAL, VIOLET = "#010105", "#010106", "#010107", "#010108"
@@ -62,6 +66,12 @@ WIDE, HIGH = 4.8, 3.1  # inches: at a phone's width its text is still as large a
 LEFT, RIGHT, TOP, BOTTOM = 0.82, 0.28, 0.12, 0.52  # margins in inches: measuring would take longer
 LETTER = 0.08  # inches, of a name beside an axis
 LONGEST_NAME = 22
+MOST_NAMES = 24  # of columns, beside an axis
+ROW = 0.19  # inches that a row of names takes
+STRONG = 2.0  # deviations, or a log ratio, that get the deepest colour
+LEVELS = (0.15, 0.35, 0.6, 0.9)  # of opacity, for what a cell holds
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -137,3 +147,28 @@ def short(name: str) -> str:
     """A column's name as it fits beside an axis."""
     line = " ".join(name.split())
     return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
+
+
+def bin_edges(scores: Floats, bins: int) -> Floats:
+    """Return (bins + 1,) edges, even on a logarithmic scale if all scores are positive."""
+    low, high = float(scores.min()), float(scores.max())
+    if low <= 0 or low == high:
+        return np.linspace(low, high if high > low else low + 1, bins + 1)
+    return np.geomspace(low, high, bins + 1)
+
+
+def cells(ax: Axes, values: NDArray[np.float64]) -> None:
+    """(rows, columns) of -1 to 1 as cells: orange below 0, blue above, deeper the further out."""
+    edges = (0.05, *[(a + b) / 2 for a, b in zip(LEVELS, LEVELS[1:], strict=False)], np.inf)
+    for colour, signed in ((BLUE, values), (ORANGE, -values)):
+        for level, low, high in zip(LEVELS, edges, edges[1:], strict=False):
+            at = np.argwhere((signed >= low) & (signed < high))
+            patches = [Rectangle((x - 0.47, y - 0.47), 0.94, 0.94) for y, x in at]
+            ax.add_collection(PatchCollection(patches, color=colour, alpha=level, linewidths=0))
+    ax.set_xlim(-0.5, values.shape[1] - 0.5)
+    ax.grid(False)
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_yticks(np.arange(len(names)), [short(name) for name in names], color=INK)
+    ax.set_ylim(len(names) - 0.4, -0.6)

@@ -1,6 +1,6 @@
-"""what a training run saw <-> report.json: all that the report needs and scoring does not.
+"""Learned -> Findings <-> report.json: all that the report needs and scoring does not.
 
-It is gathered while the fit records are at hand, so that the page can be made anew without them.
+It is gathered while the fit records are at hand, so that the page can be made again without them.
 Numbers are rounded: they are for plots and people.
 """
 
@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.features import Vectorizer
-from vaewatch.scoring.table import Table
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.learned import Learned
 from vaewatch.training.report.columns import ColumnProfile, profile_columns
 from vaewatch.training.report.latent import Latent, Unit, look_at_latent
 from vaewatch.training.report.reconstruction import (
@@ -27,7 +25,7 @@ from vaewatch.training.report.reconstruction import (
     look_at_events,
 )
 from vaewatch.training.streams import Stream, stream
-from vaewatch.training.vae.fit import Fitted, Step
+from vaewatch.training.vae.fit import Step
 
 PROFILED = 20_000  # records that the columns' profile is of
 RESIDUALS = 4_000  # that the reconstruction is judged by
@@ -61,7 +59,11 @@ class Findings:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Findings:
-        """Raises ArtifactError where they are not as this release writes them."""
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ArtifactError: it is not as this release writes it.
+        """
         try:
             data = json.loads(content)
             return cls(
@@ -73,40 +75,27 @@ class Findings:
             ) from error
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a training run has at hand: x, the features of all fit records; `rows` of them have
-    out-of-bag residuals, (R, 2, D), and scores, (R,).
-    """
-
-    table: Table
-    vectorizer: Vectorizer
-    fitted: Fitted
-    x: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    residuals: NDArray[np.float32]
-    scores: NDArray[np.float64]
-
-
-def find(run: Seen, config: TrainConfig) -> Findings:
+def find(learned: Learned) -> Findings:
     """Look at what was learned, on samples drawn by seed."""
-    rng, kl = stream(config.seed, Stream.FINDINGS), config.model == "vae"
-    profiled = np.sort(rng.permutation(len(run.table))[:PROFILED])
-    judged = np.sort(rng.permutation(len(run.rows))[:RESIDUALS])
+    config, evidence, vectorizer = learned.config, learned.evidence, learned.vectorizer
+    vae, fit_rows = learned.fitted.vae, learned.split.fit
+    rng = stream(config.seed, Stream.FINDINGS)
+    profiled = np.sort(rng.permutation(len(fit_rows))[:PROFILED])
+    judged = np.sort(rng.permutation(len(evidence.rows))[:RESIDUALS])
     drawn = judged[np.sort(rng.permutation(len(judged))[:MEANS])]
-    members = run.fitted.vae.members
-    x, residuals = run.x[run.rows[judged]], run.residuals[judged]
+    x, residuals = evidence.x[evidence.rows[judged]], evidence.residuals[judged]
+    shown = evidence.x[evidence.rows[drawn]]
     return Findings(
         profiled=len(profiled),
-        columns=profile_columns(run.table.take(profiled)),
-        log=run.fitted.log,
+        columns=profile_columns(learned.table.take(fit_rows[profiled])),
+        log=learned.fitted.log,
         batch=config.batch,
-        seen=round(len(run.x) * (members - 2) / members),
-        latent=look_at_latent(run.fitted.vae, run.x[run.rows[drawn]], run.vectorizer, kl=kl),
-        high=run.scores[drawn] >= np.quantile(run.scores, 1 - HIGHEST),
+        seen=round(len(evidence.x) * (vae.members - 2) / vae.members),
+        latent=look_at_latent(vae, shown, vectorizer, kl=config.model == "vae"),
+        high=evidence.scores[drawn] >= np.quantile(evidence.scores, 1 - HIGHEST),
         judged=len(judged),
-        fits=look_at_columns(x, residuals, run.vectorizer),
-        reliability=look_at_events(x, residuals, run.vectorizer),
+        fits=look_at_columns(x, residuals, vectorizer),
+        reliability=look_at_events(x, residuals, vectorizer),
     )
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.evaluate import Evaluation, evaluate, read_labels
-from vaewatch.training.pipeline import Progress
+from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.peers import Judged, judge_peers
 
@@ -75,7 +75,7 @@ def judge(
     *,
     normal: pl.DataFrame | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Labelled:
     """Score the labelled records, and fit the peers where there are records to fit them to."""
     artifact = scorer.artifact
@@ -102,4 +102,4 @@ def _alphas(scorer: Scorer) -> Sequence[float]:
 
 
 def _same(scorer: Scorer, normal: pl.DataFrame) -> bool:
-    return bool(scorer.artifact.manifest["data_fingerprint"] == fingerprint(normal))
+    return scorer.artifact.manifest.data_fingerprint == fingerprint(normal)

@@ -6,25 +6,26 @@ gives the same bytes and `vaewatch report` gives those that training wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Section, Text
 from vaewatch.training.report.checks import check_all
 from vaewatch.training.report.findings import Findings
-from vaewatch.training.report.section_labelled import labelled_section
-from vaewatch.training.report.sections_budget import budget_section, card_section, score_section
-from vaewatch.training.report.sections_fit import (
-    data_section,
-    fit_section,
-    latent_section,
-    reconstruction_section,
-)
+from vaewatch.training.report.sections.budget import budget_section
+from vaewatch.training.report.sections.card import card_section
+from vaewatch.training.report.sections.data import data_section
+from vaewatch.training.report.sections.fit import fit_section
+from vaewatch.training.report.sections.labelled import labelled_section
+from vaewatch.training.report.sections.latent import latent_section
+from vaewatch.training.report.sections.reconstruction import reconstruction_section
+from vaewatch.training.report.sections.scores import score_section
 
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
@@ -41,7 +42,7 @@ OF_THE_PARENT = (
 
 
 def render(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     calibration: Calibration,
     found: Findings | None,
     labelled: Labelled | None = None,
@@ -64,21 +65,21 @@ def render(
     return page.encode()
 
 
-def _notes(manifest: Mapping[str, Any], found: Findings | None) -> Iterator[Text]:
+def _notes(manifest: Manifest, found: Findings | None) -> Iterator[Text]:
     if found is None:
         yield Text(NO_FINDINGS, warning=True)
-    if "parent" in manifest:
-        yield Text(OF_THE_PARENT.format(parent=manifest["parent"]))
+    if manifest.parent:
+        yield Text(OF_THE_PARENT.format(parent=manifest.parent))
 
 
 def _sections(
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     calibration: Calibration,
     found: Findings | None,
     labelled: Labelled | None,
 ) -> Iterator[Section]:
     if found is not None:
-        kl = manifest["training"]["model"] == "vae"
+        kl = manifest.training.model == "vae"
         yield data_section(manifest, found)
         yield fit_section(manifest, found, kl=kl)
         yield latent_section(found, kl=kl)

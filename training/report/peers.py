@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,11 +19,13 @@ from sklearn.ensemble import IsolationForest
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.pipeline import Progress, fit
+from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.pipeline import fit
+from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.read import fingerprint
 from vaewatch.training.records.split import split_records
 
 VARIANCE = 0.9  # that PCA keeps
@@ -66,7 +69,7 @@ def judge_peers(
     normal: pl.DataFrame,
     labelled: pl.DataFrame,
     alpha: float,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[Judged, ...]:
     """Fit each to the records that the artifact was fitted to, and score the labelled ones."""
     config = config_of(artifact)
@@ -79,17 +82,17 @@ def judge_peers(
         own, score = make(known, config.seed)
         scores = score(new)
         found.append(Judged(name, scores, scores > np.quantile(own, 1 - alpha)))
-    plain = fit(normal, replace(config, model="ae"), progress).artifact()
+    learned = fit(normal, replace(config, model="ae"), progress)
+    origin = Origin("plain autoencoder", fingerprint(normal), len(normal), fit_seconds=0.0)
+    plain = pack(learned, origin).artifact()
     table = checked_table(plain.schema, labelled)
     verdicts = Scorer(plain).score_table(table, alpha=alpha, explain=0)
     return Judged("plain autoencoder", verdicts.score, verdicts.is_anomaly), *found
 
 
 def config_of(artifact: Artifact) -> TrainConfig:
-    """The settings of the run that made an artifact."""
-    settings = dict(artifact.manifest["training"])
-    kinds = {column: Kind(kind) for column, kind in settings["kinds"].items()}
-    return TrainConfig(**{**settings, "ignore": tuple(settings["ignore"]), "kinds": kinds})
+    """Return the settings of the run that made an artifact."""
+    return TrainConfig.of(msgspec.structs.asdict(artifact.manifest.training))
 
 
 def _features(artifact: Artifact, table: Table) -> Floats:

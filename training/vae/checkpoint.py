@@ -1,7 +1,7 @@
-"""training state <-> a file beside the artifact, so that a killed run can go on where it was.
+"""Snapshot <-> a file beside the artifact, so that a killed run can go on where it was.
 
 The file holds tensors and a few numbers, no pickle. It is written to a temporary name and renamed,
-so that a kill while writing leaves the one before.
+so that a kill during a write leaves the one before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVERY_STEPS = 200
 
 
 @dataclass(frozen=True)
-class State:
+class Snapshot:
     """Everything that the next step depends on, and the log so far."""
 
     step: int
@@ -33,8 +33,9 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run's state is kept. `key` names the data and the settings: other ones cannot go on
-    from it.
+    """Where a run's snapshots are kept.
+
+    key: a hash of the data and the settings; a run of others cannot go on from it.
     """
 
     path: Path
@@ -45,13 +46,17 @@ class Checkpoint:
     def beside(cls, out: Path, key: str, *, resume: bool) -> Checkpoint:
         return cls(out.absolute().parent / f".{out.name}.checkpoint", key, resume)
 
-    def save(self, state: State) -> None:
-        """Raises ArtifactError if the disk does not take it."""
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a snapshot in place of the one before.
+
+        Raises:
+            ArtifactError: it cannot be written.
+        """
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        about = {"key": self.key, "step": str(state.step), "log": json.dumps(state.log)}
+        about = {"key": self.key, "step": str(snapshot.step), "log": json.dumps(snapshot.log)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(state.tensors, draft, about)
+            save_file(snapshot.tensors, draft, about)
             os.replace(draft, self.path)
         except (OSError, SafetensorError) as error:
             raise ArtifactError(
@@ -60,11 +65,11 @@ class Checkpoint:
         finally:
             draft.unlink(missing_ok=True)
 
-    def load(self, device: torch.device) -> State | None:
-        """The state to go on from; None where the run must start anew.
+    def load(self, device: torch.device) -> Snapshot | None:
+        """Return the snapshot to go on from, or None if the run must start from the beginning.
 
         Raises:
-            ArtifactError: there is one, but of other data or settings, or it cannot be read.
+            ArtifactError: the checkpoint is of other data or settings, or cannot be read.
         """
         if not self.resume or not self.path.exists():
             return None
@@ -81,7 +86,7 @@ class Checkpoint:
                 f"checkpoint '{self.path}' is of other data or settings, so a run cannot go on "
                 "from it. Give the same command as before, or train without --resume."
             )
-        return State(int(about["step"]), tensors, json.loads(about["log"]))
+        return Snapshot(int(about["step"]), tensors, json.loads(about["log"]))
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -2,20 +2,20 @@
 
 Each record belongs to one of M folds and member k never sees folds k and k + 1, so that every
 record is out of bag in two members: honest scores for calibration without giving up a part of the
-data (see
-`vaewatch.training.calibration.out_of_bag`).
+data (see `vaewatch.training.calibration.out_of_bag`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaewatch.scoring.errors import SettingError
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.progress import Progress, silent
 from vaewatch.training.vae.checkpoint import EVERY_STEPS, Checkpoint
 from vaewatch.training.vae.elbo import Elbo
 from vaewatch.training.vae.loop import Batches, Loop
@@ -47,16 +47,13 @@ class Fitted:
     log: tuple[Step, ...]
 
 
-OnStep = Callable[[int, int], None]
-
-
 def fit_vae(
     x: NDArray[np.float32],
     config: TrainConfig,
-    on_step: OnStep = lambda done, all: None,
+    progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
-    """Fit the stack to (N, D) features."""
+    """Fit the stack to (N, D) standardised features."""
     device = pick_device(config.device)
     folds = np.random.default_rng(config.seed).permutation(len(x)) % config.members
     vae = VAE(
@@ -69,7 +66,7 @@ def fit_vae(
     batches = Batches.of(x, folds, config.members, device)
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
-    log = _run(loop, probe, on_step, checkpoint)
+    log = _run(loop, probe, progress, checkpoint)
     return Fitted(vae.cpu(), folds, log)
 
 
@@ -78,37 +75,43 @@ def default_latent(features: int) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one; under torchrun, each process has its own.
+    """Return the device of a setting: 'auto' is the GPU if there is one. Under torchrun, each
+    process has its own.
 
     Raises:
-        RuntimeError: CUDA is asked for and not there.
+        SettingError: a GPU is asked for that is not here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not name.startswith("cuda"):
         return torch.device(name)
-    if not torch.cuda.is_available():
-        raise RuntimeError("--device cuda needs a GPU and a build of torch for it; none is here.")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(name.partition(":")[2] or 0) >= gpus:
+        found = f"{gpus} GPUs" if gpus else "no GPU"
+        raise SettingError(
+            f"setting 'device' must be a device of this machine, got '{name}', but torch "
+            f"{torch.__version__} finds {found}. Use auto or cpu, or install a torch for your GPU."
+        )
     torch.set_float32_matmul_precision("high")  # TF32 products; weights stay in float32
     return torch.device(f"cuda:{rank()}" if world_size() > 1 and name == "cuda" else name)
 
 
 def _run(
-    loop: Loop, probe: Probe, on_step: OnStep, checkpoint: Checkpoint | None
+    loop: Loop, probe: Probe, progress: Progress, checkpoint: Checkpoint | None
 ) -> tuple[Step, ...]:
     log: list[Step] = []
-    state = checkpoint.load(loop.at.device) if checkpoint else None
-    if state:
-        loop.go_on_from(state)
-        log = [Step(*line) for line in state.log]
+    snapshot = checkpoint.load(loop.at.device) if checkpoint else None
+    if snapshot:
+        loop.go_on_from(snapshot)
+        log = [Step(*line) for line in snapshot.log]
     while loop.done < loop.steps:
         loop.step()
         last = loop.done == loop.steps
         if loop.terms and (loop.done % LOG_EVERY == 0 or loop.done == 1 or last):
             log.append(_line(loop.terms, probe.look(loop.vae), loop.done))
-            on_step(loop.done, loop.steps)
+            progress("fit", loop.done, loop.steps)
         if checkpoint and rank() == 0 and loop.done % EVERY_STEPS == 0 and not last:
-            checkpoint.save(loop.state([astuple(line) for line in log]))
+            checkpoint.save(loop.snapshot([astuple(line) for line in log]))
     return tuple(log)
 
 

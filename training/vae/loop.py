@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.vae.checkpoint import State
+from vaewatch.training.vae.checkpoint import Snapshot
 from vaewatch.training.vae.elbo import Elbo, autoencoder_loss, elbo
 from vaewatch.training.vae.flat import Flat
 from vaewatch.training.vae.noise import noise_deviations
@@ -97,7 +97,7 @@ def free_room(device: torch.device) -> int:
 
 
 class Loop:
-    """A training run that can take a step, give its state, and go on from one."""
+    """A training run that can take a step, and stop and go on at any one."""
 
     def __init__(self, vae: VAE, batches: Batches, config: TrainConfig) -> None:
         device = batches.device
@@ -184,14 +184,14 @@ class Loop:
             self._step()
         return graph
 
-    def state(self, log: list[Any]) -> State:
-        """All that the next step depends on."""
+    def snapshot(self, log: list[Any]) -> Snapshot:
+        """Return all that the next step depends on, and the log so far."""
         tensors = {
             **self._optimised(),
             "generator": self.generator.get_state(),
             "draws": self.draws.get_state(),
         }
-        return State(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
+        return Snapshot(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
 
     def _optimised(self) -> dict[str, Tensor]:
         return {
@@ -202,13 +202,13 @@ class Loop:
             "at": self.at,
         }
 
-    def go_on_from(self, state: State) -> None:
+    def go_on_from(self, snapshot: Snapshot) -> None:
         """Continue as if the run had never stopped."""
         for name, tensor in self._optimised().items():
-            tensor.copy_(state.tensors[name])
-        self.generator.set_state(state.tensors["generator"].cpu())
-        self.draws.set_state(state.tensors["draws"].cpu())
-        self.done = state.step
+            tensor.copy_(snapshot.tensors[name])
+        self.generator.set_state(snapshot.tensors["generator"].cpu())
+        self.draws.set_state(snapshot.tensors["draws"].cpu())
+        self.done = snapshot.step
 
 
 def clip_(gradients: Tensor, most: float) -> None:

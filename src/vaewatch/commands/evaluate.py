@@ -38,6 +38,10 @@ def evaluate(
 
     A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
     """
+    from vaewatch.scoring.calibration import check_rate
+
+    if alpha is not None:
+        check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure

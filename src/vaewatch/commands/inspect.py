@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vaewatch.commands.terminal import out
+
+if TYPE_CHECKING:
+    from vaewatch.scoring.manifest import Manifest
+    from vaewatch.scoring.schema import Column
 
 
 @click.command(epilog="Example:  vaewatch inspect artifact --verify")
@@ -19,60 +23,62 @@ from vaewatch.commands.terminal import out
 def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
     """Show what an artifact holds."""
     from vaewatch.scoring.artifact import read_manifest
+    from vaewatch.scoring.manifest import MANIFEST
     from vaewatch.scoring.scorer import Scorer
 
     manifest = read_manifest(artifact)
     if verify:
         Scorer.load(artifact)
     if as_json:
-        click.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+        as_written = json.loads((artifact / MANIFEST).read_bytes())  # with keys of a later release
+        click.echo(json.dumps(as_written, indent=1, ensure_ascii=False))
     else:
         _print_card(manifest, verify)
 
 
-def _print_card(manifest: Mapping[str, Any], verified: bool) -> None:
+def _print_card(manifest: Manifest, verified: bool) -> None:
     from vaewatch.commands.terminal import print_fact, print_table
 
     console = out()
     for name, text in _facts(manifest):
         print_fact(console, name, text, 13)
     rows = [
-        (column["name"], column["kind"], "yes" if column["required"] else "no", _values(column))
-        for column in manifest["schema"]["columns"]
+        (column.name, column.kind, "yes" if column.required else "no", _values(column))
+        for column in manifest.schema.columns
     ]
     print_table(console, ("column", "kind", "required", "range or categories"), rows)
     if verified:
         print_fact(console, "verified", "format, hashes, golden records", 13)
 
 
-def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.scoring.artifact import REPORT
 
-    calibration = manifest["calibration"]
-    low, high = calibration["rate_interval_95"]
-    made = f"version {manifest['version']}, made {manifest['created_at']}"
-    yield "name", f"{manifest['name']}, {made}"
-    records = f"{manifest['metrics']['fit_records']:,} records"
-    yield "fit", f"{records} of data {manifest['data_fingerprint'][:12]}"
+    calibration = manifest.calibration
+    low, high = calibration.rate_interval_95
+    made = f"version {manifest.version}, made {manifest.created_at}"
+    yield "name", f"{manifest.name}, {made}"
+    records = f"{manifest.metrics.fit_records:,} records"
+    yield "fit", f"{records} of data {manifest.data_fingerprint[:12]}"
     yield (
         "calibration",
-        f"{calibration['n']:,} records, {calibration['rule']}; alpha {manifest['alpha']:g}: true "
+        f"{calibration.n:,} records, {calibration.rule}; alpha {manifest.alpha:g}: true "
         f"rate in {low:.2g} to {high:.2g} (95 %)",
     )
-    if "parent" in manifest:
-        yield "parent", f"{manifest['parent']}, which has the same weights"
+    if manifest.parent:
+        yield "parent", f"{manifest.parent}, which has the same weights"
     thresholds = [
         f"{alpha}: {'n/a' if t is None else f'{t:.4g}'}"
-        for alpha, t in calibration["thresholds"].items()
+        for alpha, t in calibration.thresholds.items()
     ]
     yield "thresholds", ", ".join(thresholds)
-    yield "libraries", ", ".join(f"{k} {v}" for k, v in manifest["libraries"].items())
-    if REPORT in manifest["sha256"]:
+    yield "libraries", ", ".join(f"{k} {v}" for k, v in manifest.libraries.items())
+    if REPORT in manifest.sha256:
         yield "report", f"{REPORT}, which tells what was learned"
 
 
-def _values(column: Mapping[str, Any]) -> str:
-    if column["low"] is not None:
-        return f"{column['low']:.6g} to {column['high']:.6g}"
-    names = column["categories"]
+def _values(column: Column) -> str:
+    if column.low is not None:
+        return f"{column.low:.6g} to {column.high:.6g}"
+    names = column.categories
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

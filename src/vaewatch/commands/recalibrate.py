@@ -30,6 +30,10 @@ def recalibrate(
     NORMAL: one or more CSV (also .gz) or Parquet files of records that it was not trained on, and
     normal ones only.
     """
+    from vaewatch.scoring.calibration import check_rate
+
+    if alpha is not None:
+        check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame
 
@@ -40,9 +44,9 @@ def _print_change(done: Recalibrated) -> None:
     from vaewatch.commands.terminal import print_fact, print_table
 
     artifact, console = done.scorer.artifact, out()
-    summary = artifact.manifest["calibration"]
-    low, high = summary["rate_interval_95"]
-    print_fact(console, "version", f"{artifact.version}, parent {artifact.manifest['parent']}")
+    summary = artifact.manifest.calibration
+    low, high = summary.rate_interval_95
+    print_fact(console, "version", f"{artifact.version}, parent {artifact.manifest.parent}")
     rows = [
         (name, f"{old:.4g}", f"{new:.4g}")
         for name, old, new in (
@@ -54,6 +58,6 @@ def _print_change(done: Recalibrated) -> None:
     print_fact(
         console,
         "alarm budget",
-        f"asked for {artifact.calibration.alpha:g}, {summary['n']:,} new calibration records: "
+        f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records: "
         f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )

@@ -52,6 +52,7 @@ def report(
     """
     from vaewatch.scoring.artifact import read_files
     from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.export.package import Package
     from vaewatch.training.report.make import make_report
 
     if normal and not labelled:
@@ -59,9 +60,9 @@ def report(
     target = target or Path(f"{artifact.resolve().name}-report.html")
     _check_target(target, artifact, (*labelled, *normal))
     scorer = Scorer.load(artifact)
-    manifest = scorer.artifact.manifest
     judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
-    page = make_report(manifest, read_files(artifact, manifest), judged)
+    manifest = scorer.artifact.manifest
+    page = make_report(Package(manifest, read_files(artifact, manifest)), judged)
     save(target, page)
     if not quiet:
         out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
@@ -108,5 +109,5 @@ def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
     """As training read them: of more than it takes, the same sample."""
     from vaewatch.training.records.read import read_sample
 
-    training = scorer.artifact.manifest["training"]
-    return read_sample(normal, training["max_records"], training["seed"]).frame
+    training = scorer.artifact.manifest.training
+    return read_sample(normal, training.max_records, training.seed).frame

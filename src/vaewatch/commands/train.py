@@ -9,7 +9,7 @@ import click
 
 from vaewatch.commands.options import config_file, setting
 from vaewatch.commands.terminal import out
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.config import TrainConfig, parse_kind
 
 if TYPE_CHECKING:
     from vaewatch.scoring.calibration import Calibration
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    from vaewatch.training.config import parse_kind
-
     pairs = [value.rpartition("=") for value in values]
     for column, _, kind in pairs:
         if not column:
@@ -101,8 +99,9 @@ def train(
 
     DATA: one or more CSV (also .gz) or Parquet files with the same columns.
     """
+    TrainConfig.of(settings)  # a wrong one is refused before torch is imported
     from vaewatch.commands.progress import fit_progress
-    from vaewatch.training.pipeline import train as run
+    from vaewatch.training.train import train as run
     from vaewatch.training.vae.parallel import rank
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
@@ -125,21 +124,21 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     from vaewatch.scoring.artifact import REPORT
 
     manifest, console = scorer.artifact.manifest, out()
-    metrics = manifest["metrics"]
-    print_fact(console, "artifact", f"{target}  (version {manifest['version']})")
-    sampled = manifest["records_given"] > metrics["records"]
-    of = f" of {manifest['records_given']:,}" if sampled else ""
+    metrics = manifest.metrics
+    print_fact(console, "artifact", f"{target}  (version {manifest.version})")
+    sampled = manifest.records_given > metrics.records
+    of = f" of {manifest.records_given:,}" if sampled else ""
     print_fact(
         console,
         "fit",
-        f"{metrics['fit_records']:,}{of} records, {len(manifest['schema']['columns'])} columns, "
-        f"{metrics['features']} features, {manifest['run']['fit_seconds']:.1f} s",
+        f"{metrics.fit_records:,}{of} records, {len(manifest.schema.columns)} columns, "
+        f"{metrics.features} features, {manifest.run.fit_seconds:.1f} s",
     )
-    if metrics["trimmed_records"]:
-        trimmed = f"{metrics['trimmed_records']:,} records far out: not fitted to, but they "
+    if metrics.trimmed_records:
+        trimmed = f"{metrics.trimmed_records:,} records far out: not fitted to, but they "
         print_fact(console, "trimmed", f"{trimmed}calibrate")
     _print_budget(scorer)
-    if REPORT in manifest["sha256"]:
+    if REPORT in manifest.sha256:
         print_fact(console, "report", str(target / REPORT))
     print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv")
 
@@ -149,8 +148,8 @@ def _print_budget(scorer: Scorer) -> None:
     from vaewatch.training.calibration.calibrate import shown_alphas
 
     console, calibration = out(), scorer.artifact.calibration
-    summary, alpha = scorer.artifact.manifest["calibration"], calibration.alpha
-    low, high = summary["rate_interval_95"]
+    summary, alpha = scorer.artifact.manifest.calibration, calibration.alpha
+    low, high = summary.rate_interval_95
     one_in = f"one false alarm in {1 / alpha:,.0f} normal records"
     print_fact(console, "alarm budget", f"asked for {alpha:g}: {one_in}")
     print_fact(
@@ -159,7 +158,7 @@ def _print_budget(scorer: Scorer) -> None:
         f"{calibration.n:,} calibration records ({calibration.rule}): the true rate lies in "
         f"{low:.2g} to {high:.2g} (95 %)",
     )
-    wish = summary["records_for_20_percent"]
+    wish = summary.records_for_20_percent
     if wish > calibration.n:
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
     rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]

@@ -1,39 +1,145 @@
-"""labelled records -> plots of how well anomalies are found, beside the peers."""
+"""Labelled -> the section on how well anomalies are found, beside the peers."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from vaewatch.scoring.calibration import Calibration
+from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 from vaewatch.training.report.figure import (
     BLUE,
     HIGH,
     MUTED,
     ORANGE,
+    ROW,
     TEAL,
     VIOLET,
     Figure,
+    bin_edges,
     draw,
     log_scale,
     room_for,
     short,
 )
-from vaewatch.training.report.labelled import Figures, Labelled
-from vaewatch.training.report.plots_budget import edges_of
-from vaewatch.training.report.plots_fit import ROW
 
+if TYPE_CHECKING:
+    from vaewatch.training.report.labelled import Figures, Labelled
+
+LEAD = "How well anomalies are found, and whether labelled normals get the rate that was asked."
+NEEDS_LABELS = (
+    "No labelled records were given. With some, vaewatch report ARTIFACT --labelled FILE adds ROC "
+    "and precision-recall curves, recall and false alarms at several alphas, and the columns "
+    "behind true and false alarms."
+)
+NEEDS_NORMAL = (
+    "To set a plain autoencoder, PCA and an isolation forest beside it, give the records that the "
+    "artifact was fitted to with --normal FILE: the peers are fitted to the same ones."
+)
+OTHER_FIT = (
+    "The peers were fitted to other records than the artifact was: their fingerprints differ. "
+    "The comparison is not on the same split."
+)
+PEERS = (
+    "All see the same features of the same fit records. The plain autoencoder has the same score "
+    "and calibration, but no KL; PCA and the forest alarm from a quantile of their own fit "
+    "scores, as is usual, which is why their rate of false alarms is seldom what was asked."
+)
+BINS = 50
 LINES = ((BLUE, "-"), (ORANGE, "--"), (TEAL, "-."), (VIOLET, ":"))
 POINTS = 300  # of a curve; more cannot be seen
 SHOWN_REASONS = 8
 
 
-def plot_labelled(labelled: Labelled, calibration: Calibration) -> list[Figure]:
-    """Those that these records allow."""
+def labelled_section(labelled: Labelled | None, calibration: Calibration) -> Section:
+    title = "With labels"
+    if labelled is None:
+        return Section("labelled", title, LEAD, (Text(NEEDS_LABELS),))
+    blocks = (
+        _facts(labelled),
+        *_budget(labelled),
+        _by_alpha(labelled),
+        Plots(_plots(labelled, calibration)),
+        *_peers(labelled),
+    )
+    return Section("labelled", title, LEAD, blocks)
+
+
+def _facts(labelled: Labelled) -> Facts:
+    found = labelled.evaluation
+    rows = [
+        ("records", number(found.records)),
+        ("anomalies", number(found.anomalies)),
+        ("AUROC", _four(found.auroc)),
+        ("AUPRC", _four(found.auprc)),
+        (f"recall at alpha {found.alpha:g}", _four(found.recall)),
+        ("precision", _four(found.precision)),
+        ("false-alarm rate", _four(found.false_alarm_rate)),
+        ("false alarms", f"{found.false_alarms:,}, expected {found.expected_false_alarms:,.1f}"),
+    ]
+    if found.bounds:
+        rows.append(("ELBO of the normals, nats", number(found.bounds.elbo)))
+        name = f"importance-weighted bound, {found.bounds.draws} draws"
+        rows.append((name, number(found.bounds.importance_weighted)))
+    return Facts(rows)
+
+
+def _four(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _budget(labelled: Labelled) -> list[Block]:
+    found = labelled.evaluation
+    if found.budget_p_value is None:
+        return []
+    if found.budget_holds:
+        words = f"The alarm budget holds on these normals (p = {found.budget_p_value:.2g})."
+        return [Text(words)]
+    words = (
+        "The alarm budget is BROKEN on these normals: chance gives such a count of false alarms "
+        f"with probability {found.budget_p_value:.2g}. They are not exchangeable with the "
+        "calibration records: recalibrate with recent ones."
+    )
+    return [Text(words, warning=True)]
+
+
+def _by_alpha(labelled: Labelled) -> Grid:
+    rows = [
+        (
+            f"{found.alpha:g}",
+            _four(found.recall),
+            _four(found.precision),
+            _four(found.false_alarm_rate),
+            f"{found.false_alarms:,}",
+            f"{found.expected_false_alarms:,.1f}",
+            number(found.budget_p_value, 2),
+        )
+        for found in labelled.at
+    ]
+    head = ("alpha", "recall", "precision", "false-alarm rate", "false alarms", "expected", "p")
+    caption = "At each alpha; p: how probable so many false alarms are by chance"
+    return Grid(caption, head, rows, numbers=tuple(range(7)))
+
+
+def _peers(labelled: Labelled) -> list[Block]:
+    if labelled.same_fit is None:
+        return [Text(NEEDS_NORMAL)]
+    alpha = labelled.evaluation.alpha
+    rows = [
+        (f.name, *map(_four, (f.auroc, f.auprc, f.recall, f.false_alarm_rate)))
+        for f in labelled.figures()
+    ]
+    head = ("detector", "AUROC", "AUPRC", f"recall at {alpha:g}", f"false alarms at {alpha:g}")
+    table = Grid("Beside its peers, on the same records", head, rows, numbers=(1, 2, 3, 4))
+    return [table, Text(PEERS) if labelled.same_fit else Text(OTHER_FIT, warning=True)]
+
+
+def _plots(labelled: Labelled, calibration: Calibration) -> list[Figure]:
+    """Draw those that these records allow: curves take anomalies as well as normals."""
     figures = [separation(labelled, calibration)]
     if labelled.both:
         figures += [roc(labelled), precision_recall(labelled)]
@@ -46,7 +152,7 @@ def plot_labelled(labelled: Labelled, calibration: Calibration) -> list[Figure]:
 
 def separation(labelled: Labelled, calibration: Calibration) -> Figure:
     scores = labelled.judged[0].scores
-    edges = edges_of(scores, 50)
+    edges = bin_edges(scores, BINS)
     threshold = calibration.threshold(calibration.alpha)
     assert threshold is not None
 
@@ -57,14 +163,8 @@ def separation(labelled: Labelled, calibration: Calibration) -> Figure:
         ):
             if rows.any():
                 weight = np.full(rows.sum(), 1 / rows.sum())
-                ax.hist(
-                    scores[rows],
-                    edges.tolist(),
-                    weights=weight,
-                    color=colour,
-                    alpha=0.5,
-                    label=name,
-                )
+                look: dict[str, Any] = {"color": colour, "alpha": 0.5, "label": name}
+                ax.hist(scores[rows], edges.tolist(), weights=weight, **look)
         ax.axvline(threshold, color=MUTED, linestyle="--", label=f"alpha {calibration.alpha:g}")
         if edges[0] > 0:
             log_scale(ax, x=True)
@@ -86,14 +186,16 @@ def separation(labelled: Labelled, calibration: Calibration) -> Figure:
 
 
 def roc(labelled: Labelled) -> Figure:
+    from sklearn.metrics import roc_curve  # a second of imports that few pages need
+
     figures = labelled.figures()
 
     def on(ax: Axes) -> None:
         ax.plot([0, 1], [0, 1], color=MUTED, linestyle=":")
         for judged, own, (colour, style) in zip(labelled.judged, figures, LINES, strict=False):
-            rate, recall, _ = roc_curve(labelled.anomaly, judged.scores)
+            x, y, _ = roc_curve(labelled.anomaly, judged.scores)
             name = f"{judged.name} {own.auroc:.4f}"
-            ax.plot(*_thin(rate, recall), color=colour, linestyle=style, label=name)
+            ax.plot(*_thin(x, y), color=colour, linestyle=style, label=name)
         ax.set_xlabel("false-alarm rate")
         ax.set_ylabel("recall")
         ax.legend(loc="lower right")
@@ -110,6 +212,8 @@ def roc(labelled: Labelled) -> Figure:
 
 
 def precision_recall(labelled: Labelled) -> Figure:
+    from sklearn.metrics import precision_recall_curve
+
     figures = labelled.figures()
 
     def on(ax: Axes) -> None:
@@ -205,6 +309,6 @@ def _areas(figures: list[Figures], name: str) -> str:
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """The curve with at most so many points, its ends among them."""
+    """(N,), (N,) -> the same curve with at most POINTS points, its ends among them."""
     kept = np.unique(np.linspace(0, len(x) - 1, min(POINTS, len(x))).astype(int))
     return x[kept], y[kept]

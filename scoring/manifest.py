@@ -1,0 +1,260 @@
+"""manifest.json <-> Manifest: all that an artifact says of itself, as typed fields.
+
+The file is one JSON object with its keys in the order of the fields below. Keys that this release
+does not know are ignored, so that a later release may add some within the same format version; a
+key that is missing, or holds another type, is an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.schema import Kind, Schema
+
+FORMAT_VERSION = 2
+MANIFEST = "manifest.json"
+
+Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
+
+
+class CalibrationSummary(Struct, frozen=True):
+    """What the calibration promises, for people; nothing here decides a verdict."""
+
+    n: Annotated[int, Meta(description="Calibration records.")]
+    rule: Annotated[
+        str,
+        Meta(
+            description="`cross-fitted`: out-of-bag scores of the fit records. "
+            "`split`: scores of records that were held out."
+        ),
+    ]
+    rule_means: Annotated[str, Meta(description="What the rule means, in a sentence.")]
+    assumes: Annotated[str, Meta(description="What the promise rests on, in a sentence.")]
+    contamination: Annotated[
+        str, Meta(description="What anomalies among the calibration records do, in a sentence.")
+    ]
+    rate_interval_95: Annotated[
+        tuple[float, float],
+        Meta(description="Range of the true false-alarm rate at `alpha`, at 95 %; shares."),
+    ]
+    thresholds: Annotated[
+        dict[str, float | None],
+        Meta(
+            description="alpha, as text: the score in nats from which a record is an anomaly; "
+            "null where n records cannot certify that alpha."
+        ),
+    ]
+    least_alpha: Annotated[
+        float, Meta(description="The least alpha that n records can certify: 1 / (n + 1).")
+    ]
+    records_needed: Annotated[
+        dict[str, int],
+        Meta(description="alpha, as text: calibration records that it takes to certify it."),
+    ]
+    records_for_20_percent: Annotated[
+        int,
+        Meta(description="Calibration records that bring the interval within 20 % of `alpha`."),
+    ]
+
+
+class VectorizerState(Struct, frozen=True):
+    """How records become features."""
+
+    features: Annotated[
+        tuple[tuple[str, int | None, Number, Number, bool], ...],
+        Meta(
+            description="For each feature `[column, code, mean, deviation, log1p]`. A code of "
+            "null is a number, -1 the flag of a missing number, any other the event that the "
+            "feature indicates. The feature is (value - mean) / deviation, of log1p(value) where "
+            "log1p is true."
+        ),
+    ]
+    constants: Annotated[
+        dict[str, Number],
+        Meta(description="Columns with a single value in the fit data: that value, or its code."),
+    ]
+
+
+class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}):
+    """How the parts of a score add up, in nats."""
+
+    unseen: Annotated[
+        float, Meta(description="Nats for each value that the fit data never had in its column.")
+    ]
+    kl_weight: Annotated[float, Meta(description="Factor of the KL part.")]
+    neighbour_weight: Annotated[
+        float, Meta(description="Nats per unit of distance to the nearest record of the bank.")
+    ]
+
+
+class Settings(Struct, frozen=True):
+    """The settings of the training run, as `vaewatch train` takes them."""
+
+    alpha: Annotated[Number, Meta(description="False-alarm rate asked for, a share.")]
+    seed: Annotated[int, Meta(description="Seed of every random draw.")]
+    model: Annotated[str, Meta(description="`vae`, or `ae`: a plain autoencoder.")]
+    score: Annotated[
+        str, Meta(description="`full`, or `reconstruction`: the score is that part alone.")
+    ]
+    beta: Annotated[Number, Meta(description="Weight of the KL in the objective.")]
+    device: Annotated[str, Meta(description="`auto`, `cpu`, `cuda` or `cuda:N`.")]
+    members: Annotated[int, Meta(description="VAEs trained side by side.")]
+    served: Annotated[int, Meta(description="Members that score.")]
+    width: Annotated[int, Meta(description="Hidden units a layer.")]
+    latent: Annotated[
+        int | None, Meta(description="Latent dimensions; null for half the features.")
+    ]
+    steps: Annotated[int, Meta(description="Optimiser steps.")]
+    batch: Annotated[int, Meta(description="Records that a member sees in a step.")]
+    learning_rate: Annotated[Number, Meta(description="Largest learning rate of the schedule.")]
+    max_records: Annotated[
+        int, Meta(description="Records read at most; of more, a uniform sample.")
+    ]
+    contamination_robust: Annotated[
+        bool, Meta(description="Whether a second fit left the suspects of the first one out.")
+    ]
+    neighbours: Annotated[
+        int, Meta(description="Fit records kept for the neighbour part; 0 for none.")
+    ]
+    id: Annotated[str | None, Meta(description="Column that names records.")]
+    label: Annotated[str | None, Meta(description="Column of labels.")]
+    ignore: Annotated[tuple[str, ...], Meta(description="Columns left out.")]
+    kinds: Annotated[
+        dict[str, Kind], Meta(description="Kinds of columns that were declared, not learned.")
+    ]
+
+
+class Metrics(Struct, frozen=True):
+    """How the fit went."""
+
+    records: Annotated[int, Meta(description="Records read.")]
+    fit_records: Annotated[int, Meta(description="Records fitted to.")]
+    trimmed_records: Annotated[
+        int, Meta(description="Suspects that were not fitted to (`contamination_robust`).")
+    ]
+    features: Annotated[int, Meta(description="D, the features of a record.")]
+    latent: Annotated[int, Meta(description="L, the latent dimensions of a member.")]
+    reconstruction_nll: Annotated[
+        float, Meta(description="Of the last step's batch, mean nats a record and member.")
+    ]
+    kl: Annotated[
+        float, Meta(description="Of the last step's batch, mean nats a record and member.")
+    ]
+    export_difference: Annotated[
+        float,
+        Meta(description="Largest relative difference between the scores of graph and torch."),
+    ]
+
+
+class Run(Struct, frozen=True):
+    """The training run itself."""
+
+    fit_seconds: Annotated[float, Meta(description="Wall time of the fit, in seconds.")]
+
+
+class Manifest(Struct, frozen=True, omit_defaults=True):
+    """All that an artifact says of itself."""
+
+    format_version: Annotated[int, Meta(description="Version of this format.")]
+    version: Annotated[
+        str,
+        Meta(
+            description="Name of what the artifact does: 12 hex digits of a hash of schema, alpha "
+            "and files, without the report."
+        ),
+    ]
+    created_at: Annotated[str, Meta(description="When it was made: ISO 8601, UTC.")]
+    alpha: Annotated[Number, Meta(description="False-alarm rate that verdicts use, a share.")]
+    calibration: Annotated[CalibrationSummary, Meta(description="What the calibration promises.")]
+    schema: Annotated[Schema, Meta(description="The columns of a record, in order.")]
+    vectorizer: Annotated[VectorizerState, Meta(description="How records become features.")]
+    score: Annotated[ScoreWeights, Meta(description="How the parts of a score add up.")]
+    training: Annotated[Settings, Meta(description="The settings of the training run.")]
+    metrics: Annotated[Metrics, Meta(description="How the fit went.")]
+    libraries: Annotated[
+        dict[str, str], Meta(description="Versions of vaewatch, python and the libraries.")
+    ]
+    name: Annotated[str, Meta(description="Name of the folder when it was written.")]
+    data_fingerprint: Annotated[
+        str, Meta(description="SHA-256 of the fit data: columns, types and values, in order.")
+    ]
+    records_given: Annotated[
+        int, Meta(description="Records in the input, of which at most `max_records` were read.")
+    ]
+    run: Annotated[Run, Meta(description="The training run itself.")]
+    sha256: Annotated[
+        dict[str, str], Meta(description="Every other file of the folder: its SHA-256.")
+    ]
+    parent: Annotated[
+        str | None,
+        Meta(description="Version of the artifact that this one was recalibrated from."),
+    ] = None
+    calibration_fingerprint: Annotated[
+        str | None, Meta(description="As `data_fingerprint`, of the records that recalibrated it.")
+    ] = None
+
+    def to_bytes(self) -> bytes:
+        return json_bytes(msgspec.to_builtins(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, place: str) -> Manifest:
+        """Read a manifest of a format version that this release knows; `place` is for errors.
+
+        Raises:
+            ArtifactError: it is no manifest, of another version, or not as its version has it.
+        """
+        try:
+            data = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ArtifactError(f"'{place}' is damaged: {MANIFEST} is not JSON.") from None
+        if not isinstance(data, dict) or "format_version" not in data:
+            raise ArtifactError(f"'{place}' is not an artifact: {MANIFEST} has no format_version.")
+        if data["format_version"] != FORMAT_VERSION:
+            raise ArtifactError(
+                f"format_version must be {FORMAT_VERSION}, got {data['format_version']} in "
+                f"'{place}'. Upgrade vaewatch, or train again with this release."
+            )
+        try:
+            return msgspec.convert(data, cls)
+        except msgspec.ValidationError as error:
+            raise ArtifactError(f"'{place}' is damaged: {MANIFEST} {_broken(error)}.") from error
+
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+
+
+def _worded(kinds: str) -> str:
+    """Return msgspec's `int | null` in words."""
+    kinds = kinds.replace("int | float", "float")
+    return " or ".join(_WORDS.get(kind, kind) for kind in kinds.split(" | "))
+
+
+def _broken(error: msgspec.ValidationError) -> str:
+    """Say in our words which key is missing or wrong, such as `calibration.n`."""
+    text, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
+        return f"lacks the key '{'.'.join(filter(None, [path, missing[1]]))}'"
+    if wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", text):
+        must, got = (_worded(x) for x in wrong.groups())
+        return f"must hold {must} in the key '{path}', got {got}"
+    return f"has a wrong key '{path}': {text}"
+
+
+def json_bytes(data: Mapping[str, Any]) -> bytes:
+    """Return JSON as the files of an artifact hold it: one value a line, in the order given."""
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,54 @@
+"""What a fit gives: all that is packed into an artifact, and the evidence that it left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.precision import Precision
+from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.table import Table
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.split import Split
+from vaewatch.training.vae.fit import Fitted
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the network makes of the fit records: all that a report needs, and too large to keep.
+
+    x: (N, D) features of the fit records. rows: (R,) indices of those that have out-of-bag
+    residuals, (R, 2, D) standardised, and scores, (R,) nats.
+    """
+
+    x: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    residuals: NDArray[np.float32]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A fit, from its settings to its calibration.
+
+    table: all records that were read; split says which of them were fitted to. graph: the forward
+    pass as ONNX. export_difference: the largest relative one between its scores and torch's.
+    """
+
+    config: TrainConfig
+    table: Table
+    split: Split
+    vectorizer: Vectorizer
+    fitted: Fitted
+    rule: ScoreRule
+    graph: bytes
+    export_difference: float
+    precision: Precision
+    calibration: Calibration
+    drift: DriftReference
+    evidence: Evidence

@@ -1,0 +1,154 @@
+"""Manifest, Calibration -> the section on the alarm budget: what was asked, what is certain."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from vaewatch.scoring.calibration import Calibration, allowed_rank, rate_interval
+from vaewatch.scoring.manifest import Manifest
+from vaewatch.training.calibration.calibrate import (
+    records_for_precision,
+    shown_alphas,
+)
+from vaewatch.training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
+from vaewatch.training.report.figure import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    TEAL,
+    VIOLET,
+    Figure,
+    draw,
+    log_scale,
+)
+
+SHOWN_SHARES = (0.005, 0.01, 0.02, 0.05)
+SHARES = np.linspace(0, 0.06, 61)
+STYLES = ("--", "-.", ":", (0, (1, 1, 4, 1)))
+
+
+def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
+    summary = manifest.calibration
+    low, high = summary.rate_interval_95
+    facts = Facts(
+        (
+            (
+                "asked for",
+                f"{calibration.alpha:g}, one false alarm in {1 / calibration.alpha:,.0f}",
+            ),
+            ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
+            ("calibration records", number(calibration.n)),
+            ("rule", summary.rule),
+            ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
+            ("least alpha possible", number(summary.least_alpha, 2)),
+        )
+    )
+    blocks = (
+        facts,
+        Text(f"{summary.rule.capitalize()}: {summary.rule_means}"),
+        Text(f"What it assumes: {summary.assumes}"),
+        _by_alpha(calibration),
+        Plots((budget(calibration), contamination(calibration))),
+        Text(f"Contamination: {summary.contamination}"),
+        _by_contamination(calibration),
+    )
+    lead = "How often a normal record alarms: what was asked, and what is certain of it."
+    return Section("budget", "The alarm budget", lead, blocks)
+
+
+def _by_alpha(calibration: Calibration) -> Grid:
+    rows = []
+    for alpha in shown_alphas(calibration):
+        low, high = rate_interval(alpha, calibration.n)
+        rows.append(
+            (
+                f"{alpha:g}",
+                number(calibration.threshold(alpha)),
+                number(allowed_rank(alpha, calibration.n)),
+                f"{low:.2g} to {high:.2g}",
+                number(records_for_precision(alpha)),
+            )
+        )
+    head = ("alpha", "threshold", "records above", "true rate, 95 %", "records for ± 20 %")
+    return Grid("The budget at other alphas", head, rows, numbers=(0, 1, 2, 3, 4))
+
+
+def _by_contamination(calibration: Calibration) -> Grid:
+    alphas = shown_alphas(calibration)
+    rows = [
+        (share(planted), *(number(float(_rate(alpha, planted)), 2) for alpha in alphas))
+        for planted in SHOWN_SHARES
+    ]
+    head = ("anomalies in the file", *(f"alpha {alpha:g} becomes" for alpha in alphas))
+    caption = "False-alarm rate that is left, at worst, when a file of normals holds anomalies"
+    return Grid(caption, head, rows, numbers=tuple(range(len(head))))
+
+
+def _rate(alpha: float, planted: float) -> float:
+    return float(contamination_rate(alpha, np.array([planted]))[0])
+
+
+def budget(calibration: Calibration) -> Figure:
+    n, asked = calibration.n, calibration.alpha
+    most = max(0.2, 2 * asked)
+    ranks = np.unique(np.geomspace(1, max(most * (n + 1), 1), 60).astype(int))
+    grid = np.minimum(ranks / (n + 1), 0.999)  # between two ranks nothing is gained
+    laws = np.array([rate_interval(float(a), n) for a in grid])
+    low, high = rate_interval(asked, n)
+
+    def on(ax: Axes) -> None:
+        ax.fill_between(grid, *(laws / grid[:, None]).T, color=BLUE, alpha=0.25, linewidth=0,
+                        label="true rate, 95 %")  # fmt: skip
+        ax.axhline(1, color=MUTED, linestyle=":")
+        ax.errorbar([asked], [1], [[max(1 - low / asked, 0)], [max(high / asked - 1, 0)]],
+                    color=ORANGE, fmt="o", capsize=4, label=f"asked for: {asked:g}")  # fmt: skip
+        log_scale(ax, x=True)
+        ax.set_ylim(0, min(float((laws / grid[:, None]).max()) * 1.1, 4))
+        ax.set_xlabel("alpha asked for")
+        ax.set_ylabel("true false-alarm rate / alpha")
+        ax.legend()
+
+    return draw(
+        "budget",
+        f"What {n:,} calibration records certify at each alpha",
+        read="At 1 normal records alarm as often as asked. The band is where the true rate may "
+        "lie by the luck of the calibration records: it opens to the left, where fewer of them "
+        "decide. More records make it narrower.",
+        alt=f"Asked for {asked:g}, the true rate lies in {low:.2g} to {high:.2g} (95 %).",
+        on=on,
+    )
+
+
+def contamination_rate(alpha: float, planted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What normal records get if a share of the calibration records are anomalies that all score
+    higher: (alpha - share) / (1 - share), and nothing below that.
+    """
+    return np.maximum((alpha - planted) / (1 - planted), 0.0)
+
+
+def contamination(calibration: Calibration) -> Figure:
+    alphas = shown_alphas(calibration)[:4]
+
+    def on(ax: Axes) -> None:
+        colours = (BLUE, ORANGE, TEAL, VIOLET)
+        for alpha, colour, style in zip(alphas, colours, ("-", *STYLES), strict=False):
+            rate = contamination_rate(alpha, SHARES) / alpha
+            ax.plot(100 * SHARES, rate, color=colour, linestyle=style, label=f"alpha {alpha:g}")
+        ax.set_xlabel("anomalies among the calibration records, %")
+        ax.set_ylabel("rate of normal records / alpha", color=INK)
+        ax.legend()
+
+    return draw(
+        "contamination",
+        "What anomalies in the file of normal records do to the budget",
+        read="Each line starts at 1 on a clean file. Anomalies that score highest use the budget "
+        "up: normal records alarm less, and anomalies like them are no longer found.",
+        alt="; ".join(
+            f"alpha {a:g} with 1 % planted: {contamination_rate(a, np.array([0.01]))[0]:.2g}"
+            for a in alphas
+        ),
+        on=on,
+    )

@@ -1,0 +1,49 @@
+"""Manifest -> the model card: what it is for, what it is not for, how to get the same again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from vaewatch.scoring.manifest import Manifest
+from vaewatch.training.report.blocks import Facts, Section, Text
+
+INTENDED = (
+    "Intended use: to point out records that are unlike the normal records it was fitted to, at a "
+    "rate of false alarms that was chosen beforehand, for a person or a program to look into."
+)
+LIMITS = (
+    "Limits: an alarm says unusual, not harmful, and an anomaly that looks like a normal record "
+    "is not found. Records are judged one at a time: an order, a rate or a repetition is not seen "
+    "unless a column holds it. After a change in the source the alarm budget no longer holds; "
+    "vaewatch evaluate and the service's metrics tell, vaewatch recalibrate mends it. Groups "
+    "that are rare in the fit records alarm more often than others: check that before people are "
+    "affected by it."
+)
+REASONS = (
+    "Reasons name the columns with the largest shares of the reconstruction part of the score. "
+    "They say where a record departs from what was expected, not what caused it."
+)
+
+
+def card_section(manifest: Manifest) -> Section:
+    chosen = msgspec.to_builtins(manifest.training)
+    chosen = {name: value for name, value in chosen.items() if value not in (None, (), {})}
+    facts = [
+        ("version", manifest.version),
+        ("seed", str(manifest.training.seed)),
+        ("fingerprint of the fit data", manifest.data_fingerprint),
+        ("format version", str(manifest.format_version)),
+        ("libraries", ", ".join(f"{k} {v}" for k, v in manifest.libraries.items())),
+        ("settings", ", ".join(f"{k} = {v}" for k, v in chosen.items())),
+    ]
+    if manifest.parent:
+        facts.insert(1, ("parent, whose weights these are", manifest.parent))
+    if manifest.calibration_fingerprint:
+        calibrated = ("fingerprint of the calibration data", manifest.calibration_fingerprint)
+        facts.insert(1, calibrated)
+    return Section(
+        "card",
+        "Model card",
+        "What it is for, what it is not for, and how to get the same again.",
+        (Text(INTENDED), Text(LIMITS), Text(REASONS), Facts(facts)),
+    )

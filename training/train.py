@@ -1,0 +1,79 @@
+"""data -> artifact: read, fit, report and write. The composition: nothing in the house imports it
+but the two doors, `vaewatch.train` and the command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaewatch.scoring.artifact import FINDINGS, check_target, write_artifact
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.pipeline import fit
+from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.read import fingerprint, read_sample
+from vaewatch.training.report.findings import find
+from vaewatch.training.report.make import with_report
+from vaewatch.training.vae.checkpoint import Checkpoint
+from vaewatch.training.vae.fit import pick_device
+from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
+
+
+def train(
+    data: Any,
+    out: Path | str,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Scorer:
+    """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
+
+    Args:
+        data: one or more paths of CSV or Parquet files, or a DataFrame, of normal records.
+        out: the artifact's folder, which appears whole or not at all.
+        overwrite: whether an artifact that is there may be replaced.
+        resume: whether to go on from the checkpoint that a killed run left beside `out`.
+        report: whether the artifact holds a report, and what is needed to make it again.
+        progress: called with a phase, the steps done and the steps in all (0 if unknown).
+        settings: fields of `TrainConfig`.
+
+    Raises:
+        SettingError: a setting is unknown or not what it must be.
+        SchemaError: the data cannot be read or learned.
+        CalibrationError: there are too few records for the alpha asked for.
+        ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
+    """
+    out, config = Path(out), TrainConfig.of(settings)
+    device = pick_device(config.device)
+    check_target(out, overwrite=overwrite)
+    sample = read_sample(data, config.max_records, config.seed)
+    data_fingerprint = fingerprint(sample.frame)
+    checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
+    started = time.perf_counter()
+    with process_group(device):
+        learned = fit(sample.frame, config, progress or silent, checkpoint)
+        found = find(learned) if report else None
+        seconds = round(time.perf_counter() - started, 3)
+        if rank() == 0:
+            package = pack(learned, Origin(out.name, data_fingerprint, sample.total, seconds))
+            if found:
+                package = with_report(package.holding(FINDINGS, found.to_bytes()))
+            write_artifact(out, package.manifest, package.files, overwrite=overwrite)
+            checkpoint.remove()
+        wait_for_all()
+    return Scorer.load(out)
+
+
+def _run_key(data_fingerprint: str, config: TrainConfig) -> str:
+    """Return a hash of all that a run's steps depend on."""
+    parts = (data_fingerprint, config, torch.__version__, world_size())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
