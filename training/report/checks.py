@@ -21,10 +21,7 @@ OFF = 0.06  # from 90 %: beyond it a column's spread is not what a normal law gi
 
 
 def check_all(
-    manifest: Manifest,
-    calibration: Calibration,
-    found: Findings | None,
-    labelled: Labelled | None,
+    manifest: Manifest, calibration: Calibration, found: Findings | None, labelled: Labelled | None
 ) -> list[Check]:
     """In the page's order."""
     checks: list[Check] = []

@@ -62,6 +62,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     "path.simplify_threshold": 0.5,
 }
+STYLES = ("--", "-.", ":", (0, (1, 1, 4, 1)))  # of lines
 WIDE, HIGH = 4.8, 3.1  # inches: at a phone's width its text is still as large as small print
 LEFT, RIGHT, TOP, BOTTOM = 0.82, 0.28, 0.12, 0.52  # margins in inches: measuring would take longer
 LETTER = 0.08  # inches, of a name beside an axis

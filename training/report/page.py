@@ -73,10 +73,7 @@ def _notes(manifest: Manifest, found: Findings | None) -> Iterator[Text]:
 
 
 def _sections(
-    manifest: Manifest,
-    calibration: Calibration,
-    found: Findings | None,
-    labelled: Labelled | None,
+    manifest: Manifest, calibration: Calibration, found: Findings | None, labelled: Labelled | None
 ) -> Iterator[Section]:
     if found is not None:
         kl = manifest.training.model == "vae"

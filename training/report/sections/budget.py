@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.calibration import Calibration, allowed_rank, rate_interval
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.training.calibration.calibrate import (
-    records_for_precision,
-    shown_alphas,
-)
+from vaewatch.training.calibration.calibrate import records_for_precision, shown_alphas
 from vaewatch.training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
 from vaewatch.training.report.figure import (
     BLUE,
     INK,
     MUTED,
     ORANGE,
+    STYLES,
     TEAL,
     VIOLET,
     Figure,
@@ -27,7 +25,6 @@ from vaewatch.training.report.figure import (
 
 SHOWN_SHARES = (0.005, 0.01, 0.02, 0.05)
 SHARES = np.linspace(0, 0.06, 61)
-STYLES = ("--", "-.", ":", (0, (1, 1, 4, 1)))
 
 
 def budget_section(manifest: Manifest, calibration: Calibration) -> Section:

@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Facts, Plots, Section, Text, number
-from vaewatch.training.report.figure import (
-    BLUE,
-    ORANGE,
-    TEAL,
-    Figure,
-    draw,
-)
+from vaewatch.training.report.figure import BLUE, ORANGE, TEAL, Figure, draw
 from vaewatch.training.report.findings import Findings
 
 WARMED_UP = 0.1  # of the steps; what comes before would set the scale

@@ -7,14 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaewatch.scoring.calibration import Calibration
-from vaewatch.training.calibration.calibrate import (
-    COMMON_ALPHAS,
-    shown_alphas,
-)
+from vaewatch.training.calibration.calibrate import COMMON_ALPHAS, shown_alphas
 from vaewatch.training.report.blocks import Plots, Section, Text
 from vaewatch.training.report.figure import (
     BLUE,
     ORANGE,
+    STYLES,
     Figure,
     bin_edges,
     draw,
@@ -22,7 +20,6 @@ from vaewatch.training.report.figure import (
 )
 
 BINS = 60
-STYLES = ("--", "-.", ":", (0, (1, 1, 4, 1)))
 
 
 def score_section(calibration: Calibration) -> Section:
