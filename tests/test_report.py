@@ -295,9 +295,7 @@ def test_columns_that_mislead_are_named(tmp_path: Path):
     assert said["gone"].startswith("80.0% missing")
     assert "letter letter letter letter letter lett… 50.0%" in found.columns[6].values
     assert len(found.columns[6].values) < 120
-    assert (
-        "Columns to look at before the rest is believed" in page_at(tmp_path / "it" / REPORT).text
-    )
+    assert "Columns to check before you trust the rest" in page_at(tmp_path / "it" / REPORT).text
 
 
 def test_an_autoencoder_has_no_prior(tmp_path: Path, mixed_frame: pl.DataFrame):

@@ -1,4 +1,4 @@
-"""artifact's VAE, normal records -> how much of log p(x) its bounds reach."""
+"""VAE, normal records -> Bounds: two lower bounds of log p(x)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vaewatch.training.export.weights import load_vae
 from vaewatch.training.vae.elbo import importance_weighted_bound, log_importance_weights
 from vaewatch.training.vae.vae import VAE
 
-MOST_RECORDS = 1000  # of them the bounds are a mean; more would only cost time
+MOST_RECORDS = 1000  # that the means are over; more would only cost time
 CHUNK = 250
 
 
@@ -34,7 +34,10 @@ class Bounds:
 
 
 def bounds_of_artifact(path: Path, draws: int) -> Callable[[NDArray[np.float32]], Bounds] | None:
-    """What bounds features by an artifact's VAE; None for an autoencoder, which has no p(x)."""
+    """Return a function from (N, D) features to their bounds.
+
+    An autoencoder has no p(x): None.
+    """
     if read_manifest(path).training.model != "vae":
         return None
     vae = load_vae(path)
@@ -42,7 +45,7 @@ def bounds_of_artifact(path: Path, draws: int) -> Callable[[NDArray[np.float32]]
 
 
 def bounds_of(vae: VAE, x: NDArray[np.float32], draws: int) -> Bounds:
-    """Both bounds of (N, D) features, from the same draws."""
+    """Return both bounds of (N, D) standardised features, from the same `draws` of z for each."""
     rows = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_RECORDS])
     generator = torch.Generator().manual_seed(0)
     elbos, bounds = [], []

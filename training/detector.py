@@ -1,9 +1,9 @@
 """normal records -> a scikit-learn estimator: the same fit, score and alarm budget, in memory.
 
-A novelty detector: fit it to normal records, ask it about new ones. The signs are scikit-learn's,
-so `score_samples` is minus our score: higher is more normal. `alpha` stands where other detectors
-have `contamination`: it is the false-alarm rate on new normal records, not a share of the fit
-records, and `predict` on the fit records themselves alarms more seldom than that.
+It detects novelties: fit it to normal records, then score new ones. Signs follow scikit-learn, so
+`score_samples` is minus our score: higher is more normal. `alpha` takes the place of
+`contamination` in other detectors. It is the false-alarm rate on new normal records, not a share
+of the fit records; on the fit records themselves, `predict` raises fewer alarms than that.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ LARGEST_SEED = 2**31 - 1
 class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     """A stack of VAEs with a calibrated alarm budget.
 
-    Takes arrays of numbers, and pandas or polars DataFrames of numbers, texts and booleans, each
-    with missing values. Parameters are the fields of `TrainConfig`; `random_state` is its `seed`,
-    and `score_parts` its `score`, which is a method's name in scikit-learn.
+    It takes arrays of numbers, and pandas or polars DataFrames of numbers, texts and booleans, all
+    of them with missing values. Its parameters are fields of `TrainConfig`; `random_state` is the
+    `seed` and `score_parts` the `score`, because `score` is a method in scikit-learn.
 
     Attributes:
         artifact_: what was learned, as `vaewatch train` would write it.
-        offset_: `score_samples` below it is an alarm.
+        offset_: a record whose `score_samples` is below it is an alarm.
     """
 
     def __init__(
@@ -94,24 +94,24 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.artifact_: Artifact = pack(learned, origin).artifact()
         self._scorer = Scorer(self.artifact_)
         threshold = self.artifact_.calibration.threshold(self.alpha)
-        assert threshold is not None  # such an alpha was refused
+        assert threshold is not None  # `fit` refuses such an alpha
         self.offset_ = -(threshold + TIE * abs(threshold))
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """(N,) minus the score in nats: higher is more NORMAL, as everywhere in scikit-learn."""
+        """Return (N,) scores in nats with their sign changed: higher is more NORMAL."""
         return -self._verdicts(X).score
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """(N,) `score_samples` less `offset_`: below 0 is an alarm."""
+        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """(N,) -1 for an alarm, 1 for normal: the verdict `p_value <= alpha`."""
+        """Return (N,) verdicts: -1 for an alarm, which is `p_value <= alpha`, and 1 for normal."""
         return np.where(self._verdicts(X).is_anomaly, -1, 1)
 
     def p_values(self, X: Any) -> NDArray[np.float64]:
-        """(N,) share of normal records that score at least as high."""
+        """Return (N,) p-values: the share of normal records that score at least as high."""
         return self._verdicts(X).p_value
 
     def __sklearn_tags__(self) -> Tags:
@@ -136,7 +136,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(str(error)) from error
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
-        """The records as columns; scikit-learn checks arrays, the schema checks frames."""
+        """Return the records as columns; scikit-learn checks arrays, the schema checks frames."""
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if isinstance(X, pl.DataFrame) else frame_of_pandas(X)

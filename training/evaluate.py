@@ -1,4 +1,4 @@
-"""artifact, labelled records -> how well it detects, and whether the alarm budget holds there."""
+"""Scorer, labelled records -> Evaluation: what is found, and whether the alarm budget holds."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.bounds import Bounds
 
 NORMAL_NAMES = ("0", "0.0", "false", "normal", "benign", "no", "inlier", "ok")
-DOUBT = 0.01  # below this probability, the realised rate is not what exchangeable normals give
+DOUBT = 0.01  # a count of false alarms that is less probable than this contradicts the calibration
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of one labelled file at one alpha; rates are shares, not per cent.
 
-    budget_p_value: how probable a number of false alarms at least as far out is, if these normals
-    are exchangeable with the calibration records (a beta-binomial, two-sided).
-    bounds: on log p(x) of the normals, where weights were given.
+    budget_p_value: the probability of a count of false alarms at least this far from the expected
+    one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
+    bounds: of log p(x) of the normals, if asked for.
     """
 
     records: int
@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def budget_holds(self) -> bool | None:
-        """False where the realised rate contradicts the calibration; None without normals."""
+        """False if the realised rate contradicts the calibration; None without normals."""
         return None if self.budget_p_value is None else self.budget_p_value >= DOUBT
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Evaluation:
 
 
 def read_labels(frame: pl.DataFrame, label: str) -> NDArray[np.bool_]:
-    """True for an anomaly: whatever is not one of NORMAL_NAMES."""
+    """Return (N,) labels, True for an anomaly: any value that is not one of NORMAL_NAMES."""
     require_columns(frame, [label], "label")
     text = frame[label].cast(pl.String).str.strip_chars().str.to_lowercase()
     if text.null_count():
@@ -76,8 +76,11 @@ def evaluate(
     alpha: float | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
 ) -> Evaluation:
-    """Score labelled records and compare with their labels; `bounds` is asked about the normals'
-    features.
+    """Score labelled records and compare the verdicts with their labels.
+
+    Args:
+        alpha: the false-alarm rate of the verdicts; the artifact's own by default.
+        bounds: from (N, D) features of the normals to their bounds; none by default.
     """
     anomaly = read_labels(frame, label)
     table = checked_table(scorer.artifact.schema, frame)
@@ -109,13 +112,13 @@ def evaluate(
 
 
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:
-    """(N, D): what the VAE sees of a table."""
+    """Return the (N, D) features that the VAE sees of a table."""
     return scorer.artifact.vectorizer.transform(table).values
 
 
 def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> float:
-    """Two-sided: how far out a count is in the law of split-conformal false alarms,
-    BetaBinomial(m, k, n + 1 - k).
+    """Return the two-sided p-value of a count of false alarms among m normals, by the law of
+    split-conformal alarms: BetaBinomial(m, k, n + 1 - k), k = floor(alpha (n + 1)).
     """
     k = allowed_rank(alpha, n)
     law = betabinom(normals, k, n + 1 - k)
@@ -124,7 +127,7 @@ def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> flo
 
 
 def _top_reasons(verdicts: Verdicts, rows: NDArray[np.bool_]) -> dict[str, int]:
-    """How often each column is an alarm's first reason, most frequent first."""
+    """Count how often each column is the first reason of an alarm; most frequent first."""
     first = (
         verdicts.reasons[i][0].column for i in np.flatnonzero(rows).tolist() if verdicts.reasons[i]
     )

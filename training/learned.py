@@ -1,4 +1,4 @@
-"""What a fit gives: all that is packed into an artifact, and the evidence that it left."""
+"""The result of a fit: all that is packed into an artifact, and the evidence for a report."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Evidence:
 class Learned:
     """A fit, from its settings to its calibration.
 
-    table: all records that were read; split says which of them were fitted to. graph: the forward
-    pass as ONNX. export_difference: the largest relative one between its scores and torch's.
+    table: all records that were read. split: which of them were fitted to. graph: the forward pass
+    as ONNX. export_difference: the largest relative difference between its scores and torch's.
     """
 
     config: TrainConfig

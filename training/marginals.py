@@ -1,9 +1,9 @@
-"""numeric columns -> their quantiles in the fit data, and drawn numbers put onto them.
+"""numeric columns -> Marginals: their quantiles in the fit data, the scale of drawn numbers.
 
 A Gaussian decoder smears: a column that is 0 nine times in ten comes out a little above and below
-0. The order of its draws is worth more than their values. So each draw takes the quantile at its
-rank among all draws: a column by itself is then as in the fit data, and what goes with what is the
-decoder's (a copula; Sklar, 1959).
+0. The order of its draws is more faithful than their values. So each draw is replaced by the
+quantile at its rank among all draws: each column by itself is distributed as in the fit data, and
+the dependence between columns is the decoder's (a copula; Sklar, 1959).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Marginals:
-    """quantiles: of each numeric column, (257,) from its least to its largest value."""
+    """quantiles: for each numeric column, (QUANTILES,) values from its least to its largest."""
 
     quantiles: Mapping[str, Floats]
 
@@ -42,7 +42,7 @@ class Marginals:
         return cls({column.name: np.quantile(x, at) for column, x in columns if len(x)})
 
     def place(self, column: str, draws: Floats) -> Floats:
-        """(N,) draws on any scale -> numbers of the column, in the same order."""
+        """(N,) draws on any scale -> (N,) numbers in the column's units, in the same order."""
         ranks = np.empty(len(draws))
         ranks[np.argsort(draws, kind="stable")] = np.arange(len(draws))
         quantiles = self.quantiles[column]
@@ -54,7 +54,7 @@ class Marginals:
 
 
 def load_marginals(path: Path) -> Marginals:
-    """Those of an artifact.
+    """Read the marginals of an artifact.
 
     Raises:
         ArtifactError: the artifact holds none.

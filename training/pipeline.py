@@ -80,7 +80,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _ScoreFit:
-    """A score as it is fitted: the model that gives its parts, and the rule that adds them up."""
+    """The model that gives the parts of a score, and the rule that adds them up."""
 
     model: ScoreModel
     rule: ScoreRule
@@ -88,7 +88,7 @@ class _ScoreFit:
 
 
 def _fit_score(fitted: Fitted, x: NDArray[np.float32], config: TrainConfig) -> _ScoreFit:
-    """Fit the score to what the members make of records that they did not see; x is (N, D)."""
+    """Fit the score to the (N, D) fit records, each judged by the members that did not see it."""
     kl = config.model == "vae"
     rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:SPLIT_FROM])
     oob = out_of_bag(fitted, x, rows, kl=kl)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# called with the phase, the steps done and the steps in all (0 where their number is not known)
+# called with the phase, the steps done and the steps in all (0 if unknown)
 Progress = Callable[[str, int, int], None]
 
 

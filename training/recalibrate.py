@@ -1,6 +1,7 @@
 """artifact, new normal records -> artifact: a new calibration, the same weights and graph.
 
-The new records were not fitted to, so theirs is a split calibration, and its interval is exact.
+The network was not fitted to the new records, so theirs is a split calibration, whose interval is
+exact.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ from vaewatch.training.report.make import with_report
 
 @dataclass(frozen=True)
 class Rates:
-    """One calibration's alarm rates at its own alpha: on the scores that the old one was made
-    from, and on the new normals.
+    """Alarm rates of one calibration at its own alpha, as shares: of the records that made the old
+    calibration, and of the new normals.
     """
 
     on_old: float
@@ -54,7 +55,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The new Scorer, and what the change does."""
+    """The new Scorer, and the alarm rates before and after the change."""
 
     scorer: Scorer
     before: Rates

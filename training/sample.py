@@ -1,9 +1,9 @@
 """artifact -> records: z from the prior, through the decoder, back to the columns' own units.
 
-A sample shows what the VAE holds for normal: which values go together. A number is the column's
-quantile at the rank of its draw (see `vaewatch.training.marginals`), an event is drawn with the
-probability that its indicators give it, and rare corners of the data that the prior reaches
-seldom are rare here too.
+A sample shows what the VAE takes for normal, and which values go together. A number is its
+column's quantile at the rank of its draw (see `vaewatch.training.marginals`). An event is drawn
+with the probability that its indicator gives it. Corners of the data that the prior seldom reaches
+are rare here, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vaewatch.training.marginals import Marginals, load_marginals
 from vaewatch.training.vae.vae import VAE
 
 Floats = NDArray[np.float64]
-RANKED = 4096  # draws at least, so that ranks among them are near those among all
+RANKED = 4096  # draws at least, so that their ranks are close to those of a large sample
 TYPES = {Kind.BOOLEAN: pl.Boolean, Kind.CATEGORICAL: pl.String}
 
 
@@ -39,7 +39,12 @@ class Decoded:
 
 
 def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
-    """N records of an artifact's schema, each from one of the served members, drawn at random."""
+    """Draw n records of an artifact's schema, each from a served member that is drawn at random.
+
+    Raises:
+        SettingError: n or the seed is not what it must be.
+        ArtifactError: the artifact lacks its weights or marginals.
+    """
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     artifact = read_artifact(path)
     decoded = decode_prior(load_served(path), max(n, RANKED), seed)
@@ -48,7 +53,7 @@ def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
 
 
 def decode_prior(vae: VAE, n: int, seed: int) -> Decoded:
-    """p(x|z) of N draws z ~ N(0, I)."""
+    """Decode n draws z ~ N(0, I)."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(n, vae.latent, generator=generator)
     return decode(vae, z.expand(vae.members, -1, -1), generator)
@@ -56,7 +61,7 @@ def decode_prior(vae: VAE, n: int, seed: int) -> Decoded:
 
 @torch.no_grad()
 def decode(vae: VAE, z: torch.Tensor, generator: torch.Generator) -> Decoded:
-    """(M, N, L) -> N standardised records, each of one member."""
+    """Decode z, (M, N, L), into N standardised records, each by one member drawn at random."""
     member = torch.randint(vae.members, (z.shape[1],), generator=generator)
     law = vae.decode(z)
     draw = law.sample(torch.randn(law.mean.shape, generator=generator))
@@ -67,7 +72,7 @@ def decode(vae: VAE, z: torch.Tensor, generator: torch.Generator) -> Decoded:
 def records_of(
     vectorizer: Vectorizer, marginals: Marginals, decoded: Decoded, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """The features' way back, column by column."""
+    """Turn N decoded records into columns in their own units."""
     mean = np.array([f.mean for f in vectorizer.features])
     deviation = np.array([f.deviation for f in vectorizer.features])
     raw = Decoded(decoded.mean * deviation + mean, decoded.draw)
@@ -103,9 +108,7 @@ def _column(
 
 
 def _draw_events(means: dict[int, Floats], rng: np.random.Generator) -> NDArray[np.int64]:
-    """(N,) codes: an indicator's mean is the probability of its event; they are made to sum to
-    1.
-    """
+    """Draw (N,) codes; `means` maps each code to its (N,) probabilities, here made to sum to 1."""
     weights = np.clip(np.stack(list(means.values()), axis=1), 0.0, 1.0) + 1e-12
     upto = np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)
     place = np.minimum((rng.random((len(upto), 1)) > upto).sum(1), len(means) - 1)

@@ -1,7 +1,7 @@
-"""A run's seed -> one independent stream of random numbers for each thing that is drawn.
+"""seed -> random streams: an independent one for each thing that a run draws.
 
 Streams have names so that a new draw cannot shift an old one: the default fit stays the same, bit
-for bit, for a seed. A number is never given twice and never changes its meaning.
+for bit, for a seed. A number is never used twice and never changes its meaning.
 """
 
 from __future__ import annotations

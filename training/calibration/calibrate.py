@@ -1,4 +1,4 @@
-"""normal records' scores -> Calibration, and what it promises, in words for the manifest."""
+"""scores of normal records -> Calibration, and its summary for people."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ RULES = {
 
 
 def calibrate(scores: NDArray[np.float64], alpha: float, rule: str) -> Calibration:
-    """Scores of records that the network was not fitted to, as a Calibration."""
+    """Make a Calibration of (n,) scores in nats, of records that the network was not fitted to."""
     return Calibration(np.sort(scores.astype(np.float64)), alpha, rule)
 
 
 def fit_drift(table: Table) -> DriftReference:
-    """The reference that live traffic is compared with."""
+    """Make the reference that live traffic is compared with, of normal records."""
     edges = quantile_edges(table.numbers)
     return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
 
 
 def records_for_precision(alpha: float, relative: float = 0.2) -> int:
-    """Calibration records for which the 95 % range of the true rate is within +- `relative` of
-    alpha.
+    """Return how many calibration records bring the 95 % interval of the true rate within
+    +- `relative` of alpha.
     """
     return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
 
 
 def shown_alphas(calibration: Calibration) -> list[float]:
-    """The usual ones and the one asked for, of those that can be certified; largest first."""
+    """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
     every = {*COMMON_ALPHAS, calibration.alpha}
     return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
 

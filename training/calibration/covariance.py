@@ -1,7 +1,7 @@
 """residuals -> Precision: the inverse of their shrunk second moment.
 
-The decoder that is fitted has a diagonal sigma; the one that scores has the full covariance of the
-out-of-bag residuals at the posterior mean. Fitting the full one from the start was worse (see
+The decoder is fitted with a diagonal sigma. Scores use the full covariance of the out-of-bag
+residuals at the posterior mean instead. To fit the full covariance from the start was worse (see
 `benchmarks/RESULTS.md`).
 """
 
@@ -21,7 +21,10 @@ RANK = 64
 
 
 def fit_precision(residuals: NDArray[np.float32], records: int) -> Precision:
-    """(R, D) residuals of some records -> the inverse of their shrunk second moment."""
+    """(R, D) standardised residuals -> Precision.
+
+    records: how many records they are of, which decides how much is shrunk.
+    """
     features = residuals.shape[1]
     weight = float(np.clip(features / max(records, 1), *SHRINK_RANGE))
     if features > FULL_FEATURES:
@@ -34,14 +37,14 @@ def fit_precision(residuals: NDArray[np.float32], records: int) -> Precision:
 
 
 def precision_of(covariance: NDArray[np.float64]) -> Precision:
-    """The Precision of a (D, D) covariance."""
+    """Return the Precision of a (D, D) covariance."""
     deviation = np.sqrt(np.diag(covariance))
     strength, basis = np.linalg.eigh(covariance / np.outer(deviation, deviation))
     return Precision(1 / deviation, basis, 1 - 1 / np.sqrt(strength))
 
 
 def _low_rank(residuals: NDArray[np.float32], weight: float) -> Precision:
-    """Keep the strongest correlations, and all of the variances."""
+    """Keep the strongest correlations, and all variances."""
     from sklearn.utils.extmath import randomized_svd  # a second of imports that few runs need
 
     deviation = np.sqrt(np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE)

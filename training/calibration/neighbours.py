@@ -1,10 +1,9 @@
-"""features -> the bank: fit records that are kept, so that a record's distance to the nearest is
-part of its score.
+"""features -> Bank: fit records to which a record's distance is measured, as a part of its score.
 
-A VAE is smooth: between two dense clusters it may reconstruct well what nothing like was ever
-seen. A handful of neighbours does not. The search is a product, and costs as much as two members
-where there are many features: so it looks along the bank's 24 leading directions, and takes what
-lies across them to be at right angles.
+A VAE is smooth: between two dense clusters it may reconstruct well a record unlike any it has
+seen. The distance to the nearest fit record tells such records apart. The search is a matrix
+product; with many features it would cost as much as two members. So it looks along the bank's 24
+leading directions only, and treats what lies across them as orthogonal.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Bank:
 
     @classmethod
     def of(cls, records: NDArray[np.float32]) -> Bank:
-        """The bank of (K, D) records, along their own principal directions."""
+        """Make the bank of (K, D) standardised records, along their own principal directions."""
         directions = principal_directions(records.astype(np.float64))
         places, off = _split(records, directions)
         return cls(directions, np.column_stack([places, np.sqrt(off)]))
@@ -47,8 +46,9 @@ class Bank:
     def nearest_distance(
         self, x: NDArray[np.float32], own: NDArray[np.int64] | None = None
     ) -> Floats:
-        """(N,) distance to the nearest record of the bank; `own` is a record's own place there,
-        which does not count, or -1.
+        """(N, D) -> (N,): distance to the nearest record of the bank, in standardised features.
+
+        own: (N,) a record's own place in the bank, which does not count, or -1.
         """
         out = np.empty(len(x))
         for start in range(0, len(x), CHUNK):
@@ -64,20 +64,22 @@ class Bank:
 
 
 def principal_directions(records: Floats) -> Floats:
-    """(K, D) -> (D, Q): those in which the records are longest."""
+    """(K, D) -> (D, Q): the orthonormal directions in which the records extend furthest."""
     if records.shape[1] <= DIRECTIONS or not len(records):
         return np.eye(records.shape[1])
     return np.linalg.svd(records, full_matrices=False)[2][:DIRECTIONS].T
 
 
 def _split(x: NDArray[np.float32], directions: Floats) -> tuple[Floats, Floats]:
-    """(N, D) -> the places along the directions, (N, Q), and the squared distances off them."""
+    """(N, D) -> places along the directions, (N, Q), and squared distances off them, (N,)."""
     places = x.astype(np.float64) @ directions
     return places, ((x - places @ directions.T) ** 2).sum(1)
 
 
 def keep_records(x: NDArray[np.float32], most: int, seed: int) -> tuple[Bank, NDArray[np.int64]]:
-    """A bank of some of the N fit records, and each record's own place in it, or -1."""
+    """Keep at most `most` of (N, D) fit records in a bank; also return, (N,), each record's own
+    place in it, or -1.
+    """
     kept = np.sort(stream(seed, Stream.NEIGHBOURS).permutation(len(x))[:most])
     own = np.full(len(x), -1)
     own[kept] = np.arange(len(kept))
@@ -85,14 +87,14 @@ def keep_records(x: NDArray[np.float32], most: int, seed: int) -> tuple[Bank, ND
 
 
 def spread(values: Floats) -> float:
-    """From the median to the 95 % quantile."""
+    """Return the distance from the median of (N,) values to their 95 % quantile."""
     middle, high = np.quantile(values, [0.5, 0.95])
     return float(high - middle)
 
 
 def neighbour_weight(others: Floats, distances: Floats) -> float:
-    """Nats per unit of distance that give the distance half the spread of the score's other
-    parts; 0 without spread.
+    """Return nats per unit of distance, so that the (N,) distances spread SHARE as much as the
+    score's (N,) other parts; 0 if they do not spread.
     """
     wide = spread(distances)
     return SHARE * spread(others) / wide if wide > 0 else 0.0

@@ -1,9 +1,8 @@
-"""fitted VAE -> the parts of the score that each fit record gets from the members that never saw
-it.
+"""Fitted -> OutOfBag: what each fit record costs the members that did not see it.
 
 Member k never sees folds k and k + 1, so a record of fold f is out of bag in members f and f - 1.
-The precision that scores a fold is fitted to the other folds' residuals: with the pooled one,
-small data alarmed twice as often as asked.
+The precision that scores a fold is fitted to the residuals of the other folds: with a pooled one,
+small data raised twice as many alarms as asked for.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class OutOfBag:
-    """residuals: (N, 2, D) at z = mu, one for each member that did not see the record. kl: (N,),
-    the mean of theirs, at unit variance.
+    """Residuals and KL of N fit records, from the two members that did not see each.
+
+    residuals: (N, 2, D), standardised, at z = mu. kl: (N,) nats, the mean of the two members, at
+    unit variance. folds: (N,).
     """
 
     residuals: NDArray[np.float32]
@@ -32,13 +33,13 @@ class OutOfBag:
     folds: NDArray[np.int64]
 
     def precision(self) -> Precision:
-        """Of all folds together: the one that is served."""
+        """Fit the precision to all folds together: the one that is served."""
         return fit_precision(
             self.residuals.reshape(-1, self.residuals.shape[2]), len(self.residuals)
         )
 
     def reconstruction(self) -> NDArray[np.float64]:
-        """(N,) nats: 1/2 r' Sigma^-1 r, each fold with the precision of the others."""
+        """Return 1/2 r' Sigma^-1 r, (N,) nats, each fold with the precision of the others."""
         out = np.empty(len(self.residuals))
         for fold in np.unique(self.folds):
             inside = self.folds == fold
@@ -53,7 +54,7 @@ class OutOfBag:
 def out_of_bag(
     fitted: Fitted, x: NDArray[np.float32], rows: NDArray[np.int64], *, kl: bool
 ) -> OutOfBag:
-    """The given fit records' residuals and KL; without `kl` (an autoencoder has none) it is 0."""
+    """Return residuals and KL of the given `rows` of x, (N, D); the KL of an autoencoder is 0."""
     vae, folds = fitted.vae, fitted.folds[rows]
     device = next(vae.parameters()).device
     residuals = np.empty((len(rows), 2, x.shape[1]), dtype=np.float32)

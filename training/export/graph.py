@@ -1,6 +1,4 @@
-"""ScoreModel -> network.onnx: one graph, written node by node so that what is served is what can
-be read here.
-"""
+"""ScoreModel -> network.onnx: one graph, written node by node, so that it can be read here."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ from vaewatch.training.vae.vae import VAE, StackedLinear
 OPSET = 20
 IR_VERSION = 9
 PROBE_TOLERANCE = 1e-4
-MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of them the two steps of `_at_least` cost more
+MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of this range, the two steps of `_at_least` cost more
 
 
 class _Graph:
-    """Collects nodes and weights; each call gives the name of the node's result."""
+    """A graph under construction; each method adds nodes and returns the name of their result."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -50,14 +48,14 @@ class _Graph:
         return self.add("Mul", x, self.add("Sigmoid", x))
 
     def linear(self, x: str, layer: StackedLinear, member: int) -> str:
-        """(N, inputs) -> (N, outputs). Products of single members: ONNX Runtime adds a bias to a
-        product on its way, but not to a batched one.
+        """(N, inputs) -> (N, outputs), of one member: ONNX Runtime fuses a bias into a single
+        product, but not into a batched one.
         """
         weight, bias = _array(layer.weight[member]), _array(layer.bias[member, 0])
         return self.add("Gemm", x, self.weight(weight), self.weight(bias))
 
     def half_square(self, x: str, served: int, name: str) -> None:
-        """(N, S * width) -> (N,): half the squared length, the mean over S members."""
+        """(N, S * width) -> (N,): half the squared length, as a mean over S members."""
         squared = self.add("ReduceSumSquare", x, self.ints(1), keepdims=0)
         self.add("Mul", squared, self.weight(0.5 / served), name=name)
 
@@ -73,7 +71,7 @@ def _array(parameter: Any) -> NDArray[np.float32]:
 
 
 def export_graph(model: ScoreModel) -> bytes:
-    """The graph that gives `vaewatch.scoring.network.Forward` of (N, D) features."""
+    """Return the graph from (N, D) features to `vaewatch.scoring.network.Forward`, as ONNX."""
     graph, vae, x = _Graph(), model.vae, INPUT
     observed = _whiten(graph, model.precision, x)
     codes = [_encode(graph, vae, x, member) for member in range(vae.members)]
@@ -94,13 +92,15 @@ def export_graph(model: ScoreModel) -> bytes:
 
 
 def _encode(graph: _Graph, vae: VAE, x: str, member: int) -> str:
-    """mu, (N, L)."""
+    """(N, D) -> mu, (N, L)."""
     h = graph.silu(graph.linear(x, vae.enter, member))
     return graph.linear(graph.silu(graph.linear(h, vae.encoder, member)), vae.mu, member)
 
 
 def _expected(graph: _Graph, model: ScoreModel, mu: str, member: int) -> str:
-    """What a member expects, (N, D), whitened. That is linear, so the last layer does it."""
+    """mu, (N, L) -> what a member expects, (N, D), whitened: that is linear, so the last layer of
+    the decoder does it.
+    """
     vae, whiten = model.vae, model.precision.whiten
     h = graph.silu(graph.linear(mu, vae.expand, member))
     h = graph.silu(graph.linear(h, vae.decoder, member))
@@ -109,7 +109,7 @@ def _expected(graph: _Graph, model: ScoreModel, mu: str, member: int) -> str:
 
 
 def _whiten(graph: _Graph, precision: Precision, x: str) -> str:
-    """(N, D) -> the same, whitened."""
+    """(N, D) features -> (N, D), whitened."""
     features, rank = precision.basis.shape
     if rank == features:
         return graph.add("MatMul", x, graph.weight(precision.whiten(np.eye(features))))
@@ -119,8 +119,8 @@ def _whiten(graph: _Graph, precision: Precision, x: str) -> str:
 
 
 def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
-    """Writes `neighbour`: the distance to the nearest b of the bank. It is taken anew from that b,
-    as the product that finds it loses the digits of a small distance.
+    """Add `neighbour`, (N,): the distance to the nearest record of the bank. It is computed again
+    from that record, because the product that finds it loses the digits of a small distance.
     """
     if not len(bank):
         return graph.zero_of(x, "neighbour")
@@ -136,9 +136,10 @@ def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
 
 
 def _at_least(graph: _Graph, values: str, rows: NDArray[np.float64]) -> str:
-    """(N, K) values, K rows -> (N, width): each record's row is that of its least value.
+    """(N, K) values, (K, width) rows -> (N, width): for each record, the row of its least value.
 
-    In two steps, the group and then the place in it: ReduceMin is vectorised and ArgMin is not.
+    It is found in two steps, the group and the place in it: ReduceMin is vectorised,
+    ArgMin is not.
     """
     k = len(rows)
     group = next(g for g in range(min(k, MOST_IN_GROUP), 0, -1) if k % g == 0)
@@ -171,11 +172,11 @@ def _serialise(graph: _Graph, model: ScoreModel) -> bytes:
 
 
 def check_against_torch(model: ScoreModel, network: Network, probes: NDArray[np.float32]) -> float:
-    """The largest difference between graph and torch on the probes' total score, relative to it or
-    to one nat.
+    """Return the largest difference between the scores that graph and torch give to (N, D) probes,
+    relative to the score or to one nat.
 
     Raises:
-        ScoringError: it is above PROBE_TOLERANCE: the export must not be used.
+        ScoringError: it is above PROBE_TOLERANCE, so that the export must not be used.
     """
     want, got = _total(model.forward(probes)), _total(network.forward(probes))
     apart = float(np.max(np.abs(got - want) / np.maximum(np.abs(want), 1.0)))

@@ -104,7 +104,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
 
 
 def _files(learned: Learned) -> dict[str, bytes]:
-    """The golden records are the first of those that calibrate."""
+    """Serialise what was learned; the golden records are the first of those that calibrate."""
     table, split, calibration = learned.table, learned.split, learned.calibration
     few = table.take(split.calibration[:GOLDEN_RECORDS])
     features = learned.vectorizer.transform(few)

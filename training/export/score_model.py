@@ -15,17 +15,18 @@ from vaewatch.training.vae.vae import VAE, Posterior
 
 
 def served_members(members: int, served: int) -> list[int]:
-    """Which of the trained members score: evenly spread ones, as neighbours leave the same fold
-    out. Of 4 of 8 that are, three saw any fit record; of the first 4, two to four.
+    """Return the indices of the members that score: evenly spread ones, because neighbours leave
+    out the same fold. Of 4 of 8 members chosen so, three saw any fit record; of the first 4, two
+    to 4.
     """
     return [i * members // served for i in range(served)]
 
 
 @dataclass(frozen=True)
 class ScoreModel:
-    """All that the graph holds.
+    """All that the graph computes.
 
-    vae: the members that are averaged. kl: whether the code is a distribution.
+    vae: the members whose scores are averaged. kl: whether the code is a distribution.
     """
 
     vae: VAE
@@ -35,7 +36,7 @@ class ScoreModel:
 
     @torch.no_grad()
     def forward(self, x: NDArray[np.float32]) -> Forward:
-        """(N, D) -> the parts of N scores, in float64 where torch gives a choice."""
+        """(N, D) features -> the parts of N scores, in float64 where torch gives a choice."""
         kl = self._encode(x).unit_kl().double().mean(0).numpy()
         whitened = self.whitened(x)
         return Forward(
@@ -47,7 +48,7 @@ class ScoreModel:
 
     @torch.no_grad()
     def whitened(self, x: NDArray[np.float32]) -> Floats:
-        """(N, D) -> (N, S, D), each member's residuals."""
+        """(N, D) features -> (N, S, D): the whitened residuals of each of S members."""
         means = self.vae.decode(self._encode(x).mu).mean.double().numpy()
         return self.precision.whiten(x - means).swapaxes(0, 1)
 

@@ -1,4 +1,4 @@
-"""weights.safetensors -> VAE: the stack that an artifact was exported from."""
+"""artifact -> VAE: the stack that its graph was exported from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vaewatch.training.vae.vae import VAE
 
 
 def load_vae(path: Path) -> VAE:
-    """The VAE of an artifact's verified weights; its sizes are those of its tensors.
+    """Load all members from the verified weights of an artifact.
 
     Raises:
         ArtifactError: the artifact holds no weights.
@@ -22,13 +22,13 @@ def load_vae(path: Path) -> VAE:
 
 
 def load_served(path: Path) -> VAE:
-    """The members of it that score."""
+    """Load the members that score."""
     training = read_manifest(path).training
     return load_vae(path).only(served_members(training.members, training.served))
 
 
 def read_kept(path: Path, name: str) -> bytes:
-    """A verified file of an artifact that scoring does without, and that may have been taken away.
+    """Read and verify a file that scoring does not need, and that may have been taken away.
 
     Raises:
         ArtifactError: the artifact does not hold it.

@@ -18,8 +18,8 @@ COUNT_SKEWNESS = 1.0
 
 
 def fit_vectorizer(table: Table) -> Vectorizer:
-    """Learn means, deviations and events; a column without spread gives no feature, see
-    `vaewatch.scoring.features`.
+    """Learn means, deviations and events; a column without spread gives no feature (see
+    `vaewatch.scoring.features`).
     """
     schema = table.schema
     features: list[Feature] = []
@@ -41,8 +41,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
 
 
 def is_count(values: NDArray[np.float64]) -> bool:
-    """Does a column count something with a heavy tail: non-negative integers, wide, skewed to the
-    right?
+    """Return whether (N,) values are counts with a heavy tail: non-negative integers of a wide
+    range, skewed to the right.
     """
     if not len(values) or values.min() < 0 or np.any(values != np.round(values)):
         return False
@@ -50,7 +50,7 @@ def is_count(values: NDArray[np.float64]) -> bool:
 
 
 def skewness(values: NDArray[np.float64]) -> float:
-    """The third standardised moment; 0 without spread."""
+    """Return the third standardised moment of (N,) values; 0 without spread."""
     centred = values - values.mean()
     deviation = math.sqrt(float(np.mean(centred**2)))
     return float(np.mean((centred / deviation) ** 3)) if deviation > 0 else 0.0
@@ -69,7 +69,7 @@ def _numeric_features(column: Column, numbers: NDArray[np.float64]) -> Iterator[
 
 
 def _deviation(values: NDArray[np.float64]) -> float:
-    """The standard deviation; 1 where rounding leaves none, as with 1e16 and 1e16 + 2."""
+    """Return the standard deviation; 1 if rounding leaves none, as with 1e16 and 1e16 + 2."""
     with np.errstate(over="ignore"):
         deviation = float(values.std())
     if not math.isfinite(deviation):

@@ -10,14 +10,14 @@ from vaewatch.scoring.files.frames import as_booleans, as_categories, as_numbers
 from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
 from vaewatch.training.config import TrainConfig
 
-MAX_CATEGORIES = 100  # with a bucket of their own; the rest share one
-MIN_CATEGORY_COUNT = 2  # where not all fit: a value seen once cannot be told from one never seen
+MAX_CATEGORIES = 100  # that get a bucket of their own; the rest share one
+MIN_CATEGORY_COUNT = 2  # where not all fit: a value that occurs once is as good as unseen
 NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
 TRUE_FALSE = ["true", "false"]
 
 
 def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
-    """The schema of the columns that are to be learned.
+    """Infer the schema of the columns that are to be learned.
 
     Raises:
         SchemaError: a named column is not there, nothing is left to learn, or a column's kind is
@@ -38,7 +38,7 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
 
 
 def infer_column(series: pl.Series, declared: Kind | None = None) -> Column:
-    """One column, of the kind declared or, without that, of the kind that its values have."""
+    """Infer one column; its kind is the declared one, else that of its values."""
     kind = declared or _kind(series)
     if kind is Kind.NUMERIC:
         return _numeric(series)
@@ -85,7 +85,7 @@ def _kind_of_text(series: pl.Series) -> Kind:
 
 
 def _looks_like_time(text: pl.Series) -> bool:
-    """Do the first values read as ISO 8601 dates or times?"""
+    """Return whether the first values read as ISO 8601 dates or times."""
     head = text.drop_nulls().head(100)
     pattern = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
     return len(head) > 0 and bool(head.str.contains(pattern).all())
@@ -105,7 +105,7 @@ def _numeric(series: pl.Series) -> Column:
     _refuse(series, np.isinf(numbers), "must be finite")
     missing = np.isnan(numbers)
     given = numbers[~missing]
-    if not len(given):  # a column that is always missing: any value there is a first-time event
+    if not len(given):  # a column that is always missing: any value there is unseen
         return Column(series.name, Kind.CATEGORICAL, required=False)
     whole = bool(np.all(given == np.round(given)))
     return Column(

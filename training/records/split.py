@@ -1,4 +1,4 @@
-"""n records -> which of them fit, and which are held out to calibrate."""
+"""n records -> Split: those to fit to, and those held out to calibrate."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.training.streams import Stream, stream
 
-HELD_OUT = 20_000  # records that a split calibration keeps apart
+HELD_OUT = 20_000  # records that a split calibration holds out
 SPLIT_FROM = 2 * HELD_OUT  # fewer than this: all fit, and calibrate on their out-of-bag scores
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which records fit, and which are held out; cross-fitted calibration holds none out.
+    """Indices of the records to fit to, and of those held out; cross-fitting holds none out.
 
-    trimmed: suspects, which do not fit, but calibrate where no records are held out.
+    trimmed: suspects that are not fitted to; they calibrate if no records are held out.
     """
 
     fit: NDArray[np.int64]
@@ -35,12 +35,12 @@ class Split:
 
     @property
     def calibration(self) -> NDArray[np.int64]:
-        """The records whose scores calibrate."""
+        """Indices of the records whose scores calibrate, the suspects left out."""
         return self.held_out if len(self.held_out) else self.fit
 
 
 def split_records(n: int, seed: int, members: int) -> Split:
-    """By seed alone: the same n and seed, the same split."""
+    """Split by seed alone: the same n and seed give the same split."""
     least = 2 * members  # two a fold
     if n < least:
         raise SchemaError(f"training takes at least {least} normal records, got {n}.")

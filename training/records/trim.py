@@ -1,11 +1,11 @@
-"""fit records -> those to fit again without: contaminated data, cleaned by its own first fit.
+"""fit records -> those without the suspects of a first fit, for contaminated data.
 
-A first stack is fitted to all; each record is scored by the members that never saw it, so that an
-anomaly cannot hide by being learned. What lies far beyond the bulk of those scores, at most a
-tenth, is left out of the second fit. It still calibrates: leaving the highest scores out there
-would put the threshold too low, and normal records would alarm more often than asked.
+A first stack is fitted to all records. Each record is scored by the members that did not see it,
+so that an anomaly cannot hide by being learned. Records that score far above the bulk, at most a
+tenth, are left out of the second fit. They still calibrate: without the highest scores the
+threshold would be too low, and normal records would alarm more often than asked.
 
-Anomalies that are many and alike stay: a stack that saw most of them has learned the rest.
+Many anomalies that are alike stay: a stack that saw most of them has learned the rest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def trim(table: Table, split: Split, config: TrainConfig, progress: Progress) ->
 
 
 def suspects(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,) scores -> which lie beyond the cut; of more than a tenth, the worst tenth."""
+    """(N,) scores -> (N,) which lie beyond the cut; at most the tenth that scores worst."""
     logs = np.log(np.maximum(scores, np.finfo(np.float64).tiny))
     middle = np.median(logs)
     deviation = NORMAL_MAD * np.median(np.abs(logs - middle))
@@ -67,7 +67,7 @@ def _first_scores(table: Table, config: TrainConfig, progress: Progress) -> NDAr
 
 
 def _bulk_precision(oob: OutOfBag) -> Precision:
-    """Without the tenth that scores worst: anomalies would widen it until they fit in."""
+    """Fit the precision without the tenth that scores worst: anomalies would widen it."""
     scores = _score(oob, oob.precision())
     bulk = oob.residuals[scores <= np.quantile(scores, 1 - MOST)]
     return fit_precision(bulk.reshape(-1, bulk.shape[2]), len(bulk))

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of texts, facts, tables and plots."""
+"""The elements of a page: sections of texts, facts, tables and plots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names with what they are."""
+    """Pairs of a name and its value."""
 
     rows: Sequence[tuple[str, str]]
     kind: str = "facts"
@@ -27,7 +27,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; `folded` is shown when asked for. The columns in `numbers` are set to the right."""
+    """A table; a `folded` one opens on a click. Columns in `numbers` are set to the right."""
 
     caption: str
     head: Sequence[str]
@@ -45,14 +45,14 @@ class Plots:
     kind: str = "plots"
 
 
-FOLD_FROM = 12  # rows of a table that are not shown at once
+FOLD_FROM = 12  # rows: a longer table is folded
 
 Block = Text | Facts | Grid | Plots
 
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer. key: its place in the page's address."""
+    """One question and its answer. key: its anchor in the page's address."""
 
     key: str
     title: str
@@ -62,7 +62,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at for the reader. good: nothing to do."""
+    """One thing that was checked for the reader. good: there is nothing to do."""
 
     good: bool
     words: str
@@ -70,12 +70,12 @@ class Check:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """As people read it; an absent one is said to be so."""
+    """Return a number as people read it, and n/a for None."""
     if value is None:
         return "n/a"
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
 
 
 def share(value: float) -> str:
-    """A share in per cent, with small ones not rounded away."""
+    """Return a share in per cent, to three digits."""
     return f"{100 * value:.3g} %"

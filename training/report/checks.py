@@ -1,4 +1,4 @@
-"""findings, calibration -> what to look at first: the judgement of a careful reader."""
+"""Findings, Calibration, Labelled -> Checks: what a careful reader would look at first."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vaewatch.training.report.reconstruction import CENTRAL
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
 
-WIDE = 0.5  # of alpha, to either side: more is a budget that little is certain of
+WIDE = 0.5  # of alpha, to either side: a budget with a wider interval is too uncertain
 GAP = 0.1  # of a nat a feature, between in and out of bag
 WORSE = 0.02  # of a nat a feature: the bound out of bag has fallen since its best
-OFF = 0.06  # from 90 %: beyond it a column's spread is not what a normal law gives
+OFF = 0.06  # from 90 %: further away, a column does not spread as a normal law
 
 
 def check_all(
     manifest: Manifest, calibration: Calibration, found: Findings | None, labelled: Labelled | None
 ) -> list[Check]:
-    """In the page's order."""
+    """Return the checks in the order of the page's sections."""
     checks: list[Check] = []
     if found:
         kl = manifest.training.model == "vae"
@@ -51,14 +51,14 @@ def _fit(found: Findings, features: int) -> Iterator[Check]:
     gap = cost[-1] - last.in_bag_nll - last.in_bag_kl
     if cost[-1] - min(cost) > WORSE * features:
         best = found.log[cost.index(min(cost))].step
-        words = f"Out of bag the bound was best at step {best:,} of {last.step:,}: these records"
-        words += " are few for so many steps. More of them help most; --steps may."
+        words = f"Out of bag, the bound was best at step {best:,} of {last.step:,}: there are too"
+        words += " few records for so many steps. More would help most; fewer --steps may help."
         yield Check(False, words, "fit")
     elif gap > GAP * features:
-        words = f"Records out of bag cost {gap:.3g} nats more than those learned from."
+        words = f"Records out of bag cost {gap:.3g} nats more than records in bag."
         yield Check(False, f"{words} More records would help most.", "fit")
     else:
-        words = f"No sign of learning by heart: {gap:.2g} nats between in and out of bag."
+        words = f"No sign of memorising: {gap:.2g} nats between in and out of bag."
         yield Check(True, words, "fit")
 
 
@@ -77,7 +77,7 @@ def _spread(found: Findings) -> Iterator[Check]:
     if off:
         names = ", ".join(off[:3]) + (" and others" if len(off) > 3 else "")
         words = f"Residuals of {len(off)} of {len(numeric)} numeric columns are far from normal"
-        tail = "far values weigh much there. The budget does not rest on it."
+        tail = "far values weigh heavily there. The alarm budget does not depend on it."
         yield Check(True, f"{words} ({names}): {tail}", "reconstruction")
     elif numeric:
         words = "Residuals of the numeric columns are spread as the score assumes."

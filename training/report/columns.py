@@ -1,6 +1,4 @@
-"""Table -> what each column of the fit records holds, and what should be looked at before it is
-believed.
-"""
+"""Table -> ColumnProfiles: what each column of the fit records holds, and what in it looks odd."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ LONGEST = 40  # characters of a category that are shown
 class ColumnProfile:
     """One column in the fit records; shares are of records, `values` are for people.
 
-    distinct: how many different values, missing not counted; None where texts share a bucket.
+    distinct: how many values differ, without missing ones; None if rare texts share a bucket.
     """
 
     name: str
@@ -41,7 +39,7 @@ class ColumnProfile:
 
 
 def profile_columns(table: Table) -> tuple[ColumnProfile, ...]:
-    """Every column, in the schema's order."""
+    """Profile every column, in the schema's order."""
     place = table.schema.place
     return tuple(
         _numeric(column, table.numbers[:, place[column.name]])
@@ -94,7 +92,7 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
 
 
 def clip(text: str) -> str:
-    """A category may be a whole letter: its beginning is enough to know it by."""
+    """Shorten a category, which may be a whole letter, to its beginning."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

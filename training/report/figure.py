@@ -1,7 +1,7 @@
-"""drawing -> inline SVG that follows the page: text stays text, colours come from its style sheet.
+"""drawing -> Figure: inline SVG whose text stays text and whose colours are the page's.
 
 matplotlib draws in stand-in colours, which become CSS variables, so that one picture serves light
-and dark. Names of columns come from data: they are never read as mathematics, and are escaped.
+and dark pages. Names of columns come from data: they are escaped, and never read as mathematics.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Figure:
-    """title: what it shows. read: how to read it. alt: what it says, for who cannot see it."""
+    """title: what it shows. read: how to read it. alt: what it shows, in words."""
 
     key: str
     title: str
@@ -97,7 +97,7 @@ def draw(
     left: float = LEFT,
     top: float = TOP,
 ) -> Figure:
-    """One plot. `on` draws on the axes that it is given; `key` names the plot in the page."""
+    """Draw one plot: `on` draws on the axes that it gets, `key` is the plot's id in the page."""
     size = ((WIDE - left - RIGHT) / WIDE, (high - top - BOTTOM) / high)
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": key}):
         canvas = Canvas(figsize=(WIDE, high))
@@ -109,7 +109,7 @@ def draw(
 
 
 def _inline(svg: str, key: str, title: str, alt: str) -> Markup:
-    """Without what only a file needs, with a name and a description."""
+    """Strip the SVG of what only a file needs, and add a name and a description."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>\s*", "", svg, flags=re.DOTALL)
@@ -128,7 +128,7 @@ def _inline(svg: str, key: str, title: str, alt: str) -> Markup:
 
 
 def log_scale(ax: Axes, *, x: bool = False, y: bool = False) -> None:
-    """Powers of ten as plain numbers: matplotlib would write them as mathematics."""
+    """Label powers of ten as plain numbers; matplotlib would write them as mathematics."""
     if x:
         ax.set_xscale("log")
     if y:
@@ -140,12 +140,12 @@ def log_scale(ax: Axes, *, x: bool = False, y: bool = False) -> None:
 
 
 def room_for(names: Sequence[str]) -> float:
-    """The left margin that such names take."""
+    """Return the left margin that names take, in inches."""
     return 0.22 + LETTER * max((len(short(name)) for name in names), default=0)
 
 
 def short(name: str) -> str:
-    """A column's name as it fits beside an axis."""
+    """Shorten a column's name so that it fits beside an axis."""
     line = " ".join(name.split())
     return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
@@ -159,7 +159,7 @@ def bin_edges(scores: Floats, bins: int) -> Floats:
 
 
 def cells(ax: Axes, values: NDArray[np.float64]) -> None:
-    """(rows, columns) of -1 to 1 as cells: orange below 0, blue above, deeper the further out."""
+    """Draw (rows, columns) values from -1 to 1 as cells: orange below 0, blue above 0."""
     edges = (0.05, *[(a + b) / 2 for a, b in zip(LEVELS, LEVELS[1:], strict=False)], np.inf)
     for colour, signed in ((BLUE, values), (ORANGE, -values)):
         for level, low, high in zip(LEVELS, edges, edges[1:], strict=False):

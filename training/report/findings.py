@@ -27,18 +27,20 @@ from vaewatch.training.report.reconstruction import (
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Step
 
-PROFILED = 20_000  # records that the columns' profile is of
-RESIDUALS = 4_000  # that the reconstruction is judged by
-MEANS = 1_200  # that are drawn in latent space
+PROFILED = 20_000  # records that the columns are profiled on
+RESIDUALS = 4_000  # records that the reconstruction is judged on
+MEANS = 1_200  # records that are drawn in latent space
 HIGHEST = 0.05  # of the out-of-bag scores, marked there
 DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Findings:
-    """batch, seen: records a member sees in a step, and may see at all: they make an epoch.
+    """What the report shows of a fit.
 
-    high: (MEANS,) whether a drawn record's out-of-bag score is among the highest twentieth.
+    batch: records that a member sees in a step. seen: records that it sees in an epoch.
+
+    high: (MEANS,) whether the out-of-bag score of a drawn record is in the highest twentieth.
     """
 
     profiled: int
@@ -76,7 +78,7 @@ class Findings:
 
 
 def find(learned: Learned) -> Findings:
-    """Look at what was learned, on samples drawn by seed."""
+    """Collect the findings, from samples of the fit records that the seed draws."""
     config, evidence, vectorizer = learned.config, learned.evidence, learned.vectorizer
     vae, fit_rows = learned.fitted.vae, learned.split.fit
     rng = stream(config.seed, Stream.FINDINGS)
@@ -100,7 +102,7 @@ def find(learned: Learned) -> Findings:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON carries it, floats with five digits."""
+    """Return a value as JSON carries it, floats with DIGITS digits."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):
@@ -111,7 +113,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tuples(kind: Any) -> Any:
-    """Reads dataclasses whose sequences are tuples."""
+    """Return a reader of rows as dataclasses, lists in them as tuples."""
 
     def deep(value: Any) -> Any:
         return tuple(map(deep, value)) if isinstance(value, list) else value

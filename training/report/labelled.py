@@ -1,6 +1,4 @@
-"""artifact, labelled records, and perhaps the fit records -> how well it finds anomalies, and its
-peers on the same records.
-"""
+"""Scorer, labelled records, perhaps fit records -> Labelled: what it and its peers find."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ ALPHAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 
 @dataclass(frozen=True)
 class Figures:
-    """One detector's figures at the artifact's alpha; None where a label is absent."""
+    """One detector's figures at the artifact's alpha, as shares; None if a label is absent."""
 
     name: str
     auroc: float | None
@@ -35,10 +33,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Labelled:
-    """evaluation: what `vaewatch evaluate` says of the same file. at: the same at other alphas.
+    """What labelled records show; N records.
 
-    judged: vaewatch first, then its peers. same_fit: whether those were fitted to the artifact's
-    own records; None without peers.
+    evaluation: as `vaewatch evaluate` gives it for the same file. at: the same at other alphas.
+    anomaly, p_values: (N,). judged: vaewatch first, then its peers. same_fit: whether the peers
+    were fitted to the artifact's own records; None without peers.
     """
 
     evaluation: Evaluation
@@ -50,7 +49,7 @@ class Labelled:
 
     @property
     def both(self) -> bool:
-        """Whether there are anomalies as well as normals, so that they can be told apart."""
+        """Whether there are anomalies as well as normals, as a curve needs."""
         return bool(self.anomaly.any()) and not bool(self.anomaly.all())
 
     def figures(self) -> list[Figures]:
@@ -77,7 +76,7 @@ def judge(
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
     progress: Progress = silent,
 ) -> Labelled:
-    """Score the labelled records, and fit the peers where there are records to fit them to."""
+    """Score the labelled records, and fit the peers to the `normal` ones if they are given."""
     artifact = scorer.artifact
     anomaly = read_labels(frame, label)
     verdicts = scorer.score(frame, explain=0)

@@ -1,6 +1,4 @@
-"""fitted stack, features -> what its latent space looks like: where the posteriors lie, which
-units carry something, and what each does to the columns.
-"""
+"""VAE, features -> Latent: where posteriors lie, which units are active, and what they do."""
 
 from __future__ import annotations
 
@@ -39,10 +37,12 @@ class Unit:
 
 @dataclass(frozen=True)
 class Latent:
-    """means: (N, 2) posterior means of the first member, rotated to their two widest directions;
-    the prior stays N(0, I) under a rotation. active, of: units of each member. variances: of the
-    first member's units, widest first. effect: (units, columns) change of each column from one end
-    of a traversal to the other, in the column's deviations.
+    """The latent space of a stack.
+
+    means: (N, 2) posterior means of the first member, rotated to their two widest directions; the
+    prior stays N(0, I) under a rotation. active: the active units of each member, of `of`.
+    variances: (L,) of the first member's units, widest first. effect: (units, columns) change of
+    each column from one end of a traversal to the other, in the column's deviations.
     """
 
     means: Floats
@@ -57,7 +57,7 @@ class Latent:
 def look_at_latent(
     vae: VAE, x: NDArray[np.float32], vectorizer: Vectorizer, *, kl: bool
 ) -> Latent:
-    """x: (N, D) fit records."""
+    """Look at the latent space through (N, D) features of fit records."""
     posterior = vae.encode(torch.from_numpy(x).expand(vae.members, -1, -1))
     mu = posterior.mu.double().numpy()  # (M, N, L)
     variance = mu.var(1)
@@ -97,7 +97,7 @@ def _rotate(mu: Floats) -> Floats:
 def _traverse(
     vae: VAE, units: NDArray[np.int64], rest: Floats, scale: Floats | float
 ) -> NDArray[np.float32]:
-    """(units, 2, D): what the first member decodes with one unit at either end."""
+    """Return (units, 2, D): what the first member decodes with one unit at either end."""
     z = np.tile(rest, (len(units), 2, 1))
     width = np.broadcast_to(scale, rest.shape)[units]
     z[np.arange(len(units)), :, units] += REACH * width[:, None] * np.array([-1.0, 1.0])
@@ -107,7 +107,7 @@ def _traverse(
 
 
 def _by_column(ends: NDArray[np.float32], vectorizer: Vectorizer) -> Floats:
-    """(units, 2, D) -> (units, columns): of a column's features, the one that changes most."""
+    """(units, 2, D) -> (units, columns): the largest change among the features of a column."""
     change = (ends[:, 1] - ends[:, 0]).astype(np.float64)
     out = np.zeros((len(change), len(vectorizer.schema.columns)))
     for column in range(out.shape[1]):

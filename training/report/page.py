@@ -1,7 +1,7 @@
-"""artifact, findings, perhaps labelled records -> report.html: one file that needs no other.
+"""Manifest, Calibration, Findings, Labelled -> report.html: one file that needs no other.
 
-The page depends on what was learned alone, not on when or under which name, so that the same run
-gives the same bytes and `vaewatch report` gives those that training wrote.
+The page depends only on what was learned, not on the time or the artifact's name, so that the same
+run gives the same bytes, and `vaewatch report` gives those that training wrote.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html"
 NO_FINDINGS = (
-    f"This artifact holds no {FINDINGS}, which training writes beside the report: what is told of "
-    "the data, the fit, the latent space and the reconstruction cannot be made anew."
+    f"This artifact holds no {FINDINGS}, which training writes beside the report: the sections "
+    "on the data, the fit, the latent space and the reconstruction cannot be made again."
 )
 OF_THE_PARENT = (
     "This artifact was recalibrated. The data, the fit, the latent space and the reconstruction "
-    "are those of version {parent}, whose weights it has; scores and alarm budget are its own."
+    "are those of version {parent}, whose weights it shares; scores and alarm budget are its own."
 )
 
 
@@ -47,7 +47,7 @@ def render(
     found: Findings | None,
     labelled: Labelled | None = None,
 ) -> bytes:
-    """The page, as UTF-8."""
+    """Return the page as UTF-8; without findings or labelled records it has fewer sections."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

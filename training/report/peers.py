@@ -1,8 +1,7 @@
-"""the same fit records -> the usual peers, to be compared with: a plain autoencoder, principal
-components, an isolation forest.
+"""fit records, labelled records -> Judged: the usual peers, a plain autoencoder, PCA and a forest.
 
-They see the features that the VAE sees. PCA and the forest alarm from a quantile of their own fit
-scores, which is what `contamination` does in scikit-learn; the autoencoder by its own calibration.
+They see the same features as the VAE. PCA and the isolation forest alarm above a quantile of their
+own fit scores, as `contamination` does in scikit-learn; the autoencoder has its own calibration.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Score = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Judged:
-    """Of one detector on labelled records: scores, higher is more anomalous, and alarms."""
+    """One detector on N labelled records: (N,) scores, higher is more anomalous, and alarms."""
 
     name: str
     scores: Floats
@@ -44,7 +43,9 @@ class Judged:
 
 
 def pca(x: Floats, seed: int) -> tuple[Floats, Score]:
-    """The fit records' scores, and what scores others: the squared error of reconstruction."""
+    """Return the scores of (N, D) fit records, squared errors of reconstruction, and a function
+    that scores others.
+    """
     model = PCA(VARIANCE, svd_solver="full").fit(x)
 
     def score(x: Floats) -> Floats:
@@ -71,7 +72,7 @@ def judge_peers(
     alpha: float,
     progress: Progress = silent,
 ) -> tuple[Judged, ...]:
-    """Fit each to the records that the artifact was fitted to, and score the labelled ones."""
+    """Fit each peer to the normal records, split as for the artifact, and judge it."""
     config = config_of(artifact)
     split = split_records(len(normal), config.seed, config.members)
     table = checked_table(artifact.schema, normal).take(split.fit)

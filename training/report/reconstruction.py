@@ -1,5 +1,4 @@
-"""out-of-bag residuals -> how well each column is reconstructed, and whether the spread that
-scoring assumes for it is the spread that it has.
+"""out-of-bag residuals -> how well columns are reconstructed, and whether they spread as assumed.
 
 The probability integral transform (PIT) of a residual r is Phi(r / sigma): uniform if residuals
 are normal with the sigma that the score divides by (Dawid, 1984).
@@ -24,9 +23,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ColumnFit:
-    """explained: 1 - squared residuals / variance, out of bag; 1 is exact, 0 no better than the
-    mean. central: share of PITs in the middle 90 %; None where the column is not numeric, or
-    constant. pit: records in each of 20 equal bins.
+    """How well one column is reconstructed, out of bag.
+
+    explained: 1 - squared residuals / variance; 1 is exact, 0 no better than the mean. central:
+    the share of PITs in the middle 90 %; None if the column is not numeric, or constant. pit:
+    records in each of BINS equal bins.
     """
 
     name: str
@@ -37,8 +38,9 @@ class ColumnFit:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Of all events that have a probability (categories, booleans, missing values), by bins of a
-    tenth: how many were asked about, the mean probability given, and how many happened.
+    """All events that have a probability (categories, booleans, missing values), (TENTHS,) bins.
+
+    asked: how many were given a probability in the bin. given: its mean. happened: how many did.
     """
 
     asked: NDArray[np.int64]
@@ -49,7 +51,7 @@ class Reliability:
 def look_at_columns(
     x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
 ) -> tuple[ColumnFit, ...]:
-    """x: (N, D). residuals: (N, 2, D), of the members that did not see the record."""
+    """Judge each column by (N, D) features and (N, 2, D) out-of-bag residuals, standardised."""
     own: dict[str, list[int]] = {name: [] for name in vectorizer.schema.names}
     missing: dict[str, int] = {}
     numeric = {column.name for column in vectorizer.schema.numeric}
@@ -86,7 +88,7 @@ def _look_at(name: str, values: Floats, errors: Floats, *, numeric: bool) -> Col
 def look_at_events(
     x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
 ) -> Reliability | None:
-    """Given probabilities against what happened; None where no column has events."""
+    """Compare the probabilities given with what happened; None if no column has events."""
     at = [i for i, feature in enumerate(vectorizer.features) if feature.code is not None]
     if not at:
         return None

@@ -1,4 +1,4 @@
-"""Snapshot <-> a file beside the artifact, so that a killed run can go on where it was.
+"""Snapshot <-> a file beside the artifact, from which a killed run can go on.
 
 The file holds tensors and a few numbers, no pickle. It is written to a temporary name and renamed,
 so that a kill during a write leaves the one before.

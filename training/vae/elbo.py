@@ -1,4 +1,4 @@
-"""records -> ELBO: the objective, and the tighter bound that shows what it leaves out."""
+"""features -> ELBO: the objective, and a tighter bound that shows what it leaves out."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ class Elbo:
     kl: Tensor
 
     def loss(self, beta: float = 1.0) -> Tensor:
-        """The mean over records, summed over members, of -ELBO with the KL weighted by beta
-        (Higgins et al., 2017).
+        """Return -ELBO with the KL weighted by beta (Higgins et al., 2017): its mean over records,
+        summed over members.
         """
         return (self.reconstruction_nll + beta * self.kl).mean(1).sum()
 
 
 def elbo(vae: VAE, x: Tensor, noisy: Tensor, eps: Tensor) -> Elbo:
-    """One-sample estimate of the ELBO of `x`, (M, B, D), with the encoder shown `noisy`; eps is
-    (M, B, L).
+    """Estimate the ELBO of x, (M, B, D), from one sample; eps is (M, B, L) from N(0, I).
 
-    An encoder that sees x plus noise and a decoder that must give x is denoising score matching
-    (Vincent, 2011).
+    The encoder sees x plus noise, (M, B, D), and the decoder must return x: denoising, which is
+    related to score matching (Vincent, 2011).
     """
     posterior = vae.encode(noisy)
     likelihood = vae.decode(posterior.rsample(eps))
@@ -38,16 +37,15 @@ def elbo(vae: VAE, x: Tensor, noisy: Tensor, eps: Tensor) -> Elbo:
 
 
 def autoencoder_loss(vae: VAE, x: Tensor, noisy: Tensor) -> Elbo:
-    """The plain autoencoder: z = mu, no KL."""
+    """Return the loss of a plain autoencoder as an Elbo: z = mu, and no KL."""
     posterior = vae.encode(noisy)
     return Elbo(-vae.decode(posterior.mu).log_prob(x), torch.zeros_like(posterior.kl()))
 
 
 @torch.no_grad()
 def log_importance_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    """log p(x, z_k) / q(z_k|x) of K draws: (K, M, B) nats.
-
-    Their mean over K estimates the ELBO.
+    """Return log p(x, z_k) / q(z_k|x) of K draws, (K, M, B) nats; their mean over K estimates the
+    ELBO.
     """
     posterior = vae.encode(x)
     weights = []
@@ -61,8 +59,8 @@ def log_importance_weights(vae: VAE, x: Tensor, draws: int, generator: torch.Gen
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:
-    """log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al., 2016): (K, M, B) -> (M, B) nats.
+    """(K, M, B) -> (M, B) nats: log 1/K sum_k p(x, z_k) / q(z_k|x) (Burda et al., 2016).
 
-    It rises with K towards log p(x); K = 1 is the ELBO.
+    Its expectation rises with K towards log p(x); with K = 1 it is the ELBO.
     """
     return torch.logsumexp(log_weights, 0) - math.log(len(log_weights))

@@ -1,8 +1,8 @@
 """features -> fitted VAE: the training run.
 
-Each record belongs to one of M folds and member k never sees folds k and k + 1, so that every
-record is out of bag in two members: honest scores for calibration without giving up a part of the
-data (see `vaewatch.training.calibration.out_of_bag`).
+Each record belongs to one of M folds, and member k never sees folds k and k + 1, so that every
+record is out of bag in two members. That gives honest scores for calibration without holding out
+any data (see `vaewatch.training.calibration.out_of_bag`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_LATENT = 256
 
 @dataclass(frozen=True)
 class Step(Probed):
-    """One line of the training log: means over members, in nats per record, of the batch that the
-    step was taken on and of the probe.
+    """One line of the training log: means over members, in nats per record, of the step's batch
+    and of the probe.
     """
 
     step: int

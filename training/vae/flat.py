@@ -1,7 +1,7 @@
-"""a network's parameters -> two vectors, of weights and of gradients, which they become views of.
+"""network -> Flat: one vector of weights and one of gradients, of which its parameters are views.
 
-One norm, one update and one message between processes then take the place of one for each
-parameter: of networks as small as these, those calls were a sixth of a step.
+A step then takes one norm, one update and one message between processes, instead of one for each
+parameter. In networks as small as these, those calls took a sixth of a step.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Flat:
-    """weights and gradients of all parameters, one after the other: (P,) each."""
+    """The weights and the gradients of all parameters, one after the other: (P,) each."""
 
     weights: Tensor
     gradients: Tensor
 
     @classmethod
     def of(cls, network: nn.Module) -> Flat:
-        """Moves the network's parameters into the vectors; they keep names, shapes and values."""
+        """Move the network's parameters into the vectors; they keep names, shapes and values."""
         parameters = list(network.parameters())
         weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
         gradients = torch.zeros_like(weights)

@@ -2,10 +2,10 @@
 
 Every feature has a Gaussian likelihood, also the indicators of categories, booleans and missing
 values. The mean of an indicator given z is the probability of its event, so its squared error is
-the Brier score, and dividing by the event's variance weighs a rare event's error up. A softmax
-head with a likelihood of its own for each categorical column lost on NSL-KDD: see
-`benchmarks/RESULTS.md`. Events that the fit data never had have a likelihood without a network:
-`vaewatch.scoring.features.unseen_nats`.
+the Brier score, and dividing by the event's variance gives more weight to the error of a rare
+event. A softmax head for each categorical column was worse on NSL-KDD (see
+`benchmarks/RESULTS.md`). The likelihood of unseen values takes no network: see
+`vaewatch.scoring.features`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SIGMA_FLOOR = 0.05  # of a feature's deviation; keeps a constant feature from taking over the loss
+SIGMA_FLOOR = 0.05  # of a feature's deviation; else a constant feature would take over the loss
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -28,11 +28,11 @@ class Gaussian:
     log_sigma: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x|z) in nats, summed over the features: (M, B)."""
+        """(M, B, D) -> (M, B): log p(x|z) in nats, summed over the features."""
         log_sigma = self.log_sigma.clamp(min=math.log(SIGMA_FLOOR))
         standardised = (x - self.mean) * torch.exp(-log_sigma)
         return -0.5 * standardised.square().sum(-1) - (log_sigma + HALF_LOG_2PI).sum(-1)
 
     def sample(self, eps: Tensor) -> Tensor:
-        """x = mean + sigma * eps."""
+        """Return x = mean + sigma * eps, (M, B, D), for eps from N(0, I)."""
         return self.mean + self.log_sigma.clamp(min=math.log(SIGMA_FLOOR)).exp() * eps

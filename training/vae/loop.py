@@ -1,7 +1,7 @@
-"""batches -> steps: the optimiser at work, with everything that a step needs on the device.
+"""batches -> steps: the optimiser, with everything that a step needs on the device.
 
-On a GPU one step is captured as a CUDA graph and replayed: the learning rate and the step's number
-are tensors there, and nothing is read back but the log.
+On a GPU, one step is captured as a CUDA graph and replayed. The learning rate and the step's
+number are tensors there, and only the log is read back.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ BETAS = (0.9, 0.99)
 WEIGHT_DECAY = 1e-4
 EPSILON = 1e-8
 GRADIENT_NORM = 20.0
-STEPS_BEFORE_CAPTURE = 3  # PyTorch asks for a few eager steps first
+STEPS_BEFORE_CAPTURE = 3  # as PyTorch recommends
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Where batches come from: records and indices on the device, or, where they do not fit there,
-    on the host, from which each batch is sent.
+    """The records that batches are drawn from: on the device or, if they do not fit, on the host,
+    from which each batch is sent.
 
-    x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,), on the
-    device.
+    x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,)
+    standard deviations of the encoder's noise, always on the device.
     """
 
     x: Tensor
@@ -55,7 +55,7 @@ class Batches:
         device: torch.device,
         room: int | None = None,
     ) -> Batches:
-        """`room`: bytes that records and indices may take on the device."""
+        """Place the records; `room` is the bytes that they may take on the device."""
         seen = [
             np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
         ]
@@ -68,7 +68,7 @@ class Batches:
 
     @property
     def device(self) -> torch.device:
-        """Where batches go."""
+        """The device that batches are used on."""
         return self.noise.device
 
     @property
@@ -76,8 +76,8 @@ class Batches:
         return self.x.device == self.noise.device
 
     def draw(self, batch: int, generator: torch.Generator) -> Tensor:
-        """A batch for each member, with replacement: (M, B, D). The generator is at home where the
-        records are.
+        """Draw a batch for each member, with replacement, (M, B, D); the generator must be on the
+        device of the records.
         """
         members, n = self.seen.shape
         at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
@@ -85,19 +85,21 @@ class Batches:
         records = self.x.index_select(0, rows).view(members, batch, -1)
         if self.resident:
             return records
-        # from pinned memory the copy runs beside the steps before, which were only queued
+        # from pinned memory, the copy overlaps with the steps that are still queued
         return records.pin_memory().to(self.device, non_blocking=True)
 
 
 def free_room(device: torch.device) -> int:
-    """Bytes for the data: half of what is free on a GPU, the rest is for the steps."""
+    """Return the bytes that the data may take: half of a GPU's free memory, to leave room for
+    steps.
+    """
     if device.type != "cuda":
         return sys.maxsize
     return int(torch.cuda.mem_get_info(device)[0]) // 2
 
 
 class Loop:
-    """A training run that can take a step, and stop and go on at any one."""
+    """A training run: it takes steps, and can be stopped and continued after any of them."""
 
     def __init__(self, vae: VAE, batches: Batches, config: TrainConfig) -> None:
         device = batches.device
@@ -122,7 +124,7 @@ class Loop:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def step(self) -> None:
-        """Take one step, by replaying the captured one where there is a GPU to itself."""
+        """Take one step; a run of one process on a GPU replays the step that was captured."""
         alone = world_size() == 1 and self.batches.resident
         capture = self.batches.device.type == "cuda" and alone
         if capture and self._graph is None and self.done >= STEPS_BEFORE_CAPTURE:
@@ -148,8 +150,8 @@ class Loop:
 
     @torch.no_grad()
     def _update(self) -> None:
-        """One step of AdamW (Loshchilov & Hutter, 2019). PyTorch's function rather than its class:
-        making the class imports PyTorch's compiler, which takes seconds and is not used here.
+        """Take one step of AdamW (Loshchilov & Hutter, 2019), by PyTorch's function: its class
+        would import PyTorch's compiler, which takes seconds and is not used here.
         """
         adamw(
             [self.flat.weights],
@@ -212,11 +214,11 @@ class Loop:
 
 
 def clip_(gradients: Tensor, most: float) -> None:
-    """Scale the gradients down to a norm of `most`, where theirs is larger."""
+    """Scale (P,) gradients in place, down to a norm of at most `most`."""
     gradients *= (most / (gradients.norm() + 1e-6)).clamp(max=1.0)
 
 
 def warm_cosine(step: int, steps: int) -> float:
-    """The learning rate's factor: a linear warm-up, then half a cosine to 0."""
+    """Return the factor of the learning rate: a linear warm-up, then half a cosine to 0."""
     warm = min((step + 1) / min(WARM_UP, steps), 1.0)
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,7 +1,8 @@
-"""features -> how much noise the encoder sees in each: more where a feature's tails are heavy.
+"""features -> the noise that the encoder sees in each: more for a feature with heavy tails.
 
 After K-DSM (arXiv 2605.06955): sigma = 0.3 (1 + 0.33 (k - 3)), within [0.1, 3], where k is the
-kurtosis of the feature made unimodal, so that several modes do not pass for light tails.
+kurtosis of the feature after it is made unimodal, so that several modes do not look like light
+tails.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ BINS = 200
 
 
 def noise_deviations(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) features -> (D,) deviations of the noise."""
+    """(N, D) standardised features -> (D,) standard deviations of their noise."""
     return np.array([noise_deviation(column) for column in x.T], dtype=np.float32)
 
 
 def noise_deviation(values: NDArray[np.float32]) -> float:
-    """One feature's noise; a feature of two values or fewer gets the plain one."""
+    """(N,) values -> the deviation of their noise; PLAIN if at most two of them differ."""
     low, high = np.quantile(values, [TRIM, 1 - TRIM])
     kept = values[(values >= low) & (values <= high)]
     if high <= low or values.min() == values.max() or len(np.unique(values)) <= 2:
@@ -30,8 +31,8 @@ def noise_deviation(values: NDArray[np.float32]) -> float:
 
 
 def unimodal_kurtosis(values: NDArray[np.float32]) -> float:
-    """Kurtosis of the histogram with its bins put in falling order alternately right and left of
-    the fullest.
+    """Return the kurtosis of the histogram of (N,) values with its bins rearranged: the fullest in
+    the middle, and the others in falling order to its right and left in turn.
     """
     counts, _ = np.histogram(values, BINS)
     rank = np.arange(BINS)

@@ -1,8 +1,8 @@
-"""several processes -> one model: data-parallel training under torchrun.
+"""Data-parallel training under torchrun: several processes fit one model.
 
 `torchrun --nproc-per-node 4 -m vaewatch train ...` starts the same command several times. Each
-process draws its share of every batch; gradients are averaged before each step, so that all hold
-the same weights. The first process writes the artifact, the others wait for it.
+process draws its share of every batch. Gradients are averaged before each step, so that all hold
+the same weights. The first process writes the artifact while the others wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 
 
 def rank() -> int:
-    """This process's number; 0 is the first, and the only one without torchrun."""
+    """Return the number of this process; without torchrun there is only process 0."""
     return int(os.environ.get("RANK", "0"))
 
 

@@ -1,7 +1,7 @@
-"""fit records, the stack as it is now -> its ELBO on records that a member saw and did not see.
+"""stack, fit records -> its ELBO now, on records that the members saw and on those they did not.
 
-The loss of a batch is noisy and in bag. The probe is the same few records with the same noise each
-time, shown to every member: what separates its two curves is what the members learned by heart.
+The loss of a batch is noisy and in bag. The probe shows the same few records with the same noise
+to every member each time, so the gap between its two curves is what the members learned by heart.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probe:
-    """x, noisy: (M, P, D). eps: (M, P, L). unseen: (M, P), where a record is out of bag."""
+    """P fit records. x, noisy: (M, P, D). eps: (M, P, L). out_of_bag: (M, P), for each member."""
 
     x: Tensor
     noisy: Tensor
     eps: Tensor
-    unseen: Tensor
+    out_of_bag: Tensor
     autoencoder: bool
 
     @classmethod
@@ -50,7 +50,7 @@ class Probe:
         vae: VAE,
         config: TrainConfig,
     ) -> Probe:
-        """Its draws come from a generator of its own: the steps are what they are without it."""
+        """Draw the probe from a generator of its own, so that it does not change the steps."""
         rng = stream(config.seed, Stream.PROBE)
         rows = np.sort(rng.permutation(len(x))[:RECORDS])
         generator = torch.Generator().manual_seed(config.seed)
@@ -58,8 +58,8 @@ class Probe:
         draws = torch.randn(shown.shape, generator=generator).to(noise.device)
         eps = torch.randn((*shown.shape[:2], vae.latent), generator=generator).to(noise.device)
         away = (folds[rows] - np.arange(vae.members)[:, None]) % vae.members
-        unseen = torch.from_numpy(away <= 1).to(noise.device)  # member k skips folds k and k + 1
-        return cls(shown, shown + noise * draws, eps, unseen, config.model == "ae")
+        skipped = torch.from_numpy(away <= 1).to(noise.device)  # member k skips folds k, k + 1
+        return cls(shown, shown + noise * draws, eps, skipped, config.model == "ae")
 
     @torch.no_grad()
     def look(self, vae: VAE) -> Probed:
@@ -68,5 +68,5 @@ class Probe:
         else:
             terms = elbo(vae, self.x, self.noisy, self.eps)
         parts = torch.stack([terms.reconstruction_nll, terms.kl]).double()
-        seen, unseen = parts[:, ~self.unseen].mean(1), parts[:, self.unseen].mean(1)
-        return Probed(*torch.cat([seen, unseen]).tolist())
+        inside, outside = parts[:, ~self.out_of_bag].mean(1), parts[:, self.out_of_bag].mean(1)
+        return Probed(*torch.cat([inside, outside]).tolist())

@@ -1,8 +1,8 @@
 """features -> posterior -> reconstruction: a stack of M small VAEs, trained side by side.
 
 Notation follows Kingma & Welling (2014): prior p(z) = N(0, I), posterior q(z|x) = N(mu, diag
-exp(logvar)), decoder p(x|z). The members are one batched product (`baddbmm`) per layer, so that a
-GPU sees one fat product and a core loses little. Shapes: M members, B records, D features, L
+exp(logvar)), decoder p(x|z). Each layer of all members is one batched product (`baddbmm`), which
+keeps a GPU busy and costs a CPU core little. Shapes: M members, B records, D features, L
 latent dimensions, H hidden units.
 """
 
@@ -41,7 +41,7 @@ class StackedLinear(nn.Module):
 
 
 def side_by_side(x: Tensor, *layers: StackedLinear) -> tuple[Tensor, ...]:
-    """What layers of equal size make of one input, as one product."""
+    """Apply layers of equal size to one input, (M, B, inputs), as one product."""
     weight = torch.cat([layer.weight for layer in layers], -1)
     bias = torch.cat([layer.bias for layer in layers], -1)
     return torch.baddbmm(bias, x, weight).chunk(len(layers), -1)
@@ -55,23 +55,23 @@ class Posterior:
     logvar: Tensor
 
     def rsample(self, eps: Tensor) -> Tensor:
-        """z = mu + sigma * eps, with eps from N(0, I): the reparameterisation."""
+        """Return z = mu + sigma * eps, (M, B, L), for eps from N(0, I): the reparameterisation."""
         return self.mu + torch.exp(0.5 * self.logvar) * eps
 
     def kl(self) -> Tensor:
-        """KL(q(z|x) || N(0, I)) in nats, (M, B)."""
+        """Return KL(q(z|x) || N(0, I)), (M, B) nats."""
         return 0.5 * (self.mu.square() + self.logvar.exp() - self.logvar - 1.0).sum(-1)
 
     def unit_kl(self) -> Tensor:
-        """KL(N(mu, I) || N(0, I)) in nats, (M, B): the KL that scores. What the variances add to
-        it tells no records apart (see `benchmarks/RESULTS.md`) and costs a layer.
+        """Return KL(N(mu, I) || N(0, I)), (M, B) nats: the KL of the score. The variances would
+        add nothing that separates records (see `benchmarks/RESULTS.md`), and cost a layer.
         """
         return 0.5 * self.mu.square().sum(-1)
 
 
 class VAE(nn.Module):
-    """M encoders D-H-H-(mu, logvar) and M decoders L-H-H-D with SiLU in between, no norm, no
-    skips.
+    """M encoders D-H-H-(mu, logvar) and M decoders L-H-H-D, with SiLU between the layers, without
+    norms or skip connections.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class VAE(nn.Module):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> VAE:
-        """The stack of these weights; its sizes are those of the tensors."""
+        """Return the stack with these weights; its sizes are those of the tensors."""
         members, features, width = tensors["enter.weight"].shape
         vae = cls(
             members=members,
@@ -108,7 +108,7 @@ class VAE(nn.Module):
         return vae
 
     def only(self, members: list[int]) -> VAE:
-        """A stack of some of the members."""
+        """Return a stack of some of the members."""
         return VAE.of({name: whole[members] for name, whole in self.state_dict().items()})
 
     def encode(self, x: Tensor) -> Posterior:

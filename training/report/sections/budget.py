@@ -1,4 +1,4 @@
-"""Manifest, Calibration -> the section on the alarm budget: what was asked, what is certain."""
+"""Manifest, Calibration -> the section on the alarm budget, and how certain it is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
         Text(f"Contamination: {summary.contamination}"),
         _by_contamination(calibration),
     )
-    lead = "How often a normal record alarms: what was asked, and what is certain of it."
+    lead = "How often normal records alarm: the rate asked for, and how certain it is."
     return Section("budget", "The alarm budget", lead, blocks)
 
 
@@ -80,7 +80,7 @@ def _by_contamination(calibration: Calibration) -> Grid:
         for planted in SHOWN_SHARES
     ]
     head = ("anomalies in the file", *(f"alpha {alpha:g} becomes" for alpha in alphas))
-    caption = "False-alarm rate that is left, at worst, when a file of normals holds anomalies"
+    caption = "Least false-alarm rate that is left when the file of normals holds anomalies"
     return Grid(caption, head, rows, numbers=tuple(range(len(head))))
 
 
@@ -111,8 +111,8 @@ def budget(calibration: Calibration) -> Figure:
     return draw(
         "budget",
         f"What {n:,} calibration records certify at each alpha",
-        read="At 1 normal records alarm as often as asked. The band is where the true rate may "
-        "lie by the luck of the calibration records: it opens to the left, where fewer of them "
+        read="At 1, normal records alarm as often as asked. The band is where the true rate may "
+        "lie, by the luck of the calibration records: it opens to the left, where fewer of them "
         "decide. More records make it narrower.",
         alt=f"Asked for {asked:g}, the true rate lies in {low:.2g} to {high:.2g} (95 %).",
         on=on,
@@ -120,8 +120,8 @@ def budget(calibration: Calibration) -> Figure:
 
 
 def contamination_rate(alpha: float, planted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What normal records get if a share of the calibration records are anomalies that all score
-    higher: (alpha - share) / (1 - share), and nothing below that.
+    """Return the false-alarm rates at (N,) planted shares of anomalies among the calibration
+    records, if all of those score higher: (alpha - share) / (1 - share), and at least 0.
     """
     return np.maximum((alpha - planted) / (1 - planted), 0.0)
 
@@ -141,8 +141,8 @@ def contamination(calibration: Calibration) -> Figure:
     return draw(
         "contamination",
         "What anomalies in the file of normal records do to the budget",
-        read="Each line starts at 1 on a clean file. Anomalies that score highest use the budget "
-        "up: normal records alarm less, and anomalies like them are no longer found.",
+        read="Each line starts at 1, for a clean file. Anomalies with the highest scores use up "
+        "the budget: normal records alarm less often, and similar anomalies are no longer found.",
         alt="; ".join(
             f"alpha {a:g} with 1 % planted: {contamination_rate(a, np.array([0.01]))[0]:.2g}"
             for a in alphas

@@ -1,4 +1,4 @@
-"""Manifest -> the model card: what it is for, what it is not for, how to get the same again."""
+"""Manifest -> the model card: what it is for, what it is not for, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ INTENDED = (
 )
 LIMITS = (
     "Limits: an alarm says unusual, not harmful, and an anomaly that looks like a normal record "
-    "is not found. Records are judged one at a time: an order, a rate or a repetition is not seen "
-    "unless a column holds it. After a change in the source the alarm budget no longer holds; "
-    "vaewatch evaluate and the service's metrics tell, vaewatch recalibrate mends it. Groups "
+    "is not found. Records are judged one at a time: an order, a rate or a repetition goes "
+    "unnoticed unless a column holds it. After a change in the source the alarm budget no longer "
+    "holds; vaewatch evaluate and the service's metrics show that, and vaewatch recalibrate "
+    "restores it. Groups "
     "that are rare in the fit records alarm more often than others: check that before people are "
     "affected by it."
 )
@@ -44,6 +45,6 @@ def card_section(manifest: Manifest) -> Section:
     return Section(
         "card",
         "Model card",
-        "What it is for, what it is not for, and how to get the same again.",
+        "What it is for, what it is not for, and how to reproduce it.",
         (Text(INTENDED), Text(LIMITS), Text(REASONS), Facts(facts)),
     )

@@ -1,4 +1,4 @@
-"""Findings -> the section on the fit records, and on what in them would mislead a detector."""
+"""Findings -> the section on the fit records, and on what in them could mislead a detector."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data_section(manifest: Manifest, found: Findings) -> Section:
             ("records fitted to", number(metrics.fit_records)),
             ("trimmed as suspects", number(metrics.trimmed_records)),
             ("columns", number(len(found.columns))),
-            ("features that they give", number(metrics.features)),
+            ("features", number(metrics.features)),
         )
     )
     warned = [(c.name, " ".join(c.warnings)) for c in found.columns if c.warnings]
@@ -34,15 +34,15 @@ def data_section(manifest: Manifest, found: Findings) -> Section:
     ]
     blocks: list[Block] = [facts]
     if warned:
-        caption = "Columns to look at before the rest is believed"
+        caption = "Columns to check before you trust the rest"
         blocks.append(Grid(caption, ("column", "what was found"), warned))
     else:
-        blocks.append(Text("No column looks like an id, is near-constant, or lies far out."))
+        blocks.append(Text("No column looks like an id, is near-constant, or has values far out."))
     head = ("column", "kind", "missing", "distinct", "values")
     folded = len(columns) > FOLD_FROM
     caption = f"Every column, in {found.profiled:,} fit records"
     blocks.append(Grid(caption, head, columns, folded, numbers=(2, 3)))
-    lead = "What the fit records hold, and what in them would mislead a detector."
+    lead = "What the fit records contain, and what in them could mislead a detector."
     return Section("data", "The data", lead, blocks)
 
 

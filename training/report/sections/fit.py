@@ -28,21 +28,22 @@ def fit_section(manifest: Manifest, found: Findings, *, kl: bool) -> Section:
             ("best out of bag at step", number(best.step)),
             ("ELBO out of bag" if kl else "log-likelihood out of bag", _bound(found)),
             ("gap to in bag, nats", number(gap)),
-            ("active latent units a member", _active(found)),
+            ("active latent units per member", _active(found)),
         )
     )
     words = (
-        "Each member never sees two of the folds, so each record is out of bag in two members: "
-        "an honest measure without a validation set. All steps are taken; nothing stops early. "
+        "Each member leaves out two of the folds, so every record is out of bag for two members: "
+        "an honest measure without a validation set. The run takes all its steps; there is no "
+        "early stopping. "
     )
     words += (
-        "ELBO = -(reconstruction + KL) is a lower bound of log p(x), in nats a record of "
-        "standardised features, with the noise that the encoder is shown."
+        "ELBO = -(reconstruction + KL) is a lower bound of log p(x), in nats per record of "
+        "standardised features, with the noise that the encoder sees."
         if kl
-        else "An autoencoder has no KL and no bound: the log-likelihood is of its reconstruction."
+        else "An autoencoder has no KL and no bound: this is its log-likelihood."
     )
     plots = [bound_curve(found, kl=kl), *([parts_curve(found)] if kl else [])]
-    lead = "Whether the stack learned the records, and whether it learned them by heart."
+    lead = "Whether the stack learned the records, and whether it memorised them."
     return Section("fit", "The fit", lead, (facts, Text(words), Plots(plots)))
 
 
@@ -52,7 +53,7 @@ def _active(found: Findings) -> str:
 
 
 def _epochs_of(found: Findings) -> str:
-    """Steps in which a member sees as many records as it may see."""
+    """Return the number of epochs: in one, a member sees as many records as it may see."""
     epochs = found.log[-1].step * found.batch / found.seen
     return f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.1f}"
 
@@ -70,14 +71,14 @@ def bound_curve(found: Findings, *, kl: bool) -> Figure:
 
     def on(ax: Axes) -> None:
         _lines(ax, step, {"in bag": (inside, BLUE, "-"), "out of bag": (outside, ORANGE, "--")})
-        ax.set_ylabel("nats a record, higher is better")
+        ax.set_ylabel("nats per record, higher is better")
         _add_epochs(ax, found)
 
     return draw(
         "bound",
         f"{name} per step, in and out of bag",
-        read="Both curves should rise and level off together. Where the dashed one falls while "
-        "the other rises, the members learn records by heart: more records help most.",
+        read="Both curves should rise and level off together. If the dashed one falls while "
+        "the other rises, the members memorise records: more records help most.",
         alt=f"At the last step, {step[-1]:,}, the {name} is {inside[-1]:.4g} nats in bag and "
         f"{outside[-1]:.4g} out of bag.",
         on=on,
@@ -92,15 +93,15 @@ def parts_curve(found: Findings) -> Figure:
 
     def on(ax: Axes) -> None:
         _lines(ax, step, {"reconstruction": (nll, BLUE, "-"), "KL": (kl, TEAL, "--")})
-        ax.set_ylabel("nats a record, lower is better")
+        ax.set_ylabel("nats per record, lower is better")
         _add_epochs(ax, found)
 
     return draw(
         "parts",
         "Reconstruction and KL per step, out of bag",
-        read="The ELBO is minus their sum. A KL that stays near 0 means that the latent space "
-        "carries nothing; one that grows for ever, that records are memorised.",
-        alt=f"At the last step the reconstruction costs {nll[-1]:.4g} nats a record and the KL "
+        read="The ELBO is minus their sum. A KL near 0 means that the latent space carries "
+        "nothing; one that keeps growing, that records are memorised.",
+        alt=f"At the last step the reconstruction costs {nll[-1]:.4g} nats per record and the KL "
         f"{kl[-1]:.4g}, out of bag.",
         on=on,
         top=EPOCHS,
@@ -121,7 +122,7 @@ def _lines(
 
 
 def _add_epochs(ax: Axes, found: Findings) -> None:
-    each = found.seen / found.batch  # steps in which a member sees as many records as it may see
+    each = found.seen / found.batch  # steps of an epoch
 
     def to_epochs(steps: Any) -> Any:
         return steps / each

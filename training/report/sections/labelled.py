@@ -30,24 +30,24 @@ from vaewatch.training.report.figure import (
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Figures, Labelled
 
-LEAD = "How well anomalies are found, and whether labelled normals get the rate that was asked."
+LEAD = "How well anomalies are found, and whether labelled normals alarm at the rate asked for."
 NEEDS_LABELS = (
-    "No labelled records were given. With some, vaewatch report ARTIFACT --labelled FILE adds ROC "
+    "No labelled records were given. With them, vaewatch report ARTIFACT --labelled FILE adds ROC "
     "and precision-recall curves, recall and false alarms at several alphas, and the columns "
     "behind true and false alarms."
 )
 NEEDS_NORMAL = (
-    "To set a plain autoencoder, PCA and an isolation forest beside it, give the records that the "
-    "artifact was fitted to with --normal FILE: the peers are fitted to the same ones."
+    "To compare it with a plain autoencoder, PCA and an isolation forest, give the records that "
+    "the artifact was fitted to as --normal FILE: the peers are fitted to the same records."
 )
 OTHER_FIT = (
-    "The peers were fitted to other records than the artifact was: their fingerprints differ. "
-    "The comparison is not on the same split."
+    "The peers were fitted to other records than the artifact: their fingerprints differ, so this "
+    "does not compare detectors on the same fit data."
 )
 PEERS = (
     "All see the same features of the same fit records. The plain autoencoder has the same score "
     "and calibration, but no KL; PCA and the forest alarm from a quantile of their own fit "
-    "scores, as is usual, which is why their rate of false alarms is seldom what was asked."
+    "scores, as is usual, which is why their false-alarm rate is rarely the one asked for."
 )
 BINS = 50
 LINES = ((BLUE, "-"), (ORANGE, "--"), (TEAL, "-."), (VIOLET, ":"))
@@ -176,9 +176,9 @@ def separation(labelled: Labelled, calibration: Calibration) -> Figure:
     return draw(
         "separation",
         "Scores of labelled normals and anomalies",
-        read="What is right of the dashed line alarms. Anomalies to its left are missed; normals "
-        "to its right are false alarms. Where the two heaps overlap no threshold tells them "
-        "apart.",
+        read="Records to the right of the dashed line alarm. Anomalies to its left are missed; "
+        "normals to its right are false alarms. Where the two overlap, no threshold separates "
+        "them.",
         alt=f"{found.anomalies:,} anomalies and {found.records - found.anomalies:,} normals; "
         f"the threshold is {threshold:.4g}.",
         on=on,
@@ -290,7 +290,7 @@ def reasons(labelled: Labelled) -> Figure:
     return draw(
         "reasons",
         "The columns behind true and false alarms",
-        read="By each alarm's first reason. A column that is long in orange and short in blue "
+        read="Alarms by their first reason. A column that is long in orange and short in blue "
         "costs budget without finding much: look at its values, or leave it out.",
         alt=f"True alarms: {_said(true)}. False alarms: {_said(false)}.",
         on=on,

@@ -38,7 +38,7 @@ def latent_section(found: Findings, *, kl: bool) -> Section:
     ]  # fmt: skip
     ends = ("at -2", "at 2") if kl else ("2 deviations below", "2 deviations above")
     table = Grid(
-        "What is expected at either end of the most active units",
+        "Expected values at either end of the most active units",
         ("unit", "column", *ends),
         rows,
         folded=len(rows) > FOLD_FROM,
@@ -85,7 +85,7 @@ def posterior_means(found: Findings, *, kl: bool) -> Figure:
         "means",
         "Posterior means of the first member, in their two widest directions",
         read=contours + "Separate islands are groups in the data. Triangles at the rim are rare "
-        "records; triangles in the middle are odd in a way that the code does not tell."
+        "records; triangles in the middle are unusual in a way that the code does not show."
         + (f" {beyond} of {len(means):,} points lie outside." if beyond else ""),
         alt=f"{len(means):,} points; {np.mean(np.linalg.norm(means, axis=1) < 2):.0%} lie within "
         f"2 of the origin, {beyond} beyond the plot.",
@@ -110,7 +110,7 @@ def active_units(found: Findings) -> Figure:
     return draw(
         "units",
         "How much each latent unit of the first member carries",
-        read="Units below the dashed line say the same of every record and could be left out. If "
+        read="Units below the dashed line are the same for every record and could be left out. If "
         "all are far above it, more latent dimensions may help.",
         alt=f"{count} of {len(variances)} units are active.",
         on=on,
@@ -132,8 +132,8 @@ def traversals(found: Findings) -> Figure:
     return draw(
         "traversals",
         "What each latent unit does to the columns",
-        read="Each latent unit is moved from -2 to 2 with the others at rest. A column in blue "
-        "goes up with it, in orange down; the deepest colour is 2 deviations or more.",
+        read="Each latent unit is moved from -2 to 2 while the others rest. Blue columns rise "
+        "with it, orange ones fall; the deepest colour means 2 deviations or more.",
         alt="; ".join(
             f"z{unit.index + 1} moves {', '.join(name for name, _, _ in unit.moved[:3])}"
             for unit in units

@@ -1,4 +1,4 @@
-"""Findings -> the section on how well each column is reconstructed, and how sure that is."""
+"""Findings -> the section on how well each column is reconstructed, and how reliable that is."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def reconstruction_section(found: Findings) -> Section:
     if found.reliability is not None:
         plots.append(reliability(found.reliability))
     words = Text(
-        "The score divides each residual by how much it varies out of bag, and by how residuals "
-        "go together. PIT is the share of a normal law below a residual: if the spread is right "
-        "every tenth holds a tenth of them. The alarm budget does not rest on this: it is "
-        "calibrated on the scores themselves."
+        "The score weighs each residual by its spread out of bag, and by how residuals vary "
+        "together. The PIT of a residual is the share of a normal distribution below it: if the "
+        "spread is right, every tenth of the range holds a tenth of the residuals. The alarm "
+        "budget does not depend on this, because it is calibrated on the scores themselves."
     )
-    lead = "How well each column is expected from the others, and how sure that is."
+    lead = "How well each column is reconstructed, and how reliable that is."
     return Section("reconstruction", "Reconstruction", lead, (words, Plots(plots), table))
 
 
@@ -66,9 +66,9 @@ def explained(found: Findings) -> Figure:
 
     return draw(
         "explained",
-        "What the other columns tell of each column",
-        read="At 1 a column follows from the rest, so a value that does not fit in stands out; at "
-        "0 only its own range can give an anomaly away. The least explained come first.",
+        "How well the other columns predict each column",
+        read="At 1 a column follows from the others, so a value that does not fit stands out; at "
+        "0 only its own range can reveal an anomaly. The least explained columns come first.",
         alt="Least explained: "
         + ", ".join(f"{f.name} {f.explained:.2f}" for f in fits[:5] if f.explained is not None),
         on=on,
@@ -91,9 +91,9 @@ def pit(found: Findings) -> Figure:
 
     return draw(
         "pit",
-        "Is the spread of each numeric column as the score assumes?",
-        read="A pale row is calibrated. Blue in the middle and orange beside it: most errors are "
-        "small and a few are large, so far values weigh more than a normal law gives them.",
+        "Does each numeric column spread as the score assumes?",
+        read="A pale row is calibrated. Blue in the middle with orange beside it means that most "
+        "errors are small and a few are large: far values weigh more than under a normal law.",
         alt="Share of residuals in the central 90 %: "
         + ", ".join(f"{f.name} {f.central:.0%}" for f in fits[:5] if f.central is not None),
         on=on,
@@ -120,8 +120,8 @@ def reliability(found: Reliability) -> Figure:
     return draw(
         "reliability",
         "Are the probabilities of categories and missing values right?",
-        read="On the dotted line, what gets 30 % happens 30 % of the time. Points above it: "
-        "happens more often than was thought.",
+        read="On the dotted line, an event that is given 30 % happens 30 % of the time. Events "
+        "above the line happen more often than predicted.",
         alt=", ".join(f"{g:.2f}: {h:.2f}" for g, h in zip(given, happened, strict=True)),
         on=on,
     )

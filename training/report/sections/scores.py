@@ -25,8 +25,8 @@ BINS = 60
 def score_section(calibration: Calibration) -> Section:
     lead = "What normal records score when the network has not seen them, and where alarms begin."
     words = Text(
-        "A verdict is p-value <= alpha, where the p-value is (1 + calibration scores at least as "
-        "high) / (n + 1). The thresholds are the same thing in nats, for people."
+        "A record is an anomaly if its p-value is at most alpha. The p-value is (1 + calibration "
+        "scores at least as high) / (n + 1). Thresholds express the same in nats, for people."
     )
     plots = Plots((score_distribution(calibration), tail(calibration)))
     return Section("scores", "Scores", lead, (words, plots))
@@ -54,7 +54,7 @@ def score_distribution(calibration: Calibration) -> Figure:
         "scores",
         "Scores of normal records, with the threshold at several alphas",
         read="A record to the right of a line alarms at that alpha. The lines lie in the tail: "
-        "what is far to the right of the bulk is rare, not yet wrong.",
+        "a record far to the right of the bulk is rare, not necessarily wrong.",
         alt=f"{calibration.n:,} scores from {scores[0]:.4g} to {scores[-1]:.4g}. Thresholds: "
         f"{said}.",
         on=on,
@@ -62,7 +62,7 @@ def score_distribution(calibration: Calibration) -> Figure:
 
 
 def number_of(calibration: Calibration, alpha: float) -> str:
-    """The threshold at alpha, for people."""
+    """Return the threshold at alpha, in nats, for people."""
     at = calibration.threshold(alpha)
     return "none" if at is None else f"{at:.4g}"
 
@@ -83,8 +83,8 @@ def tail(calibration: Calibration) -> Figure:
     return draw(
         "tail",
         "How the threshold moves with alpha",
-        read="Read alpha on the left and go right to the curve: below is the threshold. Where the "
-        "curve is flat, a little less alpha asks for a much higher score.",
+        read="Find alpha on the left and go right to the curve: the threshold is below. Where the "
+        "curve is flat, a slightly smaller alpha takes a much higher score.",
         alt="; ".join(f"alpha {a:g}: {number_of(calibration, a)}" for a in COMMON_ALPHAS),
         on=on,
     )
