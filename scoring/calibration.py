@@ -1,4 +1,4 @@
-"""scores -> p-values: what share of normal records scores at least as high.
+"""scores -> p-values: the share of normal records that score at least as high.
 
 Conformal prediction (Vovk, Gammerman & Shafer, 2005): if a new normal record is exchangeable with
 the n calibration records, p = (1 + #{calibration scores >= score}) / (n + 1) is at most alpha with
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
-FEW = 64  # scores are searched for as they come
+FEW = 64  # scores: sorting so few before the search costs more than it saves
 TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
 LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
@@ -42,19 +42,17 @@ class Calibration:
 
     @cached_property
     def _tied(self) -> NDArray[np.float64]:
-        """Each calibration score raised to the top of its tie: counting then errs towards
-        normal.
-        """
+        """(n,) calibration scores, each raised to the top of its tie: ties count as normal."""
         return self.scores + TIE * np.maximum(np.abs(self.scores), 1.0)
 
     @cached_property
     def p_value_of(self) -> NDArray[np.float64]:
-        """(n + 1,): of a score with 0, 1, ..., n calibration scores below it."""
+        """(n + 1,) p-values, of a score with 0, 1, ..., n calibration scores below it."""
         return np.arange(self.n + 1, 0, -1) / (self.n + 1)
 
     @cached_property
     def severity_of(self) -> NDArray[np.float64]:
-        """(n + 1,): as `p_value_of`."""
+        """(n + 1,) severities, in the order of `p_value_of`."""
         return severity(self.p_value_of)
 
     def below(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -80,15 +78,16 @@ class Calibration:
         return p_values <= (self.alpha if alpha is None else alpha)
 
     def threshold(self, alpha: float) -> float | None:
-        """The score from which a record is an anomaly at alpha, for people to read; None below 1 /
-        (n + 1).
+        """Return the score in nats from which a record is an anomaly at alpha, for people.
+
+        An alpha below 1 / (n + 1) has none.
         """
         k = allowed_rank(alpha, self.n)
         return float(self.scores[self.n - k]) if k >= 1 else None
 
 
 def allowed_rank(alpha: float, n: int) -> int:
-    """The largest k with k / (n + 1) <= alpha: how many of n + 1 exchangeable records may
+    """Return the largest k with k / (n + 1) <= alpha: of n + 1 exchangeable records, k may
     alarm.
     """
     k = math.floor(alpha * (n + 1))
@@ -96,16 +95,18 @@ def allowed_rank(alpha: float, n: int) -> int:
 
 
 def rate_interval(alpha: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The central range of the true false-alarm rate, over calibration sets: Beta(k, n + 1 - k)
-    (Vovk, 2012).
+    """Return the central range of the true false-alarm rate over calibration sets, as shares.
+
+    Its law is Beta(k, n + 1 - k) (Vovk, 2012).
     """
     k = allowed_rank(alpha, n)
     return _beta_quantile(k, n, (1 - level) / 2), _beta_quantile(k, n, (1 + level) / 2)
 
 
 def _beta_quantile(k: int, n: int, share: float) -> float:
-    """The x below which Beta(k, n + 1 - k) has this share: there n throws of probability x give
-    fewer than k successes with probability 1 - share.
+    """Return the x below which Beta(k, n + 1 - k) has this share.
+
+    There, n trials of probability x give fewer than k successes with probability 1 - share.
     """
     j = np.arange(1, k)
     ways = np.concatenate([[0.0], np.cumsum(np.log((n - j + 1) / j))])  # log C(n, 0 ... k - 1)
@@ -119,7 +120,7 @@ def _beta_quantile(k: int, n: int, share: float) -> float:
 
 
 def records_needed(alpha: float) -> int:
-    """How many calibration records it takes to certify alpha at all."""
+    """Return how many calibration records it takes to certify alpha at all."""
     n = math.ceil(1 / alpha) - 1
     return n if 1 / (n + 1) <= alpha else n + 1
 
@@ -151,7 +152,7 @@ def check_alpha(alpha: float, n: int) -> None:
 
 
 def _least_alpha(n: int) -> float:
-    """The smallest alpha of three digits that n records can certify."""
+    """Return the smallest alpha of three digits that n records can certify."""
     exact = 1 / (n + 1)
     digits = 2 - math.floor(math.log10(exact))
     scale = 10.0**digits
@@ -163,11 +164,11 @@ SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 
 
 def severity(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """-log10 p: 2 is one normal record in 100, 3 is one in 1,000."""
+    """(N,) p-values -> (N,) severities, -log10 p: 2 is one normal record in 100, 3 in 1,000."""
     return -np.log10(p_values)
 
 
 def count_severities(severities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(N,) severities -> (len(SEVERITIES) + 1,) how many lie in each range; the last is open."""
+    """(N,) severities -> (len(SEVERITIES) + 1,) counts in each range; the last one is open."""
     at = np.searchsorted(SEVERITIES, severities, side="left")
     return np.bincount(at, minlength=len(SEVERITIES) + 1)

@@ -1,15 +1,15 @@
-"""Every error that the user can cause, as one tree.
+"""Every error that a user can cause, as one tree.
 
     ScoringError
     ├── SchemaError       the columns of a file, or a schema, are not what they must be
     ├── RecordError       one or more records break the schema; carries each problem
-    ├── BadRecord         a record of a file breaks a rule and no rejects file was named
+    ├── BadRecord         a record of a file breaks a rule, and no rejects file was named
     ├── CalibrationError  the calibration cannot support what was asked
     ├── ArtifactError     the artifact is missing, damaged or from another release
     └── SettingError      a setting is not what it must be; a command exits 2, as for any usage
 
-`OutputError` stands beside it: the output cannot be written, and neither what was given nor the
-artifact is at fault, so that the same job can go on elsewhere or later.
+`OutputError` stands beside it: the output cannot be written, which is the fault of neither the
+input nor the artifact, so that the same job can be repeated elsewhere or later.
 
 Texts say what must be, what was got, where, and what to do next. Values of records stay out of
 them.
@@ -37,7 +37,7 @@ class ArtifactError(ScoringError):
 
 
 class BadRecord(ScoringError):
-    """A record of a file breaks a rule, and nothing says where to set it aside."""
+    """A record of a file breaks a rule, and no rejects file was named to put it in."""
 
 
 class SettingError(ScoringError, ValueError):
@@ -45,12 +45,12 @@ class SettingError(ScoringError, ValueError):
 
 
 class OutputError(Exception):
-    """The output cannot be written; neither the data nor the artifact is at fault."""
+    """The output cannot be written; neither the input nor the artifact is at fault."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken rule: `record` is the record's place in what was sent, from 0."""
+    """One broken rule. record: the index of the record in what was sent, from 0."""
 
     record: int
     column: str | None

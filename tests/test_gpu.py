@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from vaewatch.scoring.errors import SettingError
 from vaewatch.training.calibration.out_of_bag import out_of_bag
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.vae.fit import Fitted, fit_vae
+from vaewatch.training.vae.fit import Fitted, fit_vae, pick_device
 from vaewatch.training.vae.loop import Batches, Loop
 from vaewatch.training.vae.vae import VAE
 
@@ -42,6 +43,12 @@ def test_a_fit_on_the_gpu_ranks_records_as_one_on_the_cpu_does(x: np.ndarray):
     cpu = scores(fit_vae(x, CONFIG), x)
     gpu = scores(fit_vae(x, TrainConfig(**{**CONFIG.__dict__, "device": "cuda"})), x)
     assert spearmanr(cpu, gpu).statistic > 0.8
+
+
+def test_a_gpu_beyond_those_of_the_machine_is_a_wrong_setting():
+    gpus = torch.cuda.device_count()
+    with pytest.raises(SettingError, match=f"finds none after cuda:{gpus - 1}"):
+        pick_device(f"cuda:{gpus}")
 
 
 @pytest.mark.parametrize("room", [None, 0])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Scorer", "VAEDetector", "load", "train"]
 
-# name -> where it is
+# name -> its module
 LAZY = {
     "Scorer": "vaewatch.scoring.scorer",
     "Client": "vaewatch.service.client",

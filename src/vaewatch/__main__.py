@@ -8,12 +8,12 @@ import sys
 
 import click
 
-# command -> what it does: `vaewatch --help` must not import what it lists
+# command -> its help: `vaewatch --help` must not import what it lists
 COMMANDS = {
     "train": "Fit, calibrate and export an artifact from normal records.",
     "evaluate": "Measure an artifact on labelled records.",
     "recalibrate": "Calibrate an artifact again on newer normal records.",
-    "report": "Make the training report of an artifact anew.",
+    "report": "Make the training report of an artifact again.",
     "sample": "Draw records from the prior through the decoder.",
     "score": "Score a file of records.",
     "replay": "Count the alarms that past records would have raised.",
@@ -37,7 +37,7 @@ OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class _Commands(click.Group):
-    """Imports a command's module when the command is called."""
+    """A group that imports the module of a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -73,8 +73,10 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 fine, 1 our fault, 2 usage, 3 bad data, 4 bad artifact, 130
-    interrupted.
+    """Run the command line and exit with a code.
+
+    0 is success, 1 our fault or a failed write, 2 usage, 3 bad data, 4 a bad artifact, 130 an
+    interrupt.
     """
     debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
     try:
@@ -91,6 +93,7 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
+    """Return the sentence and the exit code of an error."""
     from vaewatch.scoring.errors import ArtifactError, OutputError, ScoringError, SettingError
 
     if isinstance(error, SettingError):

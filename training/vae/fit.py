@@ -87,10 +87,10 @@ def pick_device(name: str) -> torch.device:
         return torch.device(name)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(name.partition(":")[2] or 0) >= gpus:
-        found = f"{gpus} GPUs" if gpus else "no GPU"
+        last = f"none after cuda:{gpus - 1}" if gpus else "no GPU"
         raise SettingError(
             f"setting 'device' must be a device of this machine, got '{name}', but torch "
-            f"{torch.__version__} finds {found}. Use auto or cpu, or install a torch for your GPU."
+            f"{torch.__version__} finds {last}. Use auto or cpu, or install a torch for your GPU."
         )
     torch.set_float32_matmul_precision("high")  # TF32 products; weights stay in float32
     return torch.device(f"cuda:{rank()}" if world_size() > 1 and name == "cuda" else name)

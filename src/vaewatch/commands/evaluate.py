@@ -14,7 +14,7 @@ from vaewatch.commands.terminal import out
 if TYPE_CHECKING:
     from vaewatch.training.evaluate import Evaluation
 
-REASONS, BAR = 5, 16  # columns of true and of false alarms that are shown; letters of a bar
+REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; characters of a bar
 
 
 @click.command(epilog="Example:  vaewatch evaluate artifact labelled.csv --label is_fraud --json")
@@ -24,7 +24,12 @@ REASONS, BAR = 5, 16  # columns of true and of false alarms that are shown; lett
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
-@setting("--draws", type=click.IntRange(1), default=64, help="K of the importance-weighted bound.")
+@setting(
+    "--draws",
+    type=click.IntRange(1),
+    default=64,
+    help="Draws per record of the importance-weighted bound.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,
@@ -100,7 +105,7 @@ def _budget_verdict(found: Evaluation) -> str:
 
 
 def _print_reasons(found: Evaluation) -> None:
-    """The columns that alarms name first, with bars: true alarms beside false ones."""
+    """Print the columns that are the first reason of alarms, true alarms beside false ones."""
     from vaewatch.commands.terminal import bar, print_table
 
     console = out()

@@ -74,7 +74,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "thresholds", ", ".join(thresholds)
     yield "libraries", ", ".join(f"{k} {v}" for k, v in manifest.libraries.items())
     if REPORT in manifest.sha256:
-        yield "report", f"{REPORT}, which tells what was learned"
+        yield "report", f"{REPORT}, which shows what was learned"
 
 
 def _values(column: Column) -> str:

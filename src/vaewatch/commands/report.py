@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.report.labelled import Labelled
 
-DRAWS = 64  # of the importance-weighted bound, as `vaewatch evaluate` has by default
+DRAWS = 64  # of the importance-weighted bound, the default of `vaewatch evaluate`
 FILES = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -31,7 +31,7 @@ FILES = click.Path(path_type=Path, dir_okay=False)
     "--normal",
     multiple=True,
     type=FILES,
-    help="The fit records, as they were given to train: peers are fitted to them.",
+    help="The fit records, as given to train: peers are fitted to them; repeat for more.",
 )
 @click.option(
     "--out", "target", type=FILES, help="File to write.  [default: ARTIFACT-report.html, here]"
@@ -45,10 +45,10 @@ def report(
     target: Path | None,
     quiet: bool,
 ) -> None:
-    """Make the training report of an artifact anew, as one HTML file.
+    """Make the training report of an artifact again, as one HTML file.
 
-    With labelled records it shows how well anomalies are found; with the fit records too, a plain
-    autoencoder, PCA and an isolation forest beside it. The artifact stays as it is.
+    With labelled records it also shows how well anomalies are found; with the fit records as well,
+    it compares a plain autoencoder, PCA and an isolation forest. The artifact stays as it is.
     """
     from vaewatch.scoring.artifact import read_files
     from vaewatch.scoring.scorer import Scorer
@@ -69,7 +69,7 @@ def report(
 
 
 def _check_target(target: Path, artifact: Path, inputs: tuple[Path, ...]) -> None:
-    """Writing must destroy neither an input nor an artifact, whose files have hashes."""
+    """Refuse a target whose writing would destroy an input or the artifact."""
     if artifact.resolve() in target.resolve().parents:
         raise click.UsageError(
             f"--out must be outside the artifact, which stays as it was written, got '{target}'."
@@ -106,7 +106,7 @@ def _judge(
 
 
 def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
-    """As training read them: of more than it takes, the same sample."""
+    """Read the fit records as training did: of too many, the same sample."""
     from vaewatch.training.records.read import read_sample
 
     training = scorer.artifact.manifest.training

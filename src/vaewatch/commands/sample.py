@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vaewatch.commands.options import save, setting
+from vaewatch.training.config import whole_number
 
 
 @click.command(epilog="Example:  vaewatch sample artifact --n 100 --out drawn.csv")
@@ -23,7 +24,8 @@ from vaewatch.commands.options import save, setting
 )
 @setting("--seed", type=int, default=0, help="Same seed, same records.")
 def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
-    """Draw records from the prior through the decoder: what the model holds for normal."""
+    """Draw records from the prior through the decoder: what the model takes for normal."""
+    whole_number("seed", seed, least=0)  # before torch is imported
     from vaewatch.training.sample import sample as draw
 
     frame = draw(artifact, n, seed)

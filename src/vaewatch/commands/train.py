@@ -37,14 +37,14 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
 @setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
-@setting("--ignore", metavar="COLUMN", multiple=True, help="Left out; repeat for more.")
+@setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
 @setting(
     "--kind",
     "kinds",
     metavar="COLUMN=KIND",
     multiple=True,
     callback=_kinds,
-    help="numeric, categorical or boolean, where values mislead.",
+    help="Declare a column numeric, categorical or boolean, if its values mislead.",
 )
 @setting(
     "--model",
@@ -56,35 +56,38 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--score",
     type=click.Choice(["full", "reconstruction"]),
     default=TrainConfig.score,
-    help="Parts that the score adds up.",
+    help="All parts of the score, or one alone.",
 )
 @setting("--beta", type=float, default=TrainConfig.beta, help="Weight of the KL in the objective.")
 @setting("--members", type=int, default=TrainConfig.members, help="VAEs trained side by side.")
 @setting("--served", type=int, default=TrainConfig.served, help="Members that score.")
-@setting("--width", type=int, default=TrainConfig.width, help="Hidden units a layer.")
+@setting("--width", type=int, default=TrainConfig.width, help="Hidden units per layer.")
 @setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
 @setting("--steps", type=int, default=TrainConfig.steps, help="Optimiser steps.")
 @setting(
-    "--max-records", type=int, default=TrainConfig.max_records, help="Of more, a uniform sample."
+    "--max-records",
+    type=int,
+    default=TrainConfig.max_records,
+    help="Records to read; of more, a uniform sample.",
 )
 @setting(
     "--neighbours",
     type=int,
     default=TrainConfig.neighbours,
-    help="Fit records kept for the neighbour part.",
+    help="Fit records to keep for the neighbour part; 0: none.",
 )
 @setting(
     "--contamination-robust",
     is_flag=True,
-    help="Fit twice, the second time without the records that the first finds far out.",
+    help="Fit twice, the second time without the records that score far out in the first.",
 )
-@setting("--device", default=TrainConfig.device, help="auto, cpu or cuda.")
+@setting("--device", default=TrainConfig.device, help="auto, cpu, cuda or cuda:N.")
 @setting(
     "--seed", type=int, default=TrainConfig.seed, help="Same seed, same machine: same artifact."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
-@click.option("--resume", is_flag=True, help="Go on from where a killed run was.")
-@setting("--no-report", is_flag=True, help="Leave out report.html, and what it is made from.")
+@click.option("--resume", is_flag=True, help="Continue a killed run from its checkpoint.")
+@setting("--no-report", is_flag=True, help="Write no report.html, nor what it is made from.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def train(
     data: tuple[Path, ...],
