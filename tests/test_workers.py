@@ -22,7 +22,7 @@ from tests.conftest import make_frame
 from tests.test_score import ROOT
 from tests.test_score_resume import command
 from vaewatch.batch.workers import AHEAD, ALONE, Out, Team, bytes_of, in_order
-from vaewatch.scoring import threads
+from vaewatch.commands import threads
 from vaewatch.scoring.scorer import Scorer
 
 needs_proc = pytest.mark.skipif(
