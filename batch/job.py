@@ -1,7 +1,8 @@
-"""What a job is asked to do, and what it counted."""
+"""What a job is asked to do, and what it has counted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ from vaewatch.scoring.calibration import SEVERITIES
 
 @dataclass(frozen=True)
 class Job:
-    """Settings of a job; `to` is csv, parquet or ndjson, or None for that of the first file.
+    """Settings of a job.
 
-    shard: (i, of n); `sources` are those of the shard, and none if it has none.
+    to: the output's format: csv, parquet or ndjson; None for that of the first file.
+    shard: (i, n) for shard i of n; `sources` are the files of the shard, which may be none.
     """
 
     sources: tuple[str, ...]
@@ -28,12 +30,12 @@ class Job:
     alpha: float | None = None
     explain: int | None = None
     threads: int = 1
-    drafts: str = "."  # where an output at a URL grows before it is sent
+    drafts: str = "."  # the folder in which an output at a URL grows before it is sent
     resume: bool = False
     shard: tuple[int, int] | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What decides the output's bytes, beside the inputs and the artifact."""
+        """The settings that decide the output's bytes, beside the inputs and the artifact."""
         kept = asdict(self)
         free = ("threads", "drafts", "resume", "shard")
         return {name: kept[name] for name in kept if name not in free}
@@ -45,11 +47,11 @@ def _no_severities() -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of records: each one is either scored or rejected.
+    """Counts of records, each of which is either scored or rejected.
 
-    written: those in the output; fewer than scored where only anomalies are asked for.
+    written: records in the output; fewer than were scored if only anomalies are asked for.
     severities: (len(SEVERITIES) + 1,) scored records by severity; the last bin has no upper edge.
-    drift: (columns, bins) as `DriftReference.count` gives it, or (0, 0).
+    drift: (columns, bins) as `DriftReference.count` returns it, or (0, 0).
     """
 
     scored: int = 0
@@ -75,7 +77,7 @@ class Counts:
 
     @property
     def anomaly_rate(self) -> float:
-        """Of the scored records."""
+        """The share of anomalies among the scored records."""
         return self.anomalies / self.scored if self.scored else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -88,6 +90,11 @@ class Counts:
         severities = np.array(data["severities"], np.int64)
         numbers = {name: int(data[name]) for name in _NUMBERS}
         return cls(**numbers, severities=severities, drift=drift)
+
+
+# called with the counts so far and the share of the input that is done, if that is known; first
+# with what an earlier job has counted
+Progress = Callable[[Counts, float | None], None]
 
 
 def _sum(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:

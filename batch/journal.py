@@ -1,8 +1,8 @@
-"""how far a job has come -> a file beside the draft, for `--resume`.
+"""how far a job has come -> entries of a file beside the draft, for `--resume`.
 
-A line of it is written only after all that it speaks of was synced. A job that goes on cuts the
-draft back to the last whole line, and meets the same chunks again from there: the bytes in the end
-are those of a job that ran through.
+An entry is written only after everything that it covers was synced. A job that is resumed cuts the
+draft back to the last whole entry and meets the same chunks from there on, so the output ends up
+with the bytes of a job that was never stopped.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.writer import draft_of, writable
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.remote import is_url, state
+from vaewatch.scoring.files.remote import is_url, stamp
 from vaewatch.scoring.files.source import STDIN, readable
-from vaewatch.scoring.files.writer import draft_of, writable
 
-SECONDS = 2.0  # between two lines
+SECONDS = 2.0  # between two entries
 
 
 @dataclass(frozen=True)
-class Progress:
-    """All before this is in the output or in the rejects file: `file` counts the inputs; `offset`
-    and `line` are a place in that one; `out` and `rejects` are places in what was written. Once
-    all is written and only names are missing, it is `whole`.
+class Entry:
+    """How far a job has come: everything before this is in the output or in the rejects file.
+
+    file: the index of an input; `offset` and `line` are the place in it.
+    out, rejects: the places in what was written.
+    whole: everything is written, and only names are missing.
     """
 
     file: int
@@ -40,58 +42,57 @@ class Progress:
     whole: bool = False
 
 
-State = list[int | str]  # of an input: its size, and what differs if it was written to
+Stamp = list[int | str]  # of an input: its size, and what differs once it is written to
 
 
-def state_of(files: tuple[str, ...]) -> dict[str, State]:
-    """The State of each input."""
-    states = {}
+def stamps_of(files: tuple[str, ...]) -> dict[str, Stamp]:
+    """The stamp of each input but standard input."""
+    stamps = {}
     for name in files:
         if name != STDIN:
             with readable(name):
-                states[name] = state(name) if is_url(name) else _state(name)
-    return states
+                stamps[name] = stamp(name) if is_url(name) else _stamp(name)
+    return stamps
 
 
-def _state(path: str) -> State:
+def _stamp(path: str) -> Stamp:
     stat = os.stat(path)
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def journal_of(job: Job) -> Path | None:
-    """Where the journal of a job is; None where its output has no draft."""
+    """The path of a job's journal; None if its output has no draft."""
     draft = draft_of(job.out, job.drafts)
     return draft.with_suffix(".journal") if draft else None
 
 
 class Journal:
-    """Of one job; without a file where the output has no draft."""
+    """The journal of one job; it has no file if the output has no draft."""
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
-        self.files, self._target, self.before = files, job.out, state_of(files)
+        self.files, self._target, self.before = files, job.out, stamps_of(files)
         self._path = None if STDIN in files else journal_of(job)
         self._identity = {
             "job": hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest(),
             "model": version,
             "inputs": self.before,
         }
-        self._told = time.monotonic()
-        self.kept = False  # whether there is something to go on from
+        self._written = time.monotonic()
+        self.kept = False  # whether a job can be resumed from it
 
     def start(self) -> None:
-        """Forget what an earlier job has left."""
+        """Replace the journal of an earlier job."""
         if self._path is not None:
             self._append(self._identity, "w")
 
     def due(self) -> bool:
-        return self._path is not None and time.monotonic() - self._told >= SECONDS
+        return self._path is not None and time.monotonic() - self._written >= SECONDS
 
-    def write(self, progress: Progress) -> None:
+    def write(self, entry: Entry) -> None:
         if self._path is None:
             return
-        counts = progress.counts.to_json()
-        self._append({**progress.__dict__, "counts": counts}, "a")
-        self._told, self.kept = time.monotonic(), True
+        self._append({**entry.__dict__, "counts": entry.counts.to_json()}, "a")
+        self._written, self.kept = time.monotonic(), True
 
     def _append(self, line: dict[str, Any], mode: str) -> None:
         if self._path is None:
@@ -101,8 +102,8 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def last(self) -> Progress | None:
-        """Where to go on; None if no job was interrupted.
+    def last(self) -> Entry | None:
+        """The entry to resume from; None if no job was interrupted.
 
         Raises:
             SchemaError: an input, the artifact or a setting has changed since.
@@ -116,10 +117,10 @@ class Journal:
         if len(lines) == 1:
             return None
         self.kept = True
-        return Progress(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
+        return Entry(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
 
     def _refuse_changed(self, then: dict[str, Any]) -> None:
-        inputs: dict[str, State] = self._identity["inputs"]  # type: ignore[assignment]
+        inputs: dict[str, Stamp] = self._identity["inputs"]  # type: ignore[assignment]
         changed = sorted(
             name
             for name in {*then["inputs"], *inputs}
@@ -135,8 +136,8 @@ class Journal:
             )
 
     def refuse_grown(self, files: tuple[str, ...]) -> None:
-        """An input that was written to while it was read may have been read in part."""
-        for name, now in state_of(files).items():
+        """Refuse an input that was written to while it was read: part of it may be missing."""
+        for name, now in stamps_of(files).items():
             if now != self.before[name]:
                 raise SchemaError(
                     f"'{name}' must not change while it is read, but it did. Run again when "

@@ -1,4 +1,4 @@
-"""the report of a job -> metrics for Prometheus, in a file or at a Pushgateway."""
+"""the summary of a job -> metrics for Prometheus, in a file or at a Pushgateway."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, push_to_gateway, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from vaewatch.batch.summary import Report
+from vaewatch.batch.summary import Summary
+from vaewatch.batch.writer import writable
 from vaewatch.scoring.calibration import SEVERITIES
 from vaewatch.scoring.errors import OutputError
-from vaewatch.scoring.files.writer import writable
 
 
-def write_metrics(report: Report, target: Path) -> None:
-    """For the node exporter's textfile collector; prometheus-client renames it into place."""
+def write_metrics(summary: Summary, target: Path) -> None:
+    """Write a file for the node exporter's textfile collector; it is renamed into place."""
     with writable(str(target)):
-        write_to_textfile(str(target), _Metrics(report).registry())
+        write_to_textfile(str(target), _Metrics(summary).registry())
 
 
-def push_metrics(report: Report, url: str) -> None:
-    """To a Pushgateway, as job `vaewatch_batch`, in a group for each artifact's name and shard."""
-    metrics = _Metrics(report)
+def push_metrics(summary: Summary, url: str) -> None:
+    """Push to a Pushgateway, as job `vaewatch_batch`, in a group by artifact name and shard."""
+    metrics = _Metrics(summary)
     try:
         push_to_gateway(url, "vaewatch_batch", metrics.registry(), metrics.labels)
     except OSError as error:
@@ -35,9 +35,9 @@ def push_metrics(report: Report, url: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Metrics:
-    """A report as prometheus-client asks for it."""
+    """A collector of prometheus-client."""
 
-    report: Report
+    summary: Summary
 
     def registry(self) -> CollectorRegistry:
         registry = CollectorRegistry()
@@ -45,8 +45,8 @@ class _Metrics:
         return registry
 
     def collect(self) -> Iterator[Metric]:
-        """Gauges, since each job starts from nothing."""
-        counts = self.report.counts
+        """Gauges, not counters, since each job starts from zero."""
+        counts = self.summary.counts
         verdicts = GaugeMetricFamily(
             "vaewatch_batch_records", "Records of the last job.", labels=[*self.labels, "verdict"]
         )
@@ -63,17 +63,17 @@ class _Metrics:
             "PSI of a column.",
             labels=[*self.labels, "column"],
         )
-        for column, psi in self.report.drift().items():
+        for column, psi in self.summary.drift().items():
             drift.add_metric([*self.labels.values(), column], psi)
         yield drift
-        seconds = self.report.seconds
+        seconds = self.summary.seconds
         yield self._gauge("duration_seconds", "How long the last job took.", seconds)
         yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of every series: a shard's are its own, whatever the others of the job leave."""
-        shard, model = self.report.job.shard, {"model": self.report.artifact.name}
+        """The labels of every series; each shard of a job has series of its own."""
+        shard, model = self.summary.job.shard, {"model": self.summary.artifact.name}
         return model if shard is None else {**model, "shard": str(shard[0])}
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
@@ -83,7 +83,7 @@ class _Metrics:
 
     def _severity(self) -> Metric:
         edges = [*map(str, SEVERITIES), "+Inf"]
-        below = self.report.counts.severities.cumsum().tolist()
+        below = self.summary.counts.severities.cumsum().tolist()
         histogram = HistogramMetricFamily(
             "vaewatch_batch_severity",
             "-log10 p of each record of the last job.",

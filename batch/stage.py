@@ -1,4 +1,4 @@
-"""a piece of a file -> the bytes that it adds to the output, its rejects, and its counts."""
+"""a chunk of a file -> the bytes that it adds to the output, its rejects, and its counts."""
 
 from __future__ import annotations
 
@@ -19,53 +19,54 @@ from vaewatch.scoring.table import Table
 
 
 @dataclass(frozen=True)
-class Item:
-    """A piece of the file that is number `at`; the source is `lean`."""
+class FileChunk:
+    """A chunk of the job's file number `at`, from 0, with its lean source."""
 
     at: int
     source: Source
-    piece: Any
+    chunk: Any
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A piece as it goes to the output."""
+class ScoredChunk:
+    """A chunk as it goes to the output, which it extends by `data`."""
 
     at: int
     end: Place
     data: bytes
     rejects: tuple[Reject, ...]
     counts: Counts
-    share: float | None  # of its file, up to its end
+    share: float | None  # of its file that is before its end
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What is done to each piece; it travels between processes. sizes: bytes of each file."""
+    """The work on each chunk, which travels between processes. sizes: bytes of each file."""
 
     scorer: Scorer
     job: Job
     encoder: Encoder
     sizes: tuple[int, ...]
 
-    def score(self, item: Item) -> Scored:
-        """Parse, score and encode a piece."""
-        records = item.source.parse(item.piece)
-        end, rejects = item.piece.end, records.rejects
-        share = item.source.share(end, self.sizes[item.at])
+    def score(self, taken: FileChunk) -> ScoredChunk:
+        """Parse, score and encode a chunk."""
+        records = taken.source.parse(taken.chunk)
+        end, rejects = taken.chunk.end, records.rejects
+        share = taken.source.share(end, self.sizes[taken.at])
         if not len(records.table):
             counts = Counts(rejected=len(rejects))
-            return Scored(item.at, end, b"", rejects, counts, share)
+            return ScoredChunk(taken.at, end, b"", rejects, counts, share)
         job = self.job
         verdicts = self.scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
         wanted = records.good & verdicts.is_anomaly if job.only_anomalies else records.good
         rows = np.flatnonzero(wanted)
-        data = self.encoder.encode(item.source, records, verdicts, rows)
-        return Scored(item.at, end, data, rejects, self._counts(records, verdicts, rows), share)
+        data = self.encoder.encode(taken.source, records, verdicts, rows)
+        counts = self._counts(records, verdicts, rows)
+        return ScoredChunk(taken.at, end, data, rejects, counts, share)
 
     def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
         good, table = np.flatnonzero(records.good), records.table
-        if len(good) < len(table):  # without the texts, since they are not counted
+        if len(good) < len(table):  # drift needs no texts
             table = Table(table.schema, table.numbers[good], table.codes[good], ())
         return Counts(
             scored=len(good),

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.calibration import SEVERITIES
-from vaewatch.scoring.files.writer import write_small
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """A job that came to its end. seconds: of this run, which scored all but the `earlier`."""
+class Summary:
+    """A finished job. seconds: how long this run took, which scored all but the `earlier`."""
 
     artifact: Artifact
     job: Job
@@ -28,11 +28,11 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Records a second of this run."""
+        """The records a second that this run scored."""
         return (self.counts.records - self.earlier.records) / self.seconds
 
     def drift(self) -> dict[str, float]:
-        """PSI of each column against the records of training; nothing where nothing was scored."""
+        """PSI of each column against the records of training; empty if nothing was scored."""
         if not self.counts.scored:
             return {}
         psi = self.artifact.drift.psi(self.counts.drift)
@@ -65,7 +65,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Band:
-    """Records of a range of severities; normal: the share that normal traffic has there."""
+    """Records in a range of severities; normal: the share of normal traffic that falls in it."""
 
     name: str
     records: int
@@ -74,7 +74,9 @@ class Band:
 
 
 def severity_bands(counts: Counts) -> list[Band]:
-    """Of normal traffic a share of 10^-s has a severity of s or more: its p-values are uniform."""
+    """The counts in a few bands. The p-values of normal traffic are uniform, so that a share of
+    10^-s has a severity of s or more.
+    """
     upper = np.array([*SEVERITIES, np.inf])
     bands, low = [], 0.0
     for high in BANDS:
@@ -86,6 +88,6 @@ def severity_bands(counts: Counts) -> list[Band]:
     return bands
 
 
-def write_summary(report: Report, target: str) -> None:
-    """Whole or not at all."""
-    write_small(target, json.dumps(report.to_json(), indent=1).encode() + b"\n")
+def write_summary(summary: Summary, target: str) -> None:
+    """Write a summary as JSON, at a path or a URL."""
+    write_small(target, json.dumps(summary.to_json(), indent=1).encode() + b"\n")

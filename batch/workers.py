@@ -1,7 +1,8 @@
-"""items -> work on several cores -> results, in the items' order.
+"""chunks -> work on several cores -> results, in the chunks' order.
 
-Threads of one process would wait for each other: much of the work on an item is Python's, which
-runs one thread at a time. So one thread works here, and each further core has a process.
+Threads of one process would wait for each other, since much of the work on a chunk is Python code,
+which runs in one thread at a time. So one thread works in this process, and each further core has
+a process of its own.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ log = logging.getLogger("vaewatch.batch")
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-AHEAD = 2  # items under way for each core: one is worked on while the next one travels
-ALONE = 4  # so many items take no longer than a process takes to start
+AHEAD = 2  # chunks under way for each core: one is worked on while the next one travels
+ALONE = 4  # so many chunks take no longer than a process takes to start
 
 
 class Team:
-    """A process for each core beyond the first; they end with the block."""
+    """A process for each core beyond the first. They end with the block."""
 
     def __init__(self, cores: int) -> None:
         self._cores, self._stack = cores, ExitStack()
@@ -47,7 +48,7 @@ class Team:
         self._stack.close()
 
     def start(self, most: int | None = None) -> None:
-        """Start them, `most` at most, unless they were started before."""
+        """Start the processes, `most` at most, unless they were started before."""
         if self.processes:
             return
         wanted = self._cores - 1
@@ -60,7 +61,7 @@ class Team:
             self.processes.append(process)
 
     def go_on(self) -> None:
-        """Without one of them; say so once."""
+        """Continue without one of the processes, and warn of it once."""
         if self._complete:
             log.warning(
                 "warning: a process of this job could not start or was ended (is there too little "
@@ -69,18 +70,18 @@ class Team:
         self._complete = False
 
 
-def in_order(items: Iterable[In], work: Callable[[In], Out], team: Team) -> Generator[Out]:
-    """Work on items side by side; results in the items' order, and few of them in memory.
+def in_order(chunks: Iterable[In], work: Callable[[In], Out], team: Team) -> Generator[Out]:
+    """Work on chunks in parallel. The results come in the chunks' order, with few in memory.
 
-    Where the team has processes, items, work and results travel to them: they must pickle.
+    If the team has processes, chunks, work and results must pickle to travel there and back.
     """
     with ExitStack() as stack:
         desk = _Desk(work, team, stack)
         waiting: deque[tuple[In, Future[Out]]] = deque()
-        for number, item in enumerate(items):
+        for number, chunk in enumerate(chunks):
             if number == ALONE:
                 team.start()
-            waiting.append((item, desk.give(item)))
+            waiting.append((chunk, desk.give(chunk)))
             if len(waiting) > AHEAD * desk.workers:
                 yield desk.result(*waiting.popleft())
         while waiting:
@@ -88,34 +89,32 @@ def in_order(items: Iterable[In], work: Callable[[In], Out], team: Team) -> Gene
 
 
 class _Lost(Exception):
-    """A process has ended: it was killed, or could not do the work."""
+    """A process has ended: it was killed, or the work raised."""
 
 
 class _Desk(Generic[In, Out]):
-    """Gives items to those who work on them: a thread here, and processes once they hold the
-    work.
-    """
+    """Gives chunks to workers: a thread of this process, and processes once they hold the work."""
 
     def __init__(self, work: Callable[[In], Out], team: Team, stack: ExitStack) -> None:
         self._work, self._team, self._stack = work, team, stack
         self._workers = [_Worker(work, 1, stack)]
-        self._met = 0  # so many of the team's processes have been sent the work
+        self._met = 0  # how many of the team's processes were sent the work
         self._starting: list[tuple[_Worker, Future[Any]]] = []
 
     @property
     def workers(self) -> int:
         return len(self._workers)
 
-    def give(self, item: In) -> Future[Out]:
-        """To the worker that has least to do."""
+    def give(self, chunk: In) -> Future[Out]:
+        """Give a chunk to the worker that has the fewest."""
         self._meet()
-        return min(self._workers, key=_Worker.load).give(item)
+        return min(self._workers, key=_Worker.load).give(chunk)
 
     def _meet(self) -> None:
         for process in self._team.processes[self._met :]:
             self._met += 1
             worker = _Worker(process, AHEAD, self._stack)
-            self._stack.callback(process.end)  # first, so that no thread waits for it
+            self._stack.callback(process.end)  # runs first on exit, so that no thread waits for it
             self._starting.append((worker, worker.give(self._work)))
         for worker, started in [one for one in self._starting if one[1].done()]:
             self._starting.remove((worker, started))
@@ -126,18 +125,18 @@ class _Desk(Generic[In, Out]):
             else:
                 self._workers.append(worker)
 
-    def result(self, item: In, future: Future[Out]) -> Out:
-        """What a lost process had in its hands is done here, or fails here as it did there."""
+    def result(self, chunk: In, future: Future[Out]) -> Out:
+        """The result of a chunk. If its process was lost, the work is done, or fails, here."""
         try:
             return future.result()
         except _Lost:
-            result = self._work(item)
+            result = self._work(chunk)
             self._team.go_on()
             return result
 
 
 class _Worker:
-    """Does items in threads of this process; those of another process wait for it."""
+    """Works on chunks in threads of this process, or of one that waits for another process."""
 
     def __init__(self, do: Callable[[Any], Any], threads: int, stack: ExitStack) -> None:
         self._do, self._threads = do, ThreadPoolExecutor(threads)
@@ -145,20 +144,20 @@ class _Worker:
         self._lost = False
         stack.callback(self._threads.shutdown, cancel_futures=True)
 
-    def give(self, item: Any) -> Future[Any]:
-        self._under_way.append(self._threads.submit(self._do, item))
+    def give(self, chunk: Any) -> Future[Any]:
+        self._under_way.append(self._threads.submit(self._do, chunk))
         return self._under_way[-1]
 
     def load(self) -> float:
-        """How many items are under way; it is endless once one has failed."""
+        """How many chunks are under way; infinite once one has failed."""
         while self._under_way and self._under_way[0].done():
             self._lost |= self._under_way.popleft().exception() is not None
         return math.inf if self._lost else len(self._under_way)
 
 
 class _Process:
-    """Holds the work and does it on items; the first item is the work. Started anew, not forked:
-    the threads of libraries do not survive a fork.
+    """A process that receives the work, and then chunks to do it on. It is spawned, not forked,
+    since the threads of libraries do not survive a fork.
     """
 
     def __init__(self) -> None:
@@ -170,18 +169,18 @@ class _Process:
             thread.submit(self._start).result()
 
     def _start(self) -> None:
-        """In a thread of its own, since Ctrl-C may interrupt the main one between two steps of
-        this. What is started is deaf to it: it ends with this process.
+        """Runs in a thread of its own, since Ctrl-C may interrupt the main thread between two
+        steps of this. The new process ignores Ctrl-C, and ends with this one.
         """
-        ensure_running()  # else it starts now, and lets Ctrl-C in again when it has
+        ensure_running()  # or `start` would run it, and unblock Ctrl-C
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
 
-    def __call__(self, item: Any) -> Any:
-        """May be called by two threads: an item travels while the one before it is worked on."""
+    def __call__(self, chunk: Any) -> Any:
+        """Two threads may call this: a chunk travels while the one before it is worked on."""
         try:
             with self._sending:
-                self._pipe.send(item)
+                self._pipe.send(chunk)
                 self._receiving.acquire()  # before another can send: answers come in that order
             try:
                 return self._pipe.recv()
@@ -191,19 +190,17 @@ class _Process:
             raise _Lost from None
 
     def end(self) -> None:
-        """At once, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self._process.kill()
         self._process.join()
 
 
 def _serve(pipe: Connection) -> None:
-    """What the process runs, on one core, until the other one closes the pipe or is killed. At an
-    item that fails it just ends: the other one tries that item too, and tells what is wrong.
+    """Run the process, on one core, until its parent closes the pipe or is killed. If a chunk
+    raises, the process exits; the parent retries the chunk and reports the error.
     """
     os.environ["POLARS_MAX_THREADS"] = "1"
-    import_module(
-        "vaewatch.batch.stage"
-    )  # most work needs it; the other one may be busy with its own
+    import_module("vaewatch.batch.stage")  # most work needs it, and this process has the time
     with suppress(Exception):
         work = pipe.recv()
         pipe.send(None)
@@ -212,7 +209,7 @@ def _serve(pipe: Connection) -> None:
 
 
 def bytes_of(sources: Iterable[str]) -> int:
-    """As far as it shows from outside: nothing of streams and objects, packed what is packed."""
+    """The bytes of all sources on disk, packed or not; streams and objects count as none."""
     total = 0
     for source in sources:
         with suppress(OSError):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import write_section
-from vaewatch.batch.replay.alerts import FAST, SEVERE, SLOW, Counts, Traffic
+from vaewatch.batch.replay.alerts import FAST, SEVERE, SLOW, Steps, Traffic
 from vaewatch.scoring.calibration import allowed_rank, rate_interval
 
 SCRAPE, A_MINUTE, DAY = 15, 4, 5760  # seconds; scrapes
@@ -87,20 +87,20 @@ def _true_rates(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
     return float(alarming), float(severe)
 
 
-def increase(counts: Counts, minutes: int) -> Counts:
+def increase(counts: Steps, minutes: int) -> Steps:
     """As PromQL: four scrapes lie in a minute, three steps between them, stretched to four."""
     steps = minutes * A_MINUTE
     return sliding_sum(counts, steps - 1) * (steps / (steps - 1))
 
 
-def sliding_sum(counts: Counts, steps: int) -> Counts:
+def sliding_sum(counts: Steps, steps: int) -> Steps:
     """(..., T): the sum of each step and those before it, `steps` in all."""
     total = np.cumsum(counts, axis=-1)
     total[..., steps:] = total[..., steps:] - total[..., :-steps].copy()
     return np.asarray(total)
 
 
-def too_quiet(alarms: Counts, sure: Counts) -> NDArray[np.bool_]:
+def too_quiet(alarms: Steps, sure: Steps) -> NDArray[np.bool_]:
     """VaewatchTooQuiet, before it has waited."""
     seen, least = (increase(x, QUIET_MINUTES) for x in (alarms, sure))
     return np.asarray((seen < QUIET_SHARE * least) & (least >= QUIET_LEAST))

@@ -12,49 +12,49 @@ from hypothesis import strategies as st
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files import chunks
 from vaewatch.scoring.files.chunks import Place, read_chunks, read_header
-from vaewatch.scoring.files.frames import frame_of_block
-from vaewatch.scoring.files.rows import Block, split_chunk
+from vaewatch.scoring.files.csv import frame_of_rows
+from vaewatch.scoring.files.rows import Rows, split_chunk
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)
 CELL = st.one_of(TEXT, st.sampled_from(["", '"', "\n", "a,b", "é", '""', "1.50"]))
 ROWS = st.lists(st.lists(CELL, min_size=2, max_size=2), min_size=1, max_size=20)
 
 
-def blocks_of(data: bytes, block_bytes: int = 4 << 20) -> list[Block]:
+def split(data: bytes, chunk_bytes: int = 4 << 20) -> list[Rows]:
     stream = io.BytesIO(data)
     header, rest = read_header(stream)
-    chunks = read_chunks(stream, header, rest, Place(header.size, header.lines), block_bytes)
+    chunks = read_chunks(stream, header, rest, Place(header.size, header.lines), chunk_bytes)
     return [split_chunk(chunk, header) for chunk in chunks]
 
 
-def rows_of(blocks: list[Block]) -> list[bytes]:
-    return [block.row(i) for block in blocks for i in range(len(block))]
+def rows_of(found: list[Rows]) -> list[bytes]:
+    return [some.row(i) for some in found for i in range(len(some))]
 
 
-def bad_of(blocks: list[Block]) -> list[tuple[int, str, bytes]]:
-    return [(bad.line, bad.code, bad.raw) for block in blocks for bad in block.bad]
+def bad_of(found: list[Rows]) -> list[tuple[int, str, bytes]]:
+    return [(bad.line, bad.code, bad.raw) for some in found for bad in some.bad]
 
 
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from([8, 64, 4096]))
 @settings(max_examples=200, deadline=None)
 def test_rows_and_fields_are_those_of_the_csv_module(
-    rows: list[list[str]], line_end: str, block_bytes: int
+    rows: list[list[str]], line_end: str, chunk_bytes: int
 ):
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end).writerows([["a", "b"], *rows])
     data = text.getvalue().encode()
-    blocks = blocks_of(data, block_bytes)
-    assert bad_of(blocks) == []
+    found = split(data, chunk_bytes)
+    assert bad_of(found) == []
     header, _ = read_header(io.BytesIO(data))
-    assert header.raw + header.line_end + b"".join(block.rows for block in blocks) == data
-    cells = [row for block in blocks for row in frame_of_block(block, header).rows()]
+    assert header.raw + header.line_end + b"".join(some.data for some in found) == data
+    cells = [row for some in found for row in frame_of_rows(some, header).rows()]
     assert [[cell or "" for cell in row] for row in cells] == rows
 
 
 @given(ROWS, st.sampled_from([8, 64, 256]), st.data())
 @settings(max_examples=100, deadline=None)
 def test_reading_on_from_a_chunks_end_meets_the_same_chunks(
-    rows: list[list[str]], block_bytes: int, data: st.DataObject
+    rows: list[list[str]], chunk_bytes: int, data: st.DataObject
 ):
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([["a", "b"], *rows])
@@ -64,51 +64,51 @@ def test_reading_on_from_a_chunks_end_meets_the_same_chunks(
     stream = io.BytesIO(raw)
     header, rest = read_header(stream)
     at = Place(header.size, header.lines)
-    chunks = list(read_chunks(stream, header, rest, at, block_bytes))
+    chunks = list(read_chunks(stream, header, rest, at, chunk_bytes))
     k = data.draw(st.integers(0, len(chunks) - 1))
     stream.seek(chunks[k].end.offset)
-    again = read_chunks(stream, header, b"", chunks[k].end, block_bytes)
+    again = read_chunks(stream, header, b"", chunks[k].end, chunk_bytes)
     assert [c.data for c in again] == [c.data for c in chunks[k + 1 :]]
 
 
 def test_a_line_number_counts_the_newlines_in_quotes():
-    blocks = blocks_of(b'a,b\n"x\ny",1\n\n2,3,4\n5,6\n')
-    assert [int(line) for block in blocks for line in block.lines] == [2, 6]
-    assert bad_of(blocks) == [(5, "fields", b"2,3,4")]
+    found = split(b'a,b\n"x\ny",1\n\n2,3,4\n5,6\n')
+    assert [int(line) for some in found for line in some.lines] == [2, 6]
+    assert bad_of(found) == [(5, "fields", b"2,3,4")]
 
 
-@pytest.mark.parametrize("block_bytes", [4, 1000])
-def test_a_stray_quote_costs_its_own_line(block_bytes: int):
+@pytest.mark.parametrize("chunk_bytes", [4, 1000])
+def test_a_stray_quote_costs_its_own_line(chunk_bytes: int):
     data = b'a,b\n1,2\n5" pipe,3\n"x"y,4\n"fine, ""too""",5\n6,7"\n8,9\n'
-    blocks = blocks_of(data, block_bytes)
-    assert rows_of(blocks) == [b"1,2", b'"fine, ""too""",5', b"8,9"]
-    assert [(line, code) for line, code, _ in bad_of(blocks)] == [
+    found = split(data, chunk_bytes)
+    assert rows_of(found) == [b"1,2", b'"fine, ""too""",5', b"8,9"]
+    assert [(line, code) for line, code, _ in bad_of(found)] == [
         (3, "quote"),
         (4, "quote"),
         (6, "quote"),
     ]
 
 
-@pytest.mark.parametrize("block_bytes", [4, 1000])
-def test_a_quote_that_is_never_closed_costs_one_line(block_bytes: int):
-    blocks = blocks_of(b'a,b\n1,2\n"open,3\n4,5\n6,7', block_bytes)
-    assert rows_of(blocks) == [b"1,2", b"4,5", b"6,7"]
-    assert bad_of(blocks) == [(3, "row", b'"open,3')]
+@pytest.mark.parametrize("chunk_bytes", [4, 1000])
+def test_a_quote_that_is_never_closed_costs_one_line(chunk_bytes: int):
+    found = split(b'a,b\n1,2\n"open,3\n4,5\n6,7', chunk_bytes)
+    assert rows_of(found) == [b"1,2", b"4,5", b"6,7"]
+    assert bad_of(found) == [(3, "row", b'"open,3')]
 
 
 def test_a_line_longer_than_a_row_may_be_costs_one_row(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(chunks, "ROW_BYTES", 64)
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 16)
-    blocks = blocks_of(b"a,b\n1,2\n" + b"x" * 1000 + b",3\n4,5\n", 16)
-    assert rows_of(blocks) == [b"1,2", b"4,5"]
-    (line, code, raw), *others = bad_of(blocks)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 16)
+    found = split(b"a,b\n1,2\n" + b"x" * 1000 + b",3\n4,5\n", 16)
+    assert rows_of(found) == [b"1,2", b"4,5"]
+    (line, code, raw), *others = bad_of(found)
     assert (line, code, others) == (3, "row", []) and set(raw) == set(b"x")
 
 
 def test_bytes_that_are_not_text_cost_their_row():
-    blocks = blocks_of(b"a,b\n1,2\n\xe9,3\n4\0,5\n6,7\n")
-    assert rows_of(blocks) == [b"1,2", b"6,7"]
-    assert [(line, code) for line, code, _ in bad_of(blocks)] == [(3, "encoding"), (4, "encoding")]
+    found = split(b"a,b\n1,2\n\xe9,3\n4\0,5\n6,7\n")
+    assert rows_of(found) == [b"1,2", b"6,7"]
+    assert [(line, code) for line, code, _ in bad_of(found)] == [(3, "encoding"), (4, "encoding")]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from tests.objects import object_store
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run
 from vaewatch.batch.ray import run_on_ray
-from vaewatch.batch.stage import Item, Scored, Stage
+from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
 from vaewatch.batch.workers import AHEAD
-from vaewatch.scoring.files import chunks
+from vaewatch.scoring.files import chunks as reading
 from vaewatch.scoring.files.remote import in_folder, open_object, put
 from vaewatch.scoring.scorer import Scorer
 
@@ -49,9 +49,9 @@ def ancestors(process: Path) -> Iterator[int]:
             return
 
 
-def killing(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+def killing(chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
     """Run on Ray and kill an actor's process once some pieces are done."""
-    for number, scored in enumerate(run_on_ray(items, stage)):
+    for number, scored in enumerate(run_on_ray(chunks, stage)):
         if number == 5:
             os.kill(worker_processes()[0], signal.SIGKILL)
         yield scored
@@ -84,8 +84,8 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
     ending: str,
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
-    monkeypatch.setattr("vaewatch.scoring.files.parquet.SLICE_ROWS", 1000)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 15)
+    monkeypatch.setattr("vaewatch.scoring.files.parquet.CHUNK_ROWS", 1000)
     frame, source = make_frame(20_000), tmp_path / f"in.{ending}"
     if ending == "parquet":
         frame.write_parquet(source)
@@ -107,16 +107,16 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
 def test_reading_waits_for_scoring(
     tmp_path: Path, scorer: Scorer, cluster: None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 15)
     make_frame(20_000).write_csv(tmp_path / "in.csv")
     read, ahead = 0, list[int]()
 
-    def watched(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
-        def counted() -> Iterator[Item]:
+    def watched(chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
+        def counted() -> Iterator[FileChunk]:
             nonlocal read
-            for item in items:
+            for chunk in chunks:
                 read += 1
-                yield item
+                yield chunk
 
         for number, scored in enumerate(run_on_ray(counted(), stage)):
             ahead.append(read - number)
@@ -132,8 +132,8 @@ def test_what_is_printed_meanwhile_is_not_in_the_output(
 ):
     make_frame(100).write_csv(tmp_path / "in.csv")
 
-    def talking(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
-        for scored in run_on_ray(items, stage):
+    def talking(chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
+        for scored in run_on_ray(chunks, stage):
             print("\x1b[33m(raylet)\x1b[0m a worker died")
             yield scored
 
@@ -143,8 +143,8 @@ def test_what_is_printed_meanwhile_is_not_in_the_output(
     assert said.err == b"(raylet) a worker died\n"
 
 
-def stopping(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
-    for number, scored in enumerate(run_on_ray(items, stage)):
+def stopping(chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
+    for number, scored in enumerate(run_on_ray(chunks, stage)):
         if number == 9:
             raise KeyboardInterrupt
         yield scored
@@ -154,7 +154,7 @@ def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
     tmp_path: Path, scorer: Scorer, bucket: str, cluster: None, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 15)
     monkeypatch.setattr("vaewatch.batch.journal.SECONDS", 0)
     put(make_frame(20_000).write_csv().encode(), f"{bucket}/long.csv")
     there = Job((f"{bucket}/long.csv",), f"{bucket}/scored.csv", threads=2)
@@ -163,8 +163,8 @@ def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
     assert len(os.listdir(tmp_path)) == 2 and f"{bucket}/scored.csv" not in in_folder(bucket)
     met: list[int] = []
 
-    def counting(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
-        for scored in run_on_ray(items, stage):
+    def counting(chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
+        for scored in run_on_ray(chunks, stage):
             met.append(scored.counts.scored)
             yield scored
 

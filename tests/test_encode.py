@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vaewatch.batch.added import frame_of_verdicts
 from vaewatch.batch.encode import Encoder
 from vaewatch.scoring.files.csv import CsvFile
 from vaewatch.scoring.files.records import Records
-from vaewatch.scoring.files.verdicts import frame_of_verdicts
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Reason, Verdicts
 
@@ -28,7 +28,7 @@ def file_of(rows: list[Any], delimiter: str, line_end: str) -> tuple[CsvFile, Re
     lines = [["a", "b"], *([cell.format(d=delimiter) for cell in row[:2]] for row in rows)]
     text = "".join(delimiter.join(line) + line_end for line in lines)
     source = CsvFile.open("in.csv", io.BytesIO(text.encode()), SCHEMA, delimiter)
-    (chunk,) = source.pieces()
+    (chunk,) = source.chunks()
     return source, source.parse(chunk)
 
 
@@ -68,9 +68,9 @@ def test_rows_get_the_fields_that_polars_writes_for_each_verdict(
     chosen = np.arange(len(rows)) if every else np.flatnonzero(verdicts.is_anomaly)
     got = encoder.encode(source, records, verdicts, chosen)
     added = frame_of_verdicts(verdicts, version)
-    block, want = records.block, b""
-    assert block is not None
+    kept, want = records.rows, b""
+    assert kept is not None
     for i in chosen.tolist():
         fields = added[i].write_csv(include_header=False, separator=delimiter)[:-1]
-        want += delimiter.encode().join([block.row(i), fields.encode()]) + line_end.encode()
+        want += delimiter.encode().join([kept.row(i), fields.encode()]) + line_end.encode()
     assert got == want

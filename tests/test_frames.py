@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaewatch.batch.encode import _append_csv
 from vaewatch.scoring.files.chunks import Header, Place, read_chunks, read_header
-from vaewatch.scoring.files.frames import frame_of_block, table_of_frame, typed_frame_of_block
-from vaewatch.scoring.files.rows import Block, read_blocks, split_chunk
+from vaewatch.scoring.files.csv import frame_of_rows, longer_rows, typed_frame_of_rows
+from vaewatch.scoring.files.frames import table_of_frame
+from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
 from vaewatch.scoring.schema import Column, Kind, Schema
 
 SCHEMA = Schema((Column("a", Kind.NUMERIC), Column("b", Kind.CATEGORICAL, categories=("x", "1"))))
@@ -43,7 +43,7 @@ CELL = st.one_of(NUMBER, st.sampled_from(ODD + ODDER))
 LINE_END = st.sampled_from(["\n", "\r\n"])
 
 
-def block_of(rows: list[tuple[str, str]], line_end: str) -> tuple[Block, Header]:
+def split(rows: list[tuple[str, str]], line_end: str) -> tuple[Rows, Header]:
     text = "".join(f"{a},{b}{line_end}" for a, b in [("a", "b"), *rows])
     stream = io.BytesIO(text.encode())
     header, rest = read_header(stream)
@@ -64,9 +64,9 @@ DIGITS = st.integers(-(2**33), 2**33).map(str) | st.sampled_from(["", "00", "-0"
 def test_numbers_parsed_at_once_are_those_parsed_from_text(
     rows: list[tuple[str, str]], line_end: str, schema: Schema
 ):
-    block, header = block_of(rows, line_end)
-    want, problems = table_of_frame(schema, frame_of_block(block, header, schema.names))
-    got, found = table_of_frame(schema, typed_frame_of_block(block, header, schema))
+    some, header = split(rows, line_end)
+    want, problems = table_of_frame(schema, frame_of_rows(some, header, schema.names))
+    got, found = table_of_frame(schema, typed_frame_of_rows(some, header, schema))
     assert got.numbers.dtype == np.float64
     np.testing.assert_array_equal(got.numbers, want.numbers)
     np.testing.assert_array_equal(got.codes, want.codes)
@@ -76,8 +76,8 @@ def test_numbers_parsed_at_once_are_those_parsed_from_text(
 
 
 def test_a_file_of_numbers_is_parsed_at_once():
-    block, header = block_of([("1.5", "x"), ("", "1")], "\n")
-    frame = typed_frame_of_block(block, header, SCHEMA)
+    some, header = split([("1.5", "x"), ("", "1")], "\n")
+    frame = typed_frame_of_rows(some, header, SCHEMA)
     assert frame.schema == {"a": pl.Float64, "b": pl.String}
     assert frame["a"].to_list() == [1.5, None]
 
@@ -85,8 +85,8 @@ def test_a_file_of_numbers_is_parsed_at_once():
 def test_a_word_leaves_only_its_own_column_as_text():
     schema = Schema((*SCHEMA.columns, replace(COUNT, name="c")))
     header, rest = read_header(io.BytesIO(b"a,b,c\n1.5,x,NA\n2,1,7\n"))
-    (block,) = read_blocks(io.BytesIO(), header, rest)
-    frame = typed_frame_of_block(block, header, schema)
+    (some,) = read_rows(io.BytesIO(), header, rest)
+    frame = typed_frame_of_rows(some, header, schema)
     assert frame.schema == {"a": pl.Float64, "b": pl.String, "c": pl.String}
     assert frame["a"].to_list() == [1.5, 2.0]
     assert frame["c"].to_list() == ["NA", "7"]
@@ -107,8 +107,8 @@ def test_a_word_leaves_only_its_own_column_as_text():
 )
 def test_small_integers_are_parsed_as_such(high: float, cells: list[str], wanted: pl.DataType):
     schema = Schema((replace(COUNT, high=high), *SCHEMA.discrete))
-    block, header = block_of([(cell, "x") for cell in cells], "\n")
-    assert typed_frame_of_block(block, header, schema)["a"].dtype == wanted
+    some, header = split([(cell, "x") for cell in cells], "\n")
+    assert typed_frame_of_rows(some, header, schema)["a"].dtype == wanted
 
 
 @given(st.lists(st.tuples(CELL, st.just("x")), min_size=1), LINE_END)
@@ -116,8 +116,8 @@ def test_small_integers_are_parsed_as_such(high: float, cells: list[str], wanted
 def test_rows_keep_their_bytes_and_line_ends_before_the_added_fields(
     rows: list[tuple[str, str]], line_end: str
 ):
-    block, _ = block_of(rows, line_end)
-    added = pl.DataFrame({"score": np.arange(len(block))})
-    got = _append_csv(block, added, np.arange(len(block)), ",")
+    some, _ = split(rows, line_end)
+    added = pl.DataFrame({"score": np.arange(len(some))})
+    got = longer_rows(some, added, np.arange(len(some)), ",")
     want = "".join(f"{a},{b},{i}{line_end}" for i, (a, b) in enumerate(rows))
     assert got == want.encode()

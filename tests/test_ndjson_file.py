@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from vaewatch.batch.added import EXPLAINED, frame_of_verdicts
 from vaewatch.batch.encode import Encoder
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.ndjson import NdjsonFile, _reader_of
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import split_lines
-from vaewatch.scoring.files.verdicts import EXPLAINED, frame_of_verdicts
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import parse_records
@@ -117,8 +117,8 @@ def files(draw: st.DrawFn) -> bytes:
 
 
 def parsed(data: bytes, schema: Schema) -> tuple[NdjsonFile, Records]:
-    source = NdjsonFile.open("in.ndjson", io.BytesIO(data), schema)
-    (chunk,) = source.pieces()
+    source = NdjsonFile.open("in.ndjson", io.BytesIO(data), schema, tuple(EXPLAINED))
+    (chunk,) = source.chunks()
     return source, source.parse(chunk)
 
 
@@ -179,8 +179,8 @@ def test_a_chunk_at_once_is_the_same_as_line_by_line(schema: Schema, data: bytes
         assert isinstance(got, str) and want in got
         return
     source, records = got
-    table, block = records.table, records.block
-    assert [block.row(i) for i in range(len(block))] == want.lines
+    table, kept = records.table, records.rows
+    assert [kept.row(i) for i in range(len(kept))] == want.lines
     assert [repr(row) for row in table.numbers.tolist()] == want.numbers
     assert table.codes.tolist() == want.codes
     rows = range(len(table))
@@ -246,14 +246,19 @@ def test_good_lines_come_back_with_their_verdicts(data: bytes):
 
 @pytest.mark.parametrize("odd", [b"x", GOOD.replace(b"1.5", b"1e999"), GOOD[:-1] + b',"new":1}'])
 def test_only_odd_lines_take_the_slow_way(odd: bytes):
-    source = NdjsonFile.open("in.ndjson", io.BytesIO(b"\n".join([GOOD, odd, GOOD])), SCHEMA)
-    (chunk,) = source.pieces()
-    rows = _reader_of(source.schema, source.columns).rows(split_lines(chunk))
-    assert [row is not None for row in rows] == [True, False, True]
+    source = NdjsonFile.open(
+        "in.ndjson", io.BytesIO(b"\n".join([GOOD, odd, GOOD])), SCHEMA, tuple(EXPLAINED)
+    )
+    (chunk,) = source.chunks()
+    reader = _reader_of(source.schema, source.columns, source.reserved)
+    found = [struct is not None for struct in reader.structs(split_lines(chunk))]
+    assert found == [True, False, True]
 
 
 def test_a_source_that_has_parsed_can_travel():
     source, records = parsed(GOOD + b"\n", SCHEMA)
     copy = pickle.loads(pickle.dumps(source.lean()))
-    (chunk,) = NdjsonFile.open("in.ndjson", io.BytesIO(records.block.rows), SCHEMA).pieces()
+    (chunk,) = NdjsonFile.open(
+        "in.ndjson", io.BytesIO(records.rows.data), SCHEMA, tuple(EXPLAINED)
+    ).chunks()
     assert copy.parse(chunk).table.numbers.tobytes() == records.table.numbers.tobytes()

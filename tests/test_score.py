@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import call, make_frame
-from vaewatch.scoring.files.verdicts import ADDED
+from vaewatch.batch.added import ADDED
 from vaewatch.scoring.scorer import Scorer
 
 COMMAND = [sys.executable, "-m", "vaewatch", "score"]
@@ -132,7 +132,7 @@ def test_a_row_scores_the_same_from_a_file_and_from_json(
     file = CsvFile.open(
         "in.csv", io.BytesIO(text.getvalue().encode()), scorer.artifact.schema, None
     )
-    tables = [file.parse(chunk).table for chunk in file.pieces()]
+    tables = [file.parse(chunk).table for chunk in file.chunks()]
     scores = np.concatenate([scorer.score_table(table).score for table in tables])
     wanted = scorer.score_records(json.loads(json.dumps(records))).score
     np.testing.assert_allclose(scores, wanted, rtol=1e-5)

@@ -25,11 +25,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import make_frame
 from tests.test_score import ROOT, error_of, score
 from tests.test_terminal import terminal
+from vaewatch.batch.added import ADDED
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run
-from vaewatch.batch.stage import Item, Scored, Stage
+from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.verdicts import ADDED
 from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.scoring.scorer import Scorer
 
@@ -247,7 +247,7 @@ def test_all_files_are_looked_at_before_the_first_is_scored(
     folder = folder_of(tmp_path, frame)
     frame.drop("age").write_csv(folder / "2.csv")
 
-    def never(items: Iterable[Item], stage: Stage) -> Iterator[Scored]:
+    def never(items: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
         pytest.fail("a file was scored")
 
     with pytest.raises(SchemaError, match="2.csv': column 'age' must be there"):

@@ -28,8 +28,8 @@ from vaewatch.__main__ import main
 from vaewatch.batch import journal
 from vaewatch.scoring.files import chunks, parquet
 journal.SECONDS = 0
-chunks.BLOCK_BYTES = 1 << 15
-parquet.SLICE_ROWS = 512
+chunks.CHUNK_BYTES = 1 << 15
+parquet.CHUNK_ROWS = 512
 main()
 """
 
@@ -161,7 +161,7 @@ def test_a_file_that_grows_is_noticed_before_the_job_ends(
     tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("vaewatch.batch.journal.SECONDS", 0)
-    monkeypatch.setattr("vaewatch.scoring.files.chunks.BLOCK_BYTES", 1 << 15)
+    monkeypatch.setattr("vaewatch.scoring.files.chunks.CHUNK_BYTES", 1 << 15)
     source, seen = tmp_path / "in.csv", list[int]()
     make_frame(20_000).write_csv(source)
 

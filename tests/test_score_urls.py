@@ -158,7 +158,7 @@ def test_a_job_killed_while_it_sends_leaves_no_object_and_is_resumed(
 import os, signal, obstore
 from vaewatch.__main__ import main
 from vaewatch.scoring.files import remote
-remote.BLOCK_BYTES = 1 << 20
+remote.REQUEST_BYTES = 1 << 20
 real = obstore.put
 class Dying:
     def __init__(self, file):
@@ -180,7 +180,7 @@ main()
     assert done.returncode == -9, done.stderr
     assert in_folder(url) == [f"{url}/in.csv"]
     least = 5 << 20  # that Amazon takes
-    monkeypatch.setattr("vaewatch.scoring.files.remote.BLOCK_BYTES", least)
+    monkeypatch.setattr("vaewatch.scoring.files.remote.REQUEST_BYTES", least)
     assert call("score", artifact_path, *asked, "--resume").returncode == 0
     whole = Job((f"{url}/in.csv",), str(tmp_path / "o.csv"))
     assert run(scorer, whole).scored == 48_000
@@ -207,8 +207,8 @@ def test_an_object_replaced_while_it_is_read_is_refused(
 ):
     url, frame = f"{bucket}/changing.csv", make_frame(20_000)
     put(frame.write_csv().encode(), url)
-    monkeypatch.setattr("vaewatch.scoring.files.remote.BLOCK_BYTES", 1 << 16)
-    monkeypatch.setattr("vaewatch.scoring.files.chunks.BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr("vaewatch.scoring.files.remote.REQUEST_BYTES", 1 << 16)
+    monkeypatch.setattr("vaewatch.scoring.files.chunks.CHUNK_BYTES", 1 << 16)
 
     def replace(counts: Counts, share: float | None) -> None:
         if counts.records:

@@ -30,33 +30,33 @@ needs_proc = pytest.mark.skipif(
 )
 
 
-def slowly(item: int) -> tuple[int, int]:
-    """Long enough that a process is there before the items are done. No item may be negative."""
-    if item < 0:
-        raise ValueError("an item must not be negative")
+def slowly(chunk: int) -> tuple[int, int]:
+    """Long enough that a process is there before the chunks are done. No chunk may be negative."""
+    if chunk < 0:
+        raise ValueError("a chunk must not be negative")
     time.sleep(0.02)
-    return item, os.getpid()
+    return chunk, os.getpid()
 
 
-def ending(item: int) -> int:
+def ending(chunk: int) -> int:
     """Ends each process that is not the first."""
     if multiprocessing.parent_process() is not None:
         os._exit(1)
     time.sleep(0.02)
-    return item
+    return chunk
 
 
-def items_until(ready: Callable[[], bool]) -> Iterator[int]:
+def chunks_until(ready: Callable[[], bool]) -> Iterator[int]:
     """0, 1, ... until then, and for a minute at most."""
-    for item in range(3000):
-        yield item
-        if item > 50 and ready():
+    for chunk in range(3000):
+        yield chunk
+        if chunk > 50 and ready():
             return
 
 
-def side_by_side(items: Iterable[int], work: Callable[[int], Out], cores: int) -> Generator[Out]:
+def side_by_side(chunks: Iterable[int], work: Callable[[int], Out], cores: int) -> Generator[Out]:
     with Team(cores) as team:
-        yield from in_order(items, work, team)
+        yield from in_order(chunks, work, team)
 
 
 def children(pid: int) -> list[int]:
@@ -77,10 +77,10 @@ def runs(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("cores", [1, 3])
-def test_results_come_in_the_items_order_from_as_many_processes_as_cores(cores: int):
+def test_results_come_in_the_chunks_order_from_as_many_processes_as_cores(cores: int):
     found, pids = list[int](), set[int]()
-    for item, pid in side_by_side(items_until(lambda: len(pids) == cores), slowly, cores):
-        found.append(item)
+    for chunk, pid in side_by_side(chunks_until(lambda: len(pids) == cores), slowly, cores):
+        found.append(chunk)
         pids.add(pid)
     assert found == list(range(len(found)))
     assert len(pids) == cores and os.getpid() in pids
@@ -89,8 +89,8 @@ def test_results_come_in_the_items_order_from_as_many_processes_as_cores(cores: 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(), max_size=ALONE))
-def test_few_items_need_no_process(items: list[int]):
-    assert list(side_by_side(items, str, 8)) == list(map(str, items))
+def test_few_chunks_need_no_process(chunks: list[int]):
+    assert list(side_by_side(chunks, str, 8)) == list(map(str, chunks))
     assert not multiprocessing.active_children()
 
 
@@ -98,9 +98,9 @@ def test_reading_waits_for_the_work():
     read, ahead, pids = list[int](), list[int](), set[int]()
 
     def counted() -> Iterator[int]:
-        for item in items_until(lambda: len(pids) == 2):
-            read.append(item)
-            yield item
+        for chunk in chunks_until(lambda: len(pids) == 2):
+            read.append(chunk)
+            yield chunk
 
     for number, (_, pid) in enumerate(side_by_side(counted(), slowly, 2)):
         ahead.append(len(read) - number)
@@ -110,16 +110,16 @@ def test_reading_waits_for_the_work():
 
 def test_what_fails_in_a_process_fails_here_with_its_own_error():
     pids = set[int]()
-    items = chain(items_until(lambda: len(pids) == 3), [-1] * 20)
-    with pytest.raises(ValueError, match="an item must not be negative"):
-        for _, pid in side_by_side(items, slowly, 3):
+    chunks = chain(chunks_until(lambda: len(pids) == 3), [-1] * 20)
+    with pytest.raises(ValueError, match="a chunk must not be negative"):
+        for _, pid in side_by_side(chunks, slowly, 3):
             pids.add(pid)
     assert len(pids) == 3 and not multiprocessing.active_children()
 
 
 def test_work_goes_on_without_a_process_that_ends(caplog: pytest.LogCaptureFixture):
     found = list(
-        side_by_side(items_until(lambda: not multiprocessing.active_children()), ending, 3)
+        side_by_side(chunks_until(lambda: not multiprocessing.active_children()), ending, 3)
     )
     assert found == list(range(len(found)))
     (said,) = caplog.messages
@@ -207,7 +207,7 @@ def test_processes_for_a_long_input_are_there_before_it_is_read(tmp_path: Path):
         team.start(2)
         assert len(multiprocessing.active_children()) == 2
         results = list(in_order(range(100), slowly, team))
-        assert [item for item, _ in results] == list(range(100))
+        assert [chunk for chunk, _ in results] == list(range(100))
     assert not multiprocessing.active_children()
 
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vaewatch.scoring.artifact import FINDINGS, check_target, write_artifact
+from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
@@ -38,7 +40,8 @@ def train(
     """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
 
     Args:
-        data: one or more paths of CSV or Parquet files, or a DataFrame, of normal records.
+        data: normal records: a DataFrame, or one or more files, folders, globs or URLs, as
+            `vaewatch score` takes them.
         out: the artifact's folder, which appears whole or not at all.
         overwrite: whether an artifact that is there may be replaced.
         resume: whether to go on from the checkpoint that a killed run left beside `out`.
@@ -56,6 +59,8 @@ def train(
     device = pick_device(config.device)
     check_target(out, overwrite=overwrite)
     sample = read_sample(data, config.max_records, config.seed)
+    texts = dict.fromkeys(sample.texts, Kind.CATEGORICAL)
+    config = replace(config, kinds={**texts, **config.kinds})
     data_fingerprint = fingerprint(sample.frame)
     checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
     started = time.perf_counter()

@@ -1,6 +1,6 @@
-"""counts by time -> when the alerts on the alarm budget would have been on.
+"""counts by time -> when the alerts on the alarm budget would have been firing.
 
-The same numbers as in deploy/prometheus/rules.yml; a test holds them together.
+The numbers are those of deploy/prometheus/rules.yml; a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 
 SEVERE = 2.5  # a severity: one normal record in 316 is above it
 
-Counts = NDArray[np.float64]
-Summed = Callable[[Counts, int], Counts]
+Steps = NDArray[np.float64]  # (..., T) a count for each step of time
+Summed = Callable[[Steps, int], Steps]
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Counts in each step of time, (..., T). allowed: alarms, by the upper limit of the
-    calibration. severe: records of a severity above SEVERE.
+    """Counts for each step of time. allowed: the most alarms that the calibration allows for.
+    severe: records of a severity above SEVERE.
     """
 
-    records: Counts
-    alarms: Counts
-    allowed: Counts
-    severe: Counts
+    records: Steps
+    alarms: Steps
+    allowed: Steps
+    severe: Steps
 
 
 @dataclass(frozen=True)
 class Limit:
-    """More of `what` in a window than `factor` times `of`, and `more`."""
+    """Passed if a window has more of `what` than `factor` times its `of`, plus `more`."""
 
     minutes: int
     what: Literal["alarms", "severe"]
@@ -49,14 +49,18 @@ class Limit:
 
 @dataclass(frozen=True)
 class Alert:
-    """On while all limits of one of its ways are passed. `severity`: a page wakes somebody."""
+    """An alert, which fires while all limits of one of its ways are passed. `severity`: a page
+    wakes somebody, a ticket does not.
+    """
 
     name: str
     severity: str
     ways: tuple[tuple[Limit, ...], ...]
 
     def on(self, traffic: Traffic, summed: Summed) -> NDArray[np.bool_]:
-        """`summed`: what of some counts lies in a window of so many minutes, at each moment."""
+        """Whether the alert fires at each moment. `summed` adds counts up over a window of so many
+        minutes before each moment.
+        """
         ways = [[limit.passed(traffic, summed) for limit in way] for way in self.ways]
         return np.asarray(np.any([np.all(way, axis=0) for way in ways], axis=0))
 
@@ -84,22 +88,23 @@ ALERTS = (FAST, SLOW)
 
 @dataclass(frozen=True)
 class Burst:
-    """An alert from the minute in which it came on until it was off. `end`: that minute."""
+    """A span of an alert, from the minute in which it fired to the minute in which it resolved."""
 
     start: int
     end: int
 
 
 def bursts(alert: Alert, minutes: NDArray[np.int64], traffic: Traffic) -> list[Burst]:
-    """Counts of the minutes that have records, in order of time -> when the alert was on.
+    """When an alert was firing. `minutes`, (T,), are those that have records, in order of time,
+    and `traffic` has their counts.
 
-    Only a minute that enters a window or leaves it can change anything, so a gap of years costs
+    Only a minute that enters or leaves a window can change anything, so a gap of years costs
     nothing.
     """
     moments = np.unique(np.concatenate([minutes, *(minutes + m for m in alert.windows)]))
     last = np.searchsorted(minutes, moments, side="right")
 
-    def summed(counts: Counts, window: int) -> Counts:
+    def summed(counts: Steps, window: int) -> Steps:
         first = np.searchsorted(minutes, moments - window, side="right")
         total = np.concatenate([[0.0], np.cumsum(counts)])
         return np.asarray(total[last] - total[first])

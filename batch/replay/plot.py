@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from vaewatch.batch.replay.replay import Replay, moment
-from vaewatch.scoring.files.writer import write_small
+from vaewatch.batch.writer import write_small
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 60, 940, 40, 280
 COLOURS = ("#d1495b", "#00798c", "#edae49", "#66506b", "#2e4057")
 SIZE = 11  # of the letters
-PIXELS = 2  # of a PNG, for each unit
-ANCHORS = {"start": "ls", "end": "rs"}  # in Pillow's words: left or right, on the baseline
+PIXELS = 2  # of a PNG, for each unit of an SVG
+ANCHORS = {"start": "ls", "end": "rs"}  # Pillow's names: left or right, on the baseline
 
 
 @dataclass(frozen=True)
 class Text:
-    """Words; `anchor` says what stands at x: their start or their end."""
+    """A text; `anchor` says whether its start or its end is at x."""
 
     x: float
     y: float
@@ -32,7 +32,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Line:
-    """From point to point."""
+    """A line from point to point."""
 
     points: tuple[tuple[float, float], ...]
     colour: str
@@ -42,14 +42,14 @@ Shape = Text | Line
 
 
 def write_plot(replay: Replay, target: Path) -> None:
-    """As .png or as .svg, by the name's ending."""
+    """Draw a replay as PNG or SVG, by the ending of the target's name."""
     shapes = shapes_of(replay)
     png = target.suffix.lower() == ".png"
     write_small(str(target), png_of(shapes) if png else svg_of(shapes).encode())
 
 
 def shapes_of(replay: Replay) -> list[Shape]:
-    """A line for each alpha; one point an hour that has records."""
+    """A line for each alpha, with a point for each hour that has records."""
     hours = replay.hours
     if not len(hours.starts):
         return [Text(LEFT, HEIGHT / 2, "no record has a time")]

@@ -1,6 +1,7 @@
 """records with a time -> alarms an hour and a day, at several alphas, and the alerts on them.
 
-Only counts a minute are kept, so memory grows with the time that a file covers, not with its rows.
+Only counts by minute are kept, so memory grows with the time that a file covers, not with its
+rows.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vaewatch.batch.added import EXPLAINED
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.calibration import check_alpha, rate_interval
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.records import Source
-from vaewatch.scoring.files.source import expand, open_source, pieces_of
+from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.scorer import Scorer
 
 HOUR, DAY = 60, 1440  # minutes
@@ -29,7 +31,7 @@ HOUR, DAY = 60, 1440  # minutes
 
 @dataclass(frozen=True)
 class Timeline:
-    """Counts by minute, hour or day, in order of time, without those that have no records.
+    """Counts by minute, hour or day, in order of time; those without records are left out.
 
     starts: (T,) minutes since 1970. records, severe: (T,). alarms: (T, A), a column for each
     alpha.
@@ -56,7 +58,7 @@ class Timeline:
         )
 
     def by(self, minutes: int) -> Timeline:
-        """The same counts by longer times; `starts` stay in minutes."""
+        """The same counts by longer spans of so many minutes; `starts` stay in minutes."""
         whole = replace(self, starts=self.starts // minutes * minutes)
         return whole + Timeline.none(self.alarms.shape[1])
 
@@ -68,7 +70,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Longest:
-    """The longest time that an alert was on."""
+    """The longest time that an alert was firing without a break."""
 
     start: datetime
     minutes: int
@@ -77,7 +79,7 @@ class Longest:
 
 @dataclass(frozen=True)
 class AlertReplay:
-    """What one alert of the deploy folder would have done."""
+    """How often and how long one alert of the deploy folder would have fired."""
 
     name: str
     severity: str
@@ -88,7 +90,7 @@ class AlertReplay:
 
 @dataclass(frozen=True)
 class AlphaReplay:
-    """What one alpha would have meant."""
+    """The alarms and alerts that one alpha would have raised."""
 
     alpha: float
     alarms: int
@@ -102,13 +104,13 @@ class AlphaReplay:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a file would have raised. Records without a time, or that break the schema, are only
-    counted.
+    """The alarms that files would have raised. Records that have no time or break the schema are
+    only counted.
     """
 
     minutes: Timeline
     alphas: tuple[float, ...]
-    allowed: tuple[float, ...]  # the most that calibration can have given, for each alpha
+    allowed: tuple[float, ...]  # for each alpha, the upper limit of its false-alarm rate
     untimed: int
     rejected: int
 
@@ -117,7 +119,7 @@ class Replay:
         return self.minutes.by(HOUR)
 
     def at(self, which: int) -> AlphaReplay:
-        """One alpha, with the alerts that would watch it."""
+        """The alpha with this index, and the alerts that watch it."""
         alarms = self.hours.alarms[:, which]
         daily = self.minutes.by(DAY).alarms[:, which]
         return AlphaReplay(
@@ -192,30 +194,37 @@ def replay(
     count = partial(_count, scorer, time, nothing)
     total = nothing
     with Team(threads) as team:
-        for part in in_order(_pieces(scorer, expand(sources), time), count, team):
+        for one in in_order(_chunks(scorer, expand(sources), time), count, team):
             total = replace(
                 total,
-                minutes=total.minutes + part.minutes,
-                untimed=total.untimed + part.untimed,
-                rejected=total.rejected + part.rejected,
+                minutes=total.minutes + one.minutes,
+                untimed=total.untimed + one.untimed,
+                rejected=total.rejected + one.rejected,
             )
     return total
 
 
-def _pieces(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[tuple[Source, Any]]:
+@dataclass(frozen=True)
+class _Taken:
+    """A chunk of a file, with its lean source."""
+
+    source: Source
+    chunk: Any
+
+
+def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[_Taken]:
     for name in files:
-        with open_source(name, scorer.artifact.schema, None) as source:
+        with open_source(name, scorer.artifact.schema, reserved=EXPLAINED) as source:
             require_columns(pl.DataFrame(schema=list(source.columns)), [time], "--time")
             lean = source.lean()
-            yield from ((lean, piece) for piece in pieces_of(source, None))
+            yield from (_Taken(lean, chunk) for chunk in chunks_of(source, None))
 
 
-def _count(scorer: Scorer, time: str, nothing: Replay, taken: tuple[Source, Any]) -> Replay:
-    source, piece = taken
-    records = source.parse(piece)
-    part = replace(nothing, rejected=len(records.rejects))
+def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> Replay:
+    records = taken.source.parse(taken.chunk)
+    counted = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
-        return part
+        return counted
     minutes = minutes_of(records.frame()[time])
     timed = minutes.is_not_null().to_numpy() & records.good
     verdicts = scorer.score_table(records.table, explain=0)
@@ -226,13 +235,14 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: tuple[Source, Any]
     alarms = np.stack(decided, axis=1).astype(np.int64)
     at = minutes.fill_null(0).to_numpy()[timed]
     severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
-    counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
-    return replace(part, minutes=counted, untimed=int((records.good & ~timed).sum()))
+    minutes_counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
+    untimed = int((records.good & ~timed).sum())
+    return replace(counted, minutes=minutes_counted, untimed=untimed)
 
 
 def minutes_of(times: pl.Series) -> pl.Series:
-    """Minutes since 1970 of ISO 8601 texts (UTC where they name no zone), of seconds, or of
-    timestamps; null where there is no time.
+    """(N,) minutes since 1970 of ISO 8601 texts (UTC if they name no zone), of seconds since 1970,
+    or of timestamps; null where there is no time.
     """
     if times.dtype == pl.String:
         return _minutes_of_text(times)
@@ -247,7 +257,7 @@ def minutes_of(times: pl.Series) -> pl.Series:
 
 
 def _minutes_of_text(times: pl.Series) -> pl.Series:
-    """Cell by cell: what one row holds says nothing of another."""
+    """Parse cell by cell: the format of one says nothing about another."""
     text = pl.col("t").str.strip_chars().str.replace(" ", "T").str.replace("Z$", "+00:00")
     zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_zone="UTC")
     plain = [

@@ -1,13 +1,13 @@
 """bytes of CSV -> chunks of whole rows.
 
-Rows are found by numpy on the raw bytes (RFC 4180: a quoted field may hold newlines, delimiters
-and doubled quotes), so that each row can be given back byte for byte, and each broken one named by
-its line. This is cheap and goes through a file once; what is left to do with a chunk is not, and
-chunks can be taken side by side: see `vaewatch.scoring.files.rows`, and
-`vaewatch.scoring.files.frames` for the fields.
+numpy finds the rows in the raw bytes (RFC 4180: a quoted field may hold newlines, delimiters and
+doubled quotes), so that each row can be returned byte for byte, and each broken one reported with
+its line number. This is cheap and passes through a file once. The rest of the work on a chunk is
+not cheap, and chunks can be worked on in parallel: see `vaewatch.scoring.files.rows`, and
+`vaewatch.scoring.files.csv` for the fields.
 
-A chunk ends at a place that depends on the file alone, so that a job that starts again in the
-middle meets the same chunks.
+Where a chunk ends depends on the file alone, so that a job that is resumed in the middle of a file
+meets the same chunks.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 
-BLOCK_BYTES = 2 << 20  # small enough that what is made of them on the way stays in the cache
-ROW_BYTES = 16 << 20  # a longer row is taken for a quote that was never closed
+CHUNK_BYTES = 2 << 20  # small enough that intermediate results stay in the cache
+ROW_BYTES = 16 << 20  # a longer row counts as a quote that was never closed
 SHOWN_BYTES = 1000  # of a row without an end
 DELIMITERS = ",;\t|"
 BOM = b"\xef\xbb\xbf"
@@ -34,19 +34,21 @@ NEWLINE, RETURN, QUOTE = ord("\n"), ord("\r"), ord('"')
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be split into fields: its line, counted from 1, what is wrong, and its
-    bytes.
-    """
+    """A row that cannot be split into fields: its line, from 1, the rule it breaks, its bytes."""
 
     line: int
     code: str
     message: str
     raw: bytes
 
+    def error(self) -> SchemaError:
+        """For a reader that does not set rows aside."""
+        return SchemaError(f"{self.message} (line {self.line}). Mend or remove that row.")
+
 
 @dataclass(frozen=True)
 class Header:
-    """The first row of a file; it takes `size` bytes and `lines` lines."""
+    """The first row of a file, which takes `size` bytes and `lines` lines."""
 
     names: tuple[str, ...]
     raw: bytes  # without its line end
@@ -58,7 +60,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Place:
-    """How far into a file: so many bytes and lines came before."""
+    """A position in a file: the number of bytes and of lines before it."""
 
     offset: int
     line: int
@@ -68,9 +70,9 @@ class Place:
 class Chunk:
     """Whole rows of a file, from `start` up to `end`.
 
-    ends: offset in `data` after each row; None where every newline ends a row.
-    broken: which of these rows have a quote where none may be; None where none has.
-    bad: a row that has no end, and is not in `data`.
+    ends: (rows,) the offset in `data` after each row; None if every newline ends a row.
+    broken: (rows,) which rows have a quote where none is allowed; None if no row does.
+    bad: a row without an end, which is not in `data`.
     """
 
     data: bytes
@@ -82,8 +84,8 @@ class Chunk:
 
 
 def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
-    """The header, and the bytes read beyond it."""
-    whole = stream.read(BLOCK_BYTES)
+    """The header, and the bytes that were read beyond it."""
+    whole = stream.read(CHUNK_BYTES)
     data = whole.removeprefix(BOM)
     end = data.find(b"\n")
     while end >= 0 and data.count(b'"', 0, end) % 2:
@@ -126,15 +128,15 @@ def read_chunks(
     header: Header,
     rest: bytes,
     at: Place,
-    block_bytes: int | None = None,
+    chunk_bytes: int | None = None,
     *,
     quotes: bool = True,
 ) -> Iterator[Chunk]:
-    """The rows from `at` on; `rest` is what was read of them already. Without `quotes`, every
-    newline ends a row.
+    """The rows from `at` on, of which `rest` was read already. Without `quotes`, every newline
+    ends a row.
     """
-    block_bytes = block_bytes or BLOCK_BYTES
-    data, size = rest, block_bytes - at.offset % block_bytes
+    chunk_bytes = chunk_bytes or CHUNK_BYTES
+    data, size = rest, chunk_bytes - at.offset % chunk_bytes
     while True:
         if len(data) < size:
             data += stream.read(size - len(data))
@@ -147,15 +149,15 @@ def read_chunks(
         if chunk is None and (last or size > ROW_BYTES):
             chunk, over = _skip_endless(stream, data, at)
         if chunk is None:
-            size += block_bytes
+            size += chunk_bytes
             continue
         yield chunk
         data, at = data[chunk.end.offset - at.offset :] + over, chunk.end
-        size = block_bytes - at.offset % block_bytes
+        size = chunk_bytes - at.offset % chunk_bytes
 
 
 def _whole_rows(data: bytes, at: Place, header: Header, last: bool, quotes: bool) -> Chunk | None:
-    """The whole rows at the start of `data`, if there is one."""
+    """The whole rows at the start of `data`; None if there is not even one."""
     ends = broken = None
     if not quotes or b'"' not in data:
         size = data.rfind(b"\n") + 1
@@ -183,7 +185,7 @@ def _find_rows(
 def _quotes_are_in_place(
     raw: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int
 ) -> bool:
-    """Each opens at the start of a field or closes at its end, or is one of a doubled pair."""
+    """Whether each quote opens or closes a field, or belongs to a doubled pair."""
     opening, closing = quotes[::2], quotes[1::2]
     before = raw[opening[opening > 0] - 1]
     after = raw[closing[closing < len(raw) - 1] + 1]
@@ -195,7 +197,7 @@ def _quotes_are_in_place(
 def _find_rows_one_by_one(
     data: bytes, delimiter: str, last: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The same where a quote is stray: that costs the line that it is on, and no other."""
+    """The same for data with a stray quote, which costs the line that it is on, and no other."""
     d = re.escape(delimiter.encode())
     plain = rb'[^"\n' + d + rb"]*+"
     cell = rb'(?:"(?:[^"]|"")*+"(?=\r?\n|' + d + rb")|" + plain + rb")"
@@ -219,13 +221,13 @@ def _find_rows_one_by_one(
 
 
 def _skip_endless(stream: BinaryIO, data: bytes, at: Place) -> tuple[Chunk, bytes]:
-    """A row with no end costs its first line alone, so that a quote that was never closed does not
-    cost the file. Gives what was read beyond `data`, too.
+    """Skip the first line of a row without an end, so that a quote that was never closed does not
+    cost the whole file. Also returns the bytes that were read beyond `data`.
     """
     size, over, rule = data.find(b"\n") + 1, b"", "a quote must be closed"
     if not size:
         rule, size = f"a row must be at most {ROW_BYTES >> 20} MiB", len(data)
-        while not over and (more := stream.read(BLOCK_BYTES)):
+        while not over and (more := stream.read(CHUNK_BYTES)):
             end = more.find(b"\n") + 1
             size, over = size + (end or len(more)), more[end:] if end else b""
             if end:
@@ -236,7 +238,7 @@ def _skip_endless(stream: BinaryIO, data: bytes, at: Place) -> tuple[Chunk, byte
 
 
 def count_bytes(data: bytes, byte: int) -> int:
-    """As `data.count` does, in a fifth of the time where there are many."""
+    """Like `data.count`, in a fifth of the time if there are many."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte))
 
 

@@ -1,18 +1,27 @@
-"""CSV -> chunks -> records."""
+"""CSV -> chunks -> records, and records -> CSV (RFC 4180)."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
-from vaewatch.scoring.files.chunks import Chunk, Header, Place, read_chunks, read_header
-from vaewatch.scoring.files.frames import frame_of_block, table_of_frame, typed_frame_of_block
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vaewatch.scoring.files.chunks import BOM, Chunk, Header, Place, read_chunks, read_header
+from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.files.records import Records, good_rows, share_of_text
 from vaewatch.scoring.files.rejects import reject_bad_row, reject_problems
-from vaewatch.scoring.files.rows import split_chunk
-from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
+from vaewatch.scoring.schema import Column, Schema
+
+# the types that small integers are parsed as, each below a value that leaves room for larger ones
+# than the fit data had
+INTEGERS = {pl.Int16: 2**12, pl.Int32: 2**30}
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class CsvFile:
     layout: Header
     stream: BinaryIO
     rest: bytes
-    to: str = "csv"
+    format: str = "csv"
 
     @classmethod
     def open(cls, name: str, stream: BinaryIO, schema: Schema, delimiter: str | None) -> CsvFile:
@@ -48,7 +57,7 @@ class CsvFile:
     def line_end(self) -> bytes:
         return self.layout.line_end
 
-    def pieces(self, start: Place | None = None) -> Iterator[Chunk]:
+    def chunks(self, start: Place | None = None) -> Iterator[Chunk]:
         rest = self.rest
         if start is not None:
             self.stream.seek(start.offset)
@@ -63,16 +72,154 @@ class CsvFile:
         return share_of_text(self.name, end, size)
 
     def parse(self, chunk: Chunk) -> Records:
-        block = split_chunk(chunk, self.layout)
-        frame = typed_frame_of_block(block, self.layout, self.schema)
+        rows = split_chunk(chunk, self.layout)
+        frame = typed_frame_of_rows(rows, self.layout, self.schema)
         table, problems = table_of_frame(self.schema, frame)
-        rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
+        rejects = [reject_bad_row(self.name, bad) for bad in rows.bad]
         bad = [problem.record for problem in problems]
         if bad:
-            raw = {record: block.row(record) for record in bad}
-            rejects += reject_problems(self.name, problems, block.lines.tolist(), raw)
+            raw = {record: rows.row(record) for record in bad}
+            rejects += reject_problems(self.name, problems, rows.lines.tolist(), raw)
             rejects.sort(key=lambda reject: reject.line)
-        good = good_rows(len(block), bad)
-        return Records(
-            table, good, tuple(rejects), block, lambda: frame_of_block(block, self.layout)
-        )
+        good = good_rows(len(rows), bad)
+        return Records(table, good, tuple(rejects), rows, lambda: frame_of_rows(rows, self.layout))
+
+
+def read_csv(stream: BinaryIO) -> Iterator[pl.DataFrame]:
+    """The records of a file without a schema: every column is text, and an empty field is null.
+
+    The first frame has the columns and no row.
+
+    Raises:
+        SchemaError: a row cannot be split into fields.
+    """
+    header, rest = read_header(stream)
+    yield pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in header.names})
+    for rows in read_rows(stream, header, rest):
+        if rows.bad:
+            raise rows.bad[0].error()
+        yield frame_of_rows(rows, header)
+
+
+def frame_of_rows(
+    rows: Rows, header: Header, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """The fields of rows as text, an empty field as null; of all columns, or of some."""
+    return _read_fields(rows, header, header.names if columns is None else columns, {})
+
+
+def typed_frame_of_rows(rows: Rows, header: Header, schema: Schema) -> pl.DataFrame:
+    """The schema's columns. Numbers are parsed at once, which takes half the time, and small
+    integers as such, which takes a fifth less. A column in which a cell is not a number is left
+    as text, and then so is each one with an empty cell.
+    """
+    numbers: dict[str, Any] = {column.name: pl.Float64 for column in schema.numeric}
+    narrow = {column.name: _narrowest(column) for column in schema.numeric}
+    for types in (narrow, numbers):
+        try:
+            return _read_fields(rows, header, schema.names, types)
+        except pl.exceptions.ComputeError:
+            continue  # polars stops at the first cell that is none, so this costs little
+    frame = _read_fields(rows, header, schema.names, numbers, strict=False)
+    odd = [name for name in numbers if frame[name].null_count()]
+    return frame.with_columns(frame_of_rows(rows, header, odd))
+
+
+def _narrowest(column: Column) -> Any:
+    """The type that holds the column's values in the fit data with the fewest bytes."""
+    if not column.integer or column.low is None or column.high is None:
+        return pl.Float64
+    largest = max(abs(column.low), abs(column.high))
+    return next((kind for kind, limit in INTEGERS.items() if largest < limit), pl.Float64)
+
+
+def _read_fields(
+    rows: Rows,
+    header: Header,
+    columns: Collection[str],
+    numeric: Mapping[str, Any],
+    *,
+    strict: bool = True,
+) -> pl.DataFrame:
+    """Unless `strict`, a cell that is not a number is null."""
+    wanted = [name for name in header.names if name in columns]
+    types = {name: numeric.get(name, pl.String) for name in header.names}
+    if not len(rows):
+        return pl.DataFrame(schema={name: types[name] for name in wanted})
+    some = len(wanted) < len(header.names)  # without `columns`, polars takes a shorter way
+    frame = pl.read_csv(
+        io.BytesIO(rows.data),
+        has_header=False,
+        columns=[header.names.index(name) for name in wanted] if some else None,
+        schema=types,
+        separator=header.delimiter,
+        ignore_errors=not strict,
+    )
+    if len(frame) != len(rows):
+        raise AssertionError(f"polars found {len(frame)} rows where there are {len(rows)}")
+    return frame
+
+
+def quoted(text: str, delimiter: str = ",") -> str:
+    """One cell, in quotes if it needs them; polars quotes the same cells, and the empty text."""
+    if text and not any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def csv_head(names: Sequence[str], delimiter: str) -> bytes:
+    """The header row of these columns."""
+    empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+    return empty.write_csv(separator=delimiter).encode()
+
+
+def longer_head(
+    header: bytes, added: Sequence[str], delimiter: str, line_end: bytes = b"\n"
+) -> bytes:
+    """A header as it came, with the names of added columns after it."""
+    cells = [header, *(name.encode() for name in added)]
+    return delimiter.encode().join(cells) + line_end
+
+
+def csv_of_frame(frame: pl.DataFrame, delimiter: str) -> bytes:
+    """The rows of a frame, without a header."""
+    return frame.write_csv(include_header=False, separator=delimiter).encode()
+
+
+def longer_rows(
+    rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], delimiter: str
+) -> bytes:
+    """The rows `which`, (n,), as they came, each with the fields of its row in `added` before its
+    line end. Texts in `added` are quoted already.
+    """
+    line_end = rows.line_end
+    if line_end is None or rows.data.startswith(BOM):  # which polars would drop
+        return b"".join(_longer_one_by_one(rows, added[which], which, delimiter))
+    joined = io.BytesIO()
+    frame = pl.DataFrame([_whole_lines(rows.data), *added.get_columns()])
+    frame = frame if len(which) == len(rows) else frame[which]
+    _write_bare(frame, joined, separator=delimiter, line_terminator=line_end.decode())
+    return joined.getvalue()
+
+
+def _longer_one_by_one(
+    rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], delimiter: str
+) -> Iterator[bytes]:
+    """The same in twice the time, for rows that differ in their line ends, or quote one."""
+    comma, fields = delimiter.encode(), _write_bare(added, separator=delimiter).encode()
+    starts, bare, ends = rows.spans()
+    for i, field in zip(which.tolist(), fields.split(b"\n"), strict=False):
+        yield rows.data[starts[i] : bare[i]]
+        yield comma
+        yield field
+        yield rows.data[bare[i] : ends[i]]
+
+
+_write_bare = partial(pl.DataFrame.write_csv, include_header=False, quote_style="never")
+
+
+def _whole_lines(data: bytes) -> pl.Series:
+    """Each line as the one field of a row, which works since no text here holds a NUL byte."""
+    types, source = {"row": pl.String}, io.BytesIO(data)
+    frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
+    return frame["row"].rechunk()  # else the output is written in as many pieces

@@ -1,13 +1,15 @@
 """polars frame -> Table: the same cells as `vaewatch.scoring.table`, a column at a time.
 
-Frames come from CSV (every column text), Parquet (typed) or a pandas DataFrame. What a cell means
-depends on the schema alone, never on the other rows of the frame.
+A frame comes from CSV (text, or numbers that were parsed on the way), from Parquet (typed) or from
+a user. What a cell means depends on the schema alone, never on the other rows of the frame.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection, Mapping, Sequence
+import json
+import math
+from collections.abc import Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -15,74 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, RecordError, SchemaError
-from vaewatch.scoring.files.chunks import Header
-from vaewatch.scoring.files.rows import Block
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.table import Table
 
-
-def frame_of_block(
-    block: Block, header: Header, columns: Sequence[str] | None = None
-) -> pl.DataFrame:
-    """The fields of a block as text; an empty field is null. `columns` picks some."""
-    return _read_fields(block, header, header.names if columns is None else columns, {})
-
-
-# what small integers are parsed as, and below which value: there is room for more than was seen
-INTEGERS = {pl.Int16: 2**12, pl.Int32: 2**30}
-AS_THEY_ARE = {*INTEGERS, pl.Float64}
-
-
-def typed_frame_of_block(block: Block, header: Header, schema: Schema) -> pl.DataFrame:
-    """The schema's columns; numbers are parsed at once, which takes half the time, and small
-    integers as such, which takes a fifth less. Where a cell is no number, its column is left as
-    text, and so is each one with an empty cell.
-    """
-    numbers: dict[str, Any] = {column.name: pl.Float64 for column in schema.numeric}
-    narrow = {column.name: _narrowest(column) for column in schema.numeric}
-    for types in (narrow, numbers):
-        try:
-            return _read_fields(block, header, schema.names, types)
-        except pl.exceptions.ComputeError:
-            continue  # which is soon known of a file that has no such numbers at all
-    frame = _read_fields(block, header, schema.names, numbers, strict=False)
-    odd = [name for name in numbers if frame[name].null_count()]
-    return frame.with_columns(frame_of_block(block, header, odd))
-
-
-def _narrowest(column: Column) -> Any:
-    """The type that holds the column's values in the fit data with the fewest bytes."""
-    if not column.integer or column.low is None or column.high is None:
-        return pl.Float64
-    largest = max(abs(column.low), abs(column.high))
-    return next((kind for kind, limit in INTEGERS.items() if largest < limit), pl.Float64)
-
-
-def _read_fields(
-    block: Block,
-    header: Header,
-    columns: Collection[str],
-    numeric: Mapping[str, Any],
-    *,
-    strict: bool = True,
-) -> pl.DataFrame:
-    """If not `strict`, a cell that is no number is null."""
-    wanted = [name for name in header.names if name in columns]
-    types = {name: numeric.get(name, pl.String) for name in header.names}
-    if not len(block):
-        return pl.DataFrame(schema={name: types[name] for name in wanted})
-    some = len(wanted) < len(header.names)  # of all it need not be told
-    frame = pl.read_csv(
-        io.BytesIO(block.rows),
-        has_header=False,
-        columns=[header.names.index(name) for name in wanted] if some else None,
-        schema=types,
-        separator=header.delimiter,
-        ignore_errors=not strict,
-    )
-    if len(frame) != len(block):
-        raise AssertionError(f"polars found {len(frame)} rows where there are {len(block)}")
-    return frame
+# types whose values need no cast on their way into the table
+AS_THEY_ARE = (pl.Int16, pl.Int32, pl.Float64)
+INT64 = 2**63
 
 
 def frame_of(data: Any) -> pl.DataFrame:
@@ -106,8 +46,43 @@ def _series_of_pandas(name: str, column: Any) -> pl.Series:
     return pl.Series(name, values, strict=False)
 
 
+def series_of_json(name: str, values: list[Any]) -> pl.Series:
+    """A column of JSON values: numbers, booleans or texts. Where these are mixed, it is text.
+
+    A column with a list or an object in it holds lists of one text each, so that nothing can learn
+    it and everything can ignore it.
+    """
+    types = set(map(type, values)) - {NoneType}
+    if not types:
+        return pl.Series(name, values, pl.Null)
+    if types == {bool}:
+        return pl.Series(name, values, pl.Boolean)
+    if types == {int} and all(-INT64 <= v < INT64 for v in values if v is not None):
+        return pl.Series(name, values, pl.Int64)
+    if types <= {int, float}:
+        return pl.Series(name, [v if v is None else _float(v) for v in values], pl.Float64)
+    texts = [v if v is None or isinstance(v, str) else _text(v) for v in values]
+    if types <= {int, float, bool, str}:
+        return pl.Series(name, texts, pl.String)
+    return pl.Series(name, [t if t is None else [t] for t in texts], pl.List(pl.String))
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _text(value: Any) -> str:
+    """A number as a category spells it, or else JSON."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
 def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Problem, ...]]:
-    """Type and check every cell; a bad cell is missing in the table and named in the problems."""
+    """Type and check every cell. A bad cell is missing in the table and named in the problems."""
     schema.require(frame.columns)
     problems: list[Problem] = []
     numbers = _all_numbers(frame, schema, problems)
@@ -132,7 +107,7 @@ def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
 def as_numbers(
     series: pl.Series, null_tokens: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Cells as float64 with NaN where missing, and which cells are no number."""
+    """(N,) cells as float64, NaN where missing, and (N,) which cells are not a number."""
     if series.dtype.is_numeric() or series.dtype == pl.Null:
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         return numbers, np.zeros(len(series), dtype=bool)
@@ -151,8 +126,8 @@ def as_numbers(
 def _all_numbers(
     frame: pl.DataFrame, schema: Schema, problems: list[Problem]
 ) -> NDArray[np.float64]:
-    """(N, numeric columns); as they are where the frame has them as finite numbers already. A
-    column lies in one piece, as it does in the frame.
+    """(N, numeric columns) float64. Columns that are finite numbers already are copied as they
+    are; each column is contiguous, as it is in the frame.
     """
     numbers = np.empty((len(frame), len(schema.numeric)), order="F")
     for j, column in enumerate(schema.numeric):
@@ -179,7 +154,9 @@ def _numbers(
 
 
 def as_categories(series: pl.Series) -> pl.Series:
-    """Cells as text, the way `records.parse_category` spells them; null where missing."""
+    """(N,) cells as text, spelled as `vaewatch.scoring.table.parse_category` does; null where
+    missing.
+    """
     if series.dtype.is_float():
         whole = (series == series.round(0)).fill_null(False)
         text = pl.select(
@@ -198,7 +175,7 @@ def _categories(
     text = series if series.dtype == pl.String else as_categories(series)
     known = text.cast(pl.Enum(list(column.categories)), strict=False)
     codes = known.to_physical().to_numpy()  # floats with NaN where there is a null
-    if known.null_count():  # few in most files: the others need not be looked at again
+    if known.null_count():  # few in most files, so look at these alone
         rows = np.flatnonzero(np.isnan(codes))
         missing = text[rows].fill_null("") == ""
         codes = np.nan_to_num(codes)
@@ -212,7 +189,9 @@ _TRUE, _FALSE = ["true", "1", "1.0"], ["false", "0", "0.0"]
 def as_booleans(
     series: pl.Series, null_tokens: Sequence[str]
 ) -> tuple[pl.Series, NDArray[np.bool_]]:
-    """Cells as booleans, null where missing, and which cells are neither."""
+    """(N,) cells as booleans, null where missing, and (N,) which cells are neither true nor
+    false.
+    """
     if series.dtype == pl.Boolean:
         return series, np.zeros(len(series), dtype=bool)
     if series.dtype.is_float():
@@ -242,7 +221,7 @@ def _report(
 
 
 def require_columns(frame: pl.DataFrame, names: Sequence[str], what: str) -> None:
-    """Refuse a name that the user gave and the file lacks."""
+    """Refuse a column that the user named and the frame lacks; `what` it was named as."""
     for name in names:
         if name not in frame.columns:
             raise SchemaError(

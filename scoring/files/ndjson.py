@@ -1,4 +1,6 @@
-"""NDJSON -> chunks -> records, by the same rules as a record that is sent to the service."""
+"""NDJSON -> chunks -> records, by the same rules as a record that is sent to the service, and
+records -> NDJSON, in which a number stands as it came wherever its text is JSON.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, BinaryIO
 
 import msgspec
@@ -14,42 +17,49 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.chunks import BLOCK_BYTES, BadRow, Chunk, Header, Place, read_chunks
-from vaewatch.scoring.files.json_lines import members_of
-from vaewatch.scoring.files.records import Records, good_rows, share_of_text
+from vaewatch.scoring.files.chunks import CHUNK_BYTES, BadRow, Chunk, Header, Place, read_chunks
+from vaewatch.scoring.files.frames import as_numbers, series_of_json
+from vaewatch.scoring.files.records import Records, good_rows, refuse_reserved, share_of_text
 from vaewatch.scoring.files.rejects import Reject, reject_bad_row, reject_problems
-from vaewatch.scoring.files.rows import Block, split_lines
-from vaewatch.scoring.files.verdicts import EXPLAINED, refuse_added
+from vaewatch.scoring.files.rows import Rows, split_lines
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.structs import UNREADABLE, StructReader
-from vaewatch.scoring.table import Table, parse_records
+from vaewatch.scoring.table import Table, kind_of, parse_records
 
 NULL = msgspec.Raw(b"null")
 LINES = Header((), b"", "\n", b"\n", 0, 0)  # every newline ends a record: JSON escapes its own
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+WHOLE = 2**53  # up to here each whole number has a float of its own
 
 
 @dataclass(frozen=True)
 class NdjsonFile:
-    """A file with one JSON object a line. Its columns are those of its first record."""
+    """A file with one JSON object a line. Its columns are those of its first record.
+
+    reserved: columns that no record may have.
+    """
 
     name: str
     schema: Schema
     columns: tuple[str, ...]
+    reserved: tuple[str, ...]
     stream: BinaryIO
     rest: bytes
-    to: str = "ndjson"
+    format: str = "ndjson"
     header: bytes = b""
     delimiter: str = ","
     line_end: bytes = b"\n"
 
     @classmethod
-    def open(cls, name: str, stream: BinaryIO, schema: Schema) -> NdjsonFile:
-        rest = stream.read(BLOCK_BYTES)
+    def open(
+        cls, name: str, stream: BinaryIO, schema: Schema, reserved: tuple[str, ...]
+    ) -> NdjsonFile:
+        rest = stream.read(CHUNK_BYTES)
         first = _decode(rest.split(b"\n", 1)[0])
         columns = tuple(first) if isinstance(first, dict) else schema.names
-        return cls(name, schema, columns, stream, rest)
+        return cls(name, schema, columns, reserved, stream, rest)
 
-    def pieces(self, start: Place | None = None) -> Iterator[Chunk]:
+    def chunks(self, start: Place | None = None) -> Iterator[Chunk]:
         rest = self.rest
         if start is not None:
             self.stream.seek(start.offset)
@@ -64,64 +74,60 @@ class NdjsonFile:
         return share_of_text(self.name, end, size)
 
     def parse(self, chunk: Chunk) -> Records:
-        block = split_lines(chunk)
-        reader = _reader_of(self.schema, self.columns)
-        rows = reader.rows(block)
-        fine = np.array([row is not None for row in rows], dtype=bool)
+        rows = split_lines(chunk)
+        reader = _reader_of(self.schema, self.columns, self.reserved)
+        structs = reader.structs(rows)
+        fine = np.array([struct is not None for struct in structs], dtype=bool)
         if not fine.any():
-            return self._parse_exactly(block)
-        table = reader.table([row for row in rows if row is not None])
+            return self._parse_exactly(rows)
+        table = reader.table([struct for struct in structs if struct is not None])
         if fine.all():
-            return self._records(table, good_rows(len(block), []), (), block)
-        return self._together(block, table, fine, self._parse_exactly(block.take(~fine)))
+            return self._records(table, good_rows(len(rows), []), (), rows)
+        return self._together(rows, table, fine, self._parse_exactly(rows.take(~fine)))
 
     def _together(
-        self, block: Block, table: Table, fine: NDArray[np.bool_], others: Records
+        self, rows: Rows, table: Table, fine: NDArray[np.bool_], others: Records
     ) -> Records:
-        """Also the lines that are not `fine`, each in its place, if it has a row at all."""
-        assert others.block is not None
-        lines = np.concatenate([block.lines[fine], others.block.lines])
+        """The lines that are `fine`, and the others that have a row in a table, each in its
+        place.
+        """
+        assert others.rows is not None
+        lines = np.concatenate([rows.lines[fine], others.rows.lines])
         order = np.argsort(lines)
         good = np.concatenate([np.ones(len(table), dtype=bool), others.good])[order]
-        kept = block.take(np.isin(block.lines, lines))
+        kept = rows.take(np.isin(rows.lines, lines))
         return self._records(table.join(others.table).take(order), good, others.rejects, kept)
 
     def _records(
-        self, table: Table, good: NDArray[np.bool_], rejects: tuple[Reject, ...], block: Block
+        self, table: Table, good: NDArray[np.bool_], rejects: tuple[Reject, ...], rows: Rows
     ) -> Records:
-        return Records(table, good, rejects, block, lambda: self._frame(block))
+        return Records(table, good, rejects, rows, lambda: self._frame(rows))
 
-    def _parse_exactly(self, block: Block) -> Records:
-        """Every line the slow way, which names each broken rule."""
-        decoded = _decode_lines(block)
-        rejects = [reject_bad_row(self.name, bad) for bad in block.bad]
+    def _parse_exactly(self, rows: Rows) -> Records:
+        """Parse every line the slow way, which names each broken rule."""
+        decoded = [_decode(line) for line in _split(rows)]
+        rejects = [reject_bad_row(self.name, bad) for bad in rows.bad]
         sound = np.array([not isinstance(value, _NotJson) for value in decoded], dtype=bool)
-        rejects += [self._reject(block, i) for i in np.flatnonzero(~sound).tolist()]
+        bad = [_not_json(rows, i) for i in np.flatnonzero(~sound).tolist()]
+        rejects += [reject_bad_row(self.name, row) for row in bad]
         records = [value for value, fine in zip(decoded, sound.tolist(), strict=True) if fine]
-        block = block.take(sound)
+        rows = rows.take(sound)
         for record in records:
-            if isinstance(record, dict) and not record.keys().isdisjoint(EXPLAINED):
-                refuse_added(tuple(record))
+            if isinstance(record, dict):
+                refuse_reserved(record.keys(), self.reserved)
         table, problems = parse_records(self.schema, records)
-        bad = sorted({problem.record for problem in problems})
-        raw = {record: block.row(record) for record in bad}
-        rejects += reject_problems(self.name, problems, block.lines.tolist(), raw)
+        broken = sorted({problem.record for problem in problems})
+        raw = {record: rows.row(record) for record in broken}
+        rejects += reject_problems(self.name, problems, rows.lines.tolist(), raw)
         rejects.sort(key=lambda reject: reject.line)
-        good = good_rows(len(block), bad)
-        return self._records(table, good, tuple(rejects), block)
+        return self._records(table, good_rows(len(rows), broken), tuple(rejects), rows)
 
-    def _reject(self, block: Block, i: int) -> Reject:
-        message = "a line must be a JSON object"
-        return reject_bad_row(
-            self.name, BadRow(int(block.lines[i]), "json", message, block.row(i))
-        )
-
-    def _frame(self, block: Block) -> pl.DataFrame:
-        """The columns as text, a number's as it came; all records must have the same ones, or
+    def _frame(self, rows: Rows) -> pl.DataFrame:
+        """The columns as text, numbers as they came. All records must have the same columns, or
         some would be lost.
         """
-        # what is no object is among the rejects
-        objects = [members_of(line) if line.lstrip()[:1] == b"{" else {} for line in _split(block)]
+        # a line that is not an object is among the rejects
+        objects = [members_of(line) if line.lstrip()[:1] == b"{" else {} for line in _split(rows)]
         extra = sorted(set().union(*objects) - set(self.columns))
         if extra:
             raise SchemaError(
@@ -137,61 +143,159 @@ class _NotJson:
     """Stands for a line that is not JSON; None would be a value."""
 
 
-_DECODER = msgspec.json.Decoder()
+_decoder = msgspec.json.Decoder()
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _LineReader(StructReader):
-    """Reads lines that are records of the schema, with no column that is not among the file's."""
+    """Reads lines that are records of the schema, and have no column that is not the file's."""
 
-    def __init__(self, schema: Schema, columns: tuple[str, ...]) -> None:
-        super().__init__(schema, [c for c in columns if c not in {*schema.names, *EXPLAINED}])
-        readable = self.record is not None and EXPLAINED.keys().isdisjoint(schema.names)
+    def __init__(
+        self, schema: Schema, columns: tuple[str, ...], reserved: tuple[str, ...]
+    ) -> None:
+        super().__init__(schema, [c for c in columns if c not in {*schema.names, *reserved}])
+        readable = self.record is not None and set(reserved).isdisjoint(schema.names)
         self._decode: Any = msgspec.json.Decoder(self.record).decode if readable else None
 
-    def rows(self, block: Block) -> list[Any]:
+    def structs(self, rows: Rows) -> list[Any]:
         """A struct for each line; None where only the slow way can say what is wrong."""
-        lines = _split(block)
+        lines = _split(rows)
         if self._decode is None:
             return [None] * len(lines)
-        try:  # each line for itself: decode_lines takes two values on one, and one on two
-            rows = list(map(self._decode, lines))
+        try:  # line by line: decode_lines takes two values on one line, and one on two
+            found = list(map(self._decode, lines))
         except UNREADABLE:
-            return list(map(self._row, lines))
-        return rows if self.plain(rows) else [row if self.plain([row]) else None for row in rows]
+            return list(map(self._struct, lines))
+        return found if self.plain(found) else [s if self.plain([s]) else None for s in found]
 
-    def _row(self, line: bytes) -> Any:
+    def _struct(self, line: bytes) -> Any:
         try:
-            row = self._decode(line)
+            struct = self._decode(line)
         except UNREADABLE:
             return None
-        return row if self.plain([row]) else None
+        return struct if self.plain([struct]) else None
 
 
 @lru_cache(maxsize=8)
-def _reader_of(schema: Schema, columns: tuple[str, ...]) -> _LineReader:
-    """Not kept in the source: this goes to other processes, where a struct type cannot go."""
-    return _LineReader(schema, columns)
-
-
-def _decode_lines(block: Block) -> list[Any]:
-    return [_decode(line) for line in _split(block)]
+def _reader_of(schema: Schema, columns: tuple[str, ...], reserved: tuple[str, ...]) -> _LineReader:
+    """Not a field of the source, which travels to other processes: a struct type cannot."""
+    return _LineReader(schema, columns, reserved)
 
 
 def _decode(line: bytes) -> Any:
     try:
-        return _DECODER.decode(line)
+        return _decoder.decode(line)
     except UNREADABLE:
         return _NotJson()
 
 
-def _split(block: Block) -> list[bytes]:
-    return block.rows.split(b"\n")[:-1]
+def _split(rows: Rows) -> list[bytes]:
+    return rows.data.split(b"\n")[:-1]
+
+
+def _not_json(rows: Rows, i: int) -> BadRow:
+    return BadRow(int(rows.lines[i]), "json", "a line must be a JSON object", rows.row(i))
 
 
 def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
-    """A column's values as text; what is none as it came."""
+    """A column's values as text; one that is not a text stays as it came."""
     joined = b"\n".join(raw)  # a newline ends a line, so no value has one
     came = joined.decode().split("\n")[: len(raw)]
     if b'"' not in joined and b"null" not in joined:
         return came
-    return [_DECODER.decode(text) if text[0] in '"n' else text for text in came]
+    return [_decoder.decode(text) if text[0] in '"n' else text for text in came]
+
+
+def read_ndjson(stream: BinaryIO) -> Iterator[pl.DataFrame]:
+    """The records of a file without a schema: numbers, booleans and texts stay what they are.
+
+    A frame has the columns of all records up to its end, in the order in which they first came. A
+    member that a record lacks is missing. What a column is may differ from frame to frame.
+
+    Raises:
+        SchemaError: a line is not a JSON object.
+    """
+    names: dict[str, None] = {}
+    yield pl.DataFrame()
+    for chunk in read_chunks(stream, LINES, b"", Place(0, 0), quotes=False):
+        rows = split_lines(chunk)
+        records = [_object(rows, i, line) for i, line in enumerate(_split(rows))]
+        if rows.bad:
+            raise rows.bad[0].error()
+        for record in records:
+            names.update(dict.fromkeys(record))
+        yield pl.DataFrame([series_of_json(n, [r.get(n) for r in records]) for n in names])
+
+
+def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any]:
+    value = _decode(line)
+    if isinstance(value, _NotJson):
+        raise _not_json(rows, i).error()
+    if not isinstance(value, dict):
+        rule = f"a record must be an object of column: value, got {kind_of(value)}"
+        raise BadRow(int(rows.lines[i]), "type", rule, line).error()
+    return value
+
+
+def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:
+    """One object for each row. Text in the schema's numeric columns is a number: 5 stays 5, not
+    5.0, and 0.10 stays 0.10.
+    """
+    texts = {column.name for column in schema.numeric if column.name in frame.columns}
+    texts = {name for name in texts if frame.schema[name] == pl.String}
+    members: list[pl.Series] = []
+    for is_number, names in groupby(frame.columns, texts.__contains__):
+        if is_number:
+            members += [_number(frame[name], schema.null_tokens) for name in names]
+        else:
+            members.append(_joined_members(frame.select(names)))
+    joined = pl.concat_str([pl.lit(member) for member in members], separator=",")
+    lines = pl.select(pl.concat_str([pl.lit("{"), joined, pl.lit("}\n")]))
+    return "".join(lines.to_series().to_list()).encode()
+
+
+def _joined_members(frame: pl.DataFrame) -> pl.Series:
+    """The members of each row as polars writes them, without the braces."""
+    objects = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return objects.str.slice(1).str.head(-1)
+
+
+def _number(series: pl.Series, null_tokens: tuple[str, ...]) -> pl.Series:
+    """One member of each row. A number that is not JSON, such as +5 or .5, is spelled anew."""
+    name = pl.lit(f"{msgspec.json.encode(series.name).decode()}:")
+    fine = series.str.contains(NUMBER)
+    if fine.all(ignore_nulls=False):
+        return pl.select(name + series).to_series()
+    values = pl.Series(as_numbers(series, null_tokens)[0], nan_to_null=True)
+    whole = (values == values.round()) & (values.abs() < WHOLE)
+    anew = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String))
+    text = pl.when(fine).then(series).otherwise(anew.otherwise(values.cast(pl.String)))
+    return pl.select(name + text.fill_null("null")).to_series()
+
+
+def members_of(line: bytes) -> dict[str, msgspec.Raw]:
+    """The members of an object, each value as it came."""
+    return _members.decode(line)
+
+
+def longer_lines(
+    rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], columns: Sequence[str] | None
+) -> Iterator[bytes]:
+    """The objects `which`, (n,), as they came, each with the members of its row in `added` before
+    its brace; of all columns, or of some.
+    """
+    fields = added.write_ndjson().encode().split(b"\n")
+    starts, bare, _ = rows.spans()
+    for i in which.tolist():
+        kept = rows.data[starts[i] : bare[i]].rstrip()
+        kept = (kept if columns is None else _pick(kept, columns))[:-1]
+        yield kept
+        yield b"" if kept.strip() == b"{" else b","
+        yield fields[i][1:]
+        yield b"\n"
+
+
+def _pick(line: bytes, columns: Sequence[str]) -> bytes:
+    """The object with those of these members that it has, each as it came."""
+    members = members_of(line)
+    return msgspec.json.encode({name: members[name] for name in columns if name in members})

@@ -1,9 +1,11 @@
-"""Parquet -> slices of rows -> records."""
+"""Parquet -> chunks of rows -> records, and records -> Parquet."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -13,12 +15,15 @@ from vaewatch.scoring.files.records import Records, good_rows
 from vaewatch.scoring.files.rejects import reject_problems
 from vaewatch.scoring.schema import Schema
 
-SLICE_ROWS = 32_768
+CHUNK_ROWS = 32_768
+GROUP_ROWS = 131_072  # rows of a row group that is written
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Rows of a file from `start` up to `end`; nothing is read before a worker takes it."""
+class RowSpan:
+    """A chunk: the rows of a file from `start` up to `end`. A worker reads them when it takes the
+    chunk.
+    """
 
     start: int
     end: Place
@@ -32,7 +37,7 @@ class ParquetFile:
     schema: Schema
     columns: tuple[str, ...]
     rows: int
-    to: str = "parquet"
+    format: str = "parquet"
     header: bytes = b""
     delimiter: str = ","
     line_end: bytes = b"\n"
@@ -42,12 +47,12 @@ class ParquetFile:
         frame = pl.scan_parquet(name, glob=False)
         columns = tuple(frame.collect_schema().names())
         schema.require(list(columns))
-        return cls(name, schema, columns, int(frame.select(pl.len()).collect().item()))
+        return cls(name, schema, columns, _count(frame))
 
-    def pieces(self, start: Place | None = None) -> Iterator[Slice]:
-        for first in range(start.offset if start else 0, self.rows, SLICE_ROWS):
-            last = min(first + SLICE_ROWS, self.rows)
-            yield Slice(first, Place(last, last))
+    def chunks(self, start: Place | None = None) -> Iterator[RowSpan]:
+        for first in range(start.offset if start else 0, self.rows, CHUNK_ROWS):
+            last = min(first + CHUNK_ROWS, self.rows)
+            yield RowSpan(first, Place(last, last))
 
     def lean(self) -> ParquetFile:
         return self
@@ -55,12 +60,40 @@ class ParquetFile:
     def share(self, end: Place, size: int) -> float | None:
         return end.offset / self.rows
 
-    def parse(self, piece: Slice) -> Records:
-        rows = piece.end.offset - piece.start
-        frame = pl.scan_parquet(self.name, glob=False).slice(piece.start, rows).collect()
+    def parse(self, chunk: RowSpan) -> Records:
+        rows = chunk.end.offset - chunk.start
+        frame = pl.scan_parquet(self.name, glob=False).slice(chunk.start, rows).collect()
         table, problems = table_of_frame(self.schema, frame)
         bad = sorted({problem.record for problem in problems})
-        lines = range(piece.start + 1, piece.end.offset + 1)
+        lines = range(chunk.start + 1, chunk.end.offset + 1)
         raw = {i: frame[i].write_ndjson().rstrip().encode() for i in bad}
         rejects = reject_problems(self.name, problems, lines, raw)
         return Records(table, good_rows(len(frame), bad), tuple(rejects), None, lambda: frame)
+
+
+def _count(frame: pl.LazyFrame) -> int:
+    return int(frame.select(pl.len()).collect().item())
+
+
+def read_parquet(name: str) -> Iterator[pl.DataFrame]:
+    """The records of a file without a schema, in its own types. The first frame has no row."""
+    frame = pl.scan_parquet(name, glob=False)
+    yield frame.head(0).collect()
+    for first in range(0, _count(frame), 2 * CHUNK_ROWS):
+        yield frame.slice(first, 2 * CHUNK_ROWS).collect()
+
+
+def parquet_of_frame(frame: pl.DataFrame) -> bytes:
+    """A whole file, which `join_parquet` can join with others."""
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()
+
+
+def join_parquet(parts: list[Path], target: Path) -> None:
+    """Write the rows of several files to one.
+
+    Raises:
+        polars.exceptions.PolarsError: they differ in the type of a column.
+    """
+    pl.scan_parquet(parts, glob=False).sink_parquet(target, row_group_size=GROUP_ROWS)

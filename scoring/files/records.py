@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,39 +10,42 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import Place
+from vaewatch.scoring.files.packing import packing_of
 from vaewatch.scoring.files.rejects import Reject
-from vaewatch.scoring.files.rows import Block
+from vaewatch.scoring.files.rows import Rows
 from vaewatch.scoring.table import Table
 
 
 @dataclass(frozen=True)
 class Records:
-    """Records that have a row in `table`: the `good` ones are given back, the others are among the
-    `rejects`, beside those that could not even be split into fields.
+    """The records of a chunk. Those that could be split into fields have a row in `table`; the
+    `good` ones go to the output, all others are among the `rejects`.
 
-    block: the rows' bytes, where the file is text.
-    frame: makes the columns of all rows, for another format or for some columns.
+    good: (N,) for each row of the table.
+    rows: the bytes of the same rows, if the file is text.
+    frame: makes the columns of these rows, for another format or for some columns.
     """
 
     table: Table
     good: NDArray[np.bool_]
     rejects: tuple[Reject, ...]
-    block: Block | None
+    rows: Rows | None
     frame: Callable[[], pl.DataFrame]
 
 
 class Source(Protocol):
-    """One file of records.
+    """One file of records that are to be scored.
 
-    to: the format that it has.
-    header: of CSV, without its line end; files with the same one can be joined.
+    format: csv, ndjson or parquet.
+    header: of CSV, without its line end; the rows of files with the same header can be joined.
     """
 
     @property
     def name(self) -> str: ...
     @property
-    def to(self) -> str: ...
+    def format(self) -> str: ...
     @property
     def columns(self) -> tuple[str, ...]: ...
     @property
@@ -52,29 +55,48 @@ class Source(Protocol):
     @property
     def line_end(self) -> bytes: ...
 
-    def pieces(self, start: Place | None) -> Iterator[Any]:
-        """Whole records, not yet looked into; each piece has the Place before which it `end`s."""
+    def chunks(self, start: Place | None) -> Iterator[Any]:
+        """Chunks of whole records, not yet parsed; each has the Place at which it `end`s."""
 
     def lean(self) -> Source:
-        """The same file, to parse pieces of it elsewhere: it cannot be read any more."""
+        """The same file without its stream, to parse chunks of it in another process."""
 
     def share(self, end: Place, size: int) -> float | None:
-        """How much of the file, of `size` bytes, is before `end`; None where that is not known."""
+        """The share of the file, of `size` bytes, that is before `end`; None if unknown."""
 
-    def parse(self, piece: Any) -> Records:
-        """Safe to call from several threads."""
+    def parse(self, chunk: Any) -> Records:
+        """Type and check the records of a chunk; several threads may do so at once."""
 
 
-PACKED = (".gz", ".zst")
+@dataclass(frozen=True)
+class Unscored:
+    """One file of records without a schema, as training reads it.
+
+    frames: the records, a chunk at a time. Their columns are text in CSV, and have the file's
+    types in NDJSON and Parquet; in NDJSON they may differ from chunk to chunk.
+    """
+
+    format: str
+    frames: Iterator[pl.DataFrame]
 
 
 def share_of_text(name: str, end: Place, size: int) -> float | None:
-    """Offsets count unpacked bytes, so of a packed file nothing is known."""
-    return None if not size or name.endswith(PACKED) else end.offset / size
+    """Offsets count unpacked bytes, so nothing is known of a packed file."""
+    return None if not size or packing_of(name) else end.offset / size
 
 
 def good_rows(n: int, bad: list[int]) -> NDArray[np.bool_]:
-    """(n,) all but these."""
+    """(n,) all rows but the `bad` ones."""
     good = np.ones(n, dtype=bool)
     good[bad] = False
     return good
+
+
+def refuse_reserved(names: Collection[str], reserved: Iterable[str]) -> None:
+    """Refuse an input that has one of the columns that scoring adds."""
+    for name in reserved:
+        if name in names:
+            raise SchemaError(
+                f"column '{name}' must not be in the input, since scoring adds it. Rename or drop "
+                "it; was this file scored before?"
+            )

@@ -1,15 +1,12 @@
-"""broken rows -> the rejects file: where each one stands, the rule it breaks, and its bytes."""
+"""broken rows -> rejects: where each one stands, the rule it breaks, and its bytes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaewatch.scoring.errors import BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow
-
-HEADER = b"file,line,column,code,message,row\n"
 
 
 @dataclass(frozen=True)
@@ -24,15 +21,11 @@ class Reject:
     raw: bytes
 
     def error(self) -> BadRecord:
+        """For a job without a rejects file."""
         return BadRecord(
             f"'{self.file}', line {self.line}: {self.message}. Mend it, or pass --rejects FILE to "
             "set such rows aside and go on."
         )
-
-    def to_csv(self) -> bytes:
-        texts = (self.file, str(self.line), self.column, self.code, self.message)
-        cells = [text.encode() for text in texts] + [self.raw]
-        return b",".join(map(_quoted, cells)) + b"\n"
 
 
 def reject_bad_row(file: str, bad: BadRow) -> Reject:
@@ -43,7 +36,7 @@ def reject_bad_row(file: str, bad: BadRow) -> Reject:
 def reject_problems(
     file: str, problems: Iterable[Problem], lines: Sequence[int], raw: Mapping[int, bytes]
 ) -> list[Reject]:
-    """One for each record, however many rules it breaks; `lines` and `raw` are by record."""
+    """One reject a record, however many rules it breaks; `lines` and `raw` are by record."""
     by_record: dict[int, list[Problem]] = {}
     for problem in problems:
         by_record.setdefault(problem.record, []).append(problem)
@@ -58,7 +51,3 @@ def reject_problems(
         )
         for record, found in by_record.items()
     ]
-
-
-def _quoted(cell: bytes) -> bytes:
-    return b'"' + cell.replace(b'"', b'""') + b'"' if re.search(rb'[",\r\n]', cell) else cell

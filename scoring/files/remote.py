@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-BLOCK_BYTES = 8 << 20  # of one request, so that its round trip costs little
+REQUEST_BYTES = 8 << 20  # so many that a round trip costs little
 MOST_PARTS = 9000  # of an upload; the stores take 10,000 or more
-AT_ONCE = 4  # parts under way
-# where a machine asks for its role's credentials, when the environment has none: set these then
+AT_ONCE = 4  # parts that are sent at once
+# where a machine asks for the credentials of its role if the environment has none -> a variable
+# that gives them
 MACHINE_ROLE = {
     "/latest/api/token": "AWS_ACCESS_KEY_ID",
     "/latest/meta-data/": "AWS_ACCESS_KEY_ID",
     "/computeMetadata/": "GOOGLE_APPLICATION_CREDENTIALS",
     "/metadata/identity": "AZURE_STORAGE_ACCOUNT_KEY",
 }
-# the rest of what a store answers is for its developers
+# the code in a store's answer -> what it means
 PLAIN = {
     "NoSuchBucket": "there is no such bucket",
     "ContainerNotFound": "there is no such container",
@@ -41,15 +42,15 @@ PLAIN = {
 
 
 def is_url(name: str) -> bool:
-    """Of an object; all else is a path."""
+    """Whether the name is the URL of an object; all others are paths."""
     return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 def plain(name: str) -> str:
-    """A file:// URL as a path; else the name as it is.
+    """A file:// URL as a path; any other name as it is.
 
     Raises:
-        ValueError: it is a URL that nothing here can open.
+        ValueError: the URL is of a kind that cannot be opened.
     """
     if "://" not in name or is_url(name):
         return name
@@ -76,50 +77,50 @@ def _bucket_and_key(url: str) -> tuple[str, str]:
 
 
 def in_folder(url: str) -> list[str]:
-    """The objects right under a URL, by name."""
+    """The objects directly under a URL, in order of their names."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
-    with _told():
+    with _one_line():
         found = obstore.list_with_delimiter(_store(bucket), key.rstrip("/") or None)
     return sorted(f"{bucket}/{one['path']}" for one in found["objects"])
 
 
 def matching(url: str) -> list[str]:
-    """The objects that a glob matches, by name; a star stays between two slashes."""
+    """The objects that a glob matches, in order of their names; a star matches no slash."""
     import obstore
 
     bucket, pattern = _bucket_and_key(url)
     parts = pattern.split("/")
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     prefix = "/".join(parts[:fixed]) or None
-    with _told():
+    with _one_line():
         keys = [one["path"] for some in obstore.list(_store(bucket), prefix) for one in some]
     fitting = (key for key in keys if PurePosixPath(f"/{key}").match(f"/{pattern}"))
     return sorted(f"{bucket}/{key}" for key in fitting)
 
 
-def state(url: str) -> list[int | str]:
-    """Size, time of change and entity tag; it differs if the object was replaced."""
+def stamp(url: str) -> list[int | str]:
+    """Size, time of change and entity tag, which differ once the object is replaced."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
-    with _told():
+    with _one_line():
         head = obstore.head(_store(bucket), key)
     return [head["size"], head["last_modified"].isoformat(), head["e_tag"] or ""]
 
 
 def open_object(url: str) -> BinaryIO:
-    """To be read; it can seek."""
-    return io.BufferedReader(_Object(url), BLOCK_BYTES)
+    """A stream of an object's bytes, which can seek."""
+    return io.BufferedReader(_Object(url), REQUEST_BYTES)
 
 
 class _Object(io.RawIOBase):
-    """Asks for one range after the other, each of the same version of the object."""
+    """Requests one range after the other, each of the same version of the object."""
 
     def __init__(self, url: str) -> None:
         bucket, self._key = _bucket_and_key(url)
-        size, _, tag = state(url)
+        size, _, tag = stamp(url)
         self._store, self._size, self._at = _store(bucket), int(size), 0
         self._same: dict[str, Any] = {"if_match": tag} if tag else {}
 
@@ -144,7 +145,7 @@ class _Object(io.RawIOBase):
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
             return 0
-        with _told():
+        with _one_line():
             options: Any = {"range": (self._at, end), **self._same}
             data = memoryview(obstore.get(self._store, self._key, options=options).bytes())
         buffer[: len(data)] = data
@@ -153,12 +154,12 @@ class _Object(io.RawIOBase):
 
 
 def upload(source: Path, url: str) -> None:
-    """Whole or not at all: an object appears when its last part has arrived."""
+    """Write a file to an object, which appears when its last part has arrived."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
-    part = max(BLOCK_BYTES, -(-source.stat().st_size // MOST_PARTS))
-    with _told(), open(source, "rb") as file:
+    part = max(REQUEST_BYTES, -(-source.stat().st_size // MOST_PARTS))
+    with _one_line(), open(source, "rb") as file:
         obstore.put(_store(bucket), key, file, chunk_size=part, max_concurrency=AT_ONCE)
 
 
@@ -167,25 +168,25 @@ def put(data: bytes, url: str) -> None:
     import obstore
 
     bucket, key = _bucket_and_key(url)
-    with _told():
+    with _one_line():
         obstore.put(_store(bucket), key, data)
 
 
 def require_writable(url: str) -> None:
-    """Find out before the work is done: write an empty object beside it, and delete it."""
+    """Find out before the work is done: write an empty object beside the URL, and delete it."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
     folder, _, name = key.rpartition("/")
     trial = f"{folder}/.{name}.draft".lstrip("/")
-    with _told():
+    with _one_line():
         obstore.put(_store(bucket), trial, b"")
         obstore.delete(_store(bucket), trial)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what the store answers into one line; obstore adds pages for its developers."""
+def _one_line() -> Iterator[None]:
+    """Turn the error of a store into one line; obstore adds pages for its developers."""
     from obstore.exceptions import BaseError
 
     try:

@@ -1,9 +1,9 @@
-"""chunks of CSV -> blocks of sound rows: raw bytes, line numbers, and the rows that are broken."""
+"""chunks -> rows: their bytes and line numbers, and the rows that cannot be split into fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -22,15 +22,21 @@ from vaewatch.scoring.files.chunks import (
     read_chunks,
 )
 
+_Rule = Callable[[bytes], tuple[str, str] | None]  # a row -> code and message, if it breaks it
+
 
 @dataclass(frozen=True)
-class Block:
-    """Some rows of a file: `rows` are whole, in order, each with its line end; `lines` are their
-    line numbers.
+class Rows:
+    """Some rows of a file, whole and in order.
+
+    data: the rows, each with its line end.
+    ends: (rows,) the offset in `data` after each row's line end.
+    lines: (rows,) the line in the file on which each row starts, from 1.
+    bad: rows that are not in `data`, since they cannot be split into fields.
     """
 
-    rows: bytes
-    ends: NDArray[np.int64]  # offset in `rows` after each row's line end
+    data: bytes
+    ends: NDArray[np.int64]
     lines: NDArray[np.int64]
     bad: tuple[BadRow, ...] = ()
 
@@ -40,126 +46,119 @@ class Block:
     @property
     def line_end(self) -> bytes | None:
         """What ends each row and stands nowhere else; None if rows differ in it, or quote it."""
-        if count_bytes(self.rows, NEWLINE) != len(self):
+        if count_bytes(self.data, NEWLINE) != len(self):
             return None
-        if b"\r" not in self.rows:
+        if b"\r" not in self.data:
             return b"\n"
         returns = np.count_nonzero(self.ends - self.bare_ends() == 2)
-        return b"\r\n" if returns == len(self) == count_bytes(self.rows, RETURN) else None
+        return b"\r\n" if returns == len(self) == count_bytes(self.data, RETURN) else None
 
     def row(self, index: int) -> bytes:
         """One row's bytes, without its line end."""
         start = int(self.ends[index - 1]) if index else 0
-        return bare(self.rows[start : int(self.ends[index])])
+        return bare(self.data[start : int(self.ends[index])])
 
-    def take(self, keep: NDArray[np.bool_]) -> Block:
-        """Only these rows."""
+    def take(self, keep: NDArray[np.bool_]) -> Rows:
+        """Only the rows that `keep`, (rows,), marks."""
         if keep.all():
             return self
-        rows = _Rows(self.rows, self.ends, self.lines).take(keep)
-        return Block(rows.data, rows.ends, rows.lines, self.bad)
-
-    def bare_ends(self) -> NDArray[np.int64]:
-        """Offset in `rows` after each row, before its line end."""
-        return _bare_ends(self.rows, self.ends)
-
-
-def split_lines(chunk: Chunk) -> Block:
-    """The lines of a chunk of NDJSON, without blank ones."""
-    rows = _Rows.of(chunk)
-    kept = rows.take(rows.lengths() > 0)
-    return Block(kept.data, kept.ends, kept.lines, chunk.bad)
-
-
-def read_blocks(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Block]:
-    """Split what follows the header into blocks of whole rows."""
-    for chunk in read_chunks(stream, header, rest, Place(header.size, header.lines)):
-        yield split_chunk(chunk, header)
-
-
-def split_chunk(chunk: Chunk, header: Header) -> Block:
-    """The rows of a chunk that have the right number of fields, and those that have not."""
-    none = np.empty(0, np.int64)
-    if chunk.bad:
-        return Block(b"", none, none, chunk.bad)
-    rows = _Rows.of(chunk)
-    bad = [] if chunk.broken is None else rows.bad(chunk.broken, _stray_quote)
-    if chunk.broken is not None:
-        rows = rows.take(~chunk.broken)
-    fields = rows.count_fields(header.delimiter)
-    blank = rows.lengths() == 0 if len(header.names) > 1 else np.zeros(len(fields), bool)
-    wrong = (fields != len(header.names)) & ~blank
-    wanted, counts = len(header.names), iter(fields[wrong].tolist())
-    bad += rows.bad(
-        wrong, lambda raw: ("fields", f"a row must have {wanted} fields, got {next(counts)}")
-    )
-    unreadable = rows.unreadable() & ~(wrong | blank)
-    bad += rows.bad(unreadable, _not_text)
-    bad.sort(key=lambda row: row.line)
-    keep = ~(wrong | blank | unreadable)
-    kept = rows if keep.all() else rows.take(keep)
-    return Block(kept.data, kept.ends, kept.lines, tuple(bad))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows with a sound use of quotes, and their line numbers."""
-
-    data: bytes
-    ends: NDArray[np.int64]
-    lines: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, chunk: Chunk) -> _Rows:
-        newlines = np.flatnonzero(np.frombuffer(chunk.data, np.uint8) == NEWLINE) + 1
-        if chunk.ends is None:
-            return cls(chunk.data, newlines, chunk.start.line + 1 + np.arange(len(newlines)))
-        starts = np.concatenate([[0], chunk.ends[:-1]])
-        before = np.searchsorted(newlines, starts, side="right")
-        return cls(chunk.data, chunk.ends, chunk.start.line + 1 + before)
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
-
-    def take(self, keep: NDArray[np.bool_]) -> _Rows:
-        starts, ends = self.starts[keep], self.ends[keep]
+        starts, ends = self._starts()[keep], self.ends[keep]
         spans = zip(starts.tolist(), ends.tolist(), strict=True)
         data = b"".join(self.data[start:end] for start, end in spans)
-        return _Rows(data, np.cumsum(ends - starts), self.lines[keep])
+        return Rows(data, np.cumsum(ends - starts), self.lines[keep], self.bad)
+
+    def bare_ends(self) -> NDArray[np.int64]:
+        """(rows,) the offset in `data` after each row, before its line end."""
+        raw, bare_ends = np.frombuffer(self.data, np.uint8), self.ends - 1
+        if b"\r" in self.data:
+            bare_ends -= raw[np.maximum(self.ends - 2, 0)] == RETURN
+        return np.asarray(bare_ends)
+
+    def spans(self) -> tuple[list[int], list[int], list[int]]:
+        """Where each row starts, where it ends before its line end, and where after it."""
+        return self._starts().tolist(), self.bare_ends().tolist(), self.ends.tolist()
 
     def lengths(self) -> NDArray[np.int64]:
-        """Bytes of each row without its line end."""
-        return _bare_ends(self.data, self.ends) - self.starts
+        """(rows,) the bytes of each row, without its line end."""
+        return self.bare_ends() - self._starts()
 
     def count_fields(self, delimiter: str) -> NDArray[np.uint32]:
+        """(rows,) the number of fields of each row."""
         raw = np.frombuffer(self.data, np.uint8)
         cuts = raw == ord(delimiter)
         if b'"' in self.data:
             # one byte is enough to count quotes: only odd or even matters
             cuts &= (np.cumsum(raw == QUOTE, dtype=np.uint8) & 1) == 0
         # uint32 holds what a chunk can hold, and is summed faster than the machine's own integers
-        return np.add.reduceat(cuts.view(np.uint8), self.starts, dtype=np.uint32) + 1
+        return np.add.reduceat(cuts.view(np.uint8), self._starts(), dtype=np.uint32) + 1
 
     def unreadable(self) -> NDArray[np.bool_]:
-        """Rows that are not text; none in nearly every chunk, so look once."""
-        none = np.zeros(len(self.ends), bool)
+        """(rows,) which rows are not text. Nearly every chunk has none, so check it as a whole
+        first.
+        """
+        none = np.zeros(len(self), bool)
         if _not_text(self.data) is None:
             return none
-        spans = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        spans = zip(self._starts().tolist(), self.ends.tolist(), strict=True)
         found = [_not_text(self.data[start:end]) is not None for start, end in spans]
         return np.array(found, bool)
 
-    def bad(self, which: NDArray[np.bool_], rule: _Rule) -> list[BadRow]:
-        """These rows, each with the code and the message that the rule gives for its bytes."""
+    def refuse(self, which: NDArray[np.bool_], rule: _Rule) -> list[BadRow]:
+        """The rows that `which`, (rows,), marks, each with the code and message that the rule
+        returns for its bytes.
+        """
         found = []
         for i in np.flatnonzero(which).tolist():
-            raw = bare(self.data[int(self.ends[i - 1]) if i else 0 : int(self.ends[i])])
+            raw = self.row(i)
             found.append(BadRow(int(self.lines[i]), *(rule(raw) or ("row", "")), raw))
         return found
 
+    def _starts(self) -> NDArray[np.int64]:
+        return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
 
-_Rule = Callable[[bytes], tuple[str, str] | None]
+
+def read_rows(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Rows]:
+    """The rows after the header, a chunk at a time."""
+    for chunk in read_chunks(stream, header, rest, Place(header.size, header.lines)):
+        yield split_chunk(chunk, header)
+
+
+def split_lines(chunk: Chunk) -> Rows:
+    """The lines of a chunk of NDJSON, without blank ones."""
+    lines = _all_rows(chunk)
+    return lines.take(lines.lengths() > 0)
+
+
+def split_chunk(chunk: Chunk, header: Header) -> Rows:
+    """The sound rows of a chunk of CSV, and those that break a rule."""
+    if chunk.bad:
+        none = np.empty(0, np.int64)
+        return Rows(b"", none, none, chunk.bad)
+    rows = _all_rows(chunk)
+    bad = [] if chunk.broken is None else rows.refuse(chunk.broken, _stray_quote)
+    if chunk.broken is not None:
+        rows = rows.take(~chunk.broken)
+    wanted, fields = len(header.names), rows.count_fields(header.delimiter)
+    blank = rows.lengths() == 0 if wanted > 1 else np.zeros(len(fields), bool)
+    wrong = (fields != wanted) & ~blank
+    counts = iter(fields[wrong].tolist())
+    bad += rows.refuse(
+        wrong, lambda raw: ("fields", f"a row must have {wanted} fields, got {next(counts)}")
+    )
+    unreadable = rows.unreadable() & ~(wrong | blank)
+    bad += rows.refuse(unreadable, _not_text)
+    bad.sort(key=lambda row: row.line)
+    return replace(rows.take(~(wrong | blank | unreadable)), bad=tuple(bad))
+
+
+def _all_rows(chunk: Chunk) -> Rows:
+    newlines = np.flatnonzero(np.frombuffer(chunk.data, np.uint8) == NEWLINE) + 1
+    if chunk.ends is None:
+        lines = chunk.start.line + 1 + np.arange(len(newlines))
+        return Rows(chunk.data, newlines, lines, chunk.bad)
+    starts = np.concatenate([[0], chunk.ends[:-1]])
+    before = np.searchsorted(newlines, starts, side="right")
+    return Rows(chunk.data, chunk.ends, chunk.start.line + 1 + before, chunk.bad)
 
 
 def _stray_quote(raw: bytes) -> tuple[str, str]:
@@ -172,10 +171,3 @@ def _not_text(raw: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         return "encoding", "a row must be UTF-8 text, got other bytes"
     return ("encoding", "a row must be text, got a NUL byte") if b"\0" in raw else None
-
-
-def _bare_ends(rows: bytes, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    raw, bare_ends = np.frombuffer(rows, np.uint8), ends - 1
-    if b"\r" in rows:
-        bare_ends -= raw[np.maximum(ends - 2, 0)] == RETURN
-    return np.asarray(bare_ends)

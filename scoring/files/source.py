@@ -1,4 +1,4 @@
-"""names of files, folders and globs -> sources, each opened and checked."""
+"""names of files, folders, globs and URLs -> files, each opened by its format."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import os
 import select
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 import zstandard
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.csv import CsvFile
-from vaewatch.scoring.files.ndjson import NdjsonFile
-from vaewatch.scoring.files.parquet import ParquetFile
-from vaewatch.scoring.files.records import PACKED, Source
+from vaewatch.scoring.files.chunks import Place
+from vaewatch.scoring.files.csv import CsvFile, read_csv
+from vaewatch.scoring.files.ndjson import NdjsonFile, read_ndjson
+from vaewatch.scoring.files.packing import PACKED, packing_of, unpack
+from vaewatch.scoring.files.parquet import ParquetFile, read_parquet
+from vaewatch.scoring.files.records import Source, Unscored, refuse_reserved
 from vaewatch.scoring.files.remote import in_folder, is_url, matching, open_object
-from vaewatch.scoring.files.verdicts import refuse_added
 from vaewatch.scoring.schema import Schema
 
 STDIN = "-"
@@ -38,15 +40,15 @@ FORMATS = {
 
 
 def format_named(name: str) -> str | None:
-    """What the name's ending says, under that of packing; None if it says nothing."""
+    """The format that the name's ending says, under that of packing; None if it says none."""
     path = Path(name)
-    if path.suffix.lower() in PACKED:
+    if packing_of(name):
         path = path.with_suffix("")
     return FORMATS.get(path.suffix.lower())
 
 
 def expand(sources: Sequence[str]) -> tuple[str, ...]:
-    """The files that are meant, those of a folder or a glob by name."""
+    """The files that names stand for; those of a folder or a glob in order of their names."""
     files: list[str] = []
     for source in sources:
         with readable(source):
@@ -71,7 +73,7 @@ def _paths(source: str) -> list[str]:
 
 
 def _objects(url: str) -> list[str]:
-    """A URL that ends in no format is that of a folder, if there is anything under it."""
+    """A URL whose ending names no format is a folder if there is anything under it."""
     if glob.has_magic(url):
         return matching(url)
     if format_named(url) and not url.endswith("/"):
@@ -85,93 +87,72 @@ def _is_data(name: str) -> bool:
 
 
 @contextmanager
-def open_source(name: str, schema: Schema, delimiter: str | None) -> Iterator[Source]:
-    """A file that has the schema's columns, and none that scoring adds."""
+def open_source(
+    name: str, schema: Schema, delimiter: str | None = None, reserved: Collection[str] = ()
+) -> Iterator[Source]:
+    """Open a file to score it. It must have the schema's columns, and none of the `reserved`."""
     with ExitStack() as stack:
         with readable(name):
-            source = _source(name, schema, delimiter, stack)
-            refuse_added(source.columns)
+            source = _source(name, schema, delimiter, tuple(reserved), stack)
+            refuse_reserved(source.columns, reserved)
         yield source
 
 
-def _source(name: str, schema: Schema, delimiter: str | None, stack: ExitStack) -> Source:
-    kind = format_named(name)
-    if kind == "parquet":
+def _source(
+    name: str,
+    schema: Schema,
+    delimiter: str | None,
+    reserved: tuple[str, ...],
+    stack: ExitStack,
+) -> Source:
+    if format_named(name) == "parquet":
         return ParquetFile.open(name, schema)
-    stream = _unpacked(name, stack)
-    if kind == "ndjson" or (name == STDIN and stream.peek(1)[:1] == b"{"):
-        return NdjsonFile.open(name, stream, schema)
+    stream = _open(name, stack)
+    if _is_ndjson(name, stream):
+        return NdjsonFile.open(name, stream, schema, reserved)
     return CsvFile.open(name, stream, schema, delimiter)
 
 
-def _unpacked(name: str, stack: ExitStack) -> Any:
+@contextmanager
+def open_unscored(name: str) -> Iterator[Unscored]:
+    """Open a file to read its records without a schema."""
+    with ExitStack() as stack:
+        with readable(name):
+            found = _unscored(name, stack)
+        yield replace(found, frames=_readable_frames(name, found.frames))
+
+
+def _unscored(name: str, stack: ExitStack) -> Unscored:
+    if format_named(name) == "parquet":
+        return Unscored("parquet", read_parquet(name))
+    stream = _open(name, stack)
+    if _is_ndjson(name, stream):
+        return Unscored("ndjson", read_ndjson(stream))
+    return Unscored("csv", read_csv(stream))
+
+
+def _readable_frames(name: str, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    with readable(name):
+        yield from frames
+
+
+def _is_ndjson(name: str, stream: Any) -> bool:
+    """Standard input has no ending that says so, but its first byte does."""
+    return format_named(name) == "ndjson" or (name == STDIN and stream.peek(1)[:1] == b"{")
+
+
+def _open(name: str, stack: ExitStack) -> Any:
+    """The bytes of a file, unpacked."""
     if name == STDIN:
         return stack.enter_context(io.BufferedReader(_StandardInput()))
     stream = stack.enter_context(open_object(name) if is_url(name) else open(name, "rb"))
-    suffix = Path(name).suffix.lower()
-    if suffix == ".gz":
-        return stack.enter_context(gzip.open(stream, "rb"))
-    if suffix == ".zst":
-        return stack.enter_context(io.BufferedReader(_Zst(stream), 1 << 20))
-    return stream
-
-
-class _Zst(io.RawIOBase):
-    """Unpacks frame after frame. Unlike the library's own reader, it notices a file that was cut
-    off, and it goes to any offset, from the start if need be.
-    """
-
-    def __init__(self, packed: BinaryIO) -> None:
-        self._file = packed
-        self._restart()
-
-    def _restart(self) -> None:
-        self._file.seek(0)
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun, self._ready, self._at = False, b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if not self._unpack():
-                return 0
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
-        self._ready, self._at = self._ready[size:], self._at + size
-        return size
-
-    def _unpack(self) -> bool:
-        packed = self._frame.unused_data if self._frame.eof else b""
-        packed = packed or self._file.read(1 << 16)
-        if not packed:
-            if self._begun and not self._frame.eof:
-                raise zstandard.ZstdError("it ends in the middle")
-            return False
-        if self._frame.eof:
-            self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun, self._ready = True, self._frame.decompress(packed)
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only an offset from the start is known")
-        if offset < self._at:
-            self._restart()
-        while self._at < offset and self.read(min(offset - self._at, 1 << 20)):
-            pass
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
+    return unpack(stream, packing_of(name), stack)
 
 
 class _StandardInput(io.RawIOBase):
-    """Waits in select, which Ctrl-C ends; not a read once polars handles it."""
+    """Waits in select, which Ctrl-C interrupts; it does not interrupt a read once polars handles
+    the signal.
+    """
 
     def readable(self) -> bool:
         return True
@@ -200,7 +181,7 @@ def readable(name: str) -> Iterator[None]:
         raise SchemaError(f"'{name}' must be readable: {error.strerror or error}.") from error
 
 
-def pieces_of(source: Source, start: Any) -> Iterator[Any]:
-    """What `Source.pieces` gives, with its errors as sentences."""
+def chunks_of(source: Source, start: Place | None) -> Iterator[Any]:
+    """The chunks of a source; what reading raises is turned into one sentence."""
     with readable(source.name):
-        yield from source.pieces(start)
+        yield from source.chunks(start)

@@ -1,4 +1,4 @@
-"""bytes -> a file, whole or not at all; a renamed file -> the disk."""
+"""Files that appear whole or not at all, and stay after a power cut."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk (POSIX: fsync of the folder itself): a new
-    name is safe only then.
+    """Wait until the names in a folder are on the disk (POSIX: fsync of the folder itself), since
+    a new name is safe only then.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -18,9 +18,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """A file that appears under its name with all of its content, or not at all.
+    """Write a file that appears under its name with all of its content, or not at all.
 
-    A pipe or a device takes it as it is: a rename would put a file in its place.
+    A pipe or a device gets the bytes directly, since a rename would put a file in its place.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 
 from vaewatch.scoring.files.chunks import read_header
-from vaewatch.scoring.files.rows import read_blocks
+from vaewatch.scoring.files.rows import read_rows
 from vaewatch.service.http.exchange import Reply, Request
 from vaewatch.service.model.model import Model
 from vaewatch.service.parts import Service
@@ -58,7 +58,7 @@ def rows_with_verdicts(body: bytes, results: Results) -> bytes:
     stream = io.BytesIO(body)
     header, rest = read_header(stream)
     rows: list[tuple[int, bytes]] = []
-    for block in read_blocks(stream, header, rest):
+    for block in read_rows(stream, header, rest):
         rows += ((int(line), block.row(i)) for i, line in enumerate(block.lines))
         rows += ((bad.line, bad.raw) for bad in block.bad)
     rows.sort()

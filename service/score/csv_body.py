@@ -31,13 +31,14 @@ def parse_csv(reader: RecordReader, body: bytes) -> Parsed:
     import polars as pl
 
     from vaewatch.scoring.files.chunks import read_header
-    from vaewatch.scoring.files.frames import frame_of_block, table_of_frame
-    from vaewatch.scoring.files.rows import read_blocks
+    from vaewatch.scoring.files.csv import frame_of_rows
+    from vaewatch.scoring.files.frames import table_of_frame
+    from vaewatch.scoring.files.rows import read_rows
 
     stream = io.BytesIO(body)
     header, rest = read_header(stream)
     reader.schema.require(list(header.names))
-    blocks = list(read_blocks(stream, header, rest))
+    blocks = list(read_rows(stream, header, rest))
     lines = np.concatenate([np.empty(0, np.int64), *(block.lines for block in blocks)])
     bad = [row for block in blocks for row in block.bad]
     reader.check_count(len(lines) + len(bad))
@@ -49,7 +50,7 @@ def parse_csv(reader: RecordReader, body: bytes) -> Parsed:
         return Parsed(parse_records(reader.schema, [])[0], tuple(problems), len(order), lines)
     id_column = reader.schema.id if reader.schema.id in header.names else None
     names = [*reader.schema.names, *([id_column] if id_column else [])]
-    frame = pl.concat([frame_of_block(block, header, names) for block in blocks if len(block)])
+    frame = pl.concat([frame_of_rows(block, header, names) for block in blocks if len(block)])
     table, broken = table_of_frame(reader.schema, frame)
     places = np.searchsorted(order, lines)
     problems += [Problem(int(places[p.record]), p.column, p.code, p.message) for p in broken]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import setting
+from vaewatch.commands.options import setting, sources
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 
 @click.command(epilog="Example:  vaewatch evaluate artifact labelled.csv --label is_fraud --json")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("labelled", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("labelled", nargs=-1, required=True, callback=sources)
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
@@ -33,7 +33,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,
-    labelled: tuple[Path, ...],
+    labelled: tuple[str, ...],
     label: str | None,
     alpha: float | None,
     draws: int,
@@ -41,7 +41,9 @@ def evaluate(
 ) -> None:
     """Measure an artifact on labelled records.
 
-    A label of 0, false, no, ok, normal, benign or inlier is normal; any other is an anomaly.
+    LABELLED: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
+    abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign or inlier is
+    normal; any other is an anomaly.
     """
     from vaewatch.scoring.calibration import check_rate
 

@@ -1,4 +1,4 @@
-"""Options that several commands share: where their values come from, and what they may be."""
+"""Options that several commands share: where their values come from, and which are allowed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def sources(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) 
 
 
 def save(target: Path, data: bytes) -> None:
-    """What a command was asked to write, whole or not at all."""
+    """Write the file that a command was asked for, whole or not at all."""
     from vaewatch.scoring.files.whole import write_whole
 
     try:

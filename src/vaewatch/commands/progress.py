@@ -1,4 +1,6 @@
-"""Progress of a fit or a job on stderr: a bar on a terminal, elsewhere a line now and then."""
+"""Shows on stderr how far a fit or a job has come: a bar on a terminal, elsewhere a line now and
+then.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from vaewatch.commands.terminal import err
 
 if TYPE_CHECKING:
-    from vaewatch.batch.job import Counts
+    from vaewatch.batch.job import Counts, Progress
 
 FitProgress = Callable[[str, int, int], None]  # phase, done, total; a total of 0 is not known
-JobProgress = Callable[["Counts", float | None], None]  # counts so far, share of the input done
 
 STYLES = ("auto", "bar", "lines", "json", "none")
 LINE_SECONDS = 10.0
@@ -29,25 +30,26 @@ def fit_progress(quiet: bool) -> Iterator[FitProgress]:
     elif not console.is_terminal:
         yield _fit_lines(console)
     else:
-        with _fit_bar(console) as tell:
-            yield tell
+        with _fit_bar(console) as progress:
+            yield progress
 
 
 def _fit_lines(console: Any) -> FitProgress:
-    told: dict[str, int] = {}
+    printed: dict[str, int] = {}
 
-    def tell(phase: str, done: int, total: int) -> None:
+    def progress(phase: str, done: int, total: int) -> None:
         tenth = 10 * done // total if total else 0
-        if tenth > told.get(phase, 0):
-            told[phase] = tenth
+        if tenth > printed.get(phase, 0):
+            printed[phase] = tenth
             console.print(f"{phase}: step {done} of {total}")
 
-    return tell
+    return progress
 
 
 @contextmanager
 def _fit_bar(console: Any) -> Iterator[FitProgress]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -55,27 +57,27 @@ def _fit_bar(console: Any) -> Iterator[FitProgress]:
         TextColumn("{task.fields[steps]}"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+    with Bar(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task("reading", total=None, steps="")
 
-        def tell(phase: str, done: int, total: int) -> None:
+        def progress(phase: str, done: int, total: int) -> None:
             if phase != bar.tasks[0].description:
-                bar.refresh()  # a phase that is short is seen too
+                bar.refresh()  # so that a short phase is shown too
                 bar.reset(task, total=total or None, description=phase, steps="")
             steps = f"{done:,} of {total:,} steps" if total else ""
             bar.update(task, completed=done, steps=steps)
 
-        yield tell
+        yield progress
 
 
 @contextmanager
-def job_progress(style: str) -> Iterator[JobProgress]:
+def job_progress(style: str) -> Iterator[Progress]:
     """`auto`: a bar on a terminal, else a line now and then."""
     if style == "auto":
         style = "bar" if err().is_terminal else "lines"
     if style == "bar":
-        with _job_bar() as tell:
-            yield tell
+        with _job_bar() as progress:
+            yield progress
     elif style == "none":
         yield lambda counts, share: None
     else:
@@ -87,17 +89,17 @@ class _JobLines:
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = as_json
-        self._began = self._told = time.monotonic()
+        self._began = self._printed = time.monotonic()
         self._first: int | None = None
 
     def __call__(self, counts: Counts, share: float | None) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first = counts.records  # what an earlier job did says nothing of this one's rate
+            self._first = counts.records  # those of an earlier job do not count in this one's rate
             return
-        if now - self._told < (1.0 if self._json else LINE_SECONDS):
+        if now - self._printed < (1.0 if self._json else LINE_SECONDS):
             return
-        self._told = now
+        self._printed = now
         rate = (counts.records - self._first) / (now - self._began)
         if self._json:
             line = {
@@ -116,8 +118,9 @@ class _JobLines:
 
 
 @contextmanager
-def _job_bar() -> Iterator[JobProgress]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def _job_bar() -> Iterator[Progress]:
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.fields[text]}"),
@@ -125,11 +128,11 @@ def _job_bar() -> Iterator[JobProgress]:
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=err(), transient=True, expand=True) as bar:
+    with Bar(*columns, console=err(), transient=True, expand=True) as bar:
         task, began = bar.add_task("score", total=None, text="reading"), time.monotonic()
         earlier: Counts | None = None
 
-        def tell(counts: Counts, share: float | None) -> None:
+        def progress(counts: Counts, share: float | None) -> None:
             nonlocal earlier
             if earlier is None:
                 earlier = counts
@@ -139,4 +142,4 @@ def _job_bar() -> Iterator[JobProgress]:
             total = None if share is None else 1.0
             bar.update(task, completed=share or 0.0, total=total, text=text)
 
-        yield tell
+        yield progress

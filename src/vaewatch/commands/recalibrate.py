@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import setting
+from vaewatch.commands.options import setting, sources
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example:  vaewatch recalibrate artifact recent.csv --out artifact-2")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.argument("normal", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("normal", nargs=-1, required=True, callback=sources)
 @click.option(
     "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 def recalibrate(
-    artifact: Path, normal: tuple[Path, ...], target: Path, alpha: float | None, overwrite: bool
+    artifact: Path, normal: tuple[str, ...], target: Path, alpha: float | None, overwrite: bool
 ) -> None:
     """Calibrate an artifact again on newer normal records: same weights, no training.
 
-    NORMAL: one or more CSV (also .gz) or Parquet files of records that it was not trained on, and
-    normal ones only.
+    NORMAL: records that it was not trained on, and normal ones only. CSV, NDJSON (both also .gz,
+    .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
+    input.
     """
     from vaewatch.scoring.calibration import check_rate
 

@@ -26,7 +26,7 @@ def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 
 
 def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Refused before the work: a plot in no format that we have, or can draw here."""
+    """Refuse a plot that cannot be drawn here before the work, not after it."""
     if path is None:
         return None
     if path.suffix.lower() not in (".svg", ".png"):
@@ -105,10 +105,10 @@ def _print_replay(found: Replay) -> None:
         )
         console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
         for alert in at.alerts:
-            console.print(f"  {alert.severity:11} {_told(alert)}")
+            console.print(f"  {alert.severity:11} {_firings(alert)}")
 
 
-def _told(alert: AlertReplay) -> str:
+def _firings(alert: AlertReplay) -> str:
     if alert.longest is None:
         return f"never, by {alert.name}"
     longest, times = alert.longest, "once" if alert.times == 1 else f"{alert.times:,} times"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import save, setting
+from vaewatch.commands.options import save, setting, sources
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -23,14 +23,21 @@ FILES = click.Path(path_type=Path, dir_okay=False)
     epilog="Example:  vaewatch report artifact --labelled labelled.csv --out report.html"
 )
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--labelled", multiple=True, type=FILES, help="Labelled records; repeat for more.")
+@click.option(
+    "--labelled",
+    multiple=True,
+    metavar="FILE",
+    callback=sources,
+    help="Labelled records; repeat for more.",
+)
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
 @click.option(
     "--normal",
     multiple=True,
-    type=FILES,
+    metavar="FILE",
+    callback=sources,
     help="The fit records, as given to train: peers are fitted to them; repeat for more.",
 )
 @click.option(
@@ -39,16 +46,17 @@ FILES = click.Path(path_type=Path, dir_okay=False)
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def report(
     artifact: Path,
-    labelled: tuple[Path, ...],
+    labelled: tuple[str, ...],
     label: str | None,
-    normal: tuple[Path, ...],
+    normal: tuple[str, ...],
     target: Path | None,
     quiet: bool,
 ) -> None:
     """Make the training report of an artifact again, as one HTML file.
 
     With labelled records it also shows how well anomalies are found; with the fit records as well,
-    it compares a plain autoencoder, PCA and an isolation forest. The artifact stays as it is.
+    it compares a plain autoencoder, PCA and an isolation forest. Both are named as for `vaewatch
+    train`. The artifact stays as it is.
     """
     from vaewatch.scoring.artifact import read_files
     from vaewatch.scoring.scorer import Scorer
@@ -68,7 +76,7 @@ def report(
         out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
 
 
-def _check_target(target: Path, artifact: Path, inputs: tuple[Path, ...]) -> None:
+def _check_target(target: Path, artifact: Path, inputs: tuple[str, ...]) -> None:
     """Refuse a target whose writing would destroy an input or the artifact."""
     if artifact.resolve() in target.resolve().parents:
         raise click.UsageError(
@@ -76,17 +84,17 @@ def _check_target(target: Path, artifact: Path, inputs: tuple[Path, ...]) -> Non
         )
     if not os.access(target.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"--out must be in a folder that can be written, got '{target}'.")
-    for path in inputs:
-        if path.resolve() == target.resolve():
-            raise click.UsageError(f"--out must be another file than the input '{path}'.")
+    for name in inputs:
+        if Path(name).resolve() == target.resolve():
+            raise click.UsageError(f"--out must be another file than the input '{name}'.")
 
 
 def _judge(
     scorer: Scorer,
     artifact: Path,
-    labelled: tuple[Path, ...],
+    labelled: tuple[str, ...],
     label: str | None,
-    normal: tuple[Path, ...],
+    normal: tuple[str, ...],
     quiet: bool,
 ) -> Labelled:
     from vaewatch.commands.progress import fit_progress
@@ -105,7 +113,7 @@ def _judge(
         )
 
 
-def _read_normal(scorer: Scorer, normal: tuple[Path, ...]) -> Any:
+def _read_normal(scorer: Scorer, normal: tuple[str, ...]) -> Any:
     """Read the fit records as training did: of too many, the same sample."""
     from vaewatch.training.records.read import read_sample
 

@@ -28,7 +28,7 @@ from vaewatch.commands.threads import cores, products_on_one_thread
 if TYPE_CHECKING:
     from vaewatch.batch.job import Job
     from vaewatch.batch.pipeline import Engine
-    from vaewatch.batch.summary import Report
+    from vaewatch.batch.summary import Summary
     from vaewatch.batch.workers import Team
 
 FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
@@ -113,11 +113,11 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     with _team(sources, threads, settings) as team:
         job = _job(sources or (STREAM,), threads, settings)
         with _exits(job):
-            _tell(_run(artifact, job, team, settings), settings)
+            _report(_run(artifact, job, team, settings), settings)
 
 
 def _team(sources: tuple[str, ...], cores: int, settings: dict[str, Any]) -> Team:
-    """Of a long input its processes start now, and get ready while this one does."""
+    """For a long input, start the processes now, so that they load while this one does."""
     from vaewatch.batch.workers import Team, bytes_of
 
     team = Team(cores)
@@ -143,7 +143,7 @@ def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Jo
 
 
 def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
-    """Writing must destroy neither the input nor itself."""
+    """Refuse an output that would overwrite an input or another output."""
     taken = {Path(name).resolve(): f"the input '{name}'" for name in files if name != STREAM}
     for name in ("out", "rejects", "summary", "metrics_file"):
         if settings[name] in (None, STREAM):
@@ -156,7 +156,7 @@ def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
 
 @contextmanager
 def _exits(job: Job) -> Iterator[None]:
-    """What a job ends with, where it does not simply end."""
+    """Turn an early end of the job into an exit code and a sentence."""
     from vaewatch.scoring.errors import OutputError
 
     try:
@@ -167,15 +167,15 @@ def _exits(job: Job) -> Iterator[None]:
         err().print(f"\nerror: interrupted.{_what_next(job) or ' No output was written.'}")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # who reads has gone: say nothing, and keep Python from trying to flush at exit
+        # the reader has gone: be silent, and keep Python from flushing at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
 
 
 def _what_next(job: Job) -> str:
-    """What a job that ended early has left, and what to do with it."""
+    """What to do with the draft or the journal of a job that ended early."""
     from vaewatch.batch.journal import journal_of
-    from vaewatch.scoring.files.writer import draft_of
+    from vaewatch.batch.writer import draft_of
 
     draft, journal = draft_of(job.out, job.drafts), journal_of(job)
     if draft is not None and draft.exists():
@@ -185,66 +185,66 @@ def _what_next(job: Job) -> str:
     return ""
 
 
-def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Report:
+def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summary:
     from vaewatch.batch.job import Counts
     from vaewatch.batch.pipeline import Done, run_with, scored
-    from vaewatch.batch.summary import Report
+    from vaewatch.batch.summary import Summary
     from vaewatch.commands.progress import job_progress
     from vaewatch.scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()
 
-    def reported(done: Done) -> Report:
+    def summed_up(done: Done) -> Summary:
         seconds = time.perf_counter() - began
-        report = Report(scorer.artifact, job, done.counts, done.earlier, seconds)
-        _leave(report, settings)
-        return report
+        summary = Summary(scorer.artifact, job, done.counts, done.earlier, seconds)
+        _publish(summary, settings)
+        return summary
 
-    if not job.sources:  # a shard without a file leaves its summary and metrics all the same
-        return reported(Done(Counts(), Counts()))
+    if not job.sources:  # a shard without a file has a summary and metrics all the same
+        return summed_up(Done(Counts(), Counts()))
     engine: Engine = partial(run_with, team)
     if settings["engine"] == "ray":
         from vaewatch.batch.ray import run_on_ray as engine
     style = "none" if settings["quiet"] else settings["progress"]
-    with job_progress(style) as tell, scored(scorer, job, tell, engine) as done:
-        return reported(done)
+    with job_progress(style) as progress, scored(scorer, job, progress, engine) as done:
+        return summed_up(done)
 
 
-def _leave(report: Report, settings: dict[str, Any]) -> None:
-    """What others read of the job."""
+def _publish(summary: Summary, settings: dict[str, Any]) -> None:
+    """Write the summary and the metrics of the job."""
     from vaewatch.batch.summary import write_summary
 
     if settings["summary"] is not None:
-        write_summary(report, settings["summary"])
+        write_summary(summary, settings["summary"])
     if settings["metrics_file"] is not None:
         from vaewatch.batch.metrics import write_metrics
 
-        write_metrics(report, settings["metrics_file"])
+        write_metrics(summary, settings["metrics_file"])
     if settings["pushgateway"] is not None:
         from vaewatch.batch.metrics import push_metrics
 
-        push_metrics(report, settings["pushgateway"])
+        push_metrics(summary, settings["pushgateway"])
 
 
-def _tell(report: Report, settings: dict[str, Any]) -> None:
-    if report.job.sources and not settings["quiet"]:
-        _print_counts(report)
-        if report.counts.scored and settings["progress"] != "json":
-            _print_severities(report)
-    limit, rate = settings["fail_above"], report.counts.anomaly_rate
+def _report(summary: Summary, settings: dict[str, Any]) -> None:
+    if summary.job.sources and not settings["quiet"]:
+        _print_counts(summary)
+        if summary.counts.scored and settings["progress"] != "json":
+            _print_severities(summary)
+    limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
         err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
         sys.exit(TOO_MANY)
 
 
-def _print_counts(report: Report) -> None:
-    counts, earlier = report.counts, report.earlier.records
-    rejected = f", {counts.rejected:,} rejected (see {report.job.rejects})"
+def _print_counts(summary: Summary) -> None:
+    counts, earlier = summary.counts, summary.earlier.records
+    rejected = f", {counts.rejected:,} rejected (see {summary.job.rejects})"
     err().print(
         f"scored {_number(counts.scored, 'record')}: {_number(counts.anomalies, 'anomaly')} "
         f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
         f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
-        f"{report.rate:,.0f} records/s"
+        f"{summary.rate:,.0f} records/s"
     )
 
 
@@ -254,8 +254,8 @@ def _number(n: int, what: str) -> str:
     return f"{n:,} {what}"
 
 
-def _print_severities(report: Report) -> None:
-    """How severe the records were, beside what normal traffic gives: a tenth for each 1."""
+def _print_severities(summary: Summary) -> None:
+    """Print the severities beside the shares that normal traffic has."""
     from vaewatch.batch.summary import severity_bands
     from vaewatch.commands.terminal import bar, print_table
 
@@ -263,7 +263,7 @@ def _print_severities(report: Report) -> None:
     rows = [
         (band.name, f"{band.records:,}", f"{band.share:.2%}", f"{band.normal:.2%}",
          bar(console, band.share))
-        for band in severity_bands(report.counts)
+        for band in severity_bands(summary.counts)
     ]  # fmt: skip
     head = ("severity", "records", "share", "if normal", "")
     print_table(console, head, rows, right=(1, 2, 3))

@@ -1,7 +1,7 @@
-"""How commands speak to people: facts, tables and bars, as wide as a terminal, whole in a pipe.
+"""Facts, tables and bars for people, as wide as the terminal.
 
-A fact that goes to a file stays on one line, so that it can be searched for. Nothing here depends
-on colour.
+A fact that goes to a file or a pipe stays on one line, so that it can be searched for. Nothing
+depends on colour.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-# a path or a column's name is shown as it is: no brackets that are styles, no emoji, no colours
+# show a path or a column's name as it is: no styles in brackets, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 BAR = 20  # characters of a full one
 
@@ -33,7 +33,7 @@ def err() -> Console:
 
 
 def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None:
-    """`name`, then `text`; on a terminal its further lines stand below the first."""
+    """Print a name, then a text, which a terminal wraps beside the name."""
     if not console.is_terminal:
         return console.print(f"{name:{indent}}{text}")
     lines = textwrap.wrap(
@@ -49,7 +49,7 @@ def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None
 def print_table(
     console: Console, head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Columns two spaces apart, those in `right` set to the right."""
+    """Print columns two spaces apart; those in `right` are aligned to the right."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
@@ -61,7 +61,7 @@ def print_table(
 
 
 def bar(console: Console, share: float, width: int = BAR) -> str:
-    """A bar as long as a share of `width`; something where there is something."""
+    """A bar as long as a share of `width`, and at least one character if the share is not 0."""
     full = "█" if "utf" in console.encoding.lower() else "#"
     length = round(min(max(share, 0.0), 1.0) * width)
     return full * (max(length, 1) if share > 0 else 0)

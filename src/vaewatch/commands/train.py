@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import config_file, setting
+from vaewatch.commands.options import config_file, setting, sources
 from vaewatch.commands.terminal import out
 from vaewatch.training.config import TrainConfig, parse_kind
 
@@ -27,7 +27,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.command(
     epilog="Example:  vaewatch train normal.csv --out artifact --alpha 0.001 --id order",
 )
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True, callback=sources)
 @click.option(
     "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
@@ -90,7 +90,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--no-report", is_flag=True, help="Write no report.html, nor what it is made from.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 def train(
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
     target: Path,
     overwrite: bool,
     resume: bool,
@@ -100,7 +100,8 @@ def train(
 ) -> None:
     """Fit, calibrate and export an artifact from normal records.
 
-    DATA: one or more CSV (also .gz) or Parquet files with the same columns.
+    DATA: CSV, NDJSON (both also .gz, .zst) or Parquet with the same columns: files, folders,
+    globs, s3://, gs:// and abfs:// URLs, or - for standard input.
     """
     TrainConfig.of(settings)  # a wrong one is refused before torch is imported
     from vaewatch.commands.progress import fit_progress

@@ -1,7 +1,7 @@
 """bytes -> a file that appears under its name when it is whole, or standard output.
 
-What is being written stands beside the target as a draft, so that a job that was killed can go on
-with it. The draft of a Parquet file is a folder of parts, one for each chunk, joined in the end.
+Until then they stand beside the target as a draft, so that a job that was killed can be resumed.
+The draft of a Parquet file is a folder with a file for each chunk; these are joined at the end.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import polars as pl
+
 from vaewatch.scoring.errors import OutputError
+from vaewatch.scoring.files.parquet import join_parquet
 from vaewatch.scoring.files.remote import is_url, put, require_writable, upload
 from vaewatch.scoring.files.whole import sync_folder, write_whole
 
 STDOUT = "-"
-ROW_GROUP = 131_072
 
 
 class Output(Protocol):
-    """Where a job writes. `place` counts what is there: bytes, or parts."""
+    """Where a job writes. `place` is how much it has written: bytes, or files of a draft."""
 
     @property
     def place(self) -> int: ...
@@ -32,24 +34,24 @@ class Output(Protocol):
     def write(self, data: bytes) -> None: ...
 
     def sync(self) -> None:
-        """Make what was written outlive a power cut."""
+        """Wait until what was written would survive a power cut."""
 
     def commit(self) -> None:
-        """Give it its name."""
+        """Give the whole output its name."""
 
     def close(self, *, keep: bool) -> None:
-        """Leave the draft for `--resume`, or no trace."""
+        """Close the output; `keep` its draft for `--resume`, or delete it."""
 
 
 def draft_of(target: str, drafts: str = ".") -> Path | None:
-    """Where the draft of a target is, that of a URL in the folder `drafts`; None for a stream or a
-    device, which has none.
+    """The path of a target's draft, which for a URL is in the folder `drafts`; None for a stream
+    or a device, which has no draft.
     """
     if target == STDOUT:
         return None
     if is_url(target):
-        known = hashlib.sha256(target.encode()).hexdigest()[:8]  # two URLs may end alike
-        return Path(drafts).resolve() / f".{Path(target).name}.{known}.draft"
+        digest = hashlib.sha256(target.encode()).hexdigest()[:8]  # two URLs may end alike
+        return Path(drafts).resolve() / f".{Path(target).name}.{digest}.draft"
     path = Path(target).resolve()
     if path.exists() and not path.is_file():
         return None
@@ -57,17 +59,17 @@ def draft_of(target: str, drafts: str = ".") -> Path | None:
 
 
 def open_output(target: str, to: str, place: int | None, drafts: str = ".") -> Output:
-    """A new output, or one that goes on from `place`."""
+    """A new output, or one that continues a draft from `place` on."""
     with writable(target):
         if is_url(target):
             require_writable(target)
         if to == "parquet":
-            return ParquetParts(target, draft_of(target, drafts), place)
+            return ParquetOutput(target, draft_of(target, drafts), place)
         return TextOutput(target, draft_of(target, drafts), place)
 
 
 def complete(target: str, drafts: str = ".") -> None:
-    """Give a draft that is whole its name, unless a job did so before it was killed."""
+    """Give a whole draft its name, unless a job did so before it was killed."""
     draft = draft_of(target, drafts)
     if draft is None:
         return
@@ -79,7 +81,7 @@ def complete(target: str, drafts: str = ".") -> None:
 
 
 class TextOutput:
-    """Bytes, one after the other."""
+    """An output of bytes that follow each other."""
 
     def __init__(self, target: str, draft: Path | None, place: int | None) -> None:
         self.target, self._draft = target, draft
@@ -117,13 +119,13 @@ class TextOutput:
         try:
             self._stream.close()
         except OSError:
-            pass  # what could not be flushed was not journalled, or is thrown away
+            pass  # what could not be flushed has no entry in the journal, or is deleted
         if self._draft is not None and not keep:
             self._draft.unlink(missing_ok=True)
 
 
-class ParquetParts:
-    """Each write is a whole Parquet file; `commit` joins them."""
+class ParquetOutput:
+    """An output of whole Parquet files, which `commit` joins."""
 
     def __init__(self, target: str, draft: Path | None, place: int | None) -> None:
         if draft is None:
@@ -135,14 +137,14 @@ class ParquetParts:
         if place is None:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-        for part in sorted(draft.iterdir())[self.place :]:
-            part.unlink()
+        for file in sorted(draft.iterdir())[self.place :]:
+            file.unlink()
 
     def write(self, data: bytes) -> None:
-        with writable(self._shown), open(self._folder / f"{self.place:010}.parquet", "wb") as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
+        with writable(self._shown), open(self._folder / f"{self.place:010}.parquet", "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         self.place += 1
 
     def sync(self) -> None:
@@ -159,7 +161,7 @@ class ParquetParts:
 
 @contextmanager
 def writable(target: str) -> Iterator[None]:
-    """Turn what writing raises into one sentence; a broken pipe stays what it is."""
+    """Turn what writing raises into one sentence; a broken pipe passes through."""
     try:
         yield
     except BrokenPipeError:
@@ -171,21 +173,18 @@ def writable(target: str) -> Iterator[None]:
 
 
 def _grows_at(target: str, draft: Path | None) -> str:
-    """What is written to: beside a path that is its folder's disk, so the path is named."""
+    """What errors name: the draft of a URL; for a path its own name, since both share a disk."""
     if target == STDOUT:
         return "standard output"
     return str(draft) if is_url(target) else target
 
 
 def _join(folder: Path, target: str) -> None:
-    """The parts of a Parquet file, to the file."""
-    import polars as pl
-
+    """Join the Parquet files of a draft to the target."""
     joined = folder.with_name(f"{folder.name}.joined")
     with writable(target):
         try:
-            parts = pl.scan_parquet(sorted(folder.iterdir()), glob=False)
-            parts.sink_parquet(joined, row_group_size=ROW_GROUP)
+            join_parquet(sorted(folder.iterdir()), joined)
             with open(joined, "rb") as file:
                 os.fsync(file.fileno())
             _publish(joined, target)
@@ -197,7 +196,7 @@ def _join(folder: Path, target: str) -> None:
         finally:
             joined.unlink(missing_ok=True)
     done = _done(folder)
-    folder.rename(done)  # at once: of a folder half deleted, `complete` would join what is left
+    folder.rename(done)  # first, or `complete` would join what is left of a half deleted folder
     shutil.rmtree(done)
 
 
@@ -206,7 +205,7 @@ def _done(folder: Path) -> Path:
 
 
 def _publish(draft: Path, target: str) -> None:
-    """Give a whole file its name: a rename, or an upload; either is seen at once or not at all."""
+    """Give a whole file its name by a rename or an upload, either of which is atomic."""
     with writable(target):
         if is_url(target):
             upload(draft, target)
@@ -218,7 +217,7 @@ def _publish(draft: Path, target: str) -> None:
 
 
 def write_small(target: str, data: bytes) -> None:
-    """A small file, at a path or a URL."""
+    """Write a small file, at a path or a URL."""
     with writable(target):
         if is_url(target):
             put(data, target)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
 
 import polars as pl
 
-from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
 from vaewatch.scoring.scorer import Verdicts
@@ -21,25 +20,15 @@ ADDED = {
     "top_reasons": pl.String,
     "model_version": pl.String,
 }
+EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}  # with the parts of the scores
 _values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
-EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}
-
-
-def refuse_added(names: Sequence[str]) -> None:
-    """The input must not have the columns that scoring adds."""
-    for name in EXPLAINED:
-        if name in names:
-            raise SchemaError(
-                f"column '{name}' must not be in the input, since scoring adds it. Rename or drop "
-                "it; was this file scored before?"
-            )
 
 
 def frame_of_verdicts(
     verdicts: Verdicts, version: str, quote: Callable[[str], str] = str
 ) -> pl.DataFrame:
-    """One row a record; `top_reasons` are joined by semicolons, null where there are none. The
-    parts of the scores stand last, where they were asked for. Every text is `quote`d.
+    """One row a record. `top_reasons` are joined by semicolons, null where there are none. The
+    parts of the scores come last, if they were asked for. Every text passes through `quote`.
     """
     reasons = [quote(_joined(r)) if r else None for r in verdicts.reasons]
     columns = [  # as series: from a dict of arrays polars makes a frame in threads of its own
@@ -58,5 +47,5 @@ def frame_of_verdicts(
 
 
 def _joined(reasons: tuple[Reason, ...]) -> str:
-    """On one line, whatever the values hold."""
+    """The reasons on one line, whatever the values hold."""
     return " ".join("; ".join(map(str, reasons)).split())
