@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from vaewatch.batch.added import ADDED, EXPLAINED, frame_of_verdicts
 from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.csv import csv_head, csv_of_frame, longer_head, longer_rows, quoted
+from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows, quoted
 from vaewatch.scoring.files.frames import as_booleans, as_numbers
-from vaewatch.scoring.files.ndjson import longer_lines, ndjson_of_frame
+from vaewatch.scoring.files.ndjson import extend_lines, ndjson_of_frame
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
 from vaewatch.scoring.files.records import Records, Source
@@ -78,7 +78,7 @@ class Encoder:
         if self.verbatim is None:
             return self._pack(csv_head((*self.columns, *self._added), self.delimiter))
         return self._pack(
-            longer_head(self.verbatim, list(self._added), self.delimiter, self.line_end)
+            extend_head(self.verbatim, list(self._added), self.delimiter, self.line_end)
         )
 
     def encode(
@@ -90,7 +90,7 @@ class Encoder:
         as_it_came = (source.format, source.header) == (self.to, self.verbatim)
         picked = self.chosen and source.format == self.to == "ndjson"
         if records.rows is not None and (as_it_came or picked):
-            return self._pack(self._longer(records.rows, verdicts, which))
+            return self._pack(self._extend(records.rows, verdicts, which))
         added = frame_of_verdicts(verdicts, self.version)
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[which]
         if self.to == "parquet":
@@ -99,16 +99,16 @@ class Encoder:
             return self._pack(ndjson_of_frame(frame, self.schema))
         return self._pack(csv_of_frame(frame, self.delimiter))
 
-    def _longer(self, rows: Rows, verdicts: Verdicts, which: NDArray[np.int64]) -> bytes:
-        """The rows as they came, with the added fields."""
+    def _extend(self, rows: Rows, verdicts: Verdicts, which: NDArray[np.int64]) -> bytes:
+        """Add the fields to the rows as they came."""
         if self.to == "ndjson":
             added = frame_of_verdicts(verdicts, self.version)
             columns = self.columns if self.chosen else None
-            return b"".join(longer_lines(rows, added, which, columns))
+            return b"".join(extend_lines(rows, added, which, columns))
         # to quote these few texts takes less time than to let polars look at every cell
         quote = partial(quoted, delimiter=self.delimiter)
         added = frame_of_verdicts(verdicts, self.version, quote)
-        return longer_rows(rows, added, which, self.delimiter)
+        return extend_rows(rows, added, which, self.delimiter)
 
     def empty(self) -> bytes:
         """A Parquet file without rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from vaewatch.batch.added import EXPLAINED
@@ -95,10 +95,8 @@ def _score(
     return counts
 
 
-@contextmanager
-def _open(name: str, scorer: Scorer, job: Job) -> Iterator[Source]:
-    with open_source(name, scorer.artifact.schema, job.delimiter, EXPLAINED) as source:
-        yield source
+def _open(name: str, scorer: Scorer, job: Job) -> AbstractContextManager[Source]:
+    return open_source(name, scorer.artifact.schema, job.delimiter, EXPLAINED)
 
 
 def _name_drafts(job: Job) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaewatch.scoring.files.chunks import Header, Place, read_chunks, read_header
-from vaewatch.scoring.files.csv import frame_of_rows, longer_rows, typed_frame_of_rows
+from vaewatch.scoring.files.csv import extend_rows, frame_of_rows, typed_frame_of_rows
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
 from vaewatch.scoring.schema import Column, Kind, Schema
@@ -118,6 +118,6 @@ def test_rows_keep_their_bytes_and_line_ends_before_the_added_fields(
 ):
     some, _ = split(rows, line_end)
     added = pl.DataFrame({"score": np.arange(len(some))})
-    got = longer_rows(some, added, np.arange(len(some)), ",")
+    got = extend_rows(some, added, np.arange(len(some)), ",")
     want = "".join(f"{a},{b},{i}{line_end}" for i, (a, b) in enumerate(rows))
     assert got == want.encode()

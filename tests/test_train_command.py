@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_artifact(csv: Path, tmp_path: Path):
     ("content", "message"),
     [
         ("", "must start with a header row of column names, got nothing"),
-        ("x,c,k\n", "the input must have records, got a header and no rows"),
+        ("x,c,k\n", "the input must have records, got none"),
         ("x,c,k\n1,A,2\n", "training takes at least 8 normal records, got 1"),
         ("x,c,k\n" + rows() + "oops,A,1\n", "'x' must be a number, got a text in 1 of 101"),
         ("x,c,k\n" + rows() + "inf,A,1\n", "column 'x' must be finite, but 1 of 101 records"),

@@ -173,10 +173,10 @@ def csv_head(names: Sequence[str], delimiter: str) -> bytes:
     return empty.write_csv(separator=delimiter).encode()
 
 
-def longer_head(
+def extend_head(
     header: bytes, added: Sequence[str], delimiter: str, line_end: bytes = b"\n"
 ) -> bytes:
-    """A header as it came, with the names of added columns after it."""
+    """Add the names of columns to a header as it came."""
     cells = [header, *(name.encode() for name in added)]
     return delimiter.encode().join(cells) + line_end
 
@@ -186,15 +186,15 @@ def csv_of_frame(frame: pl.DataFrame, delimiter: str) -> bytes:
     return frame.write_csv(include_header=False, separator=delimiter).encode()
 
 
-def longer_rows(
+def extend_rows(
     rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], delimiter: str
 ) -> bytes:
-    """The rows `which`, (n,), as they came, each with the fields of its row in `added` before its
-    line end. Texts in `added` are quoted already.
+    """Add to the rows `which`, (n,), as they came, the fields of their rows in `added`, before
+    their line ends. Texts in `added` are quoted already.
     """
     line_end = rows.line_end
     if line_end is None or rows.data.startswith(BOM):  # which polars would drop
-        return b"".join(_longer_one_by_one(rows, added[which], which, delimiter))
+        return b"".join(_extend_one_by_one(rows, added[which], which, delimiter))
     joined = io.BytesIO()
     frame = pl.DataFrame([_whole_lines(rows.data), *added.get_columns()])
     frame = frame if len(which) == len(rows) else frame[which]
@@ -202,7 +202,7 @@ def longer_rows(
     return joined.getvalue()
 
 
-def _longer_one_by_one(
+def _extend_one_by_one(
     rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], delimiter: str
 ) -> Iterator[bytes]:
     """The same in twice the time, for rows that differ in their line ends, or quote one."""
@@ -222,4 +222,6 @@ def _whole_lines(data: bytes) -> pl.Series:
     """Each line as the one field of a row, which works since no text here holds a NUL byte."""
     types, source = {"row": pl.String}, io.BytesIO(data)
     frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
-    return frame["row"].rechunk()  # else the output is written in as many pieces
+    return frame[
+        "row"
+    ].rechunk()  # or polars would write the output in as many writes as there are buffers

@@ -127,7 +127,9 @@ class NdjsonFile:
         some would be lost.
         """
         # a line that is not an object is among the rejects
-        objects = [members_of(line) if line.lstrip()[:1] == b"{" else {} for line in _split(rows)]
+        objects = [
+            _members.decode(line) if line.lstrip()[:1] == b"{" else {} for line in _split(rows)
+        ]
         extra = sorted(set().union(*objects) - set(self.columns))
         if extra:
             raise SchemaError(
@@ -144,7 +146,7 @@ class _NotJson:
 
 
 _decoder = msgspec.json.Decoder()
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])  # each value as it came
 
 
 class _LineReader(StructReader):
@@ -273,16 +275,11 @@ def _number(series: pl.Series, null_tokens: tuple[str, ...]) -> pl.Series:
     return pl.select(name + text.fill_null("null")).to_series()
 
 
-def members_of(line: bytes) -> dict[str, msgspec.Raw]:
-    """The members of an object, each value as it came."""
-    return _members.decode(line)
-
-
-def longer_lines(
+def extend_lines(
     rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], columns: Sequence[str] | None
 ) -> Iterator[bytes]:
-    """The objects `which`, (n,), as they came, each with the members of its row in `added` before
-    its brace; of all columns, or of some.
+    """Add to the objects `which`, (n,), as they came, the members of their rows in `added`, before
+    their braces. `columns` picks some of their own members.
     """
     fields = added.write_ndjson().encode().split(b"\n")
     starts, bare, _ = rows.spans()
@@ -297,5 +294,5 @@ def longer_lines(
 
 def _pick(line: bytes, columns: Sequence[str]) -> bytes:
     """The object with those of these members that it has, each as it came."""
-    members = members_of(line)
+    members = _members.decode(line)
     return msgspec.json.encode({name: members[name] for name in columns if name in members})

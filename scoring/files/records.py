@@ -69,15 +69,15 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Unscored:
-    """One file of records without a schema, as training reads it.
+class Frames:
+    """One file of records that are read without a schema.
 
-    frames: the records, a chunk at a time. Their columns are text in CSV, and have the file's
-    types in NDJSON and Parquet; in NDJSON they may differ from chunk to chunk.
+    chunks: the records, a chunk at a time. Columns are text in CSV, and have the file's types in
+    NDJSON and Parquet. In NDJSON columns and types may differ from chunk to chunk.
     """
 
     format: str
-    frames: Iterator[pl.DataFrame]
+    chunks: Iterator[pl.DataFrame]
 
 
 def share_of_text(name: str, end: Place, size: int) -> float | None:

@@ -24,7 +24,7 @@ from vaewatch.scoring.files.csv import CsvFile, read_csv
 from vaewatch.scoring.files.ndjson import NdjsonFile, read_ndjson
 from vaewatch.scoring.files.packing import PACKED, packing_of, unpack
 from vaewatch.scoring.files.parquet import ParquetFile, read_parquet
-from vaewatch.scoring.files.records import Source, Unscored, refuse_reserved
+from vaewatch.scoring.files.records import Frames, Source, refuse_reserved
 from vaewatch.scoring.files.remote import in_folder, is_url, matching, open_object
 from vaewatch.scoring.schema import Schema
 
@@ -91,49 +91,36 @@ def open_source(
     name: str, schema: Schema, delimiter: str | None = None, reserved: Collection[str] = ()
 ) -> Iterator[Source]:
     """Open a file to score it. It must have the schema's columns, and none of the `reserved`."""
+    source: Source
     with ExitStack() as stack:
         with readable(name):
-            source = _source(name, schema, delimiter, tuple(reserved), stack)
+            if format_named(name) == "parquet":
+                source = ParquetFile.open(name, schema)
+            elif _is_ndjson(name, stream := _open(name, stack)):
+                source = NdjsonFile.open(name, stream, schema, tuple(reserved))
+            else:
+                source = CsvFile.open(name, stream, schema, delimiter)
             refuse_reserved(source.columns, reserved)
         yield source
 
 
-def _source(
-    name: str,
-    schema: Schema,
-    delimiter: str | None,
-    reserved: tuple[str, ...],
-    stack: ExitStack,
-) -> Source:
-    if format_named(name) == "parquet":
-        return ParquetFile.open(name, schema)
-    stream = _open(name, stack)
-    if _is_ndjson(name, stream):
-        return NdjsonFile.open(name, stream, schema, reserved)
-    return CsvFile.open(name, stream, schema, delimiter)
-
-
 @contextmanager
-def open_unscored(name: str) -> Iterator[Unscored]:
+def open_frames(name: str) -> Iterator[Frames]:
     """Open a file to read its records without a schema."""
     with ExitStack() as stack:
         with readable(name):
-            found = _unscored(name, stack)
-        yield replace(found, frames=_readable_frames(name, found.frames))
+            if format_named(name) == "parquet":
+                found = Frames("parquet", read_parquet(name))
+            elif _is_ndjson(name, stream := _open(name, stack)):
+                found = Frames("ndjson", read_ndjson(stream))
+            else:
+                found = Frames("csv", read_csv(stream))
+        yield replace(found, chunks=_readable_chunks(name, found.chunks))
 
 
-def _unscored(name: str, stack: ExitStack) -> Unscored:
-    if format_named(name) == "parquet":
-        return Unscored("parquet", read_parquet(name))
-    stream = _open(name, stack)
-    if _is_ndjson(name, stream):
-        return Unscored("ndjson", read_ndjson(stream))
-    return Unscored("csv", read_csv(stream))
-
-
-def _readable_frames(name: str, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _readable_chunks(name: str, chunks: Iterator[Any]) -> Iterator[Any]:
     with readable(name):
-        yield from frames
+        yield from chunks
 
 
 def _is_ndjson(name: str, stream: Any) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import as_categories, frame_of
 from vaewatch.scoring.files.remote import plain
-from vaewatch.scoring.files.source import expand, open_unscored
+from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.training.streams import Stream, stream
 
 
@@ -52,7 +52,7 @@ def read_sample(data: Any, most: int | None, seed: int) -> Sample:
     else:
         _read_files([data] if isinstance(data, (str, Path)) else list(data), draw)
     if not draw.total:
-        raise SchemaError("the input must have records, got a header and no rows.")
+        raise SchemaError("the input must have records, got none.")
     return draw.sample()
 
 
@@ -62,10 +62,10 @@ def _read_files(names: Sequence[str | Path], draw: _Draw) -> None:
     files = expand([_plain(str(name)) for name in names])
     columns: list[str] = []
     for name in files:
-        with open_unscored(name) as file:
+        with open_frames(name) as file:
             draw.loose |= file.format == "ndjson"
             draw.strict |= file.format != "ndjson"
-            for frame in file.frames:
+            for frame in file.chunks:
                 columns = columns or frame.columns
                 if not draw.loose:
                     _require_same_columns(frame, columns, files[0], name)
