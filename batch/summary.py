@@ -1,4 +1,4 @@
-"""counts of a finished job -> a summary of it."""
+"""counts of a finished job -> its summary."""
 
 from __future__ import annotations
 

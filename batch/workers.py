@@ -136,7 +136,7 @@ class _Desk(Generic[In, Out]):
 
 
 class _Worker:
-    """Works on chunks in threads of this process, or of one that waits for another process."""
+    """Works on chunks in threads; those of another process only wait for it."""
 
     def __init__(self, do: Callable[[Any], Any], threads: int, stack: ExitStack) -> None:
         self._do, self._threads = do, ThreadPoolExecutor(threads)
@@ -172,7 +172,7 @@ class _Process:
         """Runs in a thread of its own, since Ctrl-C may interrupt the main thread between two
         steps of this. The new process ignores Ctrl-C, and ends with this one.
         """
-        ensure_running()  # or `start` would run it, and unblock Ctrl-C
+        ensure_running()  # or `start` would do it, which unblocks Ctrl-C
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
 

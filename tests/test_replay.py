@@ -69,7 +69,7 @@ def test_alarms_are_counted_by_hour_and_day(timed: Path, artifact_path: Path, sc
     assert first["daily_most"] == days["alarm"].max()
 
 
-def test_a_burst_is_found_and_told(timed: Path, artifact_path: Path, tmp_path: Path):
+def test_a_burst_is_found_and_reported(timed: Path, artifact_path: Path, tmp_path: Path):
     plot = tmp_path / "plot.svg"
     done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.01", "--plot", plot)
     assert done.returncode == 0, done.stderr
@@ -112,7 +112,7 @@ def _colours_near(image: Image.Image, point: str) -> list[Any]:
         ("no/plot.svg", "could not be written: No such file or directory."),
     ],
 )
-def test_a_plot_that_cannot_be_drawn_is_told(
+def test_a_plot_that_cannot_be_drawn_is_refused(
     timed: Path, artifact_path: Path, tmp_path: Path, name: str, message: str
 ):
     done = call("replay", artifact_path, timed, "--time", "at", "--plot", tmp_path / name)
@@ -158,7 +158,7 @@ def test_sparse_bursts_are_those_of_a_walk_through_every_minute(seed: int):
         assert on.any()
 
 
-def test_an_attack_is_told_as_a_page(artifact_path: Path, tmp_path: Path):
+def test_an_attack_is_reported_as_a_page(artifact_path: Path, tmp_path: Path):
     frame = make_frame(2000, seed=3)
     at = pl.Series([START + timedelta(seconds=i) for i in range(len(frame))])
     late = pl.int_range(pl.len()) >= 1200
@@ -178,7 +178,7 @@ def test_an_attack_is_told_as_a_page(artifact_path: Path, tmp_path: Path):
     assert timedelta() <= begin - (START + timedelta(seconds=1200)) <= timedelta(minutes=1)
 
 
-def test_what_replay_cannot_do_is_told(timed: Path, artifact_path: Path):
+def test_what_replay_cannot_do_is_refused(timed: Path, artifact_path: Path):
     done = replay(artifact_path, timed, "--time", "when")
     assert done.returncode == 3 and "--time column 'when' must be in the input" in error_of(done)
     done = replay(artifact_path, timed, "--time", "at", "--alphas", "1e-6")

@@ -296,7 +296,7 @@ def test_a_header_alone_gives_a_header_alone(
     assert done.stdout.decode() == lines[0] + "," + ",".join(ADDED) + "\n"
 
 
-def test_a_parquet_file_named_csv_is_told_so(
+def test_a_parquet_file_named_csv_is_reported(
     tmp_path: Path, artifact_path: Path, mixed_frame: pl.DataFrame
 ):
     mixed_frame.write_parquet(tmp_path / "in.csv")
@@ -304,7 +304,7 @@ def test_a_parquet_file_named_csv_is_told_so(
     assert done.returncode == 3 and "got a Parquet file; name it .parquet" in error_of(done)
 
 
-def test_a_truncated_gzip_file_is_told_so(tmp_path: Path, artifact_path: Path, lines: list[str]):
+def test_a_truncated_gzip_file_is_reported(tmp_path: Path, artifact_path: Path, lines: list[str]):
     source = tmp_path / "in.csv.gz"
     source.write_bytes(as_gzip(lines)[:-20])
     done = score(artifact_path, source, "--out", tmp_path / "out.csv")
@@ -312,13 +312,13 @@ def test_a_truncated_gzip_file_is_told_so(tmp_path: Path, artifact_path: Path, l
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_a_missing_input_is_told_so(tmp_path: Path, artifact_path: Path):
+def test_a_missing_input_is_reported(tmp_path: Path, artifact_path: Path):
     done = score(artifact_path, tmp_path / "no.csv")
     assert done.returncode == 3 and "must be readable: No such file" in error_of(done)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_no_permission_is_told_so(tmp_path: Path, artifact_path: Path, lines: list[str]):
+def test_no_permission_is_reported(tmp_path: Path, artifact_path: Path, lines: list[str]):
     source = write(tmp_path / "in.csv", lines)
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
@@ -329,7 +329,7 @@ def test_no_permission_is_told_so(tmp_path: Path, artifact_path: Path, lines: li
     assert done.returncode == 3 and "must be readable: Permission denied" in error_of(done)
 
 
-def test_a_missing_folder_is_told_so(tmp_path: Path, artifact_path: Path, lines: list[str]):
+def test_a_missing_folder_is_reported(tmp_path: Path, artifact_path: Path, lines: list[str]):
     source = write(tmp_path / "in.csv", lines)
     done = score(artifact_path, source, "--out", tmp_path / "no" / "out.csv")
     assert done.returncode == 1 and "could not be written: No such file or directory" in error_of(
@@ -339,7 +339,7 @@ def test_a_missing_folder_is_told_so(tmp_path: Path, artifact_path: Path, lines:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("option", ["--out", "--rejects"])
-def test_a_full_disk_is_told_so(
+def test_a_full_disk_is_reported(
     tmp_path: Path, artifact_path: Path, lines: list[str], option: str
 ):
     source = write(tmp_path / "in.csv", lines)
@@ -349,7 +349,7 @@ def test_a_full_disk_is_told_so(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_standard_output_on_a_full_disk_is_told_so(
+def test_standard_output_on_a_full_disk_is_reported(
     tmp_path: Path, artifact_path: Path, lines: list[str]
 ):
     command = [*COMMAND, str(artifact_path), str(write(tmp_path / "in.csv", lines))]
@@ -406,11 +406,11 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, artifact_path: Path,
 
 
 def test_help_imports_nothing_heavy_and_names_the_added_columns():
-    told = "import sys, atexit; atexit.register(lambda: print(*sys.modules)); "
+    listing = "import sys, atexit; atexit.register(lambda: print(*sys.modules)); "
     command = [
         sys.executable,
         "-c",
-        told + "from vaewatch.__main__ import main; main()",
+        listing + "from vaewatch.__main__ import main; main()",
         "score",
         "--help",
     ]

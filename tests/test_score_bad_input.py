@@ -1,4 +1,4 @@
-"""What a file may hold that no program wants to read: each costs its own row, or is told."""
+"""What a file may hold that no program wants to read: each costs its own row, or is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vaewatch score` on every format, on many files, and what it tells of them."""
+"""`vaewatch score` on every format, on many files, and its reports of them."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_all_files_are_looked_at_before_the_first_is_scored(
         run(scorer, Job((str(folder),), str(tmp_path / "out.csv")), engine=never)
 
 
-def test_a_folder_without_data_is_told_so(tmp_path: Path, artifact_path: Path):
+def test_a_folder_without_data_is_reported(tmp_path: Path, artifact_path: Path):
     done = score(artifact_path, tmp_path)
     assert done.returncode == 3 and "must hold files that end in .csv" in error_of(done)
 
@@ -396,7 +396,7 @@ def gateway() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         yield f"127.0.0.1:{server.server_port}", pushed
 
 
-def test_a_gateway_that_is_not_there_is_told_so(
+def test_a_gateway_that_is_not_there_is_reported(
     tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
 ):
     source = save(frame, tmp_path / "in.csv")
@@ -438,14 +438,16 @@ def test_progress_is_json_for_schedulers_and_nothing_when_quiet(
     assert score(artifact_path, source, "--out", tmp_path / "o.csv", "--quiet").stderr == b""
 
 
-def test_a_truncated_zst_file_is_told_so(tmp_path: Path, artifact_path: Path, frame: pl.DataFrame):
+def test_a_truncated_zst_file_is_reported(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
+):
     source = save(frame, tmp_path / "in.csv.zst")
     source.write_bytes(source.read_bytes()[:-20])
     done = score(artifact_path, source, "--out", tmp_path / "out.csv")
     assert done.returncode == 3 and "must be a whole .zst file" in error_of(done)
 
 
-def test_a_csv_file_named_parquet_is_told_so(
+def test_a_csv_file_named_parquet_is_reported(
     tmp_path: Path, artifact_path: Path, frame: pl.DataFrame
 ):
     (tmp_path / "in.parquet").write_text(frame.write_csv())
@@ -486,7 +488,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path, artifact_path: Path):
     assert any("20,000 records" in line and "100%" in line for line in seen.drawn)
 
 
-def test_a_disk_that_fills_is_told_and_leaves_no_output(tmp_path: Path, artifact_path: Path):
+def test_a_disk_that_fills_is_reported_and_leaves_no_output(tmp_path: Path, artifact_path: Path):
     source = save(make_frame(50_000), tmp_path / "in.csv")
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
     command = [sys.executable, "-c", limit + "from vaewatch.__main__ import main; main()", "score"]

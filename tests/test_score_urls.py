@@ -230,7 +230,7 @@ def test_an_object_replaced_while_it_is_read_is_refused(
         ("in.csv", "{kind}://no-bucket/out.csv", 1, "written: there is no such {holder}."),
     ],
 )
-def test_a_wrong_url_is_told_in_one_line(
+def test_a_wrong_url_is_reported_in_one_line(
     tmp_path: Path,
     bucket: str,
     artifact_path: Path,
@@ -254,7 +254,7 @@ def test_a_wrong_url_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
-def test_a_disk_that_fills_under_a_draft_is_told_by_its_name(
+def test_a_disk_that_fills_under_a_draft_is_reported_by_its_name(
     tmp_path: Path, bucket: str, artifact_path: Path
 ):
     make_frame(20_000).write_csv(tmp_path / "in.csv")
@@ -308,7 +308,7 @@ NOBODY = "127.0.0.1:9"  # where nothing listens
     ],
     indirect=["bucket"],
 )
-def test_a_store_that_cannot_be_reached_is_told_in_one_line(
+def test_a_store_that_cannot_be_reached_is_reported_in_one_line(
     bucket: str, artifact_path: Path, changed: dict[str, str | None], message: str
 ):
     roles = {

@@ -1,4 +1,4 @@
-"""Scoring tells nobody: what ONNX Runtime would write to the home folder and send is off."""
+"""Scoring sends nothing: the telemetry of ONNX Runtime, with its file at home, is off."""
 
 from __future__ import annotations
 

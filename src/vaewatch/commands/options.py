@@ -26,7 +26,7 @@ def config_file() -> Callable[[Any], Any]:
         is_eager=True,
         expose_value=False,
         callback=_read_config,
-        help="TOML file of these settings, under the same names; what is given here wins.",
+        help="TOML file of these settings, under the same names; options given here win.",
     )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vaewatch.batch.workers import Team
 
 FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
-BROKEN_PIPE = 141  # what a shell gives for a program that SIGPIPE ended
+BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 
@@ -78,7 +78,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     "--delimiter",
     metavar="CHAR",
     callback=character,
-    help="Between CSV fields.  [default: as the header has]",
+    help="What separates CSV fields.  [default: the header's]",
 )
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(
@@ -88,10 +88,17 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
 )
 @setting("--shard", metavar="I/N", callback=shard, help="Only each N-th file, from the I-th on.")
-@click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed.")
-@setting("--fail-above", type=float, metavar="RATE", help="Exit 5 if more are anomalies.")
-@setting("--metrics-file", metavar="FILE", type=click.Path(path_type=Path), help="For Prometheus.")
-@setting("--pushgateway", metavar="URL", help="Push the same metrics there.")
+@click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
+@setting(
+    "--fail-above", type=float, metavar="RATE", help="Exit with 5 if a larger share are anomalies."
+)
+@setting(
+    "--metrics-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Metrics for Prometheus.",
+)
+@setting("--pushgateway", metavar="URL", help="A Pushgateway for the same metrics.")
 @setting(
     "--progress",
     type=click.Choice(["auto", "bar", "lines", "json", "none"]),
@@ -102,10 +109,10 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     """Score files of records.
 
-    INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, or - for standard
-    input. All of their columns come back as they are, with anomaly_score, p_value, severity,
-    is_anomaly, top_reasons and model_version after them; with --explain also the score's parts.
-    Files may also be objects at s3://, gs:// and abfs:// URLs.
+    INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
+    abfs:// URLs, or - for standard input. All of their columns come back as they are, followed by
+    anomaly_score, p_value, severity, is_anomaly, top_reasons and model_version; with --explain
+    also by the score's parts.
     """
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
