@@ -56,12 +56,12 @@ class Explainer:
     """Explains scores by column. Only records that get reasons pay for it.
 
     Attributes:
-        novelty: nats that each unseen value costs.
+        unseen: nats that each unseen value costs.
     """
 
     vectorizer: Vectorizer
     precision: Precision
-    novelty: float
+    unseen: float
 
     def explain(self, features: Features, whitened: Floats) -> Explanation:
         """Split the reconstruction part of N scores by column.
@@ -76,7 +76,7 @@ class Explainer:
         residuals = self.precision.unwhiten(whitened)
         by_feature = (residuals * self.precision.weigh(whitened)).sum(1) * (0.5 / members)
         by_column = by_feature @ self.vectorizer.column_map
-        contributions = by_column + self.novelty * features.unseen
+        contributions = by_column + self.unseen * features.unseen
         return Explanation(contributions, features.values - residuals.sum(1) / members)
 
     def reasons(

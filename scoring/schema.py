@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -80,20 +79,6 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Schema:
-        try:
-            columns = tuple(
-                Column(**{**c, "kind": Kind(c["kind"]), "categories": tuple(c["categories"])})
-                for c in data["columns"]
-            )
-            rest: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-            }
-            return cls(**{**rest, "columns": columns})
-        except (KeyError, TypeError, ValueError) as error:
-            raise SchemaError(f"schema must be as this release writes it, got {error}.") from error
 
     def require(self, present: list[str]) -> None:
         """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""

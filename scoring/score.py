@@ -32,12 +32,12 @@ class ScoreRule:
     With both weights 0 the score is the reconstruction part alone (An & Cho, 2015).
 
     Attributes:
-        novelty: nats that each unseen value adds to the reconstruction part.
+        unseen: nats that each unseen value adds to the reconstruction part.
         neighbour_weight: nats per unit of distance to the nearest kept fit record, chosen so that
             this part spreads like the others.
     """
 
-    novelty: float
+    unseen: float
     kl_weight: float = 1.0
     neighbour_weight: float = 0.0
 
@@ -66,7 +66,7 @@ class ScoreRule:
 
     def _unseen_nats(self, features: Features) -> NDArray[np.float64]:
         """Return the nats of unseen values, (N,)."""
-        return np.asarray(self.novelty * features.unseen.sum(1))
+        return np.asarray(self.unseen * features.unseen.sum(1))
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:

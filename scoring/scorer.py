@@ -78,7 +78,7 @@ class Scorer:
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact, self._threads = artifact, threads
         self.network = Network(artifact.graph, threads)
-        self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+        self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the artifact: a session of ONNX Runtime cannot be pickled."""

@@ -8,7 +8,7 @@ import pytest
 
 from vaewatch.scoring.features import Vectorizer, signed_expm1, unseen_nats
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.training.config import TrainConfig
@@ -92,9 +92,7 @@ def test_expected_values_come_back_in_the_column_s_own_units(table: Table):
 
 def test_a_vectorizer_survives_json(table: Table):
     vectorizer = fit_vectorizer(table)
-    again = Vectorizer.from_json(
-        Schema.from_json(vectorizer.schema.to_json()), vectorizer.to_json()
-    )
+    again = Vectorizer.from_json(vectorizer.schema, vectorizer.to_json())
     np.testing.assert_array_equal(
         again.transform(table).values, vectorizer.transform(table).values
     )

@@ -52,3 +52,21 @@ def test_an_empty_file_between_good_ones_of_a_glob_is_named(tmp_path: Path, arti
         "got nothing.\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.csv", "1.csv", "2.csv"]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "code", "message"),
+    [
+        ("2", 2, "alpha must be between 1e-09 and 1, got 2."),
+        ("0.0001", 3, "alpha 0.0001 takes at least 9,999 calibration records, got 400."),
+    ],
+)
+def test_an_alpha_out_of_reach_is_refused_before_anything_is_written(
+    tmp_path: Path, artifact_path: Path, alpha: str, code: int, message: str
+):
+    make_frame(20).write_csv(tmp_path / "in.csv")
+    for out in (("--out", tmp_path / "out.csv"), ()):
+        done = call("score", artifact_path, tmp_path / "in.csv", "--alpha", alpha, *out)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert done.stderr.startswith(f"error: {message}")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]

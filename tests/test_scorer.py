@@ -63,7 +63,7 @@ def test_contributions_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataF
     table = checked_table(artifact.schema, fresh)
     features = artifact.vectorizer.transform(table)
     forward = scorer.network.forward(features.values)
-    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
     whitened = scorer.network.whitened(features.values)
     shares = explainer.explain(features, whitened).contributions
     np.testing.assert_allclose(shares.sum(1), forward.reconstruction, rtol=1e-5)
@@ -77,7 +77,7 @@ def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: p
         checked_table(artifact.schema, pl.DataFrame([record]))
     )
     whitened = scorer.network.whitened(features.values)
-    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.novelty)
+    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
     got = explainer.explain(features, whitened)
     root = artifact.precision.whiten(np.eye(features.values.shape[1]))
     residuals = [np.linalg.solve(root.T, member.astype(float)) for member in whitened[0]]
@@ -85,7 +85,7 @@ def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: p
     for r in residuals:
         for j, column in enumerate(artifact.vectorizer.column_of):
             want[column] += 0.5 * r[j] * (r @ root @ root.T)[j] / len(residuals)
-    want[artifact.schema.names.index("country")] += artifact.rule.novelty
+    want[artifact.schema.names.index("country")] += artifact.rule.unseen
     np.testing.assert_allclose(got.contributions[0], want, rtol=1e-3, atol=1e-3)
     expected = features.values[0] - np.mean(residuals, axis=0)
     np.testing.assert_allclose(got.reconstructed[0], expected, rtol=1e-3, atol=1e-4)

@@ -197,9 +197,12 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
     from vaewatch.batch.pipeline import Done, run_with, scored
     from vaewatch.batch.summary import Summary
     from vaewatch.commands.progress import job_progress
+    from vaewatch.scoring.calibration import check_alpha
     from vaewatch.scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()
+    if job.alpha is not None:  # before anything is written
+        check_alpha(job.alpha, scorer.artifact.calibration.n)
 
     def summed_up(done: Done) -> Summary:
         seconds = time.perf_counter() - began
