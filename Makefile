@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install check test test-long demo clean
+.PHONY: help install check docs test test-long demo clean
 
 help:
 	@echo "make demo       train, evaluate, score a file, start the service, POST a record"
 	@echo "make test       run the tests (make test-long: those that take minutes)"
 	@echo "make check      format, lint, types"
+	@echo "make docs       build the documentation into docs/_build/html"
 	@echo "make install    create $(VENV) with everything"
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -32,6 +33,12 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/conf.py docs/_ext
+
+# Strict: a warning or a reference that leads nowhere is an error. Offline: nothing is fetched.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -n -E -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 # Two files of tests at a time, a thread each; then those marked `alone`, which load the machine.
 test: export OMP_NUM_THREADS := 1
@@ -46,4 +53,4 @@ demo: install
 	$(BIN)/python demo.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-floor demo-output
+	rm -rf $(VENV) $(VENV)-floor demo-output docs/_build
