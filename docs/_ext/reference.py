@@ -14,6 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
 from _ext.artifact import manifest_members
+from _ext.calibration import calibration_table
 from _ext.commands import command_reference, command_summary
 from _ext.mathematics import set_up_mathematics
 from _ext.metrics import job_metrics, service_metrics
@@ -33,6 +34,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "routes": route_reference,
     "errors": error_reference,
     "schemas": schema_reference,
+    "calibration-table": calibration_table,
     "manifest": manifest_members,
     "python-functions": python_functions,
     "python-classes": python_classes,
