@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.live import serving
 from tests.prometheus import DEPLOY, RULES, alerts, needs_prometheus, promtool, shortened
-from tests.test_readme import README
+from vaewatch.__main__ import COMMANDS
 
 CASES = (DEPLOY / "prometheus" / "rules_test.yml", DEPLOY / "prometheus" / "rules_week_test.yml")
 RUNBOOK = (DEPLOY / "RUNBOOK.md").read_text()
@@ -121,15 +122,16 @@ def test_the_queries_of_the_runbook_are_promql(tmp_path: Path):
     assert f"{len(queries)} rules found" in promtool("check", "rules", path)
 
 
-def test_commands_of_the_runbook_exist():
-    for path in re.findall(r"(/v1/\w+)", RUNBOOK):
-        assert f"{path}`" in README, path
-    for command in re.findall(r"`vaewatch (\w+)", RUNBOOK):
-        assert f"| `vaewatch {command}` |" in README, command
+def test_commands_and_routes_of_the_runbook_exist(artifact_path: Path):
+    with serving(artifact_path) as live:
+        routes = live.get("/openapi.json").json()["paths"]
+    assert set(re.findall(r"(/v1/\w+)", RUNBOOK)) <= set(routes)
+    assert set(re.findall(r"`vaewatch (\w+)", RUNBOOK)) <= set(COMMANDS)
 
 
-def test_the_table_of_alerts_in_the_readme_is_that_of_the_rules():
-    rows = re.findall(r"^\| `(Vaewatch\w+)` \| (\w+) \|", README, re.M)
+def test_the_table_of_alerts_in_the_docs_is_that_of_the_rules():
+    page = (DEPLOY.parent / "docs" / "guides" / "watch.md").read_text()
+    rows = re.findall(r"^\| `(Vaewatch\w+)` \| (\w+) \|", page, re.M)
     assert rows == [(name, alert["labels"]["severity"]) for name, alert in alerts().items()]
 
 

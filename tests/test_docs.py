@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,14 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import run
+import vaewatch
+from tests.conftest import SMALL
 from tests.deployed import settings_of
 from tests.pages import PAGES, ROOT, Page, Shell, missing, run_python, vaewatch_commands
 from vaewatch.__main__ import COMMANDS
 
 READ = [Page.read(path) for path in PAGES]
 RUN = [page for page in READ if page.to_run]
-FAST = {"VAEWATCH_STEPS": "200", "VAEWATCH_MEMBERS": "4", "VAEWATCH_DRAIN_SECONDS": "0"}
+FAST = {"VAEWATCH_STEPS": "120", "VAEWATCH_MEMBERS": "4", "VAEWATCH_DRAIN_SECONDS": "0"}
 MONTH = 20_000  # orders of the file with times
 
 
@@ -28,7 +28,6 @@ MONTH = 20_000  # orders of the file with times
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pages start from: orders of a shop, a detector of them, and a newer one."""
     folder = tmp_path_factory.mktemp("given")
-    env = {**os.environ, **FAST}
     traffic = ROOT / "deploy" / "traffic.py"
     words = [sys.executable, str(traffic), "records", str(folder)]
     subprocess.run(words, check=True, capture_output=True)
@@ -48,9 +47,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     times = minutes[:MONTH].dt.strftime("%Y-%m-%dT%H:%M:%S")
     new[:MONTH].with_columns(created_at=times).write_csv(folder / "last-month.csv")
-    for name, data, seed in (("artifact", "normal.csv", "0"), ("newer", "recent.csv", "1")):
-        words = ("train", folder / data, "--out", folder / name, "--id", "order", "--seed", seed)
-        assert run(*words, "--quiet", env=env).returncode == 0
+    for name, data, seed in (("artifact", "normal.csv", 0), ("newer", "recent.csv", 1)):
+        vaewatch.train(folder / data, folder / name, id="order", seed=seed, **SMALL)
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from _ext.markdown import table
-
 from vaewatch.scoring.calibration import rate_interval, records_needed
 
 ALPHAS = (0.1, 0.05, 0.01, 0.001, 0.0001)

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ ARTIFACT, RECORDS = KEPT / "format-2", KEPT / "format-2.ndjson"
 TIMES = 20  # the records are sent: the drift gauges wait for some hundreds
 VAEWATCH = (sys.executable, "-m", "vaewatch")
 SECONDS = 60
+LAST = "vaewatch_shadow_records_total{"  # the series that comes last
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,17 @@ def observed() -> Observed:
     records = [json.loads(line)["record"] for line in RECORDS.read_text().splitlines()]
     with _serving() as url:
         _ask(f"{url}/v1/score", json.dumps({"records": records * TIMES}).encode())
-        document = json.loads(_ask(f"{url}/openapi.json"))
-        return Observed(document, _ask(f"{url}/metrics").decode())
+        return Observed(json.loads(_ask(f"{url}/openapi.json")), _whole_scrape(url))
+
+
+def _whole_scrape(url: str) -> str:
+    """The metrics once the shadow has scored as well, which it does after the answer."""
+    for _ in range(10 * SECONDS):
+        text = _ask(f"{url}/metrics").decode()
+        if LAST in text:
+            return text
+        time.sleep(0.1)
+    raise RuntimeError(f"a scrape must hold '{LAST}' in the end, but does not.")
 
 
 @contextmanager
