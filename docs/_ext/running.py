@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ class Observed:
 def observed() -> Observed:
     """Start a service with a shadow, score records, and keep what it publishes."""
     records = [json.loads(line)["record"] for line in RECORDS.read_text().splitlines()]
-    with _serving() as url:
+    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder, "shadow")) as url:
         _ask(f"{url}/v1/score", json.dumps({"records": records * TIMES}).encode())
         return Observed(json.loads(_ask(f"{url}/openapi.json")), _whole_scrape(url))
 
@@ -58,8 +59,9 @@ def _whole_scrape(url: str) -> str:
 
 
 @contextmanager
-def _serving() -> Iterator[str]:
-    command = [*VAEWATCH, "serve", str(ARTIFACT), "--port", "0", "--shadow", str(ARTIFACT)]
+def _serving(shadow: Path) -> Iterator[str]:
+    shutil.copytree(ARTIFACT, shadow)  # at a path of its own, or it is no shadow
+    command = [*VAEWATCH, "serve", str(ARTIFACT), "--port", "0", "--shadow", str(shadow)]
     env = {**os.environ, "VAEWATCH_DRAIN_SECONDS": "0"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     assert process.stderr is not None
