@@ -1,4 +1,4 @@
-"""The artifact's manifest -> a table of its members; the files of an artifact."""
+"""The artifact -> a table of its files, and one of its manifest's members."""
 
 from __future__ import annotations
 
@@ -11,22 +11,53 @@ import msgspec
 
 from _ext.markdown import code, table
 from _ext.running import ARTIFACT
+from vaewatch.scoring import artifact
 
 TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
+
+
+def artifact_files() -> str:
+    """The files of an artifact, and which of them scoring needs."""
+    needed = (*artifact.NEEDED, artifact.MANIFEST)
+    shown = json.loads((ARTIFACT / artifact.MANIFEST).read_text())
+    names = dict.fromkeys([artifact.MANIFEST, *shown["sha256"]], "")
+    meanings: Mapping[str, str] = getattr(artifact, "FILES", names)
+    rows = (
+        (code(name), meaning, "yes" if name in needed else "")
+        for name, meaning in meanings.items()
+    )
+    return table(("file", "holds", "to score"), rows)
 
 
 def manifest_members() -> str:
     """The members of `manifest.json`: from the typed struct where there is one, else as the kept
     artifact shows them.
     """
+    schema = _schema()
+    if schema is None:
+        shown = json.loads((ARTIFACT / artifact.MANIFEST).read_text())
+        return table(("member", "type"), _seen(shown))
+    rows = _declared(schema, schema["$defs"], "", set())
+    return table(("member", "type", "meaning"), rows)
+
+
+def settings_of_manifest() -> Mapping[str, str]:
+    """training setting -> what the manifest's struct says of it."""
+    schema = _schema()
+    if schema is None:
+        return {}
+    member, known = _struct(schema, schema["$defs"])["properties"]["training"], schema["$defs"]
+    settings = _struct(_inner(member)[0], known)["properties"]
+    return {name: described.get("description", "") for name, described in settings.items()}
+
+
+def _schema() -> dict[str, Any] | None:
+    """The JSON schema of a manifest."""
     try:
         struct = importlib.import_module("vaewatch.scoring.manifest").Manifest
     except ModuleNotFoundError:
-        shown = json.loads((ARTIFACT / "manifest.json").read_text())
-        return table(("member", "type"), _seen(shown))
-    schema = msgspec.json.schema(struct)
-    rows = _declared(schema, schema["$defs"], "", set())
-    return table(("member", "type", "meaning"), rows)
+        return None
+    return msgspec.json.schema(struct)
 
 
 def _seen(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -40,17 +71,22 @@ def _declared(
     schema: Mapping[str, Any], known: Mapping[str, Any], prefix: str, above: set[str]
 ) -> Iterator[tuple[str, str, str]]:
     """Each member of a struct, those of structs within it after their own line."""
-    while "$ref" in schema:
-        schema = known[schema["$ref"].rsplit("/", 1)[-1]]
-    for name, member in schema.get("properties", {}).items():
+    for name, member in _struct(schema, known).get("properties", {}).items():
         inner, many = _inner(member)
-        text = member.get("description") or inner.get("description", "")
+        text = member.get("description", "")
         kind = _kind(member, known)
         yield code(f"{prefix}{name}"), kind, text
         ref = inner.get("$ref", "")
         if ref and ref not in above:
             beneath = f"{prefix}{name}{'[]' if many else ''}."
             yield from _declared(inner, known, beneath, above | {ref})
+
+
+def _struct(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference leads to."""
+    while "$ref" in schema:
+        schema = known[schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
 
 
 def _inner(member: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:

@@ -13,7 +13,7 @@ from functools import cache
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
-from _ext.artifact import manifest_members
+from _ext.artifact import artifact_files, manifest_members
 from _ext.calibration import calibration_table
 from _ext.commands import command_reference, command_summary
 from _ext.mathematics import set_up_mathematics
@@ -35,6 +35,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "errors": error_reference,
     "schemas": schema_reference,
     "calibration-table": calibration_table,
+    "artifact-files": artifact_files,
     "manifest": manifest_members,
     "python-functions": python_functions,
     "python-classes": python_classes,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from _ext.artifact import settings_of_manifest
 from _ext.commands import commands, option_help
 from _ext.markdown import code, table
 from vaewatch.service.settings import Settings
@@ -30,9 +31,9 @@ def service_settings() -> str:
 
 
 def _rows(settings: type[Any], command: str) -> Iterator[tuple[str, ...]]:
-    options, comments = _options(command), _comments(settings)
+    options, meanings = _options(command), {**_comments(settings), **settings_of_manifest()}
     for field in fields(settings):
-        option, meaning, env = options.get(field.name), comments.get(field.name, ""), None
+        option, meaning, env = options.get(field.name), meanings.get(field.name, ""), None
         if option is not None:
             meaning, env = option[1], option[0].envvar
         yield code(field.name), code(_default(field)), code(env), meaning
