@@ -1,7 +1,7 @@
-"""The whole of vaewatch once, on real data: breast cancer biopsies that ship with scikit-learn.
+"""Run all of vaewatch once on real data: the breast cancer biopsies that ship with scikit-learn.
 
-Benign biopsies are the normal records, malignant ones the anomalies that training never sees. Each
-step is the command that a user would type; run it with `make demo`.
+Benign biopsies are the normal records; malignant ones are the anomalies, which training never
+sees. Each step is the command that a user would type. Run it with `make demo`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ START_SECONDS = 30
 
 
 def main() -> None:
-    """Train, evaluate, report, score a file, serve, POST two records, and say what to type
-    next.
-    """
+    """Train, evaluate, report, score a file, serve, and POST two records."""
     FOLDER.mkdir(exist_ok=True)
     records = write_data()
     run("train", NORMAL, "--out", ARTIFACT, "--alpha", "0.05", "--id", "biopsy", "--overwrite")
@@ -56,7 +54,9 @@ VAEWATCH_SHOWN = ".venv/bin/vaewatch"
 
 
 def write_data() -> dict[str, dict[str, float]]:
-    """Two thirds of the benign biopsies to train on; gives one record of each kind to POST."""
+    """Write two thirds of the benign biopsies to train on and the rest to score; return one record
+    of each kind to POST.
+    """
     data = load_breast_cancer(as_frame=True)
     frame = data.frame.drop(columns="target")
     frame.insert(0, "biopsy", [f"b{i:03}" for i in range(len(frame))])
@@ -73,14 +73,14 @@ def write_data() -> dict[str, dict[str, float]]:
 
 
 def run(*words: object) -> None:
-    """Show a command, then run it."""
+    """Print a command, then run it."""
     say(f"\n$ {VAEWATCH_SHOWN} {shlex.join(map(str, words))}")
     subprocess.run([VAEWATCH, *map(str, words)], check=True)
 
 
 def show_scored() -> None:
     scored = pd.read_csv(SCORED).nlargest(3, "anomaly_score")
-    say("\nThe three most anomalous of the file:")
+    say("\nThe three most anomalous records of the file:")
     say(
         scored[["biopsy", "anomaly_score", "p_value", "is_anomaly", "top_reasons"]]
         .to_csv(index=False)
@@ -90,7 +90,7 @@ def show_scored() -> None:
 
 @contextmanager
 def service() -> Iterator[str]:
-    """The real service on a free port, stopped by SIGTERM as an orchestrator would."""
+    """Run the real service on a free port, and stop it with SIGTERM as an orchestrator would."""
     say(f"\n$ {VAEWATCH_SHOWN} serve {ARTIFACT} --port 0")
     words = [VAEWATCH, "serve", ARTIFACT, "--port", "0"]
     process = subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True)

@@ -1,8 +1,8 @@
-"""demo-output -> the README's picture: where the scores of both kinds of biopsies lie.
+"""demo-output -> the README's picture: the scores of both kinds of biopsies.
 
     make demo && python -m benchmarks.picture
 
-Needs matplotlib, which comes with PyOD.
+matplotlib comes with the `train` extra.
 """
 
 from __future__ import annotations

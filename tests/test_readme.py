@@ -40,3 +40,18 @@ def test_the_readme_shows_what_it_is_about():
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_project_speaks_of_itself_alone(path: Path):
     assert "../shared" not in path.read_text() and "/work/" not in path.read_text()
+
+
+def test_the_house_that_contributing_draws_is_the_house():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    drawing = text.split("```")[1]
+    above, drawn = "", set[str]()
+    for indent, name in re.findall(r"^( *)([\w/]+/) ", drawing, re.M):
+        above = above if indent else name
+        drawn.add(above + name if indent else name)
+        assert (ROOT / above / name if indent else ROOT / name).is_dir(), name
+    rooms = ("scoring", "training", "batch", "service")
+    kept = {f"{path.relative_to(ROOT)}/" for room in rooms for path in (ROOT / room).glob("*/")}
+    assert {name for name in kept if "__pycache__" not in name} <= drawn
+    for path in re.findall(r"`([\w/]+\.py)`", text):
+        assert (ROOT / path).is_file(), path

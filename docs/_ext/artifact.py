@@ -13,14 +13,15 @@ from _ext.markdown import code, table
 from _ext.running import ARTIFACT
 from vaewatch.scoring import artifact
 
+MANIFEST = "manifest.json"
 TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
 
 
 def artifact_files() -> str:
     """The files of an artifact, and which of them scoring needs."""
-    needed = (*artifact.NEEDED, artifact.MANIFEST)
-    shown = json.loads((ARTIFACT / artifact.MANIFEST).read_text())
-    names = dict.fromkeys([artifact.MANIFEST, *shown["sha256"]], "")
+    needed = (*artifact.NEEDED, MANIFEST)
+    shown = json.loads((ARTIFACT / MANIFEST).read_text())
+    names = dict.fromkeys([MANIFEST, *shown["sha256"]], "")
     meanings: Mapping[str, str] = getattr(artifact, "FILES", names)
     rows = (
         (code(name), meaning, "yes" if name in needed else "")
@@ -35,7 +36,7 @@ def manifest_members() -> str:
     """
     schema = _schema()
     if schema is None:
-        shown = json.loads((ARTIFACT / artifact.MANIFEST).read_text())
+        shown = json.loads((ARTIFACT / MANIFEST).read_text())
         return table(("member", "type"), _seen(shown))
     rows = _declared(schema, schema["$defs"], "", set())
     return table(("member", "type", "meaning"), rows)
