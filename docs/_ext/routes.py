@@ -47,24 +47,23 @@ def _entry(title: str, operation: Mapping[str, Any]) -> str:
         parts.append(table(("query", "type", "meaning"), map(_parameter, asked)))
     body = operation.get("requestBody", {}).get("content", {})
     if body:
-        parts.append(f"Body: {_media(body)}.")
+        parts.append(f"Body: {_media(body)}")
     answer = operation["responses"].get("200", {}).get("content", {})
     if answer:
-        parts.append(f"Answer: {_media(answer)}.")
+        parts.append(f"Answer: {_media(answer)}")
     return directive("route", title, "\n\n".join(filter(None, parts)))
 
 
 def _media(content: Mapping[str, Any]) -> str:
-    """Media types, each with the object that it holds."""
-    return ", ".join(f"`{media}`{_object(entry)}" for media, entry in content.items())
+    """The media type, or a line for each of several, with what it holds."""
+    lines = [f"`{media}`{_object(entry)}" for media, entry in content.items()]
+    return lines[0] if len(lines) == 1 else "".join(f"\n\n- {line}" for line in lines)
 
 
 def _object(entry: Mapping[str, Any]) -> str:
     schema = entry.get("schema", {})
-    if "$ref" in schema:
-        return f" ({_type(schema)})"
-    text = schema.get("description", "")
-    return f" ({text})" if text else ""
+    text = _type(schema) if "$ref" in schema else schema.get("description", "")
+    return f": {text}" if text else ""
 
 
 def _parameter(parameter: Mapping[str, Any]) -> tuple[str, ...]:
