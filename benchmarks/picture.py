@@ -35,8 +35,9 @@ def main() -> None:
     for name, colour in (("benign", GREEN), ("malignant", RED)):
         axes.hist(scores[kind == name], bins, color=colour, alpha=0.75, label=f"{name}, unseen")
     axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
+    axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the note above the bars
     note = f" alarm from here: one false\n alarm in {1 / manifest['alpha']:.0f} asked for"
-    axes.annotate(note, (threshold, axes.get_ylim()[1] * 0.82), color=INK, fontsize=9)
+    axes.annotate(note, (threshold, axes.get_ylim()[1] * 0.86), color=INK, fontsize=9)
     axes.set(xscale="log", xlabel="score, nats", ylabel="biopsies")
     axes.legend(frameon=False, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)

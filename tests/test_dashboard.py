@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.conftest import make_frame
 from tests.dashboard import DASHBOARD, panels, queries
+from tests.live import serving
 from tests.prometheus import DEPLOY, alerts, needs_prometheus, promtool, rules_by_name
-from tests.test_readme_service import METRICS
 from vaewatch.service.watch.metrics import PREFIX
 
 KINDS = {"stat", "timeseries", "heatmap", "bargauge", "state-timeline"}
@@ -59,8 +61,16 @@ def test_each_panel_tells_a_newcomer_what_it_shows(panel: dict[str, Any]):
     assert len({t["refId"] for t in panel["targets"]}) == len(panel["targets"])
 
 
-def test_each_series_of_the_dashboard_exists():
-    served = set(re.findall(rf"`{PREFIX}_([a-z0-9_]+)", METRICS))
+@pytest.fixture(scope="module")
+def served(artifact_path: Path, newer_path: Path) -> set[str]:
+    """The names of what a service publishes, without its prefix."""
+    with serving(artifact_path, "--shadow", str(newer_path)) as live:
+        live.post("/v1/score", json={"records": make_frame(600).drop("order").to_dicts()})
+        families = re.findall(rf"^# TYPE {PREFIX}_(\w+) \w+$", live.get("/metrics").text, re.M)
+    return set(families)
+
+
+def test_each_series_of_the_dashboard_exists(served: set[str]):
     recorded = {name for name in rules_by_name() if ":" in name}
     for panel in panels():
         for query in queries(panel, faster=1, seconds=60):

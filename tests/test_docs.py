@@ -79,8 +79,8 @@ def test_what_a_page_shows_is_what_happens(page: Page, given: Path, shell: Shell
             run_python(block.text, names, shell.port)
         for command, shown in block.commands() if block.language != "python" else ():
             code, output = shell.run(command)
-            expected = code == 0 or any(line.startswith("error: ") for line in shown)
-            assert expected, f"{command}\nexits {code}:\n{output}"
+            refused = any(line.startswith("error: ") for line in shown)
+            assert refused == (code != 0), f"{command}\nexits {code}:\n{output}"
             assert not missing(shown, output), f"{command}\nprints:\n{output}"
         ran += 1
     assert ran == len(page.to_run) > 0
