@@ -2,70 +2,37 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from _ext.markdown import code, table
-from _ext.running import ARTIFACT
-from vaewatch.scoring import artifact
-
-MANIFEST = "manifest.json"
-TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer"}
+from vaewatch.scoring.artifact import FILES, NEEDED
+from vaewatch.scoring.manifest import MANIFEST, Manifest
 
 
 def artifact_files() -> str:
     """The files of an artifact, and which of them scoring needs."""
-    needed = (*artifact.NEEDED, MANIFEST)
-    shown = json.loads((ARTIFACT / MANIFEST).read_text())
-    names = dict.fromkeys([MANIFEST, *shown["sha256"]], "")
-    meanings: Mapping[str, str] = getattr(artifact, "FILES", names)
     rows = (
-        (code(name), meaning, "yes" if name in needed else "")
-        for name, meaning in meanings.items()
+        (code(name), meaning, "yes" if name in (*NEEDED, MANIFEST) else "")
+        for name, meaning in FILES.items()
     )
     return table(("file", "holds", "to score"), rows)
 
 
 def manifest_members() -> str:
-    """The members of `manifest.json`: from the typed struct where there is one, else as the kept
-    artifact shows them.
-    """
-    schema = _schema()
-    if schema is None:
-        shown = json.loads((ARTIFACT / MANIFEST).read_text())
-        return table(("member", "type"), _seen(shown))
-    rows = _declared(schema, schema["$defs"], "", set())
-    return table(("member", "type", "meaning"), rows)
+    """The members of `manifest.json`."""
+    schema = msgspec.json.schema(Manifest)
+    return table(("member", "type", "meaning"), _declared(schema, schema["$defs"], "", set()))
 
 
 def settings_of_manifest() -> Mapping[str, str]:
-    """training setting -> what the manifest's struct says of it."""
-    schema = _schema()
-    if schema is None:
-        return {}
+    """Return what the manifest's struct says of each training setting."""
+    schema = msgspec.json.schema(Manifest)
     member, known = _struct(schema, schema["$defs"])["properties"]["training"], schema["$defs"]
     settings = _struct(_inner(member)[0], known)["properties"]
     return {name: described.get("description", "") for name, described in settings.items()}
-
-
-def _schema() -> dict[str, Any] | None:
-    """The JSON schema of a manifest."""
-    try:
-        struct = importlib.import_module("vaewatch.scoring.manifest").Manifest
-    except ModuleNotFoundError:
-        return None
-    return msgspec.json.schema(struct)
-
-
-def _seen(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in found.items():
-        yield code(f"{prefix}{name}"), TYPES.get(type(value), "number or null")
-        if isinstance(value, dict) and not prefix and value:
-            yield from _seen(value, f"{name}.")
 
 
 def _declared(
