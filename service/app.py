@@ -1,7 +1,8 @@
-"""Service -> ASGI application: FastAPI's routes behind the edge."""
+"""settings -> ASGI application: FastAPI's routes behind the edge, with every part put together."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,14 +18,22 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from vaewatch.service.console.routes import add_home
-from vaewatch.service.http.edge import Edge
-from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, NotReady, Refusal
+from vaewatch.service.console.overview import Sources
+from vaewatch.service.console.routes import Console, add_home
+from vaewatch.service.console.trial import Trials
+from vaewatch.service.http.edge import Edge, problem
+from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes
+from vaewatch.service.http.openapi import problem_responses, problem_schemas
+from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
 from vaewatch.service.http.tracing import traced
-from vaewatch.service.model.lifecycle import Lifecycle
+from vaewatch.service.model.errors import NotReady
 from vaewatch.service.parts import Service
-from vaewatch.service.score.openapi import add_hot_routes, problem_responses
+from vaewatch.service.score.openapi import score_path, score_schemas
+from vaewatch.service.score.route import SCORE, ScoreRoute
+from vaewatch.service.score.scoring import Scoring
 from vaewatch.service.settings import Settings
+from vaewatch.service.v2.infer import InferRoute, infer_template
+from vaewatch.service.v2.openapi import infer_paths, infer_schemas
 from vaewatch.service.v2.routes import add_v2_routes
 from vaewatch.service.watch.gauges import Present
 from vaewatch.service.watch.metrics import CONTENT_TYPE, build_version
@@ -43,40 +52,77 @@ class Application:
     @classmethod
     def of(cls, settings: Settings) -> Application:
         service = Service.of(settings)
-        lifecycle = Lifecycle(service)
-        lifecycle.start()
+        service.lifecycle.start()
         api = _Api(
             title="vaewatch",
             version=build_version(),
             description=TEXT,
             responses=problem_responses(),
-            lifespan=_lifespan(service, lifecycle),
+            lifespan=_lifespan(service),
         )
-        edge = Edge(api, service)
-        _add_errors(api, edge)
-        add_home(api, service)
+        _add_errors(api)
+        add_home(api, _console(service))
         _add_routes(api, service)
-        _add_changes(api, service, lifecycle)
-        add_v2_routes(api, service)
+        _add_changes(api, service)
+        add_v2_routes(api, service.registry)
+        edge = _edge(api, service)
         return cls(service, edge, traced(edge) if settings.otel else edge)
 
 
-def _lifespan(
-    service: Service, lifecycle: Lifecycle
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _edge(api: ASGIApp, service: Service) -> Edge:
+    scoring = Scoring(service.registry, service.engine, service.monitor)
+    return Edge(
+        rest=api,
+        hot=_hot_routes(ScoreRoute(scoring).hot(), InferRoute(scoring).hot()),
+        keys=service.keys,
+        limits=service.limits,
+        registry=service.registry,
+        metrics=service.metrics,
+        access_log=service.access_log,
+    )
+
+
+def _hot_routes(score: HotRoute, infer: dict[str, HotRoute]) -> HotRoutes:
+    def route_of(path: str) -> HotRoute | None:
+        if path == SCORE:
+            return score
+        template = infer_template(path)
+        return None if template is None else infer[template]
+
+    return route_of
+
+
+def _console(service: Service) -> Console | None:
+    """The console, if the settings want it: only then is there something to remember."""
+    recent = service.monitor.recent
+    if recent is None:
+        return None
+    sources = Sources(
+        settings=service.settings,
+        registry=service.registry,
+        metrics=service.metrics,
+        monitor=service.monitor,
+        recent=recent,
+        keys=service.keys.wanted,
+    )
+    return Console(sources, Trials.of(service.registry))
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lifecycle.listen()
+        service.lifecycle.listen()
+        flushing = asyncio.ensure_future(service.monitor.keep_flushing())
         yield
-        lifecycle.stop()
-        service.access_log.flush()
-        service.engine.close()
+        flushing.cancel()
+        service.close()
 
     return lifespan
 
 
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
+        """FastAPI's document, with the hot routes in it."""
         if not self.openapi_schema:
             document = get_openapi(
                 title=self.title,
@@ -84,7 +130,10 @@ class _Api(FastAPI):
                 description=self.description,
                 routes=self.routes,
             )
-            self.openapi_schema = add_hot_routes(document)
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(problem_schemas() | score_schemas() | infer_schemas())
+            document["paths"] = {SCORE: score_path(), **document["paths"], **infer_paths()}
+            self.openapi_schema = document
         return self.openapi_schema
 
 
@@ -114,34 +163,36 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return Response(page, headers={"content-type": CONTENT_TYPE})
 
 
-def _add_changes(app: FastAPI, service: Service, lifecycle: Lifecycle) -> None:
-    @app.post("/v1/reload", tags=["model"], summary="Load what is at the artifact's path now")
+def _add_changes(app: FastAPI, service: Service) -> None:
+    lifecycle = service.lifecycle
+
+    @app.post("/v1/reload", tags=["model"], summary="Load the artifact that is at the path now")
     async def reload() -> dict[str, str]:
         result = await lifecycle.reload()
-        lifecycle.tell_others(signal.SIGHUP)
+        lifecycle.signal_parent(signal.SIGHUP)
         return {"result": result, "version": service.registry.active.name.version}
 
     @app.post("/v1/promote", tags=["model"], summary="Make the shadow the model that answers")
     async def promote() -> dict[str, str]:
         version = await lifecycle.promote()
-        lifecycle.tell_others(signal.SIGUSR1)
+        lifecycle.signal_parent(signal.SIGUSR1)
         return {"result": "promoted", "version": version}
 
 
-def _add_errors(app: FastAPI, edge: Edge) -> None:
-    """Whatever FastAPI refuses is told like everything else."""
+def _add_errors(app: FastAPI) -> None:
+    """Report FastAPI's own errors as problem details, too."""
 
-    async def tell(request: HttpRequest, error: Exception) -> Response:
+    async def answer(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             error = _as_refusal(error)
         elif isinstance(error, RequestValidationError):
             error = Malformed("the query or the body is not what /openapi.json says.")
-        reply = edge.problem(error, request.scope["vaewatch.request"])
+        reply = problem(error, request.scope[REQUEST])
         headers = {key.decode(): value.decode() for key, value in reply.headers}
         return Response(reply.body, reply.status, headers)
 
     for kind in (HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, tell)
+        app.add_exception_handler(kind, answer)
 
 
 def _as_refusal(error: HTTPException) -> Refusal:

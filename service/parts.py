@@ -1,4 +1,4 @@
-"""settings -> Service: the parts that one process shares between its requests."""
+"""settings -> Service: the parts of one process, put together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import Table
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import Limits
+from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.score.engine import Engine
@@ -16,41 +17,54 @@ from vaewatch.service.watch.logs import AccessLog, levels_from
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor
 from vaewatch.service.watch.recent import Recent
+from vaewatch.service.watch.shadow import Shadow
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process's parts; requests carry it along."""
+    """The parts of one process; none of them knows this class."""
 
     settings: Settings
     keys: Keys
     registry: Registry
+    lifecycle: Lifecycle
     limits: Limits
     metrics: Metrics
     monitor: Monitor
+    shadow: Shadow
     engine: Engine
     access_log: AccessLog
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
-        written = levels_from(settings.log_level) if settings.access_log else frozenset[str]()
+        levels = levels_from(settings.log_level) if settings.access_log else frozenset[str]()
         registry, metrics = Registry(settings.artifact), Metrics()
         recent = Recent.of(settings) if settings.console else None
         monitor = Monitor(metrics, settings.workers_folder, recent)
+        shadow = Shadow(registry, metrics)
 
         def observe(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
             metrics.tally.add(metrics.scoring_seconds, seconds)
             monitor.observe(model, table, verdicts)
-            if registry.shadow is not None:
-                registry.shadow.offer(table, verdicts)
+            shadow.offer(table, verdicts)
 
         return cls(
             settings=settings,
             keys=Keys(settings),
             registry=registry,
-            limits=Limits(settings),
+            lifecycle=Lifecycle(registry, settings, metrics.count_reload),
+            limits=Limits(settings, metrics),
             metrics=metrics,
             monitor=monitor,
+            shadow=shadow,
             engine=Engine(observe),
-            access_log=AccessLog(written),
+            access_log=AccessLog(levels),
         )
+
+    def close(self) -> None:
+        """Stop changing models, and write what has been kept back."""
+        self.lifecycle.stop()
+        self.monitor.flush()
+        self.access_log.flush()
+        self.shadow.close()
+        self.engine.close()

@@ -22,7 +22,7 @@ from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.service.console.budget import Budget, beta_binomial, budget_of, chance_interval
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of
-from vaewatch.service.console.state import latency_of, samples_of
+from vaewatch.service.console.overview import latency_of, samples_of
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.recent import (
     MOST_ALARMS,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import make_frame
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.service.watch.martingale import BLOCK, SLOPES, Exchangeability, Players, Ranks
+from vaewatch.service.watch.martingale import ROUND, SLOPES, Exchangeability, Players, Ranks
 
 
 def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:
@@ -115,7 +115,7 @@ def test_capital_is_the_average_of_what_each_player_holds():
     for k in range(5):
         for slope in SLOPES:
             stake = 1 / ((k + 1) * (k + 2) * len(SLOPES))
-            for p in p_values[k * BLOCK :]:
+            for p in p_values[k * ROUND :]:
                 stake *= 1 + slope * (p - 0.5)
             capital += stake
     assert players.log10 == pytest.approx(np.log10(capital), abs=1e-9)

@@ -6,9 +6,9 @@ import socket
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
+from vaewatch.scoring.errors import SettingError
 from vaewatch.service.http.listening import listen
 from vaewatch.service.settings import Settings
 
@@ -18,7 +18,7 @@ from vaewatch.service.settings import Settings
 def test_those_let_in_are_served_and_others_are_not_let_in(host: str):
     try:
         listener = listen(Settings(Path("artifact"), host=host, port=0))
-    except click.UsageError:
+    except SettingError:
         pytest.skip(f"this machine has no {host}")
     server = listener.sock
     where = server.getsockname()[:2]

@@ -21,8 +21,8 @@ from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import parse_records
+from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.score.answers import CSV_HEADER
-from vaewatch.service.score.messages import RecordReader
 
 ND = {"content-type": "application/x-ndjson"}
 CSV = {"content-type": "text/csv; charset=utf-8"}

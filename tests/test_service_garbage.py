@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import make_frame
+from vaewatch.service.app import Application
 from vaewatch.service.http.server import server_of
 from vaewatch.service.model.garbage import YOUNG, settle
-from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.parts import Service
 from vaewatch.service.settings import Settings
 
@@ -56,7 +56,7 @@ def test_a_service_settles_and_lets_go_of_a_model_that_it_replaced(
 
     async def live() -> None:
         service = Service.of(Settings(artifact_path, shadow=shadow))
-        lifecycle = Lifecycle(service)
+        lifecycle = service.lifecycle
         lifecycle.start()
         lifecycle.listen()
         await asyncio.sleep(0)  # its tasks begin
@@ -66,8 +66,7 @@ def test_a_service_settles_and_lets_go_of_a_model_that_it_replaced(
         await lifecycle.promote()
         assert replaced() is None and reader() is None
         assert gc.get_freeze_count() > 10_000
-        lifecycle.stop()
-        service.engine.close()
+        service.close()
 
     asyncio.run(live())
 
@@ -90,7 +89,9 @@ def test_requests_leave_nothing_for_the_collector(artifact_path: Path):
     head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
 
     async def left_by(times: int) -> int:
-        server = server_of(Settings(artifact_path, access_log=False))
+        settings = Settings(artifact_path, access_log=False)
+        application = Application.of(settings)
+        server = server_of(application.edge, application.asgi, settings)
         server.config.load()
         protocol: Any = server.config.http_protocol_class
         listening = await asyncio.get_running_loop().create_server(

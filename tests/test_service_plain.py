@@ -31,10 +31,9 @@ class Here:
     """A service in this process: which requests it took without a task, and its application."""
 
     def __init__(self, settings: Settings) -> None:
-        server = server_of(settings)
-        server.config.load()
-        self.server, self.taken = server, list[bool]()
-        self.application: Application = server._application
+        self.application, self.taken = Application.of(settings), list[bool]()
+        self.server = server_of(self.application.edge, self.application.asgi, settings)
+        self.server.config.load()
         edge, take = self.application.edge, self.application.edge.take
 
         def watched(*words: Any) -> bool:

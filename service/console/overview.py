@@ -1,4 +1,4 @@
-"""Service -> State: all that the console shows, summed over the workers as in /metrics."""
+"""metrics, monitor, registry -> all that the console shows, summed over the workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 from prometheus_client import Metric
@@ -17,15 +18,17 @@ from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
 from vaewatch.service.model.model import Model
-from vaewatch.service.parts import Service
-from vaewatch.service.watch.metrics import PREFIX, build_version
-from vaewatch.service.watch.recent import SPAN_SECONDS, Memory
+from vaewatch.service.model.registry import Registry
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.metrics import PREFIX, Metrics, build_version
+from vaewatch.service.watch.monitor import Monitor
+from vaewatch.service.watch.recent import SPAN_SECONDS, Memory, Recent
 
 SCORING = ("/v1/score", "/v2/")  # routes whose times are shown
 
 
-class Records(msgspec.Struct):
-    """Since the service started."""
+class RecordCounts(msgspec.Struct):
+    """Records by their verdict, since the service started."""
 
     normal: int = 0
     anomaly: int = 0
@@ -33,14 +36,16 @@ class Records(msgspec.Struct):
 
 
 class Latency(msgspec.Struct):
-    """Scoring requests since the start: (bounds + 1,) counts, each of its bucket alone."""
+    """The times of scoring requests since the start, in seconds: (bounds + 1,) counts, each of its
+    bucket alone.
+    """
 
     bounds: list[float]
     counts: list[int]
 
 
-class ModelState(msgspec.Struct):
-    """One model, for people."""
+class ModelSummary(msgspec.Struct):
+    """One model, as people see it."""
 
     name: str
     version: str
@@ -50,21 +55,21 @@ class ModelState(msgspec.Struct):
     rate_interval: tuple[float, float]
     created_at: float
     loaded_at: float
-    report: bool  # whether training left one
+    report: bool  # whether the artifact has one
 
 
-class ShadowState(msgspec.Struct):
-    """What the second model would have said."""
+class ShadowSummary(msgspec.Struct):
+    """The shadow, and how its verdicts differ."""
 
-    model: ModelState
+    model: ModelSummary
     records: int
     anomalies: int
     disagreements: int
     dropped: int
 
 
-class State(msgspec.Struct):
-    """What `GET /console/state` answers; for the page alone, any release may change it."""
+class Overview(msgspec.Struct):
+    """The body of `GET /console/state`: for the page alone, any release may change it."""
 
     now: float
     release: str
@@ -75,46 +80,56 @@ class State(msgspec.Struct):
     health: Health
     budget: Budget
     evidence: float
-    records: Records
+    records: RecordCounts
     latency: Latency
     severities: tuple[float, ...]
     span_seconds: int
     recent: Memory
     columns: list[ColumnState]
-    model: ModelState
-    shadow: ShadowState | None
+    model: ModelSummary
+    shadow: ShadowSummary | None
 
 
-def state_of(service: Service) -> State:
-    """The state now; what this worker kept back is counted first."""
-    service.monitor.flush()
-    recent = service.monitor.recent
-    assert recent is not None, "the console's routes are there only with the console"
-    model = service.registry.active
-    window = service.monitor.window(model)
-    artifact, series = model.scorer.artifact, samples_of(service.metrics.families())
+@dataclass(frozen=True)
+class Sources:
+    """Where the overview comes from. `keys`: the service asks for a key."""
+
+    settings: Settings
+    registry: Registry
+    metrics: Metrics
+    monitor: Monitor
+    recent: Recent
+    keys: bool
+
+
+def overview_of(sources: Sources) -> Overview:
+    """Look at everything now; what this worker keeps back is counted first."""
+    sources.monitor.flush()
+    recent, model = sources.recent, sources.registry.active
+    window = sources.monitor.window(model)
+    artifact, series = model.scorer.artifact, samples_of(sources.metrics.families())
     budget = budget_of(artifact.calibration, window.records, window.alarms)
     columns = columns_of(artifact.drift, window)
     evidence = _total(series, "exchangeability_log10")
-    draining = service.registry.draining
-    return State(
+    draining = sources.registry.draining
+    return Overview(
         now=time.time(),
         release=build_version(),
-        workers=service.settings.workers,
-        keys=service.keys.wanted,
+        workers=sources.settings.workers,
+        keys=sources.keys,
         values=recent.values,
-        max_records=service.settings.max_records,
+        max_records=sources.settings.max_records,
         health=health_of(budget, columns, evidence, draining=draining),
         budget=budget,
         evidence=evidence,
-        records=_records(series),
+        records=_record_counts(series),
         latency=latency_of(series),
         severities=SEVERITIES,
         span_seconds=SPAN_SECONDS,
         recent=recent.memory(),
         columns=columns,
         model=_model(model),
-        shadow=_shadow(service, series),
+        shadow=_shadow(sources.registry.shadow, series),
     )
 
 
@@ -122,7 +137,7 @@ Series = dict[str, list[Sample]]
 
 
 def samples_of(families: Iterable[Metric]) -> Series:
-    """Samples by name, without the prefix."""
+    """Group samples by their names, without the prefix."""
     found: Series = defaultdict(list)
     for family in families:
         for sample in family.samples:
@@ -135,13 +150,13 @@ def _total(series: Series, name: str, **labels: str) -> float:
     return sum(s.value for s in series.get(name, ()) if wanted <= s.labels.items())
 
 
-def _records(series: Series) -> Records:
+def _record_counts(series: Series) -> RecordCounts:
     verdicts = ("normal", "anomaly", "rejected")
-    return Records(*(int(_total(series, "records_total", verdict=v)) for v in verdicts))
+    return RecordCounts(*(int(_total(series, "records_total", verdict=v)) for v in verdicts))
 
 
 def latency_of(series: Series) -> Latency:
-    """The buckets of every scoring route and answer, added up."""
+    """Sum the buckets over all scoring routes and statuses."""
     up_to: dict[float, float] = defaultdict(float)
     for sample in series.get("request_duration_seconds_bucket", ()):
         if sample.labels["route"].startswith(SCORING):
@@ -152,9 +167,9 @@ def latency_of(series: Series) -> Latency:
     return Latency([bound for bound in bounds if math.isfinite(bound)], counts)
 
 
-def _model(model: Model) -> ModelState:
+def _model(model: Model) -> ModelSummary:
     artifact = model.scorer.artifact
-    return ModelState(
+    return ModelSummary(
         name=artifact.name,
         version=artifact.version,
         fingerprint=model.fingerprint[:12],
@@ -167,12 +182,11 @@ def _model(model: Model) -> ModelState:
     )
 
 
-def _shadow(service: Service, series: Series) -> ShadowState | None:
-    shadow = service.registry.shadow
+def _shadow(shadow: Model | None, series: Series) -> ShadowSummary | None:
     if shadow is None:
         return None
-    return ShadowState(
-        model=_model(shadow.model),
+    return ShadowSummary(
+        model=_model(shadow),
         records=int(_total(series, "shadow_records_total")),
         anomalies=int(_total(series, "shadow_records_total", verdict="anomaly")),
         disagreements=int(_total(series, "shadow_disagreements_total")),

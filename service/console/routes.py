@@ -1,12 +1,13 @@
-"""GET / and what the console asks for: its page, its state, its trials.
+"""GET / and what the console asks for: its page, its overview, its trials.
 
 The routes under /console are for this page alone, so they stay out of the OpenAPI document. The
-page holds nothing of the service and loads without a key; what it shows is behind the key.
+page itself holds no data and loads without a key; its data are behind the key.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,28 +15,35 @@ from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
 from vaewatch.scoring.artifact import REPORT, read_verified
-from vaewatch.service.console.state import state_of
-from vaewatch.service.console.trial import for_trials, try_records
-from vaewatch.service.http.exchange import Request
-from vaewatch.service.http.limits import Disconnected
+from vaewatch.service.console.overview import Sources, overview_of
+from vaewatch.service.console.trial import Trials
+from vaewatch.service.http.body import Disconnected
+from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.problems import NotFound
-from vaewatch.service.model.model import Model
-from vaewatch.service.parts import Service
+from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# the training report is one file with its styles inside; it has no script
+# the training report is one file with its styles inside and no script
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 PAGE_HEADERS = {"content-security-policy": POLICY, "vary": "accept"}
 POINTERS = {"docs": "/docs", "model": "/v1/model", "metrics": "/metrics"}
 
 
-def add_home(app: FastAPI, service: Service) -> None:
-    """The console where it is wanted, and pointers for clients that read JSON."""
-    page = (FOLDER / "console.html").read_bytes() if service.settings.console else None
+@dataclass(frozen=True)
+class Console:
+    """The console of one process: what it shows, and where it tries records."""
+
+    sources: Sources
+    trials: Trials
+
+
+def add_home(app: FastAPI, console: Console | None) -> None:
+    """Add the console, unless there is none, and pointers for clients that read JSON."""
+    page = None if console is None else (FOLDER / "console.html").read_bytes()
 
     @app.get("/", include_in_schema=False)
     async def home(request: HttpRequest) -> Response:
@@ -44,10 +52,10 @@ def add_home(app: FastAPI, service: Service) -> None:
         pointers = msgspec.json.encode(POINTERS)
         return Response(pointers, media_type="application/json", headers={"vary": "accept"})
 
-    if page is not None:
+    if console is not None:
         _add_files(app)
-        _add_data(app, service)
-        _add_trials(app, service)
+        _add_data(app, console.sources)
+        _add_trials(app, console.trials)
 
 
 def _add_files(app: FastAPI) -> None:
@@ -62,35 +70,43 @@ def _add_files(app: FastAPI) -> None:
         return Response(script, media_type="text/javascript")
 
 
-def _add_data(app: FastAPI, service: Service) -> None:
+def _add_data(app: FastAPI, sources: Sources) -> None:
     @app.get("/console/state", include_in_schema=False)
     async def state() -> Response:
-        return Response(msgspec.json.encode(state_of(service)), media_type="application/json")
+        content = msgspec.json.encode(overview_of(sources))
+        return Response(content, media_type="application/json")
 
     @app.get("/console/report", include_in_schema=False)
     async def report() -> Response:
-        content = await asyncio.to_thread(report_of, service.registry.active)
+        content = await asyncio.to_thread(report_of, sources.registry)
         headers = {"content-security-policy": REPORT_POLICY}
         return Response(content, media_type="text/html", headers=headers)
 
 
-def report_of(model: Model) -> bytes:
-    """The report that came with the model that answers, not one that lies there since."""
+def report_of(registry: Registry) -> bytes:
+    """Read the report that belongs to the model that answers, not one put there since.
+
+    Raises:
+        NotFound: the artifact has no report.
+        ArtifactError: the file is another one than the artifact's.
+    """
+    model = registry.active
     digest = model.scorer.artifact.manifest.sha256.get(REPORT)
     if digest is None:
         raise NotFound("the artifact that answers has no training report; it was left out.")
     return read_verified(model.path.resolve(), REPORT, digest)
 
 
-def _add_trials(app: FastAPI, service: Service) -> None:
-    trials = for_trials(service)
-
+def _add_trials(app: FastAPI, trials: Trials) -> None:
     @app.post("/console/score", include_in_schema=False)
     async def trial(request: HttpRequest) -> Response:
-        asked: Request = request.scope["vaewatch.request"]
+        asked: Request = request.scope[REQUEST]
         try:
-            reply = await try_records(trials, asked)
+            with asked.place:  # left before the answer is sent
+                reply = await trials.answer(asked)
         except Disconnected:
-            return Response(status_code=499)  # nobody hears it; the log and the metrics do
+            return Response(
+                status_code=499
+            )  # nobody reads it, but the log and the metrics show it
         headers = {key.decode(): value.decode() for key, value in reply.headers}
         return Response(reply.body, reply.status, headers)

@@ -1,7 +1,8 @@
-"""key -> scope: who may score, and who may also change what scores.
+"""key -> scope: who may score, and who may also change the model.
 
-Keys are long random strings, so one SHA-256 hides them well; they are compared in constant time.
-The file of hashed keys is read again when it changes: a key is rotated without a restart.
+Keys are long random strings, so a plain SHA-256 hides them well; they are compared in constant
+time. The file of hashed keys is read again when it changes, so that a key is rotated without a
+restart.
 """
 
 from __future__ import annotations
@@ -17,20 +18,19 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-import click
-
+from vaewatch.scoring.errors import SettingError
 from vaewatch.service.http.exchange import Request
 from vaewatch.service.http.problems import Forbidden, Unauthorized
 from vaewatch.service.settings import Settings
 
 log = logging.getLogger("vaewatch.service")
 
-LOOK_AGAIN = 1.0  # seconds between two looks at the file
+LOOK_AGAIN = 1.0  # seconds between two checks of the file
 LEAST_KEY = 16  # characters
 
 
 class Scope(IntEnum):
-    """What a route asks for; a higher one includes the lower."""
+    """What a key allows and a route asks for; a higher scope includes the lower ones."""
 
     NONE = 0
     SCORE = 1
@@ -38,13 +38,13 @@ class Scope(IntEnum):
 
 
 OPEN = {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
-OPEN |= {"/console/console.css", "/console/console.js"}  # what it shows is in /console/state
+OPEN |= {"/console/console.css", "/console/console.js"}  # the page's data are in /console/state
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key by its hash."""
+    """A key, known only by its SHA-256."""
 
     digest: bytes
     scope: Scope
@@ -55,12 +55,16 @@ def hashed(key: str) -> bytes:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Lines of `score HASH` or `admin HASH`; # starts a comment."""
+    """Read lines of `score HASH` or `admin HASH`; # starts a comment.
+
+    Raises:
+        SettingError: the file cannot be read, or a line is something else.
+    """
     keys = []
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"the keys file '{path}' must be readable: {error}.") from error
+        raise SettingError(f"the keys file '{path}' must be readable: {error}.") from error
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
         if words:
@@ -76,7 +80,7 @@ def _key(words: list[str], where: str) -> Key:
         if len(digest) != hashlib.sha256().digest_size:
             raise ValueError
     except (ValueError, KeyError):
-        raise click.UsageError(
+        raise SettingError(
             f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex. "
             'Make one: printf %s "$KEY" | sha256sum'
         ) from None
@@ -96,7 +100,7 @@ class Keys:
     def __post_init__(self) -> None:
         if self.settings.key:
             if len(self.settings.key) < LEAST_KEY:
-                raise click.UsageError(f"a key must have at least {LEAST_KEY} characters.")
+                raise SettingError(f"a key must have at least {LEAST_KEY} characters.")
             self._given = (Key(hashed(self.settings.key), Scope.ADMIN),)
         if self.settings.keys_file is not None:
             self._filed = read_keys(self.settings.keys_file)
@@ -104,7 +108,12 @@ class Keys:
         self.wanted = bool(self._given or self.settings.keys_file)
 
     def check(self, request: Request) -> None:
-        """Refuse a request whose key does not have the scope of its route."""
+        """Refuse a request whose key does not have the scope of its route.
+
+        Raises:
+            Unauthorized: the key is missing or unknown.
+            Forbidden: it lacks the scope, or the request comes from another site's page.
+        """
         if request.path in ADMIN and request.headers.get(b"sec-fetch-site") == b"cross-site":
             raise Forbidden("a page of another site may not do this.")
         needed = self._needed(request.path) if self.wanted else Scope.NONE
@@ -125,7 +134,7 @@ class Keys:
         return Scope.ADMIN if path in ADMIN else Scope.SCORE
 
     def _scope_of(self, given: bytes) -> Scope:
-        """Compares with every key, so that the time tells nothing."""
+        """Compare with every key, so that the time reveals nothing."""
         self._look_again()
         digest, scope = hashlib.sha256(given).digest(), Scope.NONE
         for key in (*self._given, *self._filed):
@@ -143,7 +152,7 @@ class Keys:
             if stamp != self._stamp:
                 self._filed, self._stamp = read_keys(path), stamp
                 log.info("keys file read again: %d keys", len(self._filed))
-        except (OSError, click.UsageError) as error:
+        except (OSError, SettingError) as error:
             log.error("the keys file is bad, the keys read before stay valid: %s", error)
 
 
@@ -160,14 +169,14 @@ def _given_key(request: Request) -> bytes | None:
 
 
 def key_of_environment() -> str | None:
-    """VAEWATCH_KEY, or what the file holds that VAEWATCH_KEY_FILE names."""
+    """Read VAEWATCH_KEY, or the file that VAEWATCH_KEY_FILE names; None if neither is set."""
     path = os.environ.get("VAEWATCH_KEY_FILE")
     if path is None:
         return os.environ.get("VAEWATCH_KEY") or None
     try:
         return Path(path).read_text().strip() or None
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"VAEWATCH_KEY_FILE must name a readable file: {error}.") from error
+        raise SettingError(f"VAEWATCH_KEY_FILE must name a readable file: {error}.") from error
 
 
 def require_safe_address(settings: Settings) -> None:
@@ -175,24 +184,24 @@ def require_safe_address(settings: Settings) -> None:
     keyed = settings.key or settings.keys_file
     if settings.uds or keyed or settings.insecure or _is_loopback(settings.host):
         return
-    raise click.UsageError(
+    raise SettingError(
         f"a service on {settings.host} must have keys: set VAEWATCH_KEY or --keys-file, "
         "listen on 127.0.0.1, or pass --insecure."
     )
 
 
 def require_tls_files(settings: Settings) -> None:
-    """Refuse a certificate or a key that TLS cannot be spoken with."""
+    """Refuse a certificate or a key that TLS cannot use."""
     cert, key = settings.tls_cert, settings.tls_key
     if cert is None:
         if key is not None:
-            raise click.UsageError("--tls-cert must be given with --tls-key.")
+            raise SettingError("--tls-cert must be given with --tls-key.")
         return
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert, key, password=lambda: b"")  # asks nobody for a password
+        context.load_cert_chain(cert, key, password=lambda: b"")  # no prompt for a password
     except OSError as error:  # ssl.SSLError is one
-        raise click.UsageError(
+        raise SettingError(
             "--tls-cert and --tls-key must be PEM files of a certificate and its key, the key "
             f"without a password: {error.strerror}."
         ) from error

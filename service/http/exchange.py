@@ -1,17 +1,20 @@
-"""ASGI -> Request, Reply -> ASGI: what the hot routes speak, without a framework in between."""
+"""ASGI -> Request, Reply -> ASGI: what the routes that score speak, without a framework."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from os import urandom
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-Header = tuple[bytes, bytes]
-Headers = Sequence[Header]
+from vaewatch.service.http.limits import Place
+
+HttpHeader = tuple[bytes, bytes]
+HttpHeaders = Sequence[HttpHeader]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _counter = count(1)
@@ -25,9 +28,11 @@ SECURITY = (
 )
 CLOSE = (b"connection", b"close")
 
-# in a scope: the request has a place among those being scored; its connection is to be left unread
-# for a moment after the answer; how to answer it in one write, False where ASGI's way must be gone
-PLACED, HOLD, WRITE = "vaewatch.placed", "vaewatch.hold", "vaewatch.write"
+# keys of a scope
+PLACE = "vaewatch.place"  # the request's place, if its connection has given it one
+HOLD = "vaewatch.hold"  # true: leave the connection unread for a moment after the answer
+WRITE = "vaewatch.write"  # a Write, where nothing between the connection and the edge needs ASGI
+REQUEST = "vaewatch.request"  # the Request, for routes of the framework
 
 
 class Request:
@@ -38,32 +43,54 @@ class Request:
         "id",
         "method",
         "path",
-        "placed",
+        "place",
         "query",
         "receive",
         "records",
         "scope",
-        "size",
     )
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope, self.receive = scope, receive
+    def __init__(self, scope: Scope, receive: Receive, place: Place) -> None:
+        self.scope, self.receive, self.place = scope, receive, place
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.id = request_id(self.headers.get(b"x-request-id"))
-        self.records = 0  # told by the route, for the log
-        self.size = 0  # bytes of the body
-        self.placed: bool = scope.get(PLACED, False)
+        self.records = 0  # set by the route, for the log
 
 
 class Reply(NamedTuple):
     """A whole answer."""
 
     status: int
-    headers: Headers
+    headers: HttpHeaders
     body: bytes
+
+
+# answers in one write; False: the client has left, or is slow, and ASGI's way must be taken
+Write = Callable[[Request, Reply, HttpHeaders], bool]
+Done = Callable[[Reply | Exception], None]  # must not raise
+Start = Callable[[Done], None]
+
+
+@dataclass(frozen=True)
+class HotRoute:
+    """A route that scores. It does without the framework's machinery, which would cost more than
+    scoring a record.
+
+    template: names the route in metrics and logs.
+    answer: reads the body, and answers it.
+    plain: takes a body that came whole, and returns how to start on it without a task; None if
+        only `answer` can deal with it. Where it raises, `answer` raises the same.
+    """
+
+    template: str
+    answer: Callable[[Request], Awaitable[Reply]]
+    plain: Callable[[Request, bytes], Start | None] | None = None
+
+
+HotRoutes = Callable[[str], HotRoute | None]  # path -> its route, if that is a hot one
 
 
 def request_id(given: bytes | None) -> str:
@@ -73,11 +100,13 @@ def request_id(given: bytes | None) -> str:
     return f"{_prefix}{next(_counter):x}"
 
 
-def id_header(request: Request) -> Header:
+def id_header(request: Request) -> HttpHeader:
+    """The header that gives the request's id back."""
     return b"x-request-id", request.id.encode()
 
 
-async def send_reply(send: Send, request: Request, reply: Reply, extra: Headers) -> None:
+async def send_reply(send: Send, request: Request, reply: Reply, extra: HttpHeaders) -> None:
+    """Answer over ASGI; `extra` headers come after the reply's own."""
     length = (b"content-length", str(len(reply.body)).encode())
     headers = [*reply.headers, length, id_header(request), *extra]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

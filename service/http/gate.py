@@ -1,8 +1,11 @@
-"""bytes -> requests, while there is room: what is over the limit is refused before it is a task.
+"""bytes -> requests, as long as there are slots: the others are refused before they become tasks.
 
 A refusal by the application costs as much as scoring a record. Here it is one write, and its
-connection is then left unread for a moment: clients that ask again at once, in spite of
-Retry-After, cannot have the service do nothing but refuse them.
+connection is then left unread for a moment, so that clients that ask again at once, in spite of
+Retry-After, cannot keep the service busy with refusals.
+
+It builds on private names of uvicorn. `protocol_of` in `vaewatch.service.http.protocol` imports
+this file only if all of them are there.
 """
 
 from __future__ import annotations
@@ -13,17 +16,18 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from vaewatch.service.http.edge import Edge, hot_template
+from vaewatch.service.http.edge import Edge
 from vaewatch.service.http.exchange import (
     CLOSE,
     HOLD,
-    PLACED,
+    PLACE,
     WRITE,
-    Header,
-    Headers,
+    HttpHeader,
+    HttpHeaders,
     Reply,
     Request,
 )
+from vaewatch.service.http.limits import Place
 from vaewatch.service.http.problems import RETRY_AFTER
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
@@ -31,8 +35,8 @@ REFUSALS = 400  # a second, over all connections: the more there are, the longer
 
 class Gate(HttpToolsProtocol):
     """One connection. A request of a hot route waits here until its body is whole, if that comes
-    in one piece with its head, as most do; then it gets a place among those being scored, or a
-    refusal. A longer body is read by the application, which finds a place for it later.
+    in one read with its head, as most do; then it takes a slot among the requests being scored, or
+    is refused. A longer body is read by the application, which finds a slot for it later.
     """
 
     edge: ClassVar[Edge]
@@ -49,7 +53,7 @@ class Gate(HttpToolsProtocol):
         self._start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if self._feeding and app is self.app and _is_hot(cycle.scope):
+        if self._feeding and app is self.app and self._is_hot(cycle.scope):
             self._waiting = cycle, app
         else:
             self._begin(cycle, app)
@@ -59,9 +63,12 @@ class Gate(HttpToolsProtocol):
             cycle.scope[WRITE] = partial(self._write, cycle)
         super()._start_asgi_task(cycle, app)
 
+    def _is_hot(self, scope: Any) -> bool:
+        return scope["method"] == "POST" and self.edge.hot(scope["path"]) is not None
+
     @property
     def _scope(self) -> Any:
-        """Of the latest request."""
+        """The scope of the latest request."""
         return self.cycle.scope
 
     def _start(self) -> None:
@@ -71,7 +78,7 @@ class Gate(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self._waiting is not None and self.edge.service.limits.full:
+        if self._waiting is not None and self.edge.limits.full:
             self._refuse()
 
     def on_message_complete(self) -> None:
@@ -81,16 +88,15 @@ class Gate(HttpToolsProtocol):
             self._late = None
             self._pause()
         elif self._waiting is not None:
-            limits = self.edge.service.limits
-            if limits.full:
+            if self.edge.limits.full:
                 self._refuse()
             else:
-                limits.in_flight += 1
-                self._scope[PLACED] = True
+                self._scope[PLACE] = place = Place(self.edge.limits)
+                place.take_slot()
                 self._take()
 
     def _take(self) -> None:
-        """Have a request answered whose body is whole."""
+        """Hand over a request whose body is whole."""
         assert self._waiting is not None
         cycle, app = self._waiting
         write = partial(self._write, cycle)
@@ -100,9 +106,9 @@ class Gate(HttpToolsProtocol):
         else:
             self._start()
 
-    def _write(self, cycle: Any, request: Request, reply: Reply, extra: Headers) -> bool:
-        """Answer at once, as `cycle.send` does after it has looked at each header and has waited
-        for a client that reads slowly; False where it must wait, or where nobody is left.
+    def _write(self, cycle: Any, request: Request, reply: Reply, extra: HttpHeaders) -> bool:
+        """Answer in one write, as `cycle.send` does after checking each header and waiting for a
+        client that reads slowly. Returns False if it would have to wait, or the client has left.
         """
         if self.flow.write_paused or cycle.disconnected:
             return False
@@ -117,7 +123,7 @@ class Gate(HttpToolsProtocol):
         cycle.on_response = _nothing  # or it would hold this connection, which holds it
         return True
 
-    def _answer(self, cycle: Any, request: Request, reply: Reply, extra: Headers) -> bytes:
+    def _answer(self, cycle: Any, request: Request, reply: Reply, extra: HttpHeaders) -> bytes:
         if CLOSE in extra or CLOSE in reply.headers:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
@@ -128,7 +134,7 @@ class Gate(HttpToolsProtocol):
         return head + own % (request.id.encode(), len(reply.body)) + reply.body
 
     def _refuse(self) -> None:
-        """Answer at once; what is still to come of the body is read and forgotten."""
+        """Refuse at once; the rest of the body is read and dropped."""
         self._waiting, cycle = None, self.cycle
         request, reply, extra = self.edge.refuse(self._scope)
         cycle.response_started = cycle.response_complete = True
@@ -139,7 +145,7 @@ class Gate(HttpToolsProtocol):
         if close:
             self.transport.close()
         elif cycle.more_body:
-            seconds = self.edge.service.settings.body_timeout
+            seconds = self.edge.limits.settings.body_timeout
             self._late = self.loop.call_later(seconds, self.transport.close)
         else:
             self._pause()
@@ -158,22 +164,18 @@ class Gate(HttpToolsProtocol):
 
 
 def gate_of(edge: Edge) -> type[Gate]:
-    """The protocol of one application's connections."""
+    """Bind the protocol to one application."""
     return type("BoundGate", (Gate,), {"edge": edge})
 
 
 def _nothing() -> None:
-    """What happens after an answer that was told of."""
-
-
-def _is_hot(scope: Any) -> bool:
-    return scope["method"] == "POST" and hot_template(scope["path"]) is not None
+    """No-op: the end of the response has already been reported."""
 
 
 @lru_cache(maxsize=256)
-def _lines(headers: tuple[Header, ...]) -> bytes:
-    """Headers as they are sent; nearly all answers have the same ones."""
+def _lines(headers: tuple[HttpHeader, ...]) -> bytes:
+    """Write headers as HTTP has them; nearly all answers have the same ones."""
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-        raise RuntimeError("a header must be one line")  # the name of an artifact's version may be
+        raise RuntimeError("a header must be one line")  # the version of an artifact may not be
     return lines

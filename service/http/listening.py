@@ -1,4 +1,4 @@
-"""settings -> the socket that the service listens on, from its first client to its last."""
+"""The socket that the service listens on, from its first client to its last."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
+from vaewatch.scoring.errors import SettingError
 from vaewatch.service.settings import Settings
 
 BACKLOG = 2048
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>; Python has no name for it
-# For the kernel's packet filter, <linux/filter.h>: a packet without ACK would open a connection.
+# For the kernel's packet filter, <linux/filter.h>: a packet without ACK opens a connection.
 LINE = struct.Struct("HBBI")
 NO_NEW_CONNECTIONS = b"".join(
     LINE.pack(*line)
     for line in (
         (0x30, 0, 0, 13),  # load byte 13 of the TCP header, the flags
-        (0x45, 0, 1, 0x10),  # has it ACK? if not, skip one line
+        (0x45, 0, 1, 0x10),  # is ACK set? if not, skip one line
         (0x06, 0, 0, 0xFFFFFFFF),  # let it in
         (0x06, 0, 0, 0),  # drop it
     )
@@ -32,19 +31,22 @@ NO_NEW_CONNECTIONS = b"".join(
 
 @dataclass(frozen=True)
 class Listener:
-    """A listening socket, and where clients find it. inode: of the file of a UDS."""
+    """A listening socket, and the address that clients use.
+
+    inode: of the file of a Unix socket; None for TCP.
+    """
 
     sock: socket.socket
     address: str
     inode: int | None = None
 
     def admit_no_more(self) -> None:
-        """Have the kernel let nobody in who is not yet connected.
+        """Have the kernel refuse every client that is not yet connected.
 
-        Closing the socket resets those whom the kernel has let in and the service has not accepted
-        yet. Who meets this instead is refused, over TCP when it tries again a second later, and so
-        knows that it was not heard. Where there is no such filter, as beyond Linux, nothing
-        happens.
+        Closing the socket would reset clients that the kernel has let in and the service has not
+        accepted yet. A client that meets the filter is refused instead, over TCP when it tries
+        again a second later, and so knows that its request was not read. Only Linux has such a
+        filter; elsewhere nothing happens.
         """
         if self.inode is not None:
             _unlink(Path(self.sock.getsockname()), self.inode)
@@ -66,7 +68,7 @@ def listen(settings: Settings) -> Listener:
         server = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         where = settings.uds or f"port {settings.port} of {settings.host}"
-        raise click.UsageError(
+        raise SettingError(
             f"{where} must be free to listen on: {error.strerror}. "
             "Choose another one; --port 0 picks a free port."
         ) from error
@@ -86,12 +88,12 @@ def _listen_uds(path: Path) -> Listener:
 
 
 def _unlink(path: Path, inode: int) -> None:
-    """Remove the file of a UDS, if a later service has not put its own there."""
+    """Remove the file of a Unix socket, unless a later service has put its own there."""
     with suppress(OSError):
         if path.stat().st_ino == inode:
             path.unlink()
 
 
 def announce(address: str) -> None:
-    """One line that people and scripts wait for."""
+    """Print the line that people and scripts wait for."""
     print(f"listening on {address}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""exceptions -> problem details (RFC 9457): the only file that knows which fault is which status.
+"""exceptions -> problem details (RFC 9457): the only file that gives a fault its status.
 
 `error` repeats the sentence of `detail`, because the Open Inference Protocol wants it there.
 """
@@ -18,9 +18,10 @@ from vaewatch.scoring.errors import (
     ScoringError,
     SettingError,
 )
+from vaewatch.service.model.errors import Conflict, NotReady
 
 MEDIA_TYPE = b"application/problem+json"
-MOST_ERRORS = 100  # a body of 10,000 bad records gets an answer that people can read
+MOST_ERRORS = 100  # so that the answer to 10,000 bad records can be read by people
 RETRY_AFTER = 1  # seconds
 
 
@@ -48,10 +49,6 @@ class MethodNotAllowed(Refusal):
     """The route is there, the method is not."""
 
 
-class Conflict(Refusal):
-    """What was asked cannot be done in the present state."""
-
-
 class TooSlow(Refusal):
     """The body took longer than `body_timeout`."""
 
@@ -61,18 +58,14 @@ class TooLarge(Refusal):
 
 
 class Unsupported(Refusal):
-    """A media type or an encoding that is not read here."""
+    """The media type or the encoding is not one of those that are read here."""
 
 
 class Overloaded(Refusal):
-    """A limit of what may be held at one time is reached."""
+    """The service holds as many requests or bytes as it may."""
 
 
-class NotReady(Refusal):
-    """Starting or stopping."""
-
-
-# exception -> (status, code, title); the first that fits
+# exception -> (status, code, title); the first match holds
 STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     Malformed: (400, "malformed", "Malformed request"),
     Unauthorized: (401, "unauthorized", "A key is needed"),
@@ -98,8 +91,8 @@ INTERNAL = "the service failed on this request; its log has the cause under the 
 
 
 class ProblemDetails(msgspec.Struct):
-    """RFC 9457, with `error` for the Open Inference Protocol and one entry for each broken
-    rule.
+    """The body of RFC 9457, with `error` for the Open Inference Protocol and one entry of `errors`
+    for each broken rule.
     """
 
     title: str
@@ -113,12 +106,12 @@ class ProblemDetails(msgspec.Struct):
 
 
 def status_of(error: Exception) -> tuple[int, str, str]:
-    """(status, code, title) of an exception."""
+    """Look up the (status, code, title) of an exception."""
     return next(found for kind, found in STATUS.items() if isinstance(error, kind))
 
 
 def details_of(error: Exception, request_id: str) -> ProblemDetails:
-    """What the caller is told; of our own faults, only that they happened."""
+    """Describe an exception to the caller; of our own faults, say only that they happened."""
     status, code, title = status_of(error)
     detail = str(error) if status != 500 else INTERNAL
     errors = error.problems[:MOST_ERRORS] if isinstance(error, RecordError) else ()
@@ -126,7 +119,7 @@ def details_of(error: Exception, request_id: str) -> ProblemDetails:
 
 
 def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:
-    """The headers that go with a status."""
+    """The headers that the answer to an exception needs."""
     headers = [(b"content-type", MEDIA_TYPE)]
     if isinstance(error, (Overloaded, NotReady)):
         headers.append((b"retry-after", str(RETRY_AFTER).encode()))

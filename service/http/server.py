@@ -1,4 +1,4 @@
-"""application -> a uvicorn server that drains before it stops."""
+"""A uvicorn server that drains before it stops."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ from types import FrameType
 from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from vaewatch.service.app import Application
-from vaewatch.service.http.gate import gate_of
+from vaewatch.service.http.edge import Edge
 from vaewatch.service.http.listening import BACKLOG, Listener
+from vaewatch.service.http.protocol import protocol_of
+from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
 
 _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
-LAST_CONNECTIONS = 0.2  # seconds until the half open ones are open
+LAST_CONNECTIONS = 0.2  # seconds, in which the half-open ones open
 STEP = 0.05  # seconds
-USED, UNUSED = 4, 40  # steps to wait for last requests, over such connections
+USED, UNUSED = 4, 40  # steps to wait for a last request on such connections
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM: not ready, wait `drain_seconds`, finish what is in flight, exit 0. A second
-    signal ends the waiting, and so does Ctrl-C from the start.
+    """On SIGTERM it is not ready, waits `drain_seconds`, finishes what is in flight, and exits 0.
+    A second signal ends the wait, and Ctrl-C skips it.
     """
 
-    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+    def __init__(self, config: uvicorn.Config, registry: Registry, drain_seconds: float) -> None:
         super().__init__(config)
-        self._application = application
+        self._registry, self._drain_seconds = registry, drain_seconds
         self._stop_at: float | None = None
         self._listener: Listener | None = None
 
     def run_on(self, listener: Listener) -> None:
-        """Serve the clients of a listener of its own; of one that it shares `run` does."""
+        """Serve the clients of a listener that no other process shares."""
         self._listener = listener
         self.run([listener.sock])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        registry, settings = self._application.service.registry, self._application.service.settings
-        if registry.draining or sig == _INTERRUPT:
+        if self._registry.draining or sig == _INTERRUPT:
             self.should_exit = True
-        registry.draining = True
-        self._stop_at = monotonic() + settings.drain_seconds
+        self._registry.draining = True
+        self._stop_at = monotonic() + self._drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
         ended = await super().on_tick(counter)
@@ -65,20 +66,23 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _last_requests(self) -> None:
-        """Wait for requests on their way over open connections, longest while one of these has
-        asked nothing yet: it was made to ask something. In steps, since after a stall of the
-        machine a clock would say that the time is over before what came meanwhile is read.
+        """Wait for requests that are on their way over open connections, longest while one of
+        these has asked nothing yet: it was opened to ask something.
+
+        It waits in steps: after a stall of the machine a clock would say that the time is over
+        before the requests that came meanwhile are read.
         """
         connections: set[Any] = self.server_state.connections
         for step in range(UNUSED):
-            unused = any(connection.cycle is None for connection in connections)
+            # an attribute of uvicorn's own; without it, all count as used
+            unused = any(getattr(each, "cycle", each) is None for each in connections)
             if step >= USED and (self.should_exit or not unused):
                 return
             await asyncio.sleep(STEP)
 
     async def _accept_last(self, sock: socket.socket) -> None:
-        """Take in connections that the kernel has let in and closing would reset. One that fails,
-        or is slow to agree on TLS, is no other's concern.
+        """Accept the connections that the kernel has let in: closing the socket would reset them.
+        One that fails, or is slow to agree on TLS, does not hold up the others.
         """
         opening: list[Awaitable[Any]] = []
         for _ in range(BACKLOG):
@@ -103,12 +107,11 @@ class DrainingServer(uvicorn.Server):
         return loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
 
 
-def server_of(settings: Settings) -> DrainingServer:
-    """A server with its artifact loaded and verified."""
-    application = Application.of(settings)
+def server_of(edge: Edge, asgi: ASGIApp, settings: Settings) -> DrainingServer:
+    """Make the server of an application, whose outermost layer but for tracing is the edge."""
     config = uvicorn.Config(
-        application.asgi,
-        http=gate_of(application.edge),
+        asgi,
+        http=protocol_of(edge),
         lifespan="on",
         access_log=False,
         server_header=False,
@@ -120,4 +123,4 @@ def server_of(settings: Settings) -> DrainingServer:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    return DrainingServer(config, application)
+    return DrainingServer(config, edge.registry, settings.drain_seconds)

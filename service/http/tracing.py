@@ -1,6 +1,6 @@
-"""requests -> OpenTelemetry spans, when the [otel] extra is installed and asked for.
+"""requests -> OpenTelemetry spans, with the [otel] extra.
 
-Where spans go is said by the exporter's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT.
+The exporter's own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT, say where spans go.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 
 def traced(app: ASGIApp) -> ASGIApp:
-    """The application with a span for each request; the caller's trace goes on in it."""
+    """Wrap an application so that each request is a span of its caller's trace."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
     from opentelemetry.sdk.resources import Resource

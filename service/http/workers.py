@@ -1,7 +1,7 @@
-"""settings -> one process, or a parent and its workers on one socket.
+"""A parent and its workers, which share one socket.
 
-The parent scores nothing: it replaces a worker that dies, and passes signals on. Counters live in
-files of the workers, so that a replaced worker's counts stay in the sum.
+The parent scores nothing: it replaces workers that die, and passes signals on. The workers keep
+their counters in files, so that the counts of a dead one stay in the sum.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,9 +26,6 @@ from types import FrameType
 from prometheus_client import multiprocess
 
 from vaewatch.service.http.listening import Listener, announce, listen
-from vaewatch.service.http.server import server_of
-from vaewatch.service.model.model import load_model
-from vaewatch.service.model.shared import remember
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.metrics import MULTIPROCESS
 from vaewatch.service.watch.window import forget
@@ -38,24 +35,12 @@ log = logging.getLogger("vaewatch.service")
 PAUSE = 1.0  # seconds before a worker that died young is replaced
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR1)
 
-
-def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
-    if settings.workers > 1:
-        model = load_model(settings.artifact, settings)  # refuse a bad one before it listens
-        with _meeting_place() as folder:
-            remember(folder, model)
-            Parent(replace(settings, workers_folder=folder)).run()
-        return
-    server = server_of(settings)
-    listener = listen(settings)
-    announce(listener.address)
-    server.run_on(listener)
+Work = Callable[[Settings, socket.socket], None]
 
 
 @contextmanager
-def _meeting_place() -> Iterator[Path]:
-    """A folder for the workers' counters, there as long as the parent is."""
+def shared_folder() -> Iterator[Path]:
+    """Make a folder for what the workers share; it goes when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="vaewatch-"))
     os.environ[MULTIPROCESS] = str(folder)
     try:
@@ -64,25 +49,23 @@ def _meeting_place() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def work(settings: Settings, sock: socket.socket) -> None:
-    """The life of one worker."""
-    from vaewatch.service.watch.logs import set_up
-
-    set_up(settings.log_level)
-    server_of(settings).run([sock])
-
-
 @dataclass
 class Parent:
-    """Keeps the workers alive."""
+    """Keeps the workers alive.
+
+    work: what a worker does until it is told to stop; a function of a module, as it is called in a
+        process of its own.
+    """
 
     settings: Settings
+    work: Work
     _workers: dict[int, SpawnProcess] = field(default_factory=dict)  # by slot
     _born: dict[int, float] = field(default_factory=dict)
     _stopping: bool = False
     _listener: Listener = field(init=False)
 
     def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, and end with the last worker."""
         self._listener = listen(self.settings)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._stop)
@@ -92,7 +75,7 @@ class Parent:
         while not self._stopping:
             self._fill()
             wait([worker.sentinel for worker in self._workers.values()], timeout=PAUSE)
-            self._bury()
+            self._collect_dead()
         self._end()
 
     def _fill(self) -> None:
@@ -100,11 +83,13 @@ class Parent:
         for slot in range(self.settings.workers):
             young = time.monotonic() - self._born.get(slot, -PAUSE) < PAUSE
             if slot not in self._workers and not young and not self._stopping:
-                worker = context.Process(target=work, args=(self.settings, self._listener.sock))
+                worker = context.Process(
+                    target=self.work, args=(self.settings, self._listener.sock)
+                )
                 worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
 
-    def _bury(self) -> None:
+    def _collect_dead(self) -> None:
         for slot, worker in list(self._workers.items()):
             if worker.exitcode is not None:
                 del self._workers[slot]
@@ -113,7 +98,7 @@ class Parent:
                     log.error("worker %s died with %s; replaced", worker.pid, worker.exitcode)
 
     def _forget(self, worker: SpawnProcess) -> None:
-        """Drop what only holds for the living; counters stay."""
+        """Drop what counts only for live workers; the counters stay."""
         assert worker.pid is not None
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
         assert self.settings.workers_folder is not None
@@ -126,7 +111,9 @@ class Parent:
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self._stopping:
-            timer = Timer(self.settings.drain_seconds, self._close)  # workers listen a bit longer
+            timer = Timer(
+                self.settings.drain_seconds, self._close
+            )  # workers listen a little longer
             timer.daemon = True
             timer.start()
         self._stopping = True

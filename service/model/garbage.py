@@ -1,20 +1,21 @@
-"""what lives for long -> out of the garbage collector's sight, so that answers do not wait for it.
+"""Keep long-lived objects out of the garbage collector's sight: answers must not wait for it.
 
-Imports and a model make some 50,000 objects. To look at all of them, which the collector did every
-some thousand requests, takes as long as scoring a hundred records. Nor is there much to find:
-nearly all that a request leaves behind goes without the collector.
+Imports and a model make some 50,000 objects. Going through all of them, as the collector would
+every few thousand requests, takes as long as scoring a hundred records, and finds next to nothing:
+nearly all that a request leaves behind is freed by its reference counts.
 """
 
 from __future__ import annotations
 
 import gc
 
-YOUNG = 10_000  # new objects before it looks at those; the default, 700, is met by 50 requests
+YOUNG = 10_000  # new objects that start a collection; the default, 700, is reached in 50 requests
 
 
 def settle() -> None:
-    """Take what is there now for permanent, until the next call. To be called when all is loaded,
-    and after another model was: only then does anything large go.
+    """Free what is garbage now, and exempt everything else from collection until the next call.
+
+    Call it once all is loaded, and again whenever a model has been replaced.
     """
     gc.unfreeze()
     gc.collect()

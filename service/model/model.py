@@ -1,4 +1,4 @@
-"""artifact -> Model: a verified Scorer with all that answering from it takes."""
+"""artifact -> Model: a verified scorer, with everything that answering from it takes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from vaewatch.scoring.calibration import rate_interval
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.service.score.answers import ModelName
-from vaewatch.service.score.messages import RecordReader
+from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.settings import Settings
+
+
+class ModelName(msgspec.Struct):
+    """Which model gave the verdicts, and at which false-alarm rate."""
+
+    name: str
+    version: str
+    alpha: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +41,7 @@ class Model:
         return self.named(self.scorer.artifact.calibration.alpha)
 
     def named(self, alpha: float) -> ModelName:
+        """Name the model for verdicts at another false-alarm rate."""
         artifact = self.scorer.artifact
         return ModelName(artifact.name, artifact.version, alpha)
 
@@ -45,13 +55,13 @@ class Model:
 
     @cached_property
     def rate_interval(self) -> tuple[float, float]:
-        """Where the true false-alarm rate lies, at 95 %."""
+        """The 95 % interval of the true false-alarm rate."""
         calibration = self.scorer.artifact.calibration
         return rate_interval(calibration.alpha, calibration.n)
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What `GET /v1/model` shows."""
+        """The body of `GET /v1/model`."""
         artifact = self.scorer.artifact
         return {
             "name": artifact.name,
@@ -65,8 +75,8 @@ class Model:
         }
 
     def example(self) -> dict[str, Any]:
-        """A record in the middle of the normal ones: medians and most frequent categories, so that
-        no record of the fit data is shown.
+        """Make up a typical record from medians and most frequent categories; it is no record of
+        the fit data.
         """
         artifact = self.scorer.artifact
         medians = artifact.drift.edges[:, artifact.drift.edges.shape[1] // 2].tolist()
@@ -83,8 +93,12 @@ def _typical(column: Column, median: float | None) -> float | str | bool | None:
 
 
 def load_model(path: Path, settings: Settings) -> Model:
-    """Read and verify an artifact; an ArtifactError says what is wrong."""
-    target = path.resolve()  # a `current` link may move on while we read
+    """Read and verify an artifact.
+
+    Raises:
+        ArtifactError: says what is wrong with it.
+    """
+    target = path.resolve()  # a `current` link may move while we read
     scorer = Scorer.load(target, settings.threads)
     reader = RecordReader(scorer.artifact.schema, settings.max_records)
     return Model(scorer, reader, path, target)

@@ -1,27 +1,36 @@
-"""Model -> answers: which model scores, which one shadows it, and whether to send requests."""
+"""The models of one process: the one that answers, the one that shadows it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaewatch.service.http.problems import NotReady
+from vaewatch.service.model.errors import NotReady
 from vaewatch.service.model.model import Model
-from vaewatch.service.model.shadow import Shadow
 
 
 @dataclass
 class Registry:
-    """One process's models. `path` is where the next reload looks."""
+    """Which models a process holds, and whether it is ready for requests.
+
+    path: where the next reload looks.
+    model: answers; None until the first one is loaded.
+    shadow: scores the same records, and only metrics show what it found.
+    draining: the process has been told to stop.
+    """
 
     path: Path
     model: Model | None = None
-    shadow: Shadow | None = None
+    shadow: Model | None = None
     draining: bool = False
 
     @property
     def active(self) -> Model:
-        """The model that answers, or NotReady."""
+        """The model that answers.
+
+        Raises:
+            NotReady: none is loaded yet.
+        """
         if self.model is None:
             raise NotReady("the service is starting: no artifact is loaded yet.")
         return self.model

@@ -1,7 +1,7 @@
-"""Model <-> the folder where workers meet: which artifact they answer from.
+"""Model <-> the folder that workers share: the artifact that all of them answer from.
 
-A `current` link may have moved on while nobody has asked for a reload, or to an artifact that was
-refused. A worker that replaces a dead one must answer as the others do all the same.
+A `current` link may have moved without a reload, or to an artifact that was refused. A worker that
+replaces a dead one must still answer as the others do.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ NAME = "served.json"
 
 
 class Served(msgspec.Struct):
-    """`path`: where the next reload looks. `target`: the folder that was there at the last one."""
+    """`path`: where the next reload looks. `target`: the folder that the last one found there."""
 
     path: Path
     target: Path
 
 
 def remember(folder: Path | None, model: Model) -> None:
-    """Leave word of the model that answers from now on, whole or not at all."""
+    """Write down which model answers from now on, whole or not at all."""
     if folder is not None:
         draft = folder / f".{NAME}-{os.getpid()}"
         draft.write_bytes(msgspec.json.encode(Served(model.path, model.target), enc_hook=str))
@@ -32,7 +32,7 @@ def remember(folder: Path | None, model: Model) -> None:
 
 
 def served(folder: Path | None) -> Served | None:
-    """What the others answer from; None if there are no others."""
+    """Read what the other workers answer from; None if there are none."""
     if folder is None or not (folder / NAME).exists():
         return None
     content = (folder / NAME).read_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
 from itertools import repeat
 from typing import Any
@@ -14,12 +14,15 @@ from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
 from vaewatch.scoring.scorer import Verdicts
+from vaewatch.service.model.model import ModelName
 
 
 class Result(msgspec.Struct):
-    """The verdict of one record. `reasons` say which columns raised the score most, in nats;
-    `parts` sum to the score, and are there with `?explain`; `id` is what the record has in the
-    column that was named `--id` at training.
+    """The verdict of one record.
+
+    reasons: the columns that raised the score most, in nats.
+    parts: sum to the score; there with `?explain`.
+    id: the record's value in the column that was named `--id` at training.
     """
 
     score: float
@@ -32,21 +35,13 @@ class Result(msgspec.Struct):
 
 
 class Rejected(msgspec.Struct):
-    """What stands in the place of a bad record with `?on_error=null`."""
+    """Stands in the place of a bad record with `?on_error=null`."""
 
     errors: list[Problem]
     id: Any = UNSET
 
 
 Results = Sequence[Result | Rejected]
-
-
-class ModelName(msgspec.Struct):
-    """Which model gave the verdicts, and at which false-alarm rate."""
-
-    name: str
-    version: str
-    alpha: float
 
 
 class ScoreAnswer(msgspec.Struct):
@@ -60,7 +55,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def results_of(verdicts: Verdicts) -> list[Result]:
-    """Arrays -> one struct a record."""
+    """Verdicts as arrays -> one struct a record."""
     columns = (
         verdicts.score.tolist(),
         verdicts.p_value.tolist(),
@@ -73,14 +68,16 @@ def results_of(verdicts: Verdicts) -> list[Result]:
 
 
 def with_ids(results: Results, ids: Iterable[Any] | None) -> Results:
-    """Results with what their records hold in the id column; None: there is none."""
+    """Give results the ids of their records; None: the schema names no id column."""
     for result, value in zip(results, ids or (), strict=False):
         result.id = value
     return results
 
 
 def with_rejected(results: Iterable[Result], problems: Iterable[Problem], n: int) -> Results:
-    """Results of the good records and the problems of the others, each in its place."""
+    """Put the results of the good records and the problems of the others in their places, of n in
+    all.
+    """
     bad: dict[int, list[Problem]] = {}
     for problem in problems:
         bad.setdefault(problem.record, []).append(problem)
@@ -89,30 +86,34 @@ def with_rejected(results: Iterable[Result], problems: Iterable[Problem], n: int
 
 
 def as_json(model: ModelName, results: Results) -> bytes:
+    """Write a ScoreAnswer."""
     return _encoder.encode(ScoreAnswer(model, results))
 
 
 def as_lines(model: ModelName, results: Results) -> bytes:
-    """One result a line; which model gave them stands in the answer's headers."""
+    """Write one result a line; the answer's headers name the model."""
     return _encoder.encode_lines(results)
 
 
+Quoted = Callable[[str], str]
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
-    """One row a record, after a header; ids stand first, the parts of scores last."""
+    """Write a header and one row a record; ids stand first, the parts of scores last."""
+    from vaewatch.scoring.files.csv import quoted  # polars comes along: only where CSV is written
+
     with_id = any(result.id is not UNSET for result in results)
     with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
     lines = [",".join((*["id"] * with_id, CSV_HEADER, *PART_COLUMNS * with_parts))]
     for result in results:
-        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
+        cells = (*[_id_cell(result.id, quoted)] * with_id, *csv_cells(result, quoted))
         lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
     return ("\n".join(lines) + "\n").encode()
 
 
-def _id_cell(value: Any) -> str:
-    return "" if value is UNSET or value is None else _quoted(str(value))
+def _id_cell(value: Any, quoted: Quoted) -> str:
+    return "" if value is UNSET or value is None else quoted(str(value))
 
 
 def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
@@ -121,14 +122,11 @@ def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
     return tuple(map(repr, astuple(result.parts)))
 
 
-def csv_cells(result: Result | Rejected) -> tuple[str, ...]:
-    """One cell for each name of CSV_HEADER."""
+def csv_cells(result: Result | Rejected, quoted: Quoted) -> tuple[str, ...]:
+    """Write one cell for each name of CSV_HEADER; `quoted` quotes a text where it needs it."""
     if isinstance(result, Rejected):
-        return "", "", "", "", "", _quoted(" ".join(problem.message for problem in result.errors))
-    reasons = _quoted("; ".join(map(str, result.reasons)))
+        text = " ".join(problem.message for problem in result.errors)
+        return "", "", "", "", "", quoted(text)
+    reasons = quoted("; ".join(map(str, result.reasons)))
     alarm = str(result.is_anomaly).lower()
     return repr(result.score), repr(result.p_value), repr(result.severity), alarm, reasons, ""
-
-
-def _quoted(text: str) -> str:
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if text else ""

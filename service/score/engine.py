@@ -1,9 +1,9 @@
-"""rows -> results: records of requests that arrive together share one pass of the network.
+"""rows -> results: the records of requests that arrive together share one pass of the network.
 
-Requests are scored in one batch, two turns of the event loop after the first of them: in the turn
-between, those that had arrived already are read and join it. Nobody waits for a batch to fill, and
-under load the cost of a pass is shared. Large requests go to a thread, where
-ONNX Runtime lets the event loop go on.
+A batch is scored two turns of the event loop after its first request: in the turn between, the
+requests that have arrived already are read and join it. No request waits for a batch to fill, and
+under load the cost of a pass is shared. Large requests go to a thread, where ONNX Runtime lets the
+event loop go on.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from vaewatch.service.score.options import Options
 log = logging.getLogger("vaewatch.service")
 
 MOST_IN_A_BATCH = 1024
-LARGE = 512  # records, from which a request is scored in a thread
+LARGE = 512  # records; from this number on a request is scored in a thread
 
 T = TypeVar("T")
-Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds it took
-Scored = list[Result] | Exception
-Done = Callable[[Scored], None]
-Jobs = list[tuple[Rows, Done]]
+Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds
+Outcome = list[Result] | Exception
+Settle = Callable[[Outcome], None]  # must not raise
+Jobs = list[tuple[Rows, Settle]]
 
 
 @dataclass
 class Engine:
-    """`observe` is told of every batch, for the metrics."""
+    """Scores batches. `observe` is called with every one of them, for the metrics."""
 
     observe: Observer
     _pending: dict[tuple[Model, Options], Jobs] = field(default_factory=dict)
@@ -48,29 +48,29 @@ class Engine:
     )
 
     async def score_rows(self, model: Model, rows: Rows, options: Options) -> list[Result]:
+        """Score rows in a batch or, if there are many, in a thread."""
         if len(rows) >= LARGE:
             return await self._in_thread(model, lambda: model.reader.table(rows), options)
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self.submit(model, rows, options, partial(_settle, future))
         return await future
 
-    def submit(self, model: Model, rows: Rows, options: Options, done: Done) -> None:
-        """Score rows, fewer than LARGE, and call `done`, which must not raise, with their results
-        or what went wrong.
-        """
+    def submit(self, model: Model, rows: Rows, options: Options, settle: Settle) -> None:
+        """Score fewer than LARGE rows, and call `settle` with their results or the error."""
         if not self._pending:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._flush)
-        self._pending.setdefault((model, options), []).append((rows, done))
+        self._pending.setdefault((model, options), []).append((rows, settle))
         self._waiting += len(rows)
         if self._waiting >= MOST_IN_A_BATCH:
             self._flush()
 
     async def score_table(self, model: Model, table: Table, options: Options) -> list[Result]:
+        """Score a table by itself, in a thread if it has many records."""
         if len(table) >= LARGE:
             return await self._in_thread(model, lambda: table, options)
         verdicts, seconds = _verdicts(model, table, options)
-        self._tell(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds)
         return results_of(verdicts)
 
     async def _in_thread(
@@ -82,13 +82,13 @@ class Engine:
             return table, verdicts, seconds, results_of(verdicts)
 
         table, verdicts, seconds, results = await self.away(work)
-        self._tell(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds)
         return results
 
-    async def away(self, work: Callable[..., T], *words: Any) -> T:
-        """Do something in the thread, so that the event loop goes on."""
+    async def away(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a function in the thread, so that the event loop goes on."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, *words)
+        return await loop.run_in_executor(self._threads, work, *arguments)
 
     def _flush(self) -> None:
         pending, self._pending, self._waiting = self._pending, {}, 0
@@ -96,23 +96,23 @@ class Engine:
             try:
                 results = self._score_batch(model, options, jobs)
             except Exception as error:
-                for _, done in jobs:
-                    done(error)
+                for _, settle in jobs:
+                    settle(error)
                 continue
             start = 0
-            for part, done in jobs:
-                done(results[start : start + len(part)])
-                start += len(part)
+            for rows, settle in jobs:
+                settle(results[start : start + len(rows)])
+                start += len(rows)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> list[Result]:
-        rows = jobs[0][0] if len(jobs) == 1 else [row for part, _ in jobs for row in part]
+        rows = jobs[0][0] if len(jobs) == 1 else [row for some, _ in jobs for row in some]
         table = model.reader.table(rows)
         verdicts, seconds = _verdicts(model, table, options)
-        self._tell(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds)
         return results_of(verdicts)
 
-    def _tell(self, model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
-        """Have a batch counted, but first those answered who wait for it."""
+    def _count_soon(self, model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+        """Count the batch after its clients have been answered."""
         asyncio.get_running_loop().call_soon(self._observe, model, table, verdicts, seconds)
 
     def _observe(self, *batch: Any) -> None:
@@ -122,20 +122,21 @@ class Engine:
             log.error("a batch was answered but not counted", exc_info=error)
 
     def close(self) -> None:
+        """Drop what waits for the thread, and end it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _settle(future: asyncio.Future[list[Result]], scored: Scored) -> None:
+def _settle(future: asyncio.Future[list[Result]], outcome: Outcome) -> None:
     if future.done():  # its client may have gone
         return
-    if isinstance(scored, Exception):
-        future.set_exception(scored)
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
     else:
-        future.set_result(scored)
+        future.set_result(outcome)
 
 
 def _verdicts(model: Model, table: Table, options: Options) -> tuple[Verdicts, float]:
-    """Verdicts, and the seconds that they took."""
+    """Score a table; returns its verdicts and the seconds that they took."""
     started = perf_counter()
     verdicts = model.scorer.score_table(table, alpha=options.alpha, explain=options.explain)
     return verdicts, perf_counter() - started

@@ -1,4 +1,4 @@
-"""JSON bodies -> structs of the schema, or records the slow way, which names each broken rule."""
+"""bodies -> records that are checked one by one, so that each broken rule is named."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.structs import UNREADABLE, Rows, StructReader
 from vaewatch.scoring.table import Table, kind_of, parse_records
 from vaewatch.service.http.problems import Malformed, TooLarge
+from vaewatch.service.model.reader import RecordReader, lines_of
 
 
-class Parsed(NamedTuple):
-    """Records read the exact way. `places` says which record each row of the table is, where some
-    records have no row at all.
+class CheckedRecords(NamedTuple):
+    """Records that were checked one by one.
+
+    n: how many there are.
+    places: (len(table),) which record each row of the table is; some records may have no row.
+    ids: of all records; None if the schema names no id column.
     """
 
     table: Table
     problems: tuple[Problem, ...]
-    records: int
+    n: int
     places: NDArray[np.int64]
-    ids: Sequence[Any] | None = None  # of all records
+    ids: Sequence[Any] | None = None
 
     @classmethod
-    def of(cls, schema: Schema, records: Sequence[Any]) -> Parsed:
+    def of(cls, schema: Schema, records: Sequence[Any]) -> CheckedRecords:
         table, problems = parse_records(schema, records)
         ids = None if schema.id is None else [_id_of(record, schema.id) for record in records]
         return cls(table, problems, len(table), np.arange(len(table)), ids)
@@ -42,78 +45,41 @@ def _id_of(record: Any, column: str) -> Any:
 _decode_any = msgspec.json.Decoder().decode
 
 
-class RecordReader(StructReader):
-    """Reads the records of one schema."""
-
-    def __init__(self, schema: Schema, max_records: int) -> None:
-        super().__init__(schema)
-        self.max_records = max_records
-        record: Any = self.record
-        body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
-        self._body: Any = msgspec.json.Decoder(body) if body else None
-        self._lines: Any = msgspec.json.Decoder(record) if record else None
-
-    def rows(self, body: bytes) -> Rows | None:
-        """The records of `{"records": [...]}`; None if only the slow way can say what is wrong."""
-        try:
-            rows = self._body.decode(body).records if self._body else None
-        except UNREADABLE:
-            return None
-        return self._checked(rows)
-
-    def rows_of_lines(self, body: bytes) -> Rows | None:
-        """The same for one record a line."""
-        try:
-            # one by one: `decode_lines` takes two objects on a line, and one on two lines
-            rows = list(map(self._lines.decode, _lines_of(body))) if self._lines else None
-        except UNREADABLE:
-            return None
-        return self._checked(rows)
-
-    def _checked(self, rows: Rows | None) -> Rows | None:
-        if not rows or len(rows) > self.max_records:
-            return None
-        return rows if self.plain(rows) else None
-
-    def parse(self, body: bytes) -> Parsed:
-        """`{"records": [...]}` the slow way; every broken rule is named."""
-        data = _decoded(body)
-        if not isinstance(data, dict) or not isinstance(data.get("records"), list):
-            got = (
-                f"'records' as {kind_of(data.get('records'))}"
-                if _has_records(data)
-                else ("an object without it" if isinstance(data, dict) else kind_of(data))
-            )
-            raise Malformed(
-                f'the body must be an object {{"records": [{{...}}, ...]}}, got {got}.'
-            )
-        self.check_count(len(data["records"]))
-        return Parsed.of(self.schema, data["records"])
-
-    def parse_lines(self, body: bytes) -> Parsed:
-        """One record a line, the slow way; blank lines are skipped."""
-        lines = _lines_of(body)
-        self.check_count(len(lines))
-        records = [_decoded(line, i) for i, line in enumerate(lines)]
-        return Parsed.of(self.schema, records)
-
-    def check_count(self, n: int) -> None:
-        """Refuse an empty request, and one of too many records."""
-        if not n:
-            raise Malformed("the body must hold at least one record, got none.")
-        if n > self.max_records:
-            raise TooLarge(
-                f"a request must hold at most {self.max_records:,} records, got {n:,}. "
-                "Send it in parts."
-            )
+def parse(reader: RecordReader, body: bytes) -> CheckedRecords:
+    """Read `{"records": [...]}`."""
+    data = _decoded(body)
+    if not isinstance(data, dict) or not isinstance(data.get("records"), list):
+        raise Malformed(
+            f'the body must be an object {{"records": [{{...}}, ...]}}, got {_kind_of(data)}.'
+        )
+    check_count(len(data["records"]), reader.max_records)
+    return CheckedRecords.of(reader.schema, data["records"])
 
 
-def _lines_of(body: bytes) -> list[bytes]:
-    return [line for line in body.splitlines() if line.strip()]
+def _kind_of(data: Any) -> str:
+    if not isinstance(data, dict):
+        return kind_of(data)
+    if "records" not in data:
+        return "an object without it"
+    return f"'records' as {kind_of(data['records'])}"
 
 
-def _has_records(data: Any) -> bool:
-    return isinstance(data, dict) and "records" in data
+def parse_lines(reader: RecordReader, body: bytes) -> CheckedRecords:
+    """Read one record a line; blank lines are skipped."""
+    lines = lines_of(body)
+    check_count(len(lines), reader.max_records)
+    records = [_decoded(line, i) for i, line in enumerate(lines)]
+    return CheckedRecords.of(reader.schema, records)
+
+
+def check_count(n: int, most: int) -> None:
+    """Refuse a request of no records, and one of too many."""
+    if not n:
+        raise Malformed("the body must hold at least one record, got none.")
+    if n > most:
+        raise TooLarge(
+            f"a request must hold at most {most:,} records, got {n:,}. Send it in parts."
+        )
 
 
 def _decoded(body: bytes, line: int | None = None) -> Any:

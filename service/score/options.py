@@ -1,4 +1,4 @@
-"""query string -> Options: how a request wants its records scored."""
+"""query string -> Options: how the records of a request are to be scored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ DEFAULT = Options()
 
 @lru_cache(maxsize=256)
 def options_of(query: bytes) -> Options:
-    """Refuses names that it does not know: a misspelt option must not be ignored in silence."""
+    """Read a query string.
+
+    Raises:
+        Malformed: a name is unknown, since a misspelt option must not be ignored, or a value is
+            not what it must be.
+    """
     if not query:
         return DEFAULT
     try:

@@ -1,4 +1,4 @@
-"""The routes of the Open Inference Protocol."""
+"""The routes of the Open Inference Protocol that do not score."""
 
 from __future__ import annotations
 
@@ -6,74 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from vaewatch.scoring.errors import RecordError
-from vaewatch.scoring.table import parse_records
-from vaewatch.service.http.exchange import Reply, Request
-from vaewatch.service.http.problems import NotFound, NotReady
-from vaewatch.service.model.model import Model
+from vaewatch.service.model.errors import NotReady
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.parts import Service
-from vaewatch.service.score.answers import Result
-from vaewatch.service.score.options import DEFAULT
-from vaewatch.service.v2.tensors import metadata_of, read_request, records_of, write_answer
+from vaewatch.service.v2.infer import named
+from vaewatch.service.v2.tensors import metadata_of
 from vaewatch.service.watch.metrics import build_version
 
-JSON_LENGTH = b"inference-header-content-length"
-INFER, INFER_VERSION = "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"
 
-
-def infer_template(path: str) -> str | None:
-    """The template of an infer route that has this path."""
-    parts = path.split("/")
-    if parts[:3] != ["", "v2", "models"] or parts[-1] != "infer":
-        return None
-    if len(parts) == 7 and parts[4] == "versions":
-        return INFER_VERSION
-    return INFER if len(parts) == 5 else None
-
-
-async def infer(service: Service, request: Request) -> Reply:
-    """Verdicts of the records in some tensors."""
-    parts = request.path.split("/")
-    model = named(service.registry, parts[3], parts[5] if len(parts) == 7 else None)
-    with service.limits.held(request):
-        body = await service.limits.read(request)
-        service.limits.enter(request)
-        asked, values = read_request(body, request.headers.get(JSON_LENGTH))
-        records = records_of(model.scorer.artifact.schema, asked.inputs, values)
-        request.records = len(records)
-        results = await _score(service, model, records)
-    service.metrics.tally.add(service.metrics.records_per_request, request.records)
-    answer, length = write_answer(asked, model.name.name, model.name.version, results)
-    headers = [(b"x-model-version", model.name.version.encode())]
-    if length is None:
-        headers.append((b"content-type", b"application/json"))
-    else:
-        headers.append((b"content-type", b"application/octet-stream"))
-        headers.append((JSON_LENGTH, str(length).encode()))
-    return Reply(200, headers, answer)
-
-
-async def _score(service: Service, model: Model, records: list[Any]) -> list[Result]:
-    model.reader.check_count(len(records))
-    table, problems = parse_records(model.scorer.artifact.schema, records)
-    if problems:
-        service.monitor.reject(model, len(records))
-        raise RecordError(problems)
-    return await service.engine.score_table(model, table, DEFAULT)
-
-
-def named(registry: Registry, name: str, version: str | None = None) -> Model:
-    """The model that answers, if it is the one asked for."""
-    model = registry.active
-    if name != model.name.name or version not in (None, model.name.version):
-        raise NotFound(f"the model here is '{model.name.name}', version {model.name.version}.")
-    return model
-
-
-def add_v2_routes(app: FastAPI, service: Service) -> None:
-    """All but infer, which is a hot route."""
-    registry = service.registry
+def add_v2_routes(app: FastAPI, registry: Registry) -> None:
+    """Add the server's, the health and the models' routes."""
 
     @app.get("/v2", tags=["v2"], summary="The server")
     async def server() -> dict[str, Any]:

@@ -82,8 +82,8 @@ _decoder = msgspec.json.Decoder(InferRequest)
 
 
 def read_request(body: bytes, json_length: bytes | None) -> tuple[InferRequest, list[Any]]:
-    """The request and the records in its tensors are in `body`; the length of its JSON part is
-    told by a header where bytes follow it.
+    """Read a request, and the flat values of each of its tensors. `json_length`: the header that
+    gives the length of the JSON part, if bytes follow it.
     """
     if json_length is not None and not (json_length.isdigit() and len(json_length) < 12):
         raise Malformed("inference-header-content-length must be a number of bytes.")
@@ -101,7 +101,7 @@ def read_request(body: bytes, json_length: bytes | None) -> tuple[InferRequest, 
 
 
 def _values_of(inputs: Sequence[Tensor], raw: memoryview) -> list[Any]:
-    """Flat values of each tensor."""
+    """Read the flat values of each tensor."""
     values = []
     for tensor in inputs:
         size = tensor.parameters.get("binary_data_size")
@@ -118,7 +118,7 @@ def _values_of(inputs: Sequence[Tensor], raw: memoryview) -> list[Any]:
 
 
 def count_of(tensor: Tensor) -> int:
-    """How many values the shape says."""
+    """The number of values that a tensor of this shape holds."""
     count = 1
     for size in tensor.shape:
         if size < 0:
@@ -153,7 +153,7 @@ def _unpacked(tensor: Tensor, raw: bytes) -> list[Any]:
 
 
 def _texts(tensor: Tensor, raw: bytes) -> list[str]:
-    """Each text behind its length in four little-endian bytes."""
+    """Read texts, each of which follows its length in four little-endian bytes."""
     texts, at = [], 0
     try:
         while at < len(raw):
@@ -213,7 +213,7 @@ def outputs_of(results: Sequence[Result]) -> dict[str, list[Any]]:
 def write_answer(
     request: InferRequest, name: str, version: str, results: Sequence[Result]
 ) -> tuple[bytes, int | None]:
-    """The body, and the length of its JSON part where bytes follow it."""
+    """Write the body; returns it and the length of its JSON part, None if no bytes follow."""
     outputs, tail = [], []
     values = outputs_of(results)
     for wanted in request.outputs or [RequestedOutput(name) for name in OUTPUT_TYPES]:
@@ -240,7 +240,7 @@ def _packed(datatype: str, values: list[Any]) -> bytes:
 
 
 def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
-    """What `GET /v2/models/{model}` answers."""
+    """The body of `GET /v2/models/{model}`."""
     return {
         "name": name,
         "versions": [version],

@@ -1,4 +1,4 @@
-"""registry, window -> the series that hold at the moment of a scrape, and need no history."""
+"""registry, window -> gauges that are computed at each scrape."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vaewatch.service.model.registry import Registry
 from vaewatch.service.watch.metrics import PREFIX, build_version
 from vaewatch.service.watch.window import Totals
 
-LEAST_RECORDS = 500  # below, a PSI is mostly noise and is left out
+LEAST_RECORDS = 500  # with fewer a PSI is mostly noise, and is left out
 
 
 class Present(Collector):
-    """Read by one scrape. `window` is that of all workers."""
+    """The gauges of one scrape. `window`: the sums over all workers."""
 
     def __init__(self, registry: Registry, window: Totals | None) -> None:
         self.registry, self.window = registry, window

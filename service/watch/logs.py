@@ -1,4 +1,4 @@
-"""what happened -> JSON log lines on stderr, without a value of any record."""
+"""requests and log records -> JSON lines on stderr, without a value of any record."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any
 
 import msgspec
 
-from vaewatch.service.http.exchange import Request
-
 LEVELS = ("debug", "info", "warning", "error")
 FLUSH_SECONDS = 0.2
-MOST_KEPT = 100  # lines: to write more at a time would hold up answers
-# what machines ask for every few seconds, by its route's template: a line for each would bury the
-# others, so that they are told at debug level, unless they are refused
+MOST_KEPT = 100  # lines: writing more at a time would hold up answers
+# routes that machines ask for every few seconds: a line for each would bury the others, so they
+# are logged at debug level unless they are refused
 POLLED = frozenset(
     {
         "/console/state",
@@ -35,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def trace_of(error: BaseException) -> list[str]:
-    """Where an exception came from, without its text: that may quote a value."""
+    """Say where an exception came from, without its text, which may quote a value."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     return [*places, type(error).__name__]
@@ -57,7 +55,7 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(level: str) -> None:
-    """Send the service's and the server's own lines to stderr."""
+    """Send the lines of the service and of uvicorn to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("vaewatch", "uvicorn"):
@@ -71,12 +69,17 @@ def _stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-class Line(msgspec.Struct):
-    """One request. The path is a route's template, the id a checked one."""
+class AccessLine(msgspec.Struct, kw_only=True):
+    """One request that was answered. `time` and `level` are filled in when it is logged.
 
-    time: str
-    level: str
-    logger: str
+    route: the template of the route, never the path, which anybody can make up.
+    seconds: from the head of the request to its answer.
+    bytes: of the body, after gzip.
+    """
+
+    time: str = ""
+    level: str = ""
+    logger: str = "vaewatch.access"
     request_id: str
     method: str
     route: str
@@ -87,51 +90,41 @@ class Line(msgspec.Struct):
 
 
 def level_of(route: str, status: int) -> str:
-    """Of an answered request."""
+    """The level that an answered request is logged at."""
     if status >= 500:
         return "error"
     return "debug" if route in POLLED and status < 400 else "info"
 
 
 def levels_from(least: str) -> frozenset[str]:
-    """This level and those above it."""
+    """The level `least` and those above it."""
     return frozenset(LEVELS[LEVELS.index(least) :])
 
 
 @dataclass
 class AccessLog:
-    """Writes lines some at a time: a write for each would cost as much as the scoring.
+    """Writes lines a few at a time: one write for each would cost as much as the scoring.
 
-    levels: those of the lines to write.
+    levels: a line of another level is dropped.
     """
 
     levels: frozenset[str]
-    _lines: list[Line] = field(default_factory=list)
+    _lines: list[AccessLine] = field(default_factory=list)
 
-    def add(self, request: Request, route: str, status: int, seconds: float) -> None:
-        level = level_of(route, status)
-        if level not in self.levels:
+    def add(self, line: AccessLine) -> None:
+        """Write a line soon, if its level is wanted."""
+        line.level = level_of(line.route, line.status)
+        if line.level not in self.levels:
             return
+        line.time = _stamp(time.time())
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-        self._lines.append(
-            Line(
-                time=_stamp(time.time()),
-                level=level,
-                logger="vaewatch.access",
-                request_id=request.id,
-                method=request.method,
-                route=route,
-                status=status,
-                seconds=round(seconds, 6),
-                bytes=request.size,
-                records=request.records,
-            )
-        )
+        self._lines.append(line)
         if len(self._lines) >= MOST_KEPT:
             self.flush()
 
     def flush(self) -> None:
+        """Write the lines that are kept back."""
         lines, self._lines = self._lines, []
         if lines:
             sys.stderr.write(b"\n".join(map(_encode, lines)).decode() + "\n")

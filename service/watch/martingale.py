@@ -11,9 +11,9 @@ are not: over a long stream the error of a finite calibration sample would look 
 
 The bets are linear, 1 + e (p - 1/2), for a few slopes e: each wins on a shift of the p-values to
 one side, small or large, and can never be ruined, because e (p - 1/2) stays above -3/4. A player
-who bets from the first record on has lost too much after a long quiet time to see a change soon.
-So part of the capital waits: at the k-th block of 100 records, 1 / (k (k + 1)) of it enters the
-game. What still waits, 1 / (k + 1), bounds the loss, and the delay grows only with log k.
+that bets from the first record on has lost too much in a long quiet time to notice a change soon.
+So part of the capital waits: at every 100 records, for the k-th time, 1 / (k (k + 1)) of it enters
+the game. What still waits, 1 / (k + 1), bounds the loss, and the delay grows only with log k.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.drift import count_true
 
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
-BLOCK = 100
+ROUND = 100  # records, after which more capital enters
 TOGETHER = 256  # scores that are ranked in one step
 
 
@@ -51,12 +51,14 @@ class Ranks:
         return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
 
     def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """(N, N) -> (N,): in how many earlier columns of its row it is true."""
+        """Count, in each row of an (N, N) array, the true values left of its diagonal."""
         n = len(true)
         return count_true(true & self._before[:n, :n])
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N,) smoothed p-values, each among all that came before it; N is at most TOGETHER."""
+        """(N,) scores -> (N,) smoothed p-values, each among all scores before it; N is at most
+        TOGETHER.
+        """
         at, n = self._bin(scores), len(scores)
         above = self._total - self._counts.cumsum()  # records in higher bins
         narrow = at.astype(np.int32)  # half the bytes to compare
@@ -70,21 +72,21 @@ class Ranks:
 
 @dataclass
 class Players:
-    """The capital of those who bet against exchangeability; all of it is 1 at the start. It is
-    kept as logarithms: after a long change and a long quiet time no float would hold it.
+    """The capital that is bet against exchangeability, 1 at the start. It is kept as logarithms:
+    after a long change and a long quiet time no float would hold it.
     """
 
     _stakes: NDArray[np.float64] = field(default_factory=lambda: np.full(len(SLOPES), -np.inf))
     _records: int = 0
 
     def bet(self, p_values: NDArray[np.float64]) -> None:
-        """Play one round for each p-value, in order."""
+        """Bet on each of (N,) p-values, in order."""
         start = 0
         while start < len(p_values):
-            if self._records % BLOCK == 0:
-                self._enter(self._records // BLOCK + 1)
-            part = p_values[start : start + BLOCK - self._records % BLOCK]
-            gains = np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)  # of at most BLOCK rounds
+            if self._records % ROUND == 0:
+                self._enter(self._records // ROUND + 1)
+            part = p_values[start : start + ROUND - self._records % ROUND]
+            gains = np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)  # at most ROUND bets
             self._stakes = self._stakes + np.log(gains)
             self._records += len(part)
             start += len(part)
@@ -94,13 +96,13 @@ class Players:
 
     @property
     def log10(self) -> float:
-        """log10 of all capital, what still waits included."""
-        waiting = -math.log(-(-self._records // BLOCK) + 1)
+        """log10 of all capital, including what still waits."""
+        waiting = -math.log(-(-self._records // ROUND) + 1)
         return float(np.logaddexp.reduce(self._stakes, initial=waiting)) / math.log(10)
 
 
 class Exchangeability:
-    """Ranks and bets of one model's stream."""
+    """The ranks and bets of one model's stream of scores."""
 
     def __init__(
         self, calibration: NDArray[np.float64], generator: np.random.Generator | None = None
@@ -109,7 +111,7 @@ class Exchangeability:
         self._players = Players()
 
     def update(self, scores: NDArray[np.float64]) -> float:
-        """log10 of the martingale after these scores."""
+        """Take (N,) scores, in order; returns log10 of the martingale after them."""
         for start in range(0, len(scores), TOGETHER):
             self._players.bet(self._ranks.p_values(scores[start : start + TOGETHER]))
         return self._players.log10

@@ -1,4 +1,4 @@
-"""what happened -> Prometheus series. Labels come from declared names only.
+"""events -> Prometheus series. Labels come from declared names only.
 
 Histograms take a whole batch at once: 1,000 records cost one `searchsorted`, not 1,000 calls.
 """
@@ -25,6 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.service.private import Private
 
 PREFIX = "vaewatch"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
@@ -34,14 +35,25 @@ SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) f
 SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 VERDICTS = ("normal", "anomaly", "rejected")
 RELOADS = ("loaded", "unchanged", "refused")
-MOST_KEPT = 1000  # observations of one series; a flush comes every second anyway
+MOST_KEPT = 1000  # observations of one series; they are flushed every second anyway
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
 
+PRIVATE = Private(Histogram, ("_upper_bounds", "_buckets", "_sum"))  # of prometheus-client
+ONE_BY_ONE = PRIVATE.missing()
+
+
 class BatchHistogram(Histogram):
-    """A histogram that counts an array in one pass."""
+    """A histogram that counts an array in one pass, if prometheus-client still has the private
+    attributes that this takes; else it observes one value at a time.
+    """
 
     def observe_many(self, values: NDArray[np.float64]) -> None:
+        """Observe (N,) values."""
+        if ONE_BY_ONE:
+            for value in values.tolist():
+                self.observe(value)
+            return
         at = np.searchsorted(np.array(self._upper_bounds), values, side="left")
         counts = np.bincount(at, minlength=len(self._upper_bounds))
         for i in np.flatnonzero(counts).tolist():
@@ -50,8 +62,8 @@ class BatchHistogram(Histogram):
 
 
 class Tally:
-    """Observations of single requests, kept back until somebody looks: to count many at once costs
-    hardly more than to count one.
+    """Observations of single requests, kept back until the next flush: counting many at once costs
+    hardly more than counting one.
     """
 
     def __init__(self) -> None:
@@ -72,12 +84,12 @@ class Tally:
 class Metrics:
     """Every series of the service, in a registry of its own.
 
-    busy: requests that are not answered yet.
+    busy: requests in progress.
     """
 
     def __init__(self) -> None:
         self.tally, self.busy = Tally(), 0
-        # else a third of a scrape is timestamps that nobody asks for
+        # they would be a third of each scrape, and nothing uses them
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.records = self._counter(
@@ -110,10 +122,12 @@ class Metrics:
         self.reloads = self._counter("reloads", "Reloads by result.", "result")
         self._shadow_series()
 
+    def count_reload(self, result: str) -> None:
+        """Count a reload; `result` is one of RELOADS."""
+        self.reloads.labels(result).inc()
+
     def begin(self, model: str, version: str, columns: Iterable[str]) -> None:
-        """Show what can be counted as 0, since Prometheus sees no increase in a series that is
-        new.
-        """
+        """Start every counter at 0: Prometheus sees no increase in a series that is new."""
         for verdict in VERDICTS:
             self.records.labels(model, version, verdict)
         self.alarms.labels(model, version)
@@ -146,7 +160,7 @@ class Metrics:
         )
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        """The sum over the workers that live."""
+        """A gauge that is summed over the live workers."""
         return Gauge(f"{PREFIX}_{name}", text, registry=self.registry, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -160,19 +174,21 @@ class Metrics:
         )
 
     def flush(self) -> None:
-        """Count what was kept back."""
+        """Count what has been kept back."""
         self.tally.flush()
         self._in_progress.set(self.busy)
 
     def page(self, *live: Collector) -> bytes:
-        """What a scrape reads: the sum over workers, and what only holds now."""
+        """The body of a scrape: the sums over all workers, then the series of `live`, which hold
+        only now.
+        """
         now = CollectorRegistry()
         for collector in live:
             now.register(collector)
         return generate_latest(self._of_all_workers()) + generate_latest(now)
 
     def families(self) -> Iterable[Metric]:
-        """The sum over workers, to be read by us."""
+        """The sums over all workers, for the console."""
         return self._of_all_workers().collect()
 
     def _of_all_workers(self) -> CollectorRegistry:

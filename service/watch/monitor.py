@@ -1,10 +1,12 @@
-"""batches -> what Prometheus hears of them: kept back, counted a hundred records or so at once.
+"""scored batches -> metrics: kept back, then counted some hundred records at a time.
 
-A count goes in steps, one after each batch that is answered, so that no request waits for all.
+Counting goes in steps, one after each batch that is answered, so that no request waits for all of
+them.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,14 +22,14 @@ from vaewatch.service.model.model import Model
 from vaewatch.service.watch.martingale import Exchangeability
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.recent import Recent
-from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, leave, of_others
+from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
-MOST_KEPT = 128  # records, then they are counted without waiting for a scrape
+MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 Counts = NDArray[np.int64]
 
 
 class Watch:
-    """What the records of one model looked like."""
+    """The recent records of one model, and the evidence that they have changed."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -36,15 +38,17 @@ class Watch:
         self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
 
     def add(self, table: Table, events: Counts, alarms: int) -> None:
-        """Take in how some records are spread."""
+        """Add a table to the window. `events`: (EVENTS, columns). `alarms`: of its records."""
         counts = self.model.scorer.artifact.drift.count(table)
         self.window.add(counts, events, len(table), alarms)
 
 
 @dataclass
 class Monitor:
-    """What the records of the answered requests looked like. `folder`: where workers meet.
-    `recent`: what the console remembers, where there is one.
+    """Counts the records of the requests that were answered.
+
+    folder: what workers share; None if there is one process.
+    recent: what the console shows; None without the console.
     """
 
     metrics: Metrics
@@ -55,10 +59,10 @@ class Monitor:
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
     _begun: Model | None = None
-    _news: bool = False  # that the other workers have not been left
+    _news: bool = False  # the other workers have yet to see the window
 
     def observe(self, model: Model, table: Table, verdicts: Verdicts) -> None:
-        """Take note of a batch; cheap, the counting comes later."""
+        """Keep a batch; the counting comes later."""
         self._kept.append((model, table, verdicts))
         self._records += len(table)
         if self._records >= MOST_KEPT:
@@ -66,25 +70,35 @@ class Monitor:
             self._counting = self._count_kept()
         next(self._counting, None)
 
+    def count_request(self, records: int) -> None:
+        """Count a scoring request by its number of records."""
+        self.metrics.tally.add(self.metrics.records_per_request, records)
+
     def reject(self, model: Model, n: int) -> None:
         """Count records that were not scored."""
         name = model.name
         self.metrics.records.labels(name.name, name.version, "rejected").inc(n)
 
+    async def keep_flushing(self) -> None:
+        """Flush every second, so that another worker's scrape is at most so late."""
+        while True:
+            await asyncio.sleep(1)
+            self.flush()
+
     def flush(self) -> None:
-        """Count all that was kept back, and leave the sums for the other workers."""
+        """Count all that has been kept back, and share the sums with the other workers."""
         self.metrics.flush()
         self._finish()
         self._counting = self._count_kept()
         self._finish()
         if self._news and self.folder is not None and self._watch is not None:
-            leave(self.folder, WINDOW, self._watch.window.totals())
+            publish(self.folder, WINDOW, self._watch.window.totals())
             self._news = False
         if self.recent is not None:
-            self.recent.leave()
+            self.recent.publish()
 
     def _finish(self) -> None:
-        """Count to the end what is being counted."""
+        """Take the steps that are left of the present count."""
         for _ in self._counting:
             pass
 
@@ -107,7 +121,8 @@ class Monitor:
         metrics.severity.observe_many(verdicts.severity)
         metrics.score.observe_many(verdicts.score)
         # a request may ask for its own alpha; the budget is watched at the artifact's
-        over = int((verdicts.p_value <= name.alpha).sum())
+        calibration = model.scorer.artifact.calibration
+        over = int(calibration.alarms(verdicts.p_value).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
         if self.recent is not None:
             self.recent.add(verdicts, over)
@@ -120,7 +135,7 @@ class Monitor:
         metrics.exchangeability.set(watch.exchangeability.update(verdicts.score))
 
     def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
-        """Gives (EVENTS, columns): how often each event befell each column."""
+        """Count the events of each column; returns them as (EVENTS, columns)."""
         metrics, names = self.metrics, table.schema.names
         events = np.array([*watch.column_events(table), first_reasons(table.schema, verdicts)])
         series = (metrics.missing, metrics.unknown, metrics.out_of_range, metrics.top_reason)
@@ -130,7 +145,7 @@ class Monitor:
         return events
 
     def window(self, model: Model) -> Totals:
-        """The sliding window of all workers."""
+        """The sliding window of a model, over all workers."""
         if self._begun is not model:
             self.metrics.begin(
                 model.name.name, model.name.version, model.scorer.artifact.schema.names
@@ -142,7 +157,7 @@ class Monitor:
 
 
 def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table, Verdicts]:
-    """One batch of many; the raw texts are not needed to count."""
+    """Join batches into one; counting does not need the raw texts."""
     tables, verdicts = zip(*batches, strict=True)
     table = Table(
         model.scorer.artifact.schema,
@@ -160,14 +175,14 @@ def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table,
 
 
 def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:
-    """(columns,): alarms that each column is the first reason of."""
+    """(columns,) alarms of which each column is the first reason."""
     rows = np.flatnonzero(verdicts.is_anomaly).tolist()
     top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
     return np.array([top[name] for name in schema.names], dtype=np.int64)
 
 
 class ColumnEvents:
-    """Counts what befell the columns of one schema."""
+    """Counts the missing, unseen and out-of-range values of a schema's columns."""
 
     def __init__(self, schema: Schema) -> None:
         at = {name: i for i, name in enumerate(schema.names)}
@@ -177,17 +192,17 @@ class ColumnEvents:
         self._low = np.array([-np.inf if c.low is None else c.low for c in schema.numeric])
         self._high = np.array([np.inf if c.high is None else c.high for c in schema.numeric])
         self._gone = np.array([missing_code(c) for c in schema.discrete], np.int32)
-        new = [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete]
-        self._new = np.array(new, np.int32)
+        other = [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete]
+        self._unseen = np.array(other, np.int32)
 
     def __call__(self, table: Table) -> tuple[Counts, Counts, Counts]:
-        """(columns,) each: missing values, categories never seen, numbers outside the fit data's
-        range.
+        """Return (columns,) numbers of missing values, unseen categories, and numbers outside the
+        fit data's range.
         """
-        missing, unknown, outside = np.zeros((3, self._columns), dtype=np.int64)
+        missing, unseen, outside = np.zeros((3, self._columns), dtype=np.int64)
         numbers, codes = table.numbers, table.codes
         missing[self._numeric] = np.isnan(numbers).sum(axis=0)
         outside[self._numeric] = ((numbers < self._low) | (numbers > self._high)).sum(axis=0)
         missing[self._discrete] = (codes == self._gone).sum(axis=0)
-        unknown[self._discrete] = (codes == self._new).sum(axis=0)
-        return missing, unknown, outside
+        unseen[self._discrete] = (codes == self._unseen).sum(axis=0)
+        return missing, unseen, outside

@@ -1,9 +1,9 @@
-"""verdicts -> what the console remembers: the last alarms, and an hour in spans of ten seconds.
+"""verdicts -> what the console shows: the last alarms, and an hour in spans of ten seconds.
 
-All of it is bounded: so many alarms, so many reasons of each, so many characters of a value.
-Values are not kept at all unless `--console-values` allows them. Under several workers each leaves
-its own as a file beside the metrics, at most once a second; a worker that dies takes it along, and
-the counters of `/metrics` stay.
+Everything is bounded: the number of alarms, the reasons of each, the characters of a value. Values
+are not kept at all unless `--console-values` allows it. With several workers each publishes its
+own as a file beside the metrics, at most once a second; what a dead worker had is lost, and the
+counters of `/metrics` stay.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from vaewatch.scoring.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Verdict, Verdicts
 from vaewatch.service.settings import Settings
-from vaewatch.service.watch.window import RECENT, leave, of_others
+from vaewatch.service.watch.window import RECENT, of_others, publish
 
 SPAN_SECONDS, SPANS = 10, 360
 MOST_ALARMS, MOST_REASONS, MOST_TEXT = 50, 3, 80
-LEAVE_SECONDS = 1.0
+PUBLISH_SECONDS = 1.0
 
 
 class Cause(msgspec.Struct):
-    """One reason of an alarm; the values are there only where they may be shown."""
+    """One reason of an alarm; its values are None where they may not be shown."""
 
     column: str
     contribution: float
@@ -39,7 +39,7 @@ class Cause(msgspec.Struct):
 
 
 class Alarm(msgspec.Struct):
-    """One record that was answered as an anomaly. `at`: when it was counted, Unix seconds."""
+    """One record whose verdict was an anomaly. `at`: when it was counted, in Unix seconds."""
 
     at: float
     score: float
@@ -49,7 +49,9 @@ class Alarm(msgspec.Struct):
 
 
 class Span(msgspec.Struct):
-    """The records of ten seconds. `alarms`: at the artifact's alpha. `severities`: (bins,)."""
+    """The records of ten seconds. `start`: in Unix seconds. `alarms`: at the artifact's alpha.
+    `severities`: (bins,) numbers of records.
+    """
 
     start: int
     records: int
@@ -66,13 +68,17 @@ class Memory(msgspec.Struct):
 
 @dataclass
 class Recent:
-    """What one process remembers. `folder`: where workers meet."""
+    """What one process remembers.
+
+    values: alarms may show what their records held.
+    folder: what workers share; None if there is one process.
+    """
 
     values: bool
     folder: Path | None = None
     _alarms: deque[Alarm] = field(default_factory=lambda: deque(maxlen=MOST_ALARMS))
     _spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
-    _left_at: float = 0.0
+    _published_at: float = 0.0
     _news: bool = False
 
     @classmethod
@@ -80,7 +86,7 @@ class Recent:
         return cls(settings.console_values, settings.workers_folder)
 
     def add(self, verdicts: Verdicts, alarms: int) -> None:
-        """Take note of some records; `alarms` of them are over the artifact's alpha."""
+        """Remember some records, of which `alarms` alarm at the artifact's alpha."""
         now = time.time()
         span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
         span.records += len(verdicts)
@@ -107,12 +113,12 @@ class Recent:
             cause.observed, cause.expected = shortened(reason.observed), shortened(reason.expected)
         return cause
 
-    def leave(self) -> None:
-        """Leave what is new for the other workers; too soon, it waits for the next call."""
+    def publish(self) -> None:
+        """Share what is new with the other workers, unless the last time was too recent."""
         now = time.monotonic()
-        if self.folder is not None and self._news and now - self._left_at >= LEAVE_SECONDS:
-            leave(self.folder, RECENT, self._mine())
-            self._left_at, self._news = now, False
+        if self.folder is not None and self._news and now - self._published_at >= PUBLISH_SECONDS:
+            publish(self.folder, RECENT, self._mine())
+            self._published_at, self._news = now, False
 
     def _mine(self) -> Memory:
         return Memory(list(self._alarms)[::-1], list(self._spans))
@@ -124,12 +130,12 @@ class Recent:
 
 
 def shortened(value: Any) -> Any:
-    """A text that anybody may have sent, cut to what a line holds."""
+    """Cut a text, which anybody may have sent, to what fits on a line."""
     return value[:MOST_TEXT] if isinstance(value, str) else value
 
 
 def joined(memories: Iterable[Memory], now: float) -> Memory:
-    """The last alarms of all, and for each of the last spans the sum."""
+    """Merge memories: the last alarms of all of them, and the sum of each recent span."""
     alarms: list[Alarm] = []
     spans: dict[int, Span] = {}
     for memory in memories:

@@ -1,7 +1,7 @@
-"""batches -> a sliding window of how columns were spread and how many records alarmed.
+"""batches -> a sliding window: how each column is distributed, and how many records alarmed.
 
-Under several workers each leaves its window as a file beside the metrics, and a scrape adds up
-those of the living.
+With several workers each publishes its window as a file beside the metrics, and a scrape adds up
+those of the live ones.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCKS, BLOCK_RECORDS = 10, 1000
-WINDOW, RECENT = LEFT = ("window", "recent")  # what workers leave for each other
+WINDOW, RECENT = SHARED = ("window", "recent")  # what workers publish for each other
 
 
 class Totals(msgspec.Struct):
-    """What a window adds up to: (columns, width) bin counts, (events, columns) counts of what
-    `vaewatch.service.watch.monitor` looks for, records, and alarms at the artifact's alpha.
+    """The sums of a window.
+
+    counts: (columns, width) records in each bin of the drift reference.
+    events: (EVENTS, columns) as `vaewatch.service.watch.monitor` counts them.
+    alarms: at the artifact's alpha.
     """
 
     version: str
@@ -57,7 +60,7 @@ class Window:
         counts = np.sum(self._counts, axis=0).tolist() if self._counts else []
         events = np.sum(self._events, axis=0).tolist() if self._events else []
         records, alarms = (
-            (sum(part) for part in zip(*self._sizes, strict=True)) if (self._sizes) else (0, 0)
+            (sum(part) for part in zip(*self._sizes, strict=True)) if self._sizes else (0, 0)
         )
         return Totals(self.version, counts, events, records, alarms)
 
@@ -65,21 +68,21 @@ class Window:
 T = TypeVar("T")
 
 
-def leave(folder: Path, name: str, data: msgspec.Struct) -> None:
-    """Put something of a worker's where the others find it, whole or not at all."""
+def publish(folder: Path, name: str, data: msgspec.Struct) -> None:
+    """Write this worker's data where the others find it, whole or not at all."""
     draft = folder / f".{name}-{os.getpid()}"
     draft.write_bytes(msgspec.json.encode(data))
     draft.rename(folder / f"{name}-{os.getpid()}.json")
 
 
 def forget(folder: Path, pid: int) -> None:
-    """Remove what a dead worker left."""
-    for name in LEFT:
+    """Remove what a dead worker published."""
+    for name in SHARED:
         (folder / f"{name}-{pid}.json").unlink(missing_ok=True)
 
 
 def of_others(folder: Path, name: str, kind: type[T]) -> Iterable[T]:
-    """What the other workers left under a name."""
+    """Read what the other workers published under a name."""
     for path in folder.glob(f"{name}-*.json"):
         if path.name != f"{name}-{os.getpid()}.json":
             try:
@@ -89,7 +92,7 @@ def of_others(folder: Path, name: str, kind: type[T]) -> Iterable[T]:
 
 
 def add_up(windows: Iterable[Totals], version: str) -> Totals:
-    """One window of all that saw the same model."""
+    """Sum the windows of one version of the model; the others are left out."""
     same = [w for w in windows if w.version == version and w.records]
     counts = np.sum([np.array(w.counts) for w in same], axis=0).tolist() if same else []
     events = np.sum([np.array(w.events) for w in same], axis=0).tolist() if same else []

@@ -126,11 +126,9 @@ def serve(artifact: Path, **settings: Any) -> None:
         require_safe_address,
         require_tls_files,
     )
-    from vaewatch.service.http.workers import serve as run
-    from vaewatch.service.watch.logs import set_up
+    from vaewatch.service.serve import serve as run
 
     chosen = Settings(artifact=artifact, key=key_of_environment(), **settings)
     require_safe_address(chosen)
     require_tls_files(chosen)
-    set_up(chosen.log_level)
     run(chosen)

@@ -1,0 +1,59 @@
+"""schema, schema -> can both models score the same records, and how to recode them if so."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.table import Table, category_codes
+
+
+def require_same_columns(active: Schema, shadow: Schema) -> None:
+    """Refuse a shadow that cannot score the records of the model that answers.
+
+    Raises:
+        ArtifactError: a column differs, or its kind does.
+    """
+    mine = {column.name: column.kind for column in active.columns}
+    theirs = {column.name: column.kind for column in shadow.columns}
+    if mine != theirs:
+        differ = sorted(
+            name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)
+        )
+        raise ArtifactError(
+            "a shadow must have the columns of the artifact that answers, of the same kinds; "
+            f"'{differ[0]}' differs."
+        )
+
+
+def translated(table: Table, schema: Schema) -> Table:
+    """Code the same records as another schema of the same columns does."""
+    old = table.schema
+    numeric = [_index(old.numeric, column.name) for column in schema.numeric]
+    discrete = [_index(old.discrete, column.name) for column in schema.discrete]
+    codes = np.empty((len(table), len(discrete)), dtype=np.int32)
+    for j, (column, at) in enumerate(zip(schema.discrete, discrete, strict=True)):
+        codes[:, j] = _recoded(table, at, old.discrete[at], column)
+    texts = [table.texts[at] for at in discrete]
+    return Table(schema, table.numbers[:, numeric], codes, texts)
+
+
+def _index(columns: tuple[Column, ...], name: str) -> int:
+    return next(i for i, column in enumerate(columns) if column.name == name)
+
+
+def _recoded(table: Table, at: int, old: Column, new: Column) -> NDArray[np.int32]:
+    """The (N,) codes of one column; a category that `old` does not list is looked up by its
+    text.
+    """
+    codes = table.codes[:, at]
+    if old.kind is Kind.BOOLEAN:
+        return codes
+    known, other = category_codes(new), other_code(new)
+    names = [known.get(name, other) for name in old.categories]
+    out = np.array([*names, other, missing_code(new)], dtype=np.int32)[codes]
+    for row in np.flatnonzero(codes == other_code(old)).tolist():
+        out[row] = known.get(str(table.texts[at][row]), other)
+    return out

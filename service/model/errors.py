@@ -1,0 +1,13 @@
+"""Why no model can answer, or a change of model is refused, right now."""
+
+from __future__ import annotations
+
+from vaewatch.scoring.errors import ScoringError
+
+
+class NotReady(ScoringError):
+    """The service is starting or stopping."""
+
+
+class Conflict(ScoringError):
+    """What was asked cannot be done in the present state."""

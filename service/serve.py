@@ -1,0 +1,58 @@
+"""settings -> a running service: one process, or a parent and its workers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import replace
+
+from vaewatch.service.app import Application
+from vaewatch.service.http.listening import announce, listen
+from vaewatch.service.http.protocol import missing_of_uvicorn
+from vaewatch.service.http.server import DrainingServer, server_of
+from vaewatch.service.http.workers import Parent, shared_folder
+from vaewatch.service.model.model import load_model
+from vaewatch.service.model.shared import remember
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.logs import set_up
+from vaewatch.service.watch.metrics import ONE_BY_ONE
+
+log = logging.getLogger("vaewatch.service")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    set_up(settings.log_level)
+    warn_of_missing_names()
+    if settings.workers > 1:
+        model = load_model(settings.artifact, settings)  # refuse a bad one before it listens
+        with shared_folder() as folder:
+            remember(folder, model)
+            Parent(replace(settings, workers_folder=folder), work).run()
+        return
+    server = _server(settings)
+    listener = listen(settings)
+    announce(listener.address)
+    server.run_on(listener)
+
+
+def work(settings: Settings, sock: socket.socket) -> None:
+    """Serve as one of several workers, until told to stop."""
+    set_up(settings.log_level)
+    _server(settings).run([sock])
+
+
+def _server(settings: Settings) -> DrainingServer:
+    """A server with its artifact loaded and verified."""
+    application = Application.of(settings)
+    return server_of(application.edge, application.asgi, settings)
+
+
+def warn_of_missing_names() -> None:
+    """Say once in the log which packages are too new for the service's faster ways."""
+    for package, missing, instead in (
+        ("uvicorn", missing_of_uvicorn(), "its own protocol serves, more slowly"),
+        ("prometheus-client", ONE_BY_ONE, "values are counted one by one, more slowly"),
+    ):
+        if missing:
+            log.warning("this %s has no %s: %s", package, ", ".join(missing), instead)
