@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 
 from vaewatch.service.app import Application
+from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.listening import announce, listen
 from vaewatch.service.http.protocol import missing_of_uvicorn
 from vaewatch.service.http.server import DrainingServer, server_of
@@ -25,7 +26,8 @@ def serve(settings: Settings) -> None:
     set_up(settings.log_level)
     warn_of_missing_names()
     if settings.workers > 1:
-        model = load_model(settings.artifact, settings)  # refuse a bad one before it listens
+        Keys(settings)  # refuse bad keys and a bad artifact before it listens
+        model = load_model(settings.artifact, settings)
         with shared_folder() as folder:
             remember(folder, model)
             Parent(replace(settings, workers_folder=folder), work).run()

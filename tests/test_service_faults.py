@@ -171,6 +171,17 @@ def test_the_service_keeps_to_its_openapi_document(artifact_path: Path):
         assert live.get("/readyz").status_code == 200
 
 
+def test_the_document_names_every_body_that_the_service_reads_and_writes(live: Live):
+    document = live.get("/openapi.json").json()
+    score = document["paths"]["/v1/score"]["post"]
+    kinds = {"application/json", "application/x-ndjson", "text/csv"}
+    assert score["requestBody"]["content"].keys() == kinds
+    assert score["responses"]["200"]["content"].keys() == kinds
+    for path in ("/v1/score", "/v2/models/{model}/infer"):
+        named = {p["name"]: p for p in document["paths"][path]["post"]["parameters"]}
+        assert named["Content-Encoding"]["schema"]["enum"] == ["gzip", "identity"]
+
+
 def test_drift_and_the_alarm_budget_are_seen(artifact_path: Path):
     with serving(artifact_path) as live:
         same = make_frame(900, seed=1).drop("order").to_dicts()

@@ -90,6 +90,18 @@ def test_beyond_loopback_a_key_is_needed(artifact_path: Path):
         assert live.get("/v1/model", headers={"x-api-key": ADMIN}).status_code == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_bad_keys_are_refused_before_the_service_listens(
+    artifact_path: Path, tmp_path: Path, workers: str
+):
+    (tmp_path / "keys").write_text("score 123")
+    words = ("--port", "0", "--workers", workers, "--keys-file", tmp_path / "keys")
+    done = run("serve", artifact_path, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "line 1 must be 'score' or 'admin'" in done.stderr
+    assert "listening" not in done.stderr
+
+
 def test_a_page_of_another_site_may_not_reload(artifact_path: Path):
     with serving(artifact_path) as live:
         answer = live.post("/v1/reload", headers={"sec-fetch-site": "cross-site"})

@@ -114,8 +114,7 @@ class Edge:
             return False
         if start is None:
             return False
-        place = request.place.__enter__()
-        place.hold(len(body))
+        request.place.enter_with(len(body))
         start(partial(self._finish, request, route.template, write, started))
         return True
 

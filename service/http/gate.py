@@ -91,8 +91,7 @@ class Gate(HttpToolsProtocol):
             if self.edge.limits.full:
                 self._refuse()
             else:
-                self._scope[PLACE] = place = Place(self.edge.limits)
-                place.take_slot()
+                self._scope[PLACE] = Place(self.edge.limits, slotted=True)
                 self._take()
 
     def _take(self) -> None:
@@ -128,9 +127,9 @@ class Gate(HttpToolsProtocol):
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             extra = [*extra, CLOSE]
-        lines = map(_lines, map(tuple, (self.server_state.default_headers, reply.headers, extra)))
+        default = self.server_state.default_headers
+        head = _head(reply.status, (*default, *reply.headers, *extra))
         own = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        head = STATUS_LINE[reply.status] + b"".join(lines)
         return head + own % (request.id.encode(), len(reply.body)) + reply.body
 
     def _refuse(self) -> None:
@@ -173,9 +172,9 @@ def _nothing() -> None:
 
 
 @lru_cache(maxsize=256)
-def _lines(headers: tuple[HttpHeader, ...]) -> bytes:
-    """Write headers as HTTP has them; nearly all answers have the same ones."""
+def _head(status: int, headers: tuple[HttpHeader, ...]) -> bytes:
+    """Write a status and headers as HTTP has them; for a second, nearly all answers share them."""
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
         raise RuntimeError("a header must be one line")  # the version of an artifact may not be
-    return lines
+    return STATUS_LINE[status] + lines

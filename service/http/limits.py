@@ -48,21 +48,31 @@ class Place:
     """What one request takes up: the bytes of its body, a slot among the requests being scored,
     and a count of one among those in progress. Leaving its `with` block gives all of it back.
 
-    size: bytes of the body, which are known even after they are given back.
+    slotted: whether it has a slot; one that is made with it takes it at once, where the caller has
+        seen that the limits are not full.
+    size: bytes of the body; it stays after they are given back.
     """
 
     __slots__ = ("_entered", "_held", "limits", "size", "slotted")
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits, self.size = limits, 0
-        self.slotted = self._entered = False
-        self._held = 0
+    def __init__(self, limits: Limits, slotted: bool = False) -> None:
+        self.limits, self.slotted, self._entered = limits, slotted, False
+        self.size = self._held = 0
+        if slotted:
+            limits.in_flight += 1
 
     def __enter__(self) -> Place:
         if not self._entered:
             self._entered = True
             self.limits.metrics.busy += 1
         return self
+
+    def enter_with(self, size: int) -> None:
+        """Enter, with a whole body that fits."""
+        limits = self.limits
+        self._entered, self.size, self._held = True, size, size
+        limits.metrics.busy += 1
+        limits.pending_bytes += size
 
     def require_slot(self) -> None:
         """Refuse the request if there is no slot for it; do so before its body is read."""
@@ -71,8 +81,8 @@ class Place:
 
     def take_slot(self) -> None:
         """Take a slot, unless the request has one; or refuse it."""
-        self.require_slot()
         if not self.slotted:
+            self.require_slot()
             self.slotted = True
             self.limits.in_flight += 1
 
@@ -98,13 +108,9 @@ class Place:
 
     def hold_unpacked(self, size: int) -> None:
         """Count the unpacked body instead of the packed one."""
-        self._release_bytes()
-        self.size = 0
-        self.hold(size)
-
-    def _release_bytes(self) -> None:
         self.limits.pending_bytes -= self._held
-        self._held = 0
+        self.size = self._held = 0
+        self.hold(size)
 
     def __exit__(
         self,
@@ -112,10 +118,12 @@ class Place:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        self._release_bytes()
+        limits = self.limits
+        limits.pending_bytes -= self._held
+        self._held = 0
         if self.slotted:
             self.slotted = False
-            self.limits.in_flight -= 1
+            limits.in_flight -= 1
         if self._entered:
             self._entered = False
-            self.limits.metrics.busy -= 1
+            limits.metrics.busy -= 1

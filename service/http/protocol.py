@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from functools import cache
 from typing import Literal
 
 from vaewatch.service.http.edge import Edge
@@ -43,20 +44,22 @@ PRIVATE = {
         "waiting_for_100_continue",
     ),
     "FlowControl": ("pause_reading", "write_paused"),
+    "ServerState": ("connections", "default_headers"),
 }
 
 
-def missing_of_uvicorn() -> list[str]:
+@cache
+def missing_of_uvicorn() -> tuple[str, ...]:
     """The private names that the gate needs and this uvicorn lacks."""
     try:
         module = importlib.import_module(IMPLEMENTATION)
     except ImportError:
-        return [IMPLEMENTATION]
+        return (IMPLEMENTATION,)
     missing = [] if hasattr(module, "STATUS_LINE") else ["STATUS_LINE"]
     for name, names in PRIVATE.items():
         kind = getattr(module, name, None)
         missing += Private(kind, names).missing() if isinstance(kind, type) else [name]
-    return missing
+    return tuple(missing)
 
 
 def protocol_of(edge: Edge) -> type[asyncio.Protocol] | Literal["auto"]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.structs import Rows
 from vaewatch.service.http.body import read_body
-from vaewatch.service.http.exchange import HotRoute, Reply, Request, Start
+from vaewatch.service.http.exchange import HotRoute, HttpHeaders, Reply, Request, Start
 from vaewatch.service.http.problems import Unsupported
 from vaewatch.service.model.model import Model, ModelName
 from vaewatch.service.model.reader import RecordReader
@@ -101,9 +101,13 @@ class ScoreRoute:
 
 def _reply(media_type: bytes, model: Model, options: Options, results: Results) -> Reply:
     named = model.name if options.alpha is None else model.named(options.alpha)
-    version = (b"x-model-version", named.version.encode())
     written = MEDIA[media_type].write(named, results)
-    return Reply(200, [(b"content-type", media_type), version], written)
+    return Reply(200, _headers(media_type, named.version), written)
+
+
+@lru_cache(maxsize=64)
+def _headers(media_type: bytes, version: str) -> HttpHeaders:
+    return (b"content-type", media_type), (b"x-model-version", version.encode())
 
 
 def media_type_of(request: Request) -> bytes:

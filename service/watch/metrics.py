@@ -6,6 +6,7 @@ Histograms take a whole batch at once: 1,000 records cost one `searchsorted`, no
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from importlib.metadata import version
 
@@ -67,16 +68,18 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[BatchHistogram, list[float]] = {}
+        self._kept: defaultdict[BatchHistogram, list[float]] = defaultdict(list)
 
     def add(self, series: BatchHistogram, value: float) -> None:
-        kept = self._kept.setdefault(series, [])
+        """Keep one observation."""
+        kept = self._kept[series]
         kept.append(value)
         if len(kept) >= MOST_KEPT:
             self.flush()
 
     def flush(self) -> None:
-        kept, self._kept = self._kept, {}
+        """Observe all that has been kept."""
+        kept, self._kept = self._kept, defaultdict(list)
         for series, values in kept.items():
             series.observe_many(np.array(values))
 
