@@ -1,4 +1,4 @@
-"""records -> verdicts of a service: chunks, retries, typed answers. Standard library only.
+"""A client of the service: records in chunks, retries, typed verdicts. Standard library only.
 
 client = vaewatch.Client("http://127.0.0.1:8000", key="...")
 for verdict in client.score([{"amount": 12.5, "country": "NL"}]):
@@ -27,7 +27,7 @@ BUSY = (429, 503)
 
 
 class ServiceError(ScoringError):
-    """The service refused a request, or could not be reached; `status` is None then."""
+    """The service refused a request, or could not be reached, in which case `status` is None."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -36,21 +36,23 @@ class ServiceError(ScoringError):
 
 @dataclass(frozen=True)
 class ServiceVerdict(Verdict):
-    """A verdict as the service gives it. `id` is what the record holds in the column that was
-    named `--id` at training; None if it holds nothing there, or if no column was named.
+    """A verdict as the service gives it.
+
+    id: the record's value in the column that was named `--id` at training; None if it has none,
+        or if no column was named.
     """
 
     id: Any = None
 
 
 class Client:
-    """Speaks to one service over one connection; make one for each thread.
+    """Talks to one service over one connection; make one for each thread.
 
     Args:
-        url: where the service listens.
+        url: of the service, as `http://HOST:PORT`.
         key: sent as a bearer token.
-        chunk: records a request.
-        retries: how often a chunk is sent again when the service is busy, starting or away.
+        chunk: the number of records in each request.
+        retries: how often a chunk is sent again if the service is busy, starting or unreachable.
         timeout: seconds to wait for an answer.
     """
 
@@ -79,16 +81,16 @@ class Client:
     def score(
         self, records: Any, *, alpha: float | None = None, explain: int | None = None
     ) -> list[ServiceVerdict]:
-        """Verdicts of records (or of the rows of a DataFrame), in their order.
+        """Score records, or the rows of a DataFrame; returns their verdicts in order.
 
         Args:
             records: a list of records, or a pandas or polars DataFrame.
             alpha: the false-alarm rate of these verdicts; the model's own by default.
-            explain: so many reasons for each record, and the `parts` of its score; by default
-                three reasons, only for anomalies, and no parts.
+            explain: how many reasons to give for each record, with the `parts` of its score; by
+                default three reasons, only for anomalies, and no parts.
 
         Raises:
-            RecordError: some break the schema; each broken rule has its record's place.
+            RecordError: some break the schema; each broken rule names its record.
             ServiceError: the service refused, or could not be reached.
         """
         asked = {"alpha": alpha, "explain": explain}
@@ -101,7 +103,7 @@ class Client:
         return verdicts
 
     def model(self) -> Mapping[str, Any]:
-        """The card of the model that answers."""
+        """Fetch the card of the model that answers."""
         card: Mapping[str, Any] = self._ask("GET", "/v1/model")
         return card
 
@@ -148,7 +150,7 @@ class Client:
 
 
 def _checked(status: int, content: bytes, start: int) -> Any:
-    """The answer, or what the service said against the request."""
+    """Return the answer, or raise the problem that the service reports."""
     try:
         answer = json.loads(content)
     except ValueError:
@@ -165,7 +167,7 @@ def _checked(status: int, content: bytes, start: int) -> Any:
 
 
 def _rows_of(records: Any) -> Sequence[Any]:
-    """Records as JSON carries them; a pandas or polars DataFrame is told by its methods."""
+    """Records as JSON carries them; a pandas or polars DataFrame is recognised by its methods."""
     if hasattr(records, "to_dicts"):
         rows: Iterable[Any] = records.to_dicts()
     elif hasattr(records, "to_dict") and hasattr(records, "columns"):
@@ -180,7 +182,7 @@ def _plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NaN and pandas' NA mean missing; numpy's scalars are their Python values."""
+    """Replace NaN and pandas' NA by None, and numpy's scalars by their Python values."""
     value = value.item() if hasattr(value, "item") else value
     if type(value).__name__ in ("NAType", "NaTType"):
         return None

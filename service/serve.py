@@ -22,7 +22,7 @@ log = logging.getLogger("vaewatch.service")
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or Ctrl-C."""
     set_up(settings.log_level)
     warn_of_missing_names()
     if settings.workers > 1:
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
 
 
 def work(settings: Settings, sock: socket.socket) -> None:
-    """Serve as one of several workers, until told to stop."""
+    """Serve as one of several workers, until SIGTERM."""
     set_up(settings.log_level)
     _server(settings).run([sock])
 

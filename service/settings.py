@@ -1,4 +1,4 @@
-"""command line, environment, file -> Settings: every choice of a running service."""
+"""The settings of a service, from the command line, the environment or a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Settings:
-    """What `vaewatch serve` was asked for; it travels to the workers as it is."""
+    """The settings of one service; each worker gets a copy."""
 
     artifact: Path
     host: str = "127.0.0.1"
@@ -19,7 +19,7 @@ class Settings:
     workers: int = 1
     threads: int = 1  # of the network, in each worker
     shadow: Path | None = None
-    watch: float = 0.0  # seconds between two looks at the artifact's path; 0: never
+    watch: float = 0.0  # seconds between checks of the artifact's path; 0: never
     max_body_bytes: int = 16 * MIB  # of one body, before and after gzip
     max_pending_bytes: int = 64 * MIB  # of all bodies held at one time
     max_records: int = 10_000  # of one request
@@ -27,16 +27,16 @@ class Settings:
     max_connections: int = 4096
     body_timeout: float = 10.0  # seconds to send a body
     drain_seconds: float = 1.0  # between "not ready" and the end of listening
-    stop_seconds: float = 30.0  # to finish what is in flight
-    key: str | None = None  # in the clear, from the environment; valid for everything
+    stop_seconds: float = 30.0  # to answer the last requests
+    key: str | None = None  # in the clear, from the environment; of admin scope
     keys_file: Path | None = None
     insecure: bool = False
     metrics_key: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
     console: bool = True  # the page at /
-    console_values: bool = False  # it may show what alarms held
+    console_values: bool = False  # it may show the values of records that alarmed
     access_log: bool = True
     log_level: str = "info"
     otel: bool = False
-    workers_folder: Path | None = None  # where workers meet; made by their parent
+    workers_folder: Path | None = None  # what workers share; made by their parent

@@ -1,4 +1,4 @@
-"""A real Chromium for tests of pages: what it complains of, and what axe finds."""
+"""A real Chromium for tests of pages: its complaints, and those of axe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that ask again the moment they are answered, whatever the answer was."""
+"""Clients that send the next request the moment the last one is answered, whatever the answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import uvloop
 
 
 @dataclass
-class Heard:
-    """What a load was answered: seconds of each answer, by its status."""
+class Answers:
+    """The answers to a load: the seconds that each took, by its status."""
 
     by_status: dict[int, list[float]] = field(default_factory=dict)
     broken: int = 0  # connections that the service closed
@@ -24,10 +24,10 @@ class Heard:
 
 
 class Hammer(asyncio.Protocol):
-    """One connection that is never without a request."""
+    """One connection that always has a request under way."""
 
-    def __init__(self, request: bytes, heard: Heard) -> None:
-        self._request, self._heard = request, heard
+    def __init__(self, request: bytes, answers: Answers) -> None:
+        self._request, self._answers = request, answers
         self._buffer = b""
 
     def connection_made(self, transport: Any) -> None:
@@ -49,32 +49,32 @@ class Hammer(asyncio.Protocol):
         assert len(body) == length
         self._buffer, now = b"", time.monotonic()
         status = int(head.split(b" ", 2)[1])
-        self._heard.by_status.setdefault(status, []).append(now - self._sent)
-        if not self._heard.ended:
+        self._answers.by_status.setdefault(status, []).append(now - self._sent)
+        if not self._answers.ended:
             self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._heard.broken += not self._heard.ended
+        self._answers.broken += not self._answers.ended
 
 
-def hammer(url: str, path: str, body: bytes, *, connections: int, seconds: float) -> Heard:
-    """A closed loop of many connections: the offered load is their number."""
+def hammer(url: str, path: str, body: bytes, *, connections: int, seconds: float) -> Answers:
+    """Run a closed loop of many connections; their number is the offered load."""
     where = urlsplit(url)
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-    heard = Heard()
+    answers = Answers()
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         made = [
-            loop.create_connection(lambda: Hammer(request, heard), where.hostname, where.port)
+            loop.create_connection(lambda: Hammer(request, answers), where.hostname, where.port)
             for _ in range(connections)
         ]
         transports = [transport for transport, _ in await asyncio.gather(*made)]
         await asyncio.sleep(seconds)
-        heard.ended = True
+        answers.ended = True
         for transport in transports:
             transport.abort()
 
     uvloop.run(run())
-    return heard
+    return answers

@@ -21,16 +21,16 @@ START_SECONDS = 60
 
 
 class Live:
-    """A running service: `url`, what it has said so far, and a way to end it."""
+    """A running service: its `url`, the lines of its stderr so far, and a way to end it."""
 
     def __init__(
         self, process: subprocess.Popen[str], trust: ssl.SSLContext | bool = False
     ) -> None:
         self.process, self.trust, self.lines = process, trust, list[str]()
-        self._heard = threading.Event()
+        self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._heard.wait(START_SECONDS):
+        if not self._ready.wait(START_SECONDS):
             raise TimeoutError("the service did not start:\n" + "".join(self.lines))
 
     def _read(self) -> None:
@@ -39,8 +39,8 @@ class Live:
             self.lines.append(line)
             if line.startswith("listening on "):
                 self.url = line.split()[-1]
-                self._heard.set()
-        self._heard.set()
+                self._ready.set()
+        self._ready.set()
 
     @property
     def said(self) -> str:
@@ -116,7 +116,7 @@ def serving(
 
 
 def wait_ready(live: Live) -> None:
-    """Until /readyz says so; the socket listens a little earlier."""
+    """Wait until /readyz answers 200; the socket listens a little earlier."""
     for _ in range(START_SECONDS * 10):
         if live.process.poll() is not None:
             raise RuntimeError("the service ended:\n" + live.said)

@@ -1,4 +1,4 @@
-"""The browser that tests look through sees what is wrong with a page."""
+"""The browser that tests use notices what is wrong with a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_bad_page_is_seen_to_be_bad(browser: Browser):
         assert sideways_overflow(page) > 2000
 
 
-def test_a_broken_content_security_policy_is_heard(browser: Browser):
+def test_a_broken_content_security_policy_is_noticed(browser: Browser):
     def answer(route: Route) -> None:
         policy = {"content-security-policy": "default-src 'self'", "content-type": "text/html"}
         route.fulfill(body=BAD, headers=policy)

@@ -70,7 +70,7 @@ def test_errors_name_the_record_in_the_whole(live: Live, mixed_frame: pl.DataFra
         assert client.model()["name"] == "shop"
 
 
-def test_a_wrong_key_and_a_wrong_url_are_told(live: Live):
+def test_a_wrong_key_and_a_wrong_url_are_reported(live: Live):
     with vaewatch.Client(live.url, KEY + "x") as client, pytest.raises(ServiceError, match="key"):
         client.model()
     with pytest.raises(ServiceError, match="must be http"):

@@ -1,4 +1,4 @@
-"""What the console is told: the budget, the columns, the last alarms, and trials nobody counts."""
+"""The console's data: the budget, the columns, the last alarms, and trials that do not count."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_a_record_is_tried_by_keyboard_alone(
         most = result["reasons"][0]["contribution"]
         wanted = [100 * reason["contribution"] / most for reason in result["reasons"]]
         assert widths == pytest.approx(wanted, abs=0.01)
-        page.get_by_role("button", name="Typical record again").press("Enter")
+        page.get_by_role("button", name="Start again").press("Enter")
         page.get_by_role("button", name="Score").press("Enter")
         expect(page.locator("#verdict .word")).to_have_text("Normal")
         assert complaints == []
@@ -184,7 +184,7 @@ def test_a_file_dropped_comes_back_scored(
     with page_of(browser) as (page, complaints):
         opened(page, live)
         page.locator("#csv").set_input_files(source)
-        link = page.get_by_role("link", name="Download it scored")
+        link = page.get_by_role("link", name="Download the scored file")
         with page.expect_download() as caught:
             link.click()
         assert caught.value.suggested_filename == "new orders-scored.csv"
@@ -195,13 +195,13 @@ def test_a_file_dropped_comes_back_scored(
         assert [{k: row[k] for k in sent[0]} for row in back] == sent
         assert [float(row["p_value"]) for row in back] == [r["p_value"] for r in expected]
         found = sum(r["is_anomaly"] for r in expected)
-        assert f"40 rows: {found} anomal" in text(page, "#csv-told")
+        assert f"40 rows: {found} anomal" in text(page, "#csv-status")
         page.evaluate(DROP, source.read_text())
         expect(link).to_have_attribute("download", "dropped-scored.csv")
         source.write_text("amount\n1\n")
         page.locator("#csv").set_input_files(source)
-        expect(page.locator("#csv-told")).to_contain_text("Not scored: column 'items'")
-        assert all("422" in complaint for complaint in complaints)  # Chromium tells of refusals
+        expect(page.locator("#csv-status")).to_contain_text("Not scored: column 'items'")
+        assert all("422" in complaint for complaint in complaints)  # Chromium reports refusals
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1440), ("dark", 390)])
@@ -253,11 +253,11 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(
         page.locator("#reload").click()
         page.locator("#ask-no").click()
         promote(SCORE)
-        expect(page.locator("#change-told")).to_contain_text("must have the admin scope")
+        expect(page.locator("#change-status")).to_contain_text("must have the admin scope")
         card = {"headers": {"x-api-key": SCORE}}
         assert live.get("/v1/model", **card).json()["version"] == old
         promote(ADMIN)
-        expect(page.locator("#change-told")).to_have_text(f"Promoted: version {new} answers.")
+        expect(page.locator("#change-status")).to_have_text(f"Promoted: version {new} answers.")
         assert live.get("/v1/model", **card).json()["version"] == new
         expect(page.locator("#model-name")).to_contain_text(new)
         expect(page.locator("#no-shadow")).to_be_visible()
@@ -265,7 +265,7 @@ def test_a_key_is_asked_for_and_stays_in_the_tab(
         page.locator("#reload").click()
         page.get_by_label("Admin key").fill(ADMIN)
         page.keyboard.press("Enter")
-        expect(page.locator("#change-told")).to_have_text(f"Unchanged: version {new} answers.")
+        expect(page.locator("#change-status")).to_have_text(f"Unchanged: version {new} answers.")
         with page.expect_download() as caught:
             page.get_by_role("link", name="Training report").click()
         report = (newer_path / "report.html").read_bytes()
@@ -289,7 +289,7 @@ def test_before_the_first_answer_the_page_says_so(browser: Browser, live: Live):
     with page_of(browser, width=390) as (page, complaints):
         page.route("**/console/state", lambda route: None)  # no answer yet
         page.goto(live.url)
-        expect(page.locator("h1:visible")).to_have_text("Asking the service")
+        expect(page.locator("h1:visible")).to_have_text("Connecting to the service")
         assert axe_findings(page) == [] and complaints == []
         page.unroute("**/console/state")
         page.route("**/console/state", lambda route: route.abort())

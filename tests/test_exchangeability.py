@@ -96,7 +96,7 @@ def test_it_stays_finite_however_long_a_change_lasts():
     assert 2000 < players.log10 < 1e6
 
 
-def test_capital_is_still_told_after_a_long_change_and_a_long_quiet_time():
+def test_capital_is_still_finite_after_a_long_change_and_a_long_quiet_time():
     players, rng = Players(), np.random.default_rng(5)
     for _ in range(20):
         players.bet(np.full(1000, 0.001))

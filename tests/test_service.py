@@ -178,7 +178,7 @@ def test_a_bad_artifact_is_exit_code_four(tmp_path: Path):
     assert done.stderr.startswith("error: ") and "is not an artifact" in done.stderr
 
 
-def test_a_taken_port_is_told_in_one_sentence(live: Live, artifact_path: Path):
+def test_a_taken_port_is_reported_in_one_sentence(live: Live, artifact_path: Path):
     port = live.url.rsplit(":", 1)[1]
     done = run("serve", artifact_path, "--port", port)
     assert done.returncode == 2

@@ -81,6 +81,16 @@ def test_csv_is_answered_row_by_row(live: Live, mixed_frame: pl.DataFrame, score
     )
 
 
+@pytest.mark.parametrize("explain", ["0", "1", "5"])
+def test_csv_answers_are_quoted_as_polars_quotes(
+    live: Live, mixed_frame: pl.DataFrame, explain: str
+):
+    body = (mixed_frame.head(30).write_csv() + "ragged\n").encode()
+    path = f"/v1/score?on_error=null&explain={explain}"
+    answer = live.post(path, content=body, headers=CSV).text
+    assert pl.read_csv(answer.encode(), infer_schema=False).write_csv() == answer
+
+
 def test_large_requests_score_like_small_ones(
     live: Live, records: list[dict[str, Any]], scorer: Scorer
 ):
@@ -151,7 +161,7 @@ def test_explain_shows_the_parts_that_sum_to_the_score(
     assert "parts" in json.loads(answer.text.splitlines()[0])
 
 
-def test_ids_are_carried_through_and_told_to_nobody_else(
+def test_ids_are_carried_through_and_appear_nowhere_else(
     artifact_path: Path, mixed_frame: pl.DataFrame
 ):
     frame = mixed_frame.head(3).with_columns(order=pl.Series(['a"SECRET", 1', "SECRET-2", None]))

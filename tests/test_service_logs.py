@@ -1,4 +1,4 @@
-"""What the service says on stderr, against a real one."""
+"""The service's lines on stderr, against a real one."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_what_machines_poll_is_logged_only_at_debug_level_or_when_refused(
         assert live.post("/v1/score", json={"records": records[:1]}, headers=key).is_success
         live.stop()
     lines = [json.loads(line) for line in live.lines if not line.startswith("listening")]
-    told = {(r["route"], r["status"]) for r in lines if r["logger"] == "vaewatch.access"}
+    logged = {(r["route"], r["status"]) for r in lines if r["logger"] == "vaewatch.access"}
     served = {("/v1/score", 200), ("unmatched", 401)} if level != "error" else set()
-    assert told == served | {(path, 200) for path in polled if level == "debug"}
+    assert logged == served | {(path, 200) for path in polled if level == "debug"}
 
 
 def test_logs_are_json_and_hold_no_value(artifact_path: Path, records: list[dict[str, Any]]):
@@ -59,7 +59,7 @@ def test_logs_are_json_and_hold_no_value(artifact_path: Path, records: list[dict
     assert "SECRET" not in live.said + metrics
 
 
-def test_a_batch_that_is_answered_but_not_counted_is_told(
+def test_a_batch_that_is_answered_but_not_counted_is_logged(
     artifact_path: Path, records: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ):
     def fail(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:

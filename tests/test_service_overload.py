@@ -1,4 +1,4 @@
-"""Twenty times the load that the service can bear, from clients that do not heed Retry-After.
+"""Twenty times the load that the service can bear, from clients that ignore Retry-After.
 
 The load is a closed loop: each connection asks again the moment it is answered. TOP connections
 keep the service busy; 20 times as many are the overload. Clients and service share the machine,
@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import make_frame
-from tests.hammer import Heard, hammer
+from tests.hammer import Answers, hammer
 from tests.live import Live, serving
 from tests.test_service_life import until
 
@@ -56,7 +56,7 @@ def cpu_seconds(live: Live) -> float:
 
 @contextmanager
 def polite(live: Live, body: bytes) -> Iterator[list[float]]:
-    """Seconds that a client waits for an answer who asks now and then, on a fresh connection."""
+    """The seconds that a client waits which asks now and then, on a fresh connection."""
     waits, ended = list[float](), threading.Event()
 
     def ask() -> None:
@@ -74,14 +74,14 @@ def polite(live: Live, body: bytes) -> Iterator[list[float]]:
         thread.join()
 
 
-def measured(live: Live, body: bytes, connections: int, seconds: float) -> tuple[Heard, float]:
-    """A load, and what it was answered well in a second of the service's processor time: other
-    programs on the machine cannot change that by much.
+def measured(live: Live, body: bytes, connections: int, seconds: float) -> tuple[Answers, float]:
+    """Run a load; returns its answers, and the good ones in a second of the service's processor
+    time, which other programs on the machine cannot change by much.
     """
     until(lambda: live.value("vaewatch_requests_in_progress") == 1)  # the scrape itself
     before = cpu_seconds(live)
-    heard = hammer(live.url, "/v1/score", body, connections=connections, seconds=seconds)
-    return heard, heard.count(200) / (cpu_seconds(live) - before)
+    answers = hammer(live.url, "/v1/score", body, connections=connections, seconds=seconds)
+    return answers, answers.count(200) / (cpu_seconds(live) - before)
 
 
 def require_goodput(live: Live, body: bytes, seconds: float) -> None:
@@ -98,7 +98,7 @@ def require_goodput(live: Live, body: bytes, seconds: float) -> None:
     calm = (before.count(200) + after.count(200)) / (seconds / 2)
     assert over.count(200) / seconds > 0.35 * calm  # it is not idle either
     assert grown < 64  # MB: the bound of all bodies
-    # who asks again at once waits for the refusal; who does not is refused at once
+    # clients that ask again at once wait for their refusal, others are refused at once
     assert statistics.median(waits) < statistics.median(over.by_status[429])
     count = "vaewatch_request_duration_seconds_count"
     assert live.value(count, route="/v1/score", code="429") >= over.count(429)
@@ -130,14 +130,14 @@ def test_refusals_are_whole_however_a_body_comes(artifact_path: Path, body: byte
             busy = threads.submit(hammer, live.url, "/v1/score", many, connections=4, seconds=4)
             length = b"content-length: %d\r\n" % len(body)
             closing = b"connection: close\r\n\r\n"
-            answers = [
+            refusals = [
                 refused(live, length + closing, body),
                 refused(live, b"transfer-encoding: chunked\r\n" + closing, chunked(body)),
                 refused(live, b"expect: 100-continue\r\n" + length + closing, b""),
             ]
-            heard = busy.result()
-        assert heard.by_status.keys() == {200, 429} and heard.broken == 0
-        for head, rest in answers:
+            load = busy.result()
+        assert load.by_status.keys() == {200, 429} and load.broken == 0
+        for head, rest in refusals:
             names = {line.split(b":")[0] for line in head.lower().split(b"\r\n")}
             assert {b"retry-after", b"x-request-id", b"cache-control", b"connection"} <= names
             assert b"content-length: %d" % len(rest) in head.lower()

@@ -1,4 +1,4 @@
-"""Plain requests are answered without a task for each, and nobody can tell."""
+"""Plain requests are answered without a task for each, with the same bytes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def request(body: bytes, query: str = "", *headers: str) -> bytes:
 
 
 async def answer(port: int, *parts: bytes) -> bytes:
-    """What is answered to a request that comes in these parts, but for the date."""
+    """Send a request in these parts; returns the answer without its date."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for part in parts:
         writer.write(part)
@@ -119,7 +119,7 @@ def test_whole_or_in_parts_a_request_is_answered_alike(
     asyncio.run(both())
 
 
-def test_a_batch_that_fails_is_told_to_each_of_its_requests(artifact_path: Path):
+def test_a_batch_that_fails_fails_each_of_its_requests(artifact_path: Path):
     async def ask() -> tuple[Here, list[bytes]]:
         here = Here(Settings(artifact_path, key=KEY))
         registry = here.application.service.registry
@@ -130,8 +130,8 @@ def test_a_batch_that_fails_is_told_to_each_of_its_requests(artifact_path: Path)
 
     here, answers = asyncio.run(ask())
     assert here.taken == [True] * 3
-    for told in answers:
-        assert told.startswith(b"HTTP/1.1 500 ") and b"the service failed on this request" in told
+    for one in answers:
+        assert one.startswith(b"HTTP/1.1 500 ") and b"the service failed on this request" in one
 
 
 def test_clients_that_leave_are_counted_and_hold_no_place(artifact_path: Path):

@@ -47,7 +47,7 @@ def test_https_is_spoken_and_http_is_not(
         assert live.stop() == 0
 
 
-def test_a_certificate_that_cannot_be_used_is_told_at_the_start(
+def test_a_certificate_that_cannot_be_used_is_refused_at_the_start(
     artifact_path: Path, pem: tuple[Path, Path]
 ):
     cert, _ = pem

@@ -78,13 +78,13 @@ def test_each_rule_has_what_it_computes_from(shop: Watched):
             assert shop.prometheus.now(f"last_over_time({there}[20s])"), f"{name}: {there}"
 
 
-def test_a_refused_reload_and_a_dead_service_are_told(shop: Watched):
+def test_a_refused_reload_and_a_dead_service_are_noticed(shop: Watched):
     network = shop.artifact / "network.onnx"
     network.write_bytes(network.read_bytes()[:-10])
     assert shop.live.post("/v1/reload").status_code == 409
     shop.prometheus.until_firing("VaewatchReloadRefused", 10)
     assert shop.live.stop() == 0
     shop.prometheus.until_firing("VaewatchDown", 20)
-    told = {"VaewatchReloadRefused", "VaewatchDown", "VaewatchTooManyAlarmsSlow"}
-    in_all = told | DRIFTED | NOT_HERE | OF_THE_MACHINE | {"VaewatchTooManyAlarmsFast"}
+    last = {"VaewatchReloadRefused", "VaewatchDown", "VaewatchTooManyAlarmsSlow"}
+    in_all = last | DRIFTED | NOT_HERE | OF_THE_MACHINE | {"VaewatchTooManyAlarmsFast"}
     assert in_all == set(alerts())

@@ -1,7 +1,7 @@
-"""records, alarms -> is the alarm budget held, or is the number of alarms beyond what chance does.
+"""records, alarms -> does the alarm budget hold, or are there more or fewer alarms than by chance?
 
-k of n + 1 exchangeable records may alarm (`vaewatch.scoring.calibration`). Then the number of
-alarms among m new ones is not binomial, because the calibration sample is finite, too: it is
+k of n + 1 exchangeable records may alarm (`vaewatch.scoring.calibration`). The number of alarms
+among m new ones is not binomial, because the calibration sample is finite, too: it is
 beta-binomial with m trials and the parameters k and n + 1 - k.
 """
 
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.calibration import Calibration, allowed_rank
 
-CONFIDENCE = 0.99  # people look often: at 95 % one look in twenty would cry wolf
+CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
 
 
 class Budget(msgspec.Struct):
-    """`low` to `high` alarms are what chance allows; `state`: empty, below, within or above."""
+    """The alarms among recent records, beside what chance allows: `low` to `high` of them.
+
+    state: 'empty', 'below', 'within' or 'above'.
+    """
 
     alpha: float
     records: int
@@ -32,6 +35,7 @@ class Budget(msgspec.Struct):
 
 
 def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
+    """Compare a number of alarms with what the calibration allows."""
     k, n = allowed_rank(calibration.alpha, calibration.n), calibration.n
     low, high = chance_interval(records, k, n + 1 - k)
     state = "below" if alarms < low else "above" if alarms > high else "within"
@@ -48,7 +52,7 @@ def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
 
 
 def chance_interval(m: int, a: float, b: float) -> tuple[int, int]:
-    """The central interval of BetaBinomial(m, a, b); it has at least CONFIDENCE."""
+    """The central interval of BetaBinomial(m, a, b), with a probability of at least CONFIDENCE."""
     total = np.cumsum(beta_binomial(m, a, b))
     tail = (1 - CONFIDENCE) / 2
     return int(np.searchsorted(total, tail)), min(m, int(np.searchsorted(total, 1 - tail)))

@@ -1,4 +1,4 @@
-"""window -> what each column's recent records looked like beside the calibration's."""
+"""window -> the recent values of each column, beside those of the calibration."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from vaewatch.scoring.schema import Column, Kind, missing_code, other_code
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.window import Totals
 
-MUCH = 0.25  # a PSI above it: much has changed
-SHARE = 0.05  # so many more records with a missing or an unseen value are told as such
+MUCH = 0.25  # PSI from which on a column has changed much
+SHARE = 0.05  # a larger rise in missing or unseen values is reported as such
 
 
 class ColumnState(msgspec.Struct):
-    """Shares of recent records, and in `usual_` of the calibration's.
+    """One column: shares of the recent records, and as `usual_...` of the calibration's.
 
-    psi: None while there are too few records. unseen: categories never seen in training, or
-    numbers outside its range. first_reason: alarms that the column is the first reason of.
-    changed: in words, what is different; None where nothing much is.
+    psi: None while there are too few records.
+    unseen: categories that the fit data never had, or numbers outside its range.
+    first_reason: alarms of which the column is the first reason.
+    changed: the difference in words; None if there is little.
     """
 
     name: str
@@ -35,11 +36,11 @@ class ColumnState(msgspec.Struct):
 
 
 def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
-    """In the schema's order; none without records."""
+    """Describe each column, in the schema's order; an empty window has none."""
     if not window.records:
         return []
     live = np.array(window.counts, dtype=np.int64)
-    missing, unknown, outside, first = np.array(window.events, dtype=np.int64)
+    missing, unseen, outside, first = np.array(window.events, dtype=np.int64)
     psi, noise = drift.psi(live), drift.psi_by_chance(window.records)
     found = []
     for i, column in enumerate(drift.schema.columns):
@@ -50,7 +51,7 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
             psi=float(psi[i]) if window.records >= LEAST_RECORDS else None,
             missing=float(missing[i]) / window.records,
             usual_missing=usual_missing,
-            unseen=float(unknown[i] + outside[i]) / window.records,
+            unseen=float(unseen[i] + outside[i]) / window.records,
             usual_unseen=usual_unseen,
             first_reason=int(first[i]),
         )
@@ -60,7 +61,7 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
 
 
 def _usual(column: Column, counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Shares of missing and of unseen values among the calibration's records."""
+    """The shares of missing and of unseen values among the calibration's records."""
     total = max(1, int(counts.sum()))
     if column.kind is Kind.NUMERIC:
         return float(counts[BINS]) / total, 0.0
@@ -74,8 +75,8 @@ def _changed(state: ColumnState, noise: float) -> str | None:
     if abs(state.missing - state.usual_missing) > SHARE:
         return f"missing in {_percent(state.missing)}, usually {_percent(state.usual_missing)}"
     if state.unseen - state.usual_unseen > SHARE:
-        return f"values never seen in training in {_percent(state.unseen)} of records"
-    return "its values are spread differently" if state.psi - noise > MUCH else None
+        return f"unseen values in {_percent(state.unseen)} of records"
+    return "its values are distributed differently" if state.psi - noise > MUCH else None
 
 
 def _percent(share: float) -> str:

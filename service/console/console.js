@@ -1,5 +1,5 @@
-// GET /console/state, every two seconds -> the page. Texts go in as text, never as HTML: names of
-// columns and categories are whatever somebody put into a file.
+// GET /console/state, every two seconds -> the page. Texts are inserted as text, never as HTML: names
+// of columns and categories come from files that anybody may have written.
 "use strict";
 
 const EVERY_MS = 2000, PATIENCE_MS = 8000, LATENCY_SECONDS = 60, COLUMNS_SHOWN = 10, ALARMS_SHOWN = 6;
@@ -8,8 +8,8 @@ const EVIDENCE = 2, MUCH = 0.25;
 const $ = (id) => document.getElementById(id);
 let key = sessionStorage.getItem("vaewatch-key") || "";
 let state = null, card = null, lastAnswer = 0, timer = 0, allColumns = false, allAlarms = false;
-const polls = []; // latency counts of the last minute, to tell what is new
-const drawn = {}; // what each part shows already
+const polls = []; // latency counts of the last minute, to see what is new
+const drawn = {}; // the data that each part shows
 
 // ---- small tools
 
@@ -48,8 +48,8 @@ function value(x) {
   return Number.isInteger(x) ? count(x) : String(Number(x.toPrecision(4)));
 }
 
-/** What a column held beside what the model expected of it; a value can be likely and still not go
- * with the others. */
+/** The observed value beside the expected one; a value can be likely in itself and still not go with
+ * the others. */
 function beside({ observed, expected, contribution }, sum) {
   if (value(observed) === value(expected)) {
     return value(observed) + (contribution < sum / 10 ? ", as expected" : ", which does not go with the rest");
@@ -65,13 +65,13 @@ function meter(share, hot) {
   return make("div", { class: hot ? "meter hot" : "meter", "aria-hidden": "true" }, bar);
 }
 
-/** Do it if the data differ from what the part shows: focus and selection stay where they are. */
+/** Draw a part only if its data have changed: focus and selection stay where they are. */
 function redraw(part, data, draw) {
   const text = JSON.stringify(data);
   if (drawn[part] !== text) { drawn[part] = text; draw(); }
 }
 
-// ---- talking to the service
+// ---- requests
 
 class Refused extends Error {
   constructor(status, problem) {
@@ -107,11 +107,11 @@ async function poll() {
     if (error.status === 401 || error.status === 403) lock(error);
     else enter(state ? "stale" : "dead");
   }
-  clearTimeout(timer); // of another round that was under way
+  clearTimeout(timer); // of another poll that was under way
   if (document.body.dataset.phase !== "locked" && !document.hidden) timer = setTimeout(poll, EVERY_MS);
 }
 
-/** loading, live, stale (no answer, but there was one), dead (never one), locked (a key is asked for). */
+/** The phases: loading, live, stale (the last poll had no answer), dead (none ever had), locked. */
 function enter(phase) {
   document.body.dataset.phase = phase;
   for (const name of ["loading", "dead", "locked"]) show(name, phase === name);
@@ -119,10 +119,10 @@ function enter(phase) {
   show("stale", phase === "stale");
   show("forget", Boolean(key) && phase !== "locked");
   const since = clock(lastAnswer / 1000);
-  const told = { live: "live", stale: "no answer", dead: "no answer", locked: "locked", loading: "asking" }[phase];
-  put("link", told);
-  if (phase === "stale") put("stale", `No answer from the service since ${since}. What is shown is from then.`);
-  const titles = { live: state && state.health.headline, locked: "Key needed", loading: "Asking" };
+  const word = { live: "live", stale: "no answer", dead: "no answer", locked: "locked", loading: "connecting" }[phase];
+  put("link", word);
+  if (phase === "stale") put("stale", `No answer from the service since ${since}. This page shows what it knew then.`);
+  const titles = { live: state && state.health.headline, locked: "Key needed", loading: "Connecting" };
   document.title = `${titles[phase] || "No answer"} · vaewatch`;
 }
 
@@ -130,7 +130,7 @@ function lock(error) {
   const tried = Boolean(key);
   setKey("");
   state = card = null;
-  put("locked-why", tried ? `Refused: ${error.message}` : "A key of scope score shows everything here.");
+  put("locked-why", tried ? `Refused: ${error.message}` : "A key with the score scope shows everything here.");
   enter("locked");
   $("key").focus();
 }
@@ -151,9 +151,9 @@ function draw() {
   redraw("alarms", [state.recent.alarms, allAlarms], drawAlarms);
   redraw("columns", [state.columns, allColumns], drawColumns);
   redraw("models", [state.model, state.shadow], drawModels);
-  put("csv-limit", `Up to ${counted(state.max_records, "row")}; each comes back as it was, with its verdict after it. `
+  put("csv-limit", `Up to ${counted(state.max_records, "row")}; each comes back unchanged, with its verdict after it. `
     + "Larger files: vaewatch score.");
-  put("about", `vaewatch ${state.release}, ${counted(state.workers, "worker")}; asked every ${EVERY_MS / 1000} seconds.`);
+  put("about", `vaewatch ${state.release}, ${counted(state.workers, "worker")}; updated every ${EVERY_MS / 1000} seconds.`);
 }
 
 function drawHealth() {
@@ -181,7 +181,7 @@ function drawFigures() {
   put("window-note", budget.records
     ? `in the last ${counted(budget.records, "record")}; ${budget.expected.toFixed(1)} expected, `
       + `${count(budget.low)} to ${count(budget.high)} by chance`
-    : `asked for: 1 in ${count(Math.round(1 / budget.alpha))} normal records`);
+    : `the budget: 1 in ${count(Math.round(1 / budget.alpha))} normal records`);
   show("gauge", budget.records > 0);
   const most = Math.max(budget.high * 1.5, budget.alarms * 1.1, 1);
   const [band, mark] = $("gauge").children;
@@ -190,8 +190,8 @@ function drawFigures() {
   mark.style.left = `${(100 * budget.alarms) / most}%`;
   put("evidence", evidence >= EVIDENCE ? "strong" : evidence >= EVIDENCE / 2 ? "weak" : "none");
   put("evidence-note", evidence >= EVIDENCE
-    ? `recent records differ from the calibration's; by chance less than 1 time in ${odds(evidence)}`
-    : budget.records ? "recent records look like the calibration's" : "no records to look at yet");
+    ? `recent records differ from the calibration's; by chance, less than 1 time in ${odds(evidence)}`
+    : budget.records ? "recent records look like the calibration's" : "no records yet");
 }
 
 const odds = (log10) => (log10 < 6 ? count(Math.floor(10 ** log10)) : "a million");
@@ -203,14 +203,14 @@ function drawLatency() {
   const before = polls[0].counts;
   let fresh = counts.map((n, i) => n - (before[i] || 0));
   let when = `in the last ${Math.round(state.now - polls[0].at)} seconds`;
-  if (fresh.some((n) => n < 0)) { polls.length = 0; fresh = counts; } // another service answers now
+  if (fresh.some((n) => n < 0)) { polls.length = 0; fresh = counts; } // the service was restarted
   if (!fresh.some((n) => n > 0)) { fresh = counts; when = "since the start"; }
   const total = fresh.reduce((sum, n) => sum + n, 0);
   put("p99", total ? `${value(1000 * quantile(bounds, fresh, 0.99))} ms` : "–");
-  put("p99-note", total ? `99 of 100 answers took less; ${counted(total, "request")} ${when}` : "no request yet");
+  put("p99-note", total ? `99 of 100 answers took less time; ${counted(total, "request")} ${when}` : "no requests yet");
 }
 
-/** As histogram_quantile() of Prometheus: linear inside a bucket, the last bound beyond. */
+/** As histogram_quantile() of Prometheus: linear inside a bucket; beyond the last one, its bound. */
 function quantile(bounds, counts, q) {
   let rank = q * counts.reduce((sum, n) => sum + n, 0);
   for (let i = 0; i < bounds.length; i++) {
@@ -223,7 +223,7 @@ function quantile(bounds, counts, q) {
 
 // ---- the picture
 
-/** The spans as 60 slots: of ten seconds while all is that new, of a minute in the end. */
+/** The spans as 60 slots, of ten seconds each at first and of up to a minute later on. */
 function slots() {
   const { spans } = state.recent, age = spans.length ? state.now - spans[0].start : 0;
   const seconds = state.span_seconds * (WIDTHS.find((n) => age < n * state.span_seconds * (SLOTS - 1)) || WIDTHS.at(-1));
@@ -269,7 +269,7 @@ function drawChart() {
   );
 }
 
-/** Rows up to a severity; the last row has no end. */
+/** The rows up to a severity; the last row is open. */
 function heightOf(severity, edges) {
   const above = edges.findIndex((edge) => edge > severity);
   if (above < 0) return edges.length - 0.5;
@@ -297,13 +297,13 @@ function drawAlarms() {
     const sum = summed(alarm.reasons);
     const causes = alarm.reasons.map((cause) => make("div", { class: "cause" },
       make("b", null, cause.column), meter(cause.contribution / sum, true),
-      make("span", { class: "told" }, state.values ? beside(cause, sum) : "")));
+      make("span", { class: "values" }, state.values ? beside(cause, sum) : "")));
     const none = alarm.reasons.length ? [] : ["no single column stands out"];
     return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
       make("td", null, ...causes, ...none));
   }));
   more("more-alarms", alarms.length, ALARMS_SHOWN, allAlarms, "alarms");
-  put("values-note", state.values ? "" : "The values of records are not shown; the service shows them when started with --console-values.");
+  put("values-note", state.values ? "" : "Values of records are hidden; start the service with --console-values to show them.");
 }
 
 function more(id, n, shown, all, what) {
@@ -316,7 +316,7 @@ function drawColumns() {
   places.sort((a, b) => Boolean(b.changed) - Boolean(a.changed) || b.first_reason - a.first_reason || b.psi - a.psi || a.at - b.at);
   show("columns-table", places.length > 0);
   const records = state.budget.records;
-  put("columns-note", !records ? "What the columns of recent records look like is shown here, beside the calibration's."
+  put("columns-note", !records ? "The columns of recent records will appear here, beside the calibration's."
     : `The last ${counted(records, "record")} beside those of the calibration. `
       + (places[0].psi === null ? "Drift is shown from 500 records on." : "PSI measures drift: below 0.1 little has changed, above 0.25 much."));
   const leads = Math.max(1, ...places.map((column) => column.first_reason));
@@ -350,9 +350,9 @@ function drawModels() {
   show("promote", Boolean(shadow));
   if (!shadow) return;
   describe("shadow", shadow.model, [
-    ["Scored along", `${counted(shadow.records, "record")}${shadow.dropped ? `, ${count(shadow.dropped)} left out under load` : ""}`],
+    ["Scored", `${counted(shadow.records, "record")}${shadow.dropped ? `, ${count(shadow.dropped)} dropped under load` : ""}`],
     ["Its alarms", count(shadow.anomalies)],
-    ["Other verdict", counted(shadow.disagreements, "record")],
+    ["Different verdict", counted(shadow.disagreements, "record")],
   ]);
 }
 
@@ -367,7 +367,7 @@ function describe(id, model, rest) {
   $(id).replaceChildren(...entries.flatMap(([name, text]) => [make("dt", null, name), make("dd", null, text)]));
 }
 
-/** With a key, a link cannot open what is behind it: the report is fetched and downloaded. */
+/** Fetch and download the report where there is a key, which a link cannot send. */
 async function openReport(event) {
   if (!key) return;
   event.preventDefault();
@@ -375,11 +375,11 @@ async function openReport(event) {
     const href = URL.createObjectURL(await (await ask("console/report")).blob());
     make("a", { href, download: `${state.model.name}-${state.model.version}-report.html` }).click();
   } catch (error) {
-    put("change-told", `No report: ${error.message}`);
+    put("change-status", `No report: ${error.message}`);
   }
 }
 
-/** A question before something changes; gives the admin key, or null where the answer is no. */
+/** Ask before something changes; gives the admin key, or null if the answer is no. */
 function confirmed(title, text, yes) {
   put("ask-title", title);
   put("ask-text", text);
@@ -398,19 +398,19 @@ function confirmed(title, text, yes) {
 async function change(path, title, text, yes) {
   const given = await confirmed(title, text, yes);
   if (given === null) return;
-  put("change-told", "On its way");
+  put("change-status", "In progress");
   try {
     const { result, version } = await (await ask(path, { method: "POST", key: given }, 120000)).json();
-    put("change-told", `${{ loaded: "Loaded", unchanged: "Unchanged", promoted: "Promoted" }[result]}: version ${version} answers.`);
+    put("change-status", `${{ loaded: "Loaded", unchanged: "Unchanged", promoted: "Promoted" }[result]}: version ${version} answers.`);
     poll();
   } catch (error) {
-    put("change-told", `Refused: ${error.message} The model that answered still does.`);
+    put("change-status", `Refused: ${error.message} The active model has not changed.`);
   }
 }
 
 // ---- a record to try
 
-/** Fields of the schema; what somebody has typed stays where the column does. */
+/** The fields of the schema; text that was typed stays as long as its column is there. */
 function drawForm() {
   const typed = new Map([...$("fields").querySelectorAll("[name]")].map((field) => [field.name, field.value]));
   $("fields").replaceChildren(...card.schema.columns.map((column, at) => {
@@ -441,7 +441,7 @@ function hint(column) {
   return all > 3 ? `${some} or ${all - 3} more` : some || "a text";
 }
 
-/** The record of the form; null, and the field marked, where a number is none. */
+/** The record of the form; null, and the field marked, if a number is malformed. */
 function recordOfForm() {
   const record = {};
   let bad = null;
@@ -452,7 +452,7 @@ function recordOfForm() {
     if (broken) bad = bad || field;
     record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String }[column.kind](text);
   });
-  if (bad) { bad.focus(); tell("bad", "Not scored", `${bad.name} must be a number.`); return null; }
+  if (bad) { bad.focus(); showVerdict("bad", "Not scored", `${bad.name} must be a number.`); return null; }
   return record;
 }
 
@@ -467,11 +467,11 @@ async function tryRecord(event) {
     drawVerdict(await answer.json());
   } catch (error) {
     const rules = error.errors ? error.errors.map((problem) => problem.message) : [];
-    tell("bad", "Not scored", rules.join(" ") || error.message);
+    showVerdict("bad", "Not scored", rules.join(" ") || error.message);
   }
 }
 
-function tell(level, word, text, ...rest) {
+function showVerdict(level, word, text, ...rest) {
   $("verdict").dataset.level = level;
   $("verdict").replaceChildren(make("p", { class: "word" }, word), make("p", null, text), ...rest);
 }
@@ -481,17 +481,17 @@ function drawVerdict({ model, results: [result] }) {
   const text = `As unusual as ${oneIn(result.p_value)}; an alarm begins at 1 in ${count(Math.round(1 / model.alpha))}.`;
   const numbers = make("p", { class: "note" }, `severity ${result.severity.toFixed(2)}, p-value ${result.p_value.toPrecision(3)}, score ${result.score.toFixed(2)} nats`);
   const { reconstruction, kl, neighbour } = result.parts;
-  const parts = make("p", { class: "note" }, `Of the score, ${reconstruction.toFixed(2)} come from the columns, ${kl.toFixed(2)} from `
+  const parts = make("p", { class: "note" }, `${reconstruction.toFixed(2)} of the score come from the columns, ${kl.toFixed(2)} from `
     + `how unusual they are together, ${neighbour.toFixed(2)} from the distance to the nearest known normal record.`);
   const most = Math.max(1e-9, ...result.reasons.map((reason) => reason.contribution));
   const sum = summed(result.reasons);
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
     make("div", { class: "head" }, make("b", null, reason.column), make("span", null, `${reason.contribution.toFixed(2)} nats`)),
     meter(reason.contribution / most, result.is_anomaly),
-    make("div", { class: "told" }, `observed ${beside(reason, sum)}`))));
+    make("div", { class: "values" }, `observed ${beside(reason, sum)}`))));
   const silent = card.schema.columns.length - result.reasons.length;
-  const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more: nothing to the score.` : "");
-  tell(level, word, text, numbers, parts, make("h3", null, "Each column's share of the score"), shares, rest);
+  const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more add nothing to the score.` : "");
+  showVerdict(level, word, text, numbers, parts, make("h3", null, "Each column's share of the score"), shares, rest);
   $("verdict").scrollTop = 0;
 }
 
@@ -499,19 +499,19 @@ function drawVerdict({ model, results: [result] }) {
 
 async function scoreFile(file) {
   if (!file) return;
-  const told = $("csv-told");
-  told.replaceChildren(make("p", null, `Scoring ${file.name}`));
+  const status = $("csv-status");
+  status.replaceChildren(make("p", null, `Scoring ${file.name}`));
   try {
     const answer = await ask("console/score?on_error=null", {
       method: "POST", headers: { "content-type": "text/csv" }, body: file,
     }, 120000);
     const { records, anomalies, rejected } = JSON.parse(answer.headers.get("x-counts"));
     const link = make("a", { href: URL.createObjectURL(await answer.blob()), download: file.name.replace(/(\.csv)?$/i, "-scored.csv") },
-      "Download it scored");
+      "Download the scored file");
     const bad = rejected ? `, ${count(rejected)} could not be read (the column "error" says why)` : "";
-    told.replaceChildren(make("p", null, `${counted(records, "row")}: ${counted(anomalies, "anomaly", "anomalies")}${bad}. `, link));
+    status.replaceChildren(make("p", null, `${counted(records, "row")}: ${counted(anomalies, "anomaly", "anomalies")}${bad}. `, link));
   } catch (error) {
-    told.replaceChildren(make("p", null, `Not scored: ${error.message}`));
+    status.replaceChildren(make("p", null, `Not scored: ${error.message}`));
   }
   $("csv").value = "";
 }
@@ -529,9 +529,9 @@ $("key-form").onsubmit = (event) => { event.preventDefault(); setKey($("key").va
 $("forget").onclick = () => { setKey(""); poll(); };
 $("report").onclick = openReport;
 $("reload").onclick = () => change("v1/reload", "Reload the model?",
-  "The service loads what is at the artifact's path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
+  "The service loads the artifact that is at its path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
 $("promote").onclick = () => change("v1/promote", "Promote the shadow?",
-  "The shadow becomes the model that answers; the one that answers now goes. Callers get its verdicts at once.", "Promote");
+  "The shadow replaces the model that answers now. Clients get its verdicts at once.", "Promote");
 $("try-form").onsubmit = tryRecord;
 $("csv").onchange = () => scoreFile($("csv").files[0]);
 for (const kind of ["dragover", "dragleave", "drop"]) {

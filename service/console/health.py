@@ -1,4 +1,4 @@
-"""budget, columns -> the answer to "is anything wrong, and where do I look?", in plain words."""
+"""budget, columns -> "is anything wrong, and where do I look?", answered in plain words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 from vaewatch.service.console.budget import Budget
 from vaewatch.service.console.columns import ColumnState
 
-MOST_LOOKS_OF_EACH = 2
-EVIDENCE = 2.0  # log10 of the martingale: chance alone exceeds it in at most 1 % of streams
+MOST_OF_EACH = 2
+EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 
 
 class Look(msgspec.Struct):
@@ -21,7 +21,7 @@ class Look(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """`level`: ok, idle, warn or alarm."""
+    """What a person reads first. `level`: 'ok', 'idle', 'warn' or 'alarm'."""
 
     level: str
     headline: str
@@ -32,29 +32,29 @@ class Health(msgspec.Struct):
 def health_of(
     budget: Budget, columns: Sequence[ColumnState], evidence: float, *, draining: bool
 ) -> Health:
-    """What a person reads first."""
+    """Judge the service. `evidence`: log10 of the test martingale."""
     if draining:
-        text = "It answers what is in flight and takes no new requests."
+        text = "It answers the requests in flight and takes no new ones."
         return Health("warn", "The service is stopping", text, [])
     if budget.state == "empty":
-        text = "POST some to /v1/score, or try one below. Nothing is wrong."
+        text = "Nothing is wrong. POST some to /v1/score, or try one below."
         return Health("idle", "No records yet", text, [])
-    told, causes = told_budget(budget), blamed(columns)
+    numbers, causes = numbers_of(budget), blamed(columns)
     changed = looks_of_changed(columns)
     if budget.state == "above":
-        text = f"{told} Either something is happening, or normal records have changed."
+        text = f"{numbers} Either something is happening, or normal records have changed."
         return Health("alarm", "More alarms than promised", text, _first(causes, changed))
     if evidence >= EVIDENCE or changed:
-        text = f"{told} But recent records no longer look like those of the calibration."
+        text = f"{numbers} But recent records no longer look like the calibration's."
         return Health("warn", "The records have changed", text, _first(changed, causes))
     if budget.state == "below":
-        text = f"{told} Records may repeat, or normal ones have changed."
+        text = f"{numbers} Records may be repeating, or normal ones have changed."
         return Health("warn", "Fewer alarms than promised", text, [])
-    return Health("ok", "All is as promised", told, [])
+    return Health("ok", "All is as promised", numbers, [])
 
 
-def told_budget(budget: Budget) -> str:
-    """Observed against expected."""
+def numbers_of(budget: Budget) -> str:
+    """Put the observed and the expected number of alarms into a sentence."""
     chance = (
         f"{budget.low:,} to {budget.high:,}" if budget.low < budget.high else f"{budget.high:,}"
     )
@@ -73,7 +73,7 @@ def _rounded(expected: float) -> str:
 
 
 def blamed(columns: Sequence[ColumnState]) -> list[Look]:
-    """The columns that stand first among the reasons of recent alarms."""
+    """The columns that are the first reason of recent alarms, most often first."""
     total = sum(column.first_reason for column in columns)
     ranked = sorted(columns, key=lambda column: -column.first_reason)
     return [
@@ -84,14 +84,14 @@ def blamed(columns: Sequence[ColumnState]) -> list[Look]:
 
 
 def looks_of_changed(columns: Sequence[ColumnState]) -> list[Look]:
-    """The columns that drifted most."""
+    """The columns that have changed, most drift first."""
     ranked = sorted(columns, key=lambda column: -(column.psi or 0.0))
     return [Look(column.name, column.changed) for column in ranked if column.changed]
 
 
 def _first(one: list[Look], other: list[Look]) -> list[Look]:
-    """The first few of both, each column once."""
-    chosen = one[:MOST_LOOKS_OF_EACH]
+    """The first few of both lists, each column once."""
+    chosen = one[:MOST_OF_EACH]
     named = {look.column for look in chosen}
     rest = [look for look in other if look.column not in named]
-    return chosen + rest[:MOST_LOOKS_OF_EACH]
+    return chosen + rest[:MOST_OF_EACH]

@@ -105,8 +105,6 @@ def _add_trials(app: FastAPI, trials: Trials) -> None:
             with asked.place:  # left before the answer is sent
                 reply = await trials.answer(asked)
         except Disconnected:
-            return Response(
-                status_code=499
-            )  # nobody reads it, but the log and the metrics show it
+            return Response(status_code=499)  # unread, but in the log and the metrics
         headers = {key.decode(): value.decode() for key, value in reply.headers}
         return Response(reply.body, reply.status, headers)

@@ -1,4 +1,4 @@
-"""key -> scope: who may score, and who may also change the model.
+"""key -> scope: may the caller score, or change the model, too?
 
 Keys are long random strings, so a plain SHA-256 hides them well; they are compared in constant
 time. The file of hashed keys is read again when it changes, so that a key is rotated without a

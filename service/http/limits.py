@@ -46,7 +46,7 @@ class Limits:
 
 class Place:
     """What one request takes up: the bytes of its body, a slot among the requests being scored,
-    and a count of one among those in progress. Leaving its `with` block gives all of it back.
+    and a count of one among those in progress. Leaving its `with` block gives everything back.
 
     slotted: whether it has a slot; one that is made with it takes it at once, where the caller has
         seen that the limits are not full.

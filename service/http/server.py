@@ -29,7 +29,7 @@ USED, UNUSED = 4, 40  # steps to wait for a last request on such connections
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM it is not ready, waits `drain_seconds`, finishes what is in flight, and exits 0.
+    """On SIGTERM it is not ready, waits `drain_seconds`, answers the last requests, and exits 0.
     A second signal ends the wait, and Ctrl-C skips it.
     """
 

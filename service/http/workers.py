@@ -53,8 +53,7 @@ def shared_folder() -> Iterator[Path]:
 class Parent:
     """Keeps the workers alive.
 
-    work: what a worker does until it is told to stop; a function of a module, as it is called in a
-        process of its own.
+    work: serves until SIGTERM; a function of a module, as it is called in a process of its own.
     """
 
     settings: Settings

@@ -16,7 +16,7 @@ class Registry:
     path: where the next reload looks.
     model: answers; None until the first one is loaded.
     shadow: scores the same records, and only metrics show what it found.
-    draining: the process has been told to stop.
+    draining: the process is about to stop.
     """
 
     path: Path

@@ -48,7 +48,7 @@ class ScoreAnswer(msgspec.Struct):
     """Verdicts in the order of the records."""
 
     model: ModelName
-    results: Sequence[Any]  # Result | Rejected, which msgspec could not tell apart to decode them
+    results: Sequence[Any]  # Result | Rejected, which msgspec could not distinguish when decoding
 
 
 _encoder = msgspec.json.Encoder()

@@ -2,7 +2,7 @@
 
 One tensor for each column, of shape [N] or [N, 1]; or one FP32 tensor of shape [N, columns] when
 all columns are numeric. Tensors come as JSON, or as bytes behind the JSON (the binary extension,
-which is what tritonclient sends unless told otherwise).
+which tritonclient sends by default).
 """
 
 from __future__ import annotations

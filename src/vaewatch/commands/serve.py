@@ -21,43 +21,53 @@ FOLDER = click.Path(path_type=Path)
 def limits(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that bound what the service holds and waits for."""
     for option in (
-        setting("--max-body-bytes", type=COUNT, default=Settings.max_body_bytes, help="One body."),
+        setting(
+            "--max-body-bytes",
+            type=COUNT,
+            default=Settings.max_body_bytes,
+            help="Most bytes of one body, before and after gzip.",
+        ),
         setting(
             "--max-pending-bytes",
             type=COUNT,
             default=Settings.max_pending_bytes,
-            help="All bodies held at one time, in each worker.",
+            help="Most bytes of all bodies held at one time, in each worker.",
         ),
-        setting("--max-records", type=COUNT, default=Settings.max_records, help="One request."),
+        setting(
+            "--max-records",
+            type=COUNT,
+            default=Settings.max_records,
+            help="Most records of one request.",
+        ),
         setting(
             "--max-in-flight",
             type=COUNT,
             default=Settings.max_in_flight,
-            help="Requests being scored, in each worker.",
+            help="Most requests being scored at one time, in each worker.",
         ),
         setting(
             "--max-connections",
             type=COUNT,
             default=Settings.max_connections,
-            help="Open connections, in each worker.",
+            help="Most open connections, in each worker.",
         ),
         setting(
             "--body-timeout",
             type=SECONDS,
             default=Settings.body_timeout,
-            help="Seconds to send a body.",
+            help="Seconds in which a body must arrive.",
         ),
         setting(
             "--drain-seconds",
             type=SECONDS,
             default=Settings.drain_seconds,
-            help="Not ready before it stops listening.",
+            help="Seconds between not being ready and not listening any more, at the end.",
         ),
         setting(
             "--stop-seconds",
             type=SECONDS,
             default=Settings.stop_seconds,
-            help="To finish what is in flight.",
+            help="Seconds in which the last requests must be answered, at the end.",
         ),
     )[::-1]:
         command = option(command)
@@ -65,25 +75,29 @@ def limits(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def safety(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say who may do what."""
+    """Options of keys, TLS and the console: who may see and do what."""
     for option in (
-        setting("--keys-file", type=FILE, help="Hashed keys: lines of 'score|admin SHA256'."),
+        setting(
+            "--keys-file", type=FILE, help="File of hashed keys: lines of 'score|admin SHA256'."
+        ),
         setting(
             "--metrics-key/--no-metrics-key",
             default=Settings.metrics_key,
             help="Ask for a key at /metrics too.",
         ),
         setting(
-            "--console/--no-console", default=Settings.console, help="The page for people at /."
+            "--console/--no-console",
+            default=Settings.console,
+            help="Serve a page for people at /.",
         ),
         setting(
             "--console-values/--no-console-values",
             default=Settings.console_values,
-            help="Let it show what the records of alarms held.",
+            help="Let the console show the values of records that alarmed.",
         ),
         setting("--insecure", is_flag=True, help="Serve beyond this machine without a key."),
-        setting("--tls-cert", type=FILE, help="PEM file."),
-        setting("--tls-key", type=FILE, help="PEM file."),
+        setting("--tls-cert", type=FILE, help="PEM file of the certificate."),
+        setting("--tls-key", type=FILE, help="PEM file of its key, without a password."),
     )[::-1]:
         command = option(command)
     return command
@@ -93,32 +107,49 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("artifact", type=FOLDER)
 @config_file()
 @setting("--host", default=Settings.host, help="Address to listen on.")
-@setting("--port", type=click.IntRange(0, 65535), default=Settings.port, help="0: a free one.")
+@setting(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=Settings.port,
+    help="Port to listen on; 0: a free one.",
+)
 @setting("--uds", type=click.Path(path_type=Path), help="Unix socket instead of host and port.")
 @setting("--workers", type=COUNT, default=Settings.workers, help="Processes that score.")
-@setting("--threads", type=COUNT, default=Settings.threads, help="Of the network, in each worker.")
-@setting("--shadow", type=FOLDER, help="A second artifact; scores along, only metrics tell of it.")
 @setting(
-    "--watch", type=SECONDS, default=Settings.watch, help="Look for a new artifact; 0: never."
+    "--threads",
+    type=COUNT,
+    default=Settings.threads,
+    help="Threads of the network, in each worker.",
+)
+@setting(
+    "--shadow",
+    type=FOLDER,
+    help="Artifact that scores the same records; only metrics show its verdicts.",
+)
+@setting(
+    "--watch",
+    type=SECONDS,
+    default=Settings.watch,
+    help="Seconds between checks for a new artifact; 0: never.",
 )
 @limits
 @safety
 @setting(
     "--access-log/--no-access-log",
     default=Settings.access_log,
-    help="A JSON line a request; of polls and probes at debug level.",
+    help="Log each request as a JSON line; polls and probes at debug level.",
 )
 @setting(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default=Settings.log_level,
 )
-@setting("--otel", is_flag=True, help="Traces by OpenTelemetry; needs the [otel] extra.")
+@setting("--otel", is_flag=True, help="Send OpenTelemetry traces; needs the [otel] extra.")
 def serve(artifact: Path, **settings: Any) -> None:
-    """Score records over HTTP: POST them to /v1/score; /docs tells the rest.
+    """Score records over HTTP: POST them to /v1/score; /docs lists every route.
 
-    A key that is valid for everything can be set as VAEWATCH_KEY, or in the file that
-    VAEWATCH_KEY_FILE names.
+    Set a key for all routes as VAEWATCH_KEY, or put it in a file and name that in
+    VAEWATCH_KEY_FILE.
     """
     products_on_one_thread()
     from vaewatch.service.http.auth import (
