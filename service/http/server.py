@@ -25,7 +25,7 @@ _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
 LAST_CONNECTIONS = 0.2  # seconds, in which the half-open ones open
 STEP = 0.05  # seconds
-USED, UNUSED = 4, 40  # steps to wait for a last request on such connections
+USED, UNUSED = 4, 40  # steps to wait for a last request on connections that had one, or none
 
 
 class DrainingServer(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Why no model can answer, or a change of model is refused, right now."""
+"""Why no model can answer, or none can be changed, at the moment."""
 
 from __future__ import annotations
 

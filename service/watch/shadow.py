@@ -1,4 +1,4 @@
-"""scored batches -> what a second model would have said, off the answers' path, as metrics."""
+"""scored batches -> metrics of a second model's verdicts, which no answer waits for."""
 
 from __future__ import annotations
 
