@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from functools import partial
 
 from vaewatch.scoring.files.chunks import read_header
 from vaewatch.scoring.files.rows import read_rows
@@ -52,7 +51,6 @@ def counts_of(results: Results) -> dict[str, int]:
 
 def rows_with_verdicts(body: bytes, results: Results) -> bytes:
     """Copy the rows of a CSV body, in order, each with its verdict after it."""
-    from vaewatch.scoring.files.csv import quoted  # polars comes along
 
     stream = io.BytesIO(body)
     header, rest = read_header(stream)
@@ -61,9 +59,11 @@ def rows_with_verdicts(body: bytes, results: Results) -> bytes:
         rows += ((int(line), block.row(i)) for i, line in enumerate(block.lines))
         rows += ((bad.line, bad.raw) for bad in block.bad)
     rows.sort()
-    between, quote = header.delimiter.encode(), partial(quoted, delimiter=header.delimiter)
+    between = header.delimiter.encode()
     names = CSV_HEADER.encode().replace(b",", between)
-    verdicts = (header.delimiter.join(csv_cells(result, quote)).encode() for result in results)
+    verdicts = (
+        header.delimiter.join(csv_cells(result, header.delimiter)).encode() for result in results
+    )
     lines = [header.raw + between + names]
     lines += (row + between + cells for (_, row), cells in zip(rows, verdicts, strict=True))
     return header.line_end.join(lines) + header.line_end

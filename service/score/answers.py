@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from itertools import repeat
 from typing import Any
@@ -95,25 +95,22 @@ def as_lines(model: ModelName, results: Results) -> bytes:
     return _encoder.encode_lines(results)
 
 
-Quoted = Callable[[str], str]
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
     """Write a header and one row a record; ids stand first, the parts of scores last."""
-    from vaewatch.scoring.files.csv import quoted  # polars comes along: only where CSV is written
-
     with_id = any(result.id is not UNSET for result in results)
     with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
     lines = [",".join((*["id"] * with_id, CSV_HEADER, *PART_COLUMNS * with_parts))]
     for result in results:
-        cells = (*[_id_cell(result.id, quoted)] * with_id, *csv_cells(result, quoted))
+        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
         lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
     return ("\n".join(lines) + "\n").encode()
 
 
-def _id_cell(value: Any, quoted: Quoted) -> str:
-    return "" if value is UNSET or value is None else quoted(str(value))
+def _id_cell(value: Any) -> str:
+    return "" if value is UNSET or value is None else _cell(str(value))
 
 
 def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
@@ -122,11 +119,18 @@ def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
     return tuple(map(repr, astuple(result.parts)))
 
 
-def csv_cells(result: Result | Rejected, quoted: Quoted) -> tuple[str, ...]:
-    """Write one cell for each name of CSV_HEADER; `quoted` quotes a text where it needs it."""
+def csv_cells(result: Result | Rejected, delimiter: str = ",") -> tuple[str, ...]:
+    """Write one cell for each name of CSV_HEADER."""
     if isinstance(result, Rejected):
         text = " ".join(problem.message for problem in result.errors)
-        return "", "", "", "", "", quoted(text)
-    reasons = quoted("; ".join(map(str, result.reasons)))
+        return "", "", "", "", "", _cell(text, delimiter)
+    reasons = _cell("; ".join(map(str, result.reasons)), delimiter)
     alarm = str(result.is_anomaly).lower()
     return repr(result.score), repr(result.p_value), repr(result.severity), alarm, reasons, ""
+
+
+def _cell(text: str, delimiter: str = ",") -> str:
+    """Quote a text where CSV asks for it; an empty one stays empty, for a missing value."""
+    from vaewatch.scoring.files.csv import quoted  # imports polars: only where CSV is written
+
+    return quoted(text, delimiter) if text else ""
