@@ -48,7 +48,9 @@ class _Metrics:
         """Gauges, not counters, since each job starts from zero."""
         counts = self.summary.counts
         verdicts = GaugeMetricFamily(
-            "vaewatch_batch_records", "Records of the last job.", labels=[*self.labels, "verdict"]
+            "vaewatch_batch_records",
+            "Records of the last job by verdict.",
+            labels=[*self.labels, "verdict"],
         )
         for verdict, number in (
             ("normal", counts.scored - counts.anomalies),
@@ -67,8 +69,12 @@ class _Metrics:
             drift.add_metric([*self.labels.values(), column], psi)
         yield drift
         seconds = self.summary.seconds
-        yield self._gauge("duration_seconds", "How long the last job took.", seconds)
-        yield self._gauge("last_success_timestamp_seconds", "When it ended.", time.time())
+        yield self._gauge("duration_seconds", "Seconds that the last job took.", seconds)
+        yield self._gauge(
+            "last_success_timestamp_seconds",
+            "Unix time at which the last job ended successfully.",
+            time.time(),
+        )
 
     @property
     def labels(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""30 days of normal traffic -> how often the alerts of the deploy folder wake somebody.
+"""30 days of normal traffic -> how often the alerts of the deploy folder page somebody.
 
     python -m benchmarks.alerts
 
@@ -54,7 +54,7 @@ class Found:
 
 
 def simulate(scene: Scene, days: int, deployments: int, seed: int) -> Found:
-    """Normal traffic, and nothing else."""
+    """Return the counts of normal traffic."""
     rng = np.random.default_rng(seed)
     counts = [_one(scene, days, rng) for _ in range(deployments)]
     return Found(*(np.array(column) for column in zip(*counts, strict=True)))
@@ -79,7 +79,7 @@ def _one(scene: Scene, days: int, rng: np.random.Generator) -> tuple[int, int, i
 
 
 def _true_rates(scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
-    """Of alarms and of severe records: order statistics of one calibration."""
+    """Draw the true rates of alarms and severe records: order statistics of a calibration."""
     k = allowed_rank(scene.alpha, scene.n)
     alarming = scene.breach * rng.beta(k, scene.n + 1 - k)
     rarer = min(k, int(10**-SEVERE * (scene.n + 1)))
@@ -101,13 +101,13 @@ def sliding_sum(counts: Steps, steps: int) -> Steps:
 
 
 def too_quiet(alarms: Steps, sure: Steps) -> NDArray[np.bool_]:
-    """VaewatchTooQuiet, before it has waited."""
+    """Return where VaewatchTooQuiet is true, before its wait."""
     seen, least = (increase(x, QUIET_MINUTES) for x in (alarms, sure))
     return np.asarray((seen < QUIET_SHARE * least) & (least >= QUIET_LEAST))
 
 
 def times_on(on: NDArray[np.bool_], wait: int = 0) -> int:
-    """How often it came on and stayed for more than `wait` steps."""
+    """Count how often a condition came on and stayed on for more than `wait` steps."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]]).astype(np.int8)))
     return int((edges[1::2] - edges[::2] > wait).sum())
 

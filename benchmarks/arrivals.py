@@ -1,4 +1,4 @@
-"""a rate -> latencies: requests that come when they are due, answered or not the ones before.
+"""a rate -> latencies: requests are sent when due, whether or not earlier ones are answered.
 
     python -m benchmarks.arrivals http://127.0.0.1:8000/v1/score body.json --rate 2000 --seconds 5
 
@@ -37,7 +37,7 @@ SPACINGS: dict[str, Callable[[random.Random, float], float]] = {
 
 
 def moments(spacing: str, rate: float, seconds: float, seed: int) -> list[float]:
-    """Seconds from the start at which requests are due."""
+    """Return the seconds from the start at which requests are due."""
     draw, gap = random.Random(seed), SPACINGS[spacing]
     return list(accumulate(gap(draw, rate) for _ in range(round(rate * seconds))))
 
@@ -59,7 +59,7 @@ class Measured:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value that so many per cent do not pass."""
+    """Return a percentile."""
     return sorted(values)[min(int(len(values) * share / 100), len(values) - 1)]
 
 
@@ -85,7 +85,7 @@ def send(url: str, body: bytes, due: list[float], connections: int = CONNECTIONS
 
 
 def compiled(folder: Path) -> Path:
-    """The program that sends."""
+    """Compile the program that sends."""
     if shutil.which("cc") is None:
         raise RuntimeError("a C compiler must be installed: on Debian or Ubuntu, apt install gcc.")
     program = folder / SOURCE.stem

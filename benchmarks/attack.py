@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _attack(folder: Path, normal: pl.DataFrame, attacks: pl.DataFrame, rate: int) -> int:
-    """The scrape that pages."""
+    """Return the first scrape that pages."""
     scrapes = Scrapes(folder / "artifact")
     before = _drawn(normal, rate * BEFORE)
     _take(scrapes, pl.concat([before, _drawn(attacks, rate * 4 * SCRAPE)]), rate * SCRAPE)
@@ -83,7 +83,7 @@ def _attack(folder: Path, normal: pl.DataFrame, attacks: pl.DataFrame, rate: int
 
 
 def _shares(folder: Path, normal: pl.DataFrame, attacks: pl.DataFrame, rate: int) -> list[float]:
-    """Of many draws, those that have paged by each scrape."""
+    """Return the share of draws that have paged by each scrape."""
     rng, size = np.random.default_rng(rate), rate * SCRAPE
     before, after = BEFORE // SCRAPE, len(SCRAPES)
     drawn = [
@@ -99,7 +99,7 @@ def _shares(folder: Path, normal: pl.DataFrame, attacks: pl.DataFrame, rate: int
 
 
 def _alarms(folder: Path, frame: pl.DataFrame) -> NDArray[np.bool_]:
-    """(2, records): which alarm, and which are severe."""
+    """Return which records alarm and which are severe, (2, records)."""
     scorer = Scrapes(folder / "artifact").scorer
     verdicts = scorer.score_table(checked_table(scorer.artifact.schema, frame), explain=0)
     return np.stack([verdicts.is_anomaly, verdicts.severity > SEVERE])
@@ -108,7 +108,7 @@ def _alarms(folder: Path, frame: pl.DataFrame) -> NDArray[np.bool_]:
 def _steps(
     of_records: NDArray[np.bool_], shape: tuple[int, int, int], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(2, records) -> (2, draws, steps): counts of records drawn anew."""
+    """Count resampled records, (2, records) -> (2, draws, steps)."""
     draws, steps, size = shape
     out = np.zeros((2, draws, steps))
     for i in range(draws):

@@ -1,4 +1,4 @@
-"""Files scored by four programs -> one table of rows a second and peak memory.
+"""Files scored by four programs -> a table of rows per second and peak memory.
 
     python -m benchmarks.batch NORMAL.csv [--rows 2000000] [--threads 1,2] [--rounds 3]
 
@@ -90,7 +90,7 @@ def pandas_artifact(source: Path, normal: Path, artifact: Path, out: Path, threa
 
 
 def pyod(source: Path, normal: Path, artifact: Path, out: Path, threads: int) -> Program:
-    """The model is trained beforehand; its training is not in the time."""
+    """Train the model beforehand: training is not part of the time."""
     import pandas as pd
     from pyod.models.vae import VAE
 
@@ -153,7 +153,7 @@ def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float,
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     if name == "vaewatch":  # it sets this itself: its threads are its own
         environment.pop("OPENBLAS_NUM_THREADS")
-    # -P: this folder must not be searched first, or this file would pass for the room `batch`
+    # -P: do not search this folder first, or this file would hide other modules named `batch`
     command = [
         sys.executable,
         "-P",
@@ -182,7 +182,7 @@ def measure(name: str, folder: Path, normal: Path, threads: int) -> tuple[float,
 
 @dataclass(frozen=True)
 class Run:
-    """A program on so many threads."""
+    """One program on a number of threads."""
 
     name: str
     threads: int
@@ -232,7 +232,7 @@ def compare(asked: argparse.Namespace, folder: Path) -> None:
 
 
 def table(seen: dict[Run, list[tuple[float, float, float]]], rows: int) -> list[str]:
-    """A line for each run; `times`: its rows a second over those of the program's first run."""
+    """Format a line for each run; `times` is its rate over the program's first run."""
     lines = [
         "| program | threads | rows/s | times | rows/s of processor time | peak memory, MB |",
         "|---|---|---|---|---|---|",

@@ -31,7 +31,7 @@ CATEGORIES, CALIBRATIONS = (9, 29, 99), (99, 300, 1_000, 10_000)
 
 @dataclass(frozen=True)
 class Share:
-    """On when more than `factor` of all, and `more`, are bad in a window, and stay so."""
+    """An alert on a share: on while more than `factor` of all, and `more`, are bad in a window."""
 
     name: str
     minutes: int
@@ -52,13 +52,13 @@ SHADOW = Share("VaewatchShadowDisagrees", 60, 4 * 0.01, 20)  # at alpha 0.01
 
 
 def requests(rate: float, days: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How many came in each scrape interval."""
+    """Draw the number of arrivals in each scrape interval."""
     hour = np.arange(days * DAY) / DAY * 2 * np.pi
     return rng.poisson(rate * SCRAPE * (1 + 0.8 * np.sin(hour)))
 
 
 def times_gone(came: NDArray[np.float64]) -> int:
-    """VaewatchNoTraffic, from the second day on."""
+    """Return where VaewatchNoTraffic is true, from the second day on."""
     seen = increase(came, GONE)
     day, week = seen[:-DAY], np.full(len(seen) - DAY, np.inf)
     week[6 * DAY :] = seen[: -7 * DAY]
@@ -67,7 +67,7 @@ def times_gone(came: NDArray[np.float64]) -> int:
 
 
 def pages(rate: float, size: int, seed: int) -> dict[str, int]:
-    """How often each alert came on in a month of one service."""
+    """Count how often each alert came on in a month of one service."""
     rng = np.random.default_rng(seed)
     came = requests(rate, MONTH, rng)
     bad, whole = rng.binomial(came, BAD).astype(np.float64), came.astype(np.float64)

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def draw(server: Prometheus, start: float, end: float) -> Figure:
-    """Every panel in its place."""
+    """Draw every panel in its place."""
     pyplot.rcParams.update({"font.size": 7, "axes.edgecolor": FAINT, "text.color": INK})
     high = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in DASHBOARD["panels"])
     figure = pyplot.figure(figsize=(24 * UNIT * 2, high * UNIT))
@@ -84,7 +84,7 @@ def draw(server: Prometheus, start: float, end: float) -> Figure:
 def series_of(
     panel: dict[str, Any], server: Prometheus, start: float, end: float
 ) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """(name, minutes, values) of each line."""
+    """Return (name, minutes, values) of each line."""
     found = []
     for query in queries(panel, faster=FASTER, seconds=round(end - start)):
         for one in server.over(query.expr, start, end, 0.5):
@@ -195,7 +195,7 @@ def draw_states(
 
 
 def _time(axes: Axes, start: float, end: float) -> None:
-    """A second of the clock is a minute of the rules."""
+    """Serve the rules with seconds in place of minutes."""
     axes.set_xlim(0, end - start)
     ticks = range(0, int(end - start), 20)
     axes.set_xticks(ticks, [f"{minutes} min" for minutes in ticks])

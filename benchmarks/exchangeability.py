@@ -1,4 +1,4 @@
-"""NSL-KDD's labelled normals are of another period: how soon does the test martingale say so?
+"""NSL-KDD's labelled normals are from another period: how soon does the test martingale notice?
 
     python -m benchmarks.exchangeability DATA [--out benchmarks/RESULTS.md]
 
@@ -64,7 +64,7 @@ def _row(seed: int, calibration: Floats, calm: Floats, later: Floats) -> str:
 
 
 def _quantile(waits: list[int | None], share: float) -> int | None:
-    """Streams in which it never rises wait longest."""
+    """Return the median wait; streams in which it never rises wait longest."""
     ordered = sorted(waits, key=lambda wait: (wait is None, wait or 0))
     return ordered[int(share * len(ordered))]
 
@@ -72,7 +72,7 @@ def _quantile(waits: list[int | None], share: float) -> int | None:
 def _stream(
     calibration: Floats, calm: Floats, later: Floats, rng: np.random.Generator
 ) -> tuple[float, int | None, float]:
-    """The highest log10 before the change, records after it until it is seen, log10 at the end."""
+    """Return the highest log10 before the change, records until detection, and the last log10."""
     watch = Exchangeability(calibration, rng)
     highest = max(watch.update(part) for part in _parts(rng.permutation(calm)))
     wait, end = None, 0.0

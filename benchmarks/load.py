@@ -1,4 +1,4 @@
-"""servers and bodies -> rates and latencies: who asks on one core, who answers on another."""
+"""servers and bodies -> rates and latencies, with client and server on a core each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ end
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its process, and how long it took until it answered."""
+    """A running server: its process, and the seconds until its first answer."""
 
     pid: int
     url: str
@@ -56,7 +56,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Pace:
-    """Requests a second, and how they are spaced; see `benchmarks.arrivals`."""
+    """Requests per second and their spacing; see `benchmarks.arrivals`."""
 
     rate: float
     spacing: str
@@ -64,7 +64,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent. Without a pace each of wrk's connections asks again when it is answered."""
+    """The requests to send. Without a pace, each wrk connection sends the next when answered."""
 
     name: str
     server: Server
@@ -77,7 +77,7 @@ class Load:
 
 @dataclass
 class Rounds:
-    """What a load got, a value for each round."""
+    """The results of a load, one value per round."""
 
     answered: list[int] = field(default_factory=list)  # requests
     requests: list[float] = field(default_factory=list)  # a second
@@ -112,7 +112,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(words: list[str], port: int, path: str, body: Path, folder: Path) -> Iterator[Server]:
-    """A server on the server's core, once it answers a body well."""
+    """Start a server on the server's core, and wait until it answers a body with 200."""
     started, url = time.monotonic(), f"http://127.0.0.1:{port}"
     log = (folder / f"log-{port}").open("w")
     pinned = ["taskset", "-c", SERVER_CORE, *words]
@@ -139,7 +139,7 @@ def _answers(url: str, body: Path) -> bool:
 
 
 def measure(load: Load, folder: Path, seconds: int, into: Rounds) -> None:
-    """One round of a load."""
+    """Run one round of a load."""
     before = load.server.cpu_seconds()
     if load.pace is None:
         answered, rate, latency = _as_fast_as_answered(load, folder, seconds)
@@ -157,7 +157,7 @@ Found = tuple[int, float, dict[str, float]]  # answers, answers a second, percen
 
 
 def on_core(core: str, *words: str) -> str:
-    """What a command says that runs on one core."""
+    """Run a command on one core and return its output."""
     pinned = ["taskset", "-c", core, *words]
     done = subprocess.run(pinned, capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:

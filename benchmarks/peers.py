@@ -91,7 +91,7 @@ Body = Callable[[NDArray[np.float32]], str]
 
 @dataclass(frozen=True)
 class Peer:
-    """A server of others: what is installed, which files it reads, how it starts, what it is
+    """A peer's server: what is installed, which files it reads, how it starts, what it is
     asked.
     """
 
@@ -103,7 +103,7 @@ class Peer:
     body: Body
 
     def prepare(self, folder: Path, programs: Path, port: int) -> list[str]:
-        """Write its files; gives the command that starts it there."""
+        """Write its files and return the command that starts it there."""
         for name, text in self.files(port).items():
             (folder / name).write_text(text)
         return self.words(programs, port)
@@ -168,7 +168,7 @@ PEERS = (
 
 
 def install(peer: Peer, folder: Path) -> Path:
-    """The programs of the peer's own environment; made once, and kept for the next time."""
+    """Make the peer's own environment, or reuse it, and return its programs."""
     home = folder / peer.package
     programs, done = home / "bin", home / "installed"
     if not done.exists():

@@ -44,7 +44,7 @@ VARIANCE = 0.9  # that PCA keeps
 
 @dataclass(frozen=True)
 class Scored:
-    """Of one method on one split: test scores, higher is more anomalous, and test alarms."""
+    """Test scores of one method on one split, higher is more anomalous, and its test alarms."""
 
     scores: Floats
     alarms: NDArray[np.bool_]
@@ -121,7 +121,7 @@ METHODS: dict[str, Method] = {
 
 
 def shipped() -> Iterator[tuple[str, Floats, NDArray[np.bool_]]]:
-    """(group, records, which are anomalies)."""
+    """Yield (group, records, which are anomalies)."""
     cancer = load_breast_cancer()
     yield "breast cancer", cancer.data, cancer.target == 0
     for name, data in (("digits", load_digits()), ("wine", load_wine())):
@@ -138,7 +138,7 @@ def adbench(folder: Path) -> Iterator[tuple[str, Floats, NDArray[np.bool_]]]:
 def split(
     x: Floats, anomaly: NDArray[np.bool_], seed: int
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Fit records, test records, and which of those are anomalies."""
+    """Return fit records, test records, and which of the latter are anomalies."""
     rng = np.random.default_rng(seed)
     if len(x) > CAP:
         keep = rng.choice(len(x), CAP, replace=False)
@@ -171,7 +171,7 @@ def measure(
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Means over seeds and classes, per data set; then over data sets."""
+    """Average over seeds and classes per data set, then over data sets."""
     by_set = rows.groupby(["data", "method"], sort=False).mean().reset_index()
     overall = by_set.drop(columns="data").groupby("method", sort=False).mean().reset_index()
     overall.insert(0, "data", f"mean of {by_set['data'].nunique()}")

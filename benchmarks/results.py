@@ -1,4 +1,4 @@
-"""a table -> RESULTS.md: each benchmark replaces its own part, with the command that made it."""
+"""a table -> RESULTS.md: each benchmark replaces its own section and names its command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def write_section(path: Path, chapter: str, title: str, text: str) -> None:
-    """Put `### title` under `## chapter`, in the place of what it said before."""
+    """Write the section `### title` under `## chapter` in place of the previous one."""
     whole = path.read_text() if path.exists() else "# Results\n\nWhat was measured, and how.\n"
     section = f"### {title}\n\n{_origin()}\n\n{text.strip()}\n"
     whole = re.sub(rf"### {re.escape(title)}\n.*?(?=\n##|\Z)", "", whole, flags=re.S)
@@ -34,7 +34,7 @@ def write_section(path: Path, chapter: str, title: str, text: str) -> None:
 
 
 def _origin() -> str:
-    """Date, machine and command."""
+    """Return the date, the machine and the command."""
     words = " ".join([f"-m benchmarks.{Path(sys.argv[0]).stem}", *map(_shown, sys.argv[1:])])
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores "

@@ -1,4 +1,4 @@
-"""NSL-KDD: how near are sampled records to real ones, column by column?
+"""NSL-KDD: how close are sampled records to real ones, column by column?
 
     python -m benchmarks.sampling DATA [--out benchmarks/RESULTS.md]
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _check(prior: Distances, ks: float, tv: float) -> None:
-    """Fails where a column of the samples is farther off than the bounds."""
+    """Exit with 1 if a column of the samples is farther off than the bounds."""
     print(f"KS at most {max(prior.ks.values()):.3f}, TV at most {max(prior.tv.values()):.3f}")
     if max(prior.ks.values()) > ks or max(prior.tv.values()) > tv:
         raise SystemExit(f"error: a sampled column must be within KS {ks:g} and TV {tv:g}.")
@@ -84,7 +84,7 @@ def _posterior(path: Path, vectorizer: Vectorizer, x: np.ndarray) -> pl.DataFram
 
 @dataclass(frozen=True)
 class Distances:
-    """Between real records and drawn ones: by column, and over all pairs of numeric ones."""
+    """Distances between real and drawn records, by column and over pairs of numeric columns."""
 
     ks: dict[str, float]
     tv: dict[str, float]
@@ -111,7 +111,7 @@ class Distances:
 
 
 def _correlations(table: Table) -> np.ndarray:
-    """Spearman's, of each pair of numeric columns; NaN where one is constant."""
+    """Return Spearman's correlation of each pair of numeric columns; NaN if one is constant."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.corrcoef(rankdata(table.numbers, axis=0), rowvar=False)
 

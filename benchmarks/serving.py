@@ -1,4 +1,4 @@
-"""artifact -> a table: what the service costs beside a route that does nothing, and beside peers.
+"""artifact -> a table: the cost of the service beside a route that does nothing, and peers.
 
     python -m benchmarks.serving ARTIFACT RECORDS.csv [--peers FOLDER] [--soak 1000000]
 
@@ -54,7 +54,7 @@ async def floor(request: Request) -> dict[str, bool]:
 
 
 def write_bodies(folder: Path, artifact: Artifact, records: Path, peers: bool) -> None:
-    """Named records for us, bare tensors for the peers: the same ones."""
+    """Make the same records twice: named for us, bare tensors for the peers."""
     schema = artifact.schema
     table = checked_table(schema, pl.read_csv(records, infer_schema=False, n_rows=max(SIZES)))
     rows = [{c.name: table.observed(i, c) for c in schema.columns} for i in range(len(table))]
@@ -66,7 +66,7 @@ def write_bodies(folder: Path, artifact: Artifact, records: Path, peers: bool) -
 
 
 def start_all(stack: ExitStack, folder: Path, path: Path, peers: Path | None) -> dict[str, Load]:
-    """Every server, and the loads by their names."""
+    """Return every server, and the loads by name."""
     loads: dict[str, Load] = {}
 
     def start(
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def rounds_of(loads: dict[str, Load], folder: Path, args: argparse.Namespace) -> dict[str, Rounds]:
-    """All loads in turn, round after round."""
+    """Run all loads in turn, round after round."""
     found = {name: Rounds() for name in loads}
     for _ in range(args.rounds):
         for name, load in loads.items():
@@ -150,14 +150,14 @@ def at_half(
 
 
 def stalls(args: argparse.Namespace) -> dict[str, float]:
-    """What the server's core stands still while none of us does anything."""
+    """Measure how long the server's core stalls while nothing runs."""
     words = [sys.executable, "-m", "benchmarks.stalls", "--seconds", str(args.seconds)]
     found: dict[str, float] = json.loads(on_core(SERVER_CORE, *words))
     return found
 
 
 def stolen_seconds() -> float:
-    """Processor time that the machine's host has given to others, of all cores."""
+    """Return the processor time, over all cores, that the host gave to others."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
@@ -199,7 +199,7 @@ def table_at_half(found: dict[str, Rounds], tops: dict[str, float]) -> list[str]
 
 
 def table_of_stalls(found: list[dict[str, float]], stolen: float) -> list[str]:
-    """Every round, for one may have been disturbed and another not."""
+    """Format every round: one may have been disturbed and another not."""
     lines = [
         "What the server's core stood still while it had nothing to do but look at the clock: how "
         "long those wait who come at random moments, ms.",

@@ -38,7 +38,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Size:
-    """What one load cost."""
+    """The cost of one load."""
 
     records: int  # a request
     rate: float  # records a second of processor time
@@ -47,7 +47,7 @@ class Size:
 
 
 def write_scripts(folder: Path, artifact: Path, records: Path) -> None:
-    """A body and a script of wrk for each size of request."""
+    """Write a body and a wrk script for each size of request."""
     schema, most = read_artifact(artifact).schema, max(size for size, _ in LOADS)
     table = checked_table(schema, pl.read_csv(records, infer_schema=False, n_rows=most))
     rows = [{c.name: table.observed(i, c) for c in schema.columns} for i in range(len(table))]
@@ -59,7 +59,7 @@ def write_scripts(folder: Path, artifact: Path, records: Path) -> None:
 
 @contextmanager
 def server(artifact: Path) -> Iterator[tuple[int, str]]:
-    """A service of one worker: its pid and its address."""
+    """Start a service of one worker; yield its pid and address."""
     words = [str(BIN / "vaewatch"), "serve", str(artifact), "--port", "0", "--no-access-log"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     try:
@@ -75,7 +75,7 @@ def server(artifact: Path) -> Iterator[tuple[int, str]]:
 
 
 def ask(url: str, folder: Path, records: int, connections: int, seconds: int) -> None:
-    """wrk for some seconds; every request must be answered well."""
+    """Run wrk for some seconds; every request must be answered with 200."""
     words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s"]
     words += ["-s", str(folder / f"{records}.lua"), f"{url}/v1/score"]
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout
@@ -110,7 +110,7 @@ def size_of(artifact: Path, folder: Path, records: int, connections: int, second
 
 
 def file_size(artifact: Path, folder: Path, records: Path) -> Size:
-    """`vaewatch score` on one thread, with its start."""
+    """Run `vaewatch score` on one thread, start-up included."""
     head, *rows = records.read_text().splitlines(keepends=True)
     path = folder / "records.csv"
     with path.open("w") as file:

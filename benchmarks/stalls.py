@@ -1,4 +1,4 @@
-"""a core -> how long it stands still: the tail that no server on it can be without.
+"""a core -> how long it stalls: a tail that every server on it has.
 
     taskset -c 0 python -m benchmarks.stalls --seconds 2
 
@@ -18,7 +18,7 @@ LEAST = 5e-6  # seconds between two looks that were not one after the other
 
 
 def gaps(seconds: float) -> tuple[list[float], float]:
-    """The gaps that a loop meets, and for how many seconds it looked."""
+    """The gaps between iterations of a busy loop, and the seconds that it ran."""
     found: list[float] = []
     start = last = perf_counter()
     while last < start + seconds:
@@ -30,7 +30,7 @@ def gaps(seconds: float) -> tuple[list[float], float]:
 
 
 def wait(found: list[float], seconds: float, share: float) -> float:
-    """What so many per cent of those who come at random moments do not wait longer than."""
+    """Return a percentile of the wait of requests that arrive at random moments."""
     low, high = 0.0, max(found, default=0.0)
     if sum(found) / seconds <= 1 - share / 100:
         return 0.0

@@ -1,4 +1,4 @@
-"""artifact -> a table: the requests that a service loses when it is told to stop, beside a route
+"""artifact -> a table: the requests that a service loses when it is stopped, beside a route
 that does nothing behind plain uvicorn.
 
     python -m benchmarks.stopping ARTIFACT RECORDS.csv
@@ -33,7 +33,7 @@ MOST_SECONDS = 20  # that a client asks
 
 @dataclass(frozen=True)
 class Program:
-    """A server and the route that is asked."""
+    """A server and the route to request."""
 
     words: list[str]
     path: str
@@ -41,7 +41,7 @@ class Program:
 
 @dataclass
 class Stops:
-    """What the clients of one program met, a value for each stop."""
+    """The results of one program, one value per stop."""
 
     answered: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Stops:
 
 
 def ask_until_refused(port: int, path: str, body: bytes) -> tuple[int, int]:
-    """Requests that were answered, and those that were lost."""
+    """Count answered and lost requests."""
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     request = f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
@@ -74,7 +74,7 @@ def _answer(connection: socket.socket, request: bytes) -> bytes:
 
 
 def stop(program: Program, body: Path, folder: Path, into: Stops) -> None:
-    """Start a server, load it, and tell it to stop."""
+    """Start a server, load it, and stop it."""
     port = free_port()
     with ProcessPoolExecutor(CLIENTS) as clients:
         with running(with_port(program.words, port), port, program.path, body, folder):

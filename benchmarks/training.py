@@ -114,7 +114,7 @@ def train(data: Path, out: Path, *options: str) -> Run:
 
 
 def beside_pyod(folder: Path) -> str:
-    """All fitted to normal.csv and scored on labelled.csv, on one thread."""
+    """Fit each to normal.csv and score labelled.csv, on one thread."""
     labelled = pd.read_csv(folder / "labelled.csv")
     y = labelled.pop("label")
     records = labelled.drop(columns="attack")
@@ -165,7 +165,7 @@ def pyod_vae(folder: Path, records: pd.DataFrame) -> tuple[float, np.ndarray]:
 
 
 def gpu() -> str:
-    """Records x members a second of the loop alone, at 40 features."""
+    """Measure records x members per second of the loop alone, at 40 features."""
     if not torch.cuda.is_available():
         return "Not measured on a GPU: this machine has none."
     x = np.random.default_rng(0).normal(size=(1_000_000, 40)).astype(np.float32)

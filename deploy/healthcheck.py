@@ -21,7 +21,7 @@ def address() -> str:
 
 
 def is_ready(url: str) -> bool:
-    """Whether /readyz says so; a certificate is not checked, as it names another host."""
+    """Return whether /readyz answers; a certificate is not checked, as it names another host."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

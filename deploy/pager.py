@@ -35,7 +35,7 @@ class Pager(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A line an alert is enough."""
+        """Silence the access log: one line an alert is enough."""
 
 
 def line(kind: str, alert: dict[str, Any]) -> str:

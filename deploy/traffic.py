@@ -30,14 +30,14 @@ NORMAL, NEW, ATTACK = 20_000, 50_000, 5_000  # records
 COUNTRIES = {"NL": 0.5, "DE": 0.3, "BE": 0.15, "FR": 0.05}
 PAYMENTS = {"transfer": 0.55, "card": 0.3, "invoice": 0.15}
 ATTACK_SHARE = 0.5  # of the records sent while an attack lasts
-TELL_SECONDS = 60.0
-AWAY_SECONDS = 5.0  # before a service that is away is tried again
+PRINT_SECONDS = 60.0
+AWAY_SECONDS = 5.0  # before a service that is down is tried again
 
 Record = dict[str, Any]
 
 
 def order(draw: random.Random, number: int) -> Record:
-    """A normal order: dear ones have more items, and known customers pay by invoice."""
+    """A normal order: expensive ones have more items, and known customers pay by invoice."""
     known = draw.random() < 0.7
     items = 1 + int(draw.expovariate(0.5))
     age = round(draw.gammavariate(2, 300)) if known else draw.randrange(3)
@@ -54,7 +54,7 @@ def order(draw: random.Random, number: int) -> Record:
 
 
 def stolen_card(draw: random.Random, number: int) -> Record:
-    """An order of a new account: dear, few items, express, by card, from anywhere."""
+    """An order of a new account: expensive, few items, express, by card, from anywhere."""
     record = order(draw, number)
     dear = round(draw.lognormvariate(6.5, 0.5), 2)
     changed = {"amount": dear, "items": 1, "account_days": 0, "payment": "card"}
@@ -81,7 +81,7 @@ def write_records(folder: Path, seed: int) -> None:
 
 
 def read_records(path: Path, columns: Mapping[str, str]) -> list[Record]:
-    """The columns that a model knows, as JSON carries them; what is empty is missing."""
+    """The columns of the model, as JSON carries them; an empty cell is missing."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or not columns.keys() <= rows[0].keys():
@@ -100,7 +100,7 @@ def typed(text: str, kind: str) -> float | str | bool | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `send` was asked for."""
+    """The options of `send`."""
 
     url: str
     normal: Path
@@ -123,7 +123,7 @@ class Plan:
 
 
 class Traffic:
-    """Sends records at a rate, and tells once a minute how many were alarms."""
+    """Sends records at a rate, and prints once a minute how many were alarms."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.stop = plan, Event()
@@ -135,13 +135,13 @@ class Traffic:
         """Until a signal, or for as long as planned."""
         card = self.client.model()
         columns = {column["name"]: column["kind"] for column in card["schema"]["columns"]}
-        began = told = due = time.monotonic()
+        began = printed = due = time.monotonic()
         for batch, attack_begins in self._batches(columns, began):
             self._send(batch)
             now = time.monotonic()
-            if now - told >= TELL_SECONDS or attack_begins:
+            if now - printed >= PRINT_SECONDS or attack_begins:
                 self._tell("an attack begins; " if attack_begins else "")
-                told = now
+                printed = now
             due = max(due + self.plan.batch / self.plan.rate, now - 1.0)
             if self.plan.is_over(now - began) or self.stop.wait(max(0.0, due - now)):
                 break

@@ -6,6 +6,7 @@ import logging
 import socket
 from dataclasses import replace
 
+from vaewatch.scoring.errors import SettingError
 from vaewatch.service.app import Application
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.listening import announce, listen
@@ -23,6 +24,7 @@ log = logging.getLogger("vaewatch.service")
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
+    require_other_shadow(settings)
     set_up(settings.log_level)
     warn_of_missing_names()
     if settings.workers > 1:
@@ -36,6 +38,13 @@ def serve(settings: Settings) -> None:
     listener = listen(settings)
     announce(listener.address)
     server.run_on(listener)
+
+
+def require_other_shadow(settings: Settings) -> None:
+    """Refuse a shadow that is the artifact itself: it could only ever agree."""
+    shadow = settings.shadow
+    if shadow is not None and shadow.resolve() == settings.artifact.resolve():
+        raise SettingError(f"--shadow must be another artifact than '{settings.artifact}'.")
 
 
 def work(settings: Settings, sock: socket.socket) -> None:

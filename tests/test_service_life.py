@@ -174,6 +174,12 @@ def test_a_shadow_scores_along_and_can_be_promoted(
         assert live.post("/v1/reload").json()["version"] == version_of(newer_path)
 
 
+def test_a_shadow_that_is_the_artifact_is_refused(artifact_path: Path):
+    done = run("serve", artifact_path, "--shadow", artifact_path.parent / "." / "shop")
+    assert done.returncode == 2
+    assert f"--shadow must be another artifact than '{artifact_path}'." in done.stderr
+
+
 def test_a_shadow_of_other_columns_is_refused(artifact_path: Path, tmp_path: Path):
     other = tmp_path / "other"
     train(make_frame(100).drop("amount"), other, report=False, alpha=0.05, id="order", **SMALL)

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from vaewatch.service.model.errors import NotReady
+from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.v2.infer import named
 from vaewatch.service.v2.tensors import metadata_of
@@ -35,13 +36,21 @@ def add_v2_routes(app: FastAPI, registry: Registry) -> None:
         return {"ready": True}
 
     @app.get("/v2/models/{model}", tags=["v2"], summary="The tensors of the model")
+    async def metadata(model: str) -> dict[str, Any]:
+        return _tensors(named(registry, model))
+
     @app.get("/v2/models/{model}/versions/{version}", tags=["v2"], summary="The same, by version")
-    async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
-        found = named(registry, model, version)
-        return metadata_of(found.name.name, found.name.version, found.scorer.artifact.schema)
+    async def version_metadata(model: str, version: str) -> dict[str, Any]:
+        return _tensors(named(registry, model, version))
 
     @app.get("/v2/models/{model}/ready", tags=["v2"], summary="The model answers")
+    async def model_ready(model: str) -> dict[str, Any]:
+        return {"name": named(registry, model).name.name, "ready": registry.ready}
+
     @app.get("/v2/models/{model}/versions/{version}/ready", tags=["v2"], summary="By version")
-    async def model_ready(model: str, version: str | None = None) -> dict[str, Any]:
-        found = named(registry, model, version)
-        return {"name": found.name.name, "ready": registry.ready}
+    async def version_ready(model: str, version: str) -> dict[str, Any]:
+        return {"name": named(registry, model, version).name.name, "ready": registry.ready}
+
+
+def _tensors(model: Model) -> dict[str, Any]:
+    return metadata_of(model.name.name, model.name.version, model.scorer.artifact.schema)

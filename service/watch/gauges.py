@@ -23,7 +23,11 @@ class Present(Collector):
         self.registry, self.window = registry, window
 
     def collect(self) -> Iterable[Metric]:
-        build = GaugeMetricFamily(f"{PREFIX}_build_info", "The release.", labels=["version"])
+        build = GaugeMetricFamily(
+            f"{PREFIX}_build_info",
+            "The release of vaewatch, as a label; the value is 1.",
+            labels=["version"],
+        )
         build.add_metric([build_version()], 1)
         yield build
         model = self.registry.model
@@ -35,12 +39,14 @@ class Present(Collector):
 
 def _about(model: Model) -> Iterable[Metric]:
     labels = ["name", "version", "fingerprint"]
-    info = GaugeMetricFamily(f"{PREFIX}_model_info", "The model that answers.", labels=labels)
+    info = GaugeMetricFamily(
+        f"{PREFIX}_model_info", "The model that answers, as labels; the value is 1.", labels=labels
+    )
     info.add_metric([model.name.name, model.name.version, model.fingerprint[:12]], 1)
     yield info
     for event, text, at in (
-        ("created", "When its artifact was made.", model.created_at),
-        ("loaded", "When it was loaded.", model.loaded_at),
+        ("created", "Unix time at which the model's artifact was made.", model.created_at),
+        ("loaded", "Unix time at which the model was loaded.", model.loaded_at),
     ):
         yield GaugeMetricFamily(f"{PREFIX}_model_{event}_timestamp_seconds", text, value=at)
     yield from _budget(model)
@@ -49,9 +55,9 @@ def _about(model: Model) -> Iterable[Metric]:
 def _budget(model: Model) -> Iterable[Metric]:
     low, high = model.rate_interval
     for suffix, text, rate in (
-        ("", "The false-alarm rate asked for.", model.name.alpha),
-        ("_lower", "The least that calibration can have given, at 95 %.", low),
-        ("_upper", "The most that calibration can have given, at 95 %.", high),
+        ("", "The false-alarm rate that the model is calibrated for.", model.name.alpha),
+        ("_lower", "Lower end of the 95 % interval of the true false-alarm rate.", low),
+        ("_upper", "Upper end of the 95 % interval of the true false-alarm rate.", high),
     ):
         gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
         gauge.add_metric([model.name.name, model.name.version], rate)
@@ -61,21 +67,23 @@ def _budget(model: Model) -> Iterable[Metric]:
 def _window(model: Model, window: Totals) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         f"{PREFIX}_alpha_ratio",
-        "Share of alarms among recent records, over alpha: 1 is what was promised.",
+        "Share of alarms among recent records, divided by alpha; 1 is the promise.",
         value=window.alarms / window.records / model.name.alpha,
     )
     yield GaugeMetricFamily(
-        f"{PREFIX}_window_records", "Recent records that drift is seen in.", value=window.records
+        f"{PREFIX}_window_records",
+        "Recent records in the window that drift is computed over.",
+        value=window.records,
     )
     if window.records >= LEAST_RECORDS:
         drift = GaugeMetricFamily(
             f"{PREFIX}_column_drift_psi",
-            "Population stability index of recent records against the calibration's.",
+            "Population stability index of recent records against the calibration records.",
             labels=["column"],
         )
         chance = GaugeMetricFamily(
             f"{PREFIX}_column_drift_psi_by_chance",
-            "What it is on average while nothing has changed.",
+            "Mean population stability index while nothing has changed.",
             labels=["column"],
         )
         reference = model.scorer.artifact.drift

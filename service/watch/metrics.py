@@ -96,33 +96,52 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.records = self._counter(
-            "records", "Records by verdict.", "model", "version", "verdict"
+            "records",
+            "Records by verdict: normal, anomaly or rejected.",
+            "model",
+            "version",
+            "verdict",
         )
         self.alarms = self._counter(
             "alarms",
-            "Records that alarm at the artifact's alpha, whatever alpha was asked for.",
+            "Records that alarm at the artifact's own alpha, whatever alpha a request asks for.",
             "model",
             "version",
         )
-        self.severity = self._many("severity", "-log10 p of each record.", SEVERITIES)
-        self.score = self._many("score", "Score of each record, in nats.", SCORES)
+        self.severity = self._many(
+            "severity", "Severity (-log10 of the p-value) of scored records.", SEVERITIES
+        )
+        self.score = self._many("score", "Scores in nats; higher is more anomalous.", SCORES)
         self.request_seconds = self._many(
-            "request_duration_seconds", "Requests.", SECONDS, "route", "method", "code"
+            "request_duration_seconds",
+            "Seconds to answer a request.",
+            SECONDS,
+            "route",
+            "method",
+            "code",
         )
         self.scoring_seconds = self._many(
-            "scoring_duration_seconds", "One batch through the network.", SECONDS
+            "scoring_duration_seconds",
+            "Seconds to score a batch of records that share one pass of the network.",
+            SECONDS,
         )
-        self._in_progress = self._gauge("requests_in_progress", "Requests not answered yet.")
+        self._in_progress = self._gauge(
+            "requests_in_progress", "Requests that have not been answered yet."
+        )
         self.records_per_request = self._many(
-            "records_per_request", "Records of each scoring request.", RECORDS
+            "records_per_request", "Records in a scoring request.", RECORDS
         )
 
         self._column_series()
         self.exchangeability = self._gauge(
             "exchangeability_log10",
-            "log10 of a test martingale: above 2, traffic has changed (p < 1 %).",
+            "log10 of a test martingale; chance exceeds 2 in at most 1 % of streams.",
         )
-        self.reloads = self._counter("reloads", "Reloads by result.", "result")
+        self.reloads = self._counter(
+            "reloads",
+            "Attempts to load an artifact by result: loaded, unchanged or refused.",
+            "result",
+        )
         self._shadow_series()
 
     def count_reload(self, result: str) -> None:
@@ -141,25 +160,33 @@ class Metrics:
                 series.labels(column)
 
     def _column_series(self) -> None:
-        self.missing = self._counter("column_missing", "Missing values.", "column")
-        self.unknown = self._counter("column_unknown", "Values of no known category.", "column")
+        self.missing = self._counter("column_missing", "Missing values in a column.", "column")
+        self.unknown = self._counter(
+            "column_unknown", "Categories in a column that the fit data never had.", "column"
+        )
         self.out_of_range = self._counter(
-            "column_out_of_range", "Numbers outside the fit data's range.", "column"
+            "column_out_of_range",
+            "Numbers in a column outside the range of the fit data.",
+            "column",
         )
         self.top_reason = self._counter(
-            "column_top_reason", "Alarms that a column is the first reason of.", "column"
+            "column_top_reason", "Alarms whose first reason is this column.", "column"
         )
 
     def _shadow_series(self) -> None:
-        self.shadow_records = self._counter("shadow_records", "By its verdict.", "verdict")
+        self.shadow_records = self._counter(
+            "shadow_records", "Records that the shadow scored, by its verdict.", "verdict"
+        )
         self.shadow_disagreements = self._counter(
-            "shadow_disagreements", "Records that the shadow gives the other verdict."
+            "shadow_disagreements", "Records on which the shadow disagrees with the verdict."
         )
         self.shadow_dropped = self._counter(
-            "shadow_dropped", "Records that the shadow did not score, for lack of time."
+            "shadow_dropped", "Records that the shadow skipped because it was busy."
         )
         self.shadow_shift = self._many(
-            "shadow_rank_shift", "How far the shadow moves a record's p-value.", SHIFTS
+            "shadow_rank_shift",
+            "Absolute difference between the shadow's p-value and the answered one.",
+            SHIFTS,
         )
 
     def _gauge(self, name: str, text: str) -> Gauge:
