@@ -5,7 +5,7 @@
 DATA holds normal.csv and labelled.csv (with `label` and `attack` columns). Trains on half of the
 normal records; the other half, drawn again and again, is the normal traffic. promtool evaluates
 the deployed rules on what each scrape would have read; how sure a page is comes from many draws,
-counted as tests/test_alert_rates.py shows that Prometheus does.
+counted as tests/deploy/test_alert_rates.py shows that Prometheus does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.alerts import increase
 from benchmarks.results import write_section
-from tests.simulated import Scrapes, ever_firing, firing, is_on
+from tests.deploy.simulated import Scrapes, ever_firing, firing, is_on
 from vaewatch.batch.replay.alerts import FAST, SEVERE, Traffic
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.training.train import train

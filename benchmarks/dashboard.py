@@ -25,9 +25,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tests.conftest import SMALL, make_frame
-from tests.dashboard import DASHBOARD, queries
-from tests.prometheus import Prometheus
-from tests.watching import FASTER, attack, drift, normal, watched
+from tests.deploy.dashboard import DASHBOARD, queries
+from tests.deploy.prometheus import Prometheus
+from tests.deploy.watching import FASTER, attack, drift, normal, watched
 from vaewatch.training.train import train
 
 PICTURE = Path("docs/dashboard.png")

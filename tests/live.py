@@ -7,7 +7,8 @@ import signal
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,11 @@ def wait_ready(live: Live) -> None:
             pass
         threading.Event().wait(0.1)
     raise TimeoutError("the service was never ready:\n" + live.said)
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what happens after an answer, such as a shadow's scores."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.05)

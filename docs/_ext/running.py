@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT = ROOT / "tests" / "artifacts"
+KEPT = ROOT / "tests" / "scoring" / "artifacts"
 ARTIFACT, RECORDS = KEPT / "format-2", KEPT / "format-2.ndjson"
 TIMES = 20  # the records are sent: the drift gauges wait for some hundreds
 VAEWATCH = (sys.executable, "-m", "vaewatch")

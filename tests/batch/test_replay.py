@@ -1,0 +1,185 @@
+"""`vaewatch replay`, against a count made with polars."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image, ImageColor
+
+from benchmarks.alerts import sliding_sum
+from tests.batch.test_score import ROOT, error_of
+from tests.conftest import call, make_frame
+from vaewatch.batch.replay.alerts import ALERTS, Traffic, bursts
+from vaewatch.batch.replay.plot import COLOURS, HEIGHT, PIXELS, WIDTH
+from vaewatch.batch.replay.replay import minutes_of
+from vaewatch.scoring.scorer import Scorer
+
+START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
+
+
+def replay(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vaewatch", "replay", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days; in hours 30 to 33 every fifth amount is absurd; one time is missing."""
+    frame = make_frame(3600, seed=3)
+    at = pl.Series([START + timedelta(seconds=72 * i) for i in range(len(frame))])
+    hour = pl.int_range(pl.len()) // 50
+    absurd = hour.is_between(30, 33) & (pl.int_range(pl.len()) % 5 == 0)
+    frame = frame.with_columns(
+        pl.when(absurd).then(1e6).otherwise("amount").alias("amount"),
+        at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
+    )
+    path = tmp_path_factory.mktemp("timed") / "in.csv"
+    lines = frame.write_csv().splitlines()
+    lines[7] = lines[7].rsplit(",", 1)[0] + ","
+    path.write_text("\n".join([*lines[:1], *reversed(lines[1:]), "ragged"]))
+    return path
+
+
+def test_alarms_are_counted_by_hour_and_day(timed: Path, artifact_path: Path, scorer: Scorer):
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.05,0.01", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["records"], found["untimed"], found["rejected"]) == (3599, 1, 1)
+    frame = pl.read_csv(timed, truncate_ragged_lines=True, schema_overrides={"at": pl.String})
+    frame = frame.filter(pl.col("at").is_not_null() & pl.col("amount").is_not_null())
+    p = scorer.score_records(frame.to_dicts()).p_value
+    hours = frame.with_columns(pl.col("at").str.slice(0, 13), alarm=pl.Series(p <= 0.05))
+    wanted = hours.group_by("at").agg(pl.len(), pl.col("alarm").sum()).sort("at")
+    got = [(h["start"][:13], h["records"], h["alarms"][0]) for h in found["hours"]]
+    assert got == wanted.rows()
+    first = found["alphas"][0]
+    assert first["alarms"] == int((p <= 0.05).sum())
+    assert first["hourly_most"] == wanted["alarm"].max()
+    days = hours.group_by(pl.col("at").str.slice(0, 10)).agg(pl.col("alarm").sum())
+    assert first["daily_most"] == days["alarm"].max()
+
+
+def test_a_burst_is_found_and_reported(timed: Path, artifact_path: Path, tmp_path: Path):
+    plot = tmp_path / "plot.svg"
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.01", "--plot", plot)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert "alpha 0.01" in text
+    assert "page        never, by VaewatchTooManyAlarmsFast" in text
+    assert "by VaewatchTooManyAlarmsSlow; longest: " in text
+    assert "min from 2026-03-03 0" in text
+    assert "without time  1" in text and "rejected      1" in text
+    lines = ElementTree.parse(plot).getroot().iter("{http://www.w3.org/2000/svg}polyline")
+    assert [line.get("stroke") for line in lines] == ["#888888", COLOURS[0]]
+
+
+def test_a_png_shows_what_the_svg_shows(timed: Path, artifact_path: Path, tmp_path: Path):
+    asked = ("replay", artifact_path, timed, "--time", "at", "--alphas", "0.05,0.01")
+    for ending in ("svg", "png"):
+        assert call(*asked, "--plot", tmp_path / f"plot.{ending}").returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["plot.png", "plot.svg"]
+    image = Image.open(tmp_path / "plot.png").convert("RGB")
+    assert image.size == (WIDTH * PIXELS, HEIGHT * PIXELS)
+    root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    lines = list(root.iter("{http://www.w3.org/2000/svg}polyline"))
+    points = [str(line.get("points")).split() for line in lines]
+    for i, line in enumerate(lines):
+        wanted = ImageColor.getrgb(str(line.get("stroke")))
+        hidden = {point for later in points[i + 1 :] for point in later}
+        own = [point for point in points[i] if point not in hidden]
+        assert any(wanted in _colours_near(image, point) for point in own)
+
+
+def _colours_near(image: Image.Image, point: str) -> list[Any]:
+    x, y = (round(float(part) * PIXELS) for part in point.split(","))
+    return [c for _, c in image.crop((x - 3, y - 3, x + 4, y + 4)).getcolors() or []]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("plot.pdf", "must be a file that ends in .svg or .png, got"),
+        ("no/plot.svg", "could not be written: No such file or directory."),
+    ],
+)
+def test_a_plot_that_cannot_be_drawn_is_refused(
+    timed: Path, artifact_path: Path, tmp_path: Path, name: str, message: str
+):
+    done = call("replay", artifact_path, timed, "--time", "at", "--plot", tmp_path / name)
+    assert done.returncode and message in done.stderr and not os.listdir(tmp_path)
+
+
+M = 29_540_070  # the minute in which START is
+
+
+@pytest.mark.parametrize(
+    ("spelled", "minutes"),
+    [
+        (["2026-03-01T22:30:00Z", None], [M, None]),
+        (["2026-03-01 22:30:00", "soon"], [M, None]),
+        (["2026-03-01T22:30:59.250"], [M]),
+        (["1772404200", ""], [M, None]),
+        (["2026-03-02T00:30+02:00", "2026-03-02T00:30:00+02:00"], [None, M]),
+        (["2026-03-01", "2026-03-01T22:30"], [M - 22 * 60 - 30, M]),
+        ([1772404200.5], [M]),
+        ([START.replace(tzinfo=None)], [M]),
+    ],
+)
+def test_times_are_read_as_people_write_them(spelled: list[object], minutes: list[int | None]):
+    assert minutes_of(pl.Series("at", spelled)).to_list() == minutes
+    assert int(START.timestamp()) // 60 == M
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sparse_bursts_are_those_of_a_walk_through_every_minute(seed: int):
+    rng = np.random.default_rng(seed)
+    minutes = np.unique(rng.integers(0, 3000, 700))
+    records = rng.integers(1, 60, len(minutes)).astype(float)
+    alarms = rng.binomial(records.astype(int), rng.choice([0.0, 0.9], len(minutes)) * 0.2)
+    alarms = alarms + 40.0 * (rng.random(len(minutes)) < 0.02)
+    severe = np.floor(alarms / 2)
+    dense = np.zeros((4, 3000 + 400))
+    dense[:, minutes] = records, alarms, 0.02 * records, severe
+    for alert in ALERTS:
+        on = np.zeros(3400, dtype=bool)
+        for burst in bursts(alert, minutes, Traffic(records, alarms, 0.02 * records, severe)):
+            on[burst.start : burst.end] = True
+        np.testing.assert_array_equal(on, alert.on(Traffic(*dense), sliding_sum))
+        assert on.any()
+
+
+def test_an_attack_is_reported_as_a_page(artifact_path: Path, tmp_path: Path):
+    frame = make_frame(2000, seed=3)
+    at = pl.Series([START + timedelta(seconds=i) for i in range(len(frame))])
+    late = pl.int_range(pl.len()) >= 1200
+    frame = frame.with_columns(
+        pl.when(late).then(1e6).otherwise("amount").alias("amount"),
+        at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
+    )
+    frame.write_csv(tmp_path / "in.csv")
+    done = replay(artifact_path, tmp_path / "in.csv", "--time", "at", "--json")
+    page = json.loads(done.stdout)["alphas"][0]["alerts"][0]
+    assert (page["name"], page["severity"], page["times"]) == (
+        "VaewatchTooManyAlarmsFast",
+        "page",
+        1,
+    )
+    begin = datetime.fromisoformat(page["longest"]["start"])
+    assert timedelta() <= begin - (START + timedelta(seconds=1200)) <= timedelta(minutes=1)
+
+
+def test_what_replay_cannot_do_is_refused(timed: Path, artifact_path: Path):
+    done = replay(artifact_path, timed, "--time", "when")
+    assert done.returncode == 3 and "--time column 'when' must be in the input" in error_of(done)
+    done = replay(artifact_path, timed, "--time", "at", "--alphas", "1e-6")
+    assert done.returncode == 3 and "takes at least" in error_of(done)

@@ -1,0 +1,108 @@
+"""Every command and snippet of the README and the docs is run, and prints what the page shows."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import vaewatch
+from tests.conftest import SMALL
+from tests.deploy.deployed import settings_of
+from tests.documents.pages import PAGES, ROOT, Page, Shell, missing, run_python, vaewatch_commands
+from vaewatch.__main__ import COMMANDS
+
+READ = [Page.read(path) for path in PAGES]
+RUN = [page for page in READ if page.to_run]
+FAST = {"VAEWATCH_STEPS": "120", "VAEWATCH_MEMBERS": "4", "VAEWATCH_DRAIN_SECONDS": "0"}
+MONTH = 20_000  # orders of the file with times
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pages start from: orders of a shop, a detector of them, and a newer one."""
+    folder = tmp_path_factory.mktemp("given")
+    traffic = ROOT / "deploy" / "traffic.py"
+    words = [sys.executable, str(traffic), "records", str(folder)]
+    subprocess.run(words, check=True, capture_output=True)
+    normal, new, attack = (
+        pl.read_csv(folder / f"{name}.csv", infer_schema=False)
+        for name in ("normal", "new", "attack")
+    )
+    normal[:5000].write_csv(folder / "normal.csv")
+    new[:5000].write_csv(folder / "new.csv")
+    new[5000:10_000].write_csv(folder / "recent.csv")
+    labelled = (new[:1000].with_columns(is_fraud=pl.lit("0")), attack[:200])
+    pl.concat([labelled[0], labelled[1].with_columns(is_fraud=pl.lit("1"))]).write_csv(
+        folder / "labelled.csv"
+    )
+    minutes = pl.datetime_range(
+        pl.datetime(2026, 10, 1), pl.datetime(2026, 12, 31), "2m", eager=True
+    )
+    times = minutes[:MONTH].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    new[:MONTH].with_columns(created_at=times).write_csv(folder / "last-month.csv")
+    for name, data, seed in (("artifact", "normal.csv", 0), ("newer", "recent.csv", 1)):
+        vaewatch.train(folder / data, folder / name, id="order", seed=seed, **SMALL)
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Shell(tmp_path, port, FAST) as started:
+        yield started
+
+
+def lay_out(page: Page, given: Path, folder: Path) -> None:
+    for name in page.given:
+        source = given / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, folder / name)
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_what_a_page_shows_is_what_happens(page: Page, given: Path, shell: Shell):
+    lay_out(page, given, shell.folder)
+    names, ran = dict[str, object](), 0
+    for block in page.to_run:
+        if block.language == "python":
+            run_python(block.text, names, shell.port)
+        for command, shown in block.commands() if block.language != "python" else ():
+            code, output = shell.run(command)
+            refused = any(line.startswith("error: ") for line in shown)
+            assert refused == (code != 0), f"{command}\nexits {code}:\n{output}"
+            assert not missing(shown, output), f"{command}\nprints:\n{output}"
+        ran += 1
+    assert ran == len(page.to_run) > 0
+
+
+def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():
+    names = {page.name for page in RUN}
+    assert {"README.md", "docs/tutorial.md"} <= names
+    for guide in ("train", "alpha", "score", "serve", "watch", "recalibrate", "python", "ray"):
+        assert f"docs/guides/{guide}.md" in names
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
+def test_commands_that_are_not_run_here_are_commands_that_exist(page: Page):
+    for block in page.blocks:
+        if block.reason is not None and block.language != "python":
+            for words in vaewatch_commands(block.text):
+                if words and words[0] in COMMANDS:
+                    settings_of(words)
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
+def test_a_block_that_is_not_run_says_why(page: Page):
+    text = page.path.read_text()
+    assert text.count("<!-- not run here: ") == sum(b.reason is not None for b in page.blocks)
