@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.table import Table, category_codes, parse_category
 
-Rows = list[Any]  # structs of one schema
+Structs = list[Any]  # of the type of one schema
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0, "true": 1, "false": 0, "1": 1, "0": 0}
@@ -48,14 +48,14 @@ class StructReader:
         self._pack = Struct(f"{len(schema.numeric)}d").pack
         self.record: Any = _struct_of(schema, others)
 
-    def plain(self, rows: Rows) -> bool:
+    def plain(self, rows: Structs) -> bool:
         """Return whether every boolean is valid: the structs accept any text or number for one."""
         for get in self._booleans:
             if not _BOOLEANS.keys() >= set(map(get, rows)):
                 return False
         return True
 
-    def table(self, rows: Rows) -> Table:
+    def table(self, rows: Structs) -> Table:
         """Return the Table that `parse_records` would make of the same records."""
         codes: list[list[int]] = []
         texts: list[Sequence[Any]] = []
@@ -70,11 +70,11 @@ class StructReader:
         shaped = np.array(codes, np.int32).reshape(len(codes), len(rows)).T
         return Table(self.schema, self._number_array(rows), shaped, texts)
 
-    def ids(self, rows: Rows) -> Sequence[Any] | None:
+    def ids(self, rows: Structs) -> Sequence[Any] | None:
         """Return the id column's values as they were sent; None if the schema names none."""
         return None if self.schema.id is None else [row.id for row in rows]
 
-    def _number_array(self, rows: Rows) -> NDArray[np.float64]:
+    def _number_array(self, rows: Structs) -> NDArray[np.float64]:
         width = len(self.schema.numeric)
         numbers = [values[:width] for values in map(astuple, rows)]  # their fields come first
         try:

@@ -140,12 +140,14 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X if isinstance(X, pl.DataFrame) else frame_of_pandas(X)
-        array = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=np.float64,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
+        array = np.asarray(
+            validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=np.float64,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=2 if reset else 1,
+            )
         )
         return pl.DataFrame({f"x{i}": column for i, column in enumerate(array.T)})

@@ -57,15 +57,18 @@ class Source(Protocol):
 
     def chunks(self, start: Place | None) -> Iterator[Any]:
         """Chunks of whole records, not yet parsed; each has the Place at which it `end`s."""
+        ...
 
     def lean(self) -> Source:
         """The same file without its stream, to parse chunks of it in another process."""
+        ...
 
     def share(self, end: Place, size: int) -> float | None:
         """The share of the file, of `size` bytes, that is before `end`; None if unknown."""
 
     def parse(self, chunk: Any) -> Records:
         """Type and check the records of a chunk; several threads may do so at once."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.structs import UNREADABLE, Rows, StructReader
+from vaewatch.scoring.structs import UNREADABLE, StructReader, Structs
 
 
 class RecordReader(StructReader):
@@ -25,7 +25,7 @@ class RecordReader(StructReader):
         self._body: Any = msgspec.json.Decoder(body) if body else None
         self._lines: Any = msgspec.json.Decoder(record) if record else None
 
-    def rows(self, body: bytes) -> Rows | None:
+    def rows(self, body: bytes) -> Structs | None:
         """Read the records of `{"records": [...]}`."""
         try:
             rows = self._body.decode(body).records if self._body else None
@@ -33,7 +33,7 @@ class RecordReader(StructReader):
             return None
         return self._checked(rows)
 
-    def rows_of_lines(self, body: bytes) -> Rows | None:
+    def rows_of_lines(self, body: bytes) -> Structs | None:
         """Read one record a line."""
         try:
             # one by one: `decode_lines` takes two objects on a line, and one on two lines
@@ -42,7 +42,7 @@ class RecordReader(StructReader):
             return None
         return self._checked(rows)
 
-    def _checked(self, rows: Rows | None) -> Rows | None:
+    def _checked(self, rows: Structs | None) -> Structs | None:
         if not rows or len(rows) > self.max_records:
             return None
         return rows if self.plain(rows) else None

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem
-from vaewatch.scoring.structs import Rows
+from vaewatch.scoring.structs import Structs
 from vaewatch.scoring.table import parse_records
 from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.score.messages import CheckedRecords, check_count
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def no_rows(reader: RecordReader, body: bytes) -> Rows | None:
+def no_rows(reader: RecordReader, body: bytes) -> Structs | None:
     """Leave all CSV to `parse_csv`, which is fast enough."""
     return None
 

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from vaewatch.scoring.scorer import Verdicts
-from vaewatch.scoring.structs import Rows
+from vaewatch.scoring.structs import Structs
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
 from vaewatch.service.score.answers import Result, results_of
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds
 Outcome = list[Result] | Exception
 Settle = Callable[[Outcome], None]  # must not raise
-Jobs = list[tuple[Rows, Settle]]
+Jobs = list[tuple[Structs, Settle]]
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Engine:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="score")
     )
 
-    async def score_rows(self, model: Model, rows: Rows, options: Options) -> list[Result]:
+    async def score_rows(self, model: Model, rows: Structs, options: Options) -> list[Result]:
         """Score rows in a batch or, if there are many, in a thread."""
         if len(rows) >= LARGE:
             return await self._in_thread(model, lambda: model.reader.table(rows), options)
@@ -55,7 +55,7 @@ class Engine:
         self.submit(model, rows, options, partial(_settle, future))
         return await future
 
-    def submit(self, model: Model, rows: Rows, options: Options, settle: Settle) -> None:
+    def submit(self, model: Model, rows: Structs, options: Options, settle: Settle) -> None:
         """Score fewer than LARGE rows, and call `settle` with their results or the error."""
         if not self._pending:
             loop = asyncio.get_running_loop()

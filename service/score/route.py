@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from vaewatch.scoring.calibration import check_alpha
-from vaewatch.scoring.structs import Rows
+from vaewatch.scoring.structs import Structs
 from vaewatch.service.http.body import read_body
 from vaewatch.service.http.exchange import HotRoute, HttpHeaders, Reply, Request, Start
 from vaewatch.service.http.problems import Unsupported
@@ -33,7 +33,7 @@ class Media(NamedTuple):
     check: reads any records, and names each broken rule.
     """
 
-    rows: Callable[[RecordReader, bytes], Rows | None]
+    rows: Callable[[RecordReader, bytes], Structs | None]
     check: Callable[[RecordReader, bytes], CheckedRecords]
     write: Callable[[ModelName, Results], bytes]
 
@@ -66,7 +66,7 @@ class ScoreRoute:
         records = await self._records(media, asked.model, body)
         return asked, body, await self.scoring.score(request, asked, records)
 
-    async def _records(self, media: Media, model: Model, body: bytes) -> Rows | CheckedRecords:
+    async def _records(self, media: Media, model: Model, body: bytes) -> Structs | CheckedRecords:
         rows = media.rows(model.reader, body)
         if rows is not None:
             return rows

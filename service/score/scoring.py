@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vaewatch.scoring.errors import RecordError
-from vaewatch.scoring.structs import Rows
+from vaewatch.scoring.structs import Structs
 from vaewatch.service.http.exchange import Done, Reply, Request
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
@@ -40,13 +40,13 @@ class Scoring:
     engine: Engine
     monitor: Monitor | None
 
-    def start(self, request: Request, asked: Asked, rows: Rows, done: Done) -> None:
+    def start(self, request: Request, asked: Asked, rows: Structs, done: Done) -> None:
         """Score rows, fewer than LARGE, and call `done` with the reply or what went wrong."""
         deliver = partial(self._deliver, request, asked, rows, done)
         self.engine.submit(asked.model, rows, asked.options, deliver)
 
     def _deliver(
-        self, request: Request, asked: Asked, rows: Rows, done: Done, outcome: Outcome
+        self, request: Request, asked: Asked, rows: Structs, done: Done, outcome: Outcome
     ) -> None:
         if isinstance(outcome, Exception):
             done(outcome)
@@ -60,7 +60,7 @@ class Scoring:
             done(reply)
 
     async def score(
-        self, request: Request, asked: Asked, records: Rows | CheckedRecords
+        self, request: Request, asked: Asked, records: Structs | CheckedRecords
     ) -> Results:
         """Score the records of a request.
 

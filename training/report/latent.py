@@ -122,7 +122,10 @@ def _moved(
 ) -> tuple[tuple[str, str, str], ...]:
     top = np.argsort(-np.abs(effect), kind="stable")[:MOVED]
     columns = [vectorizer.schema.columns[i] for i in top if effect[i]]
-    return tuple((c.name, *(_expected(vectorizer, end, c) for end in ends)) for c in columns)
+    low, high = ends
+    return tuple(
+        (c.name, _expected(vectorizer, low, c), _expected(vectorizer, high, c)) for c in columns
+    )
 
 
 def _expected(vectorizer: Vectorizer, features: NDArray[np.float32], column: Column) -> str:

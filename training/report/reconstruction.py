@@ -7,6 +7,7 @@ are normal with the sigma that the score divides by (Dawid, 1984).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ CENTRAL = 0.9  # of a normal law, within 1.645 deviations
 CENTRAL_DEVIATIONS = 1.6448536269514722
 
 Floats = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def look_at_columns(
     return tuple(fits)
 
 
-def _look_at(name: str, values: Floats, errors: Floats, *, numeric: bool) -> ColumnFit:
+def _look_at(name: str, values: Real, errors: Real, *, numeric: bool) -> ColumnFit:
     """values: (N, F). errors: (N, 2, F)."""
     spread = float(values.var(0).sum()) if values.size else 0.0
     if not spread > 0:
