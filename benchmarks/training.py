@@ -61,9 +61,13 @@ def main() -> None:
     )
     parser.add_argument("--nsl-kdd", type=Path, help="folder with normal.csv and labelled.csv")
     parser.add_argument("--most", type=int, default=CELLS, help="cells of the largest table")
+    parser.add_argument("--only", choices=["cpu", "gpu"], help="skip what runs on the other")
     args = parser.parse_args()
+    if args.only != "cpu":
+        write_section(RESULTS, "Training", "On a GPU", gpu())
+    if args.only == "gpu":
+        return
     write_section(RESULTS, "Training", "Time and memory on one core", "\n".join(sweep(args.most)))
-    write_section(RESULTS, "Training", "On a GPU", gpu())
     if args.nsl_kdd:
         write_section(
             RESULTS, "Training", "Beside PyOD's VAE on NSL-KDD", beside_pyod(args.nsl_kdd)
@@ -103,7 +107,9 @@ def write_table(path: Path, n: int, d: int) -> None:
 def train(data: Path, out: Path, *options: str) -> Run:
     command = [sys.executable, "-m", "vaewatch", "train", str(data), "--out", str(out), *options]
     start = time.perf_counter()
-    process = subprocess.Popen([*command, "--alpha", "0.05", "--quiet"], env=ENV)
+    process = subprocess.Popen(
+        [*command, "--alpha", "0.05", "--device", "cpu", "--quiet"], env=ENV
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -158,7 +164,7 @@ def pyod_vae(folder: Path, records: pd.DataFrame) -> tuple[float, np.ndarray]:
     )
     x = encode.fit_transform(normal)
     start = time.perf_counter()
-    model = PyodVAE(random_state=0, verbose=0)
+    model = PyodVAE(random_state=0, verbose=0, device=torch.device("cpu"))
     model.fit(x)
     seconds = time.perf_counter() - start
     return seconds, model.decision_function(encode.transform(records[normal.columns]))

@@ -62,7 +62,7 @@ def train(
     texts = dict.fromkeys(sample.texts, Kind.CATEGORICAL)
     config = replace(config, kinds={**texts, **config.kinds})
     data_fingerprint = fingerprint(sample.frame)
-    checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config), resume=resume)
+    checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config, device), resume=resume)
     started = time.perf_counter()
     with process_group(device):
         learned = fit(sample.frame, config, progress or silent, checkpoint)
@@ -78,7 +78,7 @@ def train(
     return Scorer.load(out)
 
 
-def _run_key(data_fingerprint: str, config: TrainConfig) -> str:
+def _run_key(data_fingerprint: str, config: TrainConfig, device: torch.device) -> str:
     """Return a hash of all that a run's steps depend on."""
-    parts = (data_fingerprint, config, torch.__version__, world_size())
+    parts = (data_fingerprint, config, device.type, torch.__version__, world_size())
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.conftest import ODD_NAME, ODD_VALUE, SMALL, Done, call, make_frame, run
 from vaewatch.scoring.artifact import FINDINGS, REPORT, read_manifest
 from vaewatch.scoring.calibration import rate_interval
+from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.train import train
@@ -363,3 +365,18 @@ def test_a_wrong_request_is_refused_in_one_line(
     done = call("report", artifact_path, *named)
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert before == {path.name: path.read_bytes() for path in artifact_path.iterdir()}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_peers_of_an_artifact_that_a_gpu_fitted_are_fitted_here(
+    artifact_path: Path, mixed_frame: pl.DataFrame, labelled: Path, tmp_path: Path
+):
+    made = Path(shutil.copytree(artifact_path, tmp_path / "made"))
+    manifest = json.loads((made / MANIFEST).read_text())
+    manifest["training"]["device"] = "cuda"
+    (made / MANIFEST).write_text(json.dumps(manifest))
+    mixed_frame.write_csv(tmp_path / "normal.csv")
+    words = ("--labelled", labelled, "--normal", tmp_path / "normal.csv", "--quiet")
+    done = call("report", made, *words, "--out", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    assert "plain autoencoder" in (tmp_path / "report.html").read_text()

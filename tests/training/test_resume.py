@@ -13,10 +13,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors import safe_open
 
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
+from vaewatch.scoring.artifact import WEIGHTS
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.train import _run_key
 from vaewatch.training.vae.checkpoint import Checkpoint, Snapshot
 
 FAST = ["--width=8", "--members=4", "--served=2", "--alpha=0.05", "--id=order"]
@@ -87,3 +91,45 @@ def test_two_processes_give_the_same_model_within_noise(csv: Path, tmp_path: Pat
     records = make_frame(200, seed=4).to_dicts()
     one, two = (Scorer.load(tmp_path / name).score(records).score for name in ("one", "two"))
     assert np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(two)))[0, 1] > 0.8
+
+
+# Ends every process at step 250, after the checkpoint of step 200.
+DYING = """
+import os
+from vaewatch.__main__ import main
+from vaewatch.training.vae.loop import Loop
+real = Loop.step
+def step(self):
+    real(self)
+    if self.done == 250:
+        os._exit(1)
+Loop.step = step
+main()
+"""
+
+
+def test_processes_that_go_on_each_draw_batches_of_their_own(csv: Path, tmp_path: Path):
+    (tmp_path / "dying.py").write_text(DYING)
+    words = ["train", csv, *FAST, "--steps=400", "--device=cpu", "--no-report", "--quiet", "--out"]
+
+    def together(*program: object) -> subprocess.CompletedProcess[str]:
+        launch = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2")
+        command = list(map(str, (*launch, "--standalone", *program)))
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=ONE_THREAD)
+
+    whole = together("-m", "vaewatch", *words, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert together(tmp_path / "dying.py", *words, tmp_path / "killed").returncode != 0
+    with safe_open(tmp_path / ".killed.checkpoint", "pt") as file:
+        first, second = file.get_tensor("generator")
+    assert not torch.equal(first, second)
+    done = together("-m", "vaewatch", *words, tmp_path / "killed", "--resume")
+    assert done.returncode == 0, done.stderr
+    weights = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_does_not_go_on_from_another_kind_of_device(tmp_path: Path):
+    config = TrainConfig()
+    keys = {_run_key("data", config, torch.device(name)) for name in ("cpu", "cuda:0", "cuda:1")}
+    assert len(keys) == 2

@@ -21,6 +21,7 @@ from vaewatch.scoring.manifest import Settings
 from vaewatch.scoring.schema import Kind
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.sample import sample
+from vaewatch.training.vae.fit import pick_device
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"alpha": 2}, "alpha must be between 1e-09 and 1, got 2."),
@@ -145,3 +146,45 @@ def test_a_sample_checks_its_settings(artifact_path: Path, settings: dict[str, A
 )
 def test_errors_of_the_tree_become_exit_codes(error: Exception, code: int):
     assert _explain(error) == (str(error), code)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """PyTorch says that there are two GPUs; gives the devices that were made current."""
+    current: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
+    return current
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "device"),
+    [
+        ("cuda", {}, "cuda:0"),
+        ("auto", {}, "cuda:0"),
+        ("cuda:1", {}, "cuda:1"),
+        ("auto", {"RANK": "9", "WORLD_SIZE": "10", "LOCAL_RANK": "1"}, "cuda:1"),
+    ],
+)
+def test_a_process_takes_the_gpu_of_its_place_on_the_machine(
+    two_gpus: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    ranks: dict[str, str],
+    device: str,
+):
+    for variable, value in {**ranks, "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(variable, value)
+    assert pick_device(name) == torch.device(device)
+    assert two_gpus == [device]
+
+
+def test_more_processes_than_gpus_are_a_wrong_setting(
+    two_gpus: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(SettingError, match="got 2 for 3. Start it with --nproc-per-node 2"):
+        pick_device("auto")
+    assert not two_gpus

@@ -83,7 +83,7 @@ def judge_peers(
         own, score = make(known, config.seed)
         scores = score(new)
         found.append(Judged(name, scores, scores > np.quantile(own, 1 - alpha)))
-    learned = fit(normal, replace(config, model="ae"), progress)
+    learned = fit(normal, replace(config, model="ae", device="auto"), progress)
     origin = Origin("plain autoencoder", fingerprint(normal), len(normal), fit_seconds=0.0)
     plain = pack(learned, origin).artifact()
     table = checked_table(plain.schema, labelled)

@@ -19,7 +19,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.vae.checkpoint import EVERY_STEPS, Checkpoint
 from vaewatch.training.vae.elbo import Elbo
 from vaewatch.training.vae.loop import Batches, Loop
-from vaewatch.training.vae.parallel import rank, world_size
+from vaewatch.training.vae.parallel import local_rank, local_world_size, rank
 from vaewatch.training.vae.probe import Probe, Probed
 from vaewatch.training.vae.vae import VAE
 
@@ -76,10 +76,10 @@ def default_latent(features: int) -> int:
 
 def pick_device(name: str) -> torch.device:
     """Return the device of a setting: 'auto' is the GPU if there is one. Under torchrun, each
-    process has its own.
+    process of a machine has a GPU of its own.
 
     Raises:
-        SettingError: a GPU is asked for that is not here.
+        SettingError: a GPU is asked for that is not here, or there are fewer than processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,8 +92,17 @@ def pick_device(name: str) -> torch.device:
             f"setting 'device' must be a device of this machine, got '{name}', but torch "
             f"{torch.__version__} finds {last}. Use auto or cpu, or install a torch for your GPU."
         )
+    if name == "cuda":
+        if gpus < local_world_size():
+            raise SettingError(
+                f"there must be a GPU for each process of torchrun, got {gpus} for "
+                f"{local_world_size()}. Start it with --nproc-per-node {gpus}, or pass "
+                "--device cpu."
+            )
+        name = f"cuda:{local_rank()}"
     torch.set_float32_matmul_precision("high")  # TF32 products; weights stay in float32
-    return torch.device(f"cuda:{rank()}" if world_size() > 1 and name == "cuda" else name)
+    torch.cuda.set_device(name)  # graphs and generators belong to the current device
+    return torch.device(name)
 
 
 def _run(
@@ -110,8 +119,10 @@ def _run(
         if loop.terms and (loop.done % LOG_EVERY == 0 or loop.done == 1 or last):
             log.append(_line(loop.terms, probe.look(loop.vae), loop.done))
             progress("fit", loop.done, loop.steps)
-        if checkpoint and rank() == 0 and loop.done % EVERY_STEPS == 0 and not last:
-            checkpoint.save(loop.snapshot([astuple(line) for line in log]))
+        if checkpoint and loop.done % EVERY_STEPS == 0 and not last:
+            snapshot = loop.snapshot([astuple(line) for line in log])
+            if rank() == 0:
+                checkpoint.save(snapshot)
     return tuple(log)
 
 

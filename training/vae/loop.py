@@ -22,7 +22,7 @@ from vaewatch.training.vae.checkpoint import Snapshot
 from vaewatch.training.vae.elbo import Elbo, autoencoder_loss, elbo
 from vaewatch.training.vae.flat import Flat
 from vaewatch.training.vae.noise import noise_deviations
-from vaewatch.training.vae.parallel import average, rank, world_size
+from vaewatch.training.vae.parallel import average, of_each, rank, world_size
 from vaewatch.training.vae.vae import VAE
 
 WARM_UP = 50
@@ -122,17 +122,19 @@ class Loop:
         self.count = torch.zeros((), device=device)
         self.terms: Elbo | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = 0  # eager steps of this process: a run that goes on has warmed nothing yet
 
     def step(self) -> None:
         """Take one step; a run of one process on a GPU replays the step that was captured."""
         alone = world_size() == 1 and self.batches.resident
         capture = self.batches.device.type == "cuda" and alone
-        if capture and self._graph is None and self.done >= STEPS_BEFORE_CAPTURE:
+        if capture and self._graph is None and self._warm >= STEPS_BEFORE_CAPTURE:
             self._graph = self._capture()
         if self._graph is not None:
             self._graph.replay()
         else:
             self._step()
+            self._warm += 1
         self.done += 1
 
     def _step(self) -> None:
@@ -179,6 +181,8 @@ class Loop:
         return elbo(self.vae, x, noisy, eps)
 
     def _capture(self) -> torch.cuda.CUDAGraph:
+        # their autograd graph has nodes of the default stream, which cannot be captured
+        self.terms = None
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
         torch.cuda.synchronize()
@@ -187,11 +191,15 @@ class Loop:
         return graph
 
     def snapshot(self, log: list[Any]) -> Snapshot:
-        """Return all that the next step depends on, and the log so far."""
+        """Return all that the next step depends on, and the log so far.
+
+        Every process of a run must call this: each draws batches and noise of its own.
+        """
+        device = self.batches.device
         tensors = {
             **self._optimised(),
-            "generator": self.generator.get_state(),
-            "draws": self.draws.get_state(),
+            "generator": of_each(self.generator.get_state(), device),
+            "draws": of_each(self.draws.get_state(), device),
         }
         return Snapshot(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
 
@@ -208,9 +216,17 @@ class Loop:
         """Continue as if the run had never stopped."""
         for name, tensor in self._optimised().items():
             tensor.copy_(snapshot.tensors[name])
-        self.generator.set_state(snapshot.tensors["generator"].cpu())
-        self.draws.set_state(snapshot.tensors["draws"].cpu())
+        self.generator.set_state(_own(snapshot.tensors["generator"]))
+        self.draws.set_state(_own(snapshot.tensors["draws"]))
         self.done = snapshot.step
+
+
+def _own(states: Tensor) -> Tensor:
+    """Return this process's row of (processes, S) generator states.
+
+    As a copy: PyTorch reads a state from the start of its storage, and wants it aligned.
+    """
+    return states[rank()].cpu().clone()
 
 
 def clip_(gradients: Tensor, most: float) -> None:

@@ -20,8 +20,18 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """Return the number of this process among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_world_size() -> int:
+    """Return the number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextmanager
@@ -30,7 +40,10 @@ def process_group(device: torch.device) -> Iterator[None]:
     if world_size() == 1 or distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
     try:
         yield
     finally:
@@ -42,6 +55,19 @@ def average(gradients: Tensor) -> None:
     if world_size() > 1:
         distributed.all_reduce(gradients)
         gradients /= world_size()
+
+
+def of_each(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return every process's tensor, (processes, ...), in the order of their ranks, on the CPU.
+
+    Every process must call this. `device`: where the processes exchange tensors.
+    """
+    if world_size() == 1:
+        return tensor.cpu().unsqueeze(0)
+    sent = tensor.to(device)
+    every = [torch.empty_like(sent) for _ in range(world_size())]
+    distributed.all_gather(every, sent)
+    return torch.stack(every).cpu()
 
 
 def wait_for_all() -> None:
