@@ -10,7 +10,7 @@ requests of many clients who do not know of each other) or `even` (one each 1/ra
 wrk, h2load and hey wait in whole milliseconds, as epoll does, or each client of theirs keeps a
 beat of its own that began with the others': requests come in heaps. They also count from when a
 request was sent. Here a wait ends to some microseconds. The loop is `arrivals.c`, which says why;
-the machine's C compiler makes it anew each time.
+the machine's C compiler makes it again each time.
 """
 
 from __future__ import annotations

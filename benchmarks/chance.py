@@ -130,8 +130,8 @@ def column_table() -> list[str]:
 
 REST = """
 What chance cannot raise: VaewatchDown, VaewatchReloadRefused, VaewatchModelOld and
-VaewatchBatchLate tell of a state, and VaewatchRecordsRejected of records that normal traffic does
-not have. VaewatchTrafficChanged is bounded by Ville's inequality: a stream that is what it was
+VaewatchBatchLate depend on a state, and VaewatchRecordsRejected on records that normal traffic
+does not have. VaewatchTrafficChanged is bounded by Ville's inequality: an unchanged stream
 passes 10^4 with a probability of at most 1 in 10,000, however long it is watched.
 VaewatchOverloaded has the numbers of VaewatchSlow.
 """

@@ -176,14 +176,14 @@ def _as_fast_as_answered(load: Load, folder: Path, seconds: int) -> Found:
         re.search(pattern, out) for pattern in (r"(\d+) requests in", r"Requests/sec: +([\d.]+)")
     )
     assert done is not None and rate is not None
-    told = re.findall(r"^percentile ([\d.]+) ([\d.]+)$", out, re.M)
-    return int(done.group(1)), float(rate.group(1)), {p: float(ms) for p, ms in told}
+    lines = re.findall(r"^percentile ([\d.]+) ([\d.]+)$", out, re.M)
+    return int(done.group(1)), float(rate.group(1)), {p: float(ms) for p, ms in lines}
 
 
 def _when_due(load: Load, pace: Pace, seconds: int, seed: int) -> Found:
     words = [sys.executable, "-m", "benchmarks.arrivals", load.server.url + load.path]
     words += [str(load.body), "--rate", str(pace.rate), "--seconds", str(seconds)]
     words += ["--spacing", pace.spacing, "--seed", str(seed)]
-    told = json.loads(on_core(CLIENT_CORE, *words))
-    latency = {share: told[f"p{share}"] for share in PERCENTILES} | {"sent": told["late_p99"]}
-    return told["requests"], told["rate"], latency
+    found = json.loads(on_core(CLIENT_CORE, *words))
+    latency = {share: found[f"p{share}"] for share in PERCENTILES} | {"sent": found["late_p99"]}
+    return found["requests"], found["rate"], latency

@@ -5,9 +5,9 @@
 The servers are pinned to one core and wrk to another. Rounds of all loads are interleaved, because
 a shared machine is not as fast in one minute as in the next; each number is the median of the
 rounds, each ratio the median of the rounds' ratios. Rates of processor time (of the server and its
-children) are told too: other programs change them less than rates by the clock. Latencies at half
-of the top load are those of `benchmarks.arrivals`, beside the floor's at half of its own top, and
-beside what a core that serves nothing stands still (`benchmarks.stalls`).
+children) are printed, too: other programs change them less than rates by the clock. Latencies at
+half of the top load are those of `benchmarks.arrivals`, beside the floor's at half of its own
+top, and beside what a core that serves nothing stands still (`benchmarks.stalls`).
 """
 
 from __future__ import annotations

@@ -79,11 +79,11 @@ def stop(program: Program, body: Path, folder: Path, into: Stops) -> None:
     with ProcessPoolExecutor(CLIENTS) as clients:
         with running(with_port(program.words, port), port, program.path, body, folder):
             load = (port, program.path, body.read_bytes())
-            heard = [clients.submit(ask_until_refused, *load) for _ in range(CLIENTS)]
+            asking = [clients.submit(ask_until_refused, *load) for _ in range(CLIENTS)]
             time.sleep(LOAD_SECONDS)
-            told = time.monotonic()
-        into.seconds.append(time.monotonic() - told)
-        found = [client.result() for client in heard]
+            signalled = time.monotonic()
+        into.seconds.append(time.monotonic() - signalled)
+        found = [client.result() for client in asking]
     into.answered.append(sum(answered for answered, _ in found))
     into.lost.append(sum(lost for _, lost in found))
 

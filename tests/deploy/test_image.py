@@ -61,11 +61,16 @@ class Image:
         return ["unshare", "--mount", "sh", "-c", ENTER, "sh", *self.config["Env"], *given, *words]
 
     def outside(self, **binds: Path) -> dict[str, str]:
-        """What the script above is told: folders and files of this machine, by place."""
+        """The environment of the script above: folders and files of this machine, by place."""
         pairs = " ".join(f"{path}:/{place}" for place, path in binds.items())
         workdir = self.config["WorkingDir"]
-        told = {"ROOT": str(self.root), "BINDS": pairs, "WHO": str(SOMEBODY), "WORKDIR": workdir}
-        return {**os.environ, **told}
+        settings = {
+            "ROOT": str(self.root),
+            "BINDS": pairs,
+            "WHO": str(SOMEBODY),
+            "WORKDIR": workdir,
+        }
+        return {**os.environ, **settings}
 
     def run(self, *words: str, **binds: Path) -> subprocess.CompletedProcess[str]:
         command, env = self.words(*words), self.outside(**binds)
@@ -200,8 +205,8 @@ def test_with_the_extra_it_scores_from_and_to_an_object_store(
         reached = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         command = ("score", "/artifact", f"{url}/in/", "--out", f"{url}/out.csv")
         words = image.words("vaewatch", *command, "--drafts", "/tmp", **reached)
-        told = image.outside(artifact=artifact)
-        done = subprocess.run(words, env=told, capture_output=True, text=True, timeout=120)
+        settings = image.outside(artifact=artifact)
+        done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         with open_object(f"{url}/out.csv") as stream:
             assert len(pl.read_csv(stream)) == 50

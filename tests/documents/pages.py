@@ -96,8 +96,8 @@ class Page:
         given = re.search(r"^<!-- given: (.+) -->$", text, re.M)
         found = FENCE.finditer(text)
         blocks = [Block(m["language"], m["text"], m["reason"]) for m in found]
-        told = tuple(block for block in blocks if block.language in LANGUAGES)
-        return cls(path, tuple(given[1].split()) if given else (), told)
+        shown = tuple(block for block in blocks if block.language in LANGUAGES)
+        return cls(path, tuple(given[1].split()) if given else (), shown)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """An artifact of an earlier release loads for ever, and every record scores as it did.
 
 `artifacts/format-2` was written by the release that had four top-level packages; `format-2.ndjson`
-holds records with the verdicts that it gave them. Neither is ever made anew.
+holds records with the verdicts that it gave them. Neither is ever made again.
 """
 
 from __future__ import annotations
