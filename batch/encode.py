@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from vaewatch.batch.added import ADDED, EXPLAINED, frame_of_verdicts
 from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows, quoted
+from vaewatch.scoring.files.chunks import quoted
+from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows
 from vaewatch.scoring.files.frames import as_booleans, as_numbers
 from vaewatch.scoring.files.ndjson import extend_lines, ndjson_of_frame
 from vaewatch.scoring.files.packing import pack, packing_of

@@ -245,3 +245,10 @@ def count_bytes(data: bytes, byte: int) -> int:
 def bare(row: bytes) -> bytes:
     """A row without its line end."""
     return row.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def quoted(text: str, delimiter: str = ",") -> str:
+    """One cell, in quotes if it needs them; polars quotes the same cells, and the empty text."""
+    if text and not any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+        return text
+    return '"' + text.replace('"', '""') + '"'

@@ -160,13 +160,6 @@ def _read_fields(
     return frame
 
 
-def quoted(text: str, delimiter: str = ",") -> str:
-    """One cell, in quotes if it needs them; polars quotes the same cells, and the empty text."""
-    if text and not any(mark in text for mark in (delimiter, '"', "\r", "\n")):
-        return text
-    return '"' + text.replace('"', '""') + '"'
-
-
 def csv_head(names: Sequence[str], delimiter: str) -> bytes:
     """The header row of these columns."""
     empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
 from vaewatch.scoring.scorer import Verdicts
@@ -131,6 +132,4 @@ def csv_cells(result: Result | Rejected, delimiter: str = ",") -> tuple[str, ...
 
 def _cell(text: str, delimiter: str = ",") -> str:
     """Quote a text where CSV asks for it; an empty one stays empty, for a missing value."""
-    from vaewatch.scoring.files.csv import quoted  # imports polars: only where CSV is written
-
     return quoted(text, delimiter) if text else ""
