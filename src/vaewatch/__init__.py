@@ -44,13 +44,20 @@ def train(
     """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
 
     Args:
-        data: one or more paths of CSV or Parquet files, or a DataFrame, of normal records.
+        data: normal records: a DataFrame, or one or more files, folders, globs or URLs, as
+            `vaewatch score` takes them.
         out: the artifact's folder, which appears whole or not at all.
         overwrite: whether an artifact that is there may be replaced.
         resume: whether to go on from the checkpoint that a killed run left beside `out`.
         report: whether the artifact holds a report, and what is needed to make it again.
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
         settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
+
+    Raises:
+        SettingError: a setting is unknown or not what it must be.
+        SchemaError: the data cannot be read or learned.
+        CalibrationError: there are too few records for the alpha asked for.
+        ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
     """
     from vaewatch.training.config import TrainConfig
 

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vaewatch.commands.terminal import err
 
 if TYPE_CHECKING:
-    from vaewatch.batch.job import Counts, Progress
+    from vaewatch.batch.job import Counts
+    from vaewatch.batch.job import Progress as JobProgress
+    from vaewatch.training.progress import Progress as FitProgress
 
-FitProgress = Callable[[str, int, int], None]  # phase, done, total; a total of 0 is not known
-
-STYLES = ("auto", "bar", "lines", "json", "none")
 LINE_SECONDS = 10.0
 
 
@@ -71,7 +70,7 @@ def _fit_bar(console: Any) -> Iterator[FitProgress]:
 
 
 @contextmanager
-def job_progress(style: str) -> Iterator[Progress]:
+def job_progress(style: str) -> Iterator[JobProgress]:
     """`auto`: a bar on a terminal, else a line now and then."""
     if style == "auto":
         style = "bar" if err().is_terminal else "lines"
@@ -118,7 +117,7 @@ class _JobLines:
 
 
 @contextmanager
-def _job_bar() -> Iterator[Progress]:
+def _job_bar() -> Iterator[JobProgress]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 

@@ -69,17 +69,13 @@ def replay(
     products_on_one_thread()
     from vaewatch.batch.replay.plot import write_plot
     from vaewatch.batch.replay.replay import replay as run
-    from vaewatch.scoring.errors import OutputError
     from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact)
     chosen = alphas or _usual_alphas(scorer.artifact.calibration)
     found = run(scorer, sources, time, chosen, threads or cores())
     if plot is not None:
-        try:
-            write_plot(found, plot)
-        except OutputError as error:
-            raise click.ClickException(str(error)) from error
+        write_plot(found, plot)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

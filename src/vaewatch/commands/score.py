@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vaewatch.batch.summary import Summary
     from vaewatch.batch.workers import Team
 
-FAILED, TOO_MANY, INTERRUPTED = 1, 5, 130
+TOO_MANY, INTERRUPTED = 5, 130
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start
