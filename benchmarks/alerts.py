@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import write_section
 from vaewatch.batch.replay.alerts import FAST, SEVERE, SLOW, Steps, Traffic
-from vaewatch.scoring.calibration import allowed_rank, rate_interval
+from vaewatch.scoring.calibration import RateLaw, allowed_rank
 
 SCRAPE, A_MINUTE, DAY = 15, 4, 5760  # seconds; scrapes
 QUIET_SHARE, QUIET_LEAST, QUIET_MINUTES, QUIET_FOR = 0.1, 15, 360, 15
@@ -61,7 +61,7 @@ def simulate(scene: Scene, days: int, deployments: int, seed: int) -> Found:
 
 
 def _one(scene: Scene, days: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    low, high = rate_interval(scene.alpha, scene.n)
+    low, high = RateLaw.of(scene.alpha, scene.n).interval()
     hour = np.arange(days * DAY) / DAY * 2 * np.pi
     groups = rng.poisson(scene.rate * SCRAPE * (1 + 0.8 * np.sin(hour)) / scene.group)
     alarming, severe = _true_rates(scene, rng)

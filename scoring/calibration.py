@@ -18,6 +18,9 @@ from vaewatch.scoring.errors import CalibrationError, SettingError
 
 FEW = 64  # scores: sorting so few before the search costs more than it saves
 TIE = 1e-5  # of a score, or of one nat: closer ones are equal, as two machines round differently
+SPLIT, CROSS_FITTED = "split", "cross-fitted"
+DISCRETE = 0.1  # of the scores: if more tie with another, records come from a small set
+CLOSE = 0.2  # of alpha: nearer rates to either side are as good as alpha itself
 LEAST_ALPHA = 1e-9  # no calibration is large enough to certify less
 
 
@@ -26,7 +29,7 @@ class Calibration:
     """Made by `vaewatch.training.calibration.calibrate`.
 
     scores: (n,) of normal records that the network was not fitted to, ascending.
-    rule: 'cross-fitted' (out-of-bag scores of the fit records) or 'split' (records held out).
+    rule: SPLIT (of records that were held out) or CROSS_FITTED (out-of-bag scores of fit records).
     """
 
     scores: NDArray[np.float64]
@@ -85,6 +88,46 @@ class Calibration:
         k = allowed_rank(alpha, self.n)
         return float(self.scores[self.n - k]) if k >= 1 else None
 
+    def rate_law(self, alpha: float | None = None) -> RateLaw:
+        """Return the law of the true false-alarm rate, at the calibration's own alpha by default.
+
+        Out-of-bag scores are not those of the members that serve, so that they only bound the rate
+        from above.
+        """
+        k, above, tied = self._at_threshold(alpha)
+        low, high = (above, above + 1) if tied > 1 or self._often_tie else (k, k)
+        return RateLaw(self.n, low if self.rule == SPLIT else 0, high)
+
+    @cached_property
+    def _often_tie(self) -> bool:
+        """Whether the scores are discrete: then one that is alone here may tie in traffic."""
+        tied = self.scores[1:] <= self._tied[:-1]
+        return bool(np.count_nonzero(tied) > DISCRETE * self.n)
+
+    def step(self, alpha: float | None = None) -> Step | None:
+        """Return the rates around alpha that can be reached; None if they are close."""
+        k, above, tied = self._at_threshold(alpha)
+        if tied < 2 or tied <= CLOSE * k:
+            return None
+        return Step(above / self.n, (above + tied) / self.n)
+
+    def _at_threshold(self, alpha: float | None) -> tuple[int, int, int]:
+        """Return the allowed rank, how many scores are above the threshold, and how many tie."""
+        k = allowed_rank(self.alpha if alpha is None else alpha, self.n)
+        top = self._tied[self.n - k]
+        above = self.n - int(self.scores.searchsorted(top, side="right"))
+        return k, above, self.n - above - int(self._tied.searchsorted(self.scores[self.n - k]))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where scores tie at the threshold: the share of normal records that alarm, `rate`, and
+    `above`, the next rate that can be reached. Alpha lies between the two.
+    """
+
+    rate: float
+    above: float
+
 
 def allowed_rank(alpha: float, n: int) -> int:
     """Return the largest k with k / (n + 1) <= alpha: of n + 1 exchangeable records, k may
@@ -94,13 +137,30 @@ def allowed_rank(alpha: float, n: int) -> int:
     return k + 1 if (k + 1) / (n + 1) <= alpha else k
 
 
-def rate_interval(alpha: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the central range of the true false-alarm rate over calibration sets, as shares.
+@dataclass(frozen=True)
+class RateLaw:
+    """The law of the true false-alarm rate, over draws of the n calibration records.
 
-    Its law is Beta(k, n + 1 - k) (Vovk, 2012).
+    With k records at or above the threshold it is Beta(k, n + 1 - k) (Vovk, 2012): low = high = k.
+    Where scores tie at the threshold, only some rates can be reached. The law then lies between
+    those of the records above the tie: low of them, and high = low + 1, as for the two ends of
+    Clopper & Pearson's interval (1934). Low is 0 where the rate may be 0.
     """
-    k = allowed_rank(alpha, n)
-    return _beta_quantile(k, n, (1 - level) / 2), _beta_quantile(k, n, (1 + level) / 2)
+
+    n: int
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, alpha: float, n: int) -> RateLaw:
+        """Return the law at alpha of n calibration records without ties."""
+        k = allowed_rank(alpha, n)
+        return cls(n, k, k)
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the central range of the true rate, as shares."""
+        low = _beta_quantile(self.low, self.n, (1 - level) / 2) if self.low else 0.0
+        return low, _beta_quantile(self.high, self.n, (1 + level) / 2)
 
 
 def _beta_quantile(k: int, n: int, share: float) -> float:
@@ -123,6 +183,13 @@ def records_needed(alpha: float) -> int:
     """Return how many calibration records it takes to certify alpha at all."""
     n = math.ceil(1 / alpha) - 1
     return n if 1 / (n + 1) <= alpha else n + 1
+
+
+def records_for_precision(alpha: float, relative: float = 0.2) -> int:
+    """Return how many calibration records bring the 95 % interval of the true rate within
+    +- `relative` of alpha.
+    """
+    return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
 
 
 def check_rate(alpha: float) -> None:

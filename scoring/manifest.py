@@ -24,15 +24,15 @@ MANIFEST = "manifest.json"
 Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
 
 
-class CalibrationSummary(Struct, frozen=True):
+class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
     """What the calibration promises, for people; nothing here decides a verdict."""
 
     n: Annotated[int, Meta(description="Calibration records.")]
     rule: Annotated[
         str,
         Meta(
-            description="`cross-fitted`: out-of-bag scores of the fit records. "
-            "`split`: scores of records that were held out."
+            description="`split`: scores of records that were held out of everything. "
+            "`cross-fitted`: out-of-bag scores of the fit records."
         ),
     ]
     rule_means: Annotated[str, Meta(description="What the rule means, in a sentence.")]
@@ -62,6 +62,13 @@ class CalibrationSummary(Struct, frozen=True):
         int,
         Meta(description="Calibration records that bring the interval within 20 % of `alpha`."),
     ]
+    reachable: Annotated[
+        tuple[float, float] | None,
+        Meta(
+            description="Where calibration scores tie at the threshold: the share of normal "
+            "records that alarm, and the next share that can be reached. `alpha` lies between."
+        ),
+    ] = None
 
 
 class VectorizerState(Struct, frozen=True):
@@ -121,7 +128,11 @@ class Settings(Struct, frozen=True):
         bool, Meta(description="Whether a second fit left the suspects of the first one out.")
     ]
     neighbours: Annotated[
-        int, Meta(description="Fit records kept for the neighbour part; 0 for none.")
+        int | None,
+        Meta(
+            description="Fit records kept for the neighbour part at most; 0 for none, null for "
+            "as many as suit the features."
+        ),
     ]
     id: Annotated[str | None, Meta(description="Column that names records.")]
     label: Annotated[str | None, Meta(description="Column of labels.")]

@@ -15,7 +15,7 @@ from vaewatch.scoring.errors import ArtifactError
 Floats = NDArray[np.floating[Any]]
 
 INPUT = "features"
-TILE = 1024  # records a run, so that activations stay in the cache
+TILE = 512  # records a run, so that activations stay in the cache
 
 
 @dataclass(frozen=True)

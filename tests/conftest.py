@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def mixed_frame() -> pl.DataFrame:
-    return make_frame(400)
+    return make_frame(800)
 
 
 @pytest.fixture(scope="session")

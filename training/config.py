@@ -13,6 +13,8 @@ from typing import Any
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import Kind
 
+JUDGES = 2  # members at least that do not serve: each leaves out a fold
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -37,7 +39,7 @@ class TrainConfig:
     learning_rate: float = 1e-2
     max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
     contamination_robust: bool = False  # fit twice, the second time without the first's suspects
-    neighbours: int = 1000  # fit records kept for the nearest-neighbour part; 0 for none
+    neighbours: int | None = None  # fit records kept for the neighbour part; None: as suits D
     id: str | None = None
     label: str | None = None
     ignore: tuple[str, ...] = ()
@@ -59,9 +61,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
-        if self.served > self.members:
+        if self.served > self.members - JUDGES:
             raise SettingError(
-                f"setting 'served' must be at most members ({self.members}), got {self.served}."
+                f"setting 'members' must be at least {JUDGES} more than served ({self.served}), "
+                f"got {self.members}: those that do not serve judge records that they did not see."
             )
 
 
@@ -84,16 +87,8 @@ def _whole(least: int) -> Check:
     return lambda name, value: whole_number(name, value, least)
 
 
-def _members(name: str, value: Any) -> int:
-    try:
-        return whole_number(name, value, least=3)
-    except SettingError as error:
-        why = " Each record needs members that saw it and two that did not."
-        raise SettingError(f"{error}{why}") from None
-
-
-def _whole_or_none(name: str, value: Any) -> int | None:
-    return None if value is None else whole_number(name, value, least=1)
+def _whole_or_none(least: int) -> Check:
+    return lambda name, value: None if value is None else whole_number(name, value, least)
 
 
 def _number(name: str, value: Any) -> float:
@@ -180,16 +175,16 @@ _CHECKS: dict[str, Check] = {
     "score": _one_of("full", "reconstruction"),
     "beta": _weight,
     "device": _device,
-    "members": _members,
+    "members": _whole(1 + JUDGES),
     "served": _whole(1),
     "width": _whole(1),
-    "latent": _whole_or_none,
+    "latent": _whole_or_none(1),
     "steps": _whole(1),
     "batch": _whole(1),
     "learning_rate": _positive,
     "max_records": _whole(1),
     "contamination_robust": _yes_or_no,
-    "neighbours": _whole(0),
+    "neighbours": _whole_or_none(0),
     "id": _column,
     "label": _column,
     "ignore": _columns,

@@ -56,7 +56,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         width: int = TrainConfig.width,
         latent: int | None = TrainConfig.latent,
         steps: int = TrainConfig.steps,
-        neighbours: int = TrainConfig.neighbours,
+        neighbours: int | None = TrainConfig.neighbours,
         contamination_robust: bool = TrainConfig.contamination_robust,
         device: str = TrainConfig.device,
         random_state: int | np.random.RandomState | None = 0,

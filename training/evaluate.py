@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.calibration import RateLaw, allowed_rank
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import checked_table, require_columns
 from vaewatch.scoring.scorer import Scorer, Verdicts
@@ -30,6 +30,7 @@ class Evaluation:
 
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
+    rate_interval: of the true rate, at 95 %, given how many records calibrate.
     bounds: of log p(x) of the normals, if asked for.
     """
 
@@ -44,6 +45,7 @@ class Evaluation:
     false_alarms: int
     expected_false_alarms: float
     budget_p_value: float | None
+    rate_interval: tuple[float, float]
     bounds: Bounds | None
     reasons_of_true_alarms: dict[str, int]
     reasons_of_false_alarms: dict[str, int]
@@ -90,7 +92,8 @@ def evaluate(
     hits, false = int((alarm & anomaly).sum()), int((alarm & ~anomaly).sum())
     anomalies, normals = int(anomaly.sum()), int((~anomaly).sum())
     both = anomalies > 0 and normals > 0
-    n = scorer.artifact.calibration.n
+    calibration = scorer.artifact.calibration
+    law, k = calibration.rate_law(alpha), allowed_rank(alpha, calibration.n)
     return Evaluation(
         records=len(frame),
         anomalies=anomalies,
@@ -101,8 +104,9 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=normals * allowed_rank(alpha, n) / (n + 1),
-        budget_p_value=budget_p_value(false, normals, alpha, n) if normals else None,
+        expected_false_alarms=normals * k / (law.n + 1),
+        budget_p_value=budget_p_value(false, normals, law) if normals else None,
+        rate_interval=law.interval(),
         bounds=bounds(_features(scorer, table.take(np.flatnonzero(~anomaly))))
         if bounds and normals
         else None,
@@ -116,14 +120,17 @@ def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:
     return scorer.artifact.vectorizer.transform(table).values
 
 
-def budget_p_value(false_alarms: int, normals: int, alpha: float, n: int) -> float:
-    """Return the two-sided p-value of a count of false alarms among m normals, by the law of
-    split-conformal alarms: BetaBinomial(m, k, n + 1 - k), k = floor(alpha (n + 1)).
+def budget_p_value(false_alarms: int, normals: int, law: RateLaw) -> float:
+    """Return the two-sided p-value of a count of false alarms among m normals: given the true
+    rate, of which the law is known, the count is binomial, and so BetaBinomial(m, k, n + 1 - k).
     """
-    k = allowed_rank(alpha, n)
-    law = betabinom(normals, k, n + 1 - k)
-    low, high = float(law.cdf(false_alarms)), float(law.sf(false_alarms - 1))
-    return min(1.0, 2 * min(low, high))
+    few = _alarms(normals, law.low, law.n).cdf(false_alarms) if law.low else 1.0
+    many = _alarms(normals, law.high, law.n).sf(false_alarms - 1)
+    return min(1.0, 2 * float(min(few, many)))
+
+
+def _alarms(normals: int, k: int, n: int) -> Any:
+    return betabinom(normals, k, n + 1 - k)
 
 
 def _top_reasons(verdicts: Verdicts, rows: NDArray[np.bool_]) -> dict[str, int]:

@@ -23,7 +23,7 @@ class Evidence:
     """What the network makes of the fit records: all that a report needs, and too large to keep.
 
     x: (N, D) features of the fit records. rows: (R,) indices of those that have out-of-bag
-    residuals, (R, 2, D) standardised, and scores, (R,) nats.
+    residuals, (R, D) standardised, and scores, (R,) nats.
     """
 
     x: NDArray[np.float32]
@@ -36,8 +36,9 @@ class Evidence:
 class Learned:
     """A fit, from its settings to its calibration.
 
-    table: all records that were read. split: which of them were fitted to. graph: the forward pass
-    as ONNX. export_difference: the largest relative difference between its scores and torch's.
+    table: all records that were read. split: which of them were fitted to, and which calibrate.
+    graph: the forward pass as ONNX. export_difference: the largest relative difference between its
+    scores and torch's.
     """
 
     config: TrainConfig

@@ -9,28 +9,30 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.calibration import SPLIT, check_alpha
 from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
-from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight
+from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
-from vaewatch.training.export.score_model import ScoreModel, served_members
+from vaewatch.training.export.score_model import ScoreModel
 from vaewatch.training.learned import Evidence, Learned
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
-from vaewatch.training.records.schema import infer_schema
-from vaewatch.training.records.split import SPLIT_FROM, split_records
+from vaewatch.training.records.schema import infer_schema, with_categories_of
+from vaewatch.training.records.split import split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Fitted, fit_vae
+from vaewatch.training.vae.folds import served_members
 
 PROBES = 64  # fit records on which the exported graph must agree with torch
+JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
 
 
 def fit(
@@ -45,9 +47,10 @@ def fit(
         SchemaError: the columns cannot be learned.
         CalibrationError: there are too few records for `config.alpha`.
     """
-    split = split_records(len(frame), config.seed, config.members)
+    split = split_records(len(frame), config.alpha, config.seed, config.members)
     check_alpha(config.alpha, split.calibrates)
-    table = checked_table(infer_schema(frame, config), frame)
+    schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
+    table = checked_table(schema, frame)
     if config.contamination_robust:
         split = trim(table, split, config, progress)
     fit_table = table.take(split.fit)
@@ -59,9 +62,9 @@ def fit(
     graph = export_graph(found.model)
     network = Network(graph, threads=os.cpu_count() or 1)
     difference = check_against_torch(found.model, network, x[:PROBES])
-    others = split.held_out if split.rule == "split" else split.trimmed
+    others = split.held_out if split.rule == SPLIT else split.trimmed
     served = score_features(network, found.rule, vectorizer.transform(table.take(others)))
-    scores = served if split.rule == "split" else np.concatenate([found.evidence.scores, served])
+    scores = served if split.rule == SPLIT else np.concatenate([found.evidence.scores, served])
     return Learned(
         config=config,
         table=table,
@@ -88,12 +91,12 @@ class _ScoreFit:
 
 
 def _fit_score(fitted: Fitted, x: NDArray[np.float32], config: TrainConfig) -> _ScoreFit:
-    """Fit the score to the (N, D) fit records, each judged by the members that did not see it."""
+    """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
     kl = config.model == "vae"
-    rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:SPLIT_FROM])
+    rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:JUDGED])
     oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
-    distance = bank.nearest_distance(x[rows], own[rows]) if len(bank) > 1 else None
+    distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
     rule, scores = _add_up(oob, distance, unseen_nats(len(x)), config)
     served = fitted.vae.only(served_members(config.members, config.served))
     model = ScoreModel(served, oob.precision(), bank, kl)
@@ -110,5 +113,6 @@ def _add_up(
     scores = reconstruction + oob.kl
     if distance is None:
         return ScoreRule(unseen), scores
-    rule = ScoreRule(unseen, neighbour_weight=neighbour_weight(scores, distance))
+    share = part_for(oob.residuals.shape[1]).share
+    rule = ScoreRule(unseen, neighbour_weight=neighbour_weight(scores, distance, share))
     return rule, scores + rule.neighbour_weight * distance

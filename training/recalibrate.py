@@ -26,7 +26,7 @@ from vaewatch.scoring.artifact import (
     read_files,
     write_artifact,
 )
-from vaewatch.scoring.calibration import Calibration, check_alpha
+from vaewatch.scoring.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
@@ -83,7 +83,7 @@ def recalibrate(
         )
     table = checked_table(old.artifact.schema, frame)
     scores = old.score_table(table, explain=0).score
-    calibration = calibrate(scores, alpha, "split")
+    calibration = calibrate(scores, alpha, SPLIT)
     files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
     manifest = msgspec.structs.replace(
         old.artifact.manifest,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vaewatch.batch.added import EXPLAINED
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
 from vaewatch.batch.workers import Team, in_order
-from vaewatch.scoring.calibration import check_alpha, rate_interval
+from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.records import Source
@@ -186,10 +186,10 @@ def replay(
     scorer: Scorer, sources: Sequence[str], time: str, alphas: Sequence[float], threads: int = 1
 ) -> Replay:
     """Score files and count their alarms by minute."""
-    n = scorer.artifact.calibration.n
+    calibration = scorer.artifact.calibration
     for alpha in alphas:
-        check_alpha(alpha, n)
-    allowed = tuple(rate_interval(alpha, n)[1] for alpha in alphas)
+        check_alpha(alpha, calibration.n)
+    allowed = tuple(calibration.rate_law(alpha).interval()[1] for alpha in alphas)
     nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
     count = partial(_count, scorer, time, nothing)
     total = nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _ext.markdown import table
-from vaewatch.scoring.calibration import rate_interval, records_needed
+from vaewatch.scoring.calibration import RateLaw, records_needed
 
 ALPHAS = (0.1, 0.05, 0.01, 0.001, 0.0001)
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -22,5 +22,5 @@ def calibration_table() -> str:
 def _range(alpha: float, n: int) -> str:
     if n < records_needed(alpha):
         return "refused"
-    low, high = rate_interval(alpha, n)
+    low, high = RateLaw.of(alpha, n).interval()
     return f"{low:.2g} to {high:.2g}"

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, allowed_rank
+from vaewatch.scoring.calibration import Calibration, RateLaw, allowed_rank
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
 
@@ -36,14 +36,14 @@ class Budget(msgspec.Struct):
 
 def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
     """Compare a number of alarms with what the calibration allows."""
-    k, n = allowed_rank(calibration.alpha, calibration.n), calibration.n
-    low, high = chance_interval(records, k, n + 1 - k)
+    law, k = calibration.rate_law(), allowed_rank(calibration.alpha, calibration.n)
+    low, high = chance_interval(records, law)
     state = "below" if alarms < low else "above" if alarms > high else "within"
     return Budget(
         alpha=calibration.alpha,
         records=records,
         alarms=alarms,
-        expected=records * k / (n + 1),
+        expected=records * k / (law.n + 1),
         low=low,
         high=high,
         confidence=CONFIDENCE,
@@ -51,11 +51,18 @@ def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
     )
 
 
-def chance_interval(m: int, a: float, b: float) -> tuple[int, int]:
-    """The central interval of BetaBinomial(m, a, b), with a probability of at least CONFIDENCE."""
-    total = np.cumsum(beta_binomial(m, a, b))
+def chance_interval(m: int, law: RateLaw) -> tuple[int, int]:
+    """The central range of the alarms among m records, with a probability of at least
+    CONFIDENCE.
+    """
     tail = (1 - CONFIDENCE) / 2
-    return int(np.searchsorted(total, tail)), min(m, int(np.searchsorted(total, 1 - tail)))
+    low = _quantile(m, law.low, law.n, tail) if law.low else 0
+    return low, min(m, _quantile(m, law.high, law.n, 1 - tail))
+
+
+def _quantile(m: int, k: int, n: int, share: float) -> int:
+    total = np.cumsum(beta_binomial(m, k, n + 1 - k))
+    return int(np.searchsorted(total, share))
 
 
 def beta_binomial(m: int, a: float, b: float) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from vaewatch.scoring.calibration import rate_interval
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.model.reader import RecordReader
@@ -56,8 +55,7 @@ class Model:
     @cached_property
     def rate_interval(self) -> tuple[float, float]:
         """The 95 % interval of the true false-alarm rate."""
-        calibration = self.scorer.artifact.calibration
-        return rate_interval(calibration.alpha, calibration.n)
+        return self.scorer.artifact.calibration.rate_law().interval()
 
     @cached_property
     def card(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_an_empty_file_between_good_ones_of_a_glob_is_named(tmp_path: Path, arti
     ("alpha", "code", "message"),
     [
         ("2", 2, "alpha must be between 1e-09 and 1, got 2."),
-        ("0.0001", 3, "alpha 0.0001 takes at least 9,999 calibration records, got 400."),
+        ("0.0001", 3, "alpha 0.0001 takes at least 9,999 calibration records, got 100."),
     ],
 )
 def test_an_alpha_out_of_reach_is_refused_before_anything_is_written(

@@ -152,7 +152,7 @@ def test_a_job_killed_while_it_sends_leaves_no_object_and_is_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ):
     url = f"{bucket}/sending"
-    put(make_frame(48_000).write_csv().encode(), f"{url}/in.csv")
+    put(make_frame(60_000).write_csv().encode(), f"{url}/in.csv")
     asked = (f"{url}/in.csv", "--out", f"{url}/out.csv", "--drafts", str(tmp_path))
     killed = """
 import os, signal, obstore
@@ -183,7 +183,7 @@ main()
     monkeypatch.setattr("vaewatch.scoring.files.remote.REQUEST_BYTES", least)
     assert call("score", artifact_path, *asked, "--resume").returncode == 0
     whole = Job((f"{url}/in.csv",), str(tmp_path / "o.csv"))
-    assert run(scorer, whole).scored == 48_000
+    assert run(scorer, whole).scored == 60_000
     assert read(f"{url}/out.csv") == Path(whole.out).read_bytes()
     assert Path(whole.out).stat().st_size > 5 << 20  # so it went in parts
     assert os.listdir(tmp_path) == ["o.csv"]

@@ -23,7 +23,7 @@ from tests.service.test_service_life import (
     until,
     write_keys,
 )
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.calibration import Calibration, RateLaw
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.service.console.budget import Budget, beta_binomial, budget_of, chance_interval
@@ -70,7 +70,7 @@ def state(live: Live, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("m", "a", "b"), [(1, 1, 20), (50, 3, 400), (10_000, 134, 13_316)])
 def test_what_chance_allows_is_the_beta_binomial(m: int, a: int, b: int):
     np.testing.assert_allclose(beta_binomial(m, a, b), betabinom(m, a, b).pmf(range(m + 1)), 1e-6)
-    low, high = chance_interval(m, a, b)
+    low, high = chance_interval(m, RateLaw(a + b - 1, a, a))
     law = betabinom(m, a, b)
     assert (low, high) == (int(law.ppf(0.005)), int(law.ppf(0.995)))
     assert law.cdf(high) - law.cdf(low - 1) >= 0.99

@@ -35,7 +35,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pl.read_csv(folder / f"{name}.csv", infer_schema=False)
         for name in ("normal", "new", "attack")
     )
-    normal[:5000].write_csv(folder / "normal.csv")
+    normal[:8000].write_csv(folder / "normal.csv")
     new[:5000].write_csv(folder / "new.csv")
     new[5000:10_000].write_csv(folder / "recent.csv")
     labelled = (new[:1000].with_columns(is_fraud=pl.lit("0")), attack[:200])

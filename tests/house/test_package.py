@@ -108,7 +108,7 @@ def test_every_public_name_works_beside_rooms_of_a_project(python: Path, project
 
 
 def test_the_command_works_beside_rooms_of_a_project(python: Path, project: Path):
-    small = ("--alpha", "0.05", "--steps", "20", "--members", "3", "--quiet", "--id", "order")
+    small = ("--alpha", "0.05", "--steps", "20", "--members", "4", "--quiet", "--id", "order")
     vaewatch = (python, "-m", "vaewatch")
     run(*vaewatch, "train", "normal.csv", "--out", "artifact", *small, cwd=project)
     scored = run(*vaewatch, "score", "artifact", "normal.csv", "--quiet", cwd=project)
@@ -116,7 +116,7 @@ def test_the_command_works_beside_rooms_of_a_project(python: Path, project: Path
 
 
 def test_torchrun_works_beside_rooms_of_a_project(python: Path, project: Path):
-    small = ("--alpha", "0.05", "--steps", "20", "--members", "3", "--id", "order")
+    small = ("--alpha", "0.05", "--steps", "20", "--members", "4", "--id", "order")
     torchrun = (python, "-m", "torch.distributed.run", "--nproc-per-node", "1", "-m", "vaewatch")
     said = run(*torchrun, "train", "normal.csv", "--out", "by-torchrun", *small, cwd=project)
     assert "alarm budget" in said

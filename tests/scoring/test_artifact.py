@@ -45,9 +45,7 @@ def test_the_folder_holds_what_the_contract_names(artifact_path: Path):
     assert names == {MANIFEST, *needed, WEIGHTS, MARGINALS, FINDINGS, REPORT}
     manifest = json.loads((artifact_path / MANIFEST).read_text())
     assert set(manifest["sha256"]) == names - {MANIFEST}
-    assert (
-        manifest["calibration"]["n"] == 400 and manifest["calibration"]["rule"] == "cross-fitted"
-    )
+    assert manifest["calibration"]["n"] == 100 and manifest["calibration"]["rule"] == "split"
 
 
 def test_nothing_in_it_is_a_pickle(artifact_path: Path):

@@ -11,14 +11,15 @@ from scipy.stats import beta
 from vaewatch.scoring.calibration import (
     FEW,
     Calibration,
+    RateLaw,
     allowed_rank,
     check_alpha,
-    rate_interval,
+    records_for_precision,
     records_needed,
     severity,
 )
 from vaewatch.scoring.errors import CalibrationError, SettingError
-from vaewatch.training.calibration.calibrate import calibrate, describe, records_for_precision
+from vaewatch.training.calibration.calibrate import calibrate, describe
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
 
@@ -102,15 +103,42 @@ def test_the_interval_is_the_law_of_the_true_rate():
     alpha, n = 0.05, 199
     uniform = np.sort(rng.random((20_000, n)), axis=1)
     true_rates = 1 - uniform[:, n - allowed_rank(alpha, n)]
-    low, high = rate_interval(alpha, n)
+    low, high = RateLaw.of(alpha, n).interval()
     assert np.mean((true_rates >= low) & (true_rates <= high)) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize("k", [1, 5, 50])
+@pytest.mark.parametrize("ratio", [0.5, 0.8, 1.0])
+def test_with_ties_the_interval_covers_the_rate_that_is_reached(k: int, ratio: float):
+    """Scores have a few values; the true rate is the probability of those above the threshold."""
+    rng, n = np.random.default_rng(4), 999
+    alpha, values = k / 1000, np.arange(30.0)
+    shares = ratio**values / np.sum(ratio**values)
+    held, steps = [], 0
+    for _ in range(2000):
+        law = calibrate(rng.choice(values, n, p=shares), alpha, "split")
+        alarming = law.alarms(law.p_values(values))
+        true = float(shares[alarming].sum())
+        low, high = law.rate_law().interval()
+        held.append(low - 1e-12 <= true <= high + 1e-12)
+        if step := law.step():
+            steps += 1
+            assert step.rate <= alpha + 1e-3 and step.above >= alpha - 1e-3
+    assert np.mean(held) >= 0.93  # 95 %, and three deviations
+    assert steps
+
+
+def test_out_of_bag_scores_bound_the_rate_from_above_alone():
+    scores = np.random.default_rng(0).normal(size=200)
+    low, high = calibrate(scores, 0.05, "cross-fitted").rate_law().interval()
+    assert low == 0.0 and high == calibrate(scores, 0.05, "split").rate_law().interval()[1]
 
 
 @pytest.mark.parametrize(("alpha", "n"), [(0.01, 99), (0.05, 238), (0.01, 13_449), (0.5, 60_000)])
 def test_the_interval_is_that_of_scipy(alpha: float, n: int):
     k = allowed_rank(alpha, n)
     wanted = beta.ppf([0.005, 0.995], k, n + 1 - k)
-    np.testing.assert_allclose(rate_interval(alpha, n, 0.99), wanted, rtol=1e-8)
+    np.testing.assert_allclose(RateLaw.of(alpha, n).interval(0.99), wanted, rtol=1e-8)
 
 
 def test_the_records_suggested_give_the_precision_promised():

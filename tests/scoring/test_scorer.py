@@ -38,7 +38,7 @@ def test_a_verdict_is_p_value_at_most_alpha(scorer: Scorer, fresh: pl.DataFrame)
 
 def test_an_alpha_that_the_calibration_cannot_support_is_refused(scorer: Scorer):
     with pytest.raises(
-        CalibrationError, match="takes at least 9,999 calibration records, got 400"
+        CalibrationError, match="takes at least 9,999 calibration records, got 100"
     ):
         scorer.score_records([], alpha=1e-4)
 

@@ -11,13 +11,14 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.training.calibration.out_of_bag import out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.vae.fit import Fitted, fit_vae, pick_device
+from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.loop import Batches, Loop
 from vaewatch.training.vae.vae import VAE
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 
 CONFIG = TrainConfig(members=4, served=2, width=16, steps=200, seed=1)
-FOLDS = np.arange(2000) % 4
+SEEN = Folds.draw(2000, 4, 2, seed=0).seen()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def gpu_loop(x: np.ndarray, room: int | None) -> Loop:
     device = torch.device("cuda")
     generator = torch.Generator().manual_seed(0)
     vae = VAE(members=4, features=6, latent=3, width=16, generator=generator).to(device)
-    return Loop(vae, Batches.of(x, FOLDS, 4, device, room), CONFIG)
+    return Loop(vae, Batches.of(x, SEEN, device, room), CONFIG)
 
 
 def test_a_fit_on_the_gpu_ranks_records_as_one_on_the_cpu_does(x: np.ndarray):
@@ -64,8 +65,8 @@ def test_steps_lower_the_loss_wherever_the_records_are(x: np.ndarray, room: int 
 
 
 def test_records_that_are_sent_are_those_that_each_member_may_see(x: np.ndarray):
-    batches = Batches.of(x, FOLDS, 4, torch.device("cuda"), room=0)
+    batches = Batches.of(x, SEEN, torch.device("cuda"), room=0)
     drawn = batches.draw(64, torch.Generator().manual_seed(0)).cpu().numpy()
     for member in range(4):
-        allowed = {row.tobytes() for row in x[(FOLDS != member) & (FOLDS != (member + 1) % 4)]}
+        allowed = {row.tobytes() for row in x[SEEN[member]]}
         assert all(row.tobytes() in allowed for row in drawn[member])

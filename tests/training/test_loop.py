@@ -15,17 +15,18 @@ from torch.nn.utils import clip_grad_norm_
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.vae.elbo import elbo
 from vaewatch.training.vae.flat import Flat
+from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.loop import GRADIENT_NORM, Batches, Loop, clip_, warm_cosine
 from vaewatch.training.vae.vae import VAE
 
 CPU = torch.device("cpu")
-CONFIG = TrainConfig(members=3, served=2, width=5, batch=16, steps=40)
+CONFIG = TrainConfig(members=3, served=1, width=5, batch=16, steps=40)
 
 
 @pytest.fixture
 def batches() -> Batches:
     x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
-    return Batches.of(x, np.arange(90) % 3, 3, CPU)
+    return Batches.of(x, Folds.draw(90, 3, 1, seed=0).seen(), CPU)
 
 
 def vae() -> VAE:

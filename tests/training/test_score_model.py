@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.precision import Precision
@@ -21,8 +22,9 @@ from vaewatch.training.calibration.neighbours import (
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
-from vaewatch.training.export.score_model import ScoreModel, served_members
+from vaewatch.training.export.score_model import ScoreModel
 from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
+from vaewatch.training.vae.folds import Folds, served_members
 from vaewatch.training.vae.loop import Batches, Loop
 from vaewatch.training.vae.vae import VAE
 
@@ -60,7 +62,7 @@ def test_the_full_precision_inverts_the_shrunk_moment():
     r = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     moment = r.astype(float).T @ r / 500
     want = 0.95 * moment + 0.05 * np.diag(np.diag(moment)) + RIDGE * np.eye(4)
-    np.testing.assert_allclose(dense(fit_precision(r, 500)) @ want, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(dense(fit_precision(r)) @ want, np.eye(4), atol=1e-6)
 
 
 def dense(precision: Precision) -> np.ndarray:
@@ -74,7 +76,7 @@ def test_the_low_rank_precision_inverts_its_own_covariance():
     d = FULL_FEATURES + 20
     factors = rng.normal(size=(3000, 5)) @ rng.normal(size=(5, d))
     r = (factors + rng.normal(size=(3000, d))).astype(np.float32)
-    precision = fit_precision(r, 3000)
+    precision = fit_precision(r)
     assert precision.basis.shape == (d, RANK)
     inverse = dense(precision)
     assert np.linalg.eigvalsh(inverse).min() > 0
@@ -92,7 +94,7 @@ def test_a_whitened_residual_holds_all_of_it(d: int):
     r = (rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)) + rng.normal(size=(400, d))).astype(
         "f"
     )
-    precision = fit_precision(r, 400)
+    precision = fit_precision(r)
     whitened = precision.whiten(r.astype(float))
     np.testing.assert_allclose(precision.unwhiten(whitened), r, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(
@@ -102,49 +104,50 @@ def test_a_whitened_residual_holds_all_of_it(d: int):
     np.testing.assert_allclose(stored.unwhiten(whitened), r, rtol=1e-3, atol=1e-4)
 
 
-def test_out_of_bag_residuals_are_those_of_members_that_did_not_see(x: np.ndarray, fitted: Fitted):
+def test_out_of_bag_residuals_are_those_of_the_member_that_did_not_see(
+    x: np.ndarray, fitted: Fitted
+):
     rows = np.arange(len(x))
     oob = out_of_bag(fitted, x, rows, kl=True)
     for i in (0, 7, 63):
-        fold = fitted.folds[i]
-        members = [fold, (fold - 1) % 4]
+        member = {0: 1, 1: 3}[fitted.folds.of[i]]  # members 0 and 2 serve
         one = torch.from_numpy(x[i : i + 1]).expand(4, -1, -1)
         with torch.no_grad():
             posterior = fitted.vae.encode(one)
             r = (one - fitted.vae.decode(posterior.mu).mean)[:, 0].numpy()
-        np.testing.assert_allclose(oob.residuals[i], r[members], atol=1e-5)
+        np.testing.assert_allclose(oob.residuals[i], r[member], atol=1e-5)
         assert oob.kl[i] == pytest.approx(
-            0.5 * posterior.mu[members, 0].square().sum(1).mean().item(), rel=1e-5
+            0.5 * posterior.mu[member, 0].square().sum().item(), rel=1e-5
         )
 
 
 def test_a_fold_is_scored_with_the_precision_of_the_others():
     rng = np.random.default_rng(0)
     folds = np.arange(40) % 4
-    oob = OutOfBag(rng.normal(size=(40, 2, 3)).astype(np.float32), np.zeros(40), folds)
+    oob = OutOfBag(rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds)
     got = oob.reconstruction()
-    others = fit_precision(oob.residuals[folds != 1].reshape(-1, 3), 30)
+    others = fit_precision(oob.residuals[folds != 1])
     r = oob.residuals[1].astype(float)
-    want = np.mean([0.5 * row @ dense(others) @ row for row in r])
+    want = 0.5 * r @ dense(others) @ r
     assert got[1] == pytest.approx(want)
 
 
-def test_the_nearest_distance_is_a_loop_s_and_skips_the_record_itself():
+def test_the_distance_is_a_loop_s_and_skips_the_record_itself():
     points = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     bank, own = keep_records(points, 10, seed=0)
     kept = np.flatnonzero(own >= 0)
-    assert len(bank) == len(kept) == 10
-    got = bank.nearest_distance(points, own)
+    assert len(bank) == len(kept) == 10 and bank.nearest == 3
+    got = bank.distance(points, own)
     for i in range(30):
         others = [np.linalg.norm(points[i].astype(float) - points[b]) for b in kept if b != i]
-        assert got[i] == pytest.approx(min(others), rel=1e-5)
+        assert got[i] == pytest.approx(np.mean(sorted(others)[:3]), rel=1e-5)
 
 
 def test_wide_records_are_compared_along_the_bank_s_leading_directions():
     rng = np.random.default_rng(0)
     d = DIRECTIONS + 10
     factors = rng.normal(size=(60, d)) * np.linspace(3, 0.1, d)
-    bank, x = Bank.of(factors[:40].astype(np.float32)), factors[40:].astype(np.float32)
+    bank, x = Bank.of(factors[:40].astype(np.float32), 1), factors[40:].astype(np.float32)
     assert bank.directions.shape == (d, DIRECTIONS)
     np.testing.assert_allclose(bank.directions.T @ bank.directions, np.eye(DIRECTIONS), atol=1e-9)
     across = np.eye(d) - bank.directions @ bank.directions.T
@@ -154,37 +157,45 @@ def test_wide_records_are_compared_along_the_bank_s_leading_directions():
         along = bank.directions.T @ (a - b)
         return np.sqrt(along @ along + np.sum((across @ a) ** 2) + np.sum((across @ b) ** 2))
 
-    got = bank.nearest_distance(x)
+    got = bank.distance(x)
     for i, record in enumerate(x.astype(float)):
         want = min(distance(record, kept) for kept in factors[:40].astype(np.float32))
         assert got[i] == pytest.approx(want, rel=1e-5)
 
 
-def test_the_neighbour_part_has_half_the_spread_of_the_others():
+def test_the_neighbour_part_has_a_share_of_the_spread_of_the_others():
     rng = np.random.default_rng(0)
     nats, distance = rng.normal(size=1000) * 7, rng.normal(size=1000) * 3
-    scaled = neighbour_weight(nats, distance) * distance
+    scaled = neighbour_weight(nats, distance, 0.5) * distance
     assert spread(scaled) == pytest.approx(0.5 * spread(nats))
-    assert neighbour_weight(nats, np.zeros(10)) == 0
+    assert neighbour_weight(nats, np.zeros(10), 0.5) == 0
 
 
-@pytest.mark.parametrize(("members", "served"), [(8, 4), (6, 3), (7, 3), (8, 2), (8, 1)])
-def test_of_half_the_members_only_one_did_not_see_a_record(members: int, served: int):
-    chosen = served_members(members, served)
-    left_out = [sum(fold in (k, (k + 1) % members) for k in chosen) for fold in range(members)]
-    assert len(chosen) == served and max(left_out) == 1
+@pytest.mark.parametrize(("members", "served"), [(8, 4), (6, 3), (7, 3), (8, 2), (8, 1), (3, 1)])
+def test_members_that_serve_see_all_and_each_record_has_one_that_did_not(
+    members: int, served: int
+):
+    folds = Folds.draw(100, members, served, seed=0)
+    seen, serving = folds.seen(), served_members(members, served)
+    assert len(serving) == served
+    assert all(len(seen[member]) == 100 for member in serving)
+    away = np.array([~np.isin(np.arange(100), records) for records in seen])
+    np.testing.assert_array_equal(away.sum(0), 1)
+    np.testing.assert_array_equal(away.argmax(0), folds.judge)
+    sizes = np.bincount(folds.of)
+    assert len(sizes) == members - served and np.ptp(sizes) <= 1
 
 
-def test_all_members_may_serve():
-    assert served_members(5, 5) == [0, 1, 2, 3, 4]
-
-
-def make_model(fitted: Fitted, x: np.ndarray, *, bank: int = 20, kl: bool = True) -> ScoreModel:
+def make_model(
+    fitted: Fitted, x: np.ndarray, *, bank: int = 20, near: int = 3, kl: bool = True
+) -> ScoreModel:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
-    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank]), kl)
+    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank], near), kl)
 
 
-@pytest.mark.parametrize("options", [{}, {"bank": 0}, {"kl": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"bank": 0}, {"bank": 2}, {"bank": 200}, {"near": 1}, {"kl": False}]
+)
 def test_the_graph_agrees_with_torch_in_every_output(
     fitted: Fitted, x: np.ndarray, options: dict[str, int]
 ):
@@ -204,7 +215,7 @@ def test_the_graph_of_many_features_agrees_with_torch(d: int):
     x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
     fitted = fit_vae(x, CONFIG)
     precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
-    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40]), True)
+    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40], 1), True)
     network = Network(export_graph(model))
     assert check_against_torch(model, network, x) < 1e-4
     got, want = network.forward(x).neighbour, model.forward(x).neighbour
@@ -241,15 +252,16 @@ def test_records_as_near_as_rounding_may_be_exchanged(seed: int):
     assert apart.max() < 0.01  # of standard deviations, where 1e-4 was asked for
 
 
-def test_a_member_never_draws_a_record_of_its_two_folds(x: np.ndarray):
-    folds = np.arange(200) % 4
-    batches = Batches.of(x, folds, 4, torch.device("cpu"))
+def test_a_member_draws_each_record_that_it_may_see_equally_often(x: np.ndarray):
+    seen = Folds.draw(200, 4, 2, seed=0).seen()
+    batches = Batches.of(x, seen, torch.device("cpu"))
     assert batches.resident
-    drawn = batches.draw(500, torch.Generator().manual_seed(0)).numpy()
+    drawn = batches.draw(20_000, torch.Generator().manual_seed(0)).numpy()
     place = {row.tobytes(): i for i, row in enumerate(x)}
-    for member in range(4):
-        seen = {folds[place[row.tobytes()]] for row in drawn[member]}
-        assert seen == {0, 1, 2, 3} - {member, (member + 1) % 4}
+    for member, allowed in enumerate(seen):
+        counts = np.bincount([place[row.tobytes()] for row in drawn[member]], minlength=200)
+        assert set(np.flatnonzero(counts)) == set(allowed)
+        assert chisquare(counts[allowed]).pvalue > 1e-4
 
 
 def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
@@ -259,7 +271,9 @@ def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
         vae = VAE(
             members=4, features=6, latent=3, width=8, generator=torch.Generator().manual_seed(0)
         )
-        return Loop(vae, Batches.of(x, np.arange(200) % 4, 4, torch.device("cpu")), config)
+        return Loop(
+            vae, Batches.of(x, Folds.draw(200, 4, 2, seed=0).seen(), torch.device("cpu")), config
+        )
 
     ours, theirs = loop(), loop()
     adamw = torch.optim.AdamW(

@@ -38,7 +38,8 @@ def rows(n: int = 100) -> str:
 def test_a_file_becomes_an_artifact(csv: Path, tmp_path: Path):
     done = call("train", csv, "--out", tmp_path / "it", "--alpha", 0.05, "--id", "order", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "400 calibration records (cross-fitted)" in done.stdout
+    assert "100 calibration records (split)" in done.stdout
+    assert "700 of 800 records" in done.stdout
     assert "one false alarm in 20 normal records" in done.stdout
     assert "fit: step" in done.stderr
     manifest = json.loads((tmp_path / "it" / "manifest.json").read_text())
@@ -85,7 +86,7 @@ def test_several_files_are_one_set_of_records(tmp_path: Path):
         "--alpha=0.05",
         *QUICK,
     )
-    assert done.returncode == 0 and "100 records" in done.stdout
+    assert done.returncode == 0 and "of 100 records" in done.stdout
 
 
 def test_the_same_seed_gives_the_same_artifact(csv: Path, tmp_path: Path):
@@ -204,15 +205,15 @@ def test_few_and_many_columns_are_taken(tmp_path: Path, columns: int):
     [
         (["--alpha", "0"], 2, "alpha must be between 1e-09 and 1, got 0"),
         (["--alpha", "2"], 2, "alpha must be between 1e-09 and 1, got 2"),
-        (["--alpha", "0.002"], 3, "alpha 0.002 takes at least 499 calibration records, got 400"),
+        (["--alpha", "0.001"], 3, "alpha 0.001 takes at least 999 calibration records, got 800"),
         (["--alpha", "often"], 2, "'often' is not a valid float"),
         (["--id", "nope"], 3, "id column 'nope' must be in the input"),
         (["--ignore", "nope"], 3, "ignored column 'nope' must be in the input"),
         (["--kind", "country"], 2, "must be COLUMN=KIND"),
         (["--kind", "country=text"], 2, "a kind must be one of numeric, categorical, boolean"),
-        (["--kind", "country=numeric"], 3, "column 'country' must be a number, but 400 of 400"),
+        (["--kind", "country=numeric"], 3, "column 'country' must be a number, but 800 of 800"),
         (["--members", "2"], 2, "setting 'members' must be at least 3"),
-        (["--served", "9"], 2, "setting 'served' must be at most members"),
+        (["--served", "9"], 2, "setting 'members' must be at least 2 more than served (9), got 8"),
         (["--served", "0"], 2, "setting 'served' must be at least 1"),
         (["--device", "tpu"], 2, "setting 'device' must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         (["--steps", "0"], 2, "setting 'steps' must be at least 1"),

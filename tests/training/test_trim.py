@@ -76,11 +76,17 @@ def test_planted_records_are_not_fitted_to(metrics: tuple[Manifest, Manifest]):
     assert plain.metrics.trimmed_records == 0
 
 
-def test_what_was_trimmed_still_calibrates(metrics: tuple[Manifest, Manifest]):
-    _, robust = metrics
-    assert robust.calibration.n == 420
-    assert robust.metrics.fit_records == 420 - robust.metrics.trimmed_records
-    assert "still calibrate" in robust.calibration.contamination
+def test_what_calibrates_is_never_trimmed(metrics: tuple[Manifest, Manifest]):
+    for manifest in metrics:
+        kept = manifest.metrics.fit_records + manifest.metrics.trimmed_records
+        assert manifest.calibration.n == 60 and kept == 420 - 60
+
+
+def test_too_few_to_hold_any_out_calibrate_with_what_was_trimmed(contaminated: pl.DataFrame):
+    manifest = packed(contaminated.head(60), robust=True).manifest
+    assert manifest.calibration.rule == "cross-fitted" and manifest.calibration.n == 60
+    assert manifest.metrics.fit_records == 60 - manifest.metrics.trimmed_records < 60
+    assert "not out of the calibration" in manifest.calibration.contamination
 
 
 def test_normal_records_alarm_no_more_often_than_asked(contaminated: pl.DataFrame):

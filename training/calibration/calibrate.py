@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, rate_interval, records_needed
+from vaewatch.scoring.calibration import (
+    CROSS_FITTED,
+    SPLIT,
+    Calibration,
+    records_for_precision,
+    records_needed,
+)
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
 from vaewatch.scoring.manifest import CalibrationSummary
 from vaewatch.scoring.table import Table
@@ -19,15 +25,15 @@ ASSUMES = (
 )
 CONTAMINATION = (
     "Anomalies among the calibration records hold the highest scores, so normal records alarm "
-    "more seldom than asked, and fewer anomalies are found. Records that --contamination-robust "
-    "kept out of the fit still calibrate: without them, normal records would alarm more often "
-    "than asked."
+    "more seldom than asked, and fewer anomalies are found. --contamination-robust keeps suspects "
+    "out of the fit, not out of the calibration: without them, normal records would alarm more "
+    "often than asked."
 )
 RULES = {
-    "cross-fitted": "Each record was scored by the members that did not see it. Members see "
-    "different data, so the "
-    "interval is exact only in the limit; benchmarks/RESULTS.md has the measured rates.",
-    "split": "The records were held out from fitting, so the interval is exact.",
+    SPLIT: "The records were held out of everything that was learned, so the interval is exact.",
+    CROSS_FITTED: "There were too few records to hold any out: each was scored by a member that "
+    "did not see it. New records cost a little less, as the members that serve saw more, so the "
+    "rate may be lower than asked: the interval begins at 0.",
 }
 
 
@@ -42,13 +48,6 @@ def fit_drift(table: Table) -> DriftReference:
     return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
 
 
-def records_for_precision(alpha: float, relative: float = 0.2) -> int:
-    """Return how many calibration records bring the 95 % interval of the true rate within
-    +- `relative` of alpha.
-    """
-    return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))
-
-
 def shown_alphas(calibration: Calibration) -> list[float]:
     """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
     every = {*COMMON_ALPHAS, calibration.alpha}
@@ -57,7 +56,7 @@ def shown_alphas(calibration: Calibration) -> list[float]:
 
 def describe(calibration: Calibration) -> CalibrationSummary:
     """Return the calibration summary of the manifest."""
-    alpha, n = calibration.alpha, calibration.n
+    alpha, n, step = calibration.alpha, calibration.n, calibration.step()
     shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
     return CalibrationSummary(
         n=n,
@@ -65,9 +64,10 @@ def describe(calibration: Calibration) -> CalibrationSummary:
         rule_means=RULES[calibration.rule],
         assumes=ASSUMES,
         contamination=CONTAMINATION,
-        rate_interval_95=rate_interval(alpha, n),
+        rate_interval_95=calibration.rate_law().interval(),
         thresholds={f"{a:g}": calibration.threshold(a) for a in shown},
         least_alpha=1 / (n + 1),
         records_needed={f"{a:g}": records_needed(a) for a in shown},
         records_for_20_percent=records_for_precision(alpha),
+        reachable=(step.rate, step.above) if step else None,
     )

@@ -20,12 +20,9 @@ FULL_FEATURES = (
 RANK = 64
 
 
-def fit_precision(residuals: NDArray[np.float32], records: int) -> Precision:
-    """(R, D) standardised residuals -> Precision.
-
-    records: how many records they are of, which decides how much is shrunk.
-    """
-    features = residuals.shape[1]
+def fit_precision(residuals: NDArray[np.float32]) -> Precision:
+    """(R, D) standardised residuals of R records -> Precision."""
+    records, features = residuals.shape
     weight = float(np.clip(features / max(records, 1), *SHRINK_RANGE))
     if features > FULL_FEATURES:
         return _low_rank(residuals, weight)

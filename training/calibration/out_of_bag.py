@@ -1,6 +1,5 @@
-"""Fitted -> OutOfBag: what each fit record costs the members that did not see it.
+"""Fitted -> OutOfBag: what each fit record costs the member that did not see it.
 
-Member k never sees folds k and k + 1, so a record of fold f is out of bag in members f and f - 1.
 The precision that scores a fold is fitted to the residuals of the other folds: with a pooled one,
 small data raised twice as many alarms as asked for.
 """
@@ -22,10 +21,9 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class OutOfBag:
-    """Residuals and KL of N fit records, from the two members that did not see each.
+    """Residuals and KL of N fit records, from the member that did not see each.
 
-    residuals: (N, 2, D), standardised, at z = mu. kl: (N,) nats, the mean of the two members, at
-    unit variance. folds: (N,).
+    residuals: (N, D), standardised, at z = mu. kl: (N,) nats, at unit variance. folds: (N,).
     """
 
     residuals: NDArray[np.float32]
@@ -34,19 +32,16 @@ class OutOfBag:
 
     def precision(self) -> Precision:
         """Fit the precision to all folds together: the one that is served."""
-        return fit_precision(
-            self.residuals.reshape(-1, self.residuals.shape[2]), len(self.residuals)
-        )
+        return fit_precision(self.residuals)
 
     def reconstruction(self) -> NDArray[np.float64]:
         """Return 1/2 r' Sigma^-1 r, (N,) nats, each fold with the precision of the others."""
         out = np.empty(len(self.residuals))
         for fold in np.unique(self.folds):
             inside = self.folds == fold
-            others = self.residuals[~inside]
-            precision = fit_precision(others.reshape(-1, others.shape[2]), len(others))
+            precision = fit_precision(self.residuals[~inside])
             r = self.residuals[inside].astype(np.float64)
-            out[inside] = 0.5 * (precision.whiten(r) ** 2).sum(-1).mean(1)
+            out[inside] = 0.5 * (precision.whiten(r) ** 2).sum(-1)
         return out
 
 
@@ -55,20 +50,16 @@ def out_of_bag(
     fitted: Fitted, x: NDArray[np.float32], rows: NDArray[np.int64], *, kl: bool
 ) -> OutOfBag:
     """Return residuals and KL of the given `rows` of x, (N, D); the KL of an autoencoder is 0."""
-    vae, folds = fitted.vae, fitted.folds[rows]
-    device = next(vae.parameters()).device
-    residuals = np.empty((len(rows), 2, x.shape[1]), dtype=np.float32)
+    judge = fitted.folds.judge[rows]
+    residuals = np.empty((len(rows), x.shape[1]), dtype=np.float32)
     divergence = np.zeros(len(rows))
-    order = np.argsort(folds, kind="stable")
-    for start in range(0, len(rows), CHUNK):
-        at = order[start : start + CHUNK]
-        chunk = torch.from_numpy(x[rows[at]]).to(device)
-        posterior = vae.encode(chunk.expand(vae.members, -1, -1))
-        r = (chunk - vae.decode(posterior.mu).mean).cpu().numpy()
-        k = posterior.unit_kl().double().cpu().numpy()
-        for slot in (0, 1):
-            member = (folds[at] - slot) % vae.members
-            residuals[at, slot] = r[member, np.arange(len(at))]
+    for member in np.unique(judge):
+        alone, mine = fitted.vae.only([int(member)]), np.flatnonzero(judge == member)
+        for start in range(0, len(mine), CHUNK):
+            at = mine[start : start + CHUNK]
+            chunk = torch.from_numpy(x[rows[at]]).unsqueeze(0)
+            posterior = alone.encode(chunk)
+            residuals[at] = (chunk - alone.decode(posterior.mu).mean)[0].numpy()
             if kl:
-                divergence[at] += 0.5 * k[member, np.arange(len(at))]
-    return OutOfBag(residuals, divergence, folds)
+                divergence[at] = posterior.unit_kl()[0].double().numpy()
+    return OutOfBag(residuals, divergence, fitted.folds.of[rows])

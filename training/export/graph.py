@@ -19,7 +19,10 @@ OPSET = 20
 IR_VERSION = 9
 PROBE_TOLERANCE = 1e-4
 SQUARE_TOLERANCE = 1e-5  # of the squared lengths: some 80 roundings in single precision
-MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of this range, the two steps of `_at_least` cost more
+MIN_GROUP, MOST_IN_GROUP = 8, 40  # outside of this range, the two steps of `_least` cost more
+# candidates beyond those that are averaged: by rounding, they may be out of order; more of them
+# with up to FEW features, where records lie densely
+SPARE, FEW, MORE_SPARE = 1, 3, 5
 
 
 class _Graph:
@@ -43,6 +46,16 @@ class _Graph:
         name = name or f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
+
+    def least(self, values: str, count: int) -> tuple[str, str]:
+        """(N, K) -> the `count` least values of each record and their places, (N, count) each."""
+        if count == 1:
+            place = self.add("ArgMin", values, axis=1, keepdims=1)
+            return self.add("GatherElements", values, place, axis=1), place
+        names = [f"n{len(self.nodes)}_values", f"n{len(self.nodes)}_places"]
+        inputs = [values, self.ints(count)]
+        self.nodes.append(helper.make_node("TopK", inputs, names, axis=1, largest=0))
+        return names[0], names[1]
 
     def silu(self, x: str) -> str:
         return self.add("Mul", x, self.add("Sigmoid", x))
@@ -119,8 +132,10 @@ def _whiten(graph: _Graph, precision: Precision, x: str) -> str:
 
 
 def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
-    """Add `neighbour`, (N,): the distance to the nearest record of the bank. It is computed again
-    from that record, because the product that finds it loses the digits of a small distance.
+    """Add `neighbour`, (N,): the mean distance to the nearest records of the bank.
+
+    The product that finds them loses the digits of a small distance. So it only finds candidates,
+    and the distances to these are computed again.
     """
     if not len(bank):
         return graph.zero_of(x, "neighbour")
@@ -130,28 +145,45 @@ def _neighbour(graph: _Graph, bank: Bank, x: str) -> None:
     along, off = bank.places[:, :-1], bank.places[:, -1:]
     lengths = (bank.places**2).sum(1, keepdims=True)
     squared = graph.add("MatMul", place, graph.weight(np.hstack([-2.0 * along, lengths]).T))
-    nearest = _at_least(graph, squared, np.hstack([along @ bank.directions.T, off]))
-    apart = graph.add("Sub", graph.add("Pad", x, graph.ints(0, 0, 0, 1)), nearest)
-    graph.add("ReduceL2", apart, graph.ints(-1), keepdims=0, name="neighbour")
+    rows = graph.weight(np.hstack([along @ bank.directions.T, off]))
+    if bank.nearest == 1:
+        near = graph.add("Gather", rows, _least(graph, squared, 1, len(bank)), axis=0)
+        distance = _distances(graph, x, near)
+        graph.add("Squeeze", distance, graph.ints(1), name="neighbour")
+        return
+    spare = MORE_SPARE if len(bank.directions) <= FEW else SPARE
+    count = min(bank.nearest + spare, len(bank))
+    near = graph.add("Gather", rows, _least(graph, squared, count, len(bank)), axis=0)
+    nearest, _ = graph.least(_distances(graph, x, near), bank.nearest)
+    graph.add("ReduceMean", nearest, graph.ints(1), keepdims=0, name="neighbour")
 
 
-def _at_least(graph: _Graph, values: str, rows: NDArray[np.float64]) -> str:
-    """(N, K) values, (K, width) rows -> (N, width): for each record, the row of its least value.
+def _distances(graph: _Graph, x: str, rows: str) -> str:
+    """(N, D) features and (N, count, D + 1) rows -> their distances, (N, count)."""
+    padded = graph.add("Pad", x, graph.ints(0, 0, 0, 1))
+    apart = graph.add("Sub", graph.add("Unsqueeze", padded, graph.ints(1)), rows)
+    return graph.add("ReduceL2", apart, graph.ints(2), keepdims=0)
 
-    It is found in two steps, the group and the place in it: ReduceMin is vectorised,
-    ArgMin is not.
+
+def _least(graph: _Graph, values: str, count: int, k: int) -> str:
+    """(N, k) values -> (N, count): the places of each record's least values.
+
+    They lie in the `count` groups with the least minima. To look at these alone is faster:
+    ReduceMin is vectorised, ArgMin and TopK are not.
     """
-    k = len(rows)
     group = next(g for g in range(min(k, MOST_IN_GROUP), 0, -1) if k % g == 0)
-    if group < MIN_GROUP:
-        least = graph.add("ArgMin", values, axis=1, keepdims=0)
-        return graph.add("Gather", graph.weight(rows), least, axis=0)
+    if group < MIN_GROUP or k // group <= count:
+        return graph.least(values, count)[1]
     grouped = graph.add("Reshape", values, graph.ints(-1, k // group, group))
-    least = graph.add("ReduceMin", grouped, graph.ints(2), keepdims=0)
-    which = graph.add("ArgMin", least, axis=1, keepdims=1)
-    inside = graph.add("GatherND", grouped, which, batch_dims=1)
-    place = graph.add("Concat", which, graph.add("ArgMin", inside, axis=1, keepdims=1), axis=1)
-    return graph.add("GatherND", graph.weight(rows.reshape(k // group, group, -1)), place)
+    minima = graph.add("ReduceMin", grouped, graph.ints(2), keepdims=0)
+    groups = graph.least(minima, count)[1]
+    places = graph.add("Unsqueeze", groups, graph.ints(2))
+    inside = graph.add("GatherND", grouped, places, batch_dims=1)  # (N, count, group)
+    flat = graph.add("Reshape", inside, graph.ints(-1, count * group))
+    within = graph.least(flat, count)[1]
+    size = graph.ints(group)
+    which = graph.add("GatherElements", groups, graph.add("Div", within, size), axis=1)
+    return graph.add("Add", graph.add("Mul", which, size), graph.add("Mod", within, size))
 
 
 def _serialise(graph: _Graph, model: ScoreModel) -> bytes:

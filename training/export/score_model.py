@@ -14,14 +14,6 @@ from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.vae.vae import VAE, Posterior
 
 
-def served_members(members: int, served: int) -> list[int]:
-    """Return the indices of the members that score: evenly spread ones, because neighbours leave
-    out the same fold. Of 4 of 8 members chosen so, three saw any fit record; of the first 4, two
-    to 4.
-    """
-    return [i * members // served for i in range(served)]
-
-
 @dataclass(frozen=True)
 class ScoreModel:
     """All that the graph computes.
@@ -42,7 +34,7 @@ class ScoreModel:
         return Forward(
             reconstruction=0.5 * (whitened**2).sum(-1).mean(1),
             kl=kl if self.kl else np.zeros_like(kl),
-            neighbour=self.bank.nearest_distance(x) if len(self.bank) else np.zeros(len(x)),
+            neighbour=self.bank.distance(x) if len(self.bank) else np.zeros(len(x)),
             whitened=whitened,
         )
 

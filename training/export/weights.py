@@ -8,7 +8,7 @@ from safetensors.torch import load as load_tensors
 
 from vaewatch.scoring.artifact import WEIGHTS, read_files, read_manifest
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.training.export.score_model import served_members
+from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.vae import VAE
 
 

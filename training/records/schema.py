@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -35,6 +37,27 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
     if all(frame[name].null_count() == len(frame) for name in names):
         raise SchemaError("there must be a value to learn from, but every cell is missing.")
     return Schema(columns, config.id, config.label, tuple(config.ignore))
+
+
+def with_categories_of(schema: Schema, fit: pl.DataFrame) -> Schema:
+    """Return the schema with what a record can be unlike: the categories of the fit records.
+
+    A column's kind, range and whether it was ever missing describe the input, and come from all
+    records. What calibrates must meet the same unseen categories as new records do.
+    """
+    columns = tuple(_as_fitted(column, fit[column.name]) for column in schema.columns)
+    return replace(schema, columns=columns)
+
+
+def _as_fitted(column: Column, series: pl.Series) -> Column:
+    if column.kind is Kind.CATEGORICAL:
+        return replace(column, categories=_categorical(series).categories)
+    if column.kind is Kind.NUMERIC and not column.required:
+        fitted = _numeric(series)
+        return (
+            column if fitted.kind is Kind.NUMERIC else fitted
+        )  # it may be missing in all of them
+    return column
 
 
 def infer_column(series: pl.Series, declared: Kind | None = None) -> Column:

@@ -1,17 +1,33 @@
-"""n records -> Split: those to fit to, and those held out to calibrate."""
+"""n records -> Split: those to fit to, and those held out to calibrate.
+
+Held out means out of everything: categories, scales, weights, precision and kept records are
+learned from the fit records alone. So a record that is held out costs what a new normal record
+costs, and the law of the false-alarm rate is exact.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.calibration import (
+    CROSS_FITTED,
+    SPLIT,
+    records_for_precision,
+)
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.training.streams import Stream, stream
 
-HELD_OUT = 20_000  # records that a split calibration holds out
-SPLIT_FROM = 2 * HELD_OUT  # fewer than this: all fit, and calibrate on their out-of-bag scores
+SHARE = 1 / 8  # of the records: held out where that is enough; it costs no detection
+PLENTY = 20_000  # fit records: beyond, those that the interval has a use for are held out
+RANK = 5  # calibration records above the threshold, where SHARE gives fewer
+MOST_SHARE = 1 / 6  # that are held out for RANK: a quarter would cost detection
+LAST_SHARE = 1 / 4  # that are held out to certify alpha at all
+MOST = 20_000  # records: more would not make the interval visibly narrower
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,7 +43,7 @@ class Split:
 
     @property
     def rule(self) -> str:
-        return "split" if len(self.held_out) else "cross-fitted"
+        return SPLIT if len(self.held_out) else CROSS_FITTED
 
     @property
     def calibrates(self) -> int:
@@ -39,11 +55,25 @@ class Split:
         return self.held_out if len(self.held_out) else self.fit
 
 
-def split_records(n: int, seed: int, members: int) -> Split:
-    """Split by seed alone: the same n and seed give the same split."""
+def split_records(n: int, alpha: float, seed: int, members: int) -> Split:
+    """Split by size, alpha and seed alone: the same three give the same split."""
     least = 2 * members  # two a fold
     if n < least:
         raise SchemaError(f"training takes at least {least} normal records, got {n}.")
-    held_out = HELD_OUT if n >= SPLIT_FROM else 0
+    held_out = calibration_size(n, alpha)
     order = stream(seed, Stream.SPLIT).permutation(n)
     return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))
+
+
+def calibration_size(n: int, alpha: float) -> int:
+    """Return how many of n records are held out; none where a quarter cannot certify alpha.
+
+    With k that may alarm it is k / alpha: with fewer, one less may, and with more, the mean rate
+    k / (size + 1) falls below alpha.
+    """
+    if 1 / alpha > n * LAST_SHARE:
+        return 0
+    wanted = min(max(n * SHARE, RANK / alpha), n * MOST_SHARE)
+    spare = min(records_for_precision(alpha), n - PLENTY)
+    rank = max(1, math.floor(alpha * min(max(wanted, spare), MOST) + ROUNDING))
+    return math.ceil(rank / alpha - ROUNDING)

@@ -1,9 +1,9 @@
 """fit records -> those without the suspects of a first fit, for contaminated data.
 
-A first stack is fitted to all records. Each record is scored by the members that did not see it,
+A first stack is fitted to all records. Each record is scored by the member that did not see it,
 so that an anomaly cannot hide by being learned. Records that score far above the bulk, at most a
-tenth, are left out of the second fit. They still calibrate: without the highest scores the
-threshold would be too low, and normal records would alarm more often than asked.
+tenth, are left out of the second fit. What calibrates is never trimmed: without the highest scores
+the threshold would be too low, and normal records would alarm more often than asked.
 
 Many anomalies that are alike stay: a stack that saw most of them has learned the rest.
 """
@@ -70,10 +70,10 @@ def _bulk_precision(oob: OutOfBag) -> Precision:
     """Fit the precision without the tenth that scores worst: anomalies would widen it."""
     scores = _score(oob, oob.precision())
     bulk = oob.residuals[scores <= np.quantile(scores, 1 - MOST)]
-    return fit_precision(bulk.reshape(-1, bulk.shape[2]), len(bulk))
+    return fit_precision(bulk)
 
 
 def _score(oob: OutOfBag, precision: Precision) -> NDArray[np.float64]:
     r = oob.residuals.astype(np.float64)
-    score: NDArray[np.float64] = 0.5 * (precision.whiten(r) ** 2).sum(-1).mean(1) + oob.kl
+    score: NDArray[np.float64] = 0.5 * (precision.whiten(r) ** 2).sum(-1) + oob.kl
     return score

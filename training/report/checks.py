@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vaewatch.scoring.calibration import Calibration, rate_interval
+from vaewatch.scoring.calibration import Calibration
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings
@@ -86,7 +86,7 @@ def _spread(found: Findings) -> Iterator[Check]:
 
 def _budget(calibration: Calibration) -> Iterator[Check]:
     alpha = calibration.alpha
-    low, high = rate_interval(alpha, calibration.n)
+    low, high = calibration.rate_law().interval()
     words = f"Asked for {alpha:g}: the true false-alarm rate lies in {low:.2g} to {high:.2g}."
     wide = max(high / alpha - 1, 1 - low / alpha)
     if wide > WIDE:

@@ -38,7 +38,8 @@ DIGITS = 5
 class Findings:
     """What the report shows of a fit.
 
-    batch: records that a member sees in a step. seen: records that it sees in an epoch.
+    batch: records that a member sees in a step. seen: records that a served member sees in an
+    epoch.
 
     high: (MEANS,) whether the out-of-bag score of a drawn record is in the highest twentieth.
     """
@@ -92,7 +93,7 @@ def find(learned: Learned) -> Findings:
         columns=profile_columns(learned.table.take(fit_rows[profiled])),
         log=learned.fitted.log,
         batch=config.batch,
-        seen=round(len(evidence.x) * (vae.members - 2) / vae.members),
+        seen=len(evidence.x),
         latent=look_at_latent(vae, shown, vectorizer, kl=config.model == "vae"),
         high=evidence.scores[drawn] >= np.quantile(evidence.scores, 1 - HIGHEST),
         judged=len(judged),

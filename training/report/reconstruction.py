@@ -53,7 +53,7 @@ class Reliability:
 def look_at_columns(
     x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
 ) -> tuple[ColumnFit, ...]:
-    """Judge each column by (N, D) features and (N, 2, D) out-of-bag residuals, standardised."""
+    """Judge each column by (N, D) features and out-of-bag residuals, standardised."""
     own: dict[str, list[int]] = {name: [] for name in vectorizer.schema.names}
     missing: dict[str, int] = {}
     numeric = {column.name for column in vectorizer.schema.numeric}
@@ -66,13 +66,13 @@ def look_at_columns(
     for name, features in own.items():
         given = x[:, missing[name]] <= 0 if name in missing else np.full(len(x), True)
         scale = np.array([vectorizer.features[i].deviation for i in features])
-        values, errors = x[given][:, features] * scale, residuals[given][:, :, features] * scale
+        values, errors = x[given][:, features] * scale, residuals[given][:, features] * scale
         fits.append(_look_at(name, values, errors, numeric=name in numeric))
     return tuple(fits)
 
 
 def _look_at(name: str, values: Real, errors: Real, *, numeric: bool) -> ColumnFit:
-    """values: (N, F). errors: (N, 2, F)."""
+    """values, errors: (N, F)."""
     spread = float(values.var(0).sum()) if values.size else 0.0
     if not spread > 0:
         return ColumnFit(name, None, None, ())
@@ -96,9 +96,9 @@ def look_at_events(
         return None
     mean = np.array([vectorizer.features[i].mean for i in at])
     scale = np.array([vectorizer.features[i].deviation for i in at])
-    raw = x[:, None, at] * scale + mean
-    given = np.clip(raw - residuals[:, :, at] * scale, 0.0, 1.0).ravel()
-    happened = np.broadcast_to(raw > 0.5, residuals[:, :, at].shape).ravel()
+    raw = x[:, at] * scale + mean
+    given = np.clip(raw - residuals[:, at] * scale, 0.0, 1.0).ravel()
+    happened = (raw > 0.5).ravel()
     bins = np.minimum((given * TENTHS).astype(np.int64), TENTHS - 1)
     asked = np.bincount(bins, minlength=TENTHS)
     total = np.bincount(bins, given, TENTHS)

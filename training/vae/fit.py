@@ -1,8 +1,6 @@
 """features -> fitted VAE: the training run.
 
-Each record belongs to one of M folds, and member k never sees folds k and k + 1, so that every
-record is out of bag in two members. That gives honest scores for calibration without holding out
-any data (see `vaewatch.training.calibration.out_of_bag`).
+Which records each member sees is drawn first (see `vaewatch.training.vae.folds`).
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.vae.checkpoint import EVERY_STEPS, Checkpoint
 from vaewatch.training.vae.elbo import Elbo
+from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.loop import Batches, Loop
 from vaewatch.training.vae.parallel import local_rank, local_world_size, rank
 from vaewatch.training.vae.probe import Probe, Probed
@@ -40,10 +39,10 @@ class Step(Probed):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted stack, the fold of each fit record, and the log."""
+    """A fitted stack, the folds of the fit records, and the log."""
 
     vae: VAE
-    folds: NDArray[np.int64]
+    folds: Folds
     log: tuple[Step, ...]
 
 
@@ -55,7 +54,7 @@ def fit_vae(
 ) -> Fitted:
     """Fit the stack to (N, D) standardised features."""
     device = pick_device(config.device)
-    folds = np.random.default_rng(config.seed).permutation(len(x)) % config.members
+    folds = Folds.draw(len(x), config.members, config.served, config.seed)
     vae = VAE(
         members=config.members,
         features=x.shape[1],
@@ -63,7 +62,7 @@ def fit_vae(
         width=config.width,
         generator=torch.Generator().manual_seed(config.seed),
     ).to(device)
-    batches = Batches.of(x, folds, config.members, device)
+    batches = Batches.of(x, folds.seen(), device)
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
     log = _run(loop, probe, progress, checkpoint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ WEIGHT_DECAY = 1e-4
 EPSILON = 1e-8
 GRADIENT_NORM = 20.0
 STEPS_BEFORE_CAPTURE = 3  # as PyTorch recommends
+DRAWS = 2**62  # numbers to draw from: so many that the remainder of any count is uniform
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,32 @@ class Batches:
     """The records that batches are drawn from: on the device or, if they do not fit, on the host,
     from which each batch is sent.
 
-    x: (N, D). seen: (M, N_k) indices of the records that each member may see. noise: (D,)
-    standard deviations of the encoder's noise, always on the device.
+    x: (N, D). seen: (M, most) indices of the records that each member may see, of which the first
+    `counts`, (M, 1), count. noise: (D,) standard deviations of the encoder's noise, always on the
+    device.
     """
 
     x: Tensor
     seen: Tensor
+    counts: Tensor
     noise: Tensor
 
     @classmethod
     def of(
         cls,
         x: NDArray[np.float32],
-        folds: NDArray[np.int64],
-        members: int,
+        seen: Sequence[NDArray[np.int64]],
         device: torch.device,
         room: int | None = None,
     ) -> Batches:
         """Place the records; `room` is the bytes that they may take on the device."""
-        seen = [
-            np.flatnonzero((folds != k) & (folds != (k + 1) % members)) for k in range(members)
-        ]
-        most = max(len(indices) for indices in seen)
-        even = np.stack([np.resize(indices, most) for indices in seen])  # folds differ by a record
+        counts = torch.tensor([[len(indices)] for indices in seen])
+        even = np.stack([np.resize(indices, int(counts.max())) for indices in seen])
         room = free_room(device) if room is None else room
         home = device if x.nbytes + even.nbytes <= room else torch.device("cpu")
         noise = torch.from_numpy(noise_deviations(x)).to(device)
-        return cls(torch.from_numpy(x).to(home), torch.from_numpy(even).to(home), noise)
+        records, places = torch.from_numpy(x), torch.from_numpy(even)
+        return cls(records.to(home), places.to(home), counts.to(home), noise)
 
     @property
     def device(self) -> torch.device:
@@ -79,8 +80,9 @@ class Batches:
         """Draw a batch for each member, with replacement, (M, B, D); the generator must be on the
         device of the records.
         """
-        members, n = self.seen.shape
-        at = torch.randint(n, (members, batch), generator=generator, device=self.x.device)
+        members = len(self.seen)
+        draws = torch.randint(DRAWS, (members, batch), generator=generator, device=self.x.device)
+        at = draws % self.counts
         rows = self.seen.gather(1, at).flatten()
         records = self.x.index_select(0, rows).view(members, batch, -1)
         if self.resident:

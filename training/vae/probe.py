@@ -16,6 +16,7 @@ from torch import Tensor
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.elbo import autoencoder_loss, elbo
+from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.vae import VAE
 
 RECORDS = 256
@@ -45,7 +46,7 @@ class Probe:
     def of(
         cls,
         x: NDArray[np.float32],
-        folds: NDArray[np.int64],
+        folds: Folds,
         noise: Tensor,
         vae: VAE,
         config: TrainConfig,
@@ -57,9 +58,10 @@ class Probe:
         shown = torch.from_numpy(x[rows]).expand(vae.members, -1, -1).to(noise.device)
         draws = torch.randn(shown.shape, generator=generator).to(noise.device)
         eps = torch.randn((*shown.shape[:2], vae.latent), generator=generator).to(noise.device)
-        away = (folds[rows] - np.arange(vae.members)[:, None]) % vae.members
-        skipped = torch.from_numpy(away <= 1).to(noise.device)  # member k skips folds k, k + 1
-        return cls(shown, shown + noise * draws, eps, skipped, config.model == "ae")
+        skipped = torch.from_numpy(folds.judge[rows] == np.arange(vae.members)[:, None])
+        return cls(
+            shown, shown + noise * draws, eps, skipped.to(noise.device), config.model == "ae"
+        )
 
     @torch.no_grad()
     def look(self, vae: VAE) -> Probed:

@@ -65,6 +65,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{calibration.n:,} records, {calibration.rule}; alpha {manifest.alpha:g}: true "
         f"rate in {low:.2g} to {high:.2g} (95 %)",
     )
+    if calibration.reachable:
+        rate, above = calibration.reachable
+        yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"
     if manifest.parent:
         yield "parent", f"{manifest.parent}, which has the same weights"
     thresholds = [

@@ -73,8 +73,8 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting(
     "--neighbours",
     type=int,
-    default=TrainConfig.neighbours,
-    help="Fit records to keep for the neighbour part; 0: none.",
+    help="Fit records to keep for the neighbour part; 0: none.  [default: 4000, or 1000 with more "
+    "than 24 features]",
 )
 @setting(
     "--contamination-robust",
@@ -130,8 +130,8 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     manifest, console = scorer.artifact.manifest, out()
     metrics = manifest.metrics
     print_fact(console, "artifact", f"{target}  (version {manifest.version})")
-    sampled = manifest.records_given > metrics.records
-    of = f" of {manifest.records_given:,}" if sampled else ""
+    given = manifest.records_given
+    of = f" of {given:,}" if given > metrics.fit_records + metrics.trimmed_records else ""
     print_fact(
         console,
         "fit",
@@ -139,8 +139,8 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         f"{metrics.features} features, {manifest.run.fit_seconds:.1f} s",
     )
     if metrics.trimmed_records:
-        trimmed = f"{metrics.trimmed_records:,} records far out: not fitted to, but they "
-        print_fact(console, "trimmed", f"{trimmed}calibrate")
+        trimmed = f"{metrics.trimmed_records:,} records far out, which were not fitted to"
+        print_fact(console, "trimmed", trimmed)
     _print_budget(scorer)
     if REPORT in manifest.sha256:
         print_fact(console, "report", str(target / REPORT))
@@ -162,6 +162,8 @@ def _print_budget(scorer: Scorer) -> None:
         f"{calibration.n:,} calibration records ({calibration.rule}): the true rate lies in "
         f"{low:.2g} to {high:.2g} (95 %)",
     )
+    if summary.reachable:
+        print_fact(console, "", _reachable(*summary.reachable))
     wish = summary.records_for_20_percent
     if wish > calibration.n:
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
@@ -170,10 +172,15 @@ def _print_budget(scorer: Scorer) -> None:
     print_table(console, head, rows, right=(0, 1, 2, 3))
 
 
-def _budget_row(calibration: Calibration, alpha: float) -> tuple[str, ...]:
-    from vaewatch.scoring.calibration import rate_interval
+def _reachable(rate: float, above: float) -> str:
+    return (
+        f"records tie at the threshold: the rates next to it are {rate:.2g} and {above:.2g}, and "
+        "verdicts keep to the lower"
+    )
 
-    low, high = rate_interval(alpha, calibration.n)
+
+def _budget_row(calibration: Calibration, alpha: float) -> tuple[str, ...]:
+    low, high = calibration.rate_law(alpha).interval()
     asked = "asked for" if alpha == calibration.alpha else ""
     rate = f"{low:.2g} to {high:.2g}"
     return f"{alpha:g}", f"{1 / alpha:,.0f}", f"{calibration.threshold(alpha):.4g}", rate, asked

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, allowed_rank, rate_interval
+from vaewatch.scoring.calibration import Calibration, allowed_rank, records_for_precision
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.training.calibration.calibrate import records_for_precision, shown_alphas
+from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
 from vaewatch.training.report.figure import (
     BLUE,
@@ -30,6 +30,8 @@ SHARES = np.linspace(0, 0.06, 61)
 def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
     summary = manifest.calibration
     low, high = summary.rate_interval_95
+    reachable = summary.reachable
+    ties = f"{reachable[0]:.2g}, next {reachable[1]:.2g}" if reachable else "no ties"
     facts = Facts(
         (
             (
@@ -40,6 +42,7 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
             ("calibration records", number(calibration.n)),
             ("rule", summary.rule),
             ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
+            ("rates at the threshold", ties),
             ("least alpha possible", number(summary.least_alpha, 2)),
         )
     )
@@ -59,7 +62,7 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
 def _by_alpha(calibration: Calibration) -> Grid:
     rows = []
     for alpha in shown_alphas(calibration):
-        low, high = rate_interval(alpha, calibration.n)
+        low, high = calibration.rate_law(alpha).interval()
         rows.append(
             (
                 f"{alpha:g}",
@@ -93,8 +96,8 @@ def budget(calibration: Calibration) -> Figure:
     most = max(0.2, 2 * asked)
     ranks = np.unique(np.geomspace(1, max(most * (n + 1), 1), 60).astype(int))
     grid = np.minimum(ranks / (n + 1), 0.999)  # between two ranks nothing is gained
-    laws = np.array([rate_interval(float(a), n) for a in grid])
-    low, high = rate_interval(asked, n)
+    laws = np.array([calibration.rate_law(float(a)).interval() for a in grid])
+    low, high = calibration.rate_law().interval()
 
     def on(ax: Axes) -> None:
         ax.fill_between(grid, *(laws / grid[:, None]).T, color=BLUE, alpha=0.25, linewidth=0,

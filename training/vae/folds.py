@@ -1,0 +1,43 @@
+"""records, members -> Folds: which of the fit records each member sees.
+
+The members that serve see all fit records. The others leave out one fold each, and judge it: their
+residuals on records that they did not see shape the score (see
+`vaewatch.training.calibration.out_of_bag`), at no cost to the members that serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def served_members(members: int, served: int) -> list[int]:
+    """Return the indices of the members that serve, evenly spread."""
+    return [i * members // served for i in range(served)]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """of: (N,) each fit record's fold. judges: (F,) the member that leaves out each fold."""
+
+    of: NDArray[np.int64]
+    judges: NDArray[np.int64]
+    members: int
+
+    @classmethod
+    def draw(cls, n: int, members: int, served: int, seed: int) -> Folds:
+        """Draw folds of n records that differ by at most one in size."""
+        judges = np.setdiff1d(np.arange(members), served_members(members, served))
+        return cls(np.random.default_rng(seed).permutation(n) % len(judges), judges, members)
+
+    @property
+    def judge(self) -> NDArray[np.int64]:
+        """(N,): the member that did not see each record."""
+        return self.judges[self.of]
+
+    def seen(self) -> list[NDArray[np.int64]]:
+        """Return, for each member, the indices of the records that it sees."""
+        judge = self.judge
+        return [np.flatnonzero(judge != member) for member in range(self.members)]
