@@ -69,6 +69,13 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
             "records that alarm, and the next share that can be reached. `alpha` lies between."
         ),
     ] = None
+    tail: Annotated[
+        dict[str, float],
+        Meta(
+            description="Where the threshold is more than 20 times that of alpha 0.1: the columns "
+            "whose rare values put it there, and their shares."
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class VectorizerState(Struct, frozen=True):

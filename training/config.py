@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,6 +14,8 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import Kind
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
+FEW_FEATURES = 24  # at most, of a narrow table
+SERVED_NARROW, SERVED_WIDE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class TrainConfig:
     beta: float = 1.0  # weight of the KL in the objective
     device: str = "auto"
     members: int = 8  # VAEs trained side by side
-    served: int = 2  # members that the exported graph averages
+    served: int | None = None  # members that the exported graph averages; None: as suits D
     width: int = 64  # hidden units a layer
     latent: int | None = None  # latent dimensions; half the features by default
     steps: int = 1600  # optimiser steps
@@ -61,11 +63,18 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
-        if self.served > self.members - JUDGES:
+        if self.served is not None and self.served > self.members - JUDGES:
             raise SettingError(
                 f"setting 'members' must be at least {JUDGES} more than served ({self.served}), "
                 f"got {self.members}: those that do not serve judge records that they did not see."
             )
+
+    def suiting(self, features: int) -> TrainConfig:
+        """Return the recipe for D features: with few, members cost little, so that more serve."""
+        if self.served is not None:
+            return self
+        suits = SERVED_NARROW if features <= FEW_FEATURES else SERVED_WIDE
+        return replace(self, served=min(suits, self.members - JUDGES))
 
 
 Check = Callable[[str, Any], Any]  # a setting's name and value -> the value as it is kept
@@ -176,7 +185,7 @@ _CHECKS: dict[str, Check] = {
     "beta": _weight,
     "device": _device,
     "members": _whole(1 + JUDGES),
-    "served": _whole(1),
+    "served": _whole_or_none(1),
     "width": _whole(1),
     "latent": _whole_or_none(1),
     "steps": _whole(1),

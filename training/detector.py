@@ -52,7 +52,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         score_parts: str = TrainConfig.score,
         beta: float = TrainConfig.beta,
         members: int = TrainConfig.members,
-        served: int = TrainConfig.served,
+        served: int | None = TrainConfig.served,
         width: int = TrainConfig.width,
         latent: int | None = TrainConfig.latent,
         steps: int = TrainConfig.steps,

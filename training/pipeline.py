@@ -15,6 +15,7 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.covariance import event_variance
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
@@ -29,7 +30,6 @@ from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Fitted, fit_vae
-from vaewatch.training.vae.folds import served_members
 
 PROBES = 64  # fit records on which the exported graph must agree with torch
 JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
@@ -56,9 +56,11 @@ def fit(
     fit_table = table.take(split.fit)
     vectorizer = fit_vectorizer(fit_table)
     x = vectorizer.transform(fit_table).values
+    config = config.suiting(x.shape[1])
     fitted = fit_vae(x, config, progress, checkpoint)
     progress("calibrating", 0, 0)
-    found = _fit_score(fitted, x, config)
+    added = event_variance(vectorizer.features, len(x))
+    found = _fit_score(fitted, x, added, config)
     graph = export_graph(found.model)
     network = Network(graph, threads=os.cpu_count() or 1)
     difference = check_against_torch(found.model, network, x[:PROBES])
@@ -90,15 +92,17 @@ class _ScoreFit:
     evidence: Evidence
 
 
-def _fit_score(fitted: Fitted, x: NDArray[np.float32], config: TrainConfig) -> _ScoreFit:
+def _fit_score(
+    fitted: Fitted, x: NDArray[np.float32], added: NDArray[np.float64], config: TrainConfig
+) -> _ScoreFit:
     """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
     kl = config.model == "vae"
     rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:JUDGED])
-    oob = out_of_bag(fitted, x, rows, kl=kl)
+    oob = out_of_bag(fitted, x, rows, added, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
     rule, scores = _add_up(oob, distance, unseen_nats(len(x)), config)
-    served = fitted.vae.only(served_members(config.members, config.served))
+    served = fitted.vae.only(fitted.folds.served)
     model = ScoreModel(served, oob.precision(), bank, kl)
     return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores))
 

@@ -22,6 +22,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.read import fingerprint, read_sample
 from vaewatch.training.report.findings import find
 from vaewatch.training.report.make import with_report
+from vaewatch.training.tail import tail_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
 from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
@@ -53,6 +54,7 @@ def train(
         seconds = round(time.perf_counter() - started, 3)
         if rank() == 0:
             package = pack(learned, Origin(out.name, data_fingerprint, sample.total, seconds))
+            package = package.with_tail(tail_of(learned, package))
             if found:
                 package = with_report(package.holding(FINDINGS, found.to_bytes()))
             write_artifact(out, package.manifest, package.files, overwrite=overwrite)

@@ -29,7 +29,7 @@ def x() -> np.ndarray:
 
 
 def scores(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    oob = out_of_bag(fitted, x, np.arange(len(x)), kl=True)
+    oob = out_of_bag(fitted, x, np.arange(len(x)), np.zeros(x.shape[1]), kl=True)
     return oob.reconstruction() + oob.kl
 
 

@@ -9,9 +9,17 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.precision import Precision
-from vaewatch.training.calibration.covariance import FULL_FEATURES, RANK, RIDGE, fit_precision
+from vaewatch.scoring.standardise import Feature
+from vaewatch.training.calibration.covariance import (
+    FULL_FEATURES,
+    RANK,
+    RIDGE,
+    event_variance,
+    fit_precision,
+)
 from vaewatch.training.calibration.neighbours import (
     DIRECTIONS,
     Bank,
@@ -62,7 +70,9 @@ def test_the_full_precision_inverts_the_shrunk_moment():
     r = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     moment = r.astype(float).T @ r / 500
     want = 0.95 * moment + 0.05 * np.diag(np.diag(moment)) + RIDGE * np.eye(4)
-    np.testing.assert_allclose(dense(fit_precision(r)) @ want, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(
+        dense(fit_precision(r, np.zeros(r.shape[1]))) @ want, np.eye(4), atol=1e-6
+    )
 
 
 def dense(precision: Precision) -> np.ndarray:
@@ -76,7 +86,7 @@ def test_the_low_rank_precision_inverts_its_own_covariance():
     d = FULL_FEATURES + 20
     factors = rng.normal(size=(3000, 5)) @ rng.normal(size=(5, d))
     r = (factors + rng.normal(size=(3000, d))).astype(np.float32)
-    precision = fit_precision(r)
+    precision = fit_precision(r, np.zeros(r.shape[1]))
     assert precision.basis.shape == (d, RANK)
     inverse = dense(precision)
     assert np.linalg.eigvalsh(inverse).min() > 0
@@ -94,7 +104,7 @@ def test_a_whitened_residual_holds_all_of_it(d: int):
     r = (rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)) + rng.normal(size=(400, d))).astype(
         "f"
     )
-    precision = fit_precision(r)
+    precision = fit_precision(r, np.zeros(r.shape[1]))
     whitened = precision.whiten(r.astype(float))
     np.testing.assert_allclose(precision.unwhiten(whitened), r, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(
@@ -108,7 +118,7 @@ def test_out_of_bag_residuals_are_those_of_the_member_that_did_not_see(
     x: np.ndarray, fitted: Fitted
 ):
     rows = np.arange(len(x))
-    oob = out_of_bag(fitted, x, rows, kl=True)
+    oob = out_of_bag(fitted, x, rows, np.zeros(x.shape[1]), kl=True)
     for i in (0, 7, 63):
         member = {0: 1, 1: 3}[fitted.folds.of[i]]  # members 0 and 2 serve
         one = torch.from_numpy(x[i : i + 1]).expand(4, -1, -1)
@@ -124,12 +134,32 @@ def test_out_of_bag_residuals_are_those_of_the_member_that_did_not_see(
 def test_a_fold_is_scored_with_the_precision_of_the_others():
     rng = np.random.default_rng(0)
     folds = np.arange(40) % 4
-    oob = OutOfBag(rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds)
+    oob = OutOfBag(
+        rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds, np.full(3, 0.2)
+    )
     got = oob.reconstruction()
-    others = fit_precision(oob.residuals[folds != 1])
+    others = fit_precision(oob.residuals[folds != 1], oob.added)
     r = oob.residuals[1].astype(float)
     want = 0.5 * r @ dense(others) @ r
     assert got[1] == pytest.approx(want)
+
+
+def test_to_break_a_rule_costs_no_more_than_an_unseen_value():
+    """An event that always followed from another column, until a record in which it does not."""
+    n, share = 5000, 0.002
+    event = (np.arange(n) < n * share).astype(float)
+    on = (1 - share) / np.sqrt(share * (1 - share))
+    features = [Feature("x", None, 0.0, 1.0), Feature("e", 1, share, np.sqrt(share * (1 - share)))]
+    rng = np.random.default_rng(0)
+    residuals = np.stack([rng.normal(size=n), 1e-3 * rng.normal(size=n)], 1).astype(np.float32)
+    broken = np.array([[0.0, on]])
+    costs = [
+        0.5 * float((fit_precision(residuals, added).whiten(broken) ** 2).sum())
+        for added in (np.zeros(2), event_variance(features, n))
+    ]
+    assert event.sum() == 10 and costs[0] > 50 * unseen_nats(n)
+    assert 0.8 * unseen_nats(n) < costs[1] < unseen_nats(n)
+    assert event_variance(features, n)[0] == 0
 
 
 def test_the_distance_is_a_loop_s_and_skips_the_record_itself():
@@ -189,7 +219,7 @@ def test_members_that_serve_see_all_and_each_record_has_one_that_did_not(
 def make_model(
     fitted: Fitted, x: np.ndarray, *, bank: int = 20, near: int = 3, kl: bool = True
 ) -> ScoreModel:
-    oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
+    oob = out_of_bag(fitted, x, np.arange(len(x)), np.zeros(x.shape[1]), kl=kl)
     return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank], near), kl)
 
 
@@ -214,7 +244,7 @@ def test_the_graph_agrees_with_torch_in_every_output(
 def test_the_graph_of_many_features_agrees_with_torch(d: int):
     x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
     fitted = fit_vae(x, CONFIG)
-    precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
+    precision = out_of_bag(fitted, x, np.arange(100), np.zeros(x.shape[1]), kl=True).precision()
     model = ScoreModel(fitted.vae, precision, Bank.of(x[:40], 1), True)
     network = Network(export_graph(model))
     assert check_against_torch(model, network, x) < 1e-4

@@ -188,3 +188,11 @@ def test_more_processes_than_gpus_are_a_wrong_setting(
     with pytest.raises(SettingError, match="got 2 for 3. Start it with --nproc-per-node 2"):
         pick_device("auto")
     assert not two_gpus
+
+
+def test_more_members_serve_where_they_cost_little():
+    assert TrainConfig().suiting(24).served == 4
+    assert TrainConfig().suiting(25).served == 2
+    assert TrainConfig(members=4).suiting(3).served == 2
+    assert TrainConfig(members=3).suiting(3).served == 1
+    assert TrainConfig(served=5).suiting(3).served == 5

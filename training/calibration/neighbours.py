@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.training.config import FEW_FEATURES
 from vaewatch.training.streams import Stream, stream
 
 CHUNK = 2048
-DIRECTIONS = 24
+DIRECTIONS = FEW_FEATURES
 
 Floats = NDArray[np.float64]
 

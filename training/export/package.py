@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from safetensors.torch import save as save_weights
 
@@ -77,6 +78,11 @@ class Package:
     def holding(self, name: str, content: bytes) -> Package:
         """Return the package with one more file."""
         return Package(self.manifest, {**self.files, name: content})
+
+    def with_tail(self, shares: Mapping[str, float]) -> Package:
+        """Return the package with the columns that make the tail of the scores."""
+        calibration = replace(self.manifest.calibration, tail=dict(shares))
+        return Package(replace(self.manifest, calibration=calibration), self.files)
 
 
 def pack(learned: Learned, origin: Origin) -> Package:

@@ -13,7 +13,7 @@ from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
 from vaewatch.training.config import TrainConfig
 
 MAX_CATEGORIES = 100  # that get a bucket of their own; the rest share one
-MIN_CATEGORY_COUNT = 2  # where not all fit: a value that occurs once is as good as unseen
+MIN_CATEGORY_COUNT = 2  # of a category: see `_categorical`
 NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
 TRUE_FALSE = ["true", "false"]
 
@@ -152,10 +152,17 @@ def _refuse(series: pl.Series, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], 
 
 
 def _categorical(series: pl.Series) -> Column:
+    """Give frequent values a category of their own.
+
+    Values that occur once share one with those that will be new: as often as one of n records
+    brought a value of its own, as often the next will (Good & Turing, 1953). A single one is no
+    such pattern, and keeps its name.
+    """
     text = as_categories(series)
     counts = text.drop_nulls().value_counts().rename({series.name: "value"})
-    if len(counts) > MAX_CATEGORIES:
-        counts = counts.filter(pl.col("count") >= MIN_CATEGORY_COUNT)
+    frequent = counts.filter(pl.col("count") >= MIN_CATEGORY_COUNT)
+    if len(counts) > MAX_CATEGORIES or len(counts) - len(frequent) > 1:
+        counts = frequent
     ranked = counts.sort(["count", "value"], descending=[True, False]).head(MAX_CATEGORIES)
     names = tuple(ranked["value"].to_list())
     return Column(series.name, Kind.CATEGORICAL, required=not text.null_count(), categories=names)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.table import Table
-from vaewatch.training.calibration.covariance import fit_precision
+from vaewatch.training.calibration.covariance import event_variance, fit_precision
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress
@@ -56,9 +56,10 @@ def _first_scores(table: Table, config: TrainConfig, progress: Progress) -> NDAr
     vectorizer = fit_vectorizer(table)
     x = vectorizer.transform(table).values
     fitted = fit_vae(x, config, progress)
+    added = event_variance(vectorizer.features, len(x))
 
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
-        return out_of_bag(fitted, x, rows, kl=config.model == "vae")
+        return out_of_bag(fitted, x, rows, added, kl=config.model == "vae")
 
     order = stream(config.seed, Stream.TRIM).permutation(len(x))
     precision = _bulk_precision(seen_by_others(np.sort(order[:SHAPING])))
@@ -70,7 +71,7 @@ def _bulk_precision(oob: OutOfBag) -> Precision:
     """Fit the precision without the tenth that scores worst: anomalies would widen it."""
     scores = _score(oob, oob.precision())
     bulk = oob.residuals[scores <= np.quantile(scores, 1 - MOST)]
-    return fit_precision(bulk)
+    return fit_precision(bulk, oob.added)
 
 
 def _score(oob: OutOfBag, precision: Precision) -> NDArray[np.float64]:

@@ -53,7 +53,8 @@ def fit_vae(
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Fit the stack to (N, D) standardised features."""
-    device = pick_device(config.device)
+    device, config = pick_device(config.device), config.suiting(x.shape[1])
+    assert config.served is not None
     folds = Folds.draw(len(x), config.members, config.served, config.seed)
     vae = VAE(
         members=config.members,

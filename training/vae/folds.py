@@ -33,6 +33,11 @@ class Folds:
         return cls(np.random.default_rng(seed).permutation(n) % len(judges), judges, members)
 
     @property
+    def served(self) -> list[int]:
+        """The members that see all records."""
+        return [member for member in range(self.members) if member not in set(self.judges)]
+
+    @property
     def judge(self) -> NDArray[np.int64]:
         """(N,): the member that did not see each record."""
         return self.judges[self.of]

@@ -68,6 +68,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if calibration.reachable:
         rate, above = calibration.reachable
         yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"
+    if calibration.tail:
+        columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
+        yield "tail", f"the threshold lies among rare values of {columns}"
     if manifest.parent:
         yield "parent", f"{manifest.parent}, which has the same weights"
     thresholds = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,11 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @setting("--beta", type=float, default=TrainConfig.beta, help="Weight of the KL in the objective.")
 @setting("--members", type=int, default=TrainConfig.members, help="VAEs trained side by side.")
-@setting("--served", type=int, default=TrainConfig.served, help="Members that score.")
+@setting(
+    "--served",
+    type=int,
+    help="Members that score.  [default: 4, or 2 with more than 24 features]",
+)
 @setting("--width", type=int, default=TrainConfig.width, help="Hidden units per layer.")
 @setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
 @setting("--steps", type=int, default=TrainConfig.steps, help="Optimiser steps.")
@@ -164,12 +169,23 @@ def _print_budget(scorer: Scorer) -> None:
     )
     if summary.reachable:
         print_fact(console, "", _reachable(*summary.reachable))
+    if summary.tail:
+        print_fact(console, "", _tail(summary.tail))
     wish = summary.records_for_20_percent
     if wish > calibration.n:
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
     rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
     head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
     print_table(console, head, rows, right=(0, 1, 2, 3))
+
+
+def _tail(shares: Mapping[str, float]) -> str:
+    columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
+    return (
+        f"few normal records score far above the others, by rare values of {columns}: anomalies "
+        "that score less are not found. Leave such columns out with --ignore, or ask for a larger "
+        "alpha."
+    )
 
 
 def _reachable(rate: float, above: float) -> str:

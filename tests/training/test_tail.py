@@ -1,0 +1,50 @@
+"""Columns that put the threshold out of reach are named at training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tests.conftest import SMALL, call
+from vaewatch.scoring.calibration import Calibration
+from vaewatch.training.tail import heavy_from
+from vaewatch.training.train import train
+
+
+def flags(n: int, rare: float, seed: int = 0) -> pl.DataFrame:
+    """Thirty flags, each of which is rarely up."""
+    rng = np.random.default_rng(seed)
+    up = rng.random((n, 30)) < rare
+    return pl.DataFrame(
+        {"ms": rng.gamma(2.0, size=n), **{f"flag{i}": up[:, i] for i in range(30)}}
+    )
+
+
+def test_columns_with_rare_values_are_named_when_they_make_the_tail(tmp_path: Path):
+    flags(4000, rare=0.0006).write_csv(tmp_path / "flags.csv")
+    words = [f"--{name}={value}" for name, value in SMALL.items()]
+    done = call("train", tmp_path / "flags.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "by rare values of flag" in said and "--ignore" in said
+    calibration = json.loads((tmp_path / "it" / "manifest.json").read_text())["calibration"]
+    assert all(name.startswith("flag") for name in calibration["tail"])
+    found = call("inspect", tmp_path / "it").stdout
+    assert "tail" in found and "flag" in found
+
+
+def test_no_tail_no_word(tmp_path: Path):
+    scorer = train(flags(4000, rare=0.3), tmp_path / "it", alpha=0.01, **SMALL)
+    assert scorer.artifact.manifest.calibration.tail == {}
+    assert '"tail"' not in (tmp_path / "it" / "manifest.json").read_text()
+
+
+def test_the_tail_begins_far_beyond_the_usual_threshold():
+    scores = np.concatenate([np.linspace(1, 2, 950), np.full(50, 500.0) + np.arange(50)])
+    least = heavy_from(Calibration(scores, 0.01, "split"))
+    assert least is not None and 2 < least < 500
+    assert heavy_from(Calibration(scores, 0.2, "split")) is None
+    assert heavy_from(Calibration(scores[:15], 0.07, "split")) is None
