@@ -113,21 +113,22 @@ class Vectorizer:
         return Events.of(self.schema, self.features, self.constants)
 
     @cached_property
-    def _scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means and standard deviations of the features, (D,) each."""
         mean = np.array([feature.mean for feature in self.features])
         return mean, np.array([feature.deviation for feature in self.features])
 
     def raw(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """Undo the standardisation of features, (..., D)."""
-        mean, deviation = self._scale
+        mean, deviation = self.scale
         return np.asarray(features * deviation + mean)
 
     @cached_property
-    def _own(self) -> dict[str, _Own]:
+    def by_column(self) -> dict[str, ColumnFeatures]:
+        """Where the features of each column are, in the schema's order."""
         places = places_of_columns(self.features)
         return {
-            column.name: _Own.of(
+            column.name: ColumnFeatures.of(
                 column,
                 {i: self.features[i] for i in places.get(column.name, [])},
                 self.constants.get(column.name),
@@ -141,7 +142,7 @@ class Vectorizer:
         Args:
             raw: one record's reconstruction, (D,), no longer standardised.
         """
-        return self._own[column.name].expected(raw)
+        return self.by_column[column.name].expected(raw)
 
     def to_json(self) -> dict[str, Any]:
         """Return the features as rows of [column, code, mean, deviation, log1p]."""
@@ -160,7 +161,7 @@ class Vectorizer:
 
 
 @dataclass(frozen=True)
-class _Own:
+class ColumnFeatures:
     """Where the features of one column are, to read a reconstruction back.
 
     A numeric column may have a value, a missing flag, or both. A discrete one has its indicators
@@ -180,7 +181,9 @@ class _Own:
     otherwise: Value
 
     @classmethod
-    def of(cls, column: Column, own: Mapping[int, Feature], constant: float | None) -> _Own:
+    def of(
+        cls, column: Column, own: Mapping[int, Feature], constant: float | None
+    ) -> ColumnFeatures:
         if constant is not None:
             own = {}  # a feature that exists only because a network must have one
         discrete = column.kind is not Kind.NUMERIC

@@ -47,6 +47,12 @@ class Precision:
         """Return r Sigma^-1 for whitened residuals r root, (..., D)."""
         return self._along(whitened, -self.shrink) * self.scale
 
+    def entries(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+        """Return the entries of Sigma^-1 at these rows and columns, (N,)."""
+        shrink = self.shrink * (2 - self.shrink)
+        inner = (rows == columns) - (self.basis[rows] * shrink * self.basis[columns]).sum(1)
+        return np.asarray(self.scale[rows] * inner * self.scale[columns])
+
     def _along(self, rows: Floats, factors: Floats) -> Floats:
         """Return rows (I + basis diag(factors) basis').
 

@@ -1,21 +1,40 @@
-"""whitened residuals -> reasons: which columns raised a score, and what was expected of them."""
+"""a score -> reasons: which columns raise it, and what was expected of them.
+
+A column is a reason if the score falls when the expected value replaces the observed one, and the
+fall is its contribution. Only records that get reasons pay for this: the network runs twice for
+each of their columns that is tried.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Value, Vectorizer
-from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.expected.cells import Cells
+from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.features import Value
+from vaewatch.scoring.network import TILE, Forward, Network
+from vaewatch.scoring.precision import Floats
+from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
+
+CANDIDATES = 8  # columns of a record that are tried, and at least SPARE more than are asked for
+SPARE = 3
+LEAST_NATS = 0.01  # a smaller fall is no reason
+LEAST_SHARE = 1e-5  # of the score, nor is this: single precision moves a score by as much
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One column's share of a score, in nats, with the observed and the expected value."""
+    """A column whose expected value, in place of the observed one, lowers the score.
+
+    Attributes:
+        contribution: by how many nats.
+    """
 
     column: str
     observed: Value
@@ -23,77 +42,127 @@ class Reason:
     contribution: float
 
     def __str__(self) -> str:
-        return f"{self.column} is {_shown(self.observed)}, expected {_shown(self.expected)}"
+        observed, expected = _shown_apart(self.observed, self.expected)
+        return f"{self.column} is {observed}, expected {expected}"
 
 
-def _shown(value: Value) -> str:
+def _shown_apart(a: Value, b: Value) -> tuple[str, str]:
+    """Show two values, with four digits or as many more as tell them apart."""
+    pairs = ((_shown(a, digits), _shown(b, digits)) for digits in range(4, 18))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (_shown(a), _shown(b)))
+
+
+def _shown(value: Value, digits: int = 4) -> str:
     if value is None:
         return "missing"
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else str(value).lower()
-        if value is True or value is False
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Shares of N scores by column.
+class ScoredTable:
+    """N records and what led to their scores, (N,)."""
+
+    table: Table
+    features: Features
+    forward: Forward
+    scores: NDArray[np.float64]
+
+
+Cell = tuple[int, int, float, float]  # of one record: column, event, number and fall
+
+
+@dataclass(frozen=True)
+class Tried:
+    """K columns of N records, with what is expected there.
 
     Attributes:
-        contributions: (N, C) nats; each row sums to the reconstruction part of its score.
-        reconstructed: (N, D) reconstructed features, standardised.
+        columns: (N, K) index in the schema.
+        events, numbers: (N, K) see `vaewatch.scoring.expected.Expected`.
+        falls: (N, K) nats by which the score falls with it; 0 for a fall too small to count.
     """
 
-    contributions: Floats
-    reconstructed: Floats
+    columns: NDArray[np.int64]
+    events: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    falls: NDArray[np.float64]
+
+    def best(self, most: int) -> Iterator[list[Cell]]:
+        """Yield the columns of each record with the largest falls, largest first."""
+        top = np.argsort(-self.falls, axis=1, kind="stable")[:, :most]
+        at = top + np.arange(len(top))[:, None] * self.falls.shape[1]
+        found = (self.columns, self.events, self.numbers, self.falls)
+        cells = (values.take(at).tolist() for values in found)
+        for own in zip(*cells, strict=True):
+            yield [cell for cell in zip(*own, strict=True) if cell[-1] > 0]
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains scores by column. Only records that get reasons pay for it.
+    """Finds the columns that raise a score."""
 
-    Attributes:
-        unseen: nats that each unseen value costs.
-    """
+    network: Network
+    rule: ScoreRule
+    expectation: Expectation
 
-    vectorizer: Vectorizer
-    precision: Precision
-    unseen: float
+    def reasons(
+        self, scored: ScoredTable, rows: NDArray[np.int64], most: int
+    ) -> list[tuple[Reason, ...]]:
+        """Return at most `most` reasons for each of these rows, the largest contribution first."""
+        schema = scored.table.schema
+        candidates = min(len(schema.columns), max(CANDIDATES, most + SPARE))
+        step = max(1, TILE // candidates)  # so that a step's candidates fill a tile
+        out: list[tuple[Reason, ...]] = []
+        for some in (rows[start : start + step] for start in range(0, len(rows), step)):
+            tried = self._try(scored, some, candidates).best(most)
+            out += [
+                tuple(self._reasons_of(scored.table, row, cells))
+                for row, cells in zip(some.tolist(), tried, strict=True)
+            ]
+        return out
 
-    def explain(self, features: Features, whitened: Floats) -> Explanation:
-        """Split the reconstruction part of N scores by column.
+    def shares(self, features: Features, whitened: Floats) -> Floats:
+        """Divide the reconstruction part of N scores among their columns, (N, C).
 
-        A feature contributes 1/2 r_j (Sigma^-1 r)_j, averaged over the members; a column the sum
-        of its features.
+        A feature's share is 1/2 r_j (Sigma^-1 r)_j, averaged over the members; a column's is the
+        sum over its features, and the nats of an unseen value. A faulty column has a large share,
+        though one that goes with it may have a larger.
 
         Args:
             whitened: (N, S, D) whitened residuals of N records by S members.
         """
-        members = whitened.shape[1]
-        residuals = self.precision.unwhiten(whitened)
-        by_feature = (residuals * self.precision.weigh(whitened)).sum(1) * (0.5 / members)
-        by_column = by_feature @ self.vectorizer.column_map
-        contributions = by_column + self.unseen * features.unseen
-        return Explanation(contributions, features.values - residuals.sum(1) / members)
+        precision, vectorizer = self.expectation.precision, self.expectation.vectorizer
+        by_member = precision.unwhiten(whitened) * precision.weigh(whitened)
+        by_feature = by_member.sum(1) * (0.5 / whitened.shape[1])
+        shares = by_feature @ vectorizer.column_map + self.rule.unseen * features.unseen
+        return np.asarray(shares)
 
-    def reasons(
-        self, table: Table, rows: NDArray[np.int64], explanation: Explanation, most: int
-    ) -> list[tuple[Reason, ...]]:
-        """Return, for each of these rows of a table, the columns that contributed most."""
-        top = np.argsort(-explanation.contributions, axis=1, kind="stable")[:, :most]
-        shares = explanation.contributions[np.arange(len(top))[:, None], top]
-        raw = self.vectorizer.raw(explanation.reconstructed)
-        columns, expected = table.schema.columns, self.vectorizer.expected
-        return [
-            tuple(
-                Reason(c.name, table.observed(row, c), expected(record, c), share)
-                for c, share in zip(map(columns.__getitem__, places), own, strict=True)
-                if share > 0
-            )
-            for row, record, places, own in zip(
-                rows.tolist(), raw, top.tolist(), shares.tolist(), strict=True
-            )
-        ]
+    def _try(self, scored: ScoredTable, rows: NDArray[np.int64], candidates: int) -> Tried:
+        """Score each record again without each of the columns with the largest shares."""
+        given, whitened = scored.features[rows], scored.forward.whitened
+        whitened = self.network.whitened(given.values) if whitened is None else whitened[rows]
+        shares = self.shares(given, whitened)
+        columns = np.argsort(-shares, axis=1, kind="stable")[:, :candidates]
+        at = np.repeat(np.arange(len(rows)), candidates)
+        cells = Cells(given.values[at], columns.ravel())
+        blank = self.expectation.blank(cells)
+        expected = self.expectation.expect(cells, blank, self.network.whitened(blank))
+        unseen = given.unseen[at]
+        unseen[np.arange(len(at)), cells.columns] = False
+        replaced = Features(expected.features, unseen, given.any_unseen)
+        after = self.rule.total(self.network.forward(replaced.values), replaced)
+        scores = scored.scores[rows, None]
+        falls = scores - after.reshape(columns.shape)
+        by_network = scores - self.rule.unseen * given.unseen.sum(1, keepdims=True)
+        falls[falls <= np.maximum(LEAST_NATS, LEAST_SHARE * by_network)] = 0.0
+        events, numbers = expected.events.reshape(columns.shape), expected.numbers
+        return Tried(columns, events, numbers.reshape(columns.shape), falls)
+
+    def _reasons_of(self, table: Table, row: int, cells: list[Cell]) -> Iterator[Reason]:
+        for column, event, number, fall in cells:
+            own = table.schema.columns[column]
+            expected = self.expectation.value(column, event, number)
+            observed = table.observed(row, own)
+            if observed != expected:
+                yield Reason(own.name, observed, expected, fall)

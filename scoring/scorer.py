@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.network import Forward, Network
-from vaewatch.scoring.reasons import Explainer, Reason
+from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.network import Network
+from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
 from vaewatch.scoring.score import Parts
-from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table, table_of
 
 GOLDEN_TOLERANCE = 1e-4
@@ -78,7 +78,8 @@ class Scorer:
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact, self._threads = artifact, threads
         self.network = Network(artifact.graph, threads)
-        self._explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
+        expectation = Expectation(artifact.vectorizer, artifact.precision)
+        self._explainer = Explainer(self.network, artifact.rule, expectation)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the artifact: a session of ONNX Runtime cannot be pickled."""
@@ -169,29 +170,23 @@ class Scorer:
             p_value=p_value,
             severity=calibration.severity_of.take(below),
             is_anomaly=is_anomaly,
-            reasons=self._reasons(table, features, forward, is_anomaly, explain),
+            reasons=self._reasons(
+                ScoredTable(table, features, forward, score), is_anomaly, explain
+            ),
             parts=rule.parts(forward, features) if explain else None,
         )
 
     def _reasons(
-        self,
-        table: Table,
-        features: Features,
-        forward: Forward,
-        is_anomaly: NDArray[np.bool_],
-        explain: int | None,
+        self, scored: ScoredTable, is_anomaly: NDArray[np.bool_], explain: int | None
     ) -> list[tuple[Reason, ...]]:
-        """Explain the records that get reasons; for a large table the network runs again."""
-        out: list[tuple[Reason, ...]] = [()] * len(table)
-        asked = is_anomaly if explain is None else np.full(len(table), explain > 0)
+        """Explain the records that get reasons; the others get none."""
+        out: list[tuple[Reason, ...]] = [()] * len(is_anomaly)
+        asked = is_anomaly if explain is None else np.full(len(out), explain > 0)
         rows = asked.nonzero()[0]
         if not len(rows):
             return out
-        chosen, whitened = features[rows], forward.whitened
-        whitened = self.network.whitened(chosen.values) if whitened is None else whitened[rows]
-        explanation = self._explainer.explain(chosen, whitened)
         most = REASONS if explain is None else explain
-        found = self._explainer.reasons(table, rows, explanation, most)
+        found = self._explainer.reasons(scored, rows, most)
         for row, reasons in zip(rows.tolist(), found, strict=True):
             out[row] = reasons
         return out

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_frame
 from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import TILE
 from vaewatch.scoring.reasons import Explainer
@@ -21,6 +22,12 @@ from vaewatch.scoring.scorer import Scorer
 @pytest.fixture(scope="module")
 def fresh() -> pl.DataFrame:
     return make_frame(300, seed=9)
+
+
+def explainer_of(scorer: Scorer) -> Explainer:
+    artifact = scorer.artifact
+    expectation = Expectation(artifact.vectorizer, artifact.precision)
+    return Explainer(scorer.network, artifact.rule, expectation)
 
 
 def test_normals_keep_to_the_budget_and_nonsense_alarms(scorer: Scorer, fresh: pl.DataFrame):
@@ -58,27 +65,25 @@ def test_an_unseen_value_is_the_first_reason(
     assert first[0].observed == value
 
 
-def test_contributions_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataFrame):
+def test_shares_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataFrame):
     artifact = scorer.artifact
     table = checked_table(artifact.schema, fresh)
     features = artifact.vectorizer.transform(table)
     forward = scorer.network.forward(features.values)
-    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
     whitened = scorer.network.whitened(features.values)
-    shares = explainer.explain(features, whitened).contributions
+    shares = explainer_of(scorer).shares(features, whitened)
     np.testing.assert_allclose(shares.sum(1), forward.reconstruction, rtol=1e-5)
 
 
-def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: pl.DataFrame):
-    """By the dense Sigma^-1, a loop over members and columns, and the reconstruction itself."""
+def test_a_share_is_what_a_column_s_features_add(scorer: Scorer, fresh: pl.DataFrame):
+    """By the dense Sigma^-1, and a loop over members and columns."""
     artifact = scorer.artifact
     record = {**fresh.row(0, named=True), "country": "XX"}
     features = artifact.vectorizer.transform(
         checked_table(artifact.schema, pl.DataFrame([record]))
     )
     whitened = scorer.network.whitened(features.values)
-    explainer = Explainer(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
-    got = explainer.explain(features, whitened)
+    got = explainer_of(scorer).shares(features, whitened)
     root = artifact.precision.whiten(np.eye(features.values.shape[1]))
     residuals = [np.linalg.solve(root.T, member.astype(float)) for member in whitened[0]]
     want = np.zeros(len(artifact.schema.columns))
@@ -86,9 +91,7 @@ def test_a_contribution_is_what_a_column_s_features_add(scorer: Scorer, fresh: p
         for j, column in enumerate(artifact.vectorizer.column_of):
             want[column] += 0.5 * r[j] * (r @ root @ root.T)[j] / len(residuals)
     want[artifact.schema.names.index("country")] += artifact.rule.unseen
-    np.testing.assert_allclose(got.contributions[0], want, rtol=1e-3, atol=1e-3)
-    expected = features.values[0] - np.mean(residuals, axis=0)
-    np.testing.assert_allclose(got.reconstructed[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(got[0], want, rtol=1e-3, atol=1e-3)
 
 
 def test_many_records_score_as_few(scorer: Scorer, fresh: pl.DataFrame):
@@ -142,7 +145,8 @@ def test_a_list_and_a_frame_of_either_library_score_the_same(scorer: Scorer, fre
 def test_reasons_come_with_alarms_only_unless_asked_for(scorer: Scorer, fresh: pl.DataFrame):
     verdicts = scorer.score_records(fresh.to_dicts())
     assert [bool(reasons) for reasons in verdicts.reasons] == verdicts.is_anomaly.tolist()
-    assert all(len(r) == 2 for r in scorer.score_records(fresh.to_dicts(), explain=2).reasons)
+    asked = [len(reasons) for reasons in scorer.score_records(fresh.to_dicts(), explain=2).reasons]
+    assert max(asked) == 2 and np.mean(asked) > 1.5  # fewer where a record is as expected
     assert not any(scorer.score_records(fresh.to_dicts(), explain=0).reasons)
 
 

@@ -1,0 +1,86 @@
+"""a record with one column blank -> the value that the rest of the record leads one to expect.
+
+The features of a blank column are all 0, their mean, so that a faulty value cannot vouch for
+itself: the network reconstructs the column from the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.expected.cells import NONE, Cells
+from vaewatch.scoring.expected.events import ExpectedEvents
+from vaewatch.scoring.expected.numbers import ExpectedNumbers
+from vaewatch.scoring.features import ColumnFeatures, Value, Vectorizer
+from vaewatch.scoring.precision import Floats, Precision
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected in M cells.
+
+    Attributes:
+        features: (M, D) of the record with the expected value in the cell.
+        events: (M,) the feature that is on, an indicator or a missing flag; else NONE.
+        numbers: (M,) in the column's own units, where there is no such feature.
+    """
+
+    features: NDArray[np.float32]
+    events: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Blanks columns, and replaces them by what is expected there."""
+
+    vectorizer: Vectorizer
+    precision: Precision
+
+    def blank(self, cells: Cells) -> NDArray[np.float32]:
+        """Return the features with each cell's column blank, (M, D)."""
+        keep = self.vectorizer.column_of != cells.columns[:, None]
+        return np.asarray(cells.features * keep)
+
+    def expect(self, cells: Cells, blank: Floats, whitened: Floats) -> Expected:
+        """Return what is expected in each cell.
+
+        A number is the one whose error goes with those in the other features, within the range of
+        the fit data. The observed event is as expected unless another is clearly more probable.
+
+        Args:
+            blank: (M, D) the features with each cell's column blank.
+            whitened: (M, S, D) their whitened residuals.
+        """
+        mean = whitened.mean(1)
+        numbers = self._numbers.expect(cells.columns, self.precision.weigh(mean))
+        events = self._events.expect(cells, blank - self.precision.unwhiten(mean))
+        features = self._events.filled(cells, events)
+        rows = np.flatnonzero((events == NONE) & self._numbers.given[cells.columns])
+        self._numbers.write(features, rows, cells.columns[rows], numbers[rows])
+        return Expected(features, events, numbers)
+
+    def value(self, column: int, event: int, number: float) -> Value:
+        """Return an expected value as JSON can carry it."""
+        own = self._columns[column]
+        if event != NONE:
+            return self._events.labels[event]
+        if own.value is None:
+            return own.otherwise
+        return int(number) if own.column.integer else number
+
+    @cached_property
+    def _columns(self) -> list[ColumnFeatures]:
+        return list(self.vectorizer.by_column.values())
+
+    @cached_property
+    def _numbers(self) -> ExpectedNumbers:
+        return ExpectedNumbers.of(self._columns, self.vectorizer, self.precision)
+
+    @cached_property
+    def _events(self) -> ExpectedEvents:
+        return ExpectedEvents.of(self._columns, self.vectorizer)

@@ -1,0 +1,98 @@
+"""errors in the other features -> the number that is expected in a blank column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.expected.cells import NONE, indices_of
+from vaewatch.scoring.features import LARGEST_LOG, ColumnFeatures, Vectorizer
+from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.standardise import signed_log1p
+
+DIGITS = 6  # significant ones of an expected number
+MOST_PLACES = 300  # 10 to that power is finite
+
+
+@dataclass(frozen=True)
+class ExpectedNumbers:
+    """Lookup tables for the numeric ones of C columns; the other entries are never used.
+
+    Attributes:
+        given: (C,) whether the column has a value among the features.
+        value: (C,) that feature.
+        mean, deviation, log1p: (C,) of it.
+        low, high: (C,) the range in the fit data.
+        whole: (C,) whether the column holds whole numbers only.
+        variance: (C,) of the feature's error, given the errors in all others.
+        pull: (C,) what a missing flag that is off, no longer blank, adds to the weighed error.
+    """
+
+    given: NDArray[np.bool_]
+    value: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    log1p: NDArray[np.bool_]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    whole: NDArray[np.bool_]
+    variance: NDArray[np.float64]
+    pull: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, columns: list[ColumnFeatures], vectorizer: Vectorizer, precision: Precision
+    ) -> ExpectedNumbers:
+        value, flag = indices_of(o.value for o in columns), indices_of(o.flag for o in columns)
+        mean, deviation = vectorizer.scale
+        off = np.where(flag == NONE, 0.0, -mean[flag] / deviation[flag])
+        return cls(
+            given=value != NONE,
+            value=value,
+            mean=mean[value],
+            deviation=deviation[value],
+            log1p=np.array([own.log1p for own in columns]),
+            low=np.array([_or(own.column.low, -np.inf) for own in columns]),
+            high=np.array([_or(own.column.high, np.inf) for own in columns]),
+            whole=np.array([own.column.integer for own in columns]),
+            variance=1 / precision.entries(value, value),
+            pull=off * precision.entries(value, flag),
+        )
+
+    def expect(self, columns: NDArray[np.int64], weighed: Floats) -> NDArray[np.float64]:
+        """Return expected numbers in the columns' own units, (M,).
+
+        Args:
+            weighed: (M, D) r Sigma^-1, with each cell's column blank.
+        """
+        error = weighed[np.arange(len(columns)), self.value[columns]] + self.pull[columns]
+        numbers = self.mean[columns] - error * self.variance[columns] * self.deviation[columns]
+        counts = np.copysign(np.expm1(np.minimum(np.abs(numbers), LARGEST_LOG)), numbers)
+        numbers = np.where(self.log1p[columns], counts, numbers)
+        numbers = np.where(self.whole[columns], np.rint(numbers), rounded(numbers))
+        return np.clip(numbers, self.low[columns], self.high[columns])
+
+    def write(
+        self,
+        features: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        numbers: NDArray[np.float64],
+    ) -> None:
+        """Write numbers into these rows of (M, D) features, as `Vectorizer.transform` does."""
+        raw = np.where(self.log1p[columns], signed_log1p(numbers), numbers)
+        features[rows, self.value[columns]] = (raw - self.mean[columns]) / self.deviation[columns]
+
+
+def rounded(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round numbers to DIGITS significant digits."""
+    with np.errstate(divide="ignore"):
+        places = DIGITS - 1 - np.floor(np.log10(np.abs(x)))
+    up, down = (10.0 ** np.clip(p, 0, MOST_PLACES) for p in (places, -places))
+    return np.asarray(np.rint(x * up / down) / up * down)
+
+
+def _or(limit: float | None, otherwise: float) -> float:
+    return otherwise if limit is None else limit
