@@ -139,25 +139,42 @@ class Explainer:
         return np.asarray(shares)
 
     def _try(self, scored: ScoredTable, rows: NDArray[np.int64], candidates: int) -> Tried:
-        """Score each record again without each of the columns with the largest shares."""
+        """Try what is expected in the columns with the largest shares of each record."""
         given, whitened = scored.features[rows], scored.forward.whitened
         whitened = self.network.whitened(given.values) if whitened is None else whitened[rows]
         shares = self.shares(given, whitened)
         columns = np.argsort(-shares, axis=1, kind="stable")[:, :candidates]
         at = np.repeat(np.arange(len(rows)), candidates)
-        cells = Cells(given.values[at], columns.ravel())
+        observed = given[at]
+        cells = Cells(observed.values, columns.ravel())
         blank = self.expectation.blank(cells)
         expected = self.expectation.expect(cells, blank, self.network.whitened(blank))
-        unseen = given.unseen[at]
-        unseen[np.arange(len(at)), cells.columns] = False
-        replaced = Features(expected.features, unseen, given.any_unseen)
-        after = self.rule.total(self.network.forward(replaced.values), replaced)
-        scores = scored.scores[rows, None]
-        falls = scores - after.reshape(columns.shape)
-        by_network = scores - self.rule.unseen * given.unseen.sum(1, keepdims=True)
+        unseen = observed.unseen.copy()
+        unseen[np.arange(len(unseen)), cells.columns] = False
+        replaced = Features(expected.features, unseen, observed.any_unseen)
+        falls = self._falls(scored.scores[rows[at]], observed, replaced)
+        return Tried(
+            columns,
+            expected.events.reshape(columns.shape),
+            expected.numbers.reshape(columns.shape),
+            falls.reshape(columns.shape),
+        )
+
+    def _falls(
+        self, scores: NDArray[np.float64], observed: Features, replaced: Features
+    ) -> NDArray[np.float64]:
+        """Return by how much each score falls, (M,); 0 where the record is as expected."""
+        falls = np.zeros(len(scores))
+        changed = (replaced.values != observed.values).any(1)
+        if observed.any_unseen:
+            changed |= (replaced.unseen != observed.unseen).any(1)
+        rows = changed.nonzero()[0]
+        if len(rows):
+            some = replaced[rows]
+            falls[rows] = scores[rows] - self.rule.total(self.network.forward(some.values), some)
+        by_network = scores - self.rule.unseen * observed.unseen.sum(1)
         falls[falls <= np.maximum(LEAST_NATS, LEAST_SHARE * by_network)] = 0.0
-        events, numbers = expected.events.reshape(columns.shape), expected.numbers
-        return Tried(columns, events, numbers.reshape(columns.shape), falls)
+        return falls
 
     def _reasons_of(self, table: Table, row: int, cells: list[Cell]) -> Iterator[Reason]:
         for column, event, number, fall in cells:
