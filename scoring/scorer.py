@@ -124,7 +124,8 @@ class Scorer:
         Args:
             data: N records.
             alpha: the false-alarm rate of these verdicts; the artifact's own by default.
-            explain: the number of reasons for each record; also asks for the parts of its score.
+            explain: the largest number of reasons for each record; also asks for the parts of its
+                score.
                 By default anomalies get three reasons, and there are no parts.
 
         Returns:

@@ -86,8 +86,8 @@ class Client:
         Args:
             records: a list of records, or a pandas or polars DataFrame.
             alpha: the false-alarm rate of these verdicts; the model's own by default.
-            explain: how many reasons to give for each record, with the `parts` of its score; by
-                default three reasons, only for anomalies, and no parts.
+            explain: the largest number of reasons for each record, with the `parts` of its score;
+                by default three reasons, only for anomalies, and no parts.
 
         Raises:
             RecordError: some break the schema; each broken rule names its record.

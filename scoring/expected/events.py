@@ -31,7 +31,7 @@ class ExpectedEvents:
         indicators: (C, K) a discrete column's indicators, then NONE.
         labels: (D,) a cell's value where the feature is on.
         discrete: (C,) whether the column has indicators.
-        mean, deviation: (D,).
+        mean, deviation: (D,) of the event.
         rare: (D,) RARE for the bucket of rare categories, else 0.
         off, on: (D,) standardised. Off is also what a constant column always is, and the 0 of a
             value.
@@ -50,7 +50,8 @@ class ExpectedEvents:
 
     @classmethod
     def of(cls, columns: list[ColumnFeatures], vectorizer: Vectorizer) -> ExpectedEvents:
-        mean, deviation = vectorizer.scale
+        happens = np.array([feature.code is not None for feature in vectorizer.features])
+        mean, deviation = (np.where(happens, x, 1.0) for x in vectorizer.scale)
         places = [range(own.events.start, own.events.stop) for own in columns]
         indicators = np.full((len(columns), max(map(len, places))), NONE)
         labels: list[Value] = [None] * len(mean)
@@ -61,7 +62,7 @@ class ExpectedEvents:
             others = [vectorizer.features[i].code == other_code(own.column) for i in at]
             rare[own.events] = RARE * np.array(others) * (own.column.kind is Kind.CATEGORICAL)
         off, on = -mean / deviation, (1 - mean) / deviation
-        off[[feature.code is None for feature in vectorizer.features]] = 0.0
+        off[~happens] = 0.0
         always = [i for i in range(len(mean)) if _is_constant(columns[vectorizer.column_of[i]])]
         off[always] = on[always]
         return cls(

@@ -42,19 +42,17 @@ function percent(share) {
   return share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 
-function value(x) {
+function value(x, digits = 4) {
   if (x === null || x === undefined) return "missing";
   if (typeof x !== "number") return String(x);
-  return Number.isInteger(x) ? count(x) : String(Number(x.toPrecision(4)));
+  return Number.isInteger(x) ? count(x) : String(Number(x.toPrecision(digits)));
 }
 
-/** The observed value beside the expected one; a value can be likely in itself and still not go with
- * the others. */
-function beside({ observed, expected, contribution }, sum) {
-  if (value(observed) === value(expected)) {
-    return value(observed) + (contribution < sum / 10 ? ", as expected" : ", which does not go with the rest");
-  }
-  return `${value(observed)}, expected ${value(expected)}`;
+/** The observed value beside the expected one, with as many digits as tell them apart. */
+function beside({ observed, expected }) {
+  let digits = 4;
+  while (digits < 17 && value(observed, digits) === value(expected, digits)) digits++;
+  return `${value(observed, digits)}, expected ${value(expected, digits)}`;
 }
 
 const summed = (reasons) => reasons.reduce((sum, reason) => sum + reason.contribution, 0) || 1;
@@ -297,7 +295,7 @@ function drawAlarms() {
     const sum = summed(alarm.reasons);
     const causes = alarm.reasons.map((cause) => make("div", { class: "cause" },
       make("b", null, cause.column), meter(cause.contribution / sum, true),
-      make("span", { class: "values" }, state.values ? beside(cause, sum) : "")));
+      make("span", { class: "values" }, state.values ? beside(cause) : "")));
     const none = alarm.reasons.length ? [] : ["no single column stands out"];
     return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
       make("td", null, ...causes, ...none));
@@ -484,14 +482,13 @@ function drawVerdict({ model, results: [result] }) {
   const parts = make("p", { class: "note" }, `${reconstruction.toFixed(2)} of the score come from the columns, ${kl.toFixed(2)} from `
     + `how unusual they are together, ${neighbour.toFixed(2)} from the distance to the nearest known normal record.`);
   const most = Math.max(1e-9, ...result.reasons.map((reason) => reason.contribution));
-  const sum = summed(result.reasons);
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
     make("div", { class: "head" }, make("b", null, reason.column), make("span", null, `${reason.contribution.toFixed(2)} nats`)),
     meter(reason.contribution / most, result.is_anomaly),
-    make("div", { class: "values" }, `observed ${beside(reason, sum)}`))));
+    make("div", { class: "values" }, `observed ${beside(reason)}`))));
   const silent = card.schema.columns.length - result.reasons.length;
-  const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more add nothing to the score.` : "");
-  showVerdict(level, word, text, numbers, parts, make("h3", null, "Each column's share of the score"), shares, rest);
+  const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more would not lower it.` : "");
+  showVerdict(level, word, text, numbers, parts, make("h3", null, "How much lower the score would be with the expected value"), shares, rest);
   $("verdict").scrollTop = 0;
 }
 

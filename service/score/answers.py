@@ -21,7 +21,7 @@ from vaewatch.service.model.model import ModelName
 class Result(msgspec.Struct):
     """The verdict of one record.
 
-    reasons: the columns that raised the score most, in nats.
+    reasons: columns whose expected value lowers the score; a contribution is by how many nats.
     parts: sum to the score; there with `?explain`.
     id: the record's value in the column that was named `--id` at training.
     """

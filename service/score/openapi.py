@@ -17,8 +17,8 @@ QUERY = {
 }
 QUERY_HELP = {
     "alpha": "False-alarm rate of these verdicts; the artifact's own by default.",
-    "explain": "Number of reasons for each record, with the parts that sum to its score; by "
-    "default three reasons, only for anomalies, and no parts.",
+    "explain": "Largest number of reasons for each record, with the parts that sum to its score; "
+    "by default three reasons, only for anomalies, and no parts.",
     "on_error": "null: a bad record gets an error in its place, and the others are scored.",
 }
 RECORD = {

@@ -15,6 +15,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from vaewatch.scoring.expected.numbers import rounded
+from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer, Verdicts
@@ -254,6 +255,52 @@ def test_an_independent_column_is_no_scapegoat(mixed: Trained):
     assert len(first) > 100
     assert Counter(first)["weekday"] <= justified
     assert Counter(first)["weekday"] <= 0.15 * len(first)
+
+
+def odd_tables() -> dict[str, tuple[pl.DataFrame, Record]]:
+    """Frames with an odd column, and a record that is odd in it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=200)
+    numbers = pl.DataFrame({"x": x, "y": x + 0.1 * rng.normal(size=200)})
+    either = pl.Series(np.where(x > 0, 5.0, np.nan)).fill_nan(None)
+    names = [f"n{i // 2}" if i < 190 else f"once{i}" for i in range(200)]
+    rare = rng.permutation(["usual"] * 195 + [f"once{i}" for i in range(5)])
+    return {
+        "constants": (pl.DataFrame({"a": ["k"] * 50, "b": [1] * 50}), {"a": "q", "b": 2}),
+        "only missing": (numbers.with_columns(z=pl.lit(None, pl.String)), {"z": "v"}),
+        "one number or none": (numbers.with_columns(z=either), {"z": 6.0}),
+        "a bucket": (numbers.with_columns(z=pl.Series(names)), {"z": "n1"}),
+        "rare names": (numbers.with_columns(z=pl.Series(rare)), {"z": "once1"}),
+        "one category": (numbers.with_columns(z=pl.lit("k")), {"z": None}),
+        "a wide range": (numbers.with_columns(x=pl.Series(x * 1e290)), {"x": 1e300}),
+        "tiny": (numbers.with_columns(x=pl.Series(x * 1e-290)), {"x": -1.0}),
+        "yes or no": (numbers.with_columns(z=pl.Series(x > 0)), {"z": None}),
+    }
+
+
+@pytest.mark.parametrize("name", odd_tables())
+def test_an_odd_column_is_explained(name: str, tmp_path: Path):
+    frame, odd = odd_tables()[name]
+    settings = {"steps": 30, "width": 8, "members": 3, "served": 2}
+    scorer = train(frame, tmp_path / "a", alpha=0.05, report=False, **settings)
+    records = [{**record, **odd} for record in frame.to_dicts()]
+    verdicts = scorer.score_records(records, explain=9)
+    assert sum(map(len, verdicts.reasons)) > 0
+    for record, verdict in zip(records[:20], verdicts, strict=False):
+        for reason in verdict.reasons:
+            assert reason.observed == record[reason.column] != reason.expected
+            assert fall(scorer, record, verdict.score, reason) == pytest.approx(
+                reason.contribution, rel=1e-3, abs=1e-2
+            )
+
+
+def test_an_entry_is_that_of_the_whole_inverse_covariance():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(7, 3)))[0]
+    precision = Precision(rng.uniform(1, 2, 7), basis, rng.uniform(-2, 0.9, 3))
+    root = precision.whiten(np.eye(7))
+    rows, columns = np.array([0, 3, 6]), np.array([0, 5, 1])
+    np.testing.assert_allclose(precision.entries(rows, columns), (root @ root.T)[rows, columns])
 
 
 def test_a_reason_shows_enough_digits_to_tell_the_values_apart():

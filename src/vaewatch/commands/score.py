@@ -72,7 +72,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     "--explain",
     type=click.IntRange(0),
     metavar="K",
-    help="K reasons for every record, and its score's parts.",
+    help="Up to K reasons for every record, and its score's parts.",
 )
 @setting(
     "--delimiter",

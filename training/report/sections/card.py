@@ -21,8 +21,8 @@ LIMITS = (
     "affected by it."
 )
 REASONS = (
-    "Reasons name the columns with the largest shares of the reconstruction part of the score. "
-    "They say where a record departs from what was expected, not what caused it."
+    "Reasons name the columns whose expected value, given the rest of the record, would lower the "
+    "score most. They say where a record departs from what was expected, not what caused it."
 )
 
 
