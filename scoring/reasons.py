@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.features import Value
 from vaewatch.scoring.network import TILE, Forward, Network
-from vaewatch.scoring.precision import Floats
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
@@ -104,6 +104,7 @@ class Explainer:
 
     network: Network
     rule: ScoreRule
+    candidates: Candidates
     expectation: Expectation
 
     def reasons(
@@ -111,40 +112,23 @@ class Explainer:
     ) -> list[tuple[Reason, ...]]:
         """Return at most `most` reasons for each of these rows, the largest contribution first."""
         schema = scored.table.schema
-        candidates = min(len(schema.columns), max(CANDIDATES, most + SPARE))
-        step = max(1, TILE // candidates)  # so that a step's candidates fill a tile
+        tries = min(len(schema.columns), max(CANDIDATES, most + SPARE))
+        step = max(1, TILE // tries)  # so that a step's candidates fill a tile
         out: list[tuple[Reason, ...]] = []
         for some in (rows[start : start + step] for start in range(0, len(rows), step)):
-            tried = self._try(scored, some, candidates).best(most)
+            tried = self._try(scored, some, tries).best(most)
             out += [
                 tuple(self._reasons_of(scored.table, row, cells))
                 for row, cells in zip(some.tolist(), tried, strict=True)
             ]
         return out
 
-    def shares(self, features: Features, whitened: Floats) -> Floats:
-        """Divide the reconstruction part of N scores among their columns, (N, C).
-
-        A feature's share is 1/2 r_j (Sigma^-1 r)_j, averaged over the members; a column's is the
-        sum over its features, and the nats of an unseen value. A faulty column has a large share,
-        though one that goes with it may have a larger.
-
-        Args:
-            whitened: (N, S, D) whitened residuals of N records by S members.
-        """
-        precision, vectorizer = self.expectation.precision, self.expectation.vectorizer
-        by_member = precision.unwhiten(whitened) * precision.weigh(whitened)
-        by_feature = by_member.sum(1) * (0.5 / whitened.shape[1])
-        shares = by_feature @ vectorizer.column_map + self.rule.unseen * features.unseen
-        return np.asarray(shares)
-
-    def _try(self, scored: ScoredTable, rows: NDArray[np.int64], candidates: int) -> Tried:
-        """Try what is expected in the columns with the largest shares of each record."""
+    def _try(self, scored: ScoredTable, rows: NDArray[np.int64], most: int) -> Tried:
+        """Try what is expected in each record's candidates, (N, K)."""
         given, whitened = scored.features[rows], scored.forward.whitened
         whitened = self.network.whitened(given.values) if whitened is None else whitened[rows]
-        shares = self.shares(given, whitened)
-        columns = np.argsort(-shares, axis=1, kind="stable")[:, :candidates]
-        at = np.repeat(np.arange(len(rows)), candidates)
+        columns = self.candidates.pick(given, whitened, most)
+        at = np.repeat(np.arange(len(rows)), most)
         observed = given[at]
         cells = Cells(observed.values, columns.ravel())
         blank = self.expectation.blank(cells)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
@@ -78,8 +79,10 @@ class Scorer:
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact, self._threads = artifact, threads
         self.network = Network(artifact.graph, threads)
-        expectation = Expectation(artifact.vectorizer, artifact.precision)
-        self._explainer = Explainer(self.network, artifact.rule, expectation)
+        learned, rule = (artifact.vectorizer, artifact.precision), artifact.rule
+        self._explainer = Explainer(
+            self.network, rule, Candidates(*learned, rule.unseen), Expectation(*learned)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the artifact: a session of ONNX Runtime cannot be pickled."""

@@ -308,14 +308,15 @@ def test_explain_gives_every_record_its_reasons_and_the_parts_of_its_score(
     assert done.returncode == 0, done.stderr
     got = load(target)
     assert got.columns == [*frame.columns, *ADDED, *PART_COLUMNS]
-    assert got["top_reasons"].null_count() == 0
+    wanted = scorer.score_records(frame.to_dicts(), explain=1)
+    shown = [bool(reasons) for reasons in wanted.reasons]  # none where a record is as expected
+    assert got["top_reasons"].is_not_null().to_list() == shown and np.mean(shown) > 0.9
     assert not got["top_reasons"].str.contains(";").any()
     parts = got.select(PART_COLUMNS).to_numpy()
     # the network gives float32, and some of its parts are added as such
     np.testing.assert_allclose(parts.sum(axis=1), got["anomaly_score"], rtol=1e-6)
-    wanted = scorer.score_records(frame.to_dicts(), explain=1).parts
-    assert wanted is not None
-    np.testing.assert_allclose(parts, list(map(astuple, wanted)), rtol=1e-4, atol=1e-6)
+    assert wanted.parts is not None
+    np.testing.assert_allclose(parts, list(map(astuple, wanted.parts)), rtol=1e-4, atol=1e-6)
 
 
 def test_explain_without_any_record_has_the_same_columns(

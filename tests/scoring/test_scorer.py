@@ -12,22 +12,16 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_frame
 from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import TILE
-from vaewatch.scoring.reasons import Explainer
+from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="module")
 def fresh() -> pl.DataFrame:
     return make_frame(300, seed=9)
-
-
-def explainer_of(scorer: Scorer) -> Explainer:
-    artifact = scorer.artifact
-    expectation = Expectation(artifact.vectorizer, artifact.precision)
-    return Explainer(scorer.network, artifact.rule, expectation)
 
 
 def test_normals_keep_to_the_budget_and_nonsense_alarms(scorer: Scorer, fresh: pl.DataFrame):
@@ -65,33 +59,39 @@ def test_an_unseen_value_is_the_first_reason(
     assert first[0].observed == value
 
 
-def test_shares_sum_to_the_reconstruction(scorer: Scorer, fresh: pl.DataFrame):
-    artifact = scorer.artifact
-    table = checked_table(artifact.schema, fresh)
-    features = artifact.vectorizer.transform(table)
-    forward = scorer.network.forward(features.values)
-    whitened = scorer.network.whitened(features.values)
-    shares = explainer_of(scorer).shares(features, whitened)
-    np.testing.assert_allclose(shares.sum(1), forward.reconstruction, rtol=1e-5)
-
-
-def test_a_share_is_what_a_column_s_features_add(scorer: Scorer, fresh: pl.DataFrame):
-    """By the dense Sigma^-1, and a loop over members and columns."""
+def test_the_errors_pull_at_a_column_as_a_slow_derivation_says(
+    scorer: Scorer, fresh: pl.DataFrame
+):
+    """By the dense Sigma^-1, and a loop over features."""
     artifact = scorer.artifact
     record = {**fresh.row(0, named=True), "country": "XX"}
     features = artifact.vectorizer.transform(
         checked_table(artifact.schema, pl.DataFrame([record]))
     )
     whitened = scorer.network.whitened(features.values)
-    got = explainer_of(scorer).shares(features, whitened)
+    candidates = Candidates(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
+    got = candidates.pulls(features, whitened)
     root = artifact.precision.whiten(np.eye(features.values.shape[1]))
     residuals = [np.linalg.solve(root.T, member.astype(float)) for member in whitened[0]]
+    pull = np.mean(residuals, axis=0) @ root @ root.T
     want = np.zeros(len(artifact.schema.columns))
-    for r in residuals:
-        for j, column in enumerate(artifact.vectorizer.column_of):
-            want[column] += 0.5 * r[j] * (r @ root @ root.T)[j] / len(residuals)
+    for j, column in enumerate(artifact.vectorizer.column_of):
+        numeric = artifact.schema.columns[column].kind is Kind.NUMERIC
+        want[column] += pull[j] ** 2 / 2 / (root @ root.T)[j, j] if numeric else abs(pull[j])
     want[artifact.schema.names.index("country")] += artifact.rule.unseen
     np.testing.assert_allclose(got[0], want, rtol=1e-3, atol=1e-3)
+
+
+def test_numbers_and_categories_take_turns(scorer: Scorer, fresh: pl.DataFrame):
+    artifact = scorer.artifact
+    features = artifact.vectorizer.transform(checked_table(artifact.schema, fresh))
+    whitened = scorer.network.whitened(features.values)
+    candidates = Candidates(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
+    numeric = np.array([column.kind is Kind.NUMERIC for column in artifact.schema.columns])
+    picked = candidates.pick(features, whitened, 6)
+    assert np.all(numeric[picked].sum(1) == 3)
+    every = candidates.pick(features, whitened, len(numeric))
+    np.testing.assert_array_equal(np.sort(every, axis=1), [np.arange(len(numeric))] * len(fresh))
 
 
 def test_many_records_score_as_few(scorer: Scorer, fresh: pl.DataFrame):
