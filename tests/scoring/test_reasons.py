@@ -281,7 +281,7 @@ def odd_tables() -> dict[str, tuple[pl.DataFrame, Record]]:
 @pytest.mark.parametrize("name", odd_tables())
 def test_an_odd_column_is_explained(name: str, tmp_path: Path):
     frame, odd = odd_tables()[name]
-    settings = {"steps": 30, "width": 8, "members": 3, "served": 2}
+    settings = {"steps": 30, "width": 8, "members": 4, "served": 2}
     scorer = train(frame, tmp_path / "a", alpha=0.05, report=False, **settings)
     records = [{**record, **odd} for record in frame.to_dicts()]
     verdicts = scorer.score_records(records, explain=9)

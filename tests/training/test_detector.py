@@ -30,7 +30,7 @@ def test_scikit_learn_s_own_checks_pass(estimator: VAEDetector, check: object):
 
 @pytest.fixture(scope="module")
 def shop() -> pl.DataFrame:
-    return make_frame(400).drop("order")
+    return make_frame(800).drop("order")
 
 
 @pytest.fixture(scope="module")
