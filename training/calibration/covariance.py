@@ -31,9 +31,9 @@ def event_variance(features: Sequence[Feature], n: int) -> NDArray[np.float64]:
     columns do not show that it always will. So breaking a rule costs about n / 2 nats, as an
     unseen value does, and not a hundred times as much.
     """
-    share = np.array([0.5 if f.code is None else f.mean for f in features])
+    event = np.array([f.code is not None and 0 < f.mean < 1 for f in features])
+    share = np.where(event, [f.mean for f in features], 0.5)
     rarer = np.minimum(share, 1 - share)
-    event = np.array([f.code is not None for f in features])
     return np.where(event, (1 - rarer) / rarer / (n + 1), 0.0)
 
 
