@@ -84,7 +84,8 @@ def main() -> None:
     counts: list[Count] = []
     for table in chain.from_iterable(SUITES[name](args.data) for name in suites):
         for split in range(args.splits):
-            counts += run(table, split)
+            if SHARE * len(table.frame) * ALPHAS[split % len(ALPHAS)] >= 1:  # else it is refused
+                counts += run(table, split)
             if args.runs:
                 args.runs.write_text("".join(json.dumps(asdict(c)) + "\n" for c in counts))
     write_section(args.out, "The alarm budget", "On random splits", _text(counts))

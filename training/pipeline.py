@@ -30,6 +30,8 @@ from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Fitted, fit_vae
+from vaewatch.training.vae.folds import served_members
+from vaewatch.training.vae.laggards import without_laggards
 
 PROBES = 64  # fit records on which the exported graph must agree with torch
 JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
@@ -57,7 +59,7 @@ def fit(
     vectorizer = fit_vectorizer(fit_table)
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
-    fitted = fit_vae(x, config, progress, checkpoint)
+    fitted = without_laggards(fit_vae(x, config, progress, checkpoint), x, config.served or 1)
     progress("calibrating", 0, 0)
     added = event_variance(vectorizer.features, len(x))
     found = _fit_score(fitted, x, added, config)
@@ -102,7 +104,7 @@ def _fit_score(
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
     rule, scores = _add_up(oob, distance, unseen_nats(len(x)), config)
-    served = fitted.vae.only(fitted.folds.served)
+    served = fitted.vae.only(served_members(config.members, config.served or 1))
     model = ScoreModel(served, oob.precision(), bank, kl)
     return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores))
 

@@ -33,6 +33,7 @@ from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
 from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
 from vaewatch.training.vae.folds import Folds, served_members
+from vaewatch.training.vae.laggards import residual_lengths, without_laggards
 from vaewatch.training.vae.loop import Batches, Loop
 from vaewatch.training.vae.vae import VAE
 
@@ -320,3 +321,19 @@ def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
         theirs.step()
     for a, b in zip(ours.vae.parameters(), theirs.vae.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_member_that_lags_changes_places_with_the_best_judge(x: np.ndarray, fitted: Fitted):
+    lame = {name: tensor.clone() for name, tensor in fitted.vae.state_dict().items()}
+    lame["leave.bias"][2] += 5.0  # members 0 and 2 serve
+    spoiled = replace(fitted, vae=VAE.of(lame))
+    lengths = residual_lengths(spoiled, x)
+    best = 1 if lengths[1] < lengths[3] else 3
+    mended = without_laggards(spoiled, x, served=2)
+    served = residual_lengths(mended, x)[served_members(4, 2)]
+    np.testing.assert_allclose(served, lengths[[0, best]], rtol=1e-5)
+    for fold in (0, 1):  # each record's judge is still one that did not see it
+        before, after = fitted.folds.judges[fold], mended.folds.judges[fold]
+        torch.testing.assert_close(mended.vae.leave.bias[after], spoiled.vae.leave.bias[before])
+    untouched = without_laggards(fitted, x, served=2)
+    assert untouched is fitted

@@ -2,12 +2,13 @@
 
 The members that serve see all fit records. The others leave out one fold each, and judge it: their
 residuals on records that they did not see shape the score (see
-`vaewatch.training.calibration.out_of_bag`), at no cost to the members that serve.
+`vaewatch.training.calibration.out_of_bag`), at no cost to the members that serve. Where one that
+should serve lags, the best of the judges serves in its place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +34,15 @@ class Folds:
         return cls(np.random.default_rng(seed).permutation(n) % len(judges), judges, members)
 
     @property
-    def served(self) -> list[int]:
-        """The members that see all records."""
-        return [member for member in range(self.members) if member not in set(self.judges)]
-
-    @property
     def judge(self) -> NDArray[np.int64]:
         """(N,): the member that did not see each record."""
         return self.judges[self.of]
+
+    def exchanged(self, a: int, b: int) -> Folds:
+        """Return the folds after members a and b have changed places."""
+        judges = self.judges.copy()
+        judges[self.judges == a], judges[self.judges == b] = b, a
+        return replace(self, judges=judges)
 
     def seen(self) -> list[NDArray[np.int64]]:
         """Return, for each member, the indices of the records that it sees."""
