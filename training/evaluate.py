@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaewatch.scoring.calibration import RateLaw, allowed_rank
+from vaewatch.scoring.calibration import RateLaw
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import checked_table, require_columns
 from vaewatch.scoring.scorer import Scorer, Verdicts
@@ -93,7 +93,7 @@ def evaluate(
     anomalies, normals = int(anomaly.sum()), int((~anomaly).sum())
     both = anomalies > 0 and normals > 0
     calibration = scorer.artifact.calibration
-    law, k = calibration.rate_law(alpha), allowed_rank(alpha, calibration.n)
+    law = calibration.rate_law(alpha)
     return Evaluation(
         records=len(frame),
         anomalies=anomalies,
@@ -104,7 +104,7 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=normals * k / (law.n + 1),
+        expected_false_alarms=normals * law.high / (law.n + 1),
         budget_p_value=budget_p_value(false, normals, law) if normals else None,
         rate_interval=law.interval(),
         bounds=bounds(_features(scorer, table.take(np.flatnonzero(~anomaly))))

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, RateLaw, allowed_rank
+from vaewatch.scoring.calibration import Calibration, RateLaw
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
 
@@ -36,14 +36,14 @@ class Budget(msgspec.Struct):
 
 def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
     """Compare a number of alarms with what the calibration allows."""
-    law, k = calibration.rate_law(), allowed_rank(calibration.alpha, calibration.n)
+    law = calibration.rate_law()
     low, high = chance_interval(records, law)
     state = "below" if alarms < low else "above" if alarms > high else "within"
     return Budget(
         alpha=calibration.alpha,
         records=records,
         alarms=alarms,
-        expected=records * k / (law.n + 1),
+        expected=records * law.high / (law.n + 1),
         low=low,
         high=high,
         confidence=CONFIDENCE,

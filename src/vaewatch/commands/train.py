@@ -172,7 +172,7 @@ def _print_budget(scorer: Scorer) -> None:
     if summary.tail:
         print_fact(console, "", _tail(summary.tail))
     wish = summary.records_for_20_percent
-    if wish > calibration.n:
+    if wish > calibration.n and not summary.reachable:  # of ties, more records bring more
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
     rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
     head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
