@@ -1,7 +1,8 @@
 """artifact, new normal records -> artifact: a new calibration, the same weights and graph.
 
 The network was not fitted to the new records, so theirs is a split calibration, whose interval is
-exact.
+exact. The promise would hold even for a network that no longer tells anomalies from these records,
+so nothing is written unless they are still found (see `vaewatch.training.detection`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
+from vaewatch.training.detection import Comparison, Detection, Labelled
+from vaewatch.training.evaluate import read_labels
 from vaewatch.training.export.package import (
     GOLDEN_RECORDS,
     Package,
@@ -55,21 +58,41 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The new Scorer, and the alarm rates before and after the change."""
+    """The new Scorer, the alarm rates before and after the change, and what is still found."""
 
     scorer: Scorer
     before: Rates
     after: Rates
+    detection: Detection
 
 
 def recalibrate(
-    path: Path, frame: pl.DataFrame, out: Path, *, alpha: float | None = None, overwrite: bool
+    path: Path,
+    frame: pl.DataFrame,
+    out: Path,
+    *,
+    alpha: float | None = None,
+    overwrite: bool,
+    labelled: pl.DataFrame | None = None,
+    label: str | None = None,
+    accept_lost_detection: bool = False,
 ) -> Recalibrated:
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
+    Args:
+        path: the artifact to recalibrate.
+        frame: normal records that its network was not fitted to.
+        out: the folder to write.
+        alpha: the false-alarm rate; the old artifact's by default.
+        overwrite: whether an artifact that is there may be replaced.
+        labelled: records on which recall is measured, too.
+        label: the column of their labels; that of the artifact by default, else 'label'.
+        accept_lost_detection: whether to write an artifact that no longer finds anomalies.
+
     Raises:
         SettingError: no number of records could certify alpha.
-        CalibrationError: the records are too few for alpha, or are those of the training run.
+        CalibrationError: the records are too few for alpha, or are those of the training run; or
+            the new calibration would no longer find anomalies that the old one finds.
     """
     check_target(out, overwrite=overwrite)
     old = Scorer.load(path)
@@ -84,6 +107,11 @@ def recalibrate(
     table = checked_table(old.artifact.schema, frame)
     scores = old.score_table(table, explain=0).score
     calibration = calibrate(scores, alpha, SPLIT)
+    comparison = Comparison(old, calibration)
+    known = None if labelled is None else _labelled(comparison, labelled, label)
+    detection = comparison.detection(table, scores, known)
+    if detection.lost and not accept_lost_detection:
+        raise CalibrationError(_refusal(detection, path))
     files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
     manifest = msgspec.structs.replace(
         old.artifact.manifest,
@@ -101,7 +129,26 @@ def recalibrate(
     write_artifact(out, package.manifest, package.files, overwrite=overwrite)
     before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
     after = _rates(calibration, old.artifact.calibration, scores)
-    return Recalibrated(Scorer.load(out), before, after)
+    return Recalibrated(Scorer.load(out), before, after, detection)
+
+
+def _labelled(comparison: Comparison, frame: pl.DataFrame, label: str | None) -> Labelled:
+    schema = comparison.scorer.artifact.schema
+    anomaly = read_labels(frame, label or schema.label or "label")
+    return comparison.labelled(checked_table(schema, frame), anomaly)
+
+
+def _refusal(detection: Detection, path: Path) -> str:
+    worst, found = min(detection.lost.items(), key=lambda item: item[1].after / item[1].before)
+    return (
+        f"the new calibration must still find anomalies, but it finds {found.after:.2g} of the "
+        f"{worst}, where the old one finds {found.before:.2g}: the threshold at alpha "
+        f"{detection.alpha:g} would rise from {detection.old_threshold:.4g} to "
+        f"{detection.new_threshold:.4g} nats. {detection.alarms:.2g} of these normals "
+        "alarm now: they differ from those of the fit, or there are anomalies among them. Nothing "
+        f"was written. Fit to old and new normals: vaewatch train OLD NEW --from {path}. To write "
+        "it all the same, pass --accept-lost-detection."
+    )
 
 
 def _files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.conftest import Done, call, make_frame
 from vaewatch.scoring.artifact import NETWORK, WEIGHTS, read_manifest
 from vaewatch.scoring.calibration import allowed_rank
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.recalibrate import recalibrate
 
 
 def later(n: int, seed: int) -> pl.DataFrame:
@@ -117,3 +119,111 @@ def test_the_records_of_the_training_run_are_refused(
     )
     assert done.returncode == 3
     assert "must be records that the network was not fitted to" in done.stderr
+
+
+def broken(n: int, seed: int) -> pl.DataFrame:
+    """Normal records, they say, but every sixth has an amount that no threshold survives."""
+    odd = pl.int_range(n) % 6 == 0
+    return make_frame(n, seed).with_columns(
+        pl.when(odd).then(pl.col("amount") * 40).otherwise(pl.col("amount"))
+    )
+
+
+def shown(done: Done, name: str) -> list[float]:
+    """The figures of one line of a table."""
+    line = next(line for line in done.stdout.splitlines() if line.startswith(name))
+    return [float(word) for word in line.removeprefix(name).split()]
+
+
+def test_it_says_how_much_higher_the_threshold_got(done: Done, scorer: Scorer, folder: Path):
+    old, new = scorer.artifact.calibration, Scorer.load(folder / "new").artifact.calibration
+    before, after = old.threshold(0.05), new.threshold(0.05)
+    assert before and after
+    own = float(old.p_values(np.array([after]))[0])
+    line = next(x for x in done.stdout.splitlines() if x.startswith("threshold"))
+    assert f"{before:.4g} -> {after:.4g} nats at alpha 0.05" in line
+    assert f"{after / before:.2g} times as high: that of alpha {own:.2g} in the old" in line
+
+
+def test_it_says_what_is_found_of_planted_anomalies(done: Done, tmp_path: Path):
+    kinds = ("shuffled", "far", "missing", "unseen")
+    figures = [shown(done, f"planted: {kind}") for kind in kinds]
+    assert all(0 <= share <= 1 for pair in figures for share in pair)
+    assert figures[3] == [1, 1]  # an unseen category costs more than any normal record scores
+    assert figures[1][0] > figures[1][1] > 0.3  # moved normals hide some of the moved numbers
+
+
+def test_it_finds_of_labelled_records_what_evaluate_finds(
+    artifact_path: Path, recent: Path, tmp_path: Path
+):
+    odd = make_frame(50, seed=11).with_columns(amount=pl.lit(165.0), is_fraud=pl.lit("yes"))
+    normal = later(50, seed=12).with_columns(is_fraud=pl.lit("no"))
+    pl.concat([odd, normal]).write_csv(tmp_path / "labelled.csv")
+    more = ("--labelled", tmp_path / "labelled.csv", "--label", "is_fraud")
+    new = tmp_path / "new"
+    done = call("recalibrate", artifact_path, recent, "--out", new, *more)
+    assert done.returncode == 0, done.stderr
+    rows = [
+        json.loads(call("evaluate", path, *more[1:], "--json").stdout)
+        for path in (artifact_path, new)
+    ]
+    for name, key in (("anomalies", "recall"), ("normals", "false_alarm_rate")):
+        want = [row[key] for row in rows]
+        np.testing.assert_allclose(shown(done, f"labelled {name}"), want, rtol=1e-3)
+
+
+def test_nothing_is_written_where_anomalies_would_be_lost(artifact_path: Path, tmp_path: Path):
+    broken(300, seed=5).write_csv(tmp_path / "recent.csv")
+    words = ("recalibrate", artifact_path, tmp_path / "recent.csv", "--out", tmp_path / "new")
+    done = call(*words)
+    assert done.returncode == 3 and not (tmp_path / "new").exists() and not done.stdout
+    assert "must still find anomalies, but it finds" in done.stderr
+    assert f"vaewatch train OLD NEW --from {artifact_path}" in done.stderr
+    forced = call(*words, "--accept-lost-detection")
+    assert forced.returncode == 0 and "warning: half or less is found" in forced.stderr
+    before, after = shown(forced, "planted: far")
+    assert before > 0.8 and after < 0.3
+    assert Scorer.load(tmp_path / "new").artifact.calibration.n == 300
+
+
+def test_labelled_anomalies_that_are_lost_are_enough(
+    artifact_path: Path, recent: Path, tmp_path: Path
+):
+    """An anomaly that the moved normals look like, and the planted ones do not."""
+    odd = later(60, seed=13).with_columns(label=pl.lit(1))
+    done = call("recalibrate", artifact_path, recent, "--out", tmp_path / "new")
+    assert done.returncode == 0
+    odd.write_csv(tmp_path / "odd.csv")
+    labelled = ("--labelled", tmp_path / "odd.csv")
+    done = call("recalibrate", artifact_path, recent, "--out", tmp_path / "newer", *labelled)
+    assert done.returncode == 3 and "of the labelled anomalies, where" in done.stderr
+
+
+@pytest.mark.parametrize("seed", range(20, 30))
+def test_records_of_the_same_source_are_never_refused(
+    seed: int, artifact_path: Path, tmp_path: Path
+):
+    """However few: a threshold that is too high by chance is worth a warning."""
+    got = [
+        recalibrate(artifact_path, make_frame(n, seed), tmp_path / f"{n}", overwrite=False)
+        for n in (20, 400)
+    ]
+    assert not any(new.detection.changed or new.detection.lost for new in got)
+    assert got[1].detection.planted["far"].after > 0.7  # type: ignore[index]
+
+
+def test_the_same_records_give_the_same_figures(
+    artifact_path: Path, recent: Path, done: Done, tmp_path: Path
+):
+    new = recalibrate(artifact_path, pl.read_csv(recent), tmp_path / "new", overwrite=False)
+    for name, found in new.detection.anomalies.items():
+        np.testing.assert_allclose(shown(done, name), [found.before, found.after], rtol=1e-3)
+
+
+def test_another_alpha_is_compared_at_that_alpha(artifact_path: Path, tmp_path: Path):
+    """What a smaller budget costs is not the fault of the records."""
+    frame = make_frame(400, seed=14)
+    new = recalibrate(artifact_path, frame, tmp_path / "new", alpha=0.2, overwrite=False)
+    found = new.detection
+    assert found.alpha == 0.2 and not found.lowered
+    assert abs(found.old_alpha - 0.2) < 0.08

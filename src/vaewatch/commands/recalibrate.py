@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vaewatch.commands.options import setting, sources
-from vaewatch.commands.terminal import out
+from vaewatch.commands.terminal import err, out
 
 if TYPE_CHECKING:
+    from vaewatch.training.detection import Detection
     from vaewatch.training.recalibrate import Recalibrated
 
 
@@ -21,11 +22,37 @@ if TYPE_CHECKING:
     "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@click.option(
+    "--labelled",
+    multiple=True,
+    callback=sources,
+    metavar="FILE",
+    help="Labelled records to measure recall on, before and after; repeat for more.",
+)
+@setting(
+    "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
+)
+@click.option(
+    "--accept-lost-detection",
+    is_flag=True,
+    help="Write the artifact even if it no longer finds anomalies that the old one finds.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 def recalibrate(
-    artifact: Path, normal: tuple[str, ...], target: Path, alpha: float | None, overwrite: bool
+    artifact: Path,
+    normal: tuple[str, ...],
+    target: Path,
+    alpha: float | None,
+    labelled: tuple[str, ...],
+    label: str | None,
+    accept_lost_detection: bool,
+    overwrite: bool,
 ) -> None:
     """Calibrate an artifact again on newer normal records: same weights, no training.
+
+    It plants anomalies in these records and counts how many the old and the new calibration find.
+    If the new one would lose them, because normal has changed too much for the network, nothing is
+    written: train again, with --from ARTIFACT.
 
     NORMAL: records that it was not trained on, and normal ones only. CSV, NDJSON (both also .gz,
     .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
@@ -38,7 +65,18 @@ def recalibrate(
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame
 
-    _print_change(run(artifact, read_frame(normal), target, alpha=alpha, overwrite=overwrite))
+    done = run(
+        artifact,
+        read_frame(normal),
+        target,
+        alpha=alpha,
+        overwrite=overwrite,
+        labelled=read_frame(labelled) if labelled else None,
+        label=label,
+        accept_lost_detection=accept_lost_detection,
+    )
+    _print_change(done)
+    _warn(done.detection, artifact)
 
 
 def _print_change(done: Recalibrated) -> None:
@@ -48,6 +86,7 @@ def _print_change(done: Recalibrated) -> None:
     summary = artifact.manifest.calibration
     low, high = summary.rate_interval_95
     print_fact(console, "version", f"{artifact.version}, parent {artifact.manifest.parent}")
+    print_fact(console, "threshold", _threshold(done.detection))
     rows = [
         (name, f"{old:.4g}", f"{new:.4g}")
         for name, old, new in (
@@ -56,9 +95,48 @@ def _print_change(done: Recalibrated) -> None:
         )
     ]
     print_table(console, ("alarm rate", "old calibration", "new calibration"), rows)
+    _print_detection(done.detection)
     print_fact(
         console,
         "alarm budget",
         f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records: "
         f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
+
+
+def _threshold(detection: Detection) -> str:
+    old, new = detection.old_threshold, detection.new_threshold
+    times = f", {new / old:.2g} times as high" if old > 0 else ""
+    return (
+        f"{old:.4g} -> {new:.4g} nats at alpha {detection.alpha:g}{times}: that of alpha "
+        f"{detection.old_alpha:.2g} in the old calibration"
+    )
+
+
+def _print_detection(detection: Detection) -> None:
+    from vaewatch.commands.terminal import print_table
+
+    found = dict(detection.anomalies)
+    if detection.labelled and detection.labelled.normals:
+        found["labelled normals"] = detection.labelled.normals
+    rows = [
+        (name, f"{shares.before:.4g}", f"{shares.after:.4g}") for name, shares in found.items()
+    ]
+    head = (f"alarms at alpha {detection.alpha:g}", "old calibration", "new calibration")
+    print_table(out(), head, rows)
+
+
+def _warn(detection: Detection, artifact: Path) -> None:
+    """Warn of anomalies that are no longer found, whatever the reason."""
+    if not detection.lowered:
+        return
+    names = ", ".join(f"'{name}'" for name in detection.lowered)
+    why = (
+        "The normals have changed, or there are anomalies among them: fit to old and new ones, "
+        f"vaewatch train OLD NEW --from {artifact}."
+        if detection.changed
+        else "Chance explains how many of these normals alarm: give more of them, so that the "
+        "threshold does not depend on a few."
+    )
+    text = f"warning: half or less is found of what the old calibration finds of {names}. {why}"
+    err().print(text)

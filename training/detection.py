@@ -1,0 +1,203 @@
+"""an old and a new calibration, records -> Detection: what each of them finds.
+
+A recalibration keeps the share of normal records that alarm. If the network no longer knows what
+is normal, it does so by a threshold so high that anomalies stay below it, too. Only records that
+must alarm can show that: planted anomalies, which need no labels, and labelled ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import betabinom
+
+from vaewatch.scoring.calibration import Calibration, allowed_rank
+from vaewatch.scoring.score import score_features
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
+from vaewatch.training.planted import Fault, plant
+from vaewatch.training.streams import Stream, stream
+
+PLANTED = 2000  # records that each kind of fault is planted in
+LEAST_NORMAL = 100  # of these that must not alarm without the fault, or all are counted
+GROUPS = (  # faults that the network judges, and those that it has no feature for
+    (Fault.SHUFFLED, Fault.FAR),
+    (Fault.MISSING, Fault.UNSEEN),
+)
+WORTH = 0.2  # a share found before; of a smaller one there is little to lose
+LOWERED, LOST = 1 / 2, 1 / 3  # of the share before
+CHANCE = 1e-4  # of so many alarms, below which the new normals differ from the old ones
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The shares of some records that alarm by the old and by the new calibration."""
+
+    records: int
+    before: float
+    after: float
+
+    def fell_to(self, share: float) -> bool:
+        """Return whether at most this share of what was found before still is."""
+        return self.before >= WORTH and self.after <= share * self.before
+
+
+def mean_of(kinds: Sequence[Found]) -> Found:
+    """Return the mean shares of some kinds of records, each of the same weight; 0 of none."""
+    if not kinds:
+        return Found(0, 0.0, 0.0)
+    return Found(
+        sum(kind.records for kind in kinds),
+        fmean(kind.before for kind in kinds),
+        fmean(kind.after for kind in kinds),
+    )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is found of labelled records; None where there are none of a kind."""
+
+    anomalies: Found | None
+    normals: Found | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What two calibrations of one network find at one alpha.
+
+    Attributes:
+        alpha: that of the new calibration, or the least that both can certify.
+        old_threshold, new_threshold: nats.
+        old_alpha: the alpha at which the old calibration would have the new threshold.
+        alarms: the share of the new normals that alarms by the old calibration.
+        chance: the probability of at least so many alarms, if the new normals were exchangeable
+            with the old calibration records.
+        planted: fault -> what is found of anomalies planted in new normals that did not alarm.
+        labelled: of labelled records, if any were given.
+    """
+
+    alpha: float
+    old_threshold: float
+    new_threshold: float
+    old_alpha: float
+    alarms: float
+    chance: float
+    planted: Mapping[Fault, Found]
+    labelled: Labelled | None
+
+    @property
+    def anomalies(self) -> dict[str, Found]:
+        """What is found of each kind of anomaly, by its name."""
+        return {f"planted: {fault}": found for fault, found in self.planted.items()} | self._known
+
+    @property
+    def changed(self) -> bool:
+        """Whether more of the new normals alarm by the old calibration than chance explains."""
+        return self.chance < CHANCE
+
+    @property
+    def lowered(self) -> dict[str, Found]:
+        """The kinds of which at most half as many are found as before."""
+        return {name: found for name, found in self.anomalies.items() if found.fell_to(LOWERED)}
+
+    @property
+    def lost(self) -> dict[str, Found]:
+        """The groups of which at most a third is found, because the normals have changed.
+
+        Where chance explains the alarms, nothing is lost: a few records set the threshold too
+        high, and more of them will bring it down.
+        """
+        groups = {
+            f"planted anomalies ({', '.join(faults)})": mean_of(
+                [self.planted[fault] for fault in faults if fault in self.planted]
+            )
+            for faults in GROUPS
+        } | self._known
+        lost = {name: found for name, found in groups.items() if found.fell_to(LOST)}
+        return lost if self.changed else {}
+
+    @property
+    def _known(self) -> dict[str, Found]:
+        found = self.labelled.anomalies if self.labelled else None
+        return {"labelled anomalies": found} if found else {}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two calibrations of one scorer, and how records alarm by each."""
+
+    scorer: Scorer
+    new: Calibration
+
+    @property
+    def old(self) -> Calibration:
+        return self.scorer.artifact.calibration
+
+    @property
+    def alpha(self) -> float:
+        return max(self.new.alpha, 1 / (self.old.n + 1))
+
+    def score(self, table: Table) -> Scores:
+        artifact = self.scorer.artifact
+        return score_features(
+            self.scorer.network, artifact.rule, artifact.vectorizer.transform(table)
+        )
+
+    def alarms(self, by: Calibration, scores: Scores) -> NDArray[np.bool_]:
+        return by.alarms(by.p_values(scores), self.alpha)
+
+    def threshold(self, by: Calibration) -> float:
+        """Return the score in nats from which records alarm; infinite if none does."""
+        threshold = by.threshold(self.alpha)
+        return math.inf if threshold is None else threshold
+
+    def found(self, scores: Scores) -> Found | None:
+        """Return the shares of (N,) scores that alarm, or None of no scores."""
+        if not len(scores):
+            return None
+        before, after = (float(self.alarms(by, scores).mean()) for by in (self.old, self.new))
+        return Found(len(scores), before, after)
+
+    def planted(self, table: Table, scores: Scores) -> dict[Fault, Found]:
+        """Plant each kind of fault in new normals, given their (N,) scores."""
+        artifact = self.scorer.artifact
+        rng = stream(artifact.manifest.training.seed, Stream.PLANTED)
+        rows = rng.integers(len(table), size=PLANTED)
+        chosen, normal = table.take(rows), ~self.alarms(self.old, scores[rows])
+        if normal.sum() < LEAST_NORMAL:
+            normal[:] = True
+        found: dict[Fault, Found] = {}
+        for fault in Fault:
+            faulty = plant(fault, chosen, artifact.vectorizer, rng)
+            shares = None if faulty is None else self.found(self.score(faulty)[normal])
+            if shares is not None:
+                found[fault] = shares
+        return found
+
+    def labelled(self, table: Table, anomaly: NDArray[np.bool_]) -> Labelled:
+        scores = self.score(table)
+        return Labelled(self.found(scores[anomaly]), self.found(scores[~anomaly]))
+
+    def detection(
+        self, table: Table, scores: Scores, labelled: Labelled | None = None
+    ) -> Detection:
+        """Return the whole comparison, given the new normals and their (N,) scores."""
+        threshold, alarms = self.threshold(self.new), self.alarms(self.old, scores)
+        k, n = allowed_rank(self.alpha, self.old.n), self.old.n
+        return Detection(
+            alpha=self.alpha,
+            old_threshold=self.threshold(self.old),
+            new_threshold=threshold,
+            old_alpha=float(self.old.p_values(np.array([threshold]))[0]),
+            alarms=float(alarms.mean()),
+            chance=float(betabinom(len(scores), k, n + 1 - k).sf(int(alarms.sum()) - 1)),
+            planted=self.planted(table, scores),
+            labelled=labelled,
+        )
