@@ -142,7 +142,7 @@ def test_it_says_how_much_higher_the_threshold_got(done: Done, scorer: Scorer, f
     own = float(old.p_values(np.array([after]))[0])
     line = next(x for x in done.stdout.splitlines() if x.startswith("threshold"))
     assert f"{before:.4g} -> {after:.4g} nats at alpha 0.05" in line
-    assert f"{after / before:.2g} times as high: that of alpha {own:.2g} in the old" in line
+    assert f"{after / before:.3g} times as high: that of alpha {own:.2g} in the old" in line
 
 
 def test_it_says_what_is_found_of_planted_anomalies(done: Done, tmp_path: Path):

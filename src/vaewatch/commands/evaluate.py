@@ -102,7 +102,9 @@ def _budget_verdict(found: Evaluation) -> str:
         return f"holds (p = {found.budget_p_value:.2g})"
     return (
         f"BROKEN: chance gives such a count with probability {found.budget_p_value:.2g}. These "
-        "normals are not exchangeable with the calibration records: recalibrate with recent ones."
+        "normals are not exchangeable with the calibration records: vaewatch recalibrate with "
+        "recent ones. If the change is so large that this would lose detection, it refuses: then "
+        "vaewatch train --from this artifact, on old and recent ones."
     )
 
 

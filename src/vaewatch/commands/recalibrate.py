@@ -106,7 +106,7 @@ def _print_change(done: Recalibrated) -> None:
 
 def _threshold(detection: Detection) -> str:
     old, new = detection.old_threshold, detection.new_threshold
-    times = f", {new / old:.2g} times as high" if old > 0 else ""
+    times = f", {new / old:.3g} times as high" if old > 0 else ""
     return (
         f"{old:.4g} -> {new:.4g} nats at alpha {detection.alpha:g}{times}: that of alpha "
         f"{detection.old_alpha:.2g} in the old calibration"
