@@ -212,10 +212,20 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     ]
     parent: Annotated[
         str | None,
-        Meta(description="Version of the artifact that this one was recalibrated from."),
+        Meta(
+            description="Version of the artifact that this one was recalibrated from, or whose "
+            "fit it continues."
+        ),
     ] = None
     calibration_fingerprint: Annotated[
         str | None, Meta(description="As `data_fingerprint`, of the records that recalibrated it.")
+    ] = None
+    parent_records: Annotated[
+        int | None,
+        Meta(
+            description="How many of the first records are those of the fit that this one "
+            "continues; they do not calibrate."
+        ),
     ] = None
 
     def to_bytes(self) -> bytes:

@@ -33,6 +33,18 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Continued:
+    """The fit that another one continues.
+
+    parent: the version of its artifact. records: how many of the first records are those of
+    that fit; they do not calibrate, since its weights have seen them.
+    """
+
+    parent: str
+    records: int
+
+
+@dataclass(frozen=True)
 class Learned:
     """A fit, from its settings to its calibration.
 
@@ -53,3 +65,4 @@ class Learned:
     calibration: Calibration
     drift: DriftReference
     evidence: Evidence
+    continued: Continued | None = None

@@ -21,11 +21,12 @@ from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
-from vaewatch.training.learned import Evidence, Learned
+from vaewatch.training.learned import Continued, Evidence, Learned
+from vaewatch.training.parent import Parent
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema, with_categories_of
-from vaewatch.training.records.split import split_records
+from vaewatch.training.records.split import Split, split_later, split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -42,14 +43,16 @@ def fit(
     config: TrainConfig,
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
+    parent: Parent | None = None,
 ) -> Learned:
-    """Learn from a frame of normal records.
+    """Learn from a frame of normal records; a parent is an artifact whose fit is continued.
 
     Raises:
         SchemaError: the columns cannot be learned.
         CalibrationError: there are too few records for `config.alpha`.
     """
-    split = split_records(len(frame), config.alpha, config.seed, config.members)
+    continued = parent.continued(frame, config) if parent else None
+    split = _split(len(frame), config, continued)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
@@ -59,7 +62,9 @@ def fit(
     vectorizer = fit_vectorizer(fit_table)
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
-    fitted = without_laggards(fit_vae(x, config, progress, checkpoint), x, config.served or 1)
+    start = None if parent is None else parent.weights(vectorizer, config.seed)
+    fitted = fit_vae(x, config, progress, checkpoint, start)
+    fitted = without_laggards(fitted, x, config.served or 1)
     progress("calibrating", 0, 0)
     added = event_variance(vectorizer.features, len(x))
     found = _fit_score(fitted, x, added, config)
@@ -82,7 +87,14 @@ def fit(
         calibration=calibrate(scores, config.alpha, split.rule),
         drift=fit_drift(table),
         evidence=found.evidence,
+        continued=continued,
     )
+
+
+def _split(n: int, config: TrainConfig, continued: Continued | None) -> Split:
+    if continued and continued.records:
+        return split_later(n, continued.records, config.alpha, config.seed)
+    return split_records(n, config.alpha, config.seed, config.members)
 
 
 @dataclass(frozen=True)

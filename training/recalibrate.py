@@ -122,6 +122,7 @@ def recalibrate(
         name=out.name,
         parent=old.artifact.version,
         calibration_fingerprint=data_fingerprint,
+        parent_records=None,
     )
     package = Package(manifest, files)
     if FINDINGS in files:

@@ -17,6 +17,7 @@ from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.read import fingerprint, read_sample
@@ -35,21 +36,25 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     report: bool = True,
+    continue_from: Path | str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Scorer:
     """Fit, calibrate, export, and write an artifact; `vaewatch.train` describes the arguments."""
-    out, config = Path(out), TrainConfig.of(settings)
+    parent = None if continue_from is None else Parent.load(continue_from)
+    out, config = Path(out), TrainConfig.of(parent.settings(settings) if parent else settings)
     device = pick_device(config.device)
     check_target(out, overwrite=overwrite)
     sample = read_sample(data, config.max_records, config.seed)
     texts = dict.fromkeys(sample.texts, Kind.CATEGORICAL)
     config = replace(config, kinds={**texts, **config.kinds})
     data_fingerprint = fingerprint(sample.frame)
-    checkpoint = Checkpoint.beside(out, _run_key(data_fingerprint, config, device), resume=resume)
+    version = parent.artifact.version if parent else None
+    key = _run_key(data_fingerprint, config, device, version)
+    checkpoint = Checkpoint.beside(out, key, resume=resume)
     started = time.perf_counter()
     with process_group(device):
-        learned = fit(sample.frame, config, progress or silent, checkpoint)
+        learned = fit(sample.frame, config, progress or silent, checkpoint, parent)
         found = find(learned) if report else None
         seconds = round(time.perf_counter() - started, 3)
         if rank() == 0:
@@ -63,7 +68,10 @@ def train(
     return Scorer.load(out)
 
 
-def _run_key(data_fingerprint: str, config: TrainConfig, device: torch.device) -> str:
-    """Return a hash of all that a run's steps depend on."""
-    parts = (data_fingerprint, config, device.type, torch.__version__, world_size())
+def _run_key(
+    data_fingerprint: str, config: TrainConfig, device: torch.device, parent: str | None = None
+) -> str:
+    """Return a hash of all that a run's steps depend on; `parent` is an artifact's version."""
+    parts: tuple[Any, ...] = (data_fingerprint, config, device.type, torch.__version__)
+    parts += (world_size(), parent)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

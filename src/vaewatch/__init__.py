@@ -38,6 +38,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     report: bool = True,
+    continue_from: Path | str | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Scorer:
@@ -50,11 +51,15 @@ def train(
         overwrite: whether an artifact that is there may be replaced.
         resume: whether to go on from the checkpoint that a killed run left beside `out`.
         report: whether the artifact holds a report, and what is needed to make it again.
+        continue_from: an artifact whose weights the fit starts from, in a third of the steps. Its
+            settings are the defaults. `data` are its own records first, if they are there, and
+            new ones, which alone can calibrate then.
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
         settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
 
     Raises:
-        SettingError: a setting is unknown or not what it must be.
+        SettingError: a setting is unknown or not what it must be, or the weights of
+            `continue_from` do not allow it.
         SchemaError: the data cannot be read or learned.
         CalibrationError: there are too few records for the alpha asked for.
         ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
@@ -63,8 +68,16 @@ def train(
 
     TrainConfig.of(settings)  # a wrong one is refused before torch is imported
     run = importlib.import_module("vaewatch.training.train").train
-    about = {"overwrite": overwrite, "resume": resume, "report": report, "progress": progress}
-    scorer: Scorer = run(data, out, **about, **settings)
+    scorer: Scorer = run(
+        data,
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        report=report,
+        continue_from=continue_from,
+        progress=progress,
+        **settings,
+    )
     return scorer
 
 

@@ -122,8 +122,8 @@ def test_the_records_of_the_training_run_are_refused(
 
 
 def broken(n: int, seed: int) -> pl.DataFrame:
-    """Normal records, they say, but every sixth has an amount that no threshold survives."""
-    odd = pl.int_range(n) % 6 == 0
+    """Normal records, they say, but every fifth has an amount that no threshold survives."""
+    odd = pl.int_range(n) % 5 == 0
     return make_frame(n, seed).with_columns(
         pl.when(odd).then(pl.col("amount") * 40).otherwise(pl.col("amount"))
     )
@@ -156,7 +156,7 @@ def test_it_says_what_is_found_of_planted_anomalies(done: Done, tmp_path: Path):
 def test_it_finds_of_labelled_records_what_evaluate_finds(
     artifact_path: Path, recent: Path, tmp_path: Path
 ):
-    odd = make_frame(50, seed=11).with_columns(amount=pl.lit(165.0), is_fraud=pl.lit("yes"))
+    odd = make_frame(50, seed=11).with_columns(amount=pl.lit(300.0), is_fraud=pl.lit("yes"))
     normal = later(50, seed=12).with_columns(is_fraud=pl.lit("no"))
     pl.concat([odd, normal]).write_csv(tmp_path / "labelled.csv")
     more = ("--labelled", tmp_path / "labelled.csv", "--label", "is_fraud")

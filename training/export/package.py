@@ -105,6 +105,8 @@ def pack(learned: Learned, origin: Origin) -> Package:
         records_given=origin.records_given,
         run=Run(origin.fit_seconds),
         sha256={},  # of the files as they are written
+        parent=learned.continued.parent if learned.continued else None,
+        parent_records=learned.continued.records if learned.continued else None,
     )
     return Package(manifest, files)
 

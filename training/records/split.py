@@ -18,7 +18,7 @@ from vaewatch.scoring.calibration import (
     SPLIT,
     records_for_precision,
 )
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import CalibrationError, SchemaError
 from vaewatch.training.streams import Stream, stream
 
 SHARE = 1 / 8  # of the records: held out where that is enough; it costs no detection
@@ -26,6 +26,9 @@ PLENTY = 20_000  # fit records: beyond, those that the interval has a use for ar
 RANK = 5  # calibration records above the threshold, where SHARE gives fewer
 MOST_SHARE = 1 / 6  # that are held out for RANK: a quarter would cost detection
 LAST_SHARE = 1 / 4  # that are held out to certify alpha at all
+LATER_SHARE = (
+    1 / 2
+)  # of the new records, where a fit is continued: there are the old ones to fit to
 MOST = 20_000  # records: more would not make the interval visibly narrower
 ROUNDING = 1e-6
 
@@ -77,3 +80,25 @@ def calibration_size(n: int, alpha: float) -> int:
     spare = min(records_for_precision(alpha), n - PLENTY)
     rank = max(1, math.floor(alpha * min(max(wanted, spare), MOST) + ROUNDING))
     return math.ceil(rank / alpha - ROUNDING)
+
+
+def split_later(n: int, known: int, alpha: float, seed: int) -> Split:
+    """Split n records of which the first `known` are those of a fit that is continued: its weights
+    have seen them, so that only others can be held out, half of these at most.
+
+    Raises:
+        CalibrationError: the others are too few to certify alpha.
+    """
+    new = n - known
+    size = min(calibration_size(n, alpha) or math.ceil(1 / alpha), new * LATER_SHARE)
+    rank = math.floor(alpha * size + ROUNDING)
+    if rank < 1:
+        raise CalibrationError(
+            f"alpha {alpha:g} takes at least {math.ceil(1 / alpha / LATER_SHARE - ROUNDING):,} "
+            f"records after those of the artifact whose fit is continued, got {new:,}: half of "
+            "them calibrate. Give more new ones, or ask for a larger alpha."
+        )
+    held_out = math.ceil(rank / alpha - ROUNDING)
+    order = known + stream(seed, Stream.SPLIT).permutation(new)
+    fit = np.concatenate([np.arange(known), np.sort(order[held_out:])])
+    return Split(fit, np.sort(order[:held_out]))

@@ -68,7 +68,7 @@ def render(
 def _notes(manifest: Manifest, found: Findings | None) -> Iterator[Text]:
     if found is None:
         yield Text(NO_FINDINGS, warning=True)
-    if manifest.parent:
+    if manifest.calibration_fingerprint:
         yield Text(OF_THE_PARENT.format(parent=manifest.parent))
 
 

@@ -5,11 +5,13 @@ Which records each member sees is drawn first (see `vaewatch.training.vae.folds`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.config import TrainConfig
@@ -51,8 +53,11 @@ def fit_vae(
     config: TrainConfig,
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Fitted:
-    """Fit the stack to (N, D) standardised features."""
+    """Fit the stack to (N, D) standardised features, from the weights of `start` if there are
+    any.
+    """
     device, config = pick_device(config.device), config.suiting(x.shape[1])
     assert config.served is not None
     folds = Folds.draw(len(x), config.members, config.served, config.seed)
@@ -62,7 +67,10 @@ def fit_vae(
         latent=config.latent or default_latent(x.shape[1]),
         width=config.width,
         generator=torch.Generator().manual_seed(config.seed),
-    ).to(device)
+    )
+    if start is not None:
+        vae.load_state_dict(start)
+    vae = vae.to(device)
     batches = Batches.of(x, folds.seen(), device)
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)

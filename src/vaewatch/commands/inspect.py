@@ -72,7 +72,9 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
         yield "tail", f"the threshold lies among rare values of {columns}"
     if manifest.parent:
-        yield "parent", f"{manifest.parent}, which has the same weights"
+        same = bool(manifest.calibration_fingerprint)
+        how = "which has the same weights" if same else "whose fit this one continues"
+        yield "parent", f"{manifest.parent}, {how}"
     thresholds = [
         f"{alpha}: {'n/a' if t is None else f'{t:.4g}'}"
         for alpha, t in calibration.thresholds.items()

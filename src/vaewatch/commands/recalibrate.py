@@ -131,12 +131,9 @@ def _warn(detection: Detection, artifact: Path) -> None:
     if not detection.lowered:
         return
     names = ", ".join(f"'{name}'" for name in detection.lowered)
-    why = (
-        "The normals have changed, or there are anomalies among them: fit to old and new ones, "
-        f"vaewatch train OLD NEW --from {artifact}."
-        if detection.changed
-        else "Chance explains how many of these normals alarm: give more of them, so that the "
-        "threshold does not depend on a few."
+    err().print(
+        f"warning: half or less is found of what the old calibration finds of {names}. By the old "
+        f"one {detection.alarms:.2g} of these normals alarm; chance alone gives so many with "
+        f"probability {detection.chance:.2g}. If they have changed, fit to old and new ones: "
+        f"vaewatch train OLD NEW --from {artifact}. If not, give more of them."
     )
-    text = f"warning: half or less is found of what the old calibration finds of {names}. {why}"
-    err().print(text)

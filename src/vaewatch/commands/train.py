@@ -90,6 +90,14 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting(
     "--seed", type=int, default=TrainConfig.seed, help="Same seed, same machine: same artifact."
 )
+@click.option(
+    "--from",
+    "continue_from",
+    metavar="ARTIFACT",
+    type=click.Path(path_type=Path),
+    help="Continue its fit, in a third of the steps, with its settings. DATA: its own records "
+    "first, then new ones.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @click.option("--resume", is_flag=True, help="Continue a killed run from its checkpoint.")
 @setting("--no-report", is_flag=True, help="Write no report.html, nor what it is made from.")
@@ -97,6 +105,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def train(
     data: tuple[str, ...],
     target: Path,
+    continue_from: Path | None,
     overwrite: bool,
     resume: bool,
     no_report: bool,
@@ -108,6 +117,8 @@ def train(
     DATA: CSV, NDJSON (both also .gz, .zst) or Parquet with the same columns: files, folders,
     globs, s3://, gs:// and abfs:// URLs, or - for standard input.
     """
+    if continue_from:
+        settings = _given(settings)
     TrainConfig.of(settings)  # a wrong one is refused before torch is imported
     from vaewatch.commands.progress import fit_progress
     from vaewatch.training.train import train as run
@@ -121,11 +132,22 @@ def train(
             overwrite=overwrite,
             resume=resume,
             report=not no_report,
+            continue_from=continue_from,
             progress=progress,
             **settings,
         )
     if not quiet:
         _print_trained(scorer, target)
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that somebody chose, without those that are as this command has them."""
+    source = click.get_current_context().get_parameter_source
+    return {
+        name: value
+        for name, value in settings.items()
+        if source(name) is not click.core.ParameterSource.DEFAULT
+    }
 
 
 def _print_trained(scorer: Scorer, target: Path) -> None:
@@ -143,6 +165,11 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         f"{metrics.fit_records:,}{of} records, {len(manifest.schema.columns)} columns, "
         f"{metrics.features} features, {manifest.run.fit_seconds:.1f} s",
     )
+    if manifest.parent:
+        own = f"{manifest.parent_records:,}" if manifest.parent_records else "none"
+        print_fact(
+            console, "continues", f"{manifest.parent}, {own} of whose records come first here"
+        )
     if metrics.trimmed_records:
         trimmed = f"{metrics.trimmed_records:,} records far out, which were not fitted to"
         print_fact(console, "trimmed", trimmed)

@@ -38,7 +38,8 @@ def card_section(manifest: Manifest) -> Section:
         ("settings", ", ".join(f"{k} = {v}" for k, v in chosen.items())),
     ]
     if manifest.parent:
-        facts.insert(1, ("parent, whose weights these are", manifest.parent))
+        its = "weights these are" if manifest.calibration_fingerprint else "fit this one continues"
+        facts.insert(1, (f"parent, whose {its}", manifest.parent))
     if manifest.calibration_fingerprint:
         calibrated = ("fingerprint of the calibration data", manifest.calibration_fingerprint)
         facts.insert(1, calibrated)
