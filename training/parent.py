@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,13 @@ from vaewatch.training.vae.vae import VAE
 SHAPE = ("model", "members", "width", "latent")  # settings that the weights decide
 SHORT = {"steps": 533, "learning_rate": 5e-3}  # a third of a whole fit: see benchmarks/RESULTS.md
 OWN = ("device", "batch", *SHORT)  # settings that a fit does not hand on
+
+
+def anew(config: TrainConfig) -> TrainConfig:
+    """Return the settings of a whole fit: the one that looks for suspects starts from nothing, as
+    old weights have learned the old ones.
+    """
+    return replace(config, steps=TrainConfig.steps, learning_rate=TrainConfig.learning_rate)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
 from vaewatch.training.learned import Continued, Evidence, Learned
-from vaewatch.training.parent import Parent
+from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema, with_categories_of
@@ -57,7 +57,7 @@ def fit(
     schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
     if config.contamination_robust:
-        split = trim(table, split, config, progress)
+        split = trim(table, split, anew(config) if parent else config, progress)
     fit_table = table.take(split.fit)
     vectorizer = fit_vectorizer(fit_table)
     x = vectorizer.transform(fit_table).values
