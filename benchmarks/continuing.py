@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.results import write_section
 from vaewatch.scoring.calibration import allowed_rank
-from vaewatch.training.parent import SHORT
+from vaewatch.training.parent import STEPS
 from vaewatch.training.train import train
 
 ALPHA, SEEDS = 0.05, (0, 1, 2)
@@ -122,8 +122,8 @@ def results(trial: Trial, seed: int) -> dict[str, Result]:
         return {
             "the old artifact": trial.run(trial.old, old, seed),
             "all records, from nothing": trial.run(trial.both, Path(folder) / "anew", seed),
-            f"all records, {SHORT['steps']} steps from nothing": trial.run(
-                trial.both, short, seed, steps=SHORT["steps"]
+            f"all records, {STEPS} steps from nothing": trial.run(
+                trial.both, short, seed, steps=STEPS
             ),
             "all records, `--from` the old artifact": trial.run(
                 trial.both, Path(folder) / "from", seed, continue_from=old

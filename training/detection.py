@@ -14,9 +14,10 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom
+from scipy.stats import betabinom, chi2_contingency
 
 from vaewatch.scoring.calibration import Calibration, allowed_rank
+from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
@@ -31,7 +32,9 @@ GROUPS = (  # faults that the network judges, and those that it has no feature f
 )
 WORTH = 0.2  # a share found before; of a smaller one there is little to lose
 LOWERED, LOST = 1 / 2, 1 / 3  # of the share before
-CHANCE = 1e-4  # of so many alarms, below which the new normals differ from the old ones
+CHANCE = 1e-4  # of so many alarms, or of columns so different: below it, normals have changed
+LIKELY = 1e-2  # of so many alarms, where the columns differ as well
+LEAST_COUNT = 5  # new normals expected in each bin that is compared; rarer ones are pooled
 
 Scores = NDArray[np.float64]
 
@@ -79,6 +82,8 @@ class Detection:
         alarms: the share of the new normals that alarms by the old calibration.
         chance: the probability of at least so many alarms, if the new normals were exchangeable
             with the old calibration records.
+        column_chance: the probability that one of their columns differs so much from the old
+            reference.
         planted: fault -> what is found of anomalies planted in new normals that did not alarm.
         labelled: of labelled records, if any were given.
     """
@@ -89,6 +94,7 @@ class Detection:
     old_alpha: float
     alarms: float
     chance: float
+    column_chance: float
     planted: Mapping[Fault, Found]
     labelled: Labelled | None
 
@@ -99,8 +105,11 @@ class Detection:
 
     @property
     def changed(self) -> bool:
-        """Whether more of the new normals alarm by the old calibration than chance explains."""
-        return self.chance < CHANCE
+        """Whether more of the new normals alarm by the old calibration than chance explains.
+
+        A small calibration cannot say so on its own; then a column may bear witness.
+        """
+        return self.chance < CHANCE or (self.chance < LIKELY and self.column_chance < CHANCE)
 
     @property
     def lowered(self) -> dict[str, Found]:
@@ -127,6 +136,26 @@ class Detection:
     def _known(self) -> dict[str, Found]:
         found = self.labelled.anomalies if self.labelled else None
         return {"labelled anomalies": found} if found else {}
+
+
+def column_chance(reference: DriftReference, table: Table) -> float:
+    """Return the probability that the bins of some column differ as much as these do, by Pearson's
+    test of homogeneity and Bonferroni's bound.
+    """
+    least = min(map(_differ, reference.counts, reference.count(table)), default=1.0)
+    return min(1.0, least * len(reference.counts))
+
+
+def _differ(old: NDArray[np.int64], new: NDArray[np.int64]) -> float:
+    """Return the p-value of two rows of counts."""
+    both = old + new
+    common = both * new.sum() >= LEAST_COUNT * both.sum()
+    counts = np.stack([old, new])
+    pooled = np.c_[counts[:, common], counts[:, ~common].sum(1)]
+    pooled = pooled[:, pooled.sum(0) > 0]
+    if pooled.shape[1] < 2:
+        return 1.0
+    return float(chi2_contingency(pooled, correction=False).pvalue)
 
 
 @dataclass(frozen=True)
@@ -198,6 +227,7 @@ class Comparison:
             old_alpha=float(self.old.p_values(np.array([threshold]))[0]),
             alarms=float(alarms.mean()),
             chance=float(betabinom(len(scores), k, n + 1 - k).sf(int(alarms.sum()) - 1)),
+            column_chance=column_chance(self.scorer.artifact.drift, table),
             planted=self.planted(table, scores),
             labelled=labelled,
         )

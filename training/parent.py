@@ -22,15 +22,15 @@ from vaewatch.training.vae.carry import Shared, carry
 from vaewatch.training.vae.vae import VAE
 
 SHAPE = ("model", "members", "width", "latent")  # settings that the weights decide
-SHORT = {"steps": 533, "learning_rate": 5e-3}  # a third of a whole fit: see benchmarks/RESULTS.md
-OWN = ("device", "batch", *SHORT)  # settings that a fit does not hand on
+STEPS = 533  # of a continued fit, a third of a whole one: see benchmarks/RESULTS.md
+OWN = ("device", "steps")  # settings that a fit does not hand on
 
 
 def anew(config: TrainConfig) -> TrainConfig:
-    """Return the settings of a whole fit: the one that looks for suspects starts from nothing, as
-    old weights have learned the old ones.
+    """Return the settings of a whole fit: the one that looks for suspects starts from nothing,
+    since old weights have learned the old ones.
     """
-    return replace(config, steps=TrainConfig.steps, learning_rate=TrainConfig.learning_rate)
+    return replace(config, steps=TrainConfig.steps)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Parent:
                     f"setting '{name}' must be {own[name]}, as in the artifact that the fit "
                     f"continues, got {given[name]}. Leave it out, or train anew."
                 )
-        usual = {name: value for name, value in own.items() if name not in OWN} | SHORT
+        usual = {name: value for name, value in own.items() if name not in OWN}
         kinds = {column.name: column.kind for column in self.artifact.schema.columns}
-        chosen = {**usual, **given, **{name: own[name] for name in SHAPE}}
+        chosen = {**usual, "steps": STEPS, **given, **{name: own[name] for name in SHAPE}}
         return {**chosen, "kinds": {**kinds, **given.get("kinds", {})}}
 
     def continued(self, frame: pl.DataFrame, config: TrainConfig) -> Continued:

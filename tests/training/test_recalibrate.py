@@ -13,7 +13,9 @@ from scipy.stats import betabinom
 from tests.conftest import Done, call, make_frame
 from vaewatch.scoring.artifact import NETWORK, WEIGHTS, read_manifest
 from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.detection import column_chance
 from vaewatch.training.recalibrate import recalibrate
 
 
@@ -197,6 +199,16 @@ def test_labelled_anomalies_that_are_lost_are_enough(
     labelled = ("--labelled", tmp_path / "odd.csv")
     done = call("recalibrate", artifact_path, recent, "--out", tmp_path / "newer", *labelled)
     assert done.returncode == 3 and "of the labelled anomalies, where" in done.stderr
+
+
+def test_a_column_that_changed_bears_witness(scorer: Scorer):
+    reference = scorer.artifact.drift
+    chances = [
+        column_chance(reference, checked_table(reference.schema, make_frame(150, seed)))
+        for seed in range(40, 60)
+    ]
+    assert min(chances) > 0.005 and max(chances) > 0.5
+    assert column_chance(reference, checked_table(reference.schema, later(60, seed=40))) < 1e-6
 
 
 @pytest.mark.parametrize("seed", range(20, 30))
