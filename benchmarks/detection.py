@@ -24,7 +24,7 @@ from benchmarks.results import write_section
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.calibrate import calibrate
-from vaewatch.training.detection import Comparison, Detection
+from vaewatch.training.calibration.detection import Comparison, Detection
 from vaewatch.training.train import train
 
 SEEDS = (0, 1, 2)

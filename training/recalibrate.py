@@ -2,7 +2,7 @@
 
 The network was not fitted to the new records, so theirs is a split calibration, whose interval is
 exact. The promise would hold even for a network that no longer tells anomalies from these records,
-so nothing is written unless they are still found (see `vaewatch.training.detection`).
+so nothing is written unless they are still found (see `vaewatch.training.calibration.detection`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
-from vaewatch.training.detection import Comparison, Detection, Labelled
+from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
 from vaewatch.training.evaluate import read_labels
 from vaewatch.training.export.package import (
     GOLDEN_RECORDS,

@@ -13,8 +13,8 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import missing_code, other_code
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.planted import FAR, MOST_MOVED, Fault, plant
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.planted import FAR, MOST_MOVED, Fault, plant
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 

@@ -15,7 +15,7 @@ from vaewatch.scoring.artifact import NETWORK, WEIGHTS, read_manifest
 from vaewatch.scoring.calibration import allowed_rank
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.detection import column_chance
+from vaewatch.training.calibration.detection import column_chance
 from vaewatch.training.recalibrate import recalibrate
 
 

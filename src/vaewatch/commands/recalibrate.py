@@ -11,7 +11,7 @@ from vaewatch.commands.options import setting, sources
 from vaewatch.commands.terminal import err, out
 
 if TYPE_CHECKING:
-    from vaewatch.training.detection import Detection
+    from vaewatch.training.calibration.detection import Detection
     from vaewatch.training.recalibrate import Recalibrated
 
 

@@ -21,7 +21,7 @@ from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.training.planted import Fault, plant
+from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.streams import Stream, stream
 
 PLANTED = 2000  # records that each kind of fault is planted in
@@ -33,7 +33,7 @@ GROUPS = (  # faults that the network judges, and those that it has no feature f
 WORTH = 0.2  # a share found before; of a smaller one there is little to lose
 LOWERED, LOST = 1 / 2, 1 / 3  # of the share before
 CHANCE = 1e-4  # of so many alarms, or of columns so different: below it, normals have changed
-LIKELY = 1e-2  # of so many alarms, where the columns differ as well
+LIKELY = 0.05  # of so many alarms, where the columns differ as well
 LEAST_COUNT = 5  # new normals expected in each bin that is compared; rarer ones are pooled
 
 Scores = NDArray[np.float64]
