@@ -30,7 +30,7 @@ class Evaluation:
 
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
-    rate_interval: of the true rate, at 95 %, given how many records calibrate.
+    rate_interval: of the true rate, at 95 %, as so many calibration records allow.
     bounds: of log p(x) of the normals, if asked for.
     """
 
@@ -45,6 +45,7 @@ class Evaluation:
     false_alarms: int
     expected_false_alarms: float
     budget_p_value: float | None
+    calibration_records: int
     rate_interval: tuple[float, float]
     bounds: Bounds | None
     reasons_of_true_alarms: dict[str, int]
@@ -106,6 +107,7 @@ def evaluate(
         false_alarms=false,
         expected_false_alarms=normals * law.high / (law.n + 1),
         budget_p_value=budget_p_value(false, normals, law) if normals else None,
+        calibration_records=law.n,
         rate_interval=law.interval(),
         bounds=bounds(_features(scorer, table.take(np.flatnonzero(~anomaly))))
         if bounds and normals

@@ -99,7 +99,11 @@ def _print_evaluation(found: Evaluation) -> None:
 
 def _budget_verdict(found: Evaluation) -> str:
     if found.budget_holds:
-        return f"holds (p = {found.budget_p_value:.2g})"
+        low, high = found.rate_interval
+        return (
+            f"holds (p = {found.budget_p_value:.2g}): {found.calibration_records:,} calibration "
+            f"records allow a true rate of {low:.2g} to {high:.2g}"
+        )
     return (
         f"BROKEN: chance gives such a count with probability {found.budget_p_value:.2g}. These "
         "normals are not exchangeable with the calibration records: vaewatch recalibrate with "

@@ -97,7 +97,12 @@ def _budget(labelled: Labelled) -> list[Block]:
     if found.budget_p_value is None:
         return []
     if found.budget_holds:
-        words = f"The alarm budget holds on these normals (p = {found.budget_p_value:.2g})."
+        low, high = found.rate_interval
+        words = (
+            f"The alarm budget holds on these normals (p = {found.budget_p_value:.2g}): "
+            f"{found.calibration_records:,} calibration records allow a true rate of {low:.2g} to "
+            f"{high:.2g}."
+        )
         return [Text(words)]
     words = (
         "The alarm budget is BROKEN on these normals: chance gives such a count of false alarms "
