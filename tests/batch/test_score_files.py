@@ -310,7 +310,7 @@ def test_explain_gives_every_record_its_reasons_and_the_parts_of_its_score(
     assert got.columns == [*frame.columns, *ADDED, *PART_COLUMNS]
     wanted = scorer.score_records(frame.to_dicts(), explain=1)
     shown = [bool(reasons) for reasons in wanted.reasons]  # none where a record is as expected
-    assert got["top_reasons"].is_not_null().to_list() == shown and np.mean(shown) > 0.9
+    assert got["top_reasons"].is_not_null().to_list() == shown and np.mean(shown) > 0.8
     assert not got["top_reasons"].str.contains(";").any()
     parts = got.select(PART_COLUMNS).to_numpy()
     # the network gives float32, and some of its parts are added as such

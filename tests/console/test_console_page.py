@@ -110,7 +110,7 @@ def test_the_numbers_are_those_of_the_metrics(
         assert text(page, "#window-alarms") == f"{alarms}"
         assert f"{alarms} alarms in the last {window:g} records" in text(page, "#health-text")
         total = live.value("vaewatch_records_total")
-        assert f"{total:g} records since the start" in text(page, "#rate-note")
+        assert f"{int(total):,} records since the start" in text(page, "#rate-note")
         assert float(text(page, "#p99").split()[0]) == pytest.approx(1e3 * p99_of(live), rel=1e-3)
         first = page.locator("#look-at li").first.inner_text()
         led = live.value("vaewatch_column_top_reason_total", column=first.split()[0])
@@ -124,7 +124,7 @@ def test_the_numbers_are_those_of_the_metrics(
         psi = live.value("vaewatch_column_drift_psi", column="amount")
         assert f"{psi:.2f}" in row.inner_text()
         live.post("/v1/score", json={"records": records})  # and they move on without a click
-        expect(page.locator("#rate-note")).to_contain_text(f"{2 * len(records) + 150} records")
+        expect(page.locator("#rate-note")).to_contain_text(f"{2 * len(records) + 150:,} records")
         assert complaints == []
 
 

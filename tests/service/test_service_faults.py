@@ -200,7 +200,7 @@ def test_drift_and_the_alarm_budget_are_seen(artifact_path: Path):
         missing = sum(r["age"] is None for r in same)
         assert live.value("vaewatch_column_missing_total", column="age") == 900 + missing
         assert live.value("vaewatch_column_top_reason_total") > 100
-        ranges = [r["amount"] for r in make_frame(400).to_dicts()]
+        ranges = [r["amount"] for r in make_frame(800).to_dicts()]
         outside = sum(not min(ranges) <= r["amount"] <= max(ranges) for r in same + moved)
         assert live.value("vaewatch_column_out_of_range_total", column="amount") == outside
 
