@@ -52,7 +52,7 @@ def fit(
         CalibrationError: there are too few records for `config.alpha`.
     """
     continued = parent.continued(frame, config) if parent else None
-    split = _split(len(frame), config, continued)
+    split = _split(frame, config, continued)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
@@ -91,10 +91,10 @@ def fit(
     )
 
 
-def _split(n: int, config: TrainConfig, continued: Continued | None) -> Split:
+def _split(frame: pl.DataFrame, config: TrainConfig, continued: Continued | None) -> Split:
     if continued and continued.records:
-        return split_later(n, continued.records, config.alpha, config.seed)
-    return split_records(n, config.alpha, config.seed, config.members)
+        return split_later(len(frame), continued.records, config.alpha, config.seed)
+    return split_records(*frame.shape, config)
 
 
 @dataclass(frozen=True)

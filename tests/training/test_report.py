@@ -22,6 +22,7 @@ from vaewatch.scoring.artifact import FINDINGS, REPORT, read_manifest
 from vaewatch.scoring.calibration import RateLaw
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.split import split_records
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.train import train
@@ -227,7 +228,7 @@ def test_peers_are_measured_on_the_same_records(
     assert f"vaewatch {own[0]:.4f} {own[1]:.4f}" in text
     assert re.search(r"plain autoencoder 0\.[5-9]\d{3} 0\.\d{4}", text)
     assert re.search(r"isolation forest 0\.[4-9]\d{3} 0\.\d{4}", text)
-    fitted = mixed_frame[split_records(len(mixed_frame), 0.05, 0, SMALL["members"]).fit]
+    fitted = mixed_frame[split_records(*mixed_frame.shape, TrainConfig(alpha=0.05, **SMALL)).fit]
     assert f"PCA {_pca_by_hand(scorer, fitted, frame):.4f}" in text
     assert "fingerprints differ" not in text
 

@@ -19,6 +19,7 @@ from vaewatch.scoring.calibration import (
     records_for_precision,
 )
 from vaewatch.scoring.errors import CalibrationError, SchemaError
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.streams import Stream, stream
 
 SHARE = 1 / 8  # of the records: held out where that is enough; it costs no detection
@@ -26,6 +27,7 @@ PLENTY = 20_000  # fit records: beyond, those that the interval has a use for ar
 RANK = 5  # calibration records above the threshold, where SHARE gives fewer
 MOST_SHARE = 1 / 6  # that are held out for RANK: a quarter would cost detection
 LAST_SHARE = 1 / 4  # that are held out to certify alpha at all
+WIDE_SHARE = 1 / 2  # of fewer records than columns: their out-of-bag scores are too low
 LATER_SHARE = (
     1 / 2
 )  # of the new records, where a fit is continued: there are the old ones to fit to
@@ -58,23 +60,24 @@ class Split:
         return self.held_out if len(self.held_out) else self.fit
 
 
-def split_records(n: int, alpha: float, seed: int, members: int) -> Split:
+def split_records(n: int, columns: int, config: TrainConfig) -> Split:
     """Split by size, alpha and seed alone: the same three give the same split."""
-    least = 2 * members  # two a fold
+    least = 2 * config.members  # two a fold
     if n < least:
         raise SchemaError(f"training takes at least {least} normal records, got {n}.")
-    held_out = calibration_size(n, alpha)
-    order = stream(seed, Stream.SPLIT).permutation(n)
+    held_out = calibration_size(n, config.alpha, columns)
+    order = stream(config.seed, Stream.SPLIT).permutation(n)
     return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))
 
 
-def calibration_size(n: int, alpha: float) -> int:
-    """Return how many of n records are held out; none where a quarter cannot certify alpha.
+def calibration_size(n: int, alpha: float, columns: int) -> int:
+    """Return how many of n records are held out; none where a quarter cannot certify alpha, or
+    half of fewer records than columns.
 
     With k that may alarm it is k / alpha: with fewer, one less may, and with more, the mean rate
     k / (size + 1) falls below alpha.
     """
-    if 1 / alpha > n * LAST_SHARE:
+    if 1 / alpha > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
         return 0
     wanted = min(max(n * SHARE, RANK / alpha), n * MOST_SHARE)
     spare = min(records_for_precision(alpha), n - PLENTY)
@@ -90,7 +93,7 @@ def split_later(n: int, known: int, alpha: float, seed: int) -> Split:
         CalibrationError: the others are too few to certify alpha.
     """
     new = n - known
-    size = min(calibration_size(n, alpha) or math.ceil(1 / alpha), new * LATER_SHARE)
+    size = min(calibration_size(n, alpha, columns=0) or math.ceil(1 / alpha), new * LATER_SHARE)
     rank = math.floor(alpha * size + ROUNDING)
     if rank < 1:
         raise CalibrationError(

@@ -74,7 +74,7 @@ def judge_peers(
 ) -> tuple[Judged, ...]:
     """Fit each peer to the normal records, split as for the artifact, and judge it."""
     config = config_of(artifact)
-    split = split_records(len(normal), config.alpha, config.seed, config.members)
+    split = split_records(len(normal), normal.width, config)
     table = checked_table(artifact.schema, normal).take(split.fit)
     known = _features(artifact, table)
     new = _features(artifact, checked_table(artifact.schema, labelled))
