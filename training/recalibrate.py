@@ -142,10 +142,10 @@ def _labelled(comparison: Comparison, frame: pl.DataFrame, label: str | None) ->
 def _refusal(detection: Detection, path: Path) -> str:
     worst, found = min(detection.lost.items(), key=lambda item: item[1].after / item[1].before)
     return (
-        f"the new calibration must still find anomalies, but it finds {found.after:.2g} of the "
-        f"{worst}, where the old one finds {found.before:.2g}: the threshold at alpha "
+        f"the new calibration must still find anomalies, but it finds {found.after:.1%} of the "
+        f"{worst}, where the old one finds {found.before:.1%}: the threshold at alpha "
         f"{detection.alpha:g} would rise from {detection.old_threshold:.4g} to "
-        f"{detection.new_threshold:.4g} nats. {detection.alarms:.2g} of these normals "
+        f"{detection.new_threshold:.4g} nats. {detection.alarms:.1%} of these normals "
         "alarm now: they differ from those of the fit, or there are anomalies among them. Nothing "
         f"was written. Fit to old and new normals: vaewatch train OLD NEW --from {path}. To write "
         "it all the same, pass --accept-lost-detection."

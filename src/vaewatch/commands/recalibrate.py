@@ -133,7 +133,7 @@ def _warn(detection: Detection, artifact: Path) -> None:
     names = ", ".join(f"'{name}'" for name in detection.lowered)
     err().print(
         f"warning: half or less is found of what the old calibration finds of {names}. By the old "
-        f"one {detection.alarms:.2g} of these normals alarm; chance alone gives so many with "
+        f"one {detection.alarms:.1%} of these normals alarm; chance alone gives so many with "
         f"probability {detection.chance:.2g}. If they have changed, fit to old and new ones: "
         f"vaewatch train OLD NEW --from {artifact}. If not, give more of them."
     )
