@@ -17,7 +17,6 @@ import polars as pl
 from benchmarks.results import write_section
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.pipeline import fit
-from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.laggards import LAGS, residual_lengths
 
 ALPHA = 0.05
@@ -48,8 +47,7 @@ def ratios_of(frame: pl.DataFrame, seed: int) -> tuple[np.ndarray, list[int]]:
     """Return each member's residuals over the median member's, and which members serve."""
     learned = fit(frame, TrainConfig(alpha=ALPHA, seed=seed))
     lengths = residual_lengths(learned.fitted, learned.evidence.x)
-    config = learned.config
-    return lengths / np.median(lengths), served_members(config.members, config.served or 1)
+    return lengths / np.median(lengths), learned.fitted.folds.serving
 
 
 def _text(every: list[np.ndarray], serving: list[np.ndarray]) -> str:

@@ -157,6 +157,11 @@ class RateLaw:
         k = allowed_rank(alpha, n)
         return cls(n, k, k)
 
+    @property
+    def mean(self) -> float:
+        """The mean of the true rate, as a share; with ties, a bound of it from above."""
+        return self.high / (self.n + 1)
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the central range of the true rate, as shares."""
         low = _beta_quantile(self.low, self.n, (1 - level) / 2) if self.low else 0.0

@@ -105,7 +105,7 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=normals * law.high / (law.n + 1),
+        expected_false_alarms=normals * law.mean,
         budget_p_value=budget_p_value(false, normals, law) if normals else None,
         calibration_records=law.n,
         rate_interval=law.interval(),

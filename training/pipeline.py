@@ -31,7 +31,6 @@ from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Fitted, fit_vae
-from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.laggards import without_laggards
 
 PROBES = 64  # fit records on which the exported graph must agree with torch
@@ -64,7 +63,7 @@ def fit(
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
     fitted = fit_vae(x, config, progress, checkpoint, start)
-    fitted = without_laggards(fitted, x, config.served or 1)
+    fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     added = event_variance(vectorizer.features, len(x))
     found = _fit_score(fitted, x, added, config)
@@ -116,7 +115,7 @@ def _fit_score(
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
     rule, scores = _add_up(oob, distance, unseen_nats(len(x)), config)
-    served = fitted.vae.only(served_members(config.members, config.served or 1))
+    served = fitted.vae.only(fitted.folds.serving)
     model = ScoreModel(served, oob.precision(), bank, kl)
     return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores))
 

@@ -43,7 +43,7 @@ def budget_of(calibration: Calibration, records: int, alarms: int) -> Budget:
         alpha=calibration.alpha,
         records=records,
         alarms=alarms,
-        expected=records * law.high / (law.n + 1),
+        expected=records * law.mean,
         low=low,
         high=high,
         confidence=CONFIDENCE,

@@ -329,11 +329,11 @@ def test_a_member_that_lags_changes_places_with_the_best_judge(x: np.ndarray, fi
     spoiled = replace(fitted, vae=VAE.of(lame))
     lengths = residual_lengths(spoiled, x)
     best = 1 if lengths[1] < lengths[3] else 3
-    mended = without_laggards(spoiled, x, served=2)
+    mended = without_laggards(spoiled, x)
     served = residual_lengths(mended, x)[served_members(4, 2)]
     np.testing.assert_allclose(served, lengths[[0, best]], rtol=1e-5)
     for fold in (0, 1):  # each record's judge is still one that did not see it
         before, after = fitted.folds.judges[fold], mended.folds.judges[fold]
         torch.testing.assert_close(mended.vae.leave.bias[after], spoiled.vae.leave.bias[before])
-    untouched = without_laggards(fitted, x, served=2)
+    untouched = without_laggards(fitted, x)
     assert untouched is fitted

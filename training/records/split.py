@@ -81,7 +81,16 @@ def calibration_size(n: int, alpha: float, columns: int) -> int:
         return 0
     wanted = min(max(n * SHARE, RANK / alpha), n * MOST_SHARE)
     spare = min(records_for_precision(alpha), n - PLENTY)
-    rank = max(1, math.floor(alpha * min(max(wanted, spare), MOST) + ROUNDING))
+    return _records_for(max(1, _rank(alpha, min(max(wanted, spare), MOST))), alpha)
+
+
+def _rank(alpha: float, size: float) -> int:
+    """Return how many of `size` calibration records may alarm."""
+    return math.floor(alpha * size + ROUNDING)
+
+
+def _records_for(rank: int, alpha: float) -> int:
+    """Return how many calibration records it takes that `rank` of them may alarm."""
     return math.ceil(rank / alpha - ROUNDING)
 
 
@@ -94,14 +103,14 @@ def split_later(n: int, known: int, alpha: float, seed: int) -> Split:
     """
     new = n - known
     size = min(calibration_size(n, alpha, columns=0) or math.ceil(1 / alpha), new * LATER_SHARE)
-    rank = math.floor(alpha * size + ROUNDING)
+    rank = _rank(alpha, size)
     if rank < 1:
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {math.ceil(1 / alpha / LATER_SHARE - ROUNDING):,} "
             f"records after those of the artifact whose fit is continued, got {new:,}: half of "
             "them calibrate. Give more new ones, or ask for a larger alpha."
         )
-    held_out = math.ceil(rank / alpha - ROUNDING)
+    held_out = _records_for(rank, alpha)
     order = known + stream(seed, Stream.SPLIT).permutation(new)
     fit = np.concatenate([np.arange(known), np.sort(order[held_out:])])
     return Split(fit, np.sort(order[:held_out]))

@@ -21,17 +21,22 @@ def served_members(members: int, served: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Folds:
-    """of: (N,) each fit record's fold. judges: (F,) the member that leaves out each fold."""
+    """of: (N,) each fit record's fold. judges: (F,) the member that leaves out each fold.
+    serving: the members that serve.
+    """
 
     of: NDArray[np.int64]
     judges: NDArray[np.int64]
+    serving: list[int]
     members: int
 
     @classmethod
     def draw(cls, n: int, members: int, served: int, seed: int) -> Folds:
         """Draw folds of n records that differ by at most one in size."""
-        judges = np.setdiff1d(np.arange(members), served_members(members, served))
-        return cls(np.random.default_rng(seed).permutation(n) % len(judges), judges, members)
+        serving = served_members(members, served)
+        judges = np.setdiff1d(np.arange(members), serving)
+        folds = np.random.default_rng(seed).permutation(n) % len(judges)
+        return cls(folds, judges, serving, members)
 
     @property
     def judge(self) -> NDArray[np.int64]:

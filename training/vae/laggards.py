@@ -13,21 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from vaewatch.training.vae.fit import Fitted
-from vaewatch.training.vae.folds import served_members
 
 LAGS = 1.5  # times the median member's residuals
 TAIL = 0.95  # quantile over records at which residuals are compared
 LOOKED_AT = 2048  # fit records, evenly spread
 
 
-def without_laggards(fitted: Fitted, x: NDArray[np.float32], served: int) -> Fitted:
+def without_laggards(fitted: Fitted, x: NDArray[np.float32]) -> Fitted:
     """Let the best judges change places with members that would serve, but lag.
 
     What calibrates is seen by neither. x: (N, D) fit records.
     """
     lengths = residual_lengths(fitted, x[:: max(1, len(x) // LOOKED_AT)])
     most = LAGS * float(np.median(lengths))
-    serving = served_members(fitted.vae.members, served)
+    serving = fitted.folds.serving
     judges = sorted(set(range(fitted.vae.members)) - set(serving), key=lambda m: lengths[m])
     lagging = [member for member in serving if lengths[member] > most]
     for member, judge in zip(lagging, judges, strict=False):
