@@ -89,7 +89,7 @@ class Network:
         """Return the whitened residuals of S members for features, (N, D) -> (N, S, D).
 
         See `vaewatch.scoring.precision`. `reconstruction` is the members' mean of half their
-        squared length.
+        squared length, where no residual was cut: see `vaewatch.training.calibration.rules`.
         """
         return self._run((WHITENED,), features)[0]
 

@@ -15,9 +15,9 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
-from vaewatch.training.calibration.covariance import event_variance
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
@@ -65,8 +65,8 @@ def fit(
     fitted = fit_vae(x, config, progress, checkpoint, start)
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
-    added = event_variance(vectorizer.features, len(x))
-    found = _fit_score(fitted, x, added, config)
+    rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
+    found = _fit_score(fitted, x, rules, config)
     graph = export_graph(found.model)
     network = Network(graph, threads=os.cpu_count() or 1)
     difference = check_against_torch(found.model, network, x[:PROBES])
@@ -106,25 +106,26 @@ class _ScoreFit:
 
 
 def _fit_score(
-    fitted: Fitted, x: NDArray[np.float32], added: NDArray[np.float64], config: TrainConfig
+    fitted: Fitted, x: NDArray[np.float32], rules: Rules, config: TrainConfig
 ) -> _ScoreFit:
     """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
     kl = config.model == "vae"
     rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:JUDGED])
-    oob = out_of_bag(fitted, x, rows, added, kl=kl)
+    oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
-    rule, scores = _add_up(oob, distance, unseen_nats(len(x)), config)
+    rule, scores = _add_up(oob, distance, rules, config)
     served = fitted.vae.only(fitted.folds.serving)
-    model = ScoreModel(served, oob.precision(), bank, kl)
+    precision = oob.precision()
+    model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
     return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores))
 
 
 def _add_up(
-    oob: OutOfBag, distance: NDArray[np.float64] | None, unseen: float, config: TrainConfig
+    oob: OutOfBag, distance: NDArray[np.float64] | None, rules: Rules, config: TrainConfig
 ) -> tuple[ScoreRule, NDArray[np.float64]]:
-    """Return the rule and the (R,) out-of-bag scores under it; `unseen` is in nats."""
-    reconstruction = oob.reconstruction()
+    """Return the rule and the (R,) out-of-bag scores under it."""
+    reconstruction, unseen = oob.reconstruction(rules), rules.nats
     if config.score == "reconstruction":
         return ScoreRule(unseen, kl_weight=0.0, neighbour_weight=0.0), reconstruction
     scores = reconstruction + oob.kl

@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.calibration.out_of_bag import out_of_bag
+from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.vae.fit import Fitted, fit_vae, pick_device
 from vaewatch.training.vae.folds import Folds
@@ -29,8 +30,8 @@ def x() -> np.ndarray:
 
 
 def scores(fitted: Fitted, x: np.ndarray) -> np.ndarray:
-    oob = out_of_bag(fitted, x, np.arange(len(x)), np.zeros(x.shape[1]), kl=True)
-    return oob.reconstruction() + oob.kl
+    oob = out_of_bag(fitted, x, np.arange(len(x)), kl=True)
+    return oob.reconstruction(Rules(np.zeros(x.shape[1]), 1.0)) + oob.kl
 
 
 def gpu_loop(x: np.ndarray, room: int | None) -> Loop:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,6 @@ from vaewatch.training.calibration.covariance import (
     FULL_FEATURES,
     RANK,
     RIDGE,
-    event_variance,
     fit_precision,
 )
 from vaewatch.training.calibration.neighbours import (
@@ -28,6 +29,7 @@ from vaewatch.training.calibration.neighbours import (
     spread,
 )
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.calibration.rules import Caps, Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
@@ -71,9 +73,7 @@ def test_the_full_precision_inverts_the_shrunk_moment():
     r = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     moment = r.astype(float).T @ r / 500
     want = 0.95 * moment + 0.05 * np.diag(np.diag(moment)) + RIDGE * np.eye(4)
-    np.testing.assert_allclose(
-        dense(fit_precision(r, np.zeros(r.shape[1]))) @ want, np.eye(4), atol=1e-6
-    )
+    np.testing.assert_allclose(dense(fit_precision(r)) @ want, np.eye(4), atol=1e-6)
 
 
 def dense(precision: Precision) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_the_low_rank_precision_inverts_its_own_covariance():
     d = FULL_FEATURES + 20
     factors = rng.normal(size=(3000, 5)) @ rng.normal(size=(5, d))
     r = (factors + rng.normal(size=(3000, d))).astype(np.float32)
-    precision = fit_precision(r, np.zeros(r.shape[1]))
+    precision = fit_precision(r)
     assert precision.basis.shape == (d, RANK)
     inverse = dense(precision)
     assert np.linalg.eigvalsh(inverse).min() > 0
@@ -105,7 +105,7 @@ def test_a_whitened_residual_holds_all_of_it(d: int):
     r = (rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)) + rng.normal(size=(400, d))).astype(
         "f"
     )
-    precision = fit_precision(r, np.zeros(r.shape[1]))
+    precision = fit_precision(r)
     whitened = precision.whiten(r.astype(float))
     np.testing.assert_allclose(precision.unwhiten(whitened), r, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(
@@ -119,7 +119,7 @@ def test_out_of_bag_residuals_are_those_of_the_member_that_did_not_see(
     x: np.ndarray, fitted: Fitted
 ):
     rows = np.arange(len(x))
-    oob = out_of_bag(fitted, x, rows, np.zeros(x.shape[1]), kl=True)
+    oob = out_of_bag(fitted, x, rows, kl=True)
     for i in (0, 7, 63):
         member = {0: 1, 1: 3}[fitted.folds.of[i]]  # members 0 and 2 serve
         one = torch.from_numpy(x[i : i + 1]).expand(4, -1, -1)
@@ -135,11 +135,9 @@ def test_out_of_bag_residuals_are_those_of_the_member_that_did_not_see(
 def test_a_fold_is_scored_with_the_precision_of_the_others():
     rng = np.random.default_rng(0)
     folds = np.arange(40) % 4
-    oob = OutOfBag(
-        rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds, np.full(3, 0.2)
-    )
-    got = oob.reconstruction()
-    others = fit_precision(oob.residuals[folds != 1], oob.added)
+    oob = OutOfBag(rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds)
+    got = oob.reconstruction(Rules(np.zeros(3), 1.0))
+    others = fit_precision(oob.residuals[folds != 1])
     r = oob.residuals[1].astype(float)
     want = 0.5 * r @ dense(others) @ r
     assert got[1] == pytest.approx(want)
@@ -148,19 +146,29 @@ def test_a_fold_is_scored_with_the_precision_of_the_others():
 def test_to_break_a_rule_costs_no_more_than_an_unseen_value():
     """An event that always followed from another column, until a record in which it does not."""
     n, share = 5000, 0.002
-    event = (np.arange(n) < n * share).astype(float)
-    on = (1 - share) / np.sqrt(share * (1 - share))
-    features = [Feature("x", None, 0.0, 1.0), Feature("e", 1, share, np.sqrt(share * (1 - share)))]
-    rng = np.random.default_rng(0)
-    residuals = np.stack([rng.normal(size=n), 1e-3 * rng.normal(size=n)], 1).astype(np.float32)
-    broken = np.array([[0.0, on]])
-    costs = [
-        0.5 * float((fit_precision(residuals, added).whiten(broken) ** 2).sum())
-        for added in (np.zeros(2), event_variance(features, n))
+    deviation = np.sqrt(share * (1 - share))
+    features = [
+        Feature("x", None, 0.0, 1.0),
+        Feature("e", 1, share, deviation),
+        Feature("constant", 1, 1.0, 1.0),
     ]
-    assert event.sum() == 10 and costs[0] > 50 * unseen_nats(n)
-    assert 0.8 * unseen_nats(n) < costs[1] < unseen_nats(n)
-    assert event_variance(features, n)[0] == 0
+    rng = np.random.default_rng(0)
+    scale = np.array([1, 1e-3, 0])
+    residuals = (scale * rng.normal(size=(n, 3))).astype(np.float32)
+    precision, rules = fit_precision(residuals), Rules.of(features, unseen_nats(n))
+    assert list(rules.caps(precision).at) == [1]
+    broken = np.array([[0.0, (1 - share) / deviation, 0.0]])
+    assert 0.5 * float((precision.whiten(broken) ** 2).sum()) > 50 * unseen_nats(n)
+    assert rules.cost(broken, precision) == pytest.approx(unseen_nats(n))
+    usual = rules.cost(residuals, precision)
+    np.testing.assert_allclose(usual, 0.5 * (precision.whiten(residuals) ** 2).sum(1), rtol=1e-6)
+
+
+def test_no_event_that_may_come_is_capped():
+    """Tossed by a coin: what it costs in either direction is far below an unseen value."""
+    features = [Feature("e", 1, 0.5, 0.5)]
+    residuals = np.random.default_rng(0).choice([-1.0, 1.0], (500, 1)).astype(np.float32)
+    assert not len(Rules.of(features, unseen_nats(500)).caps(fit_precision(residuals)))
 
 
 def test_the_distance_is_a_loop_s_and_skips_the_record_itself():
@@ -218,17 +226,34 @@ def test_members_that_serve_see_all_and_each_record_has_one_that_did_not(
 
 
 def make_model(
-    fitted: Fitted, x: np.ndarray, *, bank: int = 20, near: int = 3, kl: bool = True
+    fitted: Fitted,
+    x: np.ndarray,
+    *,
+    bank: int = 20,
+    near: int = 3,
+    kl: bool = True,
+    capped: Sequence[int] = (),
 ) -> ScoreModel:
-    oob = out_of_bag(fitted, x, np.arange(len(x)), np.zeros(x.shape[1]), kl=kl)
-    return ScoreModel(fitted.vae, oob.precision(), Bank.of(x[:bank], near), kl)
+    oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
+    caps = Caps(np.array(capped, np.int64), np.full(len(capped), 0.05))
+    return ScoreModel(fitted.vae, oob.precision(), caps, Bank.of(x[:bank], near), kl)
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"bank": 0}, {"bank": 2}, {"bank": 200}, {"near": 1}, {"kl": False}]
+    "options",
+    [
+        {},
+        {"bank": 0},
+        {"bank": 2},
+        {"bank": 200},
+        {"near": 1},
+        {"kl": False},
+        {"capped": [4]},
+        {"capped": [0, 3]},
+    ],
 )
 def test_the_graph_agrees_with_torch_in_every_output(
-    fitted: Fitted, x: np.ndarray, options: dict[str, int]
+    fitted: Fitted, x: np.ndarray, options: dict[str, Any]
 ):
     model = make_model(fitted, x, **options)
     network = Network(export_graph(model))
@@ -238,15 +263,29 @@ def test_the_graph_agrees_with_torch_in_every_output(
         np.testing.assert_allclose(
             getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
         )
-    np.testing.assert_allclose(network.whitened(x), model.whitened(x), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(network.whitened(x), want.whitened, rtol=2e-3, atol=2e-3)
+
+
+def test_a_residual_beyond_its_cap_costs_what_the_cap_does(fitted: Fitted, x: np.ndarray):
+    free, capped = make_model(fitted, x), make_model(fitted, x, capped=[1, 4])
+    residuals = free.precision.unwhiten(free.forward(x).whitened)
+    assert (np.abs(residuals[..., [1, 4]]) > 0.05).any()
+    residuals[..., [1, 4]] = residuals[..., [1, 4]].clip(-0.05, 0.05)
+    want = [
+        np.mean([0.5 * r @ dense(free.precision) @ r for r in members]) for members in residuals
+    ]
+    np.testing.assert_allclose(capped.forward(x).reconstruction, want, rtol=1e-6)
+    np.testing.assert_array_equal(capped.forward(x).whitened, free.forward(x).whitened)
 
 
 @pytest.mark.parametrize("d", [DIRECTIONS + 6, FULL_FEATURES + 10])
 def test_the_graph_of_many_features_agrees_with_torch(d: int):
     x = np.random.default_rng(0).normal(size=(100, d)).astype(np.float32)
     fitted = fit_vae(x, CONFIG)
-    precision = out_of_bag(fitted, x, np.arange(100), np.zeros(x.shape[1]), kl=True).precision()
-    model = ScoreModel(fitted.vae, precision, Bank.of(x[:40], 1), True)
+    precision = out_of_bag(fitted, x, np.arange(100), kl=True).precision()
+    model = ScoreModel(
+        fitted.vae, precision, Caps(np.array([1, d - 1]), np.ones(2)), Bank.of(x[:40], 1), True
+    )
     network = Network(export_graph(model))
     assert check_against_torch(model, network, x) < 1e-4
     got, want = network.forward(x).neighbour, model.forward(x).neighbour

@@ -7,13 +7,10 @@ residuals at the posterior mean instead. To fit the full covariance from the sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.precision import Precision
-from vaewatch.scoring.standardise import Feature
 
 SHRINK_RANGE = (0.05, 0.5)
 RIDGE = 1e-4
@@ -23,33 +20,16 @@ FULL_FEATURES = (
 RANK = 64
 
 
-def event_variance(features: Sequence[Feature], n: int) -> NDArray[np.float64]:
-    """Return the variance, (D,), that one more record would add in which an event comes, or stays
-    away, against all expectation; 0 for numbers.
-
-    That is Laplace's rule of succession: n records in which an event always followed from other
-    columns do not show that it always will. So breaking a rule costs about n / 2 nats, as an
-    unseen value does, and not a hundred times as much.
-    """
-    event = np.array([f.code is not None and 0 < f.mean < 1 for f in features])
-    share = np.where(event, [f.mean for f in features], 0.5)
-    rarer = np.minimum(share, 1 - share)
-    return np.where(event, (1 - rarer) / rarer / (n + 1), 0.0)
-
-
-def fit_precision(residuals: NDArray[np.float32], added: NDArray[np.float64]) -> Precision:
-    """(R, D) standardised residuals of R records -> Precision.
-
-    added: (D,) variances that are added to those of the residuals.
-    """
+def fit_precision(residuals: NDArray[np.float32]) -> Precision:
+    """(R, D) standardised residuals of R records -> Precision."""
     records, features = residuals.shape
     weight = float(np.clip(features / max(records, 1), *SHRINK_RANGE))
     if features > FULL_FEATURES:
-        return _low_rank(residuals, added, weight)
+        return _low_rank(residuals, weight)
     wide = residuals.astype(np.float64)
     moment = wide.T @ wide / len(wide)
     shrunk = (1 - weight) * moment
-    shrunk[np.diag_indices_from(shrunk)] = np.diag(moment) + added + RIDGE
+    shrunk[np.diag_indices_from(shrunk)] = np.diag(moment) + RIDGE
     return precision_of(shrunk)
 
 
@@ -60,13 +40,11 @@ def precision_of(covariance: NDArray[np.float64]) -> Precision:
     return Precision(1 / deviation, basis, 1 - 1 / np.sqrt(strength))
 
 
-def _low_rank(
-    residuals: NDArray[np.float32], added: NDArray[np.float64], weight: float
-) -> Precision:
+def _low_rank(residuals: NDArray[np.float32], weight: float) -> Precision:
     """Keep the strongest correlations, and all variances."""
     from sklearn.utils.extmath import randomized_svd  # a second of imports that few runs need
 
-    deviation = np.sqrt(np.mean(residuals.astype(np.float64) ** 2, axis=0) + added + RIDGE)
+    deviation = np.sqrt(np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE)
     scaled = residuals / (deviation * np.sqrt(len(residuals))).astype(np.float32)
     rank = min(RANK, *scaled.shape)
     _, strength, directions = randomized_svd(scaled, rank, random_state=0)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import betabinom, chi2_contingency
 
-from vaewatch.scoring.calibration import Calibration, allowed_rank
+from vaewatch.scoring.calibration import Calibration
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer
@@ -219,14 +219,16 @@ class Comparison:
     ) -> Detection:
         """Return the whole comparison, given the new normals and their (N,) scores."""
         threshold, alarms = self.threshold(self.new), self.alarms(self.old, scores)
-        k, n = allowed_rank(self.alpha, self.old.n), self.old.n
+        law = self.old.rate_law(self.alpha)
         return Detection(
             alpha=self.alpha,
             old_threshold=self.threshold(self.old),
             new_threshold=threshold,
             old_alpha=float(self.old.p_values(np.array([threshold]))[0]),
             alarms=float(alarms.mean()),
-            chance=float(betabinom(len(scores), k, n + 1 - k).sf(int(alarms.sum()) - 1)),
+            chance=float(
+                betabinom(len(scores), law.high, law.n + 1 - law.high).sf(int(alarms.sum()) - 1)
+            ),
             column_chance=column_chance(self.scorer.artifact.drift, table),
             planted=self.planted(table, scores),
             labelled=labelled,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.precision import Precision
 from vaewatch.training.calibration.covariance import fit_precision
+from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.vae.fit import Fitted
 
 CHUNK = 4096
@@ -24,37 +25,29 @@ class OutOfBag:
     """Residuals and KL of N fit records, from the member that did not see each.
 
     residuals: (N, D), standardised, at z = mu. kl: (N,) nats, at unit variance. folds: (N,).
-    added: (D,) variances that a precision adds to those of the residuals.
     """
 
     residuals: NDArray[np.float32]
     kl: NDArray[np.float64]
     folds: NDArray[np.int64]
-    added: NDArray[np.float64]
 
     def precision(self) -> Precision:
         """Fit the precision to all folds together: the one that is served."""
-        return fit_precision(self.residuals, self.added)
+        return fit_precision(self.residuals)
 
-    def reconstruction(self) -> NDArray[np.float64]:
-        """Return 1/2 r' Sigma^-1 r, (N,) nats, each fold with the precision of the others."""
+    def reconstruction(self, rules: Rules) -> NDArray[np.float64]:
+        """Return what the residuals cost, (N,) nats, each fold by the precision of the others."""
         out = np.empty(len(self.residuals))
         for fold in np.unique(self.folds):
             inside = self.folds == fold
-            precision = fit_precision(self.residuals[~inside], self.added)
-            r = self.residuals[inside].astype(np.float64)
-            out[inside] = 0.5 * (precision.whiten(r) ** 2).sum(-1)
+            precision = fit_precision(self.residuals[~inside])
+            out[inside] = rules.cost(self.residuals[inside], precision)
         return out
 
 
 @torch.no_grad()
 def out_of_bag(
-    fitted: Fitted,
-    x: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    added: NDArray[np.float64],
-    *,
-    kl: bool,
+    fitted: Fitted, x: NDArray[np.float32], rows: NDArray[np.int64], *, kl: bool
 ) -> OutOfBag:
     """Return residuals and KL of the given `rows` of x, (N, D); the KL of an autoencoder is 0."""
     judge = fitted.folds.judge[rows]
@@ -69,4 +62,4 @@ def out_of_bag(
             residuals[at] = (chunk - alone.decode(posterior.mu).mean)[0].numpy()
             if kl:
                 divergence[at] = posterior.unit_kl()[0].double().numpy()
-    return OutOfBag(residuals, divergence, fitted.folds.of[rows], added)
+    return OutOfBag(residuals, divergence, fitted.folds.of[rows])

@@ -88,18 +88,25 @@ def export_graph(model: ScoreModel) -> bytes:
     graph, vae, x = _Graph(), model.vae, INPUT
     observed = _whiten(graph, model.precision, x)
     codes = [_encode(graph, vae, x, member) for member in range(vae.members)]
+    hidden = [_decode(graph, vae, mu, member) for member, mu in enumerate(codes)]
     whitened = [
-        graph.add("Sub", observed, _expected(graph, model, mu, member))
-        for member, mu in enumerate(codes)
+        graph.add("Sub", observed, _expected(graph, model, h, member))
+        for member, h in enumerate(hidden)
     ]
     if model.kl:
         graph.half_square(graph.add("Concat", *codes, axis=1), vae.members, "kl")
     else:
         graph.zero_of(x, "kl")
     side_by_side = graph.add("Concat", *whitened, axis=1)
-    graph.half_square(side_by_side, vae.members, "reconstruction")
     shape = graph.ints(-1, vae.members, vae.features)
     graph.add("Reshape", side_by_side, shape, name=WHITENED)
+    if len(model.caps):
+        cut = [
+            graph.add("Sub", whole, _beyond(graph, model, h, member))
+            for member, (whole, h) in enumerate(zip(whitened, hidden, strict=True))
+        ]
+        side_by_side = graph.add("Concat", *cut, axis=1)
+    graph.half_square(side_by_side, vae.members, "reconstruction")
     _neighbour(graph, model.bank, x)
     return _serialise(graph, model)
 
@@ -110,15 +117,32 @@ def _encode(graph: _Graph, vae: VAE, x: str, member: int) -> str:
     return graph.linear(graph.silu(graph.linear(h, vae.encoder, member)), vae.mu, member)
 
 
-def _expected(graph: _Graph, model: ScoreModel, mu: str, member: int) -> str:
-    """mu, (N, L) -> what a member expects, (N, D), whitened: that is linear, so the last layer of
+def _decode(graph: _Graph, vae: VAE, mu: str, member: int) -> str:
+    """mu, (N, L) -> the decoder's last hidden layer, (N, H)."""
+    h = graph.silu(graph.linear(mu, vae.expand, member))
+    return graph.silu(graph.linear(h, vae.decoder, member))
+
+
+def _expected(graph: _Graph, model: ScoreModel, h: str, member: int) -> str:
+    """h, (N, H) -> what a member expects, (N, D), whitened: that is linear, so the last layer of
     the decoder does it.
     """
     vae, whiten = model.vae, model.precision.whiten
-    h = graph.silu(graph.linear(mu, vae.expand, member))
-    h = graph.silu(graph.linear(h, vae.decoder, member))
     weight, bias = (whiten(_array(p[member])) for p in (vae.leave.weight, vae.leave.bias))
     return graph.add("Gemm", h, graph.weight(weight), graph.weight(bias[0]))
+
+
+def _beyond(graph: _Graph, model: ScoreModel, h: str, member: int) -> str:
+    """h, (N, H) -> the residuals beyond their caps, (N, D), whitened."""
+    leave, at, most = model.vae.leave, model.caps.at, model.caps.most
+    weight, bias = _array(leave.weight[member])[:, at], _array(leave.bias[member, 0])[at]
+    observed = graph.add("Gather", INPUT, graph.ints(*at), axis=1)
+    expected = graph.add("Gemm", h, graph.weight(weight), graph.weight(bias))
+    residual = graph.add("Sub", observed, expected)
+    above = graph.add("Max", residual, graph.weight(-most))
+    beyond = graph.add("Sub", residual, graph.add("Min", above, graph.weight(most)))
+    rows = model.precision.whiten(np.eye(model.vae.features)[at])
+    return graph.add("MatMul", beyond, graph.weight(rows))
 
 
 def _whiten(graph: _Graph, precision: Precision, x: str) -> str:

@@ -15,10 +15,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.table import Table
-from vaewatch.training.calibration.covariance import event_variance, fit_precision
+from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress
 from vaewatch.training.records.features import fit_vectorizer
@@ -56,25 +58,23 @@ def _first_scores(table: Table, config: TrainConfig, progress: Progress) -> NDAr
     vectorizer = fit_vectorizer(table)
     x = vectorizer.transform(table).values
     fitted = fit_vae(x, config, progress)
-    added = event_variance(vectorizer.features, len(x))
+    rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
 
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
-        return out_of_bag(fitted, x, rows, added, kl=config.model == "vae")
+        return out_of_bag(fitted, x, rows, kl=config.model == "vae")
 
     order = stream(config.seed, Stream.TRIM).permutation(len(x))
-    precision = _bulk_precision(seen_by_others(np.sort(order[:SHAPING])))
+    precision = _bulk_precision(seen_by_others(np.sort(order[:SHAPING])), rules)
     chunks = np.split(np.arange(len(x)), np.arange(CHUNK, len(x), CHUNK))
-    return np.concatenate([_score(seen_by_others(rows), precision) for rows in chunks])
+    return np.concatenate([_score(seen_by_others(rows), precision, rules) for rows in chunks])
 
 
-def _bulk_precision(oob: OutOfBag) -> Precision:
+def _bulk_precision(oob: OutOfBag, rules: Rules) -> Precision:
     """Fit the precision without the tenth that scores worst: anomalies would widen it."""
-    scores = _score(oob, oob.precision())
+    scores = _score(oob, oob.precision(), rules)
     bulk = oob.residuals[scores <= np.quantile(scores, 1 - MOST)]
-    return fit_precision(bulk, oob.added)
+    return fit_precision(bulk)
 
 
-def _score(oob: OutOfBag, precision: Precision) -> NDArray[np.float64]:
-    r = oob.residuals.astype(np.float64)
-    score: NDArray[np.float64] = 0.5 * (precision.whiten(r) ** 2).sum(-1) + oob.kl
-    return score
+def _score(oob: OutOfBag, precision: Precision, rules: Rules) -> NDArray[np.float64]:
+    return rules.cost(oob.residuals, precision) + oob.kl

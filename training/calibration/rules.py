@@ -1,0 +1,68 @@
+"""events that always followed from other columns -> the most that breaking such a rule may cost.
+
+The residuals of an event that the network never failed to foretell are tiny, so one record in
+which it fails would cost a hundred thousand nats. But n records in which a rule held do not show
+that it always will: by Laplace's rule of succession a break deserves no more than an unseen value,
+about n / 2 nats. So the residual of an event is cut where it costs that much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.standardise import Feature
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The residuals that are cut: those of E of D features.
+
+    at: (E,) indices of the features. most: (E,) the largest residual, to either side.
+    """
+
+    at: NDArray[np.int64]
+    most: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def cut(self, residuals: Floats) -> Floats:
+        """Return residuals, (..., D), none of them beyond its cap."""
+        cut = residuals.copy()
+        cut[..., self.at] = np.clip(residuals[..., self.at], -self.most, self.most)
+        return cut
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What breaking a rule may cost.
+
+    steps: (D,) by how much each event moves its feature; 0 for numbers, and for what never varied.
+    nats: the most that breaking a rule costs on its own.
+    """
+
+    steps: NDArray[np.float64]
+    nats: float
+
+    @classmethod
+    def of(cls, features: Sequence[Feature], nats: float) -> Rules:
+        """Return the rules of these features."""
+        varies = [f.code is not None and 0 < f.mean < 1 for f in features]
+        return cls(np.where(varies, [1 / f.deviation for f in features], 0.0), nats)
+
+    def caps(self, precision: Precision) -> Caps:
+        """Return the caps of the events that could cost more by this precision."""
+        every = np.arange(len(self.steps))
+        most = np.sqrt(2 * self.nats / precision.entries(every, every))
+        at = np.flatnonzero(self.steps > most)
+        return Caps(at, most[at].astype(np.float64))
+
+    def cost(self, residuals: Floats, precision: Precision) -> NDArray[np.float64]:
+        """Return 1/2 r' Sigma^-1 r of residuals, (N, D), each cut at its cap: (N,) nats."""
+        cut = self.caps(precision).cut(residuals.astype(np.float64))
+        return np.asarray(0.5 * (precision.whiten(cut) ** 2).sum(-1))
