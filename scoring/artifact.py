@@ -35,6 +35,7 @@ CALIBRATION = "calibration.safetensors"
 GOLDEN = "golden.json"
 WEIGHTS = "weights.safetensors"
 MARGINALS = "marginals.safetensors"
+SEEN = "seen.safetensors"
 FINDINGS = "report.json"
 REPORT = "report.html"
 # name -> what the file holds
@@ -47,6 +48,7 @@ FILES = {
     GOLDEN: "A few records with the scores and p-values that they must get.",
     WEIGHTS: "The weights of every member, for torch; scoring does not read them.",
     MARGINALS: "Quantiles of the numeric columns in the fit data, for `vaewatch sample`.",
+    SEEN: "Hashes of the fit records: recalibration and `train --from` know them again.",
     FINDINGS: "What the training report is made from.",
     REPORT: "The training report: one page that needs no other file.",
 }

@@ -223,7 +223,7 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     parent_records: Annotated[
         int | None,
         Meta(
-            description="How many of the first records are those of the fit that this one "
+            description="How many of the records are those of the fit that this one "
             "continues; they do not calibrate."
         ),
     ] = None

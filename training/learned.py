@@ -14,6 +14,7 @@ from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.seen import Seen
 from vaewatch.training.records.split import Split
 from vaewatch.training.vae.fit import Fitted
 
@@ -36,12 +37,14 @@ class Evidence:
 class Continued:
     """The fit that another one continues.
 
-    parent: the version of its artifact. records: how many of the first records are those of
-    that fit; they do not calibrate, since its weights have seen them.
+    parent: the version of its artifact. known: (N,) which of the records are those of that fit;
+    they do not calibrate, since its weights have seen them. seen: all that its weights have seen,
+    if the artifact says so.
     """
 
     parent: str
-    records: int
+    known: NDArray[np.bool_]
+    seen: Seen | None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.files.frames import checked_table
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.weights import load_vae
+from vaewatch.training.export.weights import load_seen, load_vae
 from vaewatch.training.learned import Continued
 from vaewatch.training.records.read import fingerprint
+from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.carry import Shared, carry
 from vaewatch.training.vae.vae import VAE
 
@@ -35,10 +39,11 @@ def anew(config: TrainConfig) -> TrainConfig:
 
 @dataclass(frozen=True)
 class Parent:
-    """An artifact, and all members of its stack."""
+    """An artifact, all members of its stack, and the records that these were fitted to."""
 
     artifact: Artifact
     vae: VAE
+    seen: Seen | None
 
     @classmethod
     def load(cls, path: Path | str) -> Parent:
@@ -47,7 +52,7 @@ class Parent:
         Raises:
             ArtifactError: it is no artifact, or holds no weights.
         """
-        return cls(read_artifact(path), load_vae(Path(path)))
+        return cls(read_artifact(path), load_vae(Path(path)), load_seen(Path(path)))
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of a fit that continues this one: its own, but for those given.
@@ -74,6 +79,7 @@ class Parent:
 
         Raises:
             SchemaError: its columns to learn are not those of the artifact.
+            CalibrationError: it cannot be told which records are those of the artifact's fit.
         """
         schema, apart = self.artifact.schema, {config.id, config.label, *config.ignore}
         names = [name for name in frame.columns if name not in apart]
@@ -83,10 +89,20 @@ class Parent:
                 "the columns to learn must be those of the artifact whose fit is continued, but "
                 f"{lacks} lacks '{differ[0]}'. Leave others out with --ignore, or train anew."
             )
-        manifest = self.artifact.manifest
-        n = manifest.metrics.records
-        first = len(frame) >= n and fingerprint(frame.head(n)) == manifest.data_fingerprint
-        return Continued(manifest.version, n if first else 0)
+        return Continued(self.artifact.version, self._known(frame, config), self.seen)
+
+    def _known(self, frame: pl.DataFrame, config: TrainConfig) -> NDArray[np.bool_]:
+        """Return which of N records the artifact's weights have seen, (N,). Of an artifact that
+        does not say, they are its own, if these come first; and none are if a kind is another.
+        """
+        manifest, schema = self.artifact.manifest, self.artifact.schema
+        if self.seen is None:
+            n = manifest.metrics.records
+            first = len(frame) >= n and fingerprint(frame.head(n)) == manifest.data_fingerprint
+            return np.arange(len(frame)) < (n if first else 0)
+        if any(config.kinds.get(own.name, own.kind) != own.kind for own in schema.columns):
+            return np.zeros(len(frame), np.bool_)
+        return self.seen.find(checked_table(schema, frame))
 
     def weights(self, vectorizer: Vectorizer, seed: int) -> Mapping[str, Tensor]:
         """Return the weights to start from on the features of the new fit."""

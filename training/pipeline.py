@@ -91,8 +91,8 @@ def fit(
 
 
 def _split(frame: pl.DataFrame, config: TrainConfig, continued: Continued | None) -> Split:
-    if continued and continued.records:
-        return split_later(len(frame), continued.records, config.alpha, config.seed)
+    if continued and continued.known.any():
+        return split_later(continued.known, config.alpha, config.seed)
     return split_records(*frame.shape, config)
 
 

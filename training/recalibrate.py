@@ -42,6 +42,7 @@ from vaewatch.training.export.package import (
     name_version,
     now,
 )
+from vaewatch.training.export.weights import load_seen
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.make import with_report
 
@@ -58,12 +59,16 @@ class Rates:
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The new Scorer, the alarm rates before and after the change, and what is still found."""
+    """The new Scorer, the alarm rates before and after the change, and what is still found.
+
+    left_out: records that the network was fitted to, so that they do not calibrate.
+    """
 
     scorer: Scorer
     before: Rates
     after: Rates
     detection: Detection
+    left_out: int
 
 
 def recalibrate(
@@ -91,8 +96,9 @@ def recalibrate(
 
     Raises:
         SettingError: no number of records could certify alpha.
-        CalibrationError: the records are too few for alpha, or are those of the training run; or
-            the new calibration would no longer find anomalies that the old one finds.
+        CalibrationError: the records are too few for alpha, or are those of the training run, or
+            it cannot be told which of them are; or the new calibration would no longer find
+            anomalies that the old one finds.
     """
     check_target(out, overwrite=overwrite)
     old = Scorer.load(path)
@@ -104,7 +110,7 @@ def recalibrate(
             "the normals must be records that the network was not fitted to, got those of its "
             "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
         )
-    table = checked_table(old.artifact.schema, frame)
+    table = _unseen(checked_table(old.artifact.schema, frame), path, alpha)
     scores = old.score_table(table, explain=0).score
     calibration = calibrate(scores, alpha, SPLIT)
     comparison = Comparison(old, calibration)
@@ -130,7 +136,21 @@ def recalibrate(
     write_artifact(out, package.manifest, package.files, overwrite=overwrite)
     before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
     after = _rates(calibration, old.artifact.calibration, scores)
-    return Recalibrated(Scorer.load(out), before, after, detection)
+    return Recalibrated(Scorer.load(out), before, after, detection, len(frame) - len(table))
+
+
+def _unseen(table: Table, path: Path, alpha: float) -> Table:
+    """Return the records that the artifact's weights were not fitted to."""
+    seen = load_seen(path)
+    again = np.zeros(len(table), np.bool_) if seen is None else seen.find(table)
+    try:
+        check_alpha(alpha, int((~again).sum()))
+    except CalibrationError as error:
+        raise CalibrationError(
+            f"{again.sum():,} of the {len(table):,} records are left out: the network was fitted "
+            f"to them. Of the rest, {error}"
+        ) from None
+    return table.take(np.flatnonzero(~again)) if again.any() else table
 
 
 def _labelled(comparison: Comparison, frame: pl.DataFrame, label: str | None) -> Labelled:

@@ -19,6 +19,7 @@ from vaewatch.scoring.artifact import (
     NETWORK,
     PRECISION,
     REPORT,
+    SEEN,
     WEIGHTS,
     read_manifest,
     write_artifact,
@@ -42,7 +43,7 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
 def test_the_folder_holds_what_the_contract_names(artifact_path: Path):
     names = {path.name for path in artifact_path.iterdir()}
     needed = {NETWORK, PRECISION, CALIBRATION, GOLDEN}
-    assert names == {MANIFEST, *needed, WEIGHTS, MARGINALS, FINDINGS, REPORT}
+    assert names == {MANIFEST, *needed, WEIGHTS, MARGINALS, SEEN, FINDINGS, REPORT}
     manifest = json.loads((artifact_path / MANIFEST).read_text())
     assert set(manifest["sha256"]) == names - {MANIFEST}
     assert manifest["calibration"]["n"] == 100 and manifest["calibration"]["rule"] == "split"
@@ -62,7 +63,7 @@ def test_it_scores_the_same_when_read_again(copy: Path, scorer: Scorer):
 
 
 @pytest.mark.parametrize(
-    "name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS, MARGINALS, FINDINGS, REPORT]
+    "name", [NETWORK, CALIBRATION, GOLDEN, WEIGHTS, MARGINALS, SEEN, FINDINGS, REPORT]
 )
 def test_a_truncated_file_is_refused(copy: Path, name: str):
     content = (copy / name).read_bytes()
@@ -80,7 +81,7 @@ def test_an_absent_file_is_refused(copy: Path, name: str):
         Scorer.load(copy)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, MARGINALS, FINDINGS, REPORT])
+@pytest.mark.parametrize("name", [WEIGHTS, MARGINALS, SEEN, FINDINGS, REPORT])
 def test_what_scoring_does_not_need_may_be_absent(copy: Path, scorer: Scorer, name: str):
     (copy / name).unlink()
     assert Scorer.load(copy).artifact.version == scorer.artifact.version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file
 
 import vaewatch
 from tests.conftest import Done, call, make_frame
-from vaewatch.scoring.artifact import WEIGHTS, read_manifest
+from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_manifest
 from vaewatch.scoring.errors import ArtifactError, CalibrationError, SchemaError, SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
@@ -56,9 +57,9 @@ def test_the_manifest_names_the_parent_and_how_many_records_are_its_own(
     assert done.returncode == 0, done.stderr
     old, new = read_manifest(artifact_path), read_manifest(folder / "next")
     assert new.parent == old.version != new.version
-    assert new.parent_records == 800 and new.metrics.records == 1100
+    assert new.parent_records == old.metrics.fit_records == 700 and new.metrics.records == 1100
     assert new.calibration_fingerprint is None and old.parent_records is None
-    assert f"continues     {old.version}, 800 of whose records come first here" in done.stdout
+    assert f"continues     {old.version}, 700 of whose records are among these" in done.stdout
     shown = call("inspect", folder / "next").stdout
     assert f"parent       {old.version}, whose fit this one continues" in shown
 
@@ -121,14 +122,19 @@ def test_only_new_records_calibrate(done: Done, folder: Path):
 
 
 def test_the_split_of_a_later_fit_keeps_what_was_seen_apart():
-    split = split_later(1000, 700, 0.05, seed=3)
+    def known(n: int, old: int) -> np.ndarray:
+        return np.arange(n) < old
+
+    split = split_later(known(1000, 700), 0.05, seed=3)
     assert set(split.fit) | set(split.held_out) == set(range(1000))
     assert split.held_out.min() >= 700 and len(split.held_out) == 120  # what 1,000 others give
-    assert len(split_later(760, 700, 0.05, seed=3).held_out) == 20  # half of 60 and no less
-    again = split_later(1000, 700, 0.05, seed=3)
+    assert len(split_later(known(760, 700), 0.05, seed=3).held_out) == 20  # half of 60 and no less
+    again = split_later(known(1000, 700), 0.05, seed=3)
     np.testing.assert_array_equal(again.held_out, split.held_out)
-    with pytest.raises(CalibrationError, match="at least 200 records after those .+, got 199"):
-        split_later(899, 700, 0.01, seed=3)
+    with pytest.raises(CalibrationError, match="at least 200 records beside those .+, got 199"):
+        split_later(known(899, 700), 0.01, seed=3)
+    among = split_later(np.arange(1000) % 2 == 0, 0.05, seed=3)
+    assert (among.held_out % 2).all() and set(range(0, 1000, 2)) <= set(among.fit)
 
 
 def test_a_checkpoint_of_another_parent_is_another_run(tmp_path: Path):
@@ -138,13 +144,41 @@ def test_a_checkpoint_of_another_parent_is_another_run(tmp_path: Path):
     assert len(keys) == 3
 
 
-def test_records_in_another_order_are_all_taken_as_new(
+def test_the_fit_records_are_known_in_any_order(
     artifact_path: Path, data: tuple[Path, Path], tmp_path: Path
 ):
     words = ("train", *reversed(data), "--from", artifact_path, "--out", tmp_path / "it", *FAST)
     done = call(*words)
-    assert done.returncode == 0 and "none of whose records come first here" in done.stdout
-    assert read_manifest(tmp_path / "it").parent_records == 0
+    assert done.returncode == 0 and "700 of whose records are among these" in done.stdout
+    assert read_manifest(tmp_path / "it").parent_records == 700
+    assert read_manifest(tmp_path / "it").calibration.n == 120  # of the others
+
+
+def test_an_artifact_without_hashes_knows_its_records_if_they_come_first(
+    artifact_path: Path, data: tuple[Path, Path], tmp_path: Path
+):
+    """As those of earlier releases."""
+    shutil.copytree(artifact_path, tmp_path / "old")
+    (tmp_path / "old" / SEEN).unlink()
+    for order, known in ((data, "800"), (data[::-1], "none")):
+        words = ("train", *order, "--from", tmp_path / "old", "--out", tmp_path / known, *FAST)
+        assert f"{known} of whose records are among these" in call(*words).stdout
+
+
+def test_a_grandchild_knows_the_first_fit_s_records(
+    done: Done, folder: Path, mixed_frame: pl.DataFrame, newer: pl.DataFrame, tmp_path: Path
+):
+    """Those that its parent's weights have seen, and those of its parent's parent."""
+    settings = {"steps": 10, "report": False, "alpha": 0.1}
+    path = tmp_path / "it"
+    vaewatch.train(make_frame(300, seed=31), path, continue_from=folder / "next", **settings)
+    assert read_manifest(path).parent_records == 0
+    every = pl.concat([make_frame(300, seed=32), mixed_frame, newer, make_frame(300, seed=31)])
+    shuffled = every.sample(fraction=1, shuffle=True, seed=1)
+    vaewatch.train(shuffled, tmp_path / "it-2", continue_from=path, **settings)
+    fits = [read_manifest(folder / "next"), read_manifest(path)]
+    seen = sum(manifest.metrics.fit_records for manifest in fits)
+    assert read_manifest(tmp_path / "it-2").parent_records == seen
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from vaewatch.scoring.artifact import (
     NETWORK,
     PRECISION,
     REPORT,
+    SEEN,
     WEIGHTS,
     Artifact,
     Golden,
@@ -48,6 +49,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import describe
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
+from vaewatch.training.records.seen import Seen
 
 GOLDEN_RECORDS = 5
 
@@ -106,7 +108,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
         run=Run(origin.fit_seconds),
         sha256={},  # of the files as they are written
         parent=learned.continued.parent if learned.continued else None,
-        parent_records=learned.continued.records if learned.continued else None,
+        parent_records=int(learned.continued.known.sum()) if learned.continued else None,
     )
     return Package(manifest, files)
 
@@ -124,7 +126,13 @@ def _files(learned: Learned) -> dict[str, bytes]:
         GOLDEN: pack_golden(make_golden(few, scores, calibration)),
         WEIGHTS: save_weights(learned.fitted.vae.state_dict()),
         MARGINALS: Marginals.of(table.take(split.fit)).to_bytes(),
+        SEEN: _seen(learned).to_bytes(),
     }
+
+
+def _seen(learned: Learned) -> Seen:
+    fit, continued = learned.table.take(learned.split.fit), learned.continued
+    return continued.seen.then(fit) if continued and continued.seen else Seen.of(fit)
 
 
 def _metrics(learned: Learned) -> Metrics:

@@ -1,4 +1,4 @@
-"""artifact -> VAE: the stack that its graph was exported from."""
+"""artifact -> VAE and Seen: the stack that its graph was exported from, and what it has seen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from safetensors.torch import load as load_tensors
 
-from vaewatch.scoring.artifact import WEIGHTS, read_files, read_manifest
+from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_files, read_manifest
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.vae import VAE
 
@@ -25,6 +26,12 @@ def load_served(path: Path) -> VAE:
     """Load the members that score."""
     training = read_manifest(path).training
     return load_vae(path).only(served_members(training.members, training.served))
+
+
+def load_seen(path: Path) -> Seen | None:
+    """Load the hashes of the fit records, which older artifacts do not have."""
+    files = read_files(path, read_manifest(path))
+    return Seen.from_bytes(files[SEEN]) if SEEN in files else None
 
 
 def read_kept(path: Path, name: str) -> bytes:

@@ -94,23 +94,23 @@ def _records_for(rank: int, alpha: float) -> int:
     return math.ceil(rank / alpha - ROUNDING)
 
 
-def split_later(n: int, known: int, alpha: float, seed: int) -> Split:
-    """Split n records of which the first `known` are those of a fit that is continued: its weights
+def split_later(known: NDArray[np.bool_], alpha: float, seed: int) -> Split:
+    """Split N records given which of them, (N,), are those of a fit that is continued: its weights
     have seen them, so that only others can be held out, half of these at most.
 
     Raises:
         CalibrationError: the others are too few to certify alpha.
     """
-    new = n - known
-    size = min(calibration_size(n, alpha, columns=0) or math.ceil(1 / alpha), new * LATER_SHARE)
+    new, enough = np.flatnonzero(~known), calibration_size(len(known), alpha, columns=0)
+    size = min(enough or math.ceil(1 / alpha), len(new) * LATER_SHARE)
     rank = _rank(alpha, size)
     if rank < 1:
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {math.ceil(1 / alpha / LATER_SHARE - ROUNDING):,} "
-            f"records after those of the artifact whose fit is continued, got {new:,}: half of "
-            "them calibrate. Give more new ones, or ask for a larger alpha."
+            "records beside those of the artifact whose fit is continued, got "
+            f"{len(new):,}: half of them calibrate. Give more new ones, or ask for a larger alpha."
         )
     held_out = _records_for(rank, alpha)
-    order = known + stream(seed, Stream.SPLIT).permutation(new)
-    fit = np.concatenate([np.arange(known), np.sort(order[held_out:])])
-    return Split(fit, np.sort(order[:held_out]))
+    order = stream(seed, Stream.SPLIT).permutation(new)
+    fit = np.concatenate([np.flatnonzero(known), order[held_out:]])
+    return Split(np.sort(fit), np.sort(order[:held_out]))

@@ -86,6 +86,10 @@ def _print_change(done: Recalibrated) -> None:
     summary = artifact.manifest.calibration
     low, high = summary.rate_interval_95
     print_fact(console, "version", f"{artifact.version}, parent {artifact.manifest.parent}")
+    if done.left_out:
+        print_fact(
+            console, "left out", f"{done.left_out:,} records that the network was fitted to"
+        )
     print_fact(console, "threshold", _threshold(done.detection))
     rows = [
         (name, f"{old:.4g}", f"{new:.4g}")

@@ -168,7 +168,7 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     if manifest.parent:
         own = f"{manifest.parent_records:,}" if manifest.parent_records else "none"
         print_fact(
-            console, "continues", f"{manifest.parent}, {own} of whose records come first here"
+            console, "continues", f"{manifest.parent}, {own} of whose records are among these"
         )
     if metrics.trimmed_records:
         trimmed = f"{metrics.trimmed_records:,} records far out, which were not fitted to"
