@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
 
+FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
 MISSING_FLAG = -1  # in place of a code
 FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
@@ -99,6 +100,8 @@ class Numbers:
             flag_off, flag_on: their two values.
         columns: the schema index of each column.
         never_missing: whether a column was never missing in the fit data.
+        tolerance: how far from each constant a value may lie that equals it (see
+            `_changed`).
     """
 
     order: NDArray[np.int64]
@@ -113,6 +116,7 @@ class Numbers:
     flag_on: NDArray[np.float32]
     columns: NDArray[np.int64]
     never_missing: NDArray[np.bool_]
+    tolerance: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -140,6 +144,10 @@ class Numbers:
             flag_on=((1.0 - mean) / deviation).astype(np.float32),
             columns=_ints(place[name] for name in order),
             never_missing=~np.isin(order, [f.column for f in flags]),
+            tolerance=_floats(
+                0.0 if schema.numeric[numeric[name]].integer else abs(value) * FLOAT32_ROUNDING
+                for name, value in fixed.items()
+            ),
         )
 
     def write(
@@ -168,14 +176,32 @@ class Numbers:
         found = some_missing or np.count_nonzero(raw[:, self.constants])
         if found:
             raw[missing] = 0.0
+            moved = raw[:, self.constants] != 0.0
+            if np.count_nonzero(moved):
+                moved &= self._changed(numbers)
             missing &= self.never_missing
-            missing[:, self.constants] |= raw[:, self.constants] != 0.0
+            missing[:, self.constants] |= moved
             unseen[:, self.columns] = missing
+            found = np.count_nonzero(missing)
         values[:, self.values] = raw[:, self.values]
         if len(self.flag_of):
             flagged = np.isnan(numbers.take(self.flag_of, axis=1))
             values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
         return bool(found)
+
+    def _changed(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which values of the constant columns, (N, constants), are not the constant.
+
+        A value is the constant if one of them is the float32 that the other rounds to: Parquet,
+        NumPy and FP32 tensors carry 0.1 as 0.10000000149. Values that no float32 tells apart are
+        equal too, except whole numbers, such as the dates 20250104 and 20250105.
+        """
+        values, constant = numbers.take(self.order[self.constants], axis=1), self.mean
+        constant = constant[self.constants]
+        with np.errstate(over="ignore"):
+            same = (values == constant.astype(np.float32)) | (values.astype(np.float32) == constant)
+        same |= np.abs(values - constant) <= self.tolerance
+        return ~same
 
 
 @dataclass(frozen=True)
