@@ -6,7 +6,6 @@ fields follow it. Only otherwise are its cells written anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,18 +19,15 @@ from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows
-from vaewatch.scoring.files.frames import as_booleans, as_numbers
+from vaewatch.scoring.files.frames import as_booleans, as_numbers, nulls_of
 from vaewatch.scoring.files.ndjson import extend_lines, ndjson_of_frame
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
 from vaewatch.scoring.files.records import Records, Source
-from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import Rows
 from vaewatch.scoring.files.source import format_named
-from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Verdicts
-
-REJECTS_HEAD = b"file,line,column,code,message,row\n"
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ class Encoder:
         if self.to == "csv":
             return frame
         typed = [
-            _typed(frame[column.name], column.kind, self.schema.null_tokens)
+            _typed(frame[column.name], column, nulls_of(self.schema, column))
             for column in self.schema.columns
             if column.name in frame.columns
             and frame[column.name].dtype == pl.String
@@ -150,23 +146,8 @@ def _check_columns(job: Job, first: Source) -> None:
             )
 
 
-def _typed(series: pl.Series, kind: Kind, null_tokens: tuple[str, ...]) -> pl.Series:
-    if kind is Kind.NUMERIC:
-        return pl.Series(series.name, as_numbers(series, null_tokens)[0], nan_to_null=True)
-    return as_booleans(series, null_tokens)[0] if kind is Kind.BOOLEAN else series
-
-
-def encode_rejects(rejects: Iterable[Reject]) -> bytes:
-    """One line of CSV each; the row comes last, in its own bytes, whatever they are."""
-    return b"".join(map(_reject_line, rejects))
-
-
-def _reject_line(reject: Reject) -> bytes:
-    texts = (reject.file, str(reject.line), reject.column, reject.code, reject.message)
-    cells = [text.encode() for text in texts] + [reject.raw]
-    return b",".join(map(_quoted_bytes, cells)) + b"\n"
-
-
-def _quoted_bytes(cell: bytes) -> bytes:
-    """Latin-1 takes any byte to a character and back."""
-    return quoted(cell.decode("latin-1")).encode("latin-1") if cell else b""
+def _typed(series: pl.Series, column: Column, nulls: tuple[str, ...]) -> pl.Series:
+    if column.kind is Kind.NUMERIC:
+        numbers, _ = as_numbers(series, nulls, column.format)
+        return pl.Series(series.name, numbers, nan_to_null=True)
+    return as_booleans(series, nulls)[0] if column.kind is Kind.BOOLEAN else series

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 
 from vaewatch.batch.added import EXPLAINED
-from vaewatch.batch.encode import REJECTS_HEAD, Encoder, encode_rejects
+from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
 from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
@@ -16,7 +16,7 @@ from vaewatch.batch.writer import Output, complete, open_output
 from vaewatch.scoring.errors import SchemaError, ScoringError
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Source
-from vaewatch.scoring.files.rejects import Reject
+from vaewatch.scoring.files.rejects import REJECTS_HEAD, Reject, encode_rejects
 from vaewatch.scoring.files.remote import is_url
 from vaewatch.scoring.files.source import STDIN, chunks_of, expand, open_source
 from vaewatch.scoring.scorer import Scorer

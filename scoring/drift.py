@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
+from vaewatch.scoring.standardise import FLOAT32_ROUNDING
 from vaewatch.scoring.table import Table
 
 BINS = 10
@@ -70,13 +71,15 @@ def bins_of(schema: Schema) -> NDArray[np.int64]:
 
 def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the deciles of (N, numeric columns), (numeric columns, BINS - 1); 0 for a column
-    without values.
+    without values. Those of a constant lie a float32's rounding below it.
     """
     edges = np.zeros((numbers.shape[1], BINS - 1))
     for j, column in enumerate(numbers.T):
         values = column[~np.isnan(column)]
         if len(values):
             edges[j] = np.quantile(values, np.arange(1, BINS) / BINS)
+            if edges[j, 0] == values.max():  # a constant: its float32 may lie below it
+                edges[j] -= abs(edges[j, 0]) * FLOAT32_ROUNDING
     return edges
 
 

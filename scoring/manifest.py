@@ -108,7 +108,7 @@ class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}):
     ]
 
 
-class Settings(Struct, frozen=True):
+class Settings(Struct, frozen=True, omit_defaults=True):
     """The settings of the training run, as `vaewatch train` takes them."""
 
     alpha: Annotated[Number, Meta(description="False-alarm rate asked for, a share.")]
@@ -147,6 +147,12 @@ class Settings(Struct, frozen=True):
     kinds: Annotated[
         dict[str, Kind], Meta(description="Kinds of columns that were declared, not learned.")
     ]
+    nulls: Annotated[
+        tuple[str, ...], Meta(description="Texts that were declared to mean a missing value.")
+    ] = ()
+    decimal: Annotated[
+        str | None, Meta(description="Decimal mark of texts that was declared.")
+    ] = None
 
 
 class Metrics(Struct, frozen=True):
@@ -229,7 +235,7 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     ] = None
 
     def to_bytes(self) -> bytes:
-        return json_bytes(msgspec.to_builtins(self))
+        return json_bytes({**msgspec.to_builtins(self), "schema": self.schema.to_json()})
 
     @classmethod
     def from_bytes(cls, content: bytes, place: str) -> Manifest:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.spelling.categories import key_of
+from vaewatch.scoring.spelling.numbers import NumberFormat
 
 # In a numeric or boolean column these texts mean "missing". In a categorical column only the empty
 # text does: "NA" may well be Namibia.
 NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 class Kind(StrEnum):
@@ -33,6 +37,9 @@ class Column:
         low, high: the range of a numeric column in the fit data. Shown to people and counted in
             metrics; a value outside it is no error.
         integer: every value in the fit data was a whole number.
+        nulls: texts that mean "missing" in this column, whatever its kind, since the user said so;
+            in a numeric column also numbers, such as -200.
+        format: how texts spell the numbers of a numeric column; None if as programs do.
     """
 
     name: str
@@ -42,6 +49,28 @@ class Column:
     low: float | None = None
     high: float | None = None
     integer: bool = False
+    nulls: tuple[str, ...] = ()
+    format: NumberFormat | None = None
+
+    def code_of(self, text: str) -> int:
+        """Return the code of a category's text, in whatever spelling."""
+        code = self._codes.get(text)
+        return self._keys.get(key_of(text), other_code(self)) if code is None else code
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.categories)}
+
+    @cached_property
+    def _keys(self) -> dict[str, int]:
+        """The codes by `key_of`; the most frequent category wins where several share a key."""
+        codes = {key_of(name): code for name, code in reversed(self._codes.items())}
+        return dict.fromkeys(["", *map(key_of, self.nulls)], missing_code(self)) | codes
+
+    @cached_property
+    def null_numbers(self) -> tuple[float, ...]:
+        """The numbers that mean "missing"."""
+        return tuple(float(text) for text in self.nulls if PLAIN_NUMBER.fullmatch(text))
 
 
 BOOLEAN_NAMES = ("false", "true")
@@ -73,12 +102,26 @@ class Schema:
         return tuple(column for column in self.columns if column.kind is not Kind.NUMERIC)
 
     @cached_property
+    def null_numbers(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """The numeric columns in which numbers mean "missing", by their place among the numeric
+        ones. Most schemas have none.
+        """
+        found = enumerate(column.null_numbers for column in self.numeric)
+        return tuple((i, numbers) for i, numbers in found if numbers)
+
+    @cached_property
     def place(self) -> dict[str, int]:
         """The index of each column among those of its kind, numeric or discrete."""
         return {c.name: i for kind in (self.numeric, self.discrete) for i, c in enumerate(kind)}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the schema as JSON; what few columns have is left out of the others."""
+        data = asdict(self)
+        for column in data["columns"]:
+            for name in ("nulls", "format"):
+                if not column[name]:
+                    del column[name]
+        return data
 
     def require(self, present: list[str]) -> None:
         """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""

@@ -196,12 +196,13 @@ class Numbers:
         NumPy and FP32 tensors carry 0.1 as 0.10000000149. Values that no float32 tells apart are
         equal too, except whole numbers, such as the dates 20250104 and 20250105.
         """
-        values, constant = numbers.take(self.order[self.constants], axis=1), self.mean
-        constant = constant[self.constants]
+        values = numbers.take(self.order[self.constants], axis=1)
+        constant = self.mean[self.constants]
         with np.errstate(over="ignore"):
-            same = (values == constant.astype(np.float32)) | (values.astype(np.float32) == constant)
+            same = values.astype(np.float32) == constant
+            same |= values == constant.astype(np.float32)
         same |= np.abs(values - constant) <= self.tolerance
-        return ~same
+        return np.asarray(~same)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,17 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
-from vaewatch.scoring.table import Table, category_codes, parse_category
+from vaewatch.scoring.spelling.booleans import FALSE, TRUE
+from vaewatch.scoring.table import Table, category_codes, parse_category, set_missing
 
 Structs = list[Any]  # of the type of one schema
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-_BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0, "true": 1, "false": 0, "1": 1, "0": 0}
+# the usual spellings; others are read the slow way
+_BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0}
+for _words, _code in ((TRUE, 1), (FALSE, 0)):
+    for _word in _words:
+        _BOOLEANS |= dict.fromkeys((_word, _word.upper(), _word.capitalize()), _code)
 
 
 class StructReader:
@@ -64,7 +69,8 @@ class StructReader:
             code = [known.get(value, other) for value in values]
             if other in code and column.kind is Kind.CATEGORICAL:
                 for i in [i for i, c in enumerate(code) if c == other]:
-                    values[i] = parse_category(values[i], column)
+                    values[i] = name = parse_category(values[i], column)
+                    code[i] = known.get(name, other)
             codes.append(code)
             texts.append(values)
         shaped = np.array(codes, np.int32).reshape(len(codes), len(rows)).T
@@ -80,8 +86,13 @@ class StructReader:
         try:
             packed = b"".join(starmap(self._pack, numbers))  # twice as fast as numpy on lists
         except PackError:  # there is a null, which only numpy reads as NaN
-            return np.array(numbers, np.float64).reshape(len(rows), width)
-        return np.frombuffer(packed).reshape(len(rows), width)
+            found = np.array(numbers, np.float64).reshape(len(rows), width)
+        else:
+            found = np.frombuffer(packed).reshape(len(rows), width)
+        if self.schema.null_numbers:
+            found = found.copy()
+            set_missing(self.schema, found)
+        return found
 
 
 def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:

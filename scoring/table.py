@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, RecordError
-from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code, other_code
+from vaewatch.scoring.schema import (
+    NULL_TOKENS,
+    Column,
+    Kind,
+    Schema,
+    code_name,
+    missing_code,
+    other_code,
+)
+from vaewatch.scoring.spelling.booleans import read_word
+from vaewatch.scoring.spelling.categories import BLANKS, spell
+from vaewatch.scoring.spelling.numbers import NumberFormat
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,14 @@ class _Bad(Exception):
 
 
 def parse_number(value: Any, column: Column) -> float:
-    """Return a number as float64, NaN if it is missing; infinity is refused."""
+    """Return a number as float64, NaN if it is missing; infinity is refused.
+
+    A text is a number only in a column whose format texts can have.
+    """
     if value is None:
         return math.nan
+    if isinstance(value, str) and column.format is not None:
+        return _parse_text(value, column, column.format)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _Bad("type", f"column '{column.name}' must be a number, got {kind_of(value)}")
     try:
@@ -75,32 +91,56 @@ def parse_number(value: Any, column: Column) -> float:
     return number
 
 
+def _parse_text(value: str, column: Column, spelling: NumberFormat) -> float:
+    if is_null(value, column):
+        return math.nan
+    number = spelling.parse(value)
+    if number is None:
+        raise _Bad("type", f"column '{column.name}' must be a number, got {kind_of(value)}")
+    return number
+
+
+def is_null(text: str, column: Column) -> bool:
+    """Return whether a text means "missing" in a numeric or boolean column."""
+    bare = text.strip(BLANKS)
+    return bare in NULL_TOKENS or bare in column.nulls
+
+
 def parse_category(value: Any, column: Column) -> str | None:
-    """Return a category's name: text unchanged, a whole number as its digits; None if missing."""
-    if value is None or value == "":
+    """Return a category's name, in whatever spelling it comes; None if it is missing.
+
+    A text that is no category of the column stays as it is; a whole number is its digits.
+    """
+    if value is None:
         return None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, float) and not math.isfinite(value):
+        value = "" if math.isnan(value) else repr(value)
+    elif isinstance(value, (int, float)):
+        value = str(value) if isinstance(value, int) else spell(value)
+    elif not isinstance(value, str):
         raise _Bad("type", f"column '{column.name}' must be a text, got {kind_of(value)}")
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
-
-
-_BOOLEANS: dict[Any, int] = {"true": 1, "false": 0, "1": 1, "0": 0, True: 1, False: 0}
+    code = column.code_of(value)
+    return str(value) if code == other_code(column) else code_name(column, code)
 
 
 def parse_boolean(value: Any, column: Column) -> int | None:
     """Return 1 or 0, or None if the value is missing."""
     if value is None or value != value:  # None or NaN
         return None
-    key = value.strip().lower() if isinstance(value, str) else value
-    try:
-        return _BOOLEANS[key]
-    except (KeyError, TypeError):
-        rule = f"column '{column.name}' must be true, false, 0 or 1, got {kind_of(value)}"
-        raise _Bad("type", rule) from None
+    found = read_word(value) if isinstance(value, str) else _boolean(value)
+    if found is not None:
+        return int(found)
+    if isinstance(value, str) and is_null(value, column):
+        return None
+    rule = f"column '{column.name}' must be true, false, 0 or 1, got {kind_of(value)}"
+    raise _Bad("type", rule)
+
+
+def _boolean(value: Any) -> bool | None:
+    is_number = isinstance(value, (bool, int, float)) and value in (0, 1)
+    return bool(value) if is_number else None
 
 
 def kind_of(value: Any) -> str:
@@ -125,6 +165,7 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
     numbers = np.empty((len(kept), len(schema.numeric)))
     for j, column in enumerate(schema.numeric):
         numbers[:, j] = _numbers(column, kept, problems)
+    set_missing(schema, numbers)
     codes = np.empty((len(kept), len(schema.discrete)), dtype=np.int32)
     texts: list[list[Any]] = []
     for j, column in enumerate(schema.discrete):
@@ -133,6 +174,12 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
         texts.append(text)
     problems.sort(key=lambda problem: problem.record)
     return Table(schema, numbers, codes, texts), tuple(problems)
+
+
+def set_missing(schema: Schema, numbers: NDArray[np.float64]) -> None:
+    """Make the numbers that mean "missing" NaN, in (N, numeric columns)."""
+    for j, nulls in schema.null_numbers:
+        numbers[np.isin(numbers[:, j], nulls), j] = math.nan
 
 
 def _checked_record(

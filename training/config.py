@@ -48,6 +48,8 @@ class TrainConfig:
     kinds: Mapping[str, Kind] = field(
         default_factory=dict
     )  # column -> kind, where it must not be learned
+    nulls: tuple[str, ...] = ()  # texts and numbers that mean "missing", beside the usual ones
+    decimal: str | None = None  # the decimal mark of texts, where it cannot be seen: "." or ","
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
@@ -163,6 +165,19 @@ def _columns(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+    if isinstance(value, str) or not texts:
+        raise SettingError(f"setting '{name}' must be a list of texts, got {value!r}.")
+    return tuple(value)
+
+
+def _mark(name: str, value: Any) -> str | None:
+    if value not in (None, ".", ","):
+        raise SettingError(f"setting '{name}' must be . or , got {value!r}.")
+    return None if value is None else str(value)
+
+
 def _kinds(name: str, value: Any) -> dict[str, Kind]:
     if not isinstance(value, Mapping):
         raise SettingError(f"setting '{name}' must map columns to kinds, got {value!r}.")
@@ -198,4 +213,6 @@ _CHECKS: dict[str, Check] = {
     "label": _column,
     "ignore": _columns,
     "kinds": _kinds,
+    "nulls": _texts,
+    "decimal": _mark,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from vaewatch.training.learned import Continued, Evidence, Learned
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.records.split import Split, split_later, split_records
 from vaewatch.training.records.trim import trim
@@ -32,6 +34,8 @@ from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Fitted, fit_vae
 from vaewatch.training.vae.laggards import without_laggards
+
+log = logging.getLogger("vaewatch.training")
 
 PROBES = 64  # fit records on which the exported graph must agree with torch
 JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
@@ -54,6 +58,8 @@ def fit(
     split = _split(frame, config, continued)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
+    for remark in remarks(schema, frame, config.kinds):
+        log.warning("%s", remark)
     table = checked_table(schema, frame)
     if config.contamination_robust:
         split = trim(table, split, anew(config) if parent else config, progress)

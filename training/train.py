@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vaewatch.scoring.artifact import FINDINGS, check_target, write_artifact
+from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
@@ -20,7 +21,10 @@ from vaewatch.training.export.package import Origin, pack
 from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.kinds import ColumnError
 from vaewatch.training.records.read import fingerprint, read_sample
+from vaewatch.training.records.sample import Reading, Sample
+from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.findings import find
 from vaewatch.training.report.make import with_report
 from vaewatch.training.tail import tail_of
@@ -38,6 +42,8 @@ def train(
     report: bool = True,
     continue_from: Path | str | None = None,
     progress: Progress | None = None,
+    delimiter: str | None = None,
+    rejects: Path | str | None = None,
     **settings: Any,
 ) -> Scorer:
     """Fit, calibrate, export, and write an artifact; `vaewatch.train` describes the arguments."""
@@ -45,9 +51,11 @@ def train(
     out, config = Path(out), TrainConfig.of(parent.settings(settings) if parent else settings)
     device = pick_device(config.device)
     check_target(out, overwrite=overwrite)
-    sample = read_sample(data, config.max_records, config.seed)
+    reading = Reading(delimiter, config.nulls, _named(config), Path(rejects) if rejects else None)
+    sample = read_sample(data, config.max_records, config.seed, reading)
     texts = dict.fromkeys(sample.texts, Kind.CATEGORICAL)
     config = replace(config, kinds={**texts, **config.kinds})
+    sample = _sound(sample, config, reading)
     data_fingerprint = fingerprint(sample.frame)
     version = parent.artifact.version if parent else None
     key = _run_key(data_fingerprint, config, device, version)
@@ -66,6 +74,29 @@ def train(
             checkpoint.remove()
         wait_for_all()
     return Scorer.load(out)
+
+
+def _named(config: TrainConfig) -> frozenset[str]:
+    """Return the columns that the settings name."""
+    return frozenset(filter(None, (config.id, config.label, *config.ignore, *config.kinds)))
+
+
+def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> Sample:
+    """Return the sample without records that break the rule of a column, which go to the rejects.
+
+    Raises:
+        SchemaError: there is such a record and no file for it, or the columns cannot be learned.
+    """
+    while True:
+        try:
+            infer_schema(sample.frame, config)
+        except ColumnError as error:
+            if reading.rejects is None or not error.problems:
+                raise SchemaError(error.at(sample.place(error.row))) from error
+            sample = sample.without(error.problems)
+        else:
+            sample.write_rejects(reading.rejects)
+            return sample
 
 
 def _run_key(

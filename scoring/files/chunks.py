@@ -12,8 +12,6 @@ meets the same chunks.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +25,6 @@ from vaewatch.scoring.errors import SchemaError
 CHUNK_BYTES = 2 << 20  # small enough that intermediate results stay in the cache
 ROW_BYTES = 16 << 20  # a longer row counts as a quote that was never closed
 SHOWN_BYTES = 1000  # of a row without an end
-DELIMITERS = ",;\t|"
 BOM = b"\xef\xbb\xbf"
 NEWLINE, RETURN, QUOTE = ord("\n"), ord("\r"), ord('"')
 
@@ -43,12 +40,18 @@ class BadRow:
 
     def error(self) -> SchemaError:
         """For a reader that does not set rows aside."""
-        return SchemaError(f"{self.message} (line {self.line}). Mend or remove that row.")
+        return SchemaError(
+            f"{self.message} (line {self.line}). Mend or remove that row, or pass --rejects FILE "
+            "to set such rows aside."
+        )
 
 
 @dataclass(frozen=True)
 class Header:
-    """The first row of a file, which takes `size` bytes and `lines` lines."""
+    """The first row of a file, which takes `size` bytes and `lines` lines, with what comes before.
+
+    returns: every line ends with a carriage return alone.
+    """
 
     names: tuple[str, ...]
     raw: bytes  # without its line end
@@ -56,6 +59,12 @@ class Header:
     line_end: bytes
     size: int
     lines: int
+    returns: bool = False
+
+    def read(self, stream: BinaryIO, size: int) -> bytes:
+        """Read from a file, each line with a newline at its end."""
+        data = stream.read(size)
+        return data.replace(b"\r", b"\n") if self.returns else data
 
 
 @dataclass(frozen=True)
@@ -83,46 +92,6 @@ class Chunk:
     bad: tuple[BadRow, ...] = ()
 
 
-def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
-    """The header, and the bytes that were read beyond it."""
-    whole = stream.read(CHUNK_BYTES)
-    data = whole.removeprefix(BOM)
-    end = data.find(b"\n")
-    while end >= 0 and data.count(b'"', 0, end) % 2:
-        end = data.find(b"\n", end + 1)
-    line = data if end < 0 else data[: end + 1]
-    raw = bare(line)
-    if not raw.strip():
-        raise SchemaError("the input must start with a header row of column names, got nothing.")
-    names, delimiter = _header_names(raw, delimiter)
-    line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
-    size = len(whole) - len(data) + len(line)
-    return Header(names, raw, delimiter, line_end, size, 1 + raw.count(b"\n")), data[len(line) :]
-
-
-def _header_names(raw: bytes, delimiter: str | None) -> tuple[tuple[str, ...], str]:
-    if raw.startswith(b"PAR1"):
-        raise SchemaError("the input must be CSV, got a Parquet file; name it .parquet.")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        raise SchemaError("the input must be UTF-8 text, but its header is not.") from None
-    if "\0" in text:
-        raise SchemaError("the input must be CSV, got a binary file.")
-    delimiter = delimiter or max(DELIMITERS, key=text.count)
-    names = tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SchemaError(
-            f"column names must differ, but '{twice[0]}' is there {names.count(twice[0])} times."
-        )
-    if "" in names:
-        raise SchemaError(
-            f"column {names.index('') + 1} must have a name in the header, got none."
-        )
-    return names, delimiter
-
-
 def read_chunks(
     stream: BinaryIO,
     header: Header,
@@ -139,7 +108,7 @@ def read_chunks(
     data, size = rest, chunk_bytes - at.offset % chunk_bytes
     while True:
         if len(data) < size:
-            data += stream.read(size - len(data))
+            data += header.read(stream, size - len(data))
         last = len(data) < size
         if last and not data:
             return
@@ -147,7 +116,7 @@ def read_chunks(
             data += header.line_end
         chunk, over = _whole_rows(data[:size], at, header, last, quotes), b""
         if chunk is None and (last or size > ROW_BYTES):
-            chunk, over = _skip_endless(stream, data, at)
+            chunk, over = _skip_endless(stream, header, data, at)
         if chunk is None:
             size += chunk_bytes
             continue
@@ -220,14 +189,14 @@ def _find_rows_one_by_one(
     return np.array(ends, np.int64), np.array(broken, bool)
 
 
-def _skip_endless(stream: BinaryIO, data: bytes, at: Place) -> tuple[Chunk, bytes]:
+def _skip_endless(stream: BinaryIO, header: Header, data: bytes, at: Place) -> tuple[Chunk, bytes]:
     """Skip the first line of a row without an end, so that a quote that was never closed does not
     cost the whole file. Also returns the bytes that were read beyond `data`.
     """
     size, over, rule = data.find(b"\n") + 1, b"", "a quote must be closed"
     if not size:
         rule, size = f"a row must be at most {ROW_BYTES >> 20} MiB", len(data)
-        while not over and (more := stream.read(CHUNK_BYTES)):
+        while not over and (more := header.read(stream, CHUNK_BYTES)):
             end = more.find(b"\n") + 1
             size, over = size + (end or len(more)), more[end:] if end else b""
             if end:

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.files.chunks import BOM, Chunk, Header, Place, read_chunks, read_header
+from vaewatch.scoring.files.chunks import BOM, Chunk, Header, Place, read_chunks
 from vaewatch.scoring.files.frames import table_of_frame
-from vaewatch.scoring.files.records import Records, good_rows, share_of_text
+from vaewatch.scoring.files.header import read_header, refuse_record
+from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows, share_of_text
 from vaewatch.scoring.files.rejects import reject_bad_row, reject_problems
 from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
 from vaewatch.scoring.schema import Column, Schema
@@ -85,20 +86,23 @@ class CsvFile:
         return Records(table, good, tuple(rejects), rows, lambda: frame_of_rows(rows, self.layout))
 
 
-def read_csv(stream: BinaryIO) -> Iterator[pl.DataFrame]:
+def read_csv(stream: BinaryIO, delimiter: str | None = None) -> Frames:
     """The records of a file without a schema: every column is text, and an empty field is null.
 
     The first frame has the columns and no row.
 
     Raises:
-        SchemaError: a row cannot be split into fields.
+        SchemaError: the first line is a record.
     """
-    header, rest = read_header(stream)
-    yield pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in header.names})
+    header, rest = read_header(stream, delimiter)
+    refuse_record(header)
+    return Frames("csv", _frames(stream, header, rest), delimiter=header.delimiter)
+
+
+def _frames(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Lines]:
+    yield Lines(pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in header.names}))
     for rows in read_rows(stream, header, rest):
-        if rows.bad:
-            raise rows.bad[0].error()
-        yield frame_of_rows(rows, header)
+        yield Lines(frame_of_rows(rows, header), rows.lines, rows.bad)
 
 
 def frame_of_rows(
@@ -113,8 +117,9 @@ def typed_frame_of_rows(rows: Rows, header: Header, schema: Schema) -> pl.DataFr
     integers as such, which takes a fifth less. A column in which a cell is not a number is left
     as text, and then so is each one with an empty cell.
     """
-    numbers: dict[str, Any] = {column.name: pl.Float64 for column in schema.numeric}
-    narrow = {column.name: _narrowest(column) for column in schema.numeric}
+    plain = [column for column in schema.numeric if column.format is None]
+    numbers: dict[str, Any] = {column.name: pl.Float64 for column in plain}
+    narrow = {column.name: _narrowest(column) for column in plain}
     for types in (narrow, numbers):
         try:
             return _read_fields(rows, header, schema.names, types)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from types import NoneType
 from typing import Any
@@ -18,7 +19,10 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, RecordError, SchemaError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.spelling.booleans import FALSE, TRUE
+from vaewatch.scoring.spelling.categories import BLANKS, spell
+from vaewatch.scoring.spelling.numbers import AROUND, NEGATIVE, NumberFormat
+from vaewatch.scoring.table import Table, set_missing
 
 # types whose values need no cast on their way into the table
 AS_THEY_ARE = (pl.Int16, pl.Int32, pl.Float64)
@@ -76,8 +80,8 @@ def _float(value: int | float) -> float:
 
 def _text(value: Any) -> str:
     """A number as a category spells it, or else JSON."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return spell(value)
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
@@ -105,22 +109,48 @@ def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
 
 
 def as_numbers(
-    series: pl.Series, null_tokens: Sequence[str]
+    series: pl.Series, null_tokens: Sequence[str], spelling: NumberFormat | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(N,) cells as float64, NaN where missing, and (N,) which cells are not a number."""
     if series.dtype.is_numeric() or series.dtype == pl.Null:
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         return numbers, np.zeros(len(series), dtype=bool)
     if series.dtype == pl.String:
-        cast = series.cast(pl.Float64, strict=False)
-        if cast.null_count() != series.null_count():
-            text = series.str.strip_chars()
-            series = text.set(text.is_in(list(null_tokens)).fill_null(False), None)
-            cast = series.cast(pl.Float64, strict=False)
+        series, cast = _numbers_of_text(series, null_tokens, spelling)
     else:
         cast = pl.Series(series.name, [None] * len(series), dtype=pl.Float64)
     bad = (cast.is_null() & series.is_not_null()).to_numpy()
     return cast.to_numpy().astype(np.float64, copy=True), bad
+
+
+def _numbers_of_text(
+    series: pl.Series, null_tokens: Sequence[str], spelling: NumberFormat | None
+) -> tuple[pl.Series, pl.Series]:
+    """(N,) texts without those that mean "missing", and (N,) their numbers; null if it is none."""
+    if spelling is None:
+        cast = _parse(series)
+        if cast.null_count() == series.null_count():
+            return series, cast
+    text = series.str.strip_chars()
+    text = text.set(text.is_in(list(null_tokens)).fill_null(False), None)
+    return text, parse_spelled(text, spelling) if spelling else _parse(text)
+
+
+def _parse(text: pl.Series) -> pl.Series:
+    return text.cast(pl.Float64, strict=False)
+
+
+def parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
+    """(N,) the same numbers as `NumberFormat.parse` reads, null if a text is none."""
+    cell = pl.col("cell")
+    bare = cell.str.replace_all(spelling.unit, "", literal=True).str.strip_chars(AROUND)
+    digits = bare.str.replace_all(f"[{spelling.marks}]", "")
+    digits = digits.str.replace(spelling.decimal, ".", literal=True)
+    number = pl.when(bare.str.contains(spelling.body)).then(digits).otherwise(bare)
+    number = number.cast(pl.Float64, strict=False)
+    signed = pl.when(cell.str.contains(NEGATIVE)).then(-number).otherwise(number)
+    signed = pl.when(cell.str.contains(spelling.pattern)).then(signed)
+    return pl.DataFrame({"cell": text}).select(signed).to_series().rename(text.name)
 
 
 def _all_numbers(
@@ -137,13 +167,14 @@ def _all_numbers(
             if not np.isinf(numbers[:, j]).any():
                 continue
         numbers[:, j] = _numbers(series, column, schema, problems)
+    set_missing(schema, numbers)
     return numbers
 
 
 def _numbers(
     series: pl.Series, column: Column, schema: Schema, problems: list[Problem]
 ) -> NDArray[np.float64]:
-    numbers, bad = as_numbers(series, schema.null_tokens)
+    numbers, bad = as_numbers(series, nulls_of(schema, column), column.format)
     infinite = np.isinf(numbers)
     if bad.any() or infinite.any():
         kind = "a string" if series.dtype == pl.String else f"{series.dtype}"
@@ -153,18 +184,22 @@ def _numbers(
     return numbers
 
 
+def nulls_of(schema: Schema, column: Column) -> tuple[str, ...]:
+    """The texts that mean "missing" in a numeric or boolean column."""
+    return (*schema.null_tokens, *column.nulls)
+
+
 def as_categories(series: pl.Series) -> pl.Series:
-    """(N,) cells as text, spelled as `vaewatch.scoring.table.parse_category` does; null where
-    missing.
+    """(N,) cells as text, numbers spelled as `vaewatch.scoring.table.parse_category` does; null
+    where missing.
     """
+    if series.dtype.is_decimal():
+        series = series.cast(pl.Float64)
     if series.dtype.is_float():
-        whole = (series == series.round(0)).fill_null(False)
-        text = pl.select(
-            pl.when(whole)
-            .then(series.cast(pl.Int64, strict=False).cast(pl.String))
-            .otherwise(series.cast(pl.String))
-        ).to_series()
-        return text.set(series.is_nan().fill_null(False), None)
+        series = series.fill_nan(None)
+        given = series.unique().drop_nulls()
+        texts = [spell(number) if math.isfinite(number) else repr(number) for number in given]
+        return series.replace_strict(given, pl.Series(texts, dtype=pl.String), default=None)
     text = series if series.dtype == pl.String else series.cast(pl.String)
     return text.set((text == "").fill_null(False), None)
 
@@ -177,13 +212,27 @@ def _categories(
     codes = known.to_physical().to_numpy()  # floats with NaN where there is a null
     if known.null_count():  # few in most files, so look at these alone
         rows = np.flatnonzero(np.isnan(codes))
-        missing = text[rows].fill_null("") == ""
         codes = np.nan_to_num(codes)
-        codes[rows] = np.where(missing.to_numpy(), missing_code(column), other_code(column))
+        codes[rows] = _codes_of_others(text[rows].fill_null(""), column)
     return codes.astype(np.int32), text
 
 
-_TRUE, _FALSE = ["true", "1", "1.0"], ["false", "0", "0.0"]
+# what a text looks like that may be another spelling of a category
+RESPELLED = rf"^[{re.escape(BLANKS)}]|[{re.escape(BLANKS)}]$|^-?[0-9]|^(?i:true|false)$"
+
+
+def _codes_of_others(text: pl.Series, column: Column) -> NDArray[np.int32]:
+    """(n,) the codes of texts that are not spelled like any category, of which few may be one."""
+    codes = np.full(len(text), other_code(column), dtype=np.int32)
+    codes[(text == "").to_numpy()] = missing_code(column)
+    maybe = text.str.contains(RESPELLED)
+    if column.nulls:
+        maybe |= text.is_in(list(column.nulls))
+    rows = np.flatnonzero(maybe.to_numpy())
+    if len(rows):
+        found = {name: column.code_of(name) for name in text[rows].unique()}
+        codes[rows] = [found[name] for name in text[rows]]
+    return codes
 
 
 def as_booleans(
@@ -196,9 +245,9 @@ def as_booleans(
         return series, np.zeros(len(series), dtype=bool)
     if series.dtype.is_float():
         series = series.fill_nan(None)
-    text = series.cast(pl.String).str.strip_chars()
+    text = series.cast(pl.String).str.strip_chars(BLANKS)
     text = text.set(text.is_in(list(null_tokens)).fill_null(False), None).str.to_lowercase()
-    true, false = text.is_in(_TRUE), text.is_in(_FALSE)
+    true, false = text.is_in(list(TRUE)), text.is_in(list(FALSE))
     bad = (text.is_not_null() & ~(true | false).fill_null(False)).to_numpy()
     return true.set(pl.Series(bad), None), bad
 
@@ -206,7 +255,7 @@ def as_booleans(
 def _booleans(
     series: pl.Series, column: Column, schema: Schema, problems: list[Problem]
 ) -> tuple[NDArray[np.int32], pl.Series]:
-    values, bad = as_booleans(series, schema.null_tokens)
+    values, bad = as_booleans(series, nulls_of(schema, column))
     _report(problems, bad, column, "type", "must be true, false, 0 or 1, got another value")
     return values.cast(pl.Int32).fill_null(missing_code(column)).to_numpy().copy(), values
 

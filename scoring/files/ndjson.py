@@ -18,8 +18,14 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import CHUNK_BYTES, BadRow, Chunk, Header, Place, read_chunks
-from vaewatch.scoring.files.frames import as_numbers, series_of_json
-from vaewatch.scoring.files.records import Records, good_rows, refuse_reserved, share_of_text
+from vaewatch.scoring.files.frames import as_numbers, nulls_of, series_of_json
+from vaewatch.scoring.files.records import (
+    Lines,
+    Records,
+    good_rows,
+    refuse_reserved,
+    share_of_text,
+)
 from vaewatch.scoring.files.rejects import Reject, reject_bad_row, reject_problems
 from vaewatch.scoring.files.rows import Rows, split_lines
 from vaewatch.scoring.schema import Schema
@@ -208,34 +214,33 @@ def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
     return [_decoder.decode(text) if text[0] in '"n' else text for text in came]
 
 
-def read_ndjson(stream: BinaryIO) -> Iterator[pl.DataFrame]:
+def read_ndjson(stream: BinaryIO) -> Iterator[Lines]:
     """The records of a file without a schema: numbers, booleans and texts stay what they are.
 
     A frame has the columns of all records up to its end, in the order in which they first came. A
     member that a record lacks is missing. What a column is may differ from frame to frame.
-
-    Raises:
-        SchemaError: a line is not a JSON object.
     """
     names: dict[str, None] = {}
-    yield pl.DataFrame()
+    yield Lines(pl.DataFrame())
     for chunk in read_chunks(stream, LINES, b"", Place(0, 0), quotes=False):
         rows = split_lines(chunk)
-        records = [_object(rows, i, line) for i, line in enumerate(_split(rows))]
-        if rows.bad:
-            raise rows.bad[0].error()
+        found = [_object(rows, i, line) for i, line in enumerate(_split(rows))]
+        bad = [*rows.bad, *(row for row in found if isinstance(row, BadRow))]
+        sound = np.array([not isinstance(row, BadRow) for row in found], dtype=bool)
+        records = [row for row in found if not isinstance(row, BadRow)]
         for record in records:
             names.update(dict.fromkeys(record))
-        yield pl.DataFrame([series_of_json(n, [r.get(n) for r in records]) for n in names])
+        frame = pl.DataFrame([series_of_json(n, [r.get(n) for r in records]) for n in names])
+        yield Lines(frame, rows.lines[sound], tuple(bad))
 
 
-def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any]:
+def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any] | BadRow:
     value = _decode(line)
     if isinstance(value, _NotJson):
-        raise _not_json(rows, i).error()
+        return _not_json(rows, i)
     if not isinstance(value, dict):
         rule = f"a record must be an object of column: value, got {kind_of(value)}"
-        raise BadRow(int(rows.lines[i]), "type", rule, line).error()
+        return BadRow(int(rows.lines[i]), "type", rule, line)
     return value
 
 
@@ -248,7 +253,7 @@ def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:
     members: list[pl.Series] = []
     for is_number, names in groupby(frame.columns, texts.__contains__):
         if is_number:
-            members += [_number(frame[name], schema.null_tokens) for name in names]
+            members += [_number(frame[name], schema) for name in names]
         else:
             members.append(_joined_members(frame.select(names)))
     joined = pl.concat_str([pl.lit(member) for member in members], separator=",")
@@ -262,13 +267,15 @@ def _joined_members(frame: pl.DataFrame) -> pl.Series:
     return objects.str.slice(1).str.head(-1)
 
 
-def _number(series: pl.Series, null_tokens: tuple[str, ...]) -> pl.Series:
+def _number(series: pl.Series, schema: Schema) -> pl.Series:
     """One member of each row. A number that is not JSON, such as +5 or .5, is spelled anew."""
     name = pl.lit(f"{msgspec.json.encode(series.name).decode()}:")
-    fine = series.str.contains(NUMBER)
+    column = schema.numeric[schema.place[series.name]]
+    fine = series.str.contains(NUMBER) & (column.format is None)
     if fine.all(ignore_nulls=False):
         return pl.select(name + series).to_series()
-    values = pl.Series(as_numbers(series, null_tokens)[0], nan_to_null=True)
+    numbers, _ = as_numbers(series, nulls_of(schema, column), column.format)
+    values = pl.Series(numbers, nan_to_null=True)
     whole = (values == values.round()) & (values.abs() < WHOLE)
     anew = pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String))
     text = pl.when(fine).then(series).otherwise(anew.otherwise(values.cast(pl.String)))

@@ -6,12 +6,15 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import polars as pl
 
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.frames import table_of_frame
-from vaewatch.scoring.files.records import Records, good_rows
+from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows
 from vaewatch.scoring.files.rejects import reject_problems
 from vaewatch.scoring.schema import Schema
 
@@ -75,12 +78,32 @@ def _count(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect().item())
 
 
-def read_parquet(name: str) -> Iterator[pl.DataFrame]:
+def read_parquet(name: str) -> Frames:
     """The records of a file without a schema, in its own types. The first frame has no row."""
     frame = pl.scan_parquet(name, glob=False)
-    yield frame.head(0).collect()
+    return Frames("parquet", _frames(frame), index_of(name))
+
+
+def _frames(frame: pl.LazyFrame) -> Iterator[Lines]:
+    yield Lines(frame.head(0).collect())
     for first in range(0, _count(frame), 2 * CHUNK_ROWS):
-        yield frame.slice(first, 2 * CHUNK_ROWS).collect()
+        some = frame.slice(first, 2 * CHUNK_ROWS).collect()
+        yield Lines(some, first + 1 + np.arange(len(some)))
+
+
+def index_of(name: str) -> tuple[str, ...]:
+    """The columns in which pandas stored a table's index; its metadata name them."""
+    try:
+        meta = msgspec.json.decode(pl.read_parquet_metadata(name).get("pandas", "{}"), type=_Meta)
+    except msgspec.MsgspecError:
+        return ()
+    return tuple(column for column in meta.index_columns if isinstance(column, str))
+
+
+class _Meta(msgspec.Struct):
+    """What pandas writes of a table. An index that counts is an object, and no column."""
+
+    index_columns: list[str | dict[str, Any]] = []
 
 
 def parquet_of_frame(frame: pl.DataFrame) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.chunks import Place
+from vaewatch.scoring.files.chunks import BadRow, Place
 from vaewatch.scoring.files.packing import packing_of
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import Rows
@@ -72,15 +72,32 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Some records of a file that is read without a schema.
+
+    lines: (N,) the line on which each record starts, from 1; in Parquet its row.
+    bad: rows that are not in `frame`, since they cannot be split into fields.
+    """
+
+    frame: pl.DataFrame
+    lines: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    bad: tuple[BadRow, ...] = ()
+
+
+@dataclass(frozen=True)
 class Frames:
     """One file of records that are read without a schema.
 
     chunks: the records, a chunk at a time. Columns are text in CSV, and have the file's types in
     NDJSON and Parquet. In NDJSON columns and types may differ from chunk to chunk.
+    index: the columns that hold a table's index, as the file itself says.
+    delimiter: of CSV.
     """
 
     format: str
-    chunks: Iterator[pl.DataFrame]
+    chunks: Iterator[Lines]
+    index: tuple[str, ...] = ()
+    delimiter: str = ","
 
 
 def share_of_text(name: str, end: Place, size: int) -> float | None:

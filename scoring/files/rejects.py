@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaewatch.scoring.errors import BadRecord, Problem
-from vaewatch.scoring.files.chunks import BadRow
+from vaewatch.scoring.files.chunks import BadRow, quoted
+
+REJECTS_HEAD = b"file,line,column,code,message,row\n"
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,19 @@ def reject_problems(
         )
         for record, found in by_record.items()
     ]
+
+
+def encode_rejects(rejects: Iterable[Reject]) -> bytes:
+    """One line of CSV each; the row comes last, in its own bytes, whatever they are."""
+    return b"".join(map(_reject_line, rejects))
+
+
+def _reject_line(reject: Reject) -> bytes:
+    texts = (reject.file, str(reject.line), reject.column, reject.code, reject.message)
+    cells = [text.encode() for text in texts] + [reject.raw]
+    return b",".join(map(_quoted_bytes, cells)) + b"\n"
+
+
+def _quoted_bytes(cell: bytes) -> bytes:
+    """Latin-1 takes any byte to a character and back."""
+    return quoted(cell.decode("latin-1")).encode("latin-1") if cell else b""

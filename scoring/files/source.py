@@ -105,16 +105,16 @@ def open_source(
 
 
 @contextmanager
-def open_frames(name: str) -> Iterator[Frames]:
+def open_frames(name: str, delimiter: str | None = None) -> Iterator[Frames]:
     """Open a file to read its records without a schema."""
     with ExitStack() as stack:
         with readable(name):
             if format_named(name) == "parquet":
-                found = Frames("parquet", read_parquet(name))
+                found = read_parquet(name)
             elif _is_ndjson(name, stream := _open(name, stack)):
                 found = Frames("ndjson", read_ndjson(stream))
             else:
-                found = Frames("csv", read_csv(stream))
+                found = read_csv(stream, delimiter)
         yield replace(found, chunks=_readable_chunks(name, found.chunks))
 
 

@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import dataclass
 
-from vaewatch.scoring.files.chunks import read_header
+from vaewatch.scoring.files.header import read_header
 from vaewatch.scoring.files.rows import read_rows
 from vaewatch.service.http.exchange import Reply, Request
 from vaewatch.service.model.registry import Registry

@@ -31,9 +31,9 @@ def parse_csv(reader: RecordReader, body: bytes) -> CheckedRecords:
     """Read a header and one record a row."""
     import polars as pl
 
-    from vaewatch.scoring.files.chunks import read_header
     from vaewatch.scoring.files.csv import frame_of_rows
     from vaewatch.scoring.files.frames import table_of_frame
+    from vaewatch.scoring.files.header import read_header
     from vaewatch.scoring.files.rows import read_rows
 
     stream = io.BytesIO(body)

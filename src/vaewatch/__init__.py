@@ -40,6 +40,8 @@ def train(
     report: bool = True,
     continue_from: Path | str | None = None,
     progress: Progress | None = None,
+    delimiter: str | None = None,
+    rejects: Path | str | None = None,
     **settings: Any,
 ) -> Scorer:
     """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
@@ -55,6 +57,8 @@ def train(
             settings are the defaults. `data` are its own records first, if they are there, and
             new ones, which alone can calibrate then.
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
+        delimiter: what separates the fields of CSV; that of the header by default.
+        rejects: a file to set bad rows aside in, instead of stopping at one.
         settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
 
     Raises:
@@ -76,6 +80,8 @@ def train(
         report=report,
         continue_from=continue_from,
         progress=progress,
+        delimiter=delimiter,
+        rejects=rejects,
         **settings,
     )
     return scorer

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files import chunks
-from vaewatch.scoring.files.chunks import Place, read_chunks, read_header
+from vaewatch.scoring.files.chunks import Place, read_chunks
 from vaewatch.scoring.files.csv import frame_of_rows
+from vaewatch.scoring.files.header import read_header
 from vaewatch.scoring.files.rows import Rows, split_chunk
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=6)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaewatch.scoring.files.chunks import Header, Place, read_chunks, read_header
+from vaewatch.scoring.files.chunks import Header, Place, read_chunks
 from vaewatch.scoring.files.csv import extend_rows, frame_of_rows, typed_frame_of_rows
 from vaewatch.scoring.files.frames import table_of_frame
+from vaewatch.scoring.files.header import read_header
 from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
 from vaewatch.scoring.schema import Column, Kind, Schema
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import setting, sources
-from vaewatch.commands.terminal import out
+from vaewatch.commands.options import delimiter, nulls, rejects, setting, sources
+from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
     from vaewatch.training.evaluate import Evaluation
@@ -23,6 +23,9 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
+@delimiter()
+@nulls()
+@rejects()
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
 @setting(
     "--draws",
@@ -35,6 +38,9 @@ def evaluate(
     artifact: Path,
     labelled: tuple[str, ...],
     label: str | None,
+    delimiter: str | None,
+    nulls: tuple[str, ...],
+    rejects: str | None,
     alpha: float | None,
     draws: int,
     as_json: bool,
@@ -53,11 +59,15 @@ def evaluate(
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure
     from vaewatch.training.records.read import read_frame
+    from vaewatch.training.records.sample import Reading
 
+    show_warnings()
     scorer = Scorer.load(artifact)
     label = label or scorer.artifact.schema.label or "label"
     bounds = bounds_of_artifact(artifact, draws)
-    found = measure(scorer, read_frame(labelled), label, alpha, bounds)
+    reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
+    frame = read_frame(labelled, reading, scorer.artifact.schema)
+    found = measure(scorer, frame, label, alpha, bounds)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

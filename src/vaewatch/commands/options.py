@@ -68,6 +68,37 @@ def character(ctx: click.Context, param: click.Parameter, text: str | None) -> s
     return text
 
 
+def delimiter() -> Callable[[Any], Any]:
+    """`--delimiter CHAR`, of every command that reads CSV."""
+    return setting(
+        "--delimiter",
+        metavar="CHAR",
+        callback=character,
+        help="What separates CSV fields.  [default: the header's]",
+    )
+
+
+def rejects() -> Callable[[Any], Any]:
+    """`--rejects FILE`, of every command that reads records."""
+    return setting(
+        "--rejects",
+        metavar="FILE",
+        callback=target,
+        help="Set bad rows aside here instead of stopping at one.",
+    )
+
+
+def nulls() -> Callable[[Any], Any]:
+    """`--null TOKEN`, of the commands that read records without an artifact's schema."""
+    return click.option(
+        "--null",
+        "nulls",
+        metavar="TOKEN",
+        multiple=True,
+        help="Text or number that means a missing value, such as ? or -200; repeat for more.",
+    )
+
+
 def _plain(name: str) -> str:
     from vaewatch.scoring.files.remote import plain
 

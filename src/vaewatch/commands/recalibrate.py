@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import setting, sources
-from vaewatch.commands.terminal import err, out
+from vaewatch.commands.options import delimiter, nulls, rejects, setting, sources
+from vaewatch.commands.terminal import err, out, show_warnings
 
 if TYPE_CHECKING:
     from vaewatch.training.calibration.detection import Detection
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
+@delimiter()
+@nulls()
+@rejects()
 @click.option(
     "--accept-lost-detection",
     is_flag=True,
@@ -45,6 +49,9 @@ def recalibrate(
     alpha: float | None,
     labelled: tuple[str, ...],
     label: str | None,
+    delimiter: str | None,
+    nulls: tuple[str, ...],
+    rejects: str | None,
     accept_lost_detection: bool,
     overwrite: bool,
 ) -> None:
@@ -62,16 +69,22 @@ def recalibrate(
 
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read
+    from vaewatch.scoring.artifact import read_artifact
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame
+    from vaewatch.training.records.sample import Reading
 
+    show_warnings()
+    schema = read_artifact(artifact).schema
+    reading = Reading(delimiter, nulls, frozenset([label or "label"]))
+    strict = replace(reading, rejects=Path(rejects) if rejects else None)
     done = run(
         artifact,
-        read_frame(normal),
+        read_frame(normal, strict, schema),
         target,
         alpha=alpha,
         overwrite=overwrite,
-        labelled=read_frame(labelled) if labelled else None,
+        labelled=read_frame(labelled, reading, schema) if labelled else None,
         label=label,
         accept_lost_detection=accept_lost_detection,
     )

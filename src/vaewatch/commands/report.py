@@ -105,7 +105,7 @@ def _judge(
     with fit_progress(quiet) as progress:
         return judge(
             scorer,
-            read_frame(labelled),
+            read_frame(labelled, schema=scorer.artifact.schema),
             label or scorer.artifact.schema.label or "label",
             normal=_read_normal(scorer, normal) if normal else None,
             bounds=bounds_of_artifact(artifact, DRAWS),
@@ -116,6 +116,9 @@ def _judge(
 def _read_normal(scorer: Scorer, normal: tuple[str, ...]) -> Any:
     """Read the fit records as training did: of too many, the same sample."""
     from vaewatch.training.records.read import read_sample
+    from vaewatch.training.records.sample import Reading
 
-    training = scorer.artifact.manifest.training
-    return read_sample(normal, training.max_records, training.seed).frame
+    training, schema = scorer.artifact.manifest.training, scorer.artifact.schema
+    apart = filter(None, (training.id, training.label, *training.ignore))
+    reading = Reading(nulls=training.nulls, keep=frozenset([*schema.names, *apart]))
+    return read_sample(normal, training.max_records, training.seed, reading).frame

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaewatch.commands.options import (
-    character,
     config_file,
+    delimiter,
     names,
+    rejects,
     setting,
     shard,
     sources,
@@ -50,12 +51,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     help="Where to write.  [default: stdout]",
 )
 @config_file()
-@setting(
-    "--rejects",
-    metavar="FILE",
-    callback=target,
-    help="Set bad rows aside here instead of stopping at one.",
-)
+@rejects()
 @setting("--summary", metavar="FILE", callback=target, help="Counts, as JSON.")
 @setting(
     "--drafts",
@@ -74,12 +70,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     metavar="K",
     help="Up to K reasons for every record, and its score's parts.",
 )
-@setting(
-    "--delimiter",
-    metavar="CHAR",
-    callback=character,
-    help="What separates CSV fields.  [default: the header's]",
-)
+@delimiter()
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(
     "--engine",

@@ -6,6 +6,8 @@ depends on colour.
 
 from __future__ import annotations
 
+import logging
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,19 @@ def err() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, **PLAIN)
+
+
+class _Warnings(logging.Handler):
+    """Prints what the library warns of, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"warning: {record.getMessage()}", file=sys.stderr)
+
+
+def show_warnings(*, mute: bool = False) -> None:
+    """Print the warnings of a training run to stderr, however quiet the command; or none."""
+    log = logging.getLogger("vaewatch.training")
+    log.handlers, log.propagate = [logging.NullHandler() if mute else _Warnings()], False
 
 
 def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import config_file, setting, sources
-from vaewatch.commands.terminal import out
+from vaewatch.commands.options import (
+    config_file,
+    delimiter,
+    nulls,
+    rejects,
+    setting,
+    sources,
+)
+from vaewatch.commands.terminal import out, show_warnings
 from vaewatch.training.config import TrainConfig, parse_kind
 
 if TYPE_CHECKING:
@@ -47,6 +54,14 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     callback=_kinds,
     help="Declare a column numeric, categorical or boolean, if its values mislead.",
 )
+@delimiter()
+@nulls()
+@setting(
+    "--decimal",
+    type=click.Choice([".", ","]),
+    help="Decimal mark of numbers such as 1,234, which may be read in two ways.",
+)
+@rejects()
 @setting(
     "--model",
     type=click.Choice(["vae", "ae"]),
@@ -110,6 +125,8 @@ def train(
     resume: bool,
     no_report: bool,
     quiet: bool,
+    delimiter: str | None,
+    rejects: str | None,
     **settings: Any,
 ) -> None:
     """Fit, calibrate and export an artifact from normal records.
@@ -125,6 +142,7 @@ def train(
     from vaewatch.training.vae.parallel import rank
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
+    show_warnings(mute=rank() > 0)
     with fit_progress(quiet) as progress:
         scorer = run(
             data,
@@ -134,6 +152,8 @@ def train(
             report=not no_report,
             continue_from=continue_from,
             progress=progress,
+            delimiter=delimiter,
+            rejects=rejects,
             **settings,
         )
     if not quiet:

@@ -1,0 +1,205 @@
+"""the start of a CSV file -> its Header: names, delimiter and line ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from itertools import islice
+from typing import BinaryIO
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.chunks import BOM, CHUNK_BYTES, Header, bare
+
+DELIMITERS = ",;\t|"
+ODD_DELIMITERS = "~^\x01\x1f"  # only if no other one fits
+SAMPLE_BYTES, SAMPLE_ROWS = 1 << 16, 20  # that show how many fields a row has
+SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\r?\n', re.IGNORECASE)  # Excel's own first line
+UNNAMED = "Unnamed: "  # a column without a name, as pandas calls it; its index follows
+_WHOLE = re.compile(r"[0-9]+")
+
+
+def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
+    """The header, and the bytes that were read beyond it."""
+    whole = stream.read(CHUNK_BYTES)
+    returns = b"\n" not in whole and b"\r" in whole
+    data = (whole.replace(b"\r", b"\n") if returns else whole).removeprefix(BOM)
+    lines = 0
+    if (separator := SEPARATOR.match(data)) is not None:
+        delimiter, lines = delimiter or separator[1].decode("latin-1"), 1
+        data = data[separator.end() :]
+    line = _first_row(data)
+    rest = data[len(line) :]
+    raw = bare(line)
+    if not raw.strip():
+        raise SchemaError("the input must start with a header row of column names, got nothing.")
+    text = _text(raw)
+    delimiter = delimiter or _delimiter_of(text, rest)
+    names = _fields(text, delimiter)
+    if _ends_with_delimiter(rest, len(names), delimiter):
+        names, raw = [*names, ""], raw + delimiter.encode()
+    header = Header(
+        names=_checked_names(names, delimiter),
+        raw=raw,
+        delimiter=delimiter,
+        line_end=b"\r\n" if line.endswith(b"\r\n") else b"\n",
+        size=len(whole) - len(rest),
+        lines=lines + 1 + raw.count(b"\n"),
+        returns=returns,
+    )
+    return header, rest
+
+
+def _first_row(data: bytes) -> bytes:
+    end = data.find(b"\n")
+    while end >= 0 and data.count(b'"', 0, end) % 2:
+        end = data.find(b"\n", end + 1)
+    return data if end < 0 else data[: end + 1]
+
+
+def _text(raw: bytes) -> str:
+    if raw.startswith(b"PAR1"):
+        raise SchemaError("the input must be CSV, got a Parquet file; name it .parquet.")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise SchemaError("the input must be UTF-8 text, but its header is not.") from None
+    if "\0" in text:
+        raise SchemaError("the input must be CSV, got a binary file.")
+    if re.match(r'\s*(\{\s*"|\[\s*\{)', text):
+        raise SchemaError(
+            "the input must start with a header row of column names, got JSON. Name a file with "
+            "one object a line .ndjson or .jsonl."
+        )
+    return text
+
+
+def _delimiter_of(text: str, rest: bytes) -> str:
+    """Return the delimiter of a header; the first rows decide where several are possible."""
+    found = [mark for mark in DELIMITERS if mark in text]
+    if len(found) == 1 and '"' not in text:
+        return found[0]
+    rows = _first_lines(rest)
+    if found:
+        return max(found, key=lambda mark: _fits(text, rows, mark))
+    for mark in ODD_DELIMITERS:
+        if mark in text and all(_fits(text, rows, mark)):
+            return mark
+    _refuse_blanks(text, rows)
+    return DELIMITERS[0]
+
+
+def _first_lines(rest: bytes) -> str:
+    """Return the first rows, whole ones only."""
+    sample = rest[:SAMPLE_BYTES]
+    return sample[: sample.rfind(b"\n") + 1].decode("utf-8", "replace")
+
+
+def _fits(text: str, rows: str, mark: str) -> tuple[bool, int]:
+    """Return whether the first rows have as many fields as the header, and how many those are."""
+    width = len(_fields(text, mark))
+    widths = [len(row) for row in _rows(rows, mark) if row]
+    alike = sum(n in (width, width + 1) for n in widths) >= len(widths) / 2
+    return width > 1 and alike, width
+
+
+def _rows(rows: str, mark: str) -> list[list[str]]:
+    try:
+        return list(islice(csv.reader(io.StringIO(rows, newline=""), delimiter=mark), SAMPLE_ROWS))
+    except csv.Error:
+        return []
+
+
+def _fields(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+
+
+def _refuse_blanks(text: str, rows: str) -> None:
+    """Refuse columns that blanks part, which would be read as one column of texts."""
+    width = len(text.split())
+    some = [line.split() for line in rows.splitlines()[:SAMPLE_ROWS] if line.strip()]
+    if width < 2 or not some or any(len(row) != width for row in some):
+        return
+    if "  " in text.strip() or any("  " in line.strip() for line in rows.splitlines()):
+        raise _blanks()
+    raise SchemaError(
+        f"columns must be parted by one of , ; tab and |, but {width} seem to be parted by "
+        "blanks. Pass --delimiter ' ', or --delimiter , if this is one column of texts."
+    )
+
+
+def _blanks() -> SchemaError:
+    return SchemaError(
+        "columns must be parted by a single mark, but here several blanks part them. Turn them "
+        "into tabs: sed 's/^ *//; s/  */\\t/g' FILE | vaewatch train - ..."
+    )
+
+
+def _ends_with_delimiter(rest: bytes, width: int, delimiter: str) -> bool:
+    """Return whether the rows end with a delimiter although the header does not."""
+    first, mark = bare(_first_row(rest)), delimiter.encode()
+    if width < 2 or first.count(mark) < width or not first.endswith(mark):
+        return False
+    rows = _rows(_first_lines(rest), delimiter)
+    return bool(rows) and all(len(row) == width + 1 and not row[-1] for row in rows if row)
+
+
+def _checked_names(names: Sequence[str], delimiter: str) -> tuple[str, ...]:
+    """Name what has no name at the start, where pandas and R write a row's number or name, and at
+    the end, where a delimiter ends each row.
+    """
+    given = len(names)
+    while given > 1 and not names[given - 1]:
+        given -= 1
+    for at, name in enumerate(names[1:given], 1):
+        if not name:
+            if delimiter == " ":
+                raise _blanks()
+            raise SchemaError(f"column {at + 1} must have a name in the header, got none.")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise SchemaError(
+            f"column names must differ, but '{twice[0]}' is there {names.count(twice[0])} times. "
+            f"{put_before(names, delimiter)}"
+        )
+    return tuple(name or f"{UNNAMED}{at}" for at, name in enumerate(names))
+
+
+def put_before(names: Sequence[str], delimiter: str) -> str:
+    """Return what to do with a file that has no header."""
+    example = delimiter.join(f"c{i}" for i in range(1, len(names) + 1))
+    return (
+        "If the first line is a record, put a line of names before it: "
+        f"(echo '{example}'; cat FILE) | vaewatch train - ..."
+    )
+
+
+def refuse_record(header: Header) -> None:
+    """Refuse a header that holds numbers, since it is a record. Names that count, such as those of
+    years, are names.
+    """
+    numbers = [name for name in header.names if _is_number(name)]
+    if not numbers or _count_up(numbers):
+        return
+    raise SchemaError(
+        f"the first line must hold the names of the columns, but '{numbers[0]}' is a number. "
+        f"{put_before(header.names, header.delimiter)}"
+    )
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return name.lower().lstrip("+-") not in ("nan", "inf", "infinity")
+
+
+def _count_up(numbers: Sequence[str]) -> bool:
+    if not all(map(_WHOLE.fullmatch, numbers)):
+        return False
+    first = int(numbers[0])
+    return len(numbers) > 1 and [int(n) for n in numbers] == list(
+        range(first, first + len(numbers))
+    )

@@ -1,0 +1,67 @@
+"""category -> one spelling: blanks, whole numbers with a zero fraction, TRUE and true."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+# what pads a cell; the same for Python and polars, whose own idea of a blank differs
+BLANKS = " \t\r\n\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+BLANKS += "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+# a number as programs print it: "007", "1.10" and "1e5" are texts
+NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.(?:0+|[0-9]*[1-9]))?(?:[eE][+-][0-9]+)?$"
+_NUMBER = re.compile(NUMBER)
+_BOOLEANS = ("true", "false")
+
+
+def spell(number: float) -> str:
+    """Return a number as a category: 1.0 as "1", and a float32 in the digits that a float32 needs,
+    since 0.1 came from Parquet or NumPy as 0.10000000149.
+    """
+    if number.is_integer():
+        return str(int(number))
+    with np.errstate(over="ignore"):
+        single = np.float32(number)
+    return str(single) if float(single) == number else repr(number)
+
+
+def respell(text: str) -> str:
+    """Return a text that is a number as `spell` has it, and any other as it is."""
+    if not _NUMBER.match(text) or text.lstrip("-").isdigit():
+        return text
+    return spell(float(text))
+
+
+def one_spelling(texts: set[str]) -> dict[str, str]:
+    """Map a column's texts to their categories.
+
+    Numbers and booleans lose what differs from format to format only where the whole column
+    consists of them: 1.0 beside 1.1.2 is a version.
+    """
+    bare = {text: text.strip(BLANKS) for text in texts}
+    given = set(bare.values()) - {""}
+    if all(map(_NUMBER.match, given)):
+        return {text: respell(name) for text, name in bare.items()}
+    if {name.lower() for name in given} <= set(_BOOLEANS):
+        return {text: name.lower() for text, name in bare.items()}
+    return bare
+
+
+def key_of(text: str) -> str:
+    """Return the key that all spellings of a category share: it finds the category of a text that
+    is not spelled like any. Numbers that no float32 tells apart have one key.
+    """
+    name = text.strip(BLANKS)
+    if _NUMBER.match(name):
+        return _key_of_number(name)
+    return name.lower() if name.lower() in _BOOLEANS else name
+
+
+def _key_of_number(name: str) -> str:
+    if name.lstrip("-").isdigit():
+        return name
+    number = float(name)
+    if number.is_integer() or not 1e-30 < abs(number) < 1e30:
+        return spell(number) if np.isfinite(number) else name
+    return str(np.float32(number))

@@ -1,0 +1,191 @@
+"""a column of texts -> its kind, and the format of its numbers; in doubt it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import Problem, SchemaError
+from vaewatch.scoring.files.frames import as_numbers, parse_spelled
+from vaewatch.scoring.schema import NULL_TOKENS, Kind
+from vaewatch.scoring.spelling.booleans import are_booleans
+from vaewatch.scoring.spelling.categories import BLANKS
+from vaewatch.scoring.spelling.numbers import GROUPS, NumberFormat, formats_of, is_unit
+from vaewatch.training.records.times import are_times
+
+NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
+MOST_UNITS = 4  # currencies that are tried
+MOST_WORDS = 30  # spellings of true, false and missing that a boolean column has at most
+SHARES = ("%", "\u2030")
+# what numbers are made of; the rest of a cell is its unit
+DIGITS = r"[0-9.,\s'\u2019\u00a0\u202f\u2009+\u2212()-]|[eE][+-]?[0-9]+$"
+CLIP = 40  # characters of a cell that an error shows
+
+Bad = NDArray[np.bool_]
+
+
+class ColumnError(SchemaError):
+    """Cells of a column break its rule; the sentence says where the first one stands.
+
+    Attributes:
+        row: the first such cell.
+        problems: one for each cell, if its record can be set aside.
+    """
+
+    def __init__(self, sentence: str, row: int, problems: tuple[Problem, ...] = ()) -> None:
+        self.row, self.problems, self._sentence = row, problems, sentence
+        super().__init__(self.at(f"row {row + 1}, without the header"))
+
+    def at(self, place: str) -> str:
+        """Return the sentence with a place in it."""
+        return self._sentence.replace(PLACE, place)
+
+
+PLACE = "\0"  # stands for the place in a sentence
+
+
+def broken(series: pl.Series, bad: Bad, rule: str, remedy: str = "") -> ColumnError:
+    """Return the error of a column in which (N,) cells are `bad`."""
+    rows = np.flatnonzero(bad).tolist()
+    message = f"column '{series.name}' {rule}"
+    problems = tuple(Problem(row, series.name, "type", message) for row in rows)
+    text = (
+        f"{message}, but {len(rows):,} of {len(series):,} records break that (the first is "
+        f"{PLACE}: {_shown(series, rows[0])}).{remedy}"
+    )
+    return ColumnError(text, rows[0], problems)
+
+
+def _shown(series: pl.Series, row: int) -> str:
+    return f"'{clip(str(series[row]))}'"
+
+
+def clip(cell: str) -> str:
+    """Shorten a cell that an error or a warning shows."""
+    return cell if len(cell) <= CLIP else cell[: CLIP - 1] + "…"
+
+
+@dataclass(frozen=True)
+class TextKind:
+    """What a column of texts holds. format: of numbers, if they are not spelled plainly."""
+
+    kind: Kind
+    format: NumberFormat | None = None
+
+
+def kind_of_text(series: pl.Series, decimal: str | None) -> TextKind:
+    """Return the kind of a column of texts.
+
+    Args:
+        decimal: the decimal mark, if it was declared.
+
+    Raises:
+        ColumnError: most cells are numbers, and some are not, or can be read in two ways.
+        SchemaError: they are times.
+    """
+    numbers, bad = as_numbers(series, NULL_TOKENS)
+    is_number = ~np.isnan(numbers)
+    if not bad.any() and not _may_be_grouped(series, decimal):
+        return TextKind(Kind.NUMERIC if is_number.any() else Kind.CATEGORICAL)
+    given = given_texts(series)
+    if given.n_unique() <= MOST_WORDS and are_booleans(given.unique().to_list()):
+        return TextKind(Kind.BOOLEAN)
+    if are_times(given):
+        raise timestamp(series.name)
+    spelling = number_format(series, decimal)
+    return TextKind(Kind.NUMERIC if spelling else Kind.CATEGORICAL, spelling)
+
+
+def timestamp(name: str) -> SchemaError:
+    """Return the error of a column of times."""
+    return SchemaError(
+        f"column '{name}' must not be a timestamp: a moment never comes again, so it cannot be "
+        f"learned. Leave it out with --ignore {name}, or give its hour or weekday as a column of "
+        "its own."
+    )
+
+
+def _may_be_grouped(series: pl.Series, decimal: str | None) -> bool:
+    """Return whether 1.234 is no plain number, by the decimal mark that was declared."""
+    return decimal == "," and bool(series.str.contains(".", literal=True).any())
+
+
+def given_texts(series: pl.Series) -> pl.Series:
+    """The texts without blanks around them, and without those that mean "missing"."""
+    text = series.drop_nulls().str.strip_chars(BLANKS)
+    return text.filter(~text.is_in(list(NULL_TOKENS)))
+
+
+def number_format(series: pl.Series, decimal: str | None) -> NumberFormat | None:
+    """Return the format of numbers as people write them; None for a column of other texts.
+
+    Raises:
+        ColumnError: most cells are numbers of one format, and some are not; or two formats fit,
+            and give different numbers.
+    """
+    given = given_texts(series).unique()
+    units = given.str.replace_all(DIGITS, "").unique().to_list()
+    named = [unit for unit in units if is_unit(unit)][:MOST_UNITS]
+    formats = [f for unit in named or [""] for f in formats_of(decimal, unit)]
+    read = {f: parse_spelled(given, f) for f in formats}
+    fits = [f for f in formats if not read[f].null_count()]
+    if not len(given) or not fits:
+        _refuse_most(series, read)
+        return None
+    if named and named[0] in SHARES and "" in units:
+        bare = ~series.str.contains(named[0], literal=True).fill_null(True)
+        raise broken(series, bare.to_numpy(), f"must have the sign {named[0]} everywhere")
+    _refuse_doubt(series, {f: read[f] for f in fits}, given)
+    return next((f for f in fits if f.thousands and _is_grouped(given, f)), fits[0])
+
+
+def _refuse_doubt(
+    series: pl.Series, read: dict[NumberFormat, pl.Series], given: pl.Series
+) -> None:
+    """Refuse a column that two formats read differently."""
+    first, *others = read
+    for other in others:
+        differ = read[first] != read[other]
+        if differ.any():
+            cell = given.filter(differ).sort()[0]
+            row = int((series.str.strip_chars(BLANKS) == cell).fill_null(False).arg_max() or 0)
+            raise ColumnError(
+                f"column '{series.name}' must hold numbers that can be read in one way, but "
+                f"'{cell}' ({PLACE}) may be {first.parse(cell):.15g} or {other.parse(cell):.15g}. "
+                "Declare the decimal mark: --decimal . or --decimal ,",
+                row,
+            )
+
+
+def _is_grouped(given: pl.Series, spelling: NumberFormat) -> bool:
+    return bool(given.str.contains(rf"[0-9][{GROUPS[spelling.thousands]}][0-9]").any())
+
+
+def _refuse_most(series: pl.Series, read: dict[NumberFormat, pl.Series]) -> None:
+    """Refuse a column that was meant as numbers, of which some cells are none, or none of the
+    format that most have.
+    """
+    text = series.str.strip_chars(BLANKS)
+    text = text.set(text.is_in(list(NULL_TOKENS)).fill_null(False), None)
+    given = text.is_not_null()
+    best = max(read, key=lambda f: int(read[f].count()))
+    number = np.zeros(len(series), dtype=bool)
+    for spelling in read:
+        number |= parse_spelled(text, spelling).is_not_null().to_numpy()
+    if number.sum() <= NUMBER_SHARE * len(given_texts(series)):
+        return
+    bad = (given & parse_spelled(text, best).is_null()).to_numpy()
+    row = int(np.flatnonzero(bad)[0])
+    rule = f"column '{series.name}' must be a number"
+    plain = "" if best == NumberFormat() else f" with {best}, as most cells are"
+    raise ColumnError(
+        f"{rule}{plain}, got a text in {bad.sum():,} of {len(series):,} records (the first is "
+        f"{PLACE}: {_shown(series, row)}). Mend them, set them aside with --rejects FILE, name a "
+        f'text that means "missing" with --null, or declare it: --kind '
+        f"{series.name}=categorical.",
+        row,
+        tuple(Problem(i, series.name, "type", rule) for i in np.flatnonzero(bad).tolist()),
+    )
