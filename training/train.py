@@ -85,7 +85,7 @@ def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> Sample:
     """Return the sample without records that break the rule of a column, which go to the rejects.
 
     Raises:
-        SchemaError: there is such a record and no file for it, or the columns cannot be learned.
+        SchemaError: there is such a record, and no file for it.
     """
     while True:
         try:
@@ -94,6 +94,8 @@ def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> Sample:
             if reading.rejects is None or not error.problems:
                 raise SchemaError(error.at(sample.place(error.row))) from error
             sample = sample.without(error.problems)
+        except SchemaError:  # not for single records: the fit says what is wrong
+            return sample
         else:
             sample.write_rejects(reading.rejects)
             return sample

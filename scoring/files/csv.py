@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.files.chunks import BOM, Chunk, Header, Place, read_chunks
 from vaewatch.scoring.files.frames import table_of_frame
-from vaewatch.scoring.files.header import read_header, refuse_record
+from vaewatch.scoring.files.header import read_header, refuse_record, refuse_values
 from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows, share_of_text
 from vaewatch.scoring.files.rejects import reject_bad_row, reject_problems
 from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
@@ -102,7 +102,9 @@ def read_csv(stream: BinaryIO, delimiter: str | None = None) -> Frames:
 def _frames(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Lines]:
     yield Lines(pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in header.names}))
     for rows in read_rows(stream, header, rest):
-        yield Lines(frame_of_rows(rows, header), rows.lines, rows.bad)
+        frame = frame_of_rows(rows, header)
+        refuse_values(frame, header)
+        yield Lines(frame, rows.lines, rows.bad)
 
 
 def frame_of_rows(

@@ -7,10 +7,13 @@ import io
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import BOM, CHUNK_BYTES, Header, bare
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DELIMITERS = ",;\t|"
 ODD_DELIMITERS = "~^\x01\x1f"  # only if no other one fits
@@ -163,7 +166,16 @@ def _checked_names(names: Sequence[str], delimiter: str) -> tuple[str, ...]:
             f"column names must differ, but '{twice[0]}' is there {names.count(twice[0])} times. "
             f"{put_before(names, delimiter)}"
         )
-    return tuple(name or f"{UNNAMED}{at}" for at, name in enumerate(names))
+    return tuple(name or _placeholder(at, names) for at, name in enumerate(names))
+
+
+def _placeholder(at: int, names: Sequence[str]) -> str:
+    """Name a column as pandas does, also where that name is taken, as after two of its trips."""
+    name, more = f"{UNNAMED}{at}", 0
+    while name in names:
+        more += 1
+        name = f"{UNNAMED}{at}.{more}"
+    return name
 
 
 def put_before(names: Sequence[str], delimiter: str) -> str:
@@ -186,6 +198,18 @@ def refuse_record(header: Header) -> None:
         f"the first line must hold the names of the columns, but '{numbers[0]}' is a number. "
         f"{put_before(header.names, header.delimiter)}"
     )
+
+
+def refuse_values(frame: pl.DataFrame, header: Header) -> None:
+    """Refuse a header each of whose fields is a value of its own column, too: it is a record, or
+    comes again further down, as where files were joined.
+    """
+    if all((frame[name] == name).any() for name in frame.columns):
+        raise SchemaError(
+            "the first line must hold the names of the columns, but each of its fields is a value "
+            f"of its own column, too. {put_before(header.names, header.delimiter)} If files were "
+            "joined, remove the headers in between."
+        )
 
 
 def _is_number(name: str) -> bool:

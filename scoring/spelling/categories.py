@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-
-import numpy as np
+from struct import Struct
 
 # what pads a cell; the same for Python and polars, whose own idea of a blank differs
 BLANKS = " \t\r\n\v\f\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
@@ -21,9 +21,27 @@ def spell(number: float) -> str:
     """
     if number.is_integer():
         return str(int(number))
-    with np.errstate(over="ignore"):
-        single = np.float32(number)
-    return str(single) if float(single) == number else repr(number)
+    return _short(number) if _single(number) == number else repr(number)
+
+
+_FLOAT32 = Struct("f")
+
+
+def _single(number: float) -> float:
+    """Return the float32 next to a number; infinity beyond them."""
+    try:
+        return float(_FLOAT32.unpack(_FLOAT32.pack(number))[0])
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def _short(single: float) -> str:
+    """Return a float32 in the fewest digits that name it."""
+    for digits in range(6, 10):
+        text = repr(float(f"{single:.{digits}g}"))
+        if _single(float(text)) == single:
+            return text
+    return repr(single)
 
 
 def respell(text: str) -> str:
@@ -63,5 +81,5 @@ def _key_of_number(name: str) -> str:
         return name
     number = float(name)
     if number.is_integer() or not 1e-30 < abs(number) < 1e30:
-        return spell(number) if np.isfinite(number) else name
-    return str(np.float32(number))
+        return spell(number) if math.isfinite(number) else name
+    return _short(_single(number))

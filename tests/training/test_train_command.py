@@ -292,7 +292,7 @@ def stop_in_the_middle(words: list[str], stop: Callable[[subprocess.Popen[str]],
 
 def test_ctrl_c_leaves_nothing_and_exits_130(csv: Path, tmp_path: Path):
     words = [str(VAEWATCH), "train", str(csv), "--out", str(tmp_path / "it")]
-    words += ["--steps", "20000", "--width", "8", "--members", "4"]
+    words += ["--steps", "20000", "--width", "8", "--members", "4", "--id", "order"]
     code = stop_in_the_middle(words, lambda process: process.send_signal(signal.SIGINT))
     assert code == 130
     left = {path.name for path in tmp_path.iterdir()}

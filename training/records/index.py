@@ -11,7 +11,7 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.header import UNNAMED
 
 STORED = re.compile(r"__index_level_[0-9]+__")  # pandas' name for an index without one
-NAMELESS = re.compile(rf"{UNNAMED}([0-9]+)")
+NAMELESS = re.compile(rf"{UNNAMED}([0-9]+)(?:\.[0-9]+)?")
 
 
 def index_among(

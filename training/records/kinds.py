@@ -161,7 +161,8 @@ def _refuse_doubt(
 
 
 def _is_grouped(given: pl.Series, spelling: NumberFormat) -> bool:
-    return bool(given.str.contains(rf"[0-9][{GROUPS[spelling.thousands]}][0-9]").any())
+    forms = GROUPS[spelling.thousands]
+    return bool(given.str.contains(rf"[0-9][{forms}][0-9]{{3}}([^0-9]|$)").any())
 
 
 def _refuse_most(series: pl.Series, read: dict[NumberFormat, pl.Series]) -> None:

@@ -176,12 +176,14 @@ def _with_nulls(frame: pl.DataFrame, nulls: Sequence[str]) -> pl.DataFrame:
     new = []
     for series in frame.get_columns():
         if series.dtype == pl.String:
-            gone = series.str.strip_chars().is_in(list(nulls))
+            text = series.str.strip_chars()
+            gone = text.is_in(list(nulls)) | text.cast(pl.Float64, strict=False).is_in(numbers)
         elif series.dtype.is_numeric():
             gone = series.cast(pl.Float64).is_in(numbers)
         else:
             continue
-        new.append(series.set(gone.fill_null(False), None))
+        if gone.any():
+            new.append(series.set(gone.fill_null(False), None))
     return frame.with_columns(new)
 
 

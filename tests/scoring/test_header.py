@@ -1,0 +1,129 @@
+"""The first lines of CSV, as other programs write them: read right, or refused with a remedy."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.chunks import Header
+from vaewatch.scoring.files.csv import frame_of_rows, read_csv
+from vaewatch.scoring.files.header import read_header, refuse_record
+from vaewatch.scoring.files.rows import read_rows
+
+CELLS = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}, {"a": "3", "b": "x"}]
+BODY = "a,b\n1,x\n2,y\n3,x\n"
+
+
+def opened(text: str, delimiter: str | None = None) -> tuple[Header, list[dict[str, str]]]:
+    stream = io.BytesIO(text.encode())
+    header, rest = read_header(stream, delimiter)
+    return header, [
+        row
+        for rows in read_rows(stream, header, rest)
+        for row in frame_of_rows(rows, header).to_dicts()
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BODY,
+        BODY.replace("\n", "\r"),
+        BODY.replace("\n", "\r\n"),
+        *[BODY.replace(",", mark) for mark in ";\t|~^\x01"],
+        "sep=,\n" + BODY,
+        "\ufeffsep=;\r\n" + BODY.replace(",", ";").replace("\n", "\r\n"),
+        'SEP=\t\n"a"\t"b"\n1\tx\n2\ty\n3\tx\n',
+        '"sep=|"\n' + BODY.replace(",", "|"),
+    ],
+)
+def test_each_of_these_is_the_same_file(text: str):
+    header, rows = opened(text)
+    assert header.names == ("a", "b") and rows == CELLS
+
+
+def test_lines_count_from_the_file_s_first():
+    header, rest = read_header(io.BytesIO(b"sep=;\na;b\n1;2\n3\n"))
+    (rows,) = read_rows(io.BytesIO(), header, rest)
+    assert rows.lines.tolist() == [3] and rows.bad[0].line == 4
+
+
+def test_commas_in_quoted_names_are_no_delimiters():
+    header, rows = opened('id;"amount, in EUR";"items, all, of them"\n1;2;3\n')
+    assert header.delimiter == ";" and len(rows[0]) == 3
+
+
+def test_commas_in_bare_names_are_no_delimiters_where_the_rows_say_so():
+    header, _ = opened("price, EUR;items, all\n1;2\n3;4\n")
+    assert header.names == ("price, EUR", "items, all")
+
+
+def test_decimal_commas_are_no_delimiters():
+    header, rows = opened("a;b;c\n1,5;2,5;3,5\n1,0;2,0;3,0\n")
+    assert header.delimiter == ";" and rows[0] == {"a": "1,5", "b": "2,5", "c": "3,5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (",a\n0,5\n1,6\n", ("Unnamed: 0", "a")),
+        (",Unnamed: 0,a\n0,0,5\n", ("Unnamed: 0.1", "Unnamed: 0", "a")),
+        ("a;b;;\n1;2;;\n", ("a", "b", "Unnamed: 2", "Unnamed: 3")),
+        ("a,b\n1,2,\n3,4,\n", ("a", "b", "Unnamed: 2")),
+    ],
+)
+def test_what_has_no_name_is_named_by_its_place(text: str, names: tuple[str, ...]):
+    header, rows = opened(text)
+    assert header.names == names and len(rows) == text.count("\n") - 1
+
+
+def test_a_header_that_gets_a_delimiter_fits_its_rows():
+    header, _ = opened("a,b\n1,2,\n3,4,\n")
+    assert header.raw == b"a,b,"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,,b\n1,2,3\n", "column 2 must have a name in the header"),
+        ("a,b,a\n1,2,3\n", "'a' is there 2 times. If the first line is a record, put a line"),
+        ("id  x\n1  2\n3  4\n", "columns must be parted by a single mark"),
+        ("id x y\n1 2 3\n4 5 6\n", "--delimiter ' '"),
+        ("id   x y\n1 2   3\n4 5 6\n", "sed 's/^ *//"),
+        ('{"a": 1}\n{"a": 2}\n', "got JSON. Name a file with one object a line .ndjson"),
+        ('[{"a": 1},\n', "got JSON"),
+    ],
+)
+def test_what_would_be_misread_is_refused_with_a_remedy(text: str, message: str):
+    with pytest.raises(SchemaError) as caught:
+        read_header(io.BytesIO(text.encode()))
+    assert message in str(caught.value)
+
+
+def test_blanks_part_columns_where_they_are_named_as_the_delimiter():
+    assert opened("a b\n1 x\n2 y\n3 x\n", " ")[1] == CELLS
+    with pytest.raises(SchemaError, match="columns must be parted by a single mark"):
+        opened("a  b\n1  x\n", " ")
+
+
+def test_one_column_of_texts_stays_one():
+    assert opened("note\na b c\nd\n")[1] == [{"note": "a b c"}, {"note": "d"}]
+
+
+@pytest.mark.parametrize("line", ["0,27.21,8,DE", "5.1,3.5,1.4,setosa", "17,9,4", "x,12"])
+def test_a_record_in_the_place_of_the_header_is_refused(line: str):
+    header, _ = read_header(io.BytesIO(f"{line}\n".encode()))
+    with pytest.raises(SchemaError, match=r"put a line of names before it: \(echo 'c1,c2"):
+        refuse_record(header)
+
+
+@pytest.mark.parametrize("line", ["0,1,2,3", "country,2019,2020,2021", "a,b", "nan,inf"])
+def test_names_that_count_are_names(line: str):
+    refuse_record(read_header(io.BytesIO(f"{line}\n".encode()))[0])
+
+
+def test_names_that_are_values_of_their_columns_are_refused():
+    with pytest.raises(SchemaError, match="each of its fields is a value of its own column"):
+        list(read_csv(io.BytesIO(b"p,x\ne,y\np,x\ne,x\n")).chunks)
