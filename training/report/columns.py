@@ -132,4 +132,8 @@ def _id_warning(column: Column, events: NDArray[np.int64], given: int) -> Iterat
         return
     alone = int(events[other_code(column)]) + int((events[: other_code(column)] == 1).sum())
     if alone >= ID_LIKE * given:
-        yield f"id-like: {alone / given:.0%} of the values are rare or unique. Name it with --id."
+        yield (
+            f"id-like: {alone / given:.0%} of the values are rare or unique. They count as one, "
+            "so nothing unusual is found here. Name it with --id if it names records, leave it "
+            "out with --ignore if it says nothing of them, or declare its --kind if it is no text."
+        )
