@@ -55,7 +55,11 @@ class Column:
     def code_of(self, text: str) -> int:
         """Return the code of a category's text, in whatever spelling."""
         code = self._codes.get(text)
-        return self._keys.get(key_of(text), other_code(self)) if code is None else code
+        return self.code_by_key(text) if code is None else code
+
+    def code_by_key(self, text: str) -> int:
+        """Return the code of a text that is not spelled like any category."""
+        return self._keys.get(key_of(text), len(self.categories))
 
     @cached_property
     def _codes(self) -> dict[str, int]:

@@ -69,8 +69,11 @@ class StructReader:
             code = [known.get(value, other) for value in values]
             if other in code and column.kind is Kind.CATEGORICAL:
                 for i in [i for i, c in enumerate(code) if c == other]:
-                    values[i] = name = parse_category(values[i], column)
-                    code[i] = known.get(name, other)
+                    if not isinstance(values[i], str):
+                        values[i] = parse_category(values[i], column)
+                        code[i] = known.get(values[i], other)
+                    else:
+                        code[i] = column.code_by_key(values[i])
             codes.append(code)
             texts.append(values)
         shaped = np.array(codes, np.int32).reshape(len(codes), len(rows)).T

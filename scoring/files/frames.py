@@ -245,7 +245,7 @@ def as_booleans(
         return series, np.zeros(len(series), dtype=bool)
     if series.dtype.is_float():
         series = series.fill_nan(None)
-    text = series.cast(pl.String).str.strip_chars(BLANKS)
+    text = series.cast(pl.String).str.strip_chars()
     text = text.set(text.is_in(list(null_tokens)).fill_null(False), None).str.to_lowercase()
     true, false = text.is_in(list(TRUE)), text.is_in(list(FALSE))
     bad = (text.is_not_null() & ~(true | false).fill_null(False)).to_numpy()

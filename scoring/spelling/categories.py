@@ -12,7 +12,7 @@ BLANKS += "\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 # a number as programs print it: "007", "1.10" and "1e5" are texts
 NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.(?:0+|[0-9]*[1-9]))?(?:[eE][+-][0-9]+)?$"
 _NUMBER = re.compile(NUMBER)
-_BOOLEANS = ("true", "false")
+_BOOLEANS, LONGEST_WORD = ("true", "false"), 5
 
 
 def spell(number: float) -> str:
@@ -70,10 +70,15 @@ def key_of(text: str) -> str:
     """Return the key that all spellings of a category share: it finds the category of a text that
     is not spelled like any. Numbers that no float32 tells apart have one key.
     """
+    if text[:1].isalpha() and text[-1:].isalnum():  # most are like this
+        return text if len(text) > LONGEST_WORD else _key_of_word(text)
     name = text.strip(BLANKS)
-    if _NUMBER.match(name):
-        return _key_of_number(name)
-    return name.lower() if name.lower() in _BOOLEANS else name
+    return _key_of_number(name) if _NUMBER.match(name) else _key_of_word(name)
+
+
+def _key_of_word(name: str) -> str:
+    word = name.lower()
+    return word if word in _BOOLEANS else name
 
 
 def _key_of_number(name: str) -> str:
