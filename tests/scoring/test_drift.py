@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from vaewatch.scoring.drift import BINS, FEW, count_bins
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.table import Table, table_of
 from vaewatch.training.calibration.calibrate import fit_drift
 
 
@@ -67,3 +69,12 @@ def test_psi_is_small_for_the_same_source_and_large_after_a_shift(scorer: Scorer
     after = drift.psi(drift.count(checked_table(schema, moved)))
     assert same.max() < 0.15
     assert after[schema.names.index("amount")] > 0.5
+
+
+def test_a_constant_has_not_drifted_as_float32():
+    schema = Schema((Column("gain", Kind.NUMERIC), Column("third", Kind.NUMERIC)))
+    table = table_of(schema, [{"gain": 0.7, "third": 1 / 3}] * 500)
+    reference = fit_drift(table)
+    single = Table(schema, table.numbers.astype(np.float32).astype(float), table.codes, ())
+    assert reference.psi(reference.count(single)).max() == 0
+    assert reference.psi(reference.count(replace(single, numbers=single.numbers - 0.1))).min() > 1

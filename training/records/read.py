@@ -83,7 +83,7 @@ def _read_files(names: Sequence[str | Path], draw: Draw) -> None:
                 if not draw.loose:
                     _require_same_columns(frame, columns, draw.files[0], name)
                     frame = frame.select(columns)
-                draw.take(frame, at, some.lines.tolist())
+                draw.take(frame, at, some.lines)
 
 
 def _data_alone(name: str, file: Frames, keep: frozenset[str], *, said: bool) -> Iterator[Lines]:

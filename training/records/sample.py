@@ -123,13 +123,16 @@ class Draw:
     _keys: list[NDArray[np.float64]] = field(default_factory=list)
     _places: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def take(self, frame: pl.DataFrame, file: int = 0, lines: Sequence[int] = ()) -> None:
-        """Take the rows of a frame, and where they stand in a file."""
+    def take(
+        self, frame: pl.DataFrame, file: int = 0, lines: NDArray[np.int64] | None = None
+    ) -> None:
+        """Take the rows of a frame, and the (N,) lines of a file on which they stand."""
         self._kept.append(_with_nulls(frame, self.reading.nulls))
         self._keys.append(self.rng.random(len(frame)))
-        places = np.full((len(lines), 2), file, np.int64)
-        places[:, 1] = lines
-        self._places.append(places)
+        if lines is None:
+            self._places.append(np.empty((0, 2), np.int64))
+        else:
+            self._places.append(np.stack([np.full(len(lines), file), lines], axis=1))
         self.total, self._held = self.total + len(frame), self._held + len(frame)
         if self.most is not None and self._held > 2 * self.most:
             self._keep_lowest(self.most)
