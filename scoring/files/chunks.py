@@ -92,6 +92,11 @@ class Chunk:
     bad: tuple[BadRow, ...] = ()
 
 
+def read_start(stream: BinaryIO) -> bytes:
+    """The first bytes of a file, in which its header must be."""
+    return stream.read(CHUNK_BYTES)
+
+
 def read_chunks(
     stream: BinaryIO,
     header: Header,

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.chunks import BOM, CHUNK_BYTES, Header, bare
+from vaewatch.scoring.files.chunks import BOM, Header, bare, read_start
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,12 +20,13 @@ ODD_DELIMITERS = "~^\x01\x1f"  # only if no other one fits
 SAMPLE_BYTES, SAMPLE_ROWS = 1 << 16, 20  # that show how many fields a row has
 SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\r?\n', re.IGNORECASE)  # Excel's own first line
 UNNAMED = "Unnamed: "  # a column without a name, as pandas calls it; its index follows
+UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how Excel's "Unicode text" starts
 _WHOLE = re.compile(r"[0-9]+")
 
 
 def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
     """The header, and the bytes that were read beyond it."""
-    whole = stream.read(CHUNK_BYTES)
+    whole = read_start(stream)
     returns = b"\n" not in whole and b"\r" in whole
     data = (whole.replace(b"\r", b"\n") if returns else whole).removeprefix(BOM)
     lines = 0
@@ -36,7 +37,9 @@ def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header,
     rest = data[len(line) :]
     raw = bare(line)
     if not raw.strip():
-        raise SchemaError("the input must start with a header row of column names, got nothing.")
+        rule = "the input must start with a header row of column names, got nothing."
+        remedy = " Remove the empty lines before it: sed '/./,$!d' FILE | vaewatch train - ..."
+        raise SchemaError(rule + (remedy if rest.strip() else ""))
     text = _text(raw)
     delimiter = delimiter or _delimiter_of(text, rest)
     names = _fields(text, delimiter)
@@ -67,7 +70,9 @@ def _text(raw: bytes) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise SchemaError("the input must be UTF-8 text, but its header is not.") from None
+        remedy = " Convert it: iconv -f UTF-16 -t UTF-8." if raw[:2] in UTF16 else ""
+        rule = "the input must be UTF-8 text, but its header is not."
+        raise SchemaError(rule + remedy) from None
     if "\0" in text:
         raise SchemaError("the input must be CSV, got a binary file.")
     if re.match(r'\s*(\{\s*"|\[\s*\{)', text):

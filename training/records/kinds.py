@@ -22,6 +22,8 @@ MOST_WORDS = 30  # spellings of true, false and missing that a boolean column ha
 SHARES = ("%", "\u2030")
 # what numbers are made of; the rest of a cell is its unit
 DIGITS = r"[0-9.,\s'\u2019\u00a0\u202f\u2009+\u2212()-]|[eE][+-]?[0-9]+$"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+ADDRESS = rf"^{_OCTET}(\.{_OCTET}){{3}}$"  # of the internet, and no grouped digits
 CLIP = 40  # characters of a cell that an error shows
 
 Bad = NDArray[np.bool_]
@@ -95,6 +97,8 @@ def kind_of_text(series: pl.Series, decimal: str | None) -> TextKind:
         return TextKind(Kind.BOOLEAN)
     if are_times(given):
         raise timestamp(series.name)
+    if given.str.contains(ADDRESS).all():
+        return TextKind(Kind.CATEGORICAL)
     spelling = number_format(series, decimal)
     return TextKind(Kind.NUMERIC if spelling else Kind.CATEGORICAL, spelling)
 
