@@ -71,15 +71,16 @@ def bins_of(schema: Schema) -> NDArray[np.int64]:
 
 def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the deciles of (N, numeric columns), (numeric columns, BINS - 1); 0 for a column
-    without values. Those of a constant lie a float32's rounding below it.
+    without values. Those of a constant that is not whole lie a float32's rounding below it.
     """
     edges = np.zeros((numbers.shape[1], BINS - 1))
     for j, column in enumerate(numbers.T):
         values = column[~np.isnan(column)]
         if len(values):
             edges[j] = np.quantile(values, np.arange(1, BINS) / BINS)
-            if edges[j, 0] == values.max():  # a constant: its float32 may lie below it
-                edges[j] -= abs(edges[j, 0]) * FLOAT32_ROUNDING
+            constant = edges[j, 0] == values.max()
+            if constant and not edges[j, 0].is_integer():  # its float32 may lie below it
+                edges[j] -= abs(edges[j, 0]) * FLOAT32_ROUNDING / 2
     return edges
 
 
