@@ -71,6 +71,15 @@ class TrainConfig:
                 f"got {self.members}: those that do not serve judge records that they did not see."
             )
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The columns that the settings name."""
+        return frozenset(filter(None, (self.id, self.label, *self.ignore, *self.kinds)))
+
+    def taking_for_texts(self, names: Sequence[str]) -> TrainConfig:
+        """Return the recipe with these columns as categories, unless it declares their kinds."""
+        return replace(self, kinds={**dict.fromkeys(names, Kind.CATEGORICAL), **self.kinds})
+
     def suiting(self, features: int) -> TrainConfig:
         """Return the recipe for D features: with few, members cost little, so that more serve."""
         if self.served is not None:

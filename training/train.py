@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 
 from vaewatch.scoring.artifact import FINDINGS, check_target, write_artifact
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.schema import Kind
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
@@ -22,6 +23,7 @@ from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.kinds import ColumnError
+from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.records.read import fingerprint, read_sample
 from vaewatch.training.records.sample import Reading, Sample
 from vaewatch.training.records.schema import infer_schema
@@ -31,6 +33,10 @@ from vaewatch.training.tail import tail_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
 from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
+
+PROFILED = 20_000  # records that the columns are profiled on
+
+ShowColumns = Callable[[Sequence[ColumnProfile]], None]
 
 
 def train(
@@ -44,6 +50,7 @@ def train(
     progress: Progress | None = None,
     delimiter: str | None = None,
     rejects: Path | str | None = None,
+    show_columns: ShowColumns | None = None,
     **settings: Any,
 ) -> Scorer:
     """Fit, calibrate, export, and write an artifact; `vaewatch.train` describes the arguments."""
@@ -51,11 +58,13 @@ def train(
     out, config = Path(out), TrainConfig.of(parent.settings(settings) if parent else settings)
     device = pick_device(config.device)
     check_target(out, overwrite=overwrite)
-    reading = Reading(delimiter, config.nulls, _named(config), Path(rejects) if rejects else None)
+    reading = Reading(delimiter, config.nulls, config.named, Path(rejects) if rejects else None)
     sample = read_sample(data, config.max_records, config.seed, reading)
-    texts = dict.fromkeys(sample.texts, Kind.CATEGORICAL)
-    config = replace(config, kinds={**texts, **config.kinds})
-    sample = _sound(sample, config, reading)
+    config = config.taking_for_texts(sample.texts)
+    sample, schema = _sound(sample, config, reading)
+    if show_columns and schema:
+        some = sample.frame.sample(min(PROFILED, len(sample.frame)), seed=config.seed)
+        show_columns(profile_columns(checked_table(schema, some)))
     data_fingerprint = fingerprint(sample.frame)
     version = parent.artifact.version if parent else None
     key = _run_key(data_fingerprint, config, device, version)
@@ -76,29 +85,25 @@ def train(
     return Scorer.load(out)
 
 
-def _named(config: TrainConfig) -> frozenset[str]:
-    """Return the columns that the settings name."""
-    return frozenset(filter(None, (config.id, config.label, *config.ignore, *config.kinds)))
-
-
-def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> Sample:
-    """Return the sample without records that break the rule of a column, which go to the rejects.
+def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> tuple[Sample, Schema | None]:
+    """Return the sample without records that break the rule of a column, which go to the rejects,
+    and its schema.
 
     Raises:
         SchemaError: there is such a record, and no file for it.
     """
     while True:
         try:
-            infer_schema(sample.frame, config)
+            schema = infer_schema(sample.frame, config)
         except ColumnError as error:
             if reading.rejects is None or not error.problems:
                 raise SchemaError(error.at(sample.place(error.row))) from error
             sample = sample.without(error.problems)
         except SchemaError:  # not for single records: the fit says what is wrong
-            return sample
+            return sample, None
         else:
             sample.write_rejects(reading.rejects)
-            return sample
+            return sample, schema
 
 
 def _run_key(

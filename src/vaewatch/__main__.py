@@ -10,6 +10,7 @@ import click
 
 # command -> its help: `vaewatch --help` must not import what it lists
 COMMANDS = {
+    "profile": "Show how the columns of a file would be read, before a fit.",
     "train": "Fit, calibrate and export an artifact from normal records.",
     "evaluate": "Measure an artifact on labelled records.",
     "recalibrate": "Calibrate an artifact again on newer normal records.",

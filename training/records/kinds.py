@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +46,19 @@ class ColumnError(SchemaError):
     def at(self, place: str) -> str:
         """Return the sentence with a place in it."""
         return self._sentence.replace(PLACE, place)
+
+
+class TimestampError(SchemaError):
+    """Columns hold times."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        listed = ", ".join(f"'{name}'" for name in names)
+        leave = " ".join(f"--ignore {shlex.quote(name)}" for name in names)
+        what, are = ("columns", "timestamps") if len(names) > 1 else ("column", "a timestamp")
+        super().__init__(
+            f"{what} {listed} must not be {are}: a moment never comes again, so it cannot be "
+            f"learned. Leave out with {leave}, or give hour or weekday as a column of its own."
+        )
 
 
 PLACE = "\0"  # stands for the place in a sentence
@@ -96,20 +111,11 @@ def kind_of_text(series: pl.Series, decimal: str | None) -> TextKind:
     if given.n_unique() <= MOST_WORDS and are_booleans(given.unique().to_list()):
         return TextKind(Kind.BOOLEAN)
     if are_times(given):
-        raise timestamp(series.name)
+        raise TimestampError([series.name])
     if given.str.contains(ADDRESS).all():
         return TextKind(Kind.CATEGORICAL)
     spelling = number_format(series, decimal)
     return TextKind(Kind.NUMERIC if spelling else Kind.CATEGORICAL, spelling)
-
-
-def timestamp(name: str) -> SchemaError:
-    """Return the error of a column of times."""
-    return SchemaError(
-        f"column '{name}' must not be a timestamp: a moment never comes again, so it cannot be "
-        f"learned. Leave it out with --ignore {name}, or give its hour or weekday as a column of "
-        "its own."
-    )
 
 
 def _may_be_grouped(series: pl.Series, decimal: str | None) -> bool:

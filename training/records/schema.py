@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,10 @@ from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.kinds import (
     TextKind,
+    TimestampError,
     broken,
     kind_of_text,
     number_format,
-    timestamp,
 )
 
 MAX_CATEGORIES = 100  # that get a bucket of their own; the rest share one
@@ -32,6 +33,19 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
         SchemaError: a named column is not there, nothing is left to learn, or a column's kind is
         in doubt.
     """
+    names = columns_to_learn(frame, config)
+    columns = tuple(replace(c, nulls=config.nulls) for c in _infer(frame[names], config))
+    if all(frame[name].null_count() == len(frame) for name in names):
+        raise SchemaError("there must be a value to learn from, but every cell is missing.")
+    return Schema(columns, config.id, config.label, tuple(config.ignore))
+
+
+def columns_to_learn(frame: pl.DataFrame, config: TrainConfig) -> list[str]:
+    """Return the names of the columns that are neither id nor label, nor ignored.
+
+    Raises:
+        SchemaError: a named column is not there, or none is left.
+    """
     require_columns(frame, [name for name in (config.id,) if name], "id")
     require_columns(frame, [name for name in (config.label,) if name], "label")
     require_columns(frame, config.ignore, "ignored")
@@ -40,15 +54,19 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
     names = [name for name in frame.columns if name not in apart]
     if not names:
         raise SchemaError("there must be a column to learn, but all are id, label or ignored.")
-    columns = tuple(
-        replace(
-            infer_column(frame[name], config.kinds.get(name), config.decimal), nulls=config.nulls
-        )
-        for name in names
-    )
-    if all(frame[name].null_count() == len(frame) for name in names):
-        raise SchemaError("there must be a value to learn from, but every cell is missing.")
-    return Schema(columns, config.id, config.label, tuple(config.ignore))
+    return names
+
+
+def _infer(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Column]:
+    """Yield every column; those of times are refused together."""
+    times = []
+    for series in frame.get_columns():
+        try:
+            yield infer_column(series, config.kinds.get(series.name), config.decimal)
+        except TimestampError:
+            times.append(series.name)
+    if times:
+        raise TimestampError(times)
 
 
 def with_categories_of(schema: Schema, fit: pl.DataFrame) -> Schema:
@@ -93,7 +111,7 @@ def _kind(series: pl.Series, decimal: str | None) -> TextKind:
     if series.dtype.is_numeric():
         return TextKind(Kind.NUMERIC)
     if series.dtype.is_temporal():
-        raise timestamp(series.name)
+        raise TimestampError([series.name])
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
         raise SchemaError(
             f"column '{series.name}' must hold numbers, texts or booleans, got {series.dtype}."

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.training.learned import Learned
-from vaewatch.training.report.columns import ColumnProfile, profile_columns
+from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.report.latent import Latent, Unit, look_at_latent
 from vaewatch.training.report.reconstruction import (
     ColumnFit,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column
-from vaewatch.training.report.columns import clip
+from vaewatch.training.records.profile import clip
 from vaewatch.training.vae.vae import VAE
 
 ACTIVE = 0.01  # of a unit's posterior mean, the variance over records (Burda et al., 2016)

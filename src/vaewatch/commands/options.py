@@ -88,6 +88,37 @@ def rejects() -> Callable[[Any], Any]:
     )
 
 
+def kinds() -> Callable[[Any], Any]:
+    """`--kind COLUMN=KIND`, of the commands that read records without an artifact's schema."""
+    return setting(
+        "--kind",
+        "kinds",
+        metavar="COLUMN=KIND",
+        multiple=True,
+        callback=_kinds,
+        help="Declare a column numeric, categorical or boolean, if its values mislead.",
+    )
+
+
+def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    from vaewatch.training.config import parse_kind
+
+    pairs = [value.rpartition("=") for value in values]
+    for column, _, kind in pairs:
+        if not column:
+            raise click.BadParameter(f"must be COLUMN=KIND, got '{kind}'.")
+    return {column: parse_kind(kind) for column, _, kind in pairs}
+
+
+def decimal() -> Callable[[Any], Any]:
+    """`--decimal MARK`, of the same commands."""
+    return setting(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        help="Decimal mark of numbers such as 1,234, which may be read in two ways.",
+    )
+
+
 def nulls() -> Callable[[Any], Any]:
     """`--null TOKEN`, of the commands that read records without an artifact's schema."""
     return click.option(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # show a path or a column's name as it is: no styles in brackets, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 BAR = 20  # characters of a full one
+ONE_LINE = 10_000  # characters: a table that goes to a file or a pipe keeps each row on one line
 
 
 def out() -> Console:
@@ -64,14 +65,26 @@ def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None
 def print_table(
     console: Console, head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Print columns two spaces apart; those in `right` are aligned to the right."""
+    """Print columns two spaces apart; those in `right` are aligned to the right.
+
+    A terminal wraps the cells of wide tables, but not the names in the first column, if it has
+    room for them.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for at, name in enumerate(head):
-        table.add_column(name, justify="right" if at in right else "left", overflow="fold")
+        longest = max((len(row[at]) for row in rows), default=0)
+        table.add_column(
+            name,
+            justify="right" if at in right else "left",
+            overflow="fold",
+            no_wrap=at == 0 and longest < console.width / 3,
+        )
     for row in rows:
         table.add_row(*row)
+    if not console.is_terminal:
+        console.width = ONE_LINE
     console.print(table, soft_wrap=False)
 
 

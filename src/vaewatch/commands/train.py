@@ -10,26 +10,20 @@ import click
 
 from vaewatch.commands.options import (
     config_file,
+    decimal,
     delimiter,
+    kinds,
     nulls,
     rejects,
     setting,
     sources,
 )
 from vaewatch.commands.terminal import out, show_warnings
-from vaewatch.training.config import TrainConfig, parse_kind
+from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from vaewatch.scoring.calibration import Calibration
     from vaewatch.scoring.scorer import Scorer
-
-
-def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    pairs = [value.rpartition("=") for value in values]
-    for column, _, kind in pairs:
-        if not column:
-            raise click.BadParameter(f"must be COLUMN=KIND, got '{kind}'.")
-    return {column: parse_kind(kind) for column, _, kind in pairs}
 
 
 @click.command(
@@ -46,21 +40,10 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
 @setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
 @setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
-@setting(
-    "--kind",
-    "kinds",
-    metavar="COLUMN=KIND",
-    multiple=True,
-    callback=_kinds,
-    help="Declare a column numeric, categorical or boolean, if its values mislead.",
-)
+@kinds()
 @delimiter()
 @nulls()
-@setting(
-    "--decimal",
-    type=click.Choice([".", ","]),
-    help="Decimal mark of numbers such as 1,234, which may be read in two ways.",
-)
+@decimal()
 @rejects()
 @setting(
     "--model",
@@ -137,6 +120,7 @@ def train(
     if continue_from:
         settings = _given(settings)
     TrainConfig.of(settings)  # a wrong one is refused before torch is imported
+    from vaewatch.commands.profile import print_columns
     from vaewatch.commands.progress import fit_progress
     from vaewatch.training.train import train as run
     from vaewatch.training.vae.parallel import rank
@@ -154,6 +138,7 @@ def train(
             progress=progress,
             delimiter=delimiter,
             rejects=rejects,
+            show_columns=None if quiet else lambda columns: print_columns(out(), columns),
             **settings,
         )
     if not quiet:

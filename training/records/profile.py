@@ -1,33 +1,48 @@
-"""Table -> ColumnProfiles: what each column of the fit records holds, and what in it looks odd."""
+"""records -> ColumnProfiles: what each column is read as, what it holds, and what looks odd."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code, other_code
 from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
+from vaewatch.training.records.schema import columns_to_learn, infer_column
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
 MOSTLY_MISSING = 0.5
 ID_LIKE = 0.9  # of the records have a value of their own
 RUNNING = 2.0  # whole numbers, all different, in a range this many times their number: a counter
 FAR_OUT = 30.0  # standard deviations
+SENTINEL = 0.005  # of the values given are the same, at one end, and this many at least:
+SENTINELS, VALUES = 5, 10  # so many, beside so many different ones
+APART = 1.0  # a sentinel lies further from the others than these spread
+LABEL = re.compile(  # names of columns that say what is to be found
+    r"(^|_)(label|target|class|outlier|anomal(y|ous)|fraud(ulent)?|attack|malicious)(_|$)"
+)
+LABELS = 50  # such a column has at most this many values
 SHOWN_VALUES = 3
+REFUSED = "refused"  # the kind of a column that a fit would refuse
 LONGEST = 40  # characters of a category that are shown
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column in the fit records; shares are of records, `values` are for people.
+    """One column; shares are of records, `values` are for people.
 
-    distinct: how many values differ, without missing ones; None if rare texts share a bucket.
+    distinct: how many values differ, without missing ones; None if rare texts share a bucket, and
+    `rare` is their share. warnings: sentences that begin with a word or two and a colon.
     """
 
     name: str
@@ -36,6 +51,27 @@ class ColumnProfile:
     distinct: int | None
     values: str
     warnings: tuple[str, ...]
+    rare: float = 0.0
+
+
+def profile_frame(frame: pl.DataFrame, config: TrainConfig) -> tuple[ColumnProfile, ...]:
+    """Profile the columns that a fit with these settings would learn, and those that it would
+    refuse.
+
+    Raises:
+        SchemaError: a named column is not there, or none is left to learn.
+    """
+    return tuple(_profile(frame[name], config) for name in columns_to_learn(frame, config))
+
+
+def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
+    try:
+        column = infer_column(series, config.kinds.get(series.name), config.decimal)
+        column = replace(column, nulls=config.nulls)
+        return profile_columns(checked_table(Schema((column,)), series.to_frame()))[0]
+    except SchemaError as error:
+        missing = series.null_count() / max(len(series), 1)
+        return ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
 
 
 def profile_columns(table: Table) -> tuple[ColumnProfile, ...]:
@@ -62,6 +98,8 @@ def _numeric(column: Column, numbers: NDArray[np.float64]) -> ColumnProfile:
         *_missing_warning(missing),
         *_constant_warning(same, f"{values[counts.argmax()]:.6g}"),
         *_running_warning(column, given, len(values)),
+        *_label_warning(column, len(values)),
+        *_sentinel_warning(values, counts),
         *(_far_warning(given) if same < NEAR_CONSTANT else ()),
     )
     return ColumnProfile(column.name, column.kind, missing, len(values), shown, warnings)
@@ -71,15 +109,17 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
     counts = np.bincount(codes, minlength=missing_code(column) + 1)
     missing = float(counts[missing_code(column)]) / len(codes)
     events = counts[: missing_code(column)]
+    others = column.kind is Kind.CATEGORICAL and bool(counts[other_code(column)])
     given = max(int(events.sum()), 1)
+    named = events * (np.arange(len(events)) != other_code(column)) if others else events
     top = [code for code in np.argsort(-events, kind="stable")[:SHOWN_VALUES] if events[code]]
     shown = ", ".join(f"{_name(column, c)} {events[c] / given:.1%}" for c in top)
     more = int((events > 0).sum()) - len(top)
-    others = column.kind is Kind.CATEGORICAL and bool(counts[other_code(column)])
     warnings = (
         *_missing_warning(missing),
-        *_constant_warning(float(events.max(initial=0)) / given, _name(column, events.argmax())),
+        *_constant_warning(named.max(initial=0) / given, _name(column, named.argmax())),
         *_id_warning(column, events, given),
+        *_label_warning(column, int((events > 0).sum())),
     )
     return ColumnProfile(
         column.name,
@@ -88,6 +128,7 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
         None if others else int((events > 0).sum()),
         shown + (f" and {more} more" if more > 0 else ""),
         warnings,
+        float(counts[other_code(column)]) / len(codes) if others else 0.0,
     )
 
 
@@ -116,6 +157,29 @@ def _running_warning(column: Column, given: NDArray[np.float64], distinct: int) 
     wide = float(np.ptp(given))
     if column.integer and distinct == len(given) > 10 and wide < RUNNING * len(given):
         yield "id-like: whole numbers, all different, as a counter gives. Name it with --id."
+
+
+def _label_warning(column: Column, distinct: int) -> Iterator[str]:
+    if distinct <= LABELS and LABEL.search(column.name.lower()):
+        yield (
+            "label-like: by its name it says what is to be found. If so, name it with --label, "
+            "and leave out the records that are not normal."
+        )
+
+
+def _sentinel_warning(values: NDArray[np.float64], counts: NDArray[np.int64]) -> Iterator[str]:
+    """Look at the least and the greatest value; (V,) values ascend."""
+    if len(values) <= VALUES:
+        return
+    least = max(SENTINELS, SENTINEL * float(counts.sum()))
+    for end, others in ((0, values[1:]), (-1, values[:-1])):
+        gap = np.abs(others - values[end]).min()
+        if counts[end] >= least and gap > APART * np.ptp(others):
+            yield (
+                f"sentinel: {counts[end]:,} times {values[end]:.6g}, far from all other values. "
+                "If it stands for a missing value, leave the cell empty, or pass "
+                f"--null {values[end]:.15g} if no other column has it."
+            )
 
 
 def _far_warning(given: NDArray[np.float64]) -> Iterator[str]:

@@ -1,0 +1,101 @@
+"""`vaewatch profile`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaewatch.commands.options import (
+    decimal,
+    delimiter,
+    kinds,
+    nulls,
+    setting,
+    sources,
+)
+from vaewatch.commands.terminal import out, show_warnings
+from vaewatch.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vaewatch.training.records.profile import ColumnProfile
+
+MOST = 40  # columns that `train` shows
+
+
+@click.command(epilog="Example:  vaewatch profile normal.csv --id order")
+@click.argument("data", nargs=-1, required=True, callback=sources)
+@setting("--id", metavar="COLUMN", help="Names records; not learned.")
+@setting("--label", metavar="COLUMN", help="Holds labels; not learned.")
+@setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
+@kinds()
+@delimiter()
+@nulls()
+@decimal()
+@setting(
+    "--max-records",
+    type=int,
+    default=TrainConfig.max_records,
+    help="Records to read; of more, a uniform sample.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+def profile(data: tuple[str, ...], delimiter: str | None, as_json: bool, **settings: Any) -> None:
+    """Show how the columns of a file would be read, before a fit.
+
+    It takes the options of `vaewatch train` that say how to read, and shows what these make of
+    each column: its kind, how much is missing or rare, and what in it looks odd. A column that
+    `vaewatch train` would refuse is shown with the reason.
+
+    DATA: CSV, NDJSON (both also .gz, .zst) or Parquet with the same columns: files, folders,
+    globs, s3://, gs:// and abfs:// URLs, or - for standard input.
+    """
+    config = TrainConfig.of(settings)
+    from vaewatch.training.records.profile import profile_frame
+    from vaewatch.training.records.read import read_sample
+    from vaewatch.training.records.sample import Reading
+
+    show_warnings()
+    reading = Reading(delimiter, config.nulls, config.named)
+    sample = read_sample(data, config.max_records, config.seed, reading)
+    columns = profile_frame(sample.frame, config.taking_for_texts(sample.texts))
+    if as_json:
+        shown = {"records": sample.total, "columns": [asdict(column) for column in columns]}
+        return click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+    console = out()
+    console.print(f"{sample.total:,} records, {len(columns)} columns to learn")
+    print_columns(console, columns, len(columns))
+    for column in columns:
+        for warning in column.warnings:
+            console.print(f"{column.name}: {warning}")
+
+
+def print_columns(console: Console, columns: Sequence[ColumnProfile], most: int = MOST) -> None:
+    """Print a line for each column, and `most` at the most."""
+    from vaewatch.commands.terminal import print_table
+
+    head = ("column", "kind", "missing", "rare", "distinct", "values", "note")
+    print_table(console, head, [_row(column) for column in columns[:most]], right=(2, 3, 4))
+    if len(columns) > most:
+        console.print(f"and {len(columns) - most:,} more: vaewatch profile shows all")
+
+
+def _row(column: ColumnProfile) -> tuple[str, ...]:
+    return (
+        column.name,
+        column.kind,
+        _share(column.missing),
+        _share(column.rare),
+        "many" if column.distinct is None else f"{column.distinct:,}",
+        column.values,
+        ", ".join(warning.partition(":")[0] for warning in column.warnings),
+    )
+
+
+def _share(share: float) -> str:
+    """Return a share in per cent, or nothing of 0; a small one is not rounded to it."""
+    return "" if share == 0 else f"{share:.1%}" if share >= 0.001 else "<0.1%"

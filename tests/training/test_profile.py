@@ -1,0 +1,145 @@
+"""What was read as what: `vaewatch profile`, and the table that `vaewatch train` prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.conftest import call, make_frame
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.profile import profile_frame
+from vaewatch.training.records.schema import infer_schema
+
+N = 400
+
+
+def warnings_of(values: Any, name: str = "x", **settings: Any) -> list[str]:
+    """The first words of a column's warnings."""
+    frame = pl.DataFrame({name: values, "other": np.arange(len(values)) % 7})
+    column = profile_frame(frame, TrainConfig(**settings))[0]
+    return [warning.partition(":")[0] for warning in column.warnings]
+
+
+def noise(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(10, 2, N).round(2)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.where(np.arange(N) % 20, noise(), -200), ["sentinel"]),
+        (np.where(np.arange(N) % 50, noise(), 9999), ["sentinel"]),
+        (np.where(np.arange(N) % 200, noise(), -200), []),  # two of them: an outlier is no token
+        (np.where(np.arange(N) % 20, noise(), 0), []),  # within reach of the others
+        (noise(), []),
+        (np.arange(N) + 10_000, ["id-like"]),
+        (np.where(np.arange(N), 1.5, 2.5), ["near-constant"]),
+        (np.full(N, 3), ["constant"]),
+        ([f"u{i}" for i in range(N)], ["id-like"]),
+    ],
+)
+def test_a_column_that_may_mislead_gets_a_note(values: Any, words: list[str]):
+    assert warnings_of(values) == words
+
+
+@pytest.mark.parametrize("name", ["label", "is_fraud", "Class", "target", "anomaly"])
+@pytest.mark.parametrize("values", [[0, 1], ["ok", "bad"], [False, True]])
+def test_a_column_that_is_named_like_labels_is_noted(name: str, values: list[Any]):
+    assert "label-like" in warnings_of([*values * 200], name)
+
+
+@pytest.mark.parametrize("name", ["classified_area", "labels_printed", "attacker_ip"])
+def test_a_name_that_only_begins_like_one_is_not(name: str):
+    assert "label-like" not in warnings_of([0, 1] * 200, name)
+
+
+def test_a_sentinel_that_is_declared_is_a_missing_value(tmp_path: Path):
+    values = np.where(np.arange(N) % 20, noise(), -200)
+    pl.DataFrame({"x": values}).write_csv(tmp_path / "x.csv")
+    assert "sentinel: 20 times -200," in call("profile", tmp_path / "x.csv").stdout
+    found = json.loads(call("profile", tmp_path / "x.csv", "--null", "-200", "--json").stdout)
+    assert found["columns"][0]["warnings"] == [] and found["columns"][0][
+        "missing"
+    ] == pytest.approx(0.05)
+
+
+def test_all_columns_of_times_are_named_at_once():
+    day = [datetime(2025, 1, 1 + i % 28) for i in range(N)]
+    frame = pl.DataFrame(
+        {"made at": day, "x": noise(), "sent": [f"{d:%d.%m.%Y %H:%M}" for d in day]}
+    )
+    with pytest.raises(SchemaError) as error:
+        infer_schema(frame, TrainConfig())
+    assert "columns 'made at', 'sent' must not be timestamps" in str(error.value)
+    assert "--ignore 'made at' --ignore sent" in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("profile") / "shop.csv"
+    make_frame(N).with_columns(fraud=pl.lit(0), at=pl.lit("2025-03-01 10:00")).write_csv(path)
+    return path
+
+
+def test_the_command_shows_each_column_and_what_train_would_refuse(shop: Path):
+    done = call("profile", shop, "--id", "order")
+    assert done.returncode == 0 and done.stderr == ""
+    first, head, *lines = done.stdout.splitlines()
+    assert first == "400 records, 9 columns to learn"
+    assert head.split() == ["column", "kind", "missing", "rare", "distinct", "values", "note"]
+    rows = {line.split()[0]: line.split() for line in lines if not line.partition(":")[1]}
+    assert rows["country"][1] == "categorical" and rows["express"][1] == "boolean"
+    assert rows["age"][1] == "numeric" and rows["age"][2].endswith("%")
+    assert rows["currency"][-1] == "constant"
+    assert "constant, label-like" in next(line for line in lines if line.startswith("fraud "))
+    assert "at: refused: column 'at' must not be a timestamp" in done.stdout
+
+
+def test_json_has_all_of_it(shop: Path):
+    found = json.loads(call("profile", shop, "--id", "order", "--json").stdout)
+    assert found["records"] == 400
+    age = next(column for column in found["columns"] if column["name"] == "age")
+    assert age["kind"] == "numeric" and 0.05 < age["missing"] < 0.2 and age["warnings"] == []
+
+
+def test_it_needs_no_torch(shop: Path):
+    code = (
+        "import sys; from vaewatch.__main__ import cli; "
+        f"cli(['profile', {str(shop)!r}], standalone_mode=False); "
+        "assert not {'torch', 'sklearn', 'scipy', 'pandas', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_typo_is_answered_by_name(shop: Path):
+    done = call("profile", shop, "--ignore", "atz")
+    assert done.returncode == 3 and "'atz'" in done.stderr
+
+
+def test_train_shows_the_same_table_before_the_fit(tmp_path: Path, shop: Path):
+    words = ("train", shop, "--out", tmp_path / "a", "--ignore", "at", "--id", "order", "--steps")
+    done = call(*words, 20, "--no-report", "--alpha", 0.1)
+    assert done.returncode == 0, done.stderr
+    table = call("profile", shop, "--ignore", "at", "--id", "order").stdout.splitlines()[1:10]
+    assert done.stdout.splitlines()[:9] == table
+    quiet = call(*words, 20, "--quiet", "--overwrite", "--alpha", 0.1)
+    assert quiet.stdout == ""
+
+
+def test_train_shows_forty_columns_of_many(tmp_path: Path):
+    frame = pl.DataFrame({f"c{i}": noise(i) for i in range(60)})
+    frame.write_csv(tmp_path / "wide.csv")
+    words = ("train", tmp_path / "wide.csv", "--out", tmp_path / "a", "--steps", 5, "--no-report")
+    done = call(*words, "--alpha", 0.1)
+    assert "c39 " in done.stdout and "c40 " not in done.stdout
+    assert "and 20 more: vaewatch profile shows all" in done.stdout
+    assert "c59 " in call("profile", tmp_path / "wide.csv").stdout
