@@ -20,6 +20,7 @@ from vaewatch.batch.writer import draft_of, writable
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.remote import is_url, stamp
 from vaewatch.scoring.files.source import STDIN, readable
+from vaewatch.scoring.files.whole import create, read_ours, reopen
 
 SECONDS = 2.0  # between two entries
 
@@ -83,7 +84,9 @@ class Journal:
     def start(self) -> None:
         """Replace the journal of an earlier job."""
         if self._path is not None:
-            self._append(self._identity, "w")
+            with writable(self._target):
+                os.close(create(self._path))
+            self._append(self._identity)
 
     def due(self) -> bool:
         return self._path is not None and time.monotonic() - self._written >= SECONDS
@@ -91,16 +94,18 @@ class Journal:
     def write(self, entry: Entry) -> None:
         if self._path is None:
             return
-        self._append({**entry.__dict__, "counts": entry.counts.to_json()}, "a")
+        self._append({**entry.__dict__, "counts": entry.counts.to_json()})
         self._written, self.kept = time.monotonic(), True
 
-    def _append(self, line: dict[str, Any], mode: str) -> None:
+    def _append(self, line: dict[str, Any]) -> None:
         if self._path is None:
             return
-        with writable(self._target), open(self._path, mode) as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with writable(self._target):
+            handle = reopen(self._path, os.O_WRONLY | os.O_APPEND)
+            with open(handle, "wb") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
 
     def last(self) -> Entry | None:
         """The entry to resume from; None if no job was interrupted.
@@ -110,7 +115,9 @@ class Journal:
         """
         if self._path is None or not self._path.exists():
             return None
-        lines = [json.loads(line) for line in self._path.read_text().split("\n")[:-1]]
+        with writable(self._target):
+            written = read_ours(self._path)
+        lines = [json.loads(line) for line in written.split(b"\n")[:-1]]
         if not lines:
             return None
         self._refuse_changed(lines[0])

@@ -12,7 +12,7 @@ from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
 from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
 from vaewatch.batch.workers import Team, in_order
-from vaewatch.batch.writer import Output, complete, open_output
+from vaewatch.batch.writer import Output, complete, locked, open_output
 from vaewatch.scoring.errors import SchemaError, ScoringError
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Source
@@ -59,17 +59,18 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
     """Like `run`. Until the block ends, a job that is killed can be resumed and arrives here
     again, so the block is the place to write its summary and metrics.
     """
-    journal = Journal(job, expand(job.sources), scorer.artifact.version)
-    last = journal.last() if job.resume else None
-    earlier = last.counts if last else Counts()
-    progress(earlier, None)
-    if last is not None and last.whole:
-        _name_drafts(job)
-        counts = last.counts
-    else:
-        counts = _score(scorer, job, journal, last, progress, engine)
-    yield Done(counts, earlier)
-    journal.close(keep=False)
+    with locked(job.out, job.rejects, drafts=job.drafts):
+        journal = Journal(job, expand(job.sources), scorer.artifact.version)
+        last = journal.last() if job.resume else None
+        earlier = last.counts if last else Counts()
+        progress(earlier, None)
+        if last is not None and last.whole:
+            _name_drafts(job)
+            counts = last.counts
+        else:
+            counts = _score(scorer, job, journal, last, progress, engine)
+        yield Done(counts, earlier)
+        journal.close(keep=False)
 
 
 def _score(

@@ -11,16 +11,26 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import polars as pl
 
+from vaewatch.scoring.disk.lock import sole_writer
 from vaewatch.scoring.errors import OutputError
 from vaewatch.scoring.files.parquet import join_parquet
 from vaewatch.scoring.files.remote import is_url, put, require_writable, upload
-from vaewatch.scoring.files.whole import sync_folder, write_whole
+from vaewatch.scoring.files.whole import (
+    create,
+    hidden,
+    is_ours,
+    remove,
+    reopen,
+    resolve,
+    sync_folder,
+    write_whole,
+)
 
 STDOUT = "-"
 
@@ -51,11 +61,30 @@ def draft_of(target: str, drafts: str = ".") -> Path | None:
         return None
     if is_url(target):
         digest = hashlib.sha256(target.encode()).hexdigest()[:8]  # two URLs may end alike
-        return Path(drafts).resolve() / f".{Path(target).name}.{digest}.draft"
-    path = Path(target).resolve()
-    if path.exists() and not path.is_file():
-        return None
-    return path.with_name(f".{path.name}.draft")
+        return hidden(Path(drafts).resolve() / Path(target).name, f".{digest}.draft")
+    path = place_of(target)
+    return None if path is None else hidden(path, ".draft")
+
+
+def place_of(target: str) -> Path | None:
+    """The path of a target, through links; None for a device or a pipe."""
+    with writable(target):
+        path = resolve(Path(target))
+        return None if path.exists() and not path.is_file() else path
+
+
+def locked(*targets: str | None, drafts: str = ".") -> AbstractContextManager[None]:
+    """Hold the locks of the targets that are files or URLs, for the length of a block.
+
+    Raises:
+        SettingError: another job writes to one of them.
+    """
+    files = [
+        draft_of(target, drafts) if is_url(target) else place_of(target)
+        for target in targets
+        if target is not None and target != STDOUT
+    ]
+    return sole_writer(*(path for path in files if path is not None))
 
 
 def open_output(target: str, to: str, place: int | None, drafts: str = ".") -> Output:
@@ -88,10 +117,12 @@ class TextOutput:
         self._shown = _grows_at(target, draft)
         if target == STDOUT:
             self._stream: BinaryIO = sys.stdout.buffer
-        elif place is None or self._draft is None:
-            self._stream = open(self._draft or target, "wb")
+        elif self._draft is None:
+            self._stream = open(target, "wb")
+        elif place is None:
+            self._stream = open(create(self._draft), "wb")
         else:
-            self._stream = open(self._draft, "r+b")
+            self._stream = open(reopen(self._draft, os.O_RDWR), "r+b")
             self._stream.truncate(place)
             self._stream.seek(place)
         self.place = place or 0
@@ -135,8 +166,12 @@ class ParquetOutput:
         self.target, self._folder, self.place = target, draft, place or 0
         self._shown = _grows_at(target, draft)
         if place is None:
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
+            remove(draft)
+            draft.mkdir(mode=0o700)
+        elif draft.is_symlink() or not is_ours(draft.parent, draft.stat()):
+            raise OutputError(
+                f"'{draft}' must be a folder that you made. Start from the beginning."
+            )
         for file in sorted(draft.iterdir())[self.place :]:
             file.unlink()
 
@@ -181,10 +216,11 @@ def _grows_at(target: str, draft: Path | None) -> str:
 
 def _join(folder: Path, target: str) -> None:
     """Join the Parquet files of a draft to the target."""
-    joined = folder.with_name(f"{folder.name}.joined")
+    joined = folder / "joined"  # the folder is ours alone
     with writable(target):
         try:
-            join_parquet(sorted(folder.iterdir()), joined)
+            remove(joined)
+            join_parquet(sorted(folder.glob("*.parquet")), joined)
             with open(joined, "rb") as file:
                 os.fsync(file.fileno())
             _publish(joined, target)
@@ -201,7 +237,7 @@ def _join(folder: Path, target: str) -> None:
 
 
 def _done(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.done")
+    return folder.with_suffix(".done")
 
 
 def _publish(draft: Path, target: str) -> None:
@@ -211,7 +247,7 @@ def _publish(draft: Path, target: str) -> None:
             upload(draft, target)
             draft.unlink()
             return
-        path = Path(target).resolve()
+        path = resolve(Path(target))
         os.replace(draft, path)
         sync_folder(path.parent)
 

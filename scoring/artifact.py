@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +17,10 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.features import Vectorizer
-from vaewatch.scoring.files.whole import sync_folder
 from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
@@ -102,73 +99,7 @@ def pack_golden(golden: Golden) -> bytes:
     return json_bytes({"records": golden.records, "scores": scores, "p_values": p_values})
 
 
-def write_artifact(
-    out: Path, manifest: Manifest, files: Mapping[str, bytes], *, overwrite: bool = False
-) -> None:
-    """Write a folder under a temporary name beside `out`, sync it, and rename it into place.
-
-    Raises:
-        ArtifactError: `out` is there already, or cannot be written; nothing is left behind.
-    """
-    check_target(out, overwrite=overwrite)
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    whole = {**files, MANIFEST: msgspec.structs.replace(manifest, sha256=hashes).to_bytes()}
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise ArtifactError(f"'{out}' must be writable: {error.strerror}.") from error
-    try:
-        _write_all(draft, whole)
-        _rename(draft, out)
-    except OSError as error:
-        raise ArtifactError(f"'{out}' could not be written: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def check_target(out: Path, *, overwrite: bool) -> None:
-    """Refuse early an artifact's folder that could not be written in the end."""
-    if not out.exists() and not out.is_symlink():
-        parent = next(p for p in out.absolute().parents if p.exists())
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise ArtifactError(f"'{out}' must be writable, but '{parent}' is not.")
-    elif not overwrite:
-        raise ArtifactError(
-            f"'{out}' must not exist yet. Choose another name, or pass --overwrite."
-        )
-    elif not (out / MANIFEST).is_file():
-        raise ArtifactError(
-            f"'{out}' is not an artifact, so it is not overwritten. Choose another name."
-        )
-
-
-def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.chmod(0o755)
-    for name, content in files.items():
-        with open(folder / name, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    sync_folder(folder)
-
-
-def _rename(draft: Path, out: Path) -> None:
-    if not out.exists():
-        os.rename(draft, out)
-        return sync_folder(out.parent)
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-    os.rename(out, old / "artifact")
-    try:
-        os.rename(draft, out)
-    except OSError:
-        os.rename(old / "artifact", out)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-    sync_folder(out.parent)
-
-
+@while_replaced
 def read_artifact(path: Path | str) -> Artifact:
     """Read a folder, and check its format version and every hash.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,29 @@ def odd_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scorer(artifact_path: Path) -> Scorer:
     return Scorer.load(artifact_path)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from vaewatch.scoring.disk.lock import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    """Have another process write to a target, as far as its lock says, until the test ends."""
+    with ExitStack() as stack:
+
+        def held(target: Path) -> subprocess.Popen[str]:
+            command = [sys.executable, "-c", HOLDER, str(target)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            assert process.stdout is not None and process.stdout.readline() == "held\n"
+            return process
+
+        yield held

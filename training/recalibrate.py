@@ -21,13 +21,13 @@ from vaewatch.scoring.artifact import (
     FINDINGS,
     GOLDEN,
     REPORT,
-    check_target,
     pack_calibration,
     pack_golden,
     read_files,
-    write_artifact,
 )
 from vaewatch.scoring.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.disk.lock import made_folder, sole_writer
+from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
@@ -81,6 +81,7 @@ def recalibrate(
     labelled: pl.DataFrame | None = None,
     label: str | None = None,
     accept_lost_detection: bool = False,
+    keep: int = KEEP,
 ) -> Recalibrated:
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
@@ -93,50 +94,54 @@ def recalibrate(
         labelled: records on which recall is measured, too.
         label: the column of their labels; that of the artifact by default, else 'label'.
         accept_lost_detection: whether to write an artifact that no longer finds anomalies.
+        keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
 
     Raises:
-        SettingError: no number of records could certify alpha.
+        SettingError: no number of records could certify alpha, or another run writes to `out`.
         CalibrationError: the records are too few for alpha, or are those of the training run, or
             it cannot be told which of them are; or the new calibration would no longer find
             anomalies that the old one finds.
     """
     check_target(out, overwrite=overwrite)
-    old = Scorer.load(path)
-    alpha = old.artifact.calibration.alpha if alpha is None else alpha
-    check_alpha(alpha, len(frame))
-    data_fingerprint = fingerprint(frame)
-    if data_fingerprint == old.artifact.manifest.data_fingerprint:
-        raise CalibrationError(
-            "the normals must be records that the network was not fitted to, got those of its "
-            "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
+    with made_folder(out.absolute().parent), sole_writer(out):
+        old = Scorer.load(path)
+        alpha = old.artifact.calibration.alpha if alpha is None else alpha
+        check_alpha(alpha, len(frame))
+        data_fingerprint = fingerprint(frame)
+        if data_fingerprint == old.artifact.manifest.data_fingerprint:
+            raise CalibrationError(
+                "the normals must be records that the network was not fitted to, got those of "
+                "its training run. Give newer ones; to change alpha alone, pass --alpha to "
+                "vaewatch score."
+            )
+        table = _unseen(checked_table(old.artifact.schema, frame), path, alpha)
+        scores = old.score_table(table, explain=0).score
+        calibration = calibrate(scores, alpha, SPLIT)
+        comparison = Comparison(old, calibration)
+        known = None if labelled is None else _labelled(comparison, labelled, label)
+        detection = comparison.detection(table, scores, known)
+        if detection.lost and not accept_lost_detection:
+            raise CalibrationError(_refusal(detection, path))
+        files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
+        manifest = msgspec.structs.replace(
+            old.artifact.manifest,
+            version=name_version(files, table.schema, alpha),
+            created_at=now(),
+            alpha=alpha,
+            calibration=describe(calibration),
+            name=out.name,
+            parent=old.artifact.version,
+            calibration_fingerprint=data_fingerprint,
+            parent_records=None,
         )
-    table = _unseen(checked_table(old.artifact.schema, frame), path, alpha)
-    scores = old.score_table(table, explain=0).score
-    calibration = calibrate(scores, alpha, SPLIT)
-    comparison = Comparison(old, calibration)
-    known = None if labelled is None else _labelled(comparison, labelled, label)
-    detection = comparison.detection(table, scores, known)
-    if detection.lost and not accept_lost_detection:
-        raise CalibrationError(_refusal(detection, path))
-    files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
-    manifest = msgspec.structs.replace(
-        old.artifact.manifest,
-        version=name_version(files, table.schema, alpha),
-        created_at=now(),
-        alpha=alpha,
-        calibration=describe(calibration),
-        name=out.name,
-        parent=old.artifact.version,
-        calibration_fingerprint=data_fingerprint,
-        parent_records=None,
-    )
-    package = Package(manifest, files)
-    if FINDINGS in files:
-        package = with_report(package)
-    write_artifact(out, package.manifest, package.files, overwrite=overwrite)
-    before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
-    after = _rates(calibration, old.artifact.calibration, scores)
-    return Recalibrated(Scorer.load(out), before, after, detection, len(frame) - len(table))
+        package = Package(manifest, files)
+        if FINDINGS in files:
+            package = with_report(package)
+        write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
+        before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
+        after = _rates(calibration, old.artifact.calibration, scores)
+        left_out = len(frame) - len(table)
+        return Recalibrated(Scorer.load(out), before, after, detection, left_out)
 
 
 def _unseen(table: Table, path: Path, alpha: float) -> Table:

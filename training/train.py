@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vaewatch.scoring.artifact import FINDINGS, check_target, write_artifact
+from vaewatch.scoring.artifact import FINDINGS
+from vaewatch.scoring.disk.lock import made_folder, sole_writer
+from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
@@ -47,6 +50,7 @@ def train(
     resume: bool = False,
     report: bool = True,
     continue_from: Path | str | None = None,
+    keep: int = KEEP,
     progress: Progress | None = None,
     delimiter: str | None = None,
     rejects: Path | str | None = None,
@@ -58,6 +62,8 @@ def train(
     out, config = Path(out), TrainConfig.of(parent.settings(settings) if parent else settings)
     device = pick_device(config.device)
     check_target(out, overwrite=overwrite)
+    with _alone(out):
+        pass  # refuse a second run before anything is read
     reading = Reading(delimiter, config.nulls, config.named, Path(rejects) if rejects else None)
     sample = read_sample(data, config.max_records, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
@@ -70,7 +76,7 @@ def train(
     key = _run_key(data_fingerprint, config, device, version)
     checkpoint = Checkpoint.beside(out, key, resume=resume)
     started = time.perf_counter()
-    with process_group(device):
+    with _alone(out), process_group(device):
         learned = fit(sample.frame, config, progress or silent, checkpoint, parent)
         found = find(learned) if report else None
         seconds = round(time.perf_counter() - started, 3)
@@ -79,10 +85,20 @@ def train(
             package = package.with_tail(tail_of(learned, package))
             if found:
                 package = with_report(package.holding(FINDINGS, found.to_bytes()))
-            write_artifact(out, package.manifest, package.files, overwrite=overwrite)
+            write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
             checkpoint.remove()
         wait_for_all()
     return Scorer.load(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the lock of an artifact; of processes that train together, the first one does."""
+    if rank() > 0:
+        yield
+        return
+    with made_folder(out.absolute().parent), sole_writer(out):
+        yield
 
 
 def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> tuple[Sample, Schema | None]:

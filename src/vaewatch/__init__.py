@@ -39,6 +39,7 @@ def train(
     resume: bool = False,
     report: bool = True,
     continue_from: Path | str | None = None,
+    keep: int = 1,
     progress: Progress | None = None,
     delimiter: str | None = None,
     rejects: Path | str | None = None,
@@ -56,14 +57,15 @@ def train(
         continue_from: an artifact whose weights the fit starts from, in a third of the steps. Its
             settings are the defaults. `data` are its own records first, if they are there, and
             new ones, which alone can calibrate then.
+        keep: how many artifacts that were replaced at `out` to keep, for `vaewatch rollback`.
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
         delimiter: what separates the fields of CSV; that of the header by default.
         rejects: a file to set bad rows aside in, instead of stopping at one.
         settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
 
     Raises:
-        SettingError: a setting is unknown or not what it must be, or the weights of
-            `continue_from` do not allow it.
+        SettingError: a setting is unknown or not what it must be, the weights of `continue_from`
+            do not allow it, or another run writes to `out`.
         SchemaError: the data cannot be read or learned.
         CalibrationError: there are too few records for the alpha asked for.
         ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
@@ -79,6 +81,7 @@ def train(
         resume=resume,
         report=report,
         continue_from=continue_from,
+        keep=keep,
         progress=progress,
         delimiter=delimiter,
         rejects=rejects,

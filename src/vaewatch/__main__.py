@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Fit, calibrate and export an artifact from normal records.",
     "evaluate": "Measure an artifact on labelled records.",
     "recalibrate": "Calibrate an artifact again on newer normal records.",
+    "rollback": "Put the version of an artifact back that was replaced last.",
     "report": "Make the training report of an artifact again.",
     "sample": "Draw records from the prior through the decoder.",
     "score": "Score a file of records.",

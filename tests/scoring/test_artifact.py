@@ -22,8 +22,8 @@ from vaewatch.scoring.artifact import (
     SEEN,
     WEIGHTS,
     read_manifest,
-    write_artifact,
 )
+from vaewatch.scoring.disk.versions import write_artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.manifest import MANIFEST, Manifest
 from vaewatch.scoring.scorer import Scorer

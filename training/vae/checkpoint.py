@@ -1,23 +1,25 @@
 """Snapshot <-> a file beside the artifact, from which a killed run can go on.
 
 The file holds tensors and a few numbers, no pickle. It is written to a temporary name and renamed,
-so that a kill during a write leaves the one before.
+so that a kill during a write leaves the one before. Others may write in its folder, so a run goes
+on only from a file that is ours.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.files.whole import drafts_of, hidden, read_ours, replace_whole
 
 EVERY_STEPS = 200
 
@@ -44,7 +46,7 @@ class Checkpoint:
 
     @classmethod
     def beside(cls, out: Path, key: str, *, resume: bool) -> Checkpoint:
-        return cls(out.absolute().parent / f".{out.name}.checkpoint", key, resume)
+        return cls(hidden(out, ".checkpoint"), key, resume)
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot in place of the one before.
@@ -52,18 +54,14 @@ class Checkpoint:
         Raises:
             ArtifactError: it cannot be written.
         """
-        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         about = {"key": self.key, "step": str(snapshot.step), "log": json.dumps(snapshot.log)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(snapshot.tensors, draft, about)
-            os.replace(draft, self.path)
+            replace_whole(self.path, save_tensors(snapshot.tensors, about))
         except (OSError, SafetensorError) as error:
             raise ArtifactError(
                 f"checkpoint '{self.path}' could not be written: {error}."
             ) from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     def load(self, device: torch.device) -> Snapshot | None:
         """Return the snapshot to go on from, or None if the run must start from the beginning.
@@ -71,13 +69,13 @@ class Checkpoint:
         Raises:
             ArtifactError: the checkpoint is of other data or settings, or cannot be read.
         """
-        if not self.resume or not self.path.exists():
+        if not self.resume or not (self.path.exists() or self.path.is_symlink()):
             return None
         try:
-            with safe_open(self.path, "pt", str(device)) as file:
-                about = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError) as error:
+            content = read_ours(self.path)
+            about = _metadata(content)
+            tensors = {name: t.to(device) for name, t in load_tensors(content).items()}
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise ArtifactError(
                 f"checkpoint '{self.path}' must be readable: {error}. Train without --resume."
             ) from error
@@ -89,4 +87,12 @@ class Checkpoint:
         return Snapshot(int(about["step"]), tensors, json.loads(about["log"]))
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, *drafts_of(self.path)):
+            path.unlink(missing_ok=True)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return what the header of safetensors says beside the tensors (length, then JSON)."""
+    length = int.from_bytes(content[:8], "little")
+    about: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    return about

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,17 @@ def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     name = names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     options = {"show_default": True, "envvar": f"VAEWATCH_{name}", **attributes}
     return click.option(*names, **options)
+
+
+def keep() -> Callable[[Any], Any]:
+    """`--keep N`: the versions of an artifact that stay when it is replaced."""
+    return setting(
+        "--keep",
+        type=click.IntRange(0),
+        default=1,
+        metavar="N",
+        help="With --overwrite: keep the last N artifacts for vaewatch rollback.",
+    )
 
 
 def config_file() -> Callable[[Any], Any]:
@@ -155,3 +167,12 @@ def save(target: Path, data: bytes) -> None:
         write_whole(target, data)
     except OSError as error:
         raise click.ClickException(f"'{target}' must be writable: {error.strerror}.") from error
+
+
+def writing(target: Path | None) -> AbstractContextManager[None]:
+    """Hold the lock of the file that a command was asked for; none of a device or a pipe."""
+    from vaewatch.scoring.disk.lock import sole_writer
+
+    if target is None or (target.exists() and not target.is_file()):
+        return nullcontext()
+    return sole_writer(target.resolve())

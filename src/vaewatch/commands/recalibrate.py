@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import delimiter, nulls, rejects, setting, sources
+from vaewatch.commands.options import delimiter, keep, nulls, rejects, setting, sources
 from vaewatch.commands.terminal import err, out, show_warnings
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     help="Write the artifact even if it no longer finds anomalies that the old one finds.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+@keep()
 def recalibrate(
     artifact: Path,
     normal: tuple[str, ...],
@@ -54,6 +55,7 @@ def recalibrate(
     rejects: str | None,
     accept_lost_detection: bool,
     overwrite: bool,
+    keep: int,
 ) -> None:
     """Calibrate an artifact again on newer normal records: same weights, no training.
 
@@ -84,6 +86,7 @@ def recalibrate(
         target,
         alpha=alpha,
         overwrite=overwrite,
+        keep=keep,
         labelled=read_frame(labelled, reading, schema) if labelled else None,
         label=label,
         accept_lost_detection=accept_lost_detection,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import config_file, setting, sources
+from vaewatch.commands.options import config_file, setting, sources, writing
 from vaewatch.commands.terminal import out
 from vaewatch.commands.threads import cores, products_on_one_thread
 
@@ -73,9 +73,10 @@ def replay(
 
     scorer = Scorer.load(artifact)
     chosen = alphas or _usual_alphas(scorer.artifact.calibration)
-    found = run(scorer, sources, time, chosen, threads or cores())
-    if plot is not None:
-        write_plot(found, plot)
+    with writing(plot):
+        found = run(scorer, sources, time, chosen, threads or cores())
+        if plot is not None:
+            write_plot(found, plot)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import save, setting, sources
+from vaewatch.commands.options import save, setting, sources, writing
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ def report(
         raise click.UsageError("--normal must come with --labelled: peers are compared on labels.")
     target = target or Path(f"{artifact.resolve().name}-report.html")
     _check_target(target, artifact, (*labelled, *normal))
-    scorer = Scorer.load(artifact)
-    judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
-    manifest = scorer.artifact.manifest
-    page = make_report(Package(manifest, read_files(artifact, manifest)), judged)
-    save(target, page)
+    with writing(target):
+        scorer = Scorer.load(artifact)
+        judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
+        manifest = scorer.artifact.manifest
+        page = make_report(Package(manifest, read_files(artifact, manifest)), judged)
+        save(target, page)
     if not quiet:
         out().print(f"report        {target}  ({len(page) / 1e3:,.0f} kB)")
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +111,18 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     with _team(sources, threads, settings) as team:
         job = _job(sources or (STREAM,), threads, settings)
         with _exits(job):
-            _report(_run(artifact, job, team, settings), settings)
+            with _locked(settings):
+                summary = _run(artifact, job, team, settings)
+            _report(summary, settings)
+
+
+def _locked(settings: dict[str, Any]) -> AbstractContextManager[None]:
+    """Hold the locks of the small files that are written at the end of the job."""
+    from vaewatch.batch.writer import locked
+    from vaewatch.scoring.files.remote import is_url
+
+    small = (settings["summary"], settings["metrics_file"])
+    return locked(*(str(name) for name in small if name is not None and not is_url(str(name))))
 
 
 def _team(sources: tuple[str, ...], cores: int, settings: dict[str, Any]) -> Team:

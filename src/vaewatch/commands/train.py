@@ -12,6 +12,7 @@ from vaewatch.commands.options import (
     config_file,
     decimal,
     delimiter,
+    keep,
     kinds,
     nulls,
     rejects,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     "first, then new ones.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
+@keep()
 @click.option("--resume", is_flag=True, help="Continue a killed run from its checkpoint.")
 @setting("--no-report", is_flag=True, help="Write no report.html, nor what it is made from.")
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
@@ -105,6 +107,7 @@ def train(
     target: Path,
     continue_from: Path | None,
     overwrite: bool,
+    keep: int,
     resume: bool,
     no_report: bool,
     quiet: bool,
@@ -132,6 +135,7 @@ def train(
             data,
             target,
             overwrite=overwrite,
+            keep=keep,
             resume=resume,
             report=not no_report,
             continue_from=continue_from,

@@ -1,0 +1,222 @@
+"""An artifact's path always holds a whole artifact, and the one before can be put back."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+
+from tests.conftest import call
+from vaewatch.scoring.artifact import read_artifact, read_files, read_manifest
+from vaewatch.scoring.disk import exchange
+from vaewatch.scoring.disk.versions import roll_back, versions, write_artifact
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.scorer import Scorer
+
+
+@pytest.fixture
+def out(artifact_path: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(artifact_path, tmp_path / "it"))
+
+
+@pytest.fixture(params=["at once", "by renames"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How folders are exchanged: as on ext4, and as on a share that cannot do it at once."""
+    if request.param == "by renames":
+        monkeypatch.setattr(exchange, "RENAME_EXCHANGE", 1 << 10)  # no flag that a kernel knows
+    return str(request.param)
+
+
+def replace(out: Path, version: str, keep: int = 1) -> None:
+    manifest = read_manifest(out)
+    files = read_files(out, manifest)
+    new = msgspec.structs.replace(manifest, version=version)
+    write_artifact(out, new, files, overwrite=True, keep=keep)
+
+
+def kept(out: Path) -> list[str]:
+    return [version.manifest.version for version in versions(out)]
+
+
+def test_the_newest_versions_are_kept(out: Path, way: str):
+    first = read_manifest(out).version
+    for number in range(1, 5):
+        replace(out, f"v{number}", keep=2)
+        assert read_manifest(out).version == f"v{number}"
+    assert kept(out) == ["v3", "v2"]
+    replace(out, "v5", keep=0)
+    assert kept(out) == [] and first != "v5"
+    assert [path.name for path in out.parent.iterdir()] == ["it"]
+
+
+def test_a_rollback_undoes_itself(out: Path, way: str):
+    first = read_manifest(out).version
+    replace(out, "v1")
+    done = roll_back(out)
+    assert (done.before, done.now) == ("v1", first) == ("v1", read_manifest(out).version)
+    assert roll_back(out).now == "v1" == read_manifest(out).version
+    assert kept(out) == [first]
+
+
+def test_a_rollback_to_an_older_version_undoes_itself_too(out: Path, way: str):
+    for number in range(1, 5):
+        replace(out, f"v{number}", keep=5)
+    assert roll_back(out, "v2").now == "v2"
+    assert kept(out)[0] == "v4" and roll_back(out).now == "v4"
+    with pytest.raises(ArtifactError, match="must have the version 'v9' before it, got v2, v3"):
+        roll_back(out, "v9")
+
+
+def test_without_a_version_before_it_nothing_is_rolled_back(out: Path, tmp_path: Path):
+    with pytest.raises(ArtifactError, match="has no version before it"):
+        roll_back(out)
+    with pytest.raises(ArtifactError, match="does not exist"):
+        roll_back(tmp_path / "no" / "such")
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+
+
+def test_a_damaged_version_is_not_put_in_place(out: Path):
+    replace(out, "v1")
+    (versions(out)[0].path / "network.onnx").write_bytes(b"damaged")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        roll_back(out)
+    assert read_manifest(out).version == "v1"
+
+
+def test_a_link_is_replaced_and_put_back(out: Path, tmp_path: Path, way: str):
+    (tmp_path / "live").symlink_to("it")
+    replace(tmp_path / "live", "v1")
+    assert not (tmp_path / "live").is_symlink() and read_manifest(out).version != "v1"
+    roll_back(tmp_path / "live")
+    assert (tmp_path / "live").is_symlink()
+    assert Scorer.load(tmp_path / "live").artifact.version == read_manifest(out).version
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "[odd] *?", "ä" * 120])
+def test_versions_of_any_name_are_found(out: Path, tmp_path: Path, name: str):
+    first = read_manifest(out).version
+    out = out.rename(tmp_path / name)
+    replace(out, "v1")
+    assert roll_back(out).now == first
+
+
+def test_the_folder_that_one_is_in_is_replaced(out: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(out)
+    replace(Path("."), "v1")
+    assert read_manifest(out).version == "v1" and len(kept(out)) == 1
+
+
+def test_a_draft_of_a_killed_run_is_cleared(out: Path, tmp_path: Path):
+    inode = out.stat().st_ino
+    shutil.copytree(out, tmp_path / f".it.new-{inode}-abcd")
+    replace(out, "v1")
+    assert len(kept(out)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".it.kept-000001", "it"]
+
+
+def test_a_folder_that_was_replaced_by_a_killed_run_is_kept(out: Path, tmp_path: Path):
+    """The run ended after the exchange: the draft's name stands for the artifact before."""
+    old = tmp_path / f".it.new-{out.stat().st_ino}-abcd"
+    before = read_manifest(out).version
+    out.rename(old)
+    shutil.copytree(old, out)
+    assert roll_back(out).now == before
+    replace(out, "v2", keep=5)
+    assert "v2" not in kept(out) and len(kept(out)) == 2
+
+
+def test_a_run_that_was_killed_between_two_renames_is_mended(out: Path, tmp_path: Path):
+    before = read_manifest(out).version
+    replace(out, "v1")
+    out.rename(tmp_path / ".it.kept-000002")
+    assert roll_back(out).now == before
+    assert Scorer.load(out).artifact.version == before
+
+
+WRITER = """
+import sys, itertools
+from pathlib import Path
+import msgspec
+from vaewatch.scoring.artifact import read_files, read_manifest
+from vaewatch.scoring.disk.lock import sole_writer
+from vaewatch.scoring.disk.versions import roll_back, write_artifact
+out = Path(sys.argv[1])
+manifest = read_manifest(out)
+files = read_files(out, manifest)
+print("ready", flush=True)
+for number in itertools.count():
+    with sole_writer(out):
+        new = msgspec.structs.replace(manifest, version=f"v{number}")
+        write_artifact(out, new, files, overwrite=True, keep=number % 3)
+    if number % 6 == 5:
+        roll_back(out)
+"""
+READER = """
+import sys
+from vaewatch.scoring.artifact import read_artifact
+print("ready", flush=True)
+while True:
+    read_artifact(sys.argv[1])
+"""
+
+
+def started(script: str, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_whenever_a_writer_is_killed_the_artifact_loads(out: Path, tmp_path: Path):
+    reader, random_times = started(READER, out), random.Random(0)
+    for _ in range(12):
+        writer = started(WRITER, out)
+        time.sleep(random_times.uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate(timeout=30)
+        assert writer.returncode == -signal.SIGKILL
+        read_artifact(out)
+        assert reader.poll() is None, "a reader met an artifact that was not whole"
+    reader.kill()
+    reader.communicate(timeout=30)
+    replace(out, "last")
+    roll_back(out)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 2 and left[0].startswith(".it.kept-") and left[1] == "it"
+
+
+def test_the_command_says_which_version_it_put_back(out: Path):
+    first = read_manifest(out).version
+    replace(out, "v1")
+    assert call("rollback", out, "--list").stdout.splitlines()[1].split()[0] == "v1"
+    done = call("rollback", out)
+    assert done.returncode == 0, done.stderr
+    assert f"(version {first})" in done.stdout and "replaced      version v1" in done.stdout
+    done = call("rollback", out, "--to", "zz")
+    assert done.returncode == 4 and "must have the version 'zz'" in done.stderr
+
+
+def test_two_runs_that_replace_an_artifact_do_not_meet(
+    out: Path,
+    tmp_path: Path,
+    mixed_frame: pl.DataFrame,
+    hold: Callable[[Path], subprocess.Popen[str]],
+):
+    mixed_frame.write_csv(tmp_path / "normal.csv")
+    process, data = hold(out), tmp_path / "normal.csv"
+    before = read_manifest(out).version
+    recalibrate = call("recalibrate", out, data, "--out", out, "--overwrite")
+    train = call("train", data, "--out", out, "--overwrite")
+    for done in (recalibrate, train, call("rollback", out)):
+        assert done.returncode == 2, done.stderr
+        assert f"'{out}' is being written by process {process.pid} on" in done.stderr
+    assert read_manifest(out).version == before
