@@ -1,0 +1,122 @@
+"""No two jobs write one file, and no job follows what others left in its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import VAEWATCH, call, make_frame, run
+
+Hold = Callable[[Path], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    make_frame(500).write_csv(tmp_path / "in.csv")
+    return tmp_path / "in.csv"
+
+
+@pytest.mark.parametrize("option", ["--out", "--rejects", "--summary", "--metrics-file"])
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_a_second_job_is_refused_by_name(
+    tmp_path: Path,
+    artifact_path: Path,
+    source: Path,
+    hold: Hold,
+    option: str,
+    more: tuple[str, ...],
+):
+    process, target = hold(tmp_path / "it"), tmp_path / "it"
+    out = () if option == "--out" else ("--out", tmp_path / "out.csv")
+    done = call("score", artifact_path, source, option, target, *out, *more)
+    assert done.returncode == 2
+    assert f"'{target}' is being written by process {process.pid} on" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == [".it.lock", "in.csv"]
+
+
+def test_a_second_job_leaves_the_first_one_to_end(tmp_path: Path, artifact_path: Path):
+    frame = make_frame(150_000)
+    frame.write_csv(tmp_path / "in.csv")
+    words = ["score", artifact_path, tmp_path / "in.csv", "--threads=1", "--progress=none"]
+    words += ["--out", tmp_path / "out.csv"]
+    with subprocess.Popen([str(VAEWATCH), *map(str, words)], stderr=subprocess.PIPE) as first:
+        while not (tmp_path / ".out.csv.draft").exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)  # or it would be done before the second has started
+        for more in ((), ("--resume",)):
+            second = run(*words, *more)
+            assert second.returncode == 2 and f"by process {first.pid} on" in second.stderr
+        first.send_signal(signal.SIGCONT)
+        first.communicate(timeout=120)
+        assert first.returncode == 0
+    lines = (tmp_path / "out.csv").read_bytes().splitlines()
+    assert len(lines) == 150_001 and len(set(lines)) == len(lines)
+    assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
+
+
+def test_shards_of_a_job_run_side_by_side(tmp_path: Path, artifact_path: Path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for i in range(2):
+        make_frame(2000, seed=i).write_csv(folder / f"{i}.csv")
+    words = [str(VAEWATCH), "score", str(artifact_path), str(folder), "--quiet"]
+    jobs = [
+        subprocess.Popen([*words, "--shard", f"{i}/2", "--out", str(tmp_path / f"{i}.csv")])
+        for i in range(2)
+    ]
+    assert [job.wait(120) for job in jobs] == [0, 0]
+
+
+@pytest.mark.parametrize("ending", [".draft", ".journal", ".lock"])
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_a_link_that_was_planted_is_never_written_through(
+    tmp_path: Path, artifact_path: Path, source: Path, ending: str, resume: tuple[str, ...]
+):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b'{"job": 1}\n')
+    (tmp_path / f".out.csv{ending}").symlink_to(victim)
+    done = call("score", artifact_path, source, "--out", tmp_path / "out.csv", *resume)
+    assert victim.read_bytes() == b'{"job": 1}\n'
+    if ending == ".lock" or (ending == ".journal" and resume):
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "out.csv").read_bytes().count(b"\n") == 501
+
+
+def test_a_parquet_draft_does_not_follow_a_link(tmp_path: Path, artifact_path: Path):
+    make_frame(500).write_parquet(tmp_path / "in.parquet")
+    (tmp_path / "victim").mkdir()
+    (tmp_path / ".out.parquet.draft").symlink_to(tmp_path / "victim")
+    done = call("score", artifact_path, tmp_path / "in.parquet", "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "victim").iterdir())
+
+
+def test_a_killed_job_leaves_no_lock_that_holds(
+    tmp_path: Path, artifact_path: Path, source: Path, hold: Hold
+):
+    process = hold(tmp_path / "out.csv")
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    done = call("score", artifact_path, source, "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["in.csv", "out.csv"]
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "ä" * 125 + ".csv"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(
+    tmp_path: Path, artifact_path: Path, source: Path, name: str
+):
+    done = call("score", artifact_path, source, "--out", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    done = call("score", artifact_path, source, "--out", tmp_path / f"{'b' * 300}.csv")
+    assert done.returncode == 1 and "could not be written: File name too long" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == sorted(["in.csv", name])
