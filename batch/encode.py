@@ -68,6 +68,19 @@ class Encoder:
             version=version,
         )
 
+    def require_writable_types(self, source: Source) -> None:
+        """Refuse a Parquet file with a column that the output's format cannot hold."""
+        if source.format != "parquet" or self.to == "parquet":
+            return
+        types = pl.scan_parquet(source.name, glob=False).collect_schema()
+        for name in self.columns:
+            if name in types and not _fits(types[name], self.to):
+                raise SchemaError(
+                    f"column '{name}' of '{source.name}' must be numbers, text, booleans or times "
+                    f"to be written as {self.to}, got {types[name]}. Leave it out with --columns, "
+                    "or write --to parquet."
+                )
+
     def head(self) -> bytes:
         """What stands before the first record."""
         if self.to != "csv":
@@ -135,6 +148,19 @@ class Encoder:
 
     def _pack(self, data: bytes) -> bytes:
         return pack(data, self.packing)
+
+
+def _fits(kind: pl.DataType, to: str) -> bool:
+    """Whether a format can hold a type: CSV takes flat cells, and neither text takes bytes."""
+    if isinstance(kind, pl.List | pl.Array) and to == "ndjson":
+        return _fits(kind.inner if isinstance(kind.inner, pl.DataType) else kind.inner(), to)
+    if isinstance(kind, pl.Struct) and to == "ndjson":
+        return all(
+            _fits(each.dtype if isinstance(each.dtype, pl.DataType) else each.dtype(), to)
+            for each in kind.fields
+        )
+    unfit = (pl.Binary, pl.Object, *((pl.Duration,) if to == "csv" else ()))
+    return not (kind.is_nested() or kind in unfit)
 
 
 def _check_columns(job: Job, first: Source) -> None:

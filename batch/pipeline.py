@@ -84,6 +84,7 @@ def _score(
     files = journal.files
     with _open(files[0], scorer, job) as first:
         encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
+        encoder.require_writable_types(first)
         sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
         stage = Stage(scorer, job, encoder, sizes)
         inputs = Inputs(stage, files, first)
@@ -128,6 +129,7 @@ class Inputs:
     def _opened(self, name: str) -> Iterator[Source]:
         with _open(name, self.stage.scorer, self.stage.job) as source:
             self._require_same_columns(source)
+            self.stage.encoder.require_writable_types(source)
             yield source
 
     def chunks(self, last: Entry | None) -> Iterator[FileChunk]:

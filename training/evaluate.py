@@ -14,13 +14,12 @@ from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.calibration import RateLaw
-from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.frames import checked_table, require_columns
+from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.scoring.table import Table
 from vaewatch.training.bounds import Bounds
+from vaewatch.training.records.labels import Labels, read_labels
 
-NORMAL_NAMES = ("0", "0.0", "false", "normal", "benign", "no", "inlier", "ok")
 DOUBT = 0.01  # a count of false alarms that is less probable than this contradicts the calibration
 
 
@@ -32,6 +31,7 @@ class Evaluation:
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
     rate_interval: of the true rate, at 95 %, as so many calibration records allow.
     bounds: of log p(x) of the normals, if asked for.
+    normal_labels, anomaly_labels: the labels that were seen, by what they were taken for.
     """
 
     records: int
@@ -50,6 +50,8 @@ class Evaluation:
     bounds: Bounds | None
     reasons_of_true_alarms: dict[str, int]
     reasons_of_false_alarms: dict[str, int]
+    normal_labels: tuple[str, ...] = ()
+    anomaly_labels: tuple[str, ...] = ()
 
     @property
     def budget_holds(self) -> bool | None:
@@ -60,32 +62,22 @@ class Evaluation:
         return {**asdict(self), "budget_holds": self.budget_holds}
 
 
-def read_labels(frame: pl.DataFrame, label: str) -> NDArray[np.bool_]:
-    """Return (N,) labels, True for an anomaly: any value that is not one of NORMAL_NAMES."""
-    require_columns(frame, [label], "label")
-    text = frame[label].cast(pl.String).str.strip_chars().str.to_lowercase()
-    if text.null_count():
-        row = int(text.is_null().arg_max() or 0)
-        raise SchemaError(
-            f"label column '{label}' must have a value in each record, got none in record {row}."
-        )
-    return (~text.is_in(list(NORMAL_NAMES))).to_numpy()
-
-
 def evaluate(
     scorer: Scorer,
     frame: pl.DataFrame,
-    label: str,
+    label: str | Labels,
     alpha: float | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
 ) -> Evaluation:
     """Score labelled records and compare the verdicts with their labels.
 
     Args:
+        label: the name of their column, or what was read of it.
         alpha: the false-alarm rate of the verdicts; the artifact's own by default.
         bounds: from (N, D) features of the normals to their bounds; none by default.
     """
-    anomaly = read_labels(frame, label)
+    found = label if isinstance(label, Labels) else read_labels(frame, label)
+    anomaly = found.anomaly
     table = checked_table(scorer.artifact.schema, frame)
     verdicts = scorer.score_table(table, alpha=alpha)
     alpha = scorer.artifact.calibration.alpha if alpha is None else alpha
@@ -114,6 +106,8 @@ def evaluate(
         else None,
         reasons_of_true_alarms=_top_reasons(verdicts, alarm & anomaly),
         reasons_of_false_alarms=_top_reasons(verdicts, alarm & ~anomaly),
+        normal_labels=found.normal,
+        anomaly_labels=found.other,
     )
 
 

@@ -7,7 +7,7 @@ so nothing is written unless they are still found (see `vaewatch.training.calibr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
-from vaewatch.training.evaluate import read_labels
 from vaewatch.training.export.package import (
     GOLDEN_RECORDS,
     Package,
@@ -43,6 +42,7 @@ from vaewatch.training.export.package import (
     now,
 )
 from vaewatch.training.export.weights import load_seen
+from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.make import with_report
 
@@ -80,6 +80,7 @@ def recalibrate(
     overwrite: bool,
     labelled: pl.DataFrame | None = None,
     label: str | None = None,
+    normal_labels: Sequence[str] = (),
     accept_lost_detection: bool = False,
     keep: int = KEEP,
 ) -> Recalibrated:
@@ -93,6 +94,7 @@ def recalibrate(
         overwrite: whether an artifact that is there may be replaced.
         labelled: records on which recall is measured, too.
         label: the column of their labels; that of the artifact by default, else 'label'.
+        normal_labels: those that mean normal, if they are others than `read_labels` knows.
         accept_lost_detection: whether to write an artifact that no longer finds anomalies.
         keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
 
@@ -118,7 +120,7 @@ def recalibrate(
         scores = old.score_table(table, explain=0).score
         calibration = calibrate(scores, alpha, SPLIT)
         comparison = Comparison(old, calibration)
-        known = None if labelled is None else _labelled(comparison, labelled, label)
+        known = None if labelled is None else _labelled(comparison, labelled, label, normal_labels)
         detection = comparison.detection(table, scores, known)
         if detection.lost and not accept_lost_detection:
             raise CalibrationError(_refusal(detection, path))
@@ -158,10 +160,13 @@ def _unseen(table: Table, path: Path, alpha: float) -> Table:
     return table.take(np.flatnonzero(~again)) if again.any() else table
 
 
-def _labelled(comparison: Comparison, frame: pl.DataFrame, label: str | None) -> Labelled:
+def _labelled(
+    comparison: Comparison, frame: pl.DataFrame, label: str | None, normal: Sequence[str]
+) -> Labelled:
     schema = comparison.scorer.artifact.schema
-    anomaly = read_labels(frame, label or schema.label or "label")
-    return comparison.labelled(checked_table(schema, frame), anomaly)
+    name = label or schema.label or "label"
+    labels = read_labels(frame, name, normal, some_normal=False)
+    return comparison.labelled(checked_table(schema, frame), labels.anomaly)
 
 
 def _refusal(detection: Detection, path: Path) -> str:

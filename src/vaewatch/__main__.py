@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import sys
+from contextlib import suppress
 
 import click
 
@@ -35,6 +37,11 @@ EXTRAS = {
     "PIL": "png",
     "opentelemetry": "otel",
 }
+GIB = 1 << 30
+# command -> address space that its libraries take; with less some of them abort (ulimit -v)
+LEAST_SPACE = {"score": 1.0, "replay": 1.0, "serve": 1.0, "train": 1.6, "recalibrate": 1.6}
+NO_MEMORY = ("failed to map segment", "annot allocate memory", "not enough memory", "bad_alloc")
+BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
 
@@ -52,6 +59,7 @@ class _Commands(click.Group):
             ctx.fail(
                 f"no command '{cmd_name}'" + (f"; did you mean '{like[0]}'?" if like else ".")
             )
+        _require_space(cmd_name)
         module = importlib.import_module(f"vaewatch.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -59,6 +67,16 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _require_space(command: str) -> None:
+    least, (limit, _) = LEAST_SPACE.get(command, 0.0), resource.getrlimit(resource.RLIMIT_AS)
+    asks_help = {"--help", "-h"} & set(sys.argv)
+    if limit != resource.RLIM_INFINITY and limit < least * GIB and not asks_help:
+        raise click.ClickException(
+            f"vaewatch {command} needs {least:g} GiB of address space or more, got "
+            f"{limit / GIB:.2f} GiB. Raise the limit: ulimit -v unlimited."
+        )
 
 
 @click.group(
@@ -81,8 +99,14 @@ def main() -> None:
     interrupt.
     """
     debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
+    _occupy_closed_streams()
     try:
-        sys.exit(cli(prog_name="vaewatch", standalone_mode=False))
+        code = cli(prog_name="vaewatch", standalone_mode=False)
+        sys.stdout.flush()  # or Python would find out that it cannot, and say so in its own way
+        sys.exit(code)
+    except BrokenPipeError:  # the reader has gone: be silent
+        _abandon_output()
+        sys.exit(BROKEN_PIPE)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing half-written was left behind.", INTERRUPTED)
     except click.UsageError as error:
@@ -92,6 +116,28 @@ def main() -> None:
         if debug:
             raise
         _fail(*_explain(error))
+    except BaseException as error:  # a panic in polars is no Exception
+        if debug or isinstance(error, SystemExit) or type(error).__name__ != "PanicException":
+            raise
+        _fail(*_explain(RuntimeError(error)))
+
+
+def _occupy_closed_streams() -> None:
+    """Open what the caller has closed (`>&-`), so that no file of ours gets its number and what
+    libraries print. Reading or writing it fails, as it should.
+    """
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_WRONLY)
+            setattr(sys, name, open(number, mode, closefd=False))
+
+
+def _abandon_output() -> None:
+    """Keep Python from flushing at exit what cannot be written."""
+    with suppress(OSError, ValueError):  # of a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -111,6 +157,21 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"this command needs {error.name}: pip install 'vaewatch[{extra}]'.", USAGE
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
+    return _explain_machine(error)
+
+
+def _explain_machine(error: Exception) -> tuple[str, int]:
+    """Return the sentence and the exit code of an error that no command has foreseen."""
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+        return (
+            "there must be more memory than this process may use (see ulimit -v, and the limit of "
+            "its container).",
+            OUR_FAULT,
+        )
+    if isinstance(error, OSError) and error.strerror:
+        _abandon_output()
+        what = f"'{error.filename}'" if error.filename else "standard output"
+        return f"{what} could not be read or written: {error.strerror}.", OUR_FAULT
     return (
         f"{type(error).__name__}: {error}. Run again with vaewatch --debug and report it.",
         OUR_FAULT,
@@ -118,6 +179,10 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _fail(text: str, code: int) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _abandon_output()
     click.echo(f"error: {text}", err=True)
     sys.exit(code)
 

@@ -12,8 +12,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.bounds import Bounds
-from vaewatch.training.evaluate import Evaluation, evaluate, read_labels
+from vaewatch.training.evaluate import Evaluation, evaluate
 from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.peers import Judged, judge_peers
 
@@ -72,22 +73,23 @@ def judge(
     frame: pl.DataFrame,
     label: str,
     *,
+    normal_labels: Sequence[str] = (),
     normal: pl.DataFrame | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
     progress: Progress = silent,
 ) -> Labelled:
     """Score the labelled records, and fit the peers to the `normal` ones if they are given."""
     artifact = scorer.artifact
-    anomaly = read_labels(frame, label)
+    labels = read_labels(frame, label, normal_labels)
     verdicts = scorer.score(frame, explain=0)
     judged = [Judged("vaewatch", verdicts.score, verdicts.is_anomaly)]
     if normal is not None:
         alpha = artifact.calibration.alpha
         judged += judge_peers(artifact, normal, frame, alpha, progress)
     return Labelled(
-        evaluation=evaluate(scorer, frame, label, bounds=bounds),
-        at=tuple(evaluate(scorer, frame, label, alpha) for alpha in _alphas(scorer)),
-        anomaly=anomaly,
+        evaluation=evaluate(scorer, frame, labels, bounds=bounds),
+        at=tuple(evaluate(scorer, frame, labels, alpha) for alpha in _alphas(scorer)),
+        anomaly=labels.anomaly,
         p_values=verdicts.p_value,
         judged=tuple(judged),
         same_fit=None if normal is None else _same(scorer, normal),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import delimiter, nulls, rejects, setting, sources
+from vaewatch.commands.options import delimiter, normal_label, nulls, rejects, setting, sources
 from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
+@normal_label()
 @delimiter()
 @nulls()
 @rejects()
@@ -38,6 +39,7 @@ def evaluate(
     artifact: Path,
     labelled: tuple[str, ...],
     label: str | None,
+    normal_labels: tuple[str, ...],
     delimiter: str | None,
     nulls: tuple[str, ...],
     rejects: str | None,
@@ -48,8 +50,9 @@ def evaluate(
     """Measure an artifact on labelled records.
 
     LABELLED: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
-    abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign or inlier is
-    normal; any other is an anomaly.
+    abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign, inlier,
+    negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B beside M, and
+    N beside Y. Any other is an anomaly. --normal-label names another one.
     """
     from vaewatch.scoring.calibration import check_rate
 
@@ -58,6 +61,7 @@ def evaluate(
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure
+    from vaewatch.training.records.labels import read_labels
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
 
@@ -67,7 +71,8 @@ def evaluate(
     bounds = bounds_of_artifact(artifact, draws)
     reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
     frame = read_frame(labelled, reading, scorer.artifact.schema)
-    found = measure(scorer, frame, label, alpha, bounds)
+    labels = read_labels(frame, label, normal_labels)
+    found = measure(scorer, frame, labels, alpha, bounds)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -86,6 +91,7 @@ def _print_evaluation(found: Evaluation) -> None:
     print_fact(
         console, "records", f"{found.records:,}, of them {found.anomalies:,} anomalies", indent
     )
+    print_fact(console, "labels", _labels(found), indent)
     line("AUROC", found.auroc)
     line("AUPRC", found.auprc)
     line("recall", found.recall, f"at alpha {found.alpha:g}")
@@ -105,6 +111,14 @@ def _print_evaluation(found: Evaluation) -> None:
             indent,
         )
     _print_reasons(found)
+
+
+def _labels(found: Evaluation) -> str:
+    def shown(names: tuple[str, ...]) -> str:
+        more = f" and {len(names) - REASONS:,} more" if len(names) > REASONS else ""
+        return f"{', '.join(names[:REASONS]) or 'none'}{more}"
+
+    return f"normal: {shown(found.normal_labels)}; anomalies: {shown(found.anomaly_labels)}"
 
 
 def _budget_verdict(found: Evaluation) -> str:

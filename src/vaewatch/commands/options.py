@@ -29,6 +29,17 @@ def keep() -> Callable[[Any], Any]:
     )
 
 
+def normal_label() -> Callable[[Any], Any]:
+    """`--normal-label VALUE`: a label that means normal."""
+    return click.option(
+        "--normal-label",
+        "normal_labels",
+        multiple=True,
+        metavar="VALUE",
+        help="A label that means normal; repeat for more.  [default: those that evaluate knows]",
+    )
+
+
 def config_file() -> Callable[[Any], Any]:
     """`--config FILE`: a TOML file whose keys are the command's own settings."""
     return click.option(

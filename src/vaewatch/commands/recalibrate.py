@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import delimiter, keep, nulls, rejects, setting, sources
+from vaewatch.commands.options import (
+    delimiter,
+    keep,
+    normal_label,
+    nulls,
+    rejects,
+    setting,
+    sources,
+)
 from vaewatch.commands.terminal import err, out, show_warnings
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
+@normal_label()
 @delimiter()
 @nulls()
 @rejects()
@@ -50,6 +59,7 @@ def recalibrate(
     alpha: float | None,
     labelled: tuple[str, ...],
     label: str | None,
+    normal_labels: tuple[str, ...],
     delimiter: str | None,
     nulls: tuple[str, ...],
     rejects: str | None,
@@ -89,6 +99,7 @@ def recalibrate(
         keep=keep,
         labelled=read_frame(labelled, reading, schema) if labelled else None,
         label=label,
+        normal_labels=normal_labels,
         accept_lost_detection=accept_lost_detection,
     )
     _print_change(done)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import save, setting, sources, writing
+from vaewatch.commands.options import normal_label, save, setting, sources, writing
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ FILES = click.Path(path_type=Path, dir_okay=False)
 @setting(
     "--label", metavar="COLUMN", help="Column of labels.  [default: the artifact's, else 'label']"
 )
+@normal_label()
 @click.option(
     "--normal",
     multiple=True,
@@ -48,6 +49,7 @@ def report(
     artifact: Path,
     labelled: tuple[str, ...],
     label: str | None,
+    normal_labels: tuple[str, ...],
     normal: tuple[str, ...],
     target: Path | None,
     quiet: bool,
@@ -69,7 +71,11 @@ def report(
     _check_target(target, artifact, (*labelled, *normal))
     with writing(target):
         scorer = Scorer.load(artifact)
-        judged = _judge(scorer, artifact, labelled, label, normal, quiet) if labelled else None
+        judged = (
+            _judge(scorer, artifact, labelled, label, normal_labels, normal, quiet)
+            if labelled
+            else None
+        )
         manifest = scorer.artifact.manifest
         page = make_report(Package(manifest, read_files(artifact, manifest)), judged)
         save(target, page)
@@ -95,6 +101,7 @@ def _judge(
     artifact: Path,
     labelled: tuple[str, ...],
     label: str | None,
+    normal_labels: tuple[str, ...],
     normal: tuple[str, ...],
     quiet: bool,
 ) -> Labelled:
@@ -108,6 +115,7 @@ def _judge(
             scorer,
             read_frame(labelled, schema=scorer.artifact.schema),
             label or scorer.artifact.schema.label or "label",
+            normal_labels=normal_labels,
             normal=_read_normal(scorer, normal) if normal else None,
             bounds=bounds_of_artifact(artifact, DRAWS),
             progress=progress,
