@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import write_section
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.service.watch.martingale import Exchangeability
+from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.train import train
 

@@ -16,8 +16,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.batch.added import EXPLAINED
-from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Traffic, bursts
+from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
+from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
+from vaewatch.batch.replay.times import KNOWN, read_times
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.errors import SchemaError
@@ -113,6 +114,8 @@ class Replay:
     allowed: tuple[float, ...]  # for each alpha, the upper limit of its false-alarm rate
     untimed: int
     rejected: int
+    units: frozenset[str] = frozenset()  # of the times that are numbers
+    changed: AlertReplay | None = None  # None: the records were not in order of time
 
     @cached_property
     def hours(self) -> Timeline:
@@ -134,15 +137,19 @@ class Replay:
         )
 
     def _alert(self, alert: Alert, which: int) -> AlertReplay:
+        found = bursts(alert, self.minutes.starts, self._traffic(which))
+        return self.firings(alert.name, alert.severity, found, which)
+
+    def firings(self, name: str, severity: str, found: list[Burst], which: int) -> AlertReplay:
+        """Sum up the bursts of an alert, with the alarms of one alpha."""
         starts, alarms = self.minutes.starts, self.minutes.alarms[:, which]
-        found = bursts(alert, starts, self._traffic(which))
         most = max(found, key=lambda burst: burst.end - burst.start, default=None)
         longest = None
         if most is not None:
             seen = int(alarms[(starts >= most.start) & (starts < most.end)].sum())
             longest = Longest(moment(most.start), most.end - most.start, seen)
         on = sum(burst.end - burst.start for burst in found)
-        return AlertReplay(alert.name, alert.severity, len(found), on, longest)
+        return AlertReplay(name, severity, len(found), on, longest)
 
     def _traffic(self, which: int) -> Traffic:
         records, severe, alarms = (
@@ -161,6 +168,8 @@ class Replay:
             "records": int(hours.records.sum()),
             "untimed": self.untimed,
             "rejected": self.rejected,
+            "time_units": sorted(self.units),
+            "traffic_changed": None if self.changed is None else _alert_json(asdict(self.changed)),
             "alphas": [_as_json(self.at(i)) for i in range(len(self.alphas))],
             "hours": [
                 {"start": moment(s).isoformat(), "records": int(n), "alarms": a.tolist()}
@@ -176,10 +185,13 @@ def moment(minute: int | np.integer[Any]) -> datetime:
 
 def _as_json(found: AlphaReplay) -> dict[str, Any]:
     shown = asdict(found)
-    for alert in shown["alerts"]:
-        if alert["longest"] is not None:
-            alert["longest"]["start"] = alert["longest"]["start"].isoformat()
-    return shown
+    return {**shown, "alerts": [_alert_json(alert) for alert in shown["alerts"]]}
+
+
+def _alert_json(alert: dict[str, Any]) -> dict[str, Any]:
+    if alert["longest"] is not None:
+        alert["longest"]["start"] = alert["longest"]["start"].isoformat()
+    return alert
 
 
 def replay(
@@ -192,16 +204,31 @@ def replay(
     allowed = tuple(calibration.rate_law(alpha).interval()[1] for alpha in alphas)
     nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
     count = partial(_count, scorer, time, nothing)
-    total = nothing
+    total, watch = nothing, TrafficWatch(calibration.scores)
     with Team(threads) as team:
         for one in in_order(_chunks(scorer, expand(sources), time), count, team):
+            watch.take(one.at, one.scores)
             total = replace(
                 total,
-                minutes=total.minutes + one.minutes,
-                untimed=total.untimed + one.untimed,
-                rejected=total.rejected + one.rejected,
+                minutes=total.minutes + one.counts.minutes,
+                untimed=total.untimed + one.counts.untimed,
+                rejected=total.rejected + one.counts.rejected,
+                units=total.units | one.counts.units,
             )
-    return total
+    _require_times(total, time)
+    if not watch.in_order:
+        return total
+    return replace(total, changed=total.firings(NAME, SEVERITY, watch.bursts(), 0))
+
+
+def _require_times(total: Replay, time: str) -> None:
+    """Refuse a file most of whose records have no time, which would look like an all-clear."""
+    timed = int(total.minutes.records.sum())
+    if total.untimed >= timed:
+        raise SchemaError(
+            f"--time column '{time}' must hold {KNOWN}, got {total.untimed:,} records without "
+            f"such a time, {timed:,} with one, and {total.rejected:,} that were rejected."
+        )
 
 
 @dataclass(frozen=True)
@@ -214,58 +241,40 @@ class _Taken:
 
 def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[_Taken]:
     for name in files:
-        with open_source(name, scorer.artifact.schema, reserved=EXPLAINED) as source:
+        with open_source(name, scorer.artifact.schema, reserved=()) as source:
             require_columns(pl.DataFrame(schema=list(source.columns)), [time], "--time")
             lean = source.lean()
             yield from (_Taken(lean, chunk) for chunk in chunks_of(source, None))
 
 
-def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> Replay:
+@dataclass(frozen=True)
+class _Counted:
+    """The counts of a chunk, and (N,) minutes and scores of its records with a time, in order."""
+
+    counts: Replay
+    at: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counted:
     records = taken.source.parse(taken.chunk)
     counted = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
-        return counted
-    minutes = minutes_of(records.frame()[time])
-    timed = minutes.is_not_null().to_numpy() & records.good
+        return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
+    times = read_times(records.frame()[time])
+    timed = times.minutes.is_not_null().to_numpy() & records.good
     verdicts = scorer.score_table(records.table, explain=0)
     p_values = verdicts.p_value[timed]
     # one pass of the network serves every alpha
     calibration = scorer.artifact.calibration
     decided = [calibration.alarms(p_values, alpha) for alpha in nothing.alphas]
     alarms = np.stack(decided, axis=1).astype(np.int64)
-    at = minutes.fill_null(0).to_numpy()[timed]
+    at = times.minutes.fill_null(0).to_numpy()[timed]
     severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
-    minutes_counted = Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1)
-    untimed = int((records.good & ~timed).sum())
-    return replace(counted, minutes=minutes_counted, untimed=untimed)
-
-
-def minutes_of(times: pl.Series) -> pl.Series:
-    """(N,) minutes since 1970 of ISO 8601 texts (UTC if they name no zone), of seconds since 1970,
-    or of timestamps; null where there is no time.
-    """
-    if times.dtype == pl.String:
-        return _minutes_of_text(times)
-    if times.dtype.is_numeric():
-        return (times / 60).floor().cast(pl.Int64, strict=False)
-    if times.dtype not in (pl.Date, pl.Datetime):
-        raise SchemaError(
-            f"--time column '{times.name}' must hold times (ISO 8601, or seconds since 1970), got "
-            f"{times.dtype}."
-        )
-    return times.dt.epoch("s") // 60
-
-
-def _minutes_of_text(times: pl.Series) -> pl.Series:
-    """Parse cell by cell: the format of one says nothing about another."""
-    text = pl.col("t").str.strip_chars().str.replace(" ", "T").str.replace("Z$", "+00:00")
-    zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_zone="UTC")
-    plain = [
-        text.str.to_datetime(form, strict=False)
-        for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
-    ]
-    day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime)
-    seconds = [moment.dt.epoch("s").cast(pl.Float64) for moment in (zoned, *plain, day)]
-    number = pl.col("t").cast(pl.Float64, strict=False)
-    found = pl.DataFrame({"t": times}).select(pl.coalesce(number, *seconds)).to_series()
-    return (found / 60).floor().cast(pl.Int64, strict=False)
+    counts = replace(
+        counted,
+        minutes=Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1),
+        untimed=int((records.good & ~timed).sum()),
+        units=frozenset({times.unit} - {""}),
+    )
+    return _Counted(counts, at, verdicts.score[timed])

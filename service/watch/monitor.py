@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
 from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
-from vaewatch.service.watch.martingale import Exchangeability
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.recent import Recent
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish

@@ -18,11 +18,13 @@ from PIL import Image, ImageColor
 
 from benchmarks.alerts import sliding_sum
 from tests.batch.test_score import ROOT, error_of
-from tests.conftest import call, make_frame
+from tests.conftest import SMALL, call, make_frame
+from vaewatch.batch.replay import changed
 from vaewatch.batch.replay.alerts import ALERTS, Traffic, bursts
 from vaewatch.batch.replay.plot import COLOURS, HEIGHT, PIXELS, WIDTH
-from vaewatch.batch.replay.replay import minutes_of
+from vaewatch.batch.replay.times import minutes_of
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.train import train
 
 START = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 
@@ -133,6 +135,16 @@ M = 29_540_070  # the minute in which START is
         (["2026-03-01", "2026-03-01T22:30"], [M - 22 * 60 - 30, M]),
         ([1772404200.5], [M]),
         ([START.replace(tzinfo=None)], [M]),
+        ([1772404200_000, None], [M, None]),
+        ([1772404200_000_000], [M]),
+        ([1772404200_000_000_000], [M]),
+        (["1772404200000", "1772404200"], [M, M]),
+        ([0.0, 3600.0, float("nan"), float("inf")], [0, 60, None, None]),
+        (["2026/03/01 22:30", "2026-03-01 22:30:00 UTC", "2026-03-01T22:30:00z"], [M, M, M]),
+        ([20260301, 20260302], [M - 22 * 60 - 30, M + 90]),
+        ([20260301223000, 20260301223000], [M, M]),
+        (["29/03/2026 20:00", "03/29/2026", "29.03.2026", "Sun, 29 Mar 2026"], [None] * 4),
+        ([datetime(9999, 12, 31), datetime(1, 1, 1)], [None, None]),
     ],
 )
 def test_times_are_read_as_people_write_them(spelled: list[object], minutes: list[int | None]):
@@ -176,6 +188,74 @@ def test_an_attack_is_reported_as_a_page(artifact_path: Path, tmp_path: Path):
     )
     begin = datetime.fromisoformat(page["longest"]["start"])
     assert timedelta() <= begin - (START + timedelta(seconds=1200)) <= timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("unit", ["milliseconds", "microseconds", "nanoseconds"])
+def test_a_finer_unit_than_seconds_is_recognised_and_named(
+    artifact_path: Path, tmp_path: Path, unit: str
+):
+    step = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}[unit]
+    at = pl.Series([(int(START.timestamp()) + 600 * i) * step for i in range(300)])
+    make_frame(300, seed=3).with_columns(at=at).write_csv(tmp_path / "in.csv")
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at")
+    assert done.returncode == 0, done.stderr
+    assert "300 in 51 hours" in done.stdout
+    assert "from          2026-03-01 22:30 to 2026-03-04 00:20 UTC" in done.stdout
+    assert f"read as {unit} since 1970" in done.stdout
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at", "--json")
+    assert json.loads(done.stdout)["time_units"] == [unit]
+
+
+@pytest.mark.parametrize("unread", [300, 160])
+def test_a_file_without_times_is_no_all_clear(artifact_path: Path, tmp_path: Path, unread: int):
+    days = [i % 28 + 1 for i in range(300)]
+    at = [f"{day:02}/03/2026" if i < unread else f"2026-03-{day:02}" for i, day in enumerate(days)]
+    make_frame(300, seed=3).with_columns(at=pl.Series(at)).write_csv(tmp_path / "in.csv")
+    for more in ((), ("--json",)):
+        done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at", *more)
+        assert done.returncode == 3 and not done.stdout
+        assert f"got {unread} records without such a time, {300 - unread} with one" in done.stderr
+        assert "ISO 8601 (2026-03-29T20:00:00Z" in done.stderr
+
+
+def test_a_share_too_thin_for_the_other_alerts_raises_that_on_changed_traffic(tmp_path: Path):
+    """Months at a record an hour, one in three absurd: nothing else would ever say so."""
+    artifact_path = tmp_path / "it"
+    train(make_frame(8000), artifact_path, alpha=0.05, id="order", report=False, **SMALL)
+    frame = make_frame(4000, seed=3)
+    at = pl.Series([START + timedelta(hours=i) for i in range(len(frame))])
+    thin = pl.int_range(pl.len()) % 3 == 0
+    frame = frame.with_columns(
+        pl.when(thin).then(1e6).otherwise("amount").alias("amount"),
+        at.dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
+    )
+    frame.write_csv(tmp_path / "in.csv")
+    frame.sample(fraction=1, shuffle=True, seed=0).write_csv(tmp_path / "mixed.csv")
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at", "--json")
+    found = json.loads(done.stdout)
+    alert = found["traffic_changed"]
+    assert alert["times"] >= 1 and alert["minutes_on"] > 60 * 24 * 30
+    assert not any(alert["times"] for alert in found["alphas"][0]["alerts"])
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at")
+    assert "by VaewatchTrafficChanged; longest: " in done.stdout
+    done = call("replay", artifact_path, tmp_path / "mixed.csv", "--time", "at")
+    assert "VaewatchTrafficChanged needs the records in order of time" in done.stdout
+
+
+def test_quiet_traffic_does_not_raise_the_alert_on_changed_traffic(
+    artifact_path: Path, tmp_path: Path
+):
+    at = pl.Series([START + timedelta(minutes=i) for i in range(3000)])
+    make_frame(3000, seed=8).with_columns(at=at).write_csv(tmp_path / "in.csv")
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at")
+    assert "ticket        never, by VaewatchTrafficChanged" in done.stdout, done.stdout
+
+
+def test_the_alert_on_changed_traffic_is_that_of_the_rules():
+    rules = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text()
+    text = rules[rules.index(f"alert: {changed.NAME}") :].split("- alert")[0]
+    assert f"vaewatch_exchangeability_log10) > {changed.LIMIT:g}\n" in text
+    assert f"for: {changed.PENDING}m\n" in text and f"severity: {changed.SEVERITY}\n" in text
 
 
 def test_what_replay_cannot_do_is_refused(timed: Path, artifact_path: Path):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import make_frame
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.service.watch.martingale import ROUND, SLOPES, Exchangeability, Players, Ranks
+from vaewatch.scoring.stream.martingale import ROUND, SLOPES, Exchangeability, Players, Ranks
 
 
 def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:

@@ -39,7 +39,7 @@ def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
 @click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=sources)
-@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or seconds since 1970.")
+@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or a number since 1970.")
 @config_file()
 @setting(
     "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
@@ -64,7 +64,8 @@ def replay(
 ) -> None:
     """Count the alarms that past records would have raised, by hour and day.
 
-    INPUT: as for `vaewatch score`. Times without a zone are UTC.
+    INPUT: as for `vaewatch score`. Times without a zone are UTC; numbers are seconds, or by their
+    size milli-, micro- or nanoseconds.
     """
     products_on_one_thread()
     from vaewatch.batch.replay.plot import write_plot
@@ -89,11 +90,20 @@ def _usual_alphas(calibration: Calibration) -> list[float]:
 
 
 def _print_replay(found: Replay) -> None:
+    from vaewatch.batch.replay.replay import moment
+
     console, hours = out(), found.hours
+    first, last = (moment(found.minutes.starts[at]) for at in (0, -1))
     console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
+    console.print(f"from          {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
+    if found.units - {"seconds"}:
+        console.print(f"times         read as {', '.join(sorted(found.units))} since 1970")
     for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
         if number:
             console.print(f"{name:13} {number:,}")
+    changed = "not simulated: VaewatchTrafficChanged needs the records in order of time"
+    changed = changed if found.changed is None else _firings(found.changed)
+    console.print(f"ticket        {changed}")
     for which in range(len(found.alphas)):
         at = found.at(which)
         console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
