@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
 
@@ -22,6 +22,11 @@ ADDED = {
 }
 EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}  # with the parts of the scores
 _values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
+
+
+def prefixed(names: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """The names of added columns in the output."""
+    return tuple(f"{prefix}{name}" for name in names)
 
 
 def frame_of_verdicts(

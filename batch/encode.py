@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.batch.added import ADDED, EXPLAINED, frame_of_verdicts
+from vaewatch.batch.added import ADDED, EXPLAINED, frame_of_verdicts, prefixed
 from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
@@ -50,6 +50,7 @@ class Encoder:
     packing: str
     schema: Schema
     version: str
+    prefix: str = ""
 
     @classmethod
     def of(cls, job: Job, first: Source, schema: Schema, version: str) -> Encoder:
@@ -66,6 +67,7 @@ class Encoder:
             packing=packing_of(job.out),
             schema=schema,
             version=version,
+            prefix=job.prefix,
         )
 
     def require_writable_types(self, source: Source) -> None:
@@ -101,7 +103,7 @@ class Encoder:
         picked = self.chosen and source.format == self.to == "ndjson"
         if records.rows is not None and (as_it_came or picked):
             return self._pack(self._extend(records.rows, verdicts, which))
-        added = frame_of_verdicts(verdicts, self.version)
+        added = self._verdicts(verdicts)
         frame = pl.concat([self._cells(records.frame()), added], how="horizontal")[which]
         if self.to == "parquet":
             return parquet_of_frame(frame)
@@ -112,7 +114,7 @@ class Encoder:
     def _extend(self, rows: Rows, verdicts: Verdicts, which: NDArray[np.int64]) -> bytes:
         """Add the fields to the rows as they came."""
         if self.to == "ndjson":
-            added = frame_of_verdicts(verdicts, self.version)
+            added = self._verdicts(verdicts)
             columns = self.columns if self.chosen else None
             return b"".join(extend_lines(rows, added, which, columns))
         # to quote these few texts takes less time than to let polars look at every cell
@@ -128,7 +130,12 @@ class Encoder:
 
     @property
     def _added(self) -> dict[str, Any]:
-        return EXPLAINED if self.explained else ADDED
+        columns = EXPLAINED if self.explained else ADDED
+        return dict(zip(prefixed(columns, self.prefix), columns.values(), strict=True))
+
+    def _verdicts(self, verdicts: Verdicts) -> pl.DataFrame:
+        frame = frame_of_verdicts(verdicts, self.version)
+        return frame.rename(lambda name: f"{self.prefix}{name}") if self.prefix else frame
 
     def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to keep. If the format has types and the cells are text, they get the

@@ -29,6 +29,7 @@ class Job:
     delimiter: str | None = None
     alpha: float | None = None
     explain: int | None = None
+    prefix: str = ""  # of the columns that are added
     threads: int = 1
     drafts: str = "."  # the folder in which an output at a URL grows before it is sent
     resume: bool = False
@@ -37,7 +38,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """The settings that decide the output's bytes, beside the inputs and the artifact."""
         kept = asdict(self)
-        free = ("threads", "drafts", "resume", "shard")
+        free = ("threads", "drafts", "resume", "shard", *(() if self.prefix else ("prefix",)))
         return {name: kept[name] for name in kept if name not in free}
 
 

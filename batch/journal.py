@@ -47,13 +47,18 @@ Stamp = list[int | str]  # of an input: its size, and what differs once it is wr
 
 
 def stamps_of(files: tuple[str, ...]) -> dict[str, Stamp]:
-    """The stamp of each input but standard input."""
+    """The stamp of each input that can be read twice."""
     stamps = {}
     for name in files:
-        if name != STDIN:
+        if not is_stream(name):
             with readable(name):
                 stamps[name] = stamp(name) if is_url(name) else _stamp(name)
     return stamps
+
+
+def is_stream(name: str) -> bool:
+    """Whether an input can be read only once: standard input, or a pipe."""
+    return name == STDIN or (not is_url(name) and Path(name).exists() and not Path(name).is_file())
 
 
 def _stamp(path: str) -> Stamp:
@@ -72,7 +77,7 @@ class Journal:
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
         self.files, self._target, self.before = files, job.out, stamps_of(files)
-        self._path = None if STDIN in files else journal_of(job)
+        self._path = None if any(map(is_stream, files)) else journal_of(job)
         self._identity = {
             "job": hashlib.sha256(json.dumps(job.identity(), sort_keys=True).encode()).hexdigest(),
             "model": version,
@@ -145,7 +150,7 @@ class Journal:
     def refuse_grown(self, files: tuple[str, ...]) -> None:
         """Refuse an input that was written to while it was read: part of it may be missing."""
         for name, now in stamps_of(files).items():
-            if now != self.before[name]:
+            if now != self.before.get(name):
                 raise SchemaError(
                     f"'{name}' must not change while it is read, but it did. Run again when "
                     "nothing writes to it."

@@ -6,10 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from vaewatch.batch.added import EXPLAINED
+from vaewatch.batch.added import EXPLAINED, prefixed
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job, Progress
-from vaewatch.batch.journal import Entry, Journal
+from vaewatch.batch.journal import Entry, Journal, is_stream
 from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
@@ -18,7 +18,7 @@ from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.rejects import REJECTS_HEAD, Reject, encode_rejects
 from vaewatch.scoring.files.remote import is_url
-from vaewatch.scoring.files.source import STDIN, chunks_of, expand, open_source
+from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.scorer import Scorer
 
 Engine = Callable[[Iterable[FileChunk], Stage], Generator[ScoredChunk]]
@@ -98,7 +98,9 @@ def _score(
 
 
 def _open(name: str, scorer: Scorer, job: Job) -> AbstractContextManager[Source]:
-    return open_source(name, scorer.artifact.schema, job.delimiter, EXPLAINED)
+    return open_source(
+        name, scorer.artifact.schema, job.delimiter, prefixed(EXPLAINED, job.prefix)
+    )
 
 
 def _name_drafts(job: Job) -> None:
@@ -121,7 +123,7 @@ class Inputs:
         hours. Objects are checked when it is their turn, since each check is a request or two.
         """
         for name in self.files[1:]:
-            if name != STDIN and not is_url(name):
+            if not is_stream(name) and not is_url(name):
                 with self._opened(name):
                     pass
 

@@ -237,7 +237,7 @@ SEVERITIES = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 
 def severity(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) p-values -> (N,) severities, -log10 p: 2 is one normal record in 100, 3 in 1,000."""
-    return -np.log10(p_values)
+    return 0.0 - np.log10(p_values)  # and not -0.0
 
 
 def count_severities(severities: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.features import Value
 from vaewatch.scoring.network import TILE, Forward, Network
+from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
@@ -43,6 +44,8 @@ class Reason:
 
     def __str__(self) -> str:
         observed, expected = _shown_apart(self.observed, self.expected)
+        if self.expected == OTHER:
+            expected = "one of its many rare values"
         return f"{self.column} is {observed}, expected {expected}"
 
 

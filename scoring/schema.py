@@ -143,6 +143,9 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(f"'{name}'" for name in names[:most]) + more
 
 
+OTHER = "(other)"  # a value outside the column's categories
+
+
 def other_code(column: Column) -> int:
     """Return the code that values outside the column's categories share."""
     return len(column.categories)
@@ -158,4 +161,4 @@ def code_name(column: Column, code: int) -> str | None:
     if code == missing_code(column):
         return None
     names = BOOLEAN_NAMES if column.kind is Kind.BOOLEAN else column.categories
-    return names[code] if code < len(names) else "(other)"
+    return names[code] if code < len(names) else OTHER

@@ -60,11 +60,15 @@ class Table:
         at = self.schema.place[column.name]
         if column.kind is Kind.NUMERIC:
             number = float(self.numbers[row, at])
-            return None if math.isnan(number) else int(number) if number.is_integer() else number
+            whole = number.is_integer() and abs(number) < EXACT
+            return None if math.isnan(number) else int(number) if whole else number
         code = int(self.codes[row, at])
         if column.kind is Kind.BOOLEAN:
             return None if code == missing_code(column) else bool(code)
         return str(self.texts[at][row]) if code == other_code(column) else code_name(column, code)
+
+
+EXACT = 2.0**53  # above, a float stands for several integers, and has digits that nobody wrote
 
 
 class _Bad(Exception):

@@ -118,5 +118,5 @@ def refuse_reserved(names: Collection[str], reserved: Iterable[str]) -> None:
         if name in names:
             raise SchemaError(
                 f"column '{name}' must not be in the input, since scoring adds it. Rename or drop "
-                "it; was this file scored before?"
+                "it, or pass --prefix to vaewatch score; was this file scored before?"
             )

@@ -120,3 +120,44 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(
     done = call("score", artifact_path, source, "--out", tmp_path / f"{'b' * 300}.csv")
     assert done.returncode == 1 and "could not be written: File name too long" in done.stderr
     assert sorted(os.listdir(tmp_path)) == sorted(["in.csv", name])
+
+
+def test_pipes_are_read_once_each(tmp_path: Path, artifact_path: Path, source: Path):
+    pipes = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    writers = [subprocess.Popen(f"cat '{source}' > '{pipe}'", shell=True) for pipe in pipes]
+    done = run("score", artifact_path, *pipes, "--out", tmp_path / "out.csv", timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert [writer.wait(10) for writer in writers] == [0, 0]
+    assert (tmp_path / "out.csv").read_bytes().count(b"\n") == 1001
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "says"),
+    [
+        (("inspect",), ">/dev/full", 1, "standard output could not be read or written: No space"),
+        (("score", "in.csv"), ">/dev/full", 1, "'standard output' could not be written: No space"),
+        (("score", "in.csv"), ">&-", 1, "'standard output' could not be written: Bad file"),
+        (("score", "-"), "<&-", 3, "'-' must be readable: Bad file descriptor."),
+        (("score", "in.csv", "--out", "out.csv", "--quiet"), ">&- 2>&- <&-", 0, ""),
+    ],
+)
+def test_a_closed_or_full_stream_is_one_clear_line(
+    artifact_path: Path, source: Path, words: tuple[str, ...], closed: str, code: int, says: str
+):
+    command, *rest = words
+    line = f"'{VAEWATCH}' {command} '{artifact_path}' {' '.join(rest)} {closed}"
+    done = subprocess.run(
+        line, shell=True, cwd=source.parent, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr and done.stderr.count("\n") == (1 if says else 0)
+    assert code or (source.parent / "out.csv").read_bytes().count(b"\n") == 501
+
+
+def test_too_little_address_space_is_one_clear_line(artifact_path: Path, source: Path):
+    line = f"ulimit -v 800000; '{VAEWATCH}' score '{artifact_path}' '{source}'"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "needs 1 GiB of address space or more, got 0.76 GiB" in done.stderr

@@ -149,6 +149,7 @@ def test_the_records_suggested_give_the_precision_promised():
 
 def test_severity_counts_zeros():
     np.testing.assert_allclose(severity(np.array([1.0, 0.01, 0.001])), [0, 2, 3])
+    assert not np.signbit(severity(np.array([1.0])))[0]  # "-0.0" in a file
 
 
 def test_the_summary_shows_common_alphas_and_the_asked_one():

@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 from sklearn.datasets import load_breast_cancer
 
+from tests.conftest import make_frame
 from vaewatch.scoring.expected.numbers import rounded
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.table import table_of
 from vaewatch.training.train import train
 
 Record = dict[str, Any]
@@ -314,3 +316,17 @@ def test_a_reason_shows_enough_digits_to_tell_the_values_apart():
 def test_numbers_are_rounded_to_six_digits():
     got = rounded(np.array([0.0, 1 / 3, -123456.789, 1e-9 / 3, 1e300, 8.675309e12]))
     assert got.tolist() == [0.0, 0.333333, -123457.0, 3.33333e-10, 1e300, 8.67531e12]
+
+
+def test_a_rare_value_is_named_in_words_and_a_huge_number_in_few_digits():
+    reason = Reason("city", "Oslo", "(other)", 3.0)
+    assert str(reason) == "city is Oslo, expected one of its many rare values"
+    assert str(Reason("amount", 1e300, 12.5, 3.0)) == "amount is 1e+300, expected 12.5"
+
+
+def test_a_huge_number_is_observed_as_it_was_sent(scorer: Scorer):
+    record = {**make_frame(1).to_dicts()[0], "amount": 1e300, "items": 7}
+    table = table_of(scorer.artifact.schema, [record])
+    columns = {column.name: column for column in scorer.artifact.schema.columns}
+    observed = [table.observed(0, columns[name]) for name in ("amount", "items")]
+    assert observed == [1e300, 7] and [type(value) for value in observed] == [float, int]

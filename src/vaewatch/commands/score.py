@@ -70,6 +70,12 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     metavar="K",
     help="Up to K reasons for every record, and its score's parts.",
 )
+@setting(
+    "--prefix",
+    default="",
+    metavar="TEXT",
+    help="Put it before the names of the added columns, if the input has such columns.",
+)
 @delimiter()
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(

@@ -160,6 +160,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_trained(scorer: Scorer, target: Path) -> None:
+    from vaewatch.batch.added import EXPLAINED
     from vaewatch.commands.terminal import print_fact
     from vaewatch.scoring.artifact import REPORT
 
@@ -185,7 +186,14 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     _print_budget(scorer)
     if REPORT in manifest.sha256:
         print_fact(console, "report", str(target / REPORT))
-    print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv")
+    taken = sorted({*manifest.schema.names} & {*EXPLAINED})
+    prefix = " --prefix vaewatch_" if taken else ""
+    if taken:
+        text = (
+            f"scoring adds columns of the same name as {', '.join(taken)}: give its own a prefix"
+        )
+        print_fact(console, "names", text)
+    print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv{prefix}")
 
 
 def _print_budget(scorer: Scorer) -> None:
