@@ -17,7 +17,7 @@ from typing import Any
 
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.writer import draft_of, writable
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import OutputError, SchemaError
 from vaewatch.scoring.files.remote import is_url, stamp
 from vaewatch.scoring.files.source import STDIN, readable
 from vaewatch.scoring.files.whole import create, read_ours, reopen
@@ -122,14 +122,24 @@ class Journal:
             return None
         with writable(self._target):
             written = read_ours(self._path)
+        try:
+            return self._last_of(written)
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"'{self._path}' must be the journal of a job, but it is damaged. Run again "
+                "without --resume to start from the beginning."
+            ) from error
+
+    def _last_of(self, written: bytes) -> Entry | None:
         lines = [json.loads(line) for line in written.split(b"\n")[:-1]]
         if not lines:
             return None
         self._refuse_changed(lines[0])
         if len(lines) == 1:
             return None
+        entry = Entry(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
         self.kept = True
-        return Entry(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})
+        return entry
 
     def _refuse_changed(self, then: dict[str, Any]) -> None:
         inputs: dict[str, Stamp] = self._identity["inputs"]  # type: ignore[assignment]

@@ -68,9 +68,11 @@ def draft_of(target: str, drafts: str = ".") -> Path | None:
 
 def place_of(target: str) -> Path | None:
     """The path of a target, through links; None for a device or a pipe."""
+    named = Path(target)
+    if named.exists() and not named.is_file():  # before it is resolved, which a pipe cannot be
+        return None
     with writable(target):
-        path = resolve(Path(target))
-        return None if path.exists() and not path.is_file() else path
+        return resolve(named)
 
 
 def locked(*targets: str | None, drafts: str = ".") -> AbstractContextManager[None]:
@@ -123,6 +125,9 @@ class TextOutput:
             self._stream = open(create(self._draft), "wb")
         else:
             self._stream = open(reopen(self._draft, os.O_RDWR), "r+b")
+            if os.fstat(self._stream.fileno()).st_size < place:
+                self._stream.close()
+                raise OutputError(_shorter(self._draft))
             self._stream.truncate(place)
             self._stream.seek(place)
         self.place = place or 0
@@ -172,6 +177,8 @@ class ParquetOutput:
             raise OutputError(
                 f"'{draft}' must be a folder that you made. Start from the beginning."
             )
+        if len(list(draft.glob("*.parquet"))) < self.place:
+            raise OutputError(_shorter(draft))
         for file in sorted(draft.iterdir())[self.place :]:
             file.unlink()
 
@@ -205,6 +212,13 @@ def writable(target: str) -> Iterator[None]:
         raise OutputError(
             f"'{target}' could not be written: {error.strerror or error}."
         ) from error
+
+
+def _shorter(draft: Path) -> str:
+    return (
+        f"'{draft}' must hold all that its journal says, but it is shorter. Run again without "
+        "--resume to start from the beginning."
+    )
 
 
 def _grows_at(target: str, draft: Path | None) -> str:

@@ -161,3 +161,21 @@ def test_too_little_address_space_is_one_clear_line(artifact_path: Path, source:
     done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "needs 1 GiB of address space or more, got 0.76 GiB" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"not a journal\n", b"{}\n{}\n", b"[1]\n", b"\xff\xfe\n"])
+def test_a_damaged_journal_is_refused(
+    tmp_path: Path, artifact_path: Path, source: Path, content: bytes
+):
+    (tmp_path / ".out.csv.journal").write_bytes(content)
+    words = ("score", artifact_path, source, "--out", tmp_path / "out.csv")
+    done = call(*words, "--resume")
+    assert done.returncode == 1 and "is damaged. Run again without --resume" in done.stderr
+    assert call(*words).returncode == 0
+
+
+def test_a_summary_may_go_to_a_pipe(tmp_path: Path, artifact_path: Path, source: Path):
+    words = ("score", artifact_path, source, "--out", tmp_path / "out.csv", "--quiet")
+    done = run(*words, "--summary", "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert '"records": 500' in done.stdout

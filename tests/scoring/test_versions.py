@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from tests.conftest import call
+from tests.conftest import call, make_frame, run
 from vaewatch.scoring.artifact import read_artifact, read_files, read_manifest
 from vaewatch.scoring.disk import exchange
 from vaewatch.scoring.disk.versions import roll_back, versions, write_artifact
@@ -203,6 +204,21 @@ def test_the_command_says_which_version_it_put_back(out: Path):
     assert f"(version {first})" in done.stdout and "replaced      version v1" in done.stdout
     done = call("rollback", out, "--to", "zz")
     assert done.returncode == 4 and "must have the version 'zz'" in done.stderr
+
+
+def test_a_full_disk_ends_a_recalibration_and_leaves_what_was_there(out: Path, tmp_path: Path):
+    make_frame(300, seed=9).write_csv(tmp_path / "recent.csv")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    words = ("recalibrate", out, tmp_path / "recent.csv", "--out", out, "--overwrite")
+    done = run(*words, preexec_fn=small_files)
+    assert done.returncode == 4 and done.stderr.count("\n") == 1
+    assert f"'{out}' could not be written: File too large." in done.stderr
+    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["it", "recent.csv"]
 
 
 def test_two_runs_that_replace_an_artifact_do_not_meet(
