@@ -69,9 +69,9 @@ def draft_of(target: str, drafts: str = ".") -> Path | None:
 def place_of(target: str) -> Path | None:
     """The path of a target, through links; None for a device or a pipe."""
     named = Path(target)
-    if named.exists() and not named.is_file():  # before it is resolved, which a pipe cannot be
-        return None
     with writable(target):
+        if named.exists() and not named.is_file():  # before it is resolved, as no pipe can be
+            return None
         return resolve(named)
 
 

@@ -60,7 +60,7 @@ def test_training_on_the_floor_says_what_to_install(tmp_path: Path):
 
 def test_a_png_on_the_floor_says_what_to_install(tmp_path: Path, artifact_path: Path):
     make_frame(20).write_csv(tmp_path / "in.csv")
-    asked = ("replay", artifact_path, tmp_path / "in.csv", "--time", "order", "--plot")
+    asked = ("replay", artifact_path, tmp_path / "in.csv", "--time", "amount", "--plot")
     done = floor("vaewatch", *asked, tmp_path / "hours.png")
     assert done.returncode == 2
     assert done.stderr == "error: this command needs PIL: pip install 'vaewatch[png]'.\n"
