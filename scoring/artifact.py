@@ -21,6 +21,18 @@ from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.intake.contents import (
+    check_calibration,
+    check_drift,
+    check_features,
+    check_golden,
+    check_names,
+    check_precision,
+    check_rule,
+    check_schema,
+)
+from vaewatch.scoring.intake.damage import BROKEN, damaged
+from vaewatch.scoring.intake.folder import Folder, opened_folder, require_name
 from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
@@ -50,6 +62,7 @@ FILES = {
     REPORT: "The training report: one page that needs no other file.",
 }
 NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
+MOST_FILES = 100
 
 
 @dataclass(frozen=True)
@@ -101,50 +114,68 @@ def pack_golden(golden: Golden) -> bytes:
 
 @while_replaced
 def read_artifact(path: Path | str) -> Artifact:
-    """Read a folder, and check its format version and every hash.
+    """Read a folder, and check its format version, every hash, and all that scoring rests on.
 
     Raises:
         ArtifactError: it is no artifact, not whole, or not as it was written.
     """
-    folder = Path(path)
-    manifest = read_manifest(folder)
-    files = read_files(folder, manifest)
+    with opened_folder(Path(path)) as folder:
+        manifest = _manifest_of(folder)
+        files = {name: _verified(folder, name, manifest.sha256[name]) for name in NEEDED}
+        for name in set(manifest.sha256) - set(NEEDED):
+            _require_as_written(folder, name, manifest.sha256[name])
     try:
         return unpack_artifact(manifest, files)
-    except ArtifactError:
-        raise
-    except (KeyError, TypeError, ValueError, SafetensorError, ScoringError) as error:
-        raise ArtifactError(f"'{folder}' is damaged: {type(error).__name__}: {error}.") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"'{path}' is damaged: {error}") from error
+    except (*BROKEN, ScoringError, SafetensorError) as error:
+        raise damaged(path, error) from error
 
 
-def read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+def read_files(path: Path, manifest: Manifest) -> dict[str, bytes]:
     """Return every file that the manifest lists, each with the hash that it had when written.
 
     Files that scoring does not need may have been taken away, to make an image smaller; those that
     are there must be as they were written.
     """
-    return {
-        name: read_verified(folder, name, digest)
-        for name, digest in manifest.sha256.items()
-        if name in NEEDED or _is_there(folder, name)
-    }
+    with opened_folder(path) as folder:
+        return {
+            name: _verified(folder, name, digest)
+            for name, digest in manifest.sha256.items()
+            if name in NEEDED or _is_there(folder, name)
+        }
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    return Path(name).name != name or (folder / name).exists()  # a path is refused, see below
+def _is_there(folder: Folder, name: str) -> bool:
+    require_name(folder.path, name)
+    return folder.has(name)
 
 
 def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
-    """Return what a manifest and its files hold, ready to score."""
+    """Return what a manifest and its files hold, ready to score.
+
+    Raises:
+        ArtifactError: a part cannot be what training makes.
+    """
     schema, score = manifest.schema, manifest.score
+    check_names(manifest)
+    check_schema(schema)
+    vectorizer = Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer))
+    check_features(schema, vectorizer.features, vectorizer.constants)
     arrays = load_tensors(files[CALIBRATION])
+    check_calibration(arrays["scores"], manifest.calibration.n)
+    check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
+    precision = Precision.from_bytes(files[PRECISION])
+    check_precision(precision, len(vectorizer.features))
+    check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
     golden = json.loads(files[GOLDEN])
+    check_golden(golden)
     return Artifact(
         manifest=manifest,
         schema=schema,
-        vectorizer=Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer)),
+        vectorizer=vectorizer,
         graph=files[NETWORK],
-        precision=Precision.from_bytes(files[PRECISION]),
+        precision=precision,
         rule=ScoreRule(score.unseen, score.kl_weight, score.neighbour_weight),
         calibration=Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule),
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
@@ -152,42 +183,61 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     )
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     """Return the manifest of a folder.
 
     Raises:
         ArtifactError: the folder is no artifact, or its manifest not one that this release reads.
     """
-    manifest = Manifest.from_bytes(_manifest_bytes(folder), str(folder))
+    with opened_folder(path) as folder:
+        return _manifest_of(folder)
+
+
+def read_manifest_bytes(path: Path) -> bytes:
+    """Return the manifest of a folder as it was written, with keys of a later release."""
+    with opened_folder(path) as folder:
+        return _manifest_bytes(folder)
+
+
+def _manifest_of(folder: Folder) -> Manifest:
+    place = folder.path
+    manifest = Manifest.from_bytes(_manifest_bytes(folder), str(place))
     if not set(NEEDED) <= set(manifest.sha256):
-        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
+        raise ArtifactError(f"'{place}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
+    if len(manifest.sha256) > MOST_FILES:
+        raise ArtifactError(
+            f"'{place}' is damaged: {MANIFEST} must list at most {MOST_FILES} files, got "
+            f"{len(manifest.sha256):,}."
+        )
     return manifest
 
 
-def _manifest_bytes(folder: Path) -> bytes:
-    try:
-        return (folder / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        what = f"has no {MANIFEST}" if folder.exists() else "does not exist"
-        raise ArtifactError(f"'{folder}' is not an artifact: it {what}.") from None
-    except NotADirectoryError:
-        raise ArtifactError(
-            f"'{folder}' is not an artifact: it must be a folder, got a file."
-        ) from None
-    except OSError as error:
-        raise ArtifactError(f"'{folder}' must be readable: {error.strerror}.") from error
+def _manifest_bytes(folder: Folder) -> bytes:
+    if not folder.has(MANIFEST):
+        raise ArtifactError(f"'{folder.path}' is not an artifact: it has no {MANIFEST}.")
+    return folder.read(MANIFEST)
 
 
-def read_verified(folder: Path, name: str, digest: str) -> bytes:
+def read_verified(path: Path, name: str, digest: str) -> bytes:
     """Return a file of an artifact, if its hash is the one that the manifest lists."""
-    if Path(name).name != name:
-        raise ArtifactError(f"'{folder}' is damaged: {MANIFEST} names a file outside the folder.")
-    try:
-        content = (folder / name).read_bytes()
-    except OSError as error:
-        raise ArtifactError(
-            f"'{folder}' is not whole: {name} must be readable: {error.strerror}."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise ArtifactError(f"'{folder}' is damaged: {name} is not the file that was written.")
+    with opened_folder(path) as folder:
+        return _verified(folder, name, digest)
+
+
+def _verified(folder: Folder, name: str, digest: str) -> bytes:
+    content = folder.read(name)
+    _require_hash(folder, name, hashlib.sha256(content).hexdigest() == digest)
     return content
+
+
+def _require_as_written(folder: Folder, name: str, digest: str) -> None:
+    """Check a file that is not needed, if it is there, without holding it."""
+    if _is_there(folder, name):
+        _require_hash(folder, name, folder.digest(name) == digest)
+
+
+def _require_hash(folder: Folder, name: str, holds: bool) -> None:
+    if not holds:
+        raise ArtifactError(
+            f"'{folder.path}' is damaged: {name} is not the file that was written."
+        )

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Kind, Schema
 
 FORMAT_VERSION = 2
@@ -246,14 +247,15 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
         """
         try:
             data = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ArtifactError(f"'{place}' is damaged: {MANIFEST} is not JSON.") from None
         if not isinstance(data, dict) or "format_version" not in data:
             raise ArtifactError(f"'{place}' is not an artifact: {MANIFEST} has no format_version.")
         if data["format_version"] != FORMAT_VERSION:
             raise ArtifactError(
-                f"format_version must be {FORMAT_VERSION}, got {data['format_version']} in "
-                f"'{place}'. Upgrade vaewatch, or train again with this release."
+                f"format_version must be {FORMAT_VERSION}, got "
+                f"{one_line(data['format_version'])} in '{place}'. Upgrade vaewatch, or train "
+                "again with this release."
             )
         try:
             return msgspec.convert(data, cls)
@@ -286,7 +288,7 @@ def _broken(error: msgspec.ValidationError) -> str:
     if wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", text):
         must, got = (_worded(x) for x in wrong.groups())
         return f"must hold {must} in the key '{path}', got {got}"
-    return f"has a wrong key '{path}': {text}"
+    return f"has a wrong key '{one_line(path)}': {one_line(text).rstrip('.')}"
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:

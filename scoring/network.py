@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.check import check_graph
+from vaewatch.scoring.intake.text import one_line
 
 Floats = NDArray[np.floating[Any]]
 
@@ -57,27 +59,27 @@ class Network:
     Args:
         graph: the bytes of network.onnx.
         threads: threads of one pass.
+
+    Raises:
+        ArtifactError: it is no graph of a network, or not one to be run.
     """
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
+        self.sizes = check_graph(graph, INPUT, OUTPUTS)
         onnxruntime = silent_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime has no base class of its own
             raise ArtifactError(
-                f"network.onnx must be a graph that ONNX Runtime loads: {error}"
+                f"network.onnx must be a graph that ONNX Runtime loads: {one_line(error)}"
             ) from error
-        names = tuple(output.name for output in self._session.get_outputs())
-        if names != OUTPUTS:
-            raise ArtifactError(
-                f"network.onnx must give {', '.join(OUTPUTS)}, got {', '.join(names)}."
-            )
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
         """Return the parts of the scores of features, (N, D)."""

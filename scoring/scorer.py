@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.calibration import check_alpha
-from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.errors import ArtifactError, RecordError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
-from vaewatch.scoring.network import Network
+from vaewatch.scoring.intake.damage import BROKEN, damaged
+from vaewatch.scoring.intake.deadline import LOAD_SECONDS, within
+from vaewatch.scoring.network import OUTPUTS, Network
 from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
 from vaewatch.scoring.score import Parts
 from vaewatch.scoring.table import Table, table_of
@@ -99,13 +101,23 @@ class Scorer:
         Raises:
             ArtifactError: the artifact is missing, damaged, or from another release.
         """
-        scorer = cls(read_artifact(path), threads)
-        scorer.verify()
+        return within(LOAD_SECONDS, str(path), lambda: cls._loaded(path, threads))
+
+    @classmethod
+    def _loaded(cls, path: Path | str, threads: int) -> Scorer:
+        artifact = read_artifact(path)
+        try:
+            with np.errstate(all="ignore"):
+                scorer = cls(artifact, threads)
+                scorer.verify()
+        except (*BROKEN, RecordError, RuntimeError) as error:
+            raise damaged(path, error) from error
         return scorer
 
     def verify(self) -> None:
         """Raise an ArtifactError unless the golden records score as they did when it was made."""
         golden, calibration = self.artifact.golden, self.artifact.calibration
+        self._require_sound_network(golden.records)
         got = self.score_records(golden.records).score
         scale = np.maximum(np.abs(golden.scores), 1.0)  # relative to the score, or to one nat
         apart = np.abs(got - golden.scores) / scale
@@ -118,6 +130,22 @@ class Scorer:
             raise ArtifactError(
                 "the artifact's golden records must get the stored p-values, but do not."
             )
+
+    def _require_sound_network(self, records: Sequence[Any]) -> None:
+        """Raise an ArtifactError unless the graph gives each part of each record as a number."""
+        features = self.artifact.vectorizer.transform(table_of(self.artifact.schema, records))
+        if self.network.sizes.features != features.values.shape[1]:
+            raise ArtifactError(
+                f"network.onnx must take the {features.values.shape[1]:,} features of the "
+                f"manifest, got {self.network.sizes.features:,}."
+            )
+        forward = self.network.forward(features.values)
+        for name in OUTPUTS:
+            part = getattr(forward, name)
+            if len(part) != len(records) or not np.isfinite(part).all():
+                raise ArtifactError(
+                    f"network.onnx must give a finite '{name}' for each record, but does not."
+                )
 
     def score(
         self, data: Any, *, alpha: float | None = None, explain: int | None = None

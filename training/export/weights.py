@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_files, read_manifest
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.vae import VAE
@@ -17,9 +19,16 @@ def load_vae(path: Path) -> VAE:
     """Load all members from the verified weights of an artifact.
 
     Raises:
-        ArtifactError: the artifact holds no weights.
+        ArtifactError: the artifact holds no weights, or no stack that can be made of them.
     """
-    return VAE.of(load_tensors(read_kept(path, WEIGHTS))).eval()
+    weights = read_kept(path, WEIGHTS)
+    try:
+        tensors = load_tensors(weights)
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise ArtifactError(f"'{path}' is damaged: its weights must be finite.")
+        return VAE.of(tensors).eval()
+    except (*BROKEN, RuntimeError, SafetensorError) as error:
+        raise damaged(path, error) from error
 
 
 def load_served(path: Path) -> VAE:

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
     """Show what an artifact holds."""
-    from vaewatch.scoring.artifact import read_manifest
-    from vaewatch.scoring.manifest import MANIFEST
+    from vaewatch.scoring.artifact import read_manifest, read_manifest_bytes
     from vaewatch.scoring.scorer import Scorer
 
     manifest = read_manifest(artifact)
     if verify:
         Scorer.load(artifact)
     if as_json:
-        as_written = json.loads((artifact / MANIFEST).read_bytes())  # with keys of a later release
+        as_written = json.loads(read_manifest_bytes(artifact))  # with keys of a later release
         click.echo(json.dumps(as_written, indent=1, ensure_ascii=False))
     else:
         _print_card(manifest, verify)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class _Warnings(logging.Handler):
     """Prints what the library warns of, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"warning: {record.getMessage()}", file=sys.stderr)
+        print(f"warning: {visible(record.getMessage())}", file=sys.stderr)
 
 
 def show_warnings(*, mute: bool = False) -> None:
@@ -48,8 +49,22 @@ def show_warnings(*, mute: bool = False) -> None:
     log.handlers, log.propagate = [logging.NullHandler() if mute else _Warnings()], False
 
 
+def visible(text: str) -> str:
+    """Return a text with its control characters escaped: names and categories come from files,
+    and must not steer the terminal.
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape", "replace").decode()
+    return character
+
+
 def print_fact(console: Console, name: str, text: str, indent: int = 14) -> None:
     """Print a name, then a text, which a terminal wraps beside the name."""
+    text = visible(text)
     if not console.is_terminal:
         return console.print(f"{name:{indent}}{text}")
     lines = textwrap.wrap(
@@ -82,7 +97,7 @@ def print_table(
             no_wrap=at == 0 and longest < console.width / 3,
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     if not console.is_terminal:
         console.width = ONE_LINE
     console.print(table, soft_wrap=False)

@@ -1,0 +1,310 @@
+"""operator, shapes of its inputs -> shapes of its results.
+
+An operator without a rule here is refused. Each rule bounds memory and time before the graph is
+run: there are no loops, and where a number in the graph decides a shape, the graph must hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vaewatch.scoring.intake.graph import BOOL, FLOAT, INT64, INTEGERS, TYPES, Node, Tensor
+from vaewatch.scoring.intake.wire import refused
+
+MOST_AXES = 8
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the graph. work: the multiplications that it takes; at least one a number."""
+
+    shape: Shape
+    dtype: int
+    tensor: Tensor | None = None
+    work: int = 0
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.size * int(np.dtype(TYPES[self.dtype]).itemsize)
+
+    def of(self, shape: Sequence[int], dtype: int | None = None) -> Value:
+        """Return a value of another shape made from this one."""
+        return Value(tuple(shape), self.dtype if dtype is None else dtype)
+
+    def ints(self) -> list[int]:
+        """Return the numbers of a constant that decides a shape.
+
+        Raises:
+            ArtifactError: the graph computes them, or there are more than a shape can have.
+        """
+        if self.tensor is None or self.size > 2 * MOST_AXES:
+            raise refused("must hold the numbers that decide a shape, but computes one")
+        return [int(value) for value in self.tensor.ints()]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node and the values that it gets; those that are left out at the end are not there."""
+
+    node: Node
+    inputs: tuple[Value | None, ...]
+
+    def value(self, at: int) -> Value:
+        value = self.inputs[at] if at < len(self.inputs) else None
+        if value is None:
+            raise refused(f"must give '{self.node.operator}' its inputs, but one is not there")
+        return value
+
+    def ints(self, at: int) -> list[int] | None:
+        """Return an optional constant input."""
+        there = at < len(self.inputs) and self.inputs[at] is not None
+        return self.value(at).ints() if there else None
+
+    def number(self, name: str, default: int) -> int:
+        value = self.node.attributes.get(name, default)
+        return value if isinstance(value, int) else default
+
+    @property
+    def given(self) -> list[Value]:
+        return [value for value in self.inputs if value is not None]
+
+
+Rule = Callable[[Call], tuple[Value, ...]]
+
+
+def results(call: Call) -> tuple[Value, ...]:
+    """Return the results of a node.
+
+    Raises:
+        ArtifactError: the operator is not one of OPERATORS, or its inputs do not fit.
+    """
+    operator = call.node.operator
+    if operator not in OPERATORS:
+        raise refused(f"must use operators of arithmetic alone, got '{operator}'")
+    try:
+        values = OPERATORS[operator](call)
+    except (IndexError, ValueError, TypeError, ZeroDivisionError):
+        raise refused(f"must give '{operator}' inputs that fit, but does not") from None
+    for value in values:
+        if len(value.shape) > MOST_AXES or min(value.shape, default=0) < 0:
+            raise refused(f"must give '{operator}' inputs that fit, but does not")
+    return values
+
+
+def _same(call: Call) -> tuple[Value, ...]:
+    return (replace(call.value(0), tensor=None, work=0),)
+
+
+def _cast(call: Call) -> tuple[Value, ...]:
+    to = call.number("to", 0)
+    if to not in TYPES:
+        raise refused(f"must cast to a number, got type {to}")
+    return (call.value(0).of(call.value(0).shape, to),)
+
+
+def _elementwise(call: Call) -> tuple[Value, ...]:
+    shape = np.broadcast_shapes(*(value.shape for value in call.given))
+    return (call.value(0).of(shape),)
+
+
+def _divided(call: Call) -> tuple[Value, ...]:
+    """The processor stops a process that divides integers by 0."""
+    by = call.value(1)
+    if by.dtype in INTEGERS and (by.tensor is None or not (by.tensor.ints() > 0).all()):
+        raise refused("must divide integers by constants above 0, but does not")
+    return _elementwise(call)
+
+
+def _compared(call: Call) -> tuple[Value, ...]:
+    return tuple(replace(value, dtype=BOOL) for value in _elementwise(call))
+
+
+def _where(call: Call) -> tuple[Value, ...]:
+    return (call.value(1).of(_elementwise(call)[0].shape),)
+
+
+def _product(a: Shape, b: Shape) -> Value:
+    """Matrices, or stacks of these."""
+    *left, rows, inner = (1, *a) if len(a) == 1 else a
+    *right, other, columns = (*b, 1) if len(b) == 1 else b
+    if inner != other:
+        raise ValueError
+    outer = np.broadcast_shapes(tuple(left), tuple(right))
+    shape = (*outer, *([rows] if len(a) > 1 else []), *([columns] if len(b) > 1 else []))
+    return Value(shape, FLOAT, work=math.prod(outer) * rows * inner * columns)
+
+
+def _matmul(call: Call) -> tuple[Value, ...]:
+    product = _product(call.value(0).shape, call.value(1).shape)
+    return (replace(product, dtype=call.value(0).dtype),)
+
+
+def _gemm(call: Call) -> tuple[Value, ...]:
+    (m, k), (l, n) = call.value(0).shape, call.value(1).shape
+    a, b = (m, k), (l, n)
+    a = a[::-1] if call.number("transA", 0) else a
+    b = b[::-1] if call.number("transB", 0) else b
+    product = replace(_product(a, b), dtype=call.value(0).dtype)
+    if len(call.given) > 2 and np.broadcast_shapes(call.value(2).shape, product.shape) != (
+        product.shape
+    ):
+        raise ValueError
+    return (product,)
+
+
+def _concat(call: Call) -> tuple[Value, ...]:
+    first = list(call.value(0).shape)
+    axis = _axis(call.number("axis", 0), len(first))
+    for value in call.given[1:]:
+        if [*value.shape[:axis], *value.shape[axis + 1 :]] != [*first[:axis], *first[axis + 1 :]]:
+            raise ValueError
+    first[axis] = sum(value.shape[axis] for value in call.given)
+    return (call.value(0).of(first),)
+
+
+def _reshape(call: Call) -> tuple[Value, ...]:
+    x, wanted = call.value(0), call.value(1).ints()
+    if not call.number("allowzero", 0):
+        wanted = [x.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
+    if wanted.count(-1) == 1:
+        wanted[wanted.index(-1)] = x.size // -math.prod(wanted)
+    if math.prod(wanted) != x.size:
+        raise ValueError
+    return (x.of(wanted),)
+
+
+def _transpose(call: Call) -> tuple[Value, ...]:
+    x = call.value(0)
+    order = call.node.attributes.get("perm") or range(len(x.shape))[::-1]
+    if sorted(order) != list(range(len(x.shape))):
+        raise ValueError
+    return (x.of([x.shape[i] for i in order]),)
+
+
+def _gather(call: Call) -> tuple[Value, ...]:
+    x, at = call.value(0), call.value(1)
+    axis = _axis(call.number("axis", 0), len(x.shape))
+    return (x.of([*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]]),)
+
+
+def _gather_elements(call: Call) -> tuple[Value, ...]:
+    return (call.value(0).of(call.value(1).shape),)
+
+
+def _gather_nd(call: Call) -> tuple[Value, ...]:
+    x, at = call.value(0), call.value(1)
+    batch, depth = call.number("batch_dims", 0), at.shape[-1]
+    if not 0 <= batch < len(at.shape) or not 0 < depth <= len(x.shape) - batch:
+        raise ValueError
+    return (x.of([*at.shape[:-1], *x.shape[batch + depth :]]),)
+
+
+def _place(call: Call) -> tuple[Value, ...]:
+    x = call.value(0)
+    axis = _axis(call.number("axis", 0), len(x.shape))
+    return (x.of(_without(x.shape, [axis], call.number("keepdims", 1)), INT64),)
+
+
+def _top(call: Call) -> tuple[Value, ...]:
+    x, (k,) = call.value(0), call.value(1).ints()
+    axis = _axis(call.number("axis", -1), len(x.shape))
+    if not 0 < k <= x.shape[axis]:
+        raise ValueError
+    shape = [*x.shape[:axis], k, *x.shape[axis + 1 :]]
+    return x.of(shape), x.of(shape, INT64)
+
+
+def _reduced(call: Call) -> tuple[Value, ...]:
+    x, axes = call.value(0), call.ints(1)
+    if not axes and call.number("noop_with_empty_axes", 0):
+        return (x.of(x.shape),)
+    every = axes or range(len(x.shape))
+    found = [_axis(axis, len(x.shape)) for axis in every]
+    return (x.of(_without(x.shape, found, call.number("keepdims", 1))),)
+
+
+def _pad(call: Call) -> tuple[Value, ...]:
+    x, pads = call.value(0), call.value(1).ints()
+    axes = call.ints(3)
+    found = [_axis(a, len(x.shape)) for a in (axes or range(len(x.shape)))]
+    shape = list(x.shape)
+    half = len(found)
+    for axis, before, after in zip(found, pads[:half], pads[half:], strict=True):
+        shape[axis] += before + after
+    return (x.of(shape),)
+
+
+def _unsqueeze(call: Call) -> tuple[Value, ...]:
+    x, axes = call.value(0), call.value(1).ints()
+    rank = len(x.shape) + len(axes)
+    places, sizes = {_axis(axis, rank) for axis in axes}, iter(x.shape)
+    if len(places) != len(axes):
+        raise ValueError
+    return (x.of([1 if i in places else next(sizes) for i in range(rank)]),)
+
+
+def _squeeze(call: Call) -> tuple[Value, ...]:
+    x, axes = call.value(0), call.ints(1)
+    ones = [i for i, size in enumerate(x.shape) if size == 1]
+    found = ones if axes is None else [_axis(axis, len(x.shape)) for axis in axes]
+    if not set(found) <= set(ones):
+        raise ValueError
+    return (x.of(_without(x.shape, found, False)),)
+
+
+def _constant(call: Call) -> tuple[Value, ...]:
+    (value,) = call.node.attributes.values()
+    if not isinstance(value, Tensor):
+        raise refused("must hold constants as tensors, got a 'Constant' of another kind")
+    return (Value(value.shape, value.dtype, value),)
+
+
+def _axis(axis: int, rank: int) -> int:
+    return range(rank)[axis]
+
+
+def _without(shape: Shape, axes: Sequence[int], keep: int) -> list[int]:
+    """Return a shape in which these axes are 1, or gone."""
+    if keep:
+        return [1 if i in axes else size for i, size in enumerate(shape)]
+    return [size for i, size in enumerate(shape) if i not in axes]
+
+
+_GROUPS: Mapping[Rule, str] = {
+    _same: "Abs Ceil Clip CumSum Elu Erf Exp Floor Identity LeakyRelu Log LogSoftmax Neg Not "
+    "Reciprocal Relu Round Sigmoid Sign Softmax Softplus Sqrt Tanh",
+    _cast: "Cast",
+    _elementwise: "Add And Max Mean Min Mul Or Pow Sub Sum",
+    _divided: "Div Mod",
+    _compared: "Equal Greater GreaterOrEqual Less LessOrEqual",
+    _where: "Where",
+    _matmul: "MatMul",
+    _gemm: "Gemm",
+    _concat: "Concat",
+    _reshape: "Reshape",
+    _transpose: "Transpose",
+    _gather: "Gather",
+    _gather_elements: "GatherElements",
+    _gather_nd: "GatherND",
+    _place: "ArgMax ArgMin",
+    _top: "TopK",
+    _reduced: "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin "
+    "ReduceProd ReduceSum ReduceSumSquare",
+    _pad: "Pad",
+    _unsqueeze: "Unsqueeze",
+    _squeeze: "Squeeze",
+    _constant: "Constant",
+}
+# operator -> the rule of its results; there is no other list of what a graph may do
+OPERATORS: Mapping[str, Rule] = {
+    name: rule for rule, names in _GROUPS.items() for name in names.split()
+}
