@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.intake.deadline import LOAD_SECONDS, within
+from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.network import OUTPUTS, Network
 from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
 from vaewatch.scoring.score import Parts
@@ -40,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """N verdicts. Indexing gives a `Verdict`.
+    """N verdicts. An index gives a `Verdict`; a slice, a mask or indices give `Verdicts`.
 
     Attributes:
         score: (N,) nats; higher is more anomalous.
@@ -61,7 +62,14 @@ class Verdicts:
     def __len__(self) -> int:
         return len(self.score)
 
-    def __getitem__(self, index: int) -> Verdict:
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice | NDArray[Any] | Sequence[int]) -> Verdicts: ...
+    def __getitem__(self, index: Any) -> Verdict | Verdicts:
+        if not isinstance(index, SupportsIndex) or isinstance(index, np.ndarray):
+            return self._taken(np.arange(len(self))[index])
+        index = int(index)
         return Verdict(
             float(self.score[index]),
             float(self.p_value[index]),
@@ -69,6 +77,16 @@ class Verdicts:
             bool(self.is_anomaly[index]),
             self.reasons[index],
             None if self.parts is None else self.parts[index],
+        )
+
+    def _taken(self, rows: NDArray[np.int64]) -> Verdicts:
+        return Verdicts(
+            self.score[rows],
+            self.p_value[rows],
+            self.severity[rows],
+            self.is_anomaly[rows],
+            [self.reasons[i] for i in rows.tolist()],
+            None if self.parts is None else [self.parts[i] for i in rows.tolist()],
         )
 
     def __iter__(self) -> Iterator[Verdict]:
@@ -166,8 +184,9 @@ class Scorer:
             RecordError: some records break the schema; it names each broken rule.
             CalibrationError: the calibration records are too few to certify alpha.
         """
-        if isinstance(data, Sequence):
-            return self.score_records(data, alpha=alpha, explain=explain)
+        if isinstance(data, list | tuple):
+            records = plain_records(data, set(self.artifact.schema.names))
+            return self.score_records(records, alpha=alpha, explain=explain)
         # imports polars, which records do without
         from vaewatch.scoring.files.frames import checked_table, frame_of
 

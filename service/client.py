@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from vaewatch.scoring.errors import Problem, RecordError, ScoringError
+from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import Parts
 from vaewatch.scoring.scorer import Verdict
@@ -172,21 +173,24 @@ def _rows_of(records: Any) -> Sequence[Any]:
         rows: Iterable[Any] = records.to_dicts()
     elif hasattr(records, "to_dict") and hasattr(records, "columns"):
         rows = records.to_dict(orient="records")
+    elif isinstance(records, str | bytes | Mapping):
+        raise ServiceError(
+            f"records must be a list of records or a DataFrame, got a {type(records).__name__}. "
+            "Put a single record into a list."
+        )
     else:
         rows = records
-    return [_plain_record(row) if isinstance(row, Mapping) else row for row in rows]
+    return [_without_nan(row) for row in plain_records(list(rows))]
 
 
-def _plain_record(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): _plain(value) for name, value in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Replace NaN and pandas' NA by None, and numpy's scalars by their Python values."""
-    value = value.item() if hasattr(value, "item") else value
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _without_nan(row: Any) -> Any:
+    """Replace NaN, which JSON does not have, by None."""
+    if not isinstance(row, Mapping):
+        return row
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in row.items()
+    }
 
 
 def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:

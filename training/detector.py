@@ -9,6 +9,7 @@ of the fit records; on the fit records themselves, `predict` raises fewer alarms
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.calibration import TIE
 from vaewatch.scoring.errors import ScoringError, SettingError
-from vaewatch.scoring.files.frames import checked_table, frame_of_pandas
+from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
@@ -58,6 +59,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         steps: int = TrainConfig.steps,
         neighbours: int | None = TrainConfig.neighbours,
         contamination_robust: bool = TrainConfig.contamination_robust,
+        kinds: Mapping[str, str] | None = None,
         device: str = TrainConfig.device,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -72,6 +74,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.steps = steps
         self.neighbours = neighbours
         self.contamination_robust = contamination_robust
+        self.kinds = kinds
         self.device = device
         self.random_state = random_state
 
@@ -120,8 +123,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _config(self) -> TrainConfig:
-        names = {field.name for field in fields(TrainConfig)}
+        names = {field.name for field in fields(TrainConfig)} - {"kinds"}
         settings = {name: v for name, v in self.get_params().items() if name in names}
+        settings["kinds"] = self.kinds or {}
         seed = self.random_state
         if not isinstance(seed, int):
             seed = int(check_random_state(seed).randint(LARGEST_SEED))
@@ -139,7 +143,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the records as columns; scikit-learn checks arrays, the schema checks frames."""
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return X if isinstance(X, pl.DataFrame) else frame_of_pandas(X)
+            frame = _frame_of(X)
+            return frame if reset else self._renamed(frame)
         array = np.asarray(
             validate_data(
                 self,
@@ -150,4 +155,22 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 ensure_min_samples=2 if reset else 1,
             )
         )
-        return pl.DataFrame({f"x{i}": column for i, column in enumerate(array.T)})
+        frame = pl.DataFrame({f"x{i}": column for i, column in enumerate(array.T)})
+        return frame if reset else self._renamed(frame)
+
+    def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a frame's columns under the names of the fit: of an array, or against an array,
+        columns go by their order. scikit-learn has warned that the names differ.
+        """
+        names = self.artifact_.schema.names
+        named = hasattr(self, "feature_names_in_")
+        if len(names) == frame.width and (not named or set(frame.columns).isdisjoint(names)):
+            return frame.rename(dict(zip(frame.columns, names, strict=True)))
+        return frame
+
+
+def _frame_of(X: Any) -> pl.DataFrame:
+    try:
+        return frame_of(X)
+    except ScoringError as error:
+        raise ValueError(str(error)) from error

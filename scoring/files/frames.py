@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
 from types import NoneType
 from typing import Any
 
@@ -18,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, RecordError, SchemaError
+from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
@@ -30,24 +32,65 @@ INT64 = 2**63
 
 
 def frame_of(data: Any) -> pl.DataFrame:
-    """A polars or pandas DataFrame as a polars one."""
+    """A polars or pandas DataFrame as a polars one.
+
+    Raises:
+        SchemaError: it is neither, or holds a column that no record can have.
+    """
+    if isinstance(data, pl.LazyFrame):
+        return data.collect()
     return data if isinstance(data, pl.DataFrame) else frame_of_pandas(data)
 
 
 def frame_of_pandas(data: Any) -> pl.DataFrame:
     """A pandas DataFrame without its index, whatever the types of its columns."""
-    return pl.DataFrame([_series_of_pandas(str(name), data[name]) for name in data.columns])
+    if getattr(data, "ndim", 0) != 2 or not hasattr(data, "columns"):
+        raise SchemaError(
+            "the input must be a DataFrame or a list of records, got a "
+            f"{type(data).__name__}. Put a single record into a list."
+        )
+    names = [_name(name) for name in data.columns]
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise SchemaError(f"column '{twice[0]}' must be in the input once, got it twice.")
+    return pl.DataFrame([_series_of_pandas(name, data.iloc[:, i]) for i, name in enumerate(names)])
+
+
+def _name(name: Any) -> str:
+    """The name of a column; levels of one with several are joined."""
+    return "_".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 def _series_of_pandas(name: str, column: Any) -> pl.Series:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "biuf" and isinstance(column.dtype, np.dtype):
         return pl.Series(name, column.to_numpy(), nan_to_null=True)
-    missing = column.isna().to_numpy()
+    if kind == "c":
+        raise _no_cell(name, "complex numbers")
+    missing = np.asarray(column.isna())
     values = [
-        None if gone else value for gone, value in zip(missing, column.tolist(), strict=True)
+        None if gone else _cell(name, value)
+        for gone, value in zip(missing, column.tolist(), strict=True)
     ]
     return pl.Series(name, values, strict=False)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """A cell that polars has a type for: its own fallback is a type that it cannot work with."""
+    if isinstance(value, datetime | date | time | timedelta | bytes | list):
+        return value
+    if isinstance(value, dict | tuple | set | np.ndarray):
+        return [str(value)]  # nested: it can be ignored, but not learned
+    try:
+        return plain(value)
+    except TypeError as error:
+        raise _no_cell(name, f"a {error}") from None
+
+
+def _no_cell(name: str, what: str) -> SchemaError:
+    return SchemaError(
+        f"column '{name}' must hold numbers, texts or booleans, got {what}. Convert it, as with "
+        ".astype(str), or drop it."
+    )
 
 
 def series_of_json(name: str, values: list[Any]) -> pl.Series:

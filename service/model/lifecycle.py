@@ -19,12 +19,15 @@ from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.service.model.columns import require_same_columns
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.garbage import settle
+from vaewatch.service.model.loading import Loading
 from vaewatch.service.model.model import Model, load_model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.model.shared import Served, remember, served
 from vaewatch.service.settings import Settings
 
 log = logging.getLogger("vaewatch.service")
+
+Stamp = tuple[str, int, int]  # where an artifact is, when it was written, and its inode
 
 
 @dataclass
@@ -37,8 +40,12 @@ class Lifecycle:
     registry: Registry
     settings: Settings
     count_reload: Callable[[str], None]
+    _loading: Loading = field(init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._loading = Loading(lambda: self.registry.draining)
 
     def start(self) -> None:
         """Load the artifacts that the settings name.
@@ -79,7 +86,9 @@ class Lifecycle:
         registry, settings = self.registry, self.settings
         async with self._lock:
             try:
-                model = await asyncio.to_thread(load_model, registry.path, settings)
+                model = await self._loading.run(
+                    str(registry.path), lambda: load_model(registry.path, settings)
+                )
                 self._require_fit(model)
             except ScoringError as error:
                 self.count_reload("refused")
@@ -143,13 +152,22 @@ class Lifecycle:
 
     async def _watch(self) -> None:
         registry = self.registry
-        seen = stamp(registry.active.target)  # the link may have moved on since
+        target = registry.active.target  # the link may have moved on since
+        seen = await self._stamped(target, None)
         while True:
             await asyncio.sleep(self.settings.watch)
-            now = stamp(registry.path)
+            now = await self._stamped(registry.path, seen)
             if now != seen:
                 seen = now
                 await _unasked(self.reload())
+
+    async def _stamped(self, path: Path, seen: Stamp | None) -> Stamp | None:
+        """Look at a path beside the event loop: where a disk does not answer, nothing changed."""
+        try:
+            return await self._loading.run(str(path), lambda: stamp(path))
+        except ArtifactError as error:
+            log.error("the watch of the artifact failed: %s", error)
+            return seen
 
     def stop(self) -> None:
         """Cancel the changes that are under way, and the watch."""
@@ -165,7 +183,7 @@ async def _unasked(change: Coroutine[Any, Any, str]) -> None:
         pass
 
 
-def stamp(path: Path) -> tuple[str, int, int] | None:
+def stamp(path: Path) -> Stamp | None:
     """Identify the artifact at a path: another one, by a link or by a rename, has another stamp.
     None: there is none.
     """
