@@ -13,7 +13,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
@@ -242,7 +241,7 @@ class _Taken:
 def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[_Taken]:
     for name in files:
         with open_source(name, scorer.artifact.schema, reserved=()) as source:
-            require_columns(pl.DataFrame(schema=list(source.columns)), [time], "--time")
+            require_columns(list(source.columns), [time], "--time")
             lean = source.lean()
             yield from (_Taken(lean, chunk) for chunk in chunks_of(source, None))
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
@@ -312,11 +313,13 @@ def _report(
     )
 
 
-def require_columns(frame: pl.DataFrame, names: Sequence[str], what: str) -> None:
-    """Refuse a column that the user named and the frame lacks; `what` it was named as."""
+def require_columns(columns: Sequence[str], names: Sequence[str], what: str) -> None:
+    """Refuse a column that the user named and the input lacks; `what` it was named as."""
     for name in names:
-        if name not in frame.columns:
+        if name not in columns:
+            like = get_close_matches(name, columns, 1)
+            hint = f" Did you mean '{like[0]}'?" if like else ""
             raise SchemaError(
                 f"{what} column '{name}' must be in the input, got "
-                f"{', '.join(frame.columns[:20])}."
+                f"{', '.join(columns[:20])}.{hint}"
             )

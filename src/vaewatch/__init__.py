@@ -70,9 +70,13 @@ def train(
         CalibrationError: there are too few records for the alpha asked for.
         ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
     """
+    from vaewatch.training.ahead import check_ahead
     from vaewatch.training.config import TrainConfig
 
-    TrainConfig.of(settings)  # a wrong one is refused before torch is imported
+    config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
+    check_ahead(
+        data, Path(out), config, delimiter, overwrite=overwrite, continue_from=continue_from
+    )
     run = importlib.import_module("vaewatch.training.train").train
     scorer: Scorer = run(
         data,

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
@@ -108,3 +109,34 @@ def test_settings_that_cannot_be_are_value_errors(settings: dict[str, object], m
 
 def test_the_front_door_offers_it():
     assert vaewatch.VAEDetector is VAEDetector
+
+
+def test_kinds_can_be_declared_as_in_training():
+    frame = pd.DataFrame({"code": np.tile([1, 2, 3], 100), "x": np.arange(300) % 17})
+    detector = VAEDetector(alpha=0.05, steps=20, kinds={"code": "categorical"})
+    copy = pickle.loads(pickle.dumps(clone(detector).fit(frame)))
+    assert copy.artifact_.schema.columns[0].kind == "categorical"
+    assert copy.get_params()["kinds"] == {"code": "categorical"}
+    with pytest.raises(ValueError, match="a kind must be one of"):
+        detector.set_params(kinds={"code": "odd"}).fit(frame)
+
+
+def test_a_fit_on_an_array_predicts_on_a_frame_and_the_reverse():
+    rng = np.random.default_rng(0)
+    x, names = rng.normal(size=(300, 2)), ["a", "b"]
+    on_array = VAEDetector(alpha=0.05, steps=20).fit(x)
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        got = on_array.score_samples(pd.DataFrame(x, columns=names))
+    np.testing.assert_array_equal(got, on_array.score_samples(x))
+    on_frame = VAEDetector(alpha=0.05, steps=20).fit(pd.DataFrame(x, columns=names))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        got = on_frame.score_samples(x)
+    np.testing.assert_array_equal(got, on_frame.score_samples(pd.DataFrame(x, columns=names)))
+    with pytest.raises(ValueError, match="feature names should match"):
+        on_frame.predict(pd.DataFrame(x, columns=["a", "c"]))
+
+
+def test_a_column_that_cannot_be_learned_is_a_value_error():
+    frame = pd.DataFrame({"x": np.arange(300.0), "odd": [1j] * 300})
+    with pytest.raises(ValueError, match="column 'odd' must hold numbers, texts or booleans"):
+        VAEDetector(steps=20).fit(frame)

@@ -57,7 +57,7 @@ def read_labels(
     Raises:
         SchemaError: there is no such column, a record has no label, or none is normal.
     """
-    require_columns(frame, [label], "label")
+    require_columns(frame.columns, [label], "label")
     text = frame[label].cast(pl.String).str.strip_chars()
     missing = text.is_null() | text.str.to_lowercase().is_in(["", "nan"])
     if missing.any():

@@ -46,10 +46,9 @@ def columns_to_learn(frame: pl.DataFrame, config: TrainConfig) -> list[str]:
     Raises:
         SchemaError: a named column is not there, or none is left.
     """
-    require_columns(frame, [name for name in (config.id,) if name], "id")
-    require_columns(frame, [name for name in (config.label,) if name], "label")
-    require_columns(frame, config.ignore, "ignored")
-    require_columns(frame, list(config.kinds), "declared")
+    require_columns(frame.columns, [name for name in (config.id,) if name], "id")
+    require_columns(frame.columns, config.ignore, "ignored")
+    require_columns(frame.columns, list(config.kinds), "declared")
     apart = {config.id, config.label, *config.ignore}
     names = [name for name in frame.columns if name not in apart]
     if not names:

@@ -19,7 +19,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.files.whole import drafts_of, hidden, read_ours, replace_whole
+from vaewatch.scoring.files.whole import drafts_of, read_ours, replace_whole
+from vaewatch.training.ahead import checkpoint_of
 
 EVERY_STEPS = 200
 
@@ -46,7 +47,7 @@ class Checkpoint:
 
     @classmethod
     def beside(cls, out: Path, key: str, *, resume: bool) -> Checkpoint:
-        return cls(hidden(out, ".checkpoint"), key, resume)
+        return cls(checkpoint_of(out), key, resume)
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a snapshot in place of the one before.

@@ -59,6 +59,10 @@ def evaluate(
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.ahead import check_files
+
+    scorer = Scorer.load(artifact)
+    check_files(labelled)
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure
     from vaewatch.training.records.labels import read_labels
@@ -66,7 +70,6 @@ def evaluate(
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
-    scorer = Scorer.load(artifact)
     label = label or scorer.artifact.schema.label or "label"
     bounds = bounds_of_artifact(artifact, draws)
     reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)

@@ -82,12 +82,17 @@ def recalibrate(
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.artifact import read_artifact
+    from vaewatch.scoring.disk.versions import check_target
+    from vaewatch.training.ahead import check_files
+
+    check_target(target, overwrite=overwrite)
+    schema = read_artifact(artifact).schema
+    check_files((*normal, *labelled))
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
-    schema = read_artifact(artifact).schema
     reading = Reading(delimiter, nulls, frozenset([label or "label"]))
     strict = replace(reading, rejects=Path(rejects) if rejects else None)
     done = run(

@@ -62,15 +62,18 @@ def report(
     """
     from vaewatch.scoring.artifact import read_files
     from vaewatch.scoring.scorer import Scorer
-    from vaewatch.training.export.package import Package
-    from vaewatch.training.report.make import make_report
+    from vaewatch.training.ahead import check_files
 
     if normal and not labelled:
         raise click.UsageError("--normal must come with --labelled: peers are compared on labels.")
     target = target or Path(f"{artifact.resolve().name}-report.html")
     _check_target(target, artifact, (*labelled, *normal))
+    scorer = Scorer.load(artifact)
+    check_files((*labelled, *normal))
+    from vaewatch.training.export.package import Package
+    from vaewatch.training.report.make import make_report
+
     with writing(target):
-        scorer = Scorer.load(artifact)
         judged = (
             _judge(scorer, artifact, labelled, label, normal_labels, normal, quiet)
             if labelled

@@ -26,6 +26,9 @@ from vaewatch.training.config import whole_number
 def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
     """Draw records from the prior through the decoder: what the model takes for normal."""
     whole_number("seed", seed, least=0)  # before torch is imported
+    from vaewatch.scoring.artifact import read_manifest
+
+    read_manifest(artifact)
     from vaewatch.training.sample import sample as draw
 
     frame = draw(artifact, n, seed)

@@ -19,7 +19,7 @@ from vaewatch.commands.options import (
     setting,
     sources,
 )
-from vaewatch.commands.terminal import out, show_warnings
+from vaewatch.commands.terminal import err, out, show_warnings
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     "--alpha", type=float, default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
 )
 @setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
-@setting("--label", metavar="COLUMN", help="Holds labels; carried through, never learned.")
+@setting(
+    "--label",
+    metavar="COLUMN",
+    help="Holds labels; carried through, never learned. Files of normals may lack it.",
+)
 @setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
 @kinds()
 @delimiter()
@@ -122,7 +126,12 @@ def train(
     """
     if continue_from:
         settings = _given(settings)
-    TrainConfig.of(settings)  # a wrong one is refused before torch is imported
+    config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
+    from vaewatch.training.ahead import check_ahead, checkpoint_of
+
+    check_ahead(data, target, config, delimiter, overwrite=overwrite, continue_from=continue_from)
+    if not quiet and not resume and checkpoint_of(target).exists():
+        err().print(_left_behind(checkpoint_of(target)))
     from vaewatch.commands.profile import print_columns
     from vaewatch.commands.progress import fit_progress
     from vaewatch.training.train import train as run
@@ -147,6 +156,13 @@ def train(
         )
     if not quiet:
         _print_trained(scorer, target)
+
+
+def _left_behind(checkpoint: Path) -> str:
+    return (
+        f"note: a run that was killed left {checkpoint}. It is ignored, and replaced by this run; "
+        "to go on from it, give the same command with --resume."
+    )
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

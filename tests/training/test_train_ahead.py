@@ -1,0 +1,100 @@
+"""What cannot work is refused before torch, scikit-learn and pandas are imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vaewatch
+from tests.conftest import SMALL, call, make_frame
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.training.train import train
+
+# a command that imports one of these has failed
+WITHOUT = """
+import sys
+for name in ("torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib"):
+    sys.modules[name] = None
+from vaewatch.__main__ import main
+sys.argv[0] = "vaewatch"
+main()
+"""
+
+
+def refuse(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_frame(50).write_csv(tmp_path / "normal.csv")
+    (tmp_path / "there").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--members", "2"], 2, "setting 'members' must be at least 3, got 2"),
+        (["--alpha", "1.5"], 2, "alpha must be between"),
+        (["--id", "oder"], 3, "id column 'oder' must be in the input.*Did you mean 'order'"),
+        (["--label", "expres"], 3, "label column 'expres' must be .*Did you mean 'express'"),
+        (["--ignore", "ghost"], 3, "ignored column 'ghost' must be in the input"),
+        (["--kind", "ghost=numeric"], 3, "declared column 'ghost' must be in the input"),
+        (["--out", "there"], 4, "'there' must not exist yet"),
+        (["--from", "nowhere"], 4, "'nowhere' is not an artifact: it does not exist"),
+        (["absent.csv"], 3, "'absent.csv' must be readable: No such file"),
+    ],
+)
+def test_a_training_run_that_cannot_work_is_refused_before_its_imports(
+    folder: Path, words: list[str], code: int, message: str
+):
+    done = refuse("train", "normal.csv", "--out", "new", *words, cwd=folder)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 1
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "nowhere", "normal.csv"),
+        ("recalibrate", "nowhere", "normal.csv", "--out", "new"),
+        ("report", "nowhere", "--out", "page.html"),
+        ("sample", "nowhere"),
+    ],
+)
+def test_an_artifact_that_is_not_there_is_refused_before_the_imports(
+    folder: Path, words: tuple[str, ...]
+):
+    done = refuse(*words, cwd=folder)
+    assert done.returncode == 4, done.stderr
+    assert "'nowhere' is not an artifact: it does not exist" in done.stderr
+
+
+def test_the_python_door_refuses_early_too(folder: Path):
+    with pytest.raises(SchemaError, match="id column 'oder' must be in the input"):
+        vaewatch.train(str(folder / "normal.csv"), folder / "new", id="oder")
+
+
+def test_normals_may_lack_the_label(tmp_path: Path):
+    scorer = train(
+        make_frame(300), tmp_path / "it", alpha=0.05, id="order", label="fraud", **SMALL
+    )
+    assert scorer.artifact.schema.label == "fraud"
+
+
+def test_the_next_run_names_what_a_killed_one_left(folder: Path):
+    make_frame(300).write_csv(folder / "normal.csv")
+    (folder / ".it.checkpoint").write_bytes(os.urandom(100))
+    words = ["--out", folder / "it", "--id", "order", "--alpha", "0.05", "--steps", "20"]
+    done = call("train", folder / "normal.csv", *words)
+    assert done.returncode == 0, done.stderr
+    assert "note: a run that was killed left" in done.stderr and "--resume" in done.stderr
+    assert not (folder / ".it.checkpoint").exists()

@@ -1,0 +1,82 @@
+"""data, settings -> refused before torch is imported, where that can be known without it.
+
+What is looked at here is looked at again by the run itself, which has the last word.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.disk.versions import check_target
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.frames import require_columns
+from vaewatch.scoring.files.source import expand, open_frames
+from vaewatch.scoring.files.whole import hidden
+from vaewatch.training.config import TrainConfig
+
+
+def check_ahead(
+    data: Any,
+    out: Path,
+    config: TrainConfig,
+    delimiter: str | None = None,
+    *,
+    overwrite: bool = False,
+    continue_from: Path | str | None = None,
+) -> None:
+    """Refuse what a training run would refuse after its imports.
+
+    Raises:
+        ArtifactError: `out` cannot be written, or `continue_from` is no artifact.
+        SchemaError: a file is not there, or the first one lacks a column that a setting names.
+    """
+    check_target(out, overwrite=overwrite)
+    if continue_from is not None:
+        read_manifest(Path(continue_from))
+    if hasattr(data, "columns"):
+        return _check_columns([str(name) for name in data.columns], config)
+    names = [data] if isinstance(data, str | Path) else list(data)
+    files = expand([str(name) for name in names])
+    for name in files:
+        _require_file(name)
+    columns = _columns(files[0], delimiter) if files else None
+    if columns is not None:
+        _check_columns(columns, config)
+
+
+def check_files(names: tuple[str, ...]) -> None:
+    """Refuse input files that are not there."""
+    for name in expand(names):
+        _require_file(name)
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Return where a run that is killed leaves its last snapshot."""
+    return hidden(out, ".checkpoint")
+
+
+def _require_file(name: str) -> None:
+    path = Path(name)
+    if "://" in name or name == "-" or path.exists():
+        return
+    raise SchemaError(f"'{name}' must be readable: No such file or directory.")
+
+
+def _columns(name: str, delimiter: str | None) -> list[str] | None:
+    """Return the columns of a regular file; those of NDJSON may come later in the file."""
+    if "://" in name or not Path(name).is_file():
+        return None
+    with open_frames(name, delimiter) as file:
+        first = None if file.format == "ndjson" else next(file.chunks, None)
+        return None if first is None else first.frame.columns
+
+
+def _check_columns(columns: list[str], config: TrainConfig) -> None:
+    require_columns(columns, [name for name in (config.id,) if name], "id")
+    require_columns(columns, config.ignore, "ignored")
+    require_columns(columns, list(config.kinds), "declared")
+    if config.label is not None and get_close_matches(config.label, columns, 1, 0.8):
+        require_columns(columns, [config.label], "label")  # a slip, or there
