@@ -14,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.artifact import MARGINALS
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.table import Table
 from vaewatch.training.export.weights import read_kept
 
@@ -57,6 +60,14 @@ def load_marginals(path: Path) -> Marginals:
     """Read the marginals of an artifact.
 
     Raises:
-        ArtifactError: the artifact holds none.
+        ArtifactError: the artifact holds none, or none that training can have made.
     """
-    return Marginals(load_tensors(read_kept(path, MARGINALS)))
+    content = read_kept(path, MARGINALS)
+    try:
+        quantiles = load_tensors(content)
+    except (*BROKEN, SafetensorError) as error:
+        raise damaged(path, error) from error
+    for values in quantiles.values():
+        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+            raise ArtifactError(f"'{path}' is damaged: its marginals must be finite quantiles.")
+    return Marginals(quantiles)

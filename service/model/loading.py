@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.deadline import LOAD_SECONDS, late, started
 
-STEP = 0.1  # seconds between looks at whether the service stops
+STEP = 0.02  # seconds between looks at whether the load has ended or the service stops
 MOST_HUNG = 3  # loads that are left behind; each may hold the memory of a model
 
 Result = TypeVar("Result")
@@ -50,7 +50,7 @@ class Loading:
             if self.stopping() or time.monotonic() > until:
                 self._hung.append(future)
                 raise self._left(what)
-            await asyncio.wait([asyncio.wrap_future(future)], timeout=STEP)
+            await asyncio.sleep(STEP)
         return future.result()
 
     def _left(self, what: str) -> ArtifactError:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.damage import BROKEN
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.training.learned import Learned
 from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.report.latent import Latent, Unit, look_at_latent
@@ -72,9 +74,10 @@ class Findings:
             return cls(
                 **{field.name: _READ[field.name](data[field.name]) for field in fields(cls)}
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except BROKEN as error:
             raise ArtifactError(
-                f"report.json must be as this release writes it, got {error!r}. Train again."
+                f"report.json must be as this release writes it, got {one_line(repr(error))}. "
+                "Train again."
             ) from error
 
 
