@@ -15,6 +15,7 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
+from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
 from vaewatch.training.config import TrainConfig
 
 
@@ -78,5 +79,11 @@ def _check_columns(columns: list[str], config: TrainConfig) -> None:
     require_columns(columns, [name for name in (config.id,) if name], "id")
     require_columns(columns, config.ignore, "ignored")
     require_columns(columns, list(config.kinds), "declared")
+    for name in set(columns) - set(config.ignore):
+        if has_control(name, LINE_BREAKS):
+            raise SchemaError(
+                f"a column's name must have no control characters, got '{one_line(name)}'. "
+                "Rename it."
+            )
     if config.label is not None and get_close_matches(config.label, columns, 1, 0.8):
         require_columns(columns, [config.label], "label")  # a slip, or there

@@ -81,7 +81,7 @@ def check_schema(schema: Schema) -> None:
     if not schema.columns:
         raise ArtifactError("the schema must have a column, got none.")
     apart = [name for name in (schema.id, schema.label) if name is not None]
-    check_column_names([*schema.names, *apart, *schema.ignored])
+    check_column_names([*schema.names, *apart])
     names = [*schema.names, *apart]
     if twice := _first_twice(names):
         raise ArtifactError(f"column '{one_line(twice)}' must be there once, got it twice.")

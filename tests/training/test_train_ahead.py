@@ -98,3 +98,9 @@ def test_the_next_run_names_what_a_killed_one_left(folder: Path):
     assert done.returncode == 0, done.stderr
     assert "note: a run that was killed left" in done.stderr and "--resume" in done.stderr
     assert not (folder / ".it.checkpoint").exists()
+
+
+def test_a_name_that_steers_a_terminal_is_refused_early(folder: Path):
+    (folder / "odd.csv").write_text("a,b\x1b[31m\n1,2\n3,4\n")
+    done = refuse("train", "odd.csv", "--out", "new", cwd=folder)
+    assert done.returncode == 3 and "must have no control characters, got 'b [31m'" in done.stderr
