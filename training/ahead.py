@@ -5,18 +5,21 @@ What is looked at here is looked at again by the run itself, which has the last 
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.disk.versions import check_target
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
 from vaewatch.training.config import TrainConfig
+
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl")
 
 
 def check_ahead(
@@ -31,9 +34,11 @@ def check_ahead(
     """Refuse what a training run would refuse after its imports.
 
     Raises:
+        SettingError: the device is not there.
         ArtifactError: `out` cannot be written, or `continue_from` is no artifact.
         SchemaError: a file is not there, or the first one lacks a column that a setting names.
     """
+    _check_device(config.device)
     check_target(out, overwrite=overwrite)
     if continue_from is not None:
         read_manifest(Path(continue_from))
@@ -57,6 +62,16 @@ def check_files(names: tuple[str, ...]) -> None:
 def checkpoint_of(out: Path) -> Path:
     """Return where a run that is killed leaves its last snapshot."""
     return hidden(out, ".checkpoint")
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU where no driver has made one known; torch knows the rest."""
+    if device.startswith("cuda") and sys.platform == "linux":
+        if not any(Path(node).exists() for node in DRIVERS):
+            raise SettingError(
+                f"setting 'device' must be a device of this machine, got '{device}', but "
+                "Linux shows no GPU. Use auto or cpu."
+            )
 
 
 def _require_file(name: str) -> None:
