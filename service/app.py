@@ -23,6 +23,7 @@ from vaewatch.service.console.routes import Console, add_home
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.http.edge import Edge, problem
 from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes
+from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
 from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
 from vaewatch.service.http.tracing import traced
@@ -59,6 +60,7 @@ class Application:
             description=TEXT,
             responses=problem_responses(),
             lifespan=_lifespan(service),
+            redirect_slashes=False,  # a redirect would repeat the host that the request names
         )
         _add_errors(api)
         add_home(api, _console(service))
@@ -76,6 +78,7 @@ def _edge(api: ASGIApp, service: Service) -> Edge:
         hot=_hot_routes(ScoreRoute(scoring).hot(), InferRoute(scoring).hot()),
         keys=service.keys,
         limits=service.limits,
+        crowd=Crowd(service.settings, service.metrics),
         registry=service.registry,
         metrics=service.metrics,
         access_log=service.access_log,
@@ -197,5 +200,7 @@ def _add_errors(app: FastAPI) -> None:
 
 def _as_refusal(error: HTTPException) -> Refusal:
     if error.status_code == 405:
-        return MethodNotAllowed("the route takes another method; /docs names it.")
+        allow = (error.headers or {}).get("Allow", "GET")
+        allow = "GET, HEAD" if "GET" in allow else allow
+        return MethodNotAllowed(f"the method must be {allow} here, got another one.", allow)
     return NotFound("there is no such route; /docs lists them.")

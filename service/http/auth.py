@@ -37,7 +37,9 @@ class Scope(IntEnum):
     ADMIN = 2
 
 
-OPEN = {"/", "/livez", "/readyz", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
+PROBES = HEALTH | {"/metrics"}  # answered however many connections there are
+OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
 OPEN |= {"/console/console.css", "/console/console.js"}  # the page's data are in /console/state
 ADMIN = {"/v1/reload", "/v1/promote"}
 
@@ -114,8 +116,8 @@ class Keys:
             Unauthorized: the key is missing or unknown.
             Forbidden: it lacks the scope, or the request comes from another site's page.
         """
-        if request.path in ADMIN and request.headers.get(b"sec-fetch-site") == b"cross-site":
-            raise Forbidden("a page of another site may not do this.")
+        if request.path in ADMIN:
+            require_same_origin(request)
         needed = self._needed(request.path) if self.wanted else Scope.NONE
         if needed is Scope.NONE:
             return
@@ -159,6 +161,32 @@ class Keys:
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_ino
+
+
+def require_same_origin(request: Request) -> None:
+    """Refuse a request that a browser sends for a page of another origin. Browsers that do not
+    name the site of the page, as over plain HTTP, name its origin; other clients name neither.
+
+    Raises:
+        Forbidden: it is one.
+    """
+    headers = request.headers
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site is not None:
+        same = site.strip().lower() in (b"same-origin", b"none")
+    else:
+        same = origin is None or _is_here(origin, headers.get(b"host", b""))
+    if not same:
+        raise Forbidden("a page of another site may not do this.")
+
+
+def _is_here(origin: bytes, host: bytes) -> bool:
+    """Whether an origin is that of a host; a proxy may have ended its TLS."""
+    scheme, _, place = origin.strip().lower().partition(b"://")
+    port = {b"http": b":80", b"https": b":443"}.get(scheme)
+    if port is None:  # as of `null`, which is any page
+        return False
+    return place.removesuffix(port) == host.strip().lower().removesuffix(port)
 
 
 def _given_key(request: Request) -> bytes | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from vaewatch.service.http.exchange import Request
+from vaewatch.service.http.exchange import BROKEN, Request
 from vaewatch.service.http.problems import Malformed, TooSlow, Unsupported
 
 GZIP = 31  # zlib's window bits for a gzip header and trailer
+STEP = 16 << 10  # bytes
+MOST_MEMBERS = 10_000  # of one body: tools that pack side by side make one for each 64 KiB or more
 
 
 class Disconnected(Exception):
@@ -53,6 +55,9 @@ async def _receive(request: Request) -> bytes:
         request.place.hold(len(message.get("body", b"")))
         chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
+    broken = request.scope.get(BROKEN)
+    if broken is not None:
+        raise broken
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -63,14 +68,35 @@ def _unpacked(request: Request, body: bytes) -> bytes:
     if encoding != b"gzip":
         raise Unsupported("content-encoding must be gzip or identity, got another one.")
     limits = request.place.limits
-    unpacker = zlib.decompressobj(GZIP)
     try:
-        plain = unpacker.decompress(body, limits.settings.max_body_bytes + 1)
+        plain = _gunzipped(body, limits.settings.max_body_bytes)
     except zlib.error:
         raise Malformed("the body must be gzip, as content-encoding says.") from None
-    if len(plain) > limits.settings.max_body_bytes:
+    if plain is None:
         raise limits.too_large()
-    if not unpacker.eof or unpacker.unused_data:
-        raise Malformed("the body must be one whole gzip stream.")
     request.place.hold_unpacked(len(plain))
     return plain
+
+
+def _gunzipped(body: bytes, most: int) -> bytes | None:
+    """Unpack the members of a gzip body; None if there are more than `most` bytes.
+
+    Each member's end copies the rest of what it was given, so it is given a step at a time.
+    """
+    plain, view, at, members = bytearray(), memoryview(body), 0, 0
+    while at < len(view):
+        unpacker, members = zlib.decompressobj(GZIP), members + 1
+        if members > MOST_MEMBERS:
+            raise Malformed(f"a gzip body must have at most {MOST_MEMBERS:,} members.")
+        while not unpacker.eof:
+            step = view[at : at + STEP]
+            if not step:
+                raise Malformed("the body must be whole gzip streams, got the start of one.")
+            at += len(step)
+            plain += unpacker.decompress(step, most + 1 - len(plain))
+            if len(plain) > most:
+                return None
+        at -= len(unpacker.unused_data)
+        while at < len(view) and not view[at]:  # zeros after a member are padding
+            at += 1
+    return bytes(plain)

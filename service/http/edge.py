@@ -28,10 +28,11 @@ from vaewatch.service.http.exchange import (
     Reply,
     Request,
     Write,
+    check_head,
     id_header,
     send_reply,
 )
-from vaewatch.service.http.limits import Limits, Place
+from vaewatch.service.http.limits import Crowd, Limits, Place
 from vaewatch.service.http.problems import (
     MethodNotAllowed,
     Overloaded,
@@ -47,6 +48,7 @@ log = logging.getLogger("vaewatch.service")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNMATCHED = "unmatched"  # the template of a path without a route: anybody can make up paths
+UNREAD = {"method": "other", "path": "", "query_string": b"", "headers": ()}
 GONE = 499  # the client left; only the metrics and the log show it
 
 
@@ -58,6 +60,7 @@ class Edge:
     hot: HotRoutes
     keys: Keys
     limits: Limits
+    crowd: Crowd
     registry: Registry
     metrics: Metrics
     access_log: AccessLog
@@ -84,6 +87,7 @@ class Edge:
         write = request.scope.pop(WRITE, None)  # left there it would be a cycle, for the collector
         try:
             with request.place:  # left before the answer is sent: a slow reader holds no place
+                check_head(request)
                 self.keys.check(request)
                 if route is None:
                     return await self._pass_on(request, send)
@@ -108,6 +112,7 @@ class Edge:
             return False
         request = Request(scope, _no_body, scope[PLACE])
         try:
+            check_head(request)
             self.keys.check(request)
             start = route.plain(request, body)
         except Exception:  # raised again in the request's task, where it can be answered
@@ -137,15 +142,19 @@ class Edge:
         status = reply.status if written else GONE
         self._measure(request, template, status, perf_counter() - started)
 
-    def refuse(self, scope: Scope) -> tuple[Request, Reply, HttpHeaders]:
-        """Refuse a request of a hot route for which there is no slot."""
+    def refuse(self, scope: Scope, error: Exception) -> tuple[Request, Reply, HttpHeaders]:
+        """Refuse a request before its body is read."""
         started = perf_counter()
         request = Request(scope, _no_body, Place(self.limits))
-        reply = problem(self.limits.overloaded(), request)
+        reply = problem(error, request)
         route = self.hot(request.path)
         template = UNMATCHED if route is None else route.template
         self._measure(request, template, reply.status, perf_counter() - started)
         return request, reply, self._extra()
+
+    def refuse_unread(self, error: Exception) -> tuple[Request, Reply, HttpHeaders]:
+        """Refuse what is no request, or has no end."""
+        return self.refuse(dict(UNREAD), error)
 
     def _extra(self) -> HttpHeaders:
         """Headers of every answer. While draining, the next request goes to another server."""
@@ -162,11 +171,15 @@ class Edge:
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        request.scope[REQUEST] = request
+        scope = request.scope
+        scope[REQUEST] = request
+        if request.method == "HEAD":  # the server leaves the body of the answer out
+            scope = {**scope, "method": "GET"}
         try:
-            await self.rest(request.scope, request.receive, watched)
+            await self.rest(scope, request.receive, watched)
         except Exception:  # the handler of `vaewatch.service.app` has answered and logged it
             log.debug("request %s was answered %d", request.id, status)
+        request.scope["route"] = scope.get("route")
         return status
 
     def _measure(self, request: Request, template: str, status: int, seconds: float) -> None:
@@ -201,7 +214,7 @@ def problem(error: Exception, request: Request) -> Reply:
 
 def _posted(route: HotRoute, request: Request) -> Awaitable[Reply]:
     if request.method != "POST":
-        raise MethodNotAllowed("the method must be POST here, got another one.")
+        raise MethodNotAllowed("the method must be POST here, got another one.", "POST")
     return route.answer(request)
 
 

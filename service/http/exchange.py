@@ -12,6 +12,7 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from vaewatch.service.http.limits import Place
+from vaewatch.service.http.problems import Malformed
 
 HttpHeader = tuple[bytes, bytes]
 HttpHeaders = Sequence[HttpHeader]
@@ -27,9 +28,21 @@ SECURITY = (
     (b"cache-control", b"no-store"),
 )
 CLOSE = (b"connection", b"close")
+# of two of these, a proxy may believe the one and the service the other
+ONCE = {
+    b"authorization",
+    b"content-encoding",
+    b"content-type",
+    b"host",
+    b"inference-header-content-length",
+    b"origin",
+    b"sec-fetch-site",
+    b"x-api-key",
+}
 
 # keys of a scope
 PLACE = "vaewatch.place"  # the request's place, if its connection has given it one
+BROKEN = "vaewatch.broken"  # an exception: why the body ended before its end
 HOLD = "vaewatch.hold"  # true: leave the connection unread for a moment after the answer
 WRITE = "vaewatch.write"  # a Write, where nothing between the connection and the edge needs ASGI
 REQUEST = "vaewatch.request"  # the Request, for routes of the framework
@@ -41,6 +54,7 @@ class Request:
     __slots__ = (
         "headers",
         "id",
+        "key",
         "method",
         "path",
         "place",
@@ -58,6 +72,7 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.id = request_id(self.headers.get(b"x-request-id"))
         self.records = 0  # set by the route, for the log
+        self.key: str | None = None  # the name of the key that opened the route, if one had to
 
 
 class Reply(NamedTuple):
@@ -91,6 +106,33 @@ class HotRoute:
 
 
 HotRoutes = Callable[[str], HotRoute | None]  # path -> its route, if that is a hot one
+
+
+def check_head(request: Request) -> None:
+    """Refuse a head that proxies and the service may read differently.
+
+    Raises:
+        Malformed: it has no host, or one of some headers twice, or another coding than chunked.
+    """
+    headers, given = request.headers, request.scope["headers"]
+    if b"host" not in headers and request.scope.get("http_version") != "1.0":
+        raise Malformed("a request must name its host once, in the header 'host'.")
+    if len(given) != len(headers):
+        _check_repeated([name for name, _ in given])
+    if b"transfer-encoding" in headers:
+        _check_coding(request)
+
+
+def _check_repeated(names: list[bytes]) -> None:
+    for name in sorted(ONCE):
+        if names.count(name) > 1:
+            raise Malformed(f"a request must have one header '{name.decode()}', got several.")
+
+
+def _check_coding(request: Request) -> None:
+    coding = request.headers[b"transfer-encoding"].strip().lower()
+    if coding != b"chunked" or request.scope.get("http_version") != "1.1":
+        raise Malformed("transfer-encoding must be chunked, in HTTP/1.1, got another one.")
 
 
 def request_id(given: bytes | None) -> str:

@@ -11,18 +11,17 @@ this file only if all of them are there.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from functools import lru_cache, partial
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
+from vaewatch.service.http.auth import PROBES
+from vaewatch.service.http.connection import Connection
 from vaewatch.service.http.edge import Edge
 from vaewatch.service.http.exchange import (
     CLOSE,
     HOLD,
     PLACE,
     WRITE,
-    HttpHeader,
     HttpHeaders,
     Reply,
     Request,
@@ -33,13 +32,12 @@ from vaewatch.service.http.problems import RETRY_AFTER
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
 
 
-class Gate(HttpToolsProtocol):
+class Gate(Connection):
     """One connection. A request of a hot route waits here until its body is whole, if that comes
     in one read with its head, as most do; then it takes a slot among the requests being scored, or
     is refused. A longer body is read by the application, which finds a slot for it later.
     """
 
-    edge: ClassVar[Edge]
     _feeding = False
     _waiting: tuple[Any, Any] | None = None
     _late: TimerHandle | None = None  # closes a connection whose refused body never ends
@@ -53,6 +51,11 @@ class Gate(HttpToolsProtocol):
         self._start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self.surplus:
+            cycle.keep_alive = False
+            if cycle.scope["path"] not in PROBES:
+                self._turn_away(cycle)
+                return
         if self._feeding and app is self.app and self._is_hot(cycle.scope):
             self._waiting = cycle, app
         else:
@@ -117,7 +120,10 @@ class Gate(HttpToolsProtocol):
         self.transport.write(answer)
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self.transport.close()
+            if cycle.more_body or self._ending:  # there may be bytes that have not been read
+                self._close()
+            else:
+                self.transport.close()
         cycle.on_response()
         cycle.on_response = _nothing  # or it would hold this connection, which holds it
         return True
@@ -127,15 +133,19 @@ class Gate(HttpToolsProtocol):
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             extra = [*extra, CLOSE]
-        default = self.server_state.default_headers
-        head = _head(reply.status, (*default, *reply.headers, *extra))
-        own = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        return head + own % (request.id.encode(), len(reply.body)) + reply.body
+        return self._written(request, reply, extra)
+
+    def _turn_away(self, cycle: Any) -> None:
+        """Refuse a request of a connection that is one too many."""
+        request, reply, extra = self.edge.refuse(cycle.scope, self.edge.crowd.overfull())
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(self._answer(cycle, request, reply, extra))
+        self._close()
 
     def _refuse(self) -> None:
         """Refuse at once; the rest of the body is read and dropped."""
         self._waiting, cycle = None, self.cycle
-        request, reply, extra = self.edge.refuse(self._scope)
+        request, reply, extra = self.edge.refuse(self._scope, self.edge.limits.overloaded())
         cycle.response_started = cycle.response_complete = True
         close = not cycle.keep_alive or cycle.waiting_for_100_continue
         if close:
@@ -154,6 +164,10 @@ class Gate(HttpToolsProtocol):
             self._pause()
         else:
             super().on_response_complete()
+        if self._fault is not None and self.cycle.response_complete:
+            fault, self._fault = self._fault, None
+            if not self.transport.is_closing():
+                self._answer_fault(fault)
 
     def _pause(self) -> None:
         self._unset_keepalive_if_required()
@@ -169,12 +183,3 @@ def gate_of(edge: Edge) -> type[Gate]:
 
 def _nothing() -> None:
     """No-op: the end of the response has already been reported."""
-
-
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[HttpHeader, ...]) -> bytes:
-    """Write a status and headers as HTTP has them; for a second, nearly all answers share them."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-        raise RuntimeError("a header must be one line")  # the version of an artifact may not be
-    return STATUS_LINE[status] + lines

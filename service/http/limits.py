@@ -1,16 +1,22 @@
-"""A request's place: what it takes up while it is answered, within the limits of one process.
+"""What requests and connections take up, within the limits of one process.
 
 Nothing queues without end: a request that would exceed a limit is refused at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from time import monotonic
 from types import TracebackType
+from typing import Protocol
 
 from vaewatch.service.http.problems import Overloaded, TooLarge
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.metrics import Metrics
+
+SURPLUS = 64  # connections beyond the limit, for probes
+LOOK_SECONDS = 20e-6  # between two looks at all connections, for each: a look costs far less
 
 
 @dataclass
@@ -41,6 +47,71 @@ class Limits:
         """The refusal of a body that is longer than `max_body_bytes`."""
         return TooLarge(
             f"a body must be at most {self.settings.max_body_bytes:,} bytes. Send it in parts."
+        )
+
+
+class Member(Protocol):
+    """A connection of a crowd.
+
+    surplus: it is one too many, so that only probes are answered on it.
+    """
+
+    surplus: bool
+
+    def idle_since(self, now: float) -> float | None:
+        """The time since which there is nothing to be lost by closing it; None if there is."""
+
+    def drop(self) -> None:
+        """Close it."""
+
+
+@dataclass
+class Crowd:
+    """Makes room where there are as many connections as there may be, so that a client who holds
+    them all keeps nobody else out: the longest idle one is closed for a newcomer. If none is idle
+    the newcomer is one of a few on which only probes are answered, or is closed.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    _idle: list[tuple[float, Member]] = field(default_factory=list)  # the longest idle last
+    _looked: float = 0.0
+
+    def admit(self, newcomer: Member, members: Collection[Member]) -> None:
+        """Make room for a newcomer, which is among the members already."""
+        if len(members) <= self.settings.max_connections:
+            return
+        self.metrics.connections_refused.inc()
+        idle = self._longest_idle(newcomer, members)
+        if idle is not None:
+            newcomer.surplus = idle.surplus
+            idle.drop()
+        elif len(members) <= self.settings.max_connections + SURPLUS:
+            newcomer.surplus = True
+        else:
+            newcomer.drop()
+
+    def _longest_idle(self, newcomer: Member, members: Collection[Member]) -> Member | None:
+        now = monotonic()
+        while True:
+            while self._idle:
+                since, member = self._idle.pop()
+                if member in members and member.idle_since(now) == since:
+                    return member
+            if now - self._looked < len(members) * LOOK_SECONDS:
+                return None
+            self._looked = now
+            found = ((member.idle_since(now), member) for member in members)
+            idle = [(at, each) for at, each in found if at is not None and each is not newcomer]
+            if not idle:
+                return None
+            self._idle = sorted(idle, key=lambda pair: pair[0], reverse=True)
+
+    def overfull(self) -> Overloaded:
+        """The refusal of a request that came on a connection too many."""
+        return Overloaded(
+            f"at most {self.settings.max_connections} connections are served at one time. "
+            "Try again after Retry-After seconds."
         )
 
 

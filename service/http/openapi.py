@@ -15,11 +15,12 @@ PROBLEMS = {
     "403": "The key lacks the scope.",
     "404": "No such route or model.",
     "405": "The route takes another method.",
-    "408": "The body came too slowly.",
+    "408": "The head or the body came too slowly.",
     "409": "Not possible now, or the artifact was refused.",
     "413": "The body, or the number of records, is over its limit.",
     "415": "Another media type or encoding than those named here.",
     "422": "Records break the schema; each broken rule is named.",
+    "431": "The request line and headers are over their limit.",
     "429": "Too busy; try again after Retry-After seconds.",
     "503": "Starting or stopping.",
 }
@@ -27,7 +28,7 @@ ENCODING = {
     "name": "Content-Encoding",
     "in": "header",
     "schema": {"type": "string", "enum": ["gzip", "identity"], "default": "identity"},
-    "description": "gzip: the body is one whole gzip stream.",
+    "description": "gzip: the body is one or more whole gzip streams.",
 }
 
 

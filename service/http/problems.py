@@ -46,15 +46,26 @@ class NotFound(Refusal):
 
 
 class MethodNotAllowed(Refusal):
-    """The route is there, the method is not."""
+    """The route is there, the method is not.
+
+    allow: the methods that it takes, as the header of this name lists them.
+    """
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class TooSlow(Refusal):
-    """The body took longer than `body_timeout`."""
+    """The head or the body took longer than `body_timeout`."""
 
 
 class TooLarge(Refusal):
     """The body, or the number of records in it, is over its limit."""
+
+
+class HeadTooLarge(Refusal):
+    """The request line, headers and trailers are over their limit."""
 
 
 class Unsupported(Refusal):
@@ -72,7 +83,7 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     Forbidden: (403, "forbidden", "The key lacks the scope"),
     NotFound: (404, "not_found", "Not found"),
     MethodNotAllowed: (405, "method_not_allowed", "Method not allowed"),
-    TooSlow: (408, "too_slow", "The body came too slowly"),
+    TooSlow: (408, "too_slow", "The request came too slowly"),
     Conflict: (409, "conflict", "Not possible now"),
     ArtifactError: (409, "artifact", "The artifact was refused"),
     TooLarge: (413, "too_large", "Too large"),
@@ -81,6 +92,7 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     SchemaError: (422, "columns", "Columns break the schema"),
     CalibrationError: (422, "alpha", "The calibration cannot support this alpha"),
     SettingError: (422, "alpha", "The calibration cannot support this alpha"),
+    HeadTooLarge: (431, "head_too_large", "The head is too large"),
     Overloaded: (429, "overloaded", "Too busy"),
     NotReady: (503, "not_ready", "Not ready"),
     ScoringError: (422, "records", "Not scorable"),
@@ -123,6 +135,8 @@ def headers_of(error: Exception) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", MEDIA_TYPE)]
     if isinstance(error, (Overloaded, NotReady)):
         headers.append((b"retry-after", str(RETRY_AFTER).encode()))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode()))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, (TooSlow, TooLarge)):

@@ -1,7 +1,7 @@
 """edge -> the protocol that uvicorn speaks with clients: the gate, or uvicorn's own.
 
 The gate builds on private names of uvicorn. Where a later release lacks one, uvicorn's own
-protocol serves: it answers the same, more slowly, and an overload costs it more.
+protocol on h11 serves: it answers the same, more slowly, and an overload costs it more.
 """
 
 from __future__ import annotations
@@ -17,19 +17,31 @@ from vaewatch.service.private import Private
 IMPLEMENTATION = "uvicorn.protocols.http.httptools_impl"
 PRIVATE = {
     "HttpToolsProtocol": (
+        "_should_upgrade",
         "_start_asgi_task",
         "_unset_keepalive_if_required",
         "app",
+        "connection_lost",
+        "connection_made",
         "connections",
         "cycle",
         "data_received",
+        "eof_received",
         "flow",
+        "headers",
         "loop",
+        "on_body",
         "on_headers_complete",
         "on_message_complete",
         "on_response_complete",
+        "parser",
+        "pipeline",
+        "scheme",
+        "scope",
+        "send_400_response",
         "server_state",
         "transport",
+        "url",
     ),
     "RequestResponseCycle": (
         "body",
@@ -43,7 +55,7 @@ PRIVATE = {
         "scope",
         "waiting_for_100_continue",
     ),
-    "FlowControl": ("pause_reading", "write_paused"),
+    "FlowControl": ("pause_reading", "resume_reading", "write_paused"),
     "ServerState": ("connections", "default_headers"),
 }
 
@@ -62,10 +74,10 @@ def missing_of_uvicorn() -> tuple[str, ...]:
     return tuple(missing)
 
 
-def protocol_of(edge: Edge) -> type[asyncio.Protocol] | Literal["auto"]:
-    """The gate of an edge; 'auto', which is uvicorn's own choice, if a name is missing."""
+def protocol_of(edge: Edge) -> type[asyncio.Protocol] | Literal["h11"]:
+    """The gate of an edge; if a name is missing, the stricter one of uvicorn's own protocols."""
     if missing_of_uvicorn():
-        return "auto"
+        return "h11"
     from vaewatch.service.http.gate import gate_of  # importing it fails where a name is missing
 
     return gate_of(edge)

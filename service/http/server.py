@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -25,7 +25,16 @@ _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
 LAST_CONNECTIONS = 0.2  # seconds, in which the half-open ones open
 STEP = 0.05  # seconds
+TICKS = 10  # of the server, which make a second
 USED, UNUSED = 4, 40  # steps to wait for a last request on connections that had one, or none
+
+
+@runtime_checkable
+class Aging(Protocol):
+    """A connection that closes itself if its client is too slow."""
+
+    def age(self, now: float) -> None:
+        """Close it if it is time."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -52,7 +61,15 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         ended = await super().on_tick(counter)
+        if counter % TICKS == 0:
+            self._age()
         return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
+
+    def _age(self) -> None:
+        now = monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Aging):
+                connection.age(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._listener is not None:
@@ -109,9 +126,10 @@ class DrainingServer(uvicorn.Server):
 
 def server_of(edge: Edge, asgi: ASGIApp, settings: Settings) -> DrainingServer:
     """Make the server of an application, whose outermost layer but for tracing is the edge."""
+    protocol = protocol_of(edge)
     config = uvicorn.Config(
         asgi,
-        http=protocol_of(edge),
+        http=protocol,
         lifespan="on",
         access_log=False,
         server_header=False,
@@ -119,7 +137,8 @@ def server_of(edge: Edge, asgi: ASGIApp, settings: Settings) -> DrainingServer:
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.stop_seconds),
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=None if isinstance(protocol, type) else settings.max_connections,
+        ws="none",
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )

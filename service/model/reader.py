@@ -21,7 +21,9 @@ class RecordReader(StructReader):
         super().__init__(schema)
         self.max_records = max_records
         record: Any = self.record
-        body: Any = record and msgspec.defstruct("Body", [("records", list[record])])
+        body: Any = record and msgspec.defstruct(
+            "Body", [("records", list[record])], forbid_unknown_fields=True
+        )
         self._body: Any = msgspec.json.Decoder(body) if body else None
         self._lines: Any = msgspec.json.Decoder(record) if record else None
 

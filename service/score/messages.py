@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -42,6 +43,11 @@ def _id_of(record: Any, column: str) -> Any:
     return record.get(column, UNSET) if isinstance(record, dict) else UNSET
 
 
+MOST_NAMES, LONGEST_NAME = 5, 40  # of unknown members
+BOM = b"\xef\xbb\xbf"
+LOOKED_BACK = 4  # bytes from the start of a word to where the parser gives up: that of `null`
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_NOT_JSON = re.compile(rb"-?(nan|inf(inity)?)\b", re.IGNORECASE)
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -52,6 +58,11 @@ def parse(reader: RecordReader, body: bytes) -> CheckedRecords:
         raise Malformed(
             f'the body must be an object {{"records": [{{...}}, ...]}}, got {_kind_of(data)}.'
         )
+    if len(data) > 1:
+        raise Malformed(
+            f"the body must have no members but 'records', got {_names_of(data)}, too. "
+            "Options are in the query."
+        )
     check_count(len(data["records"]), reader.max_records)
     return CheckedRecords.of(reader.schema, data["records"])
 
@@ -60,8 +71,15 @@ def _kind_of(data: Any) -> str:
     if not isinstance(data, dict):
         return kind_of(data)
     if "records" not in data:
-        return "an object without it"
+        return f"one with {_names_of(data)}" if data else "one without members"
     return f"'records' as {kind_of(data['records'])}"
+
+
+def _names_of(data: dict[str, Any]) -> str:
+    """The first of the unknown members, so that a misspelt one is found."""
+    names = [name for name in data if name != "records"]
+    shown = [ascii(name[:LONGEST_NAME]) for name in names[:MOST_NAMES]]
+    return ", ".join(shown) + (f" and {len(names) - MOST_NAMES} more" * (len(names) > MOST_NAMES))
 
 
 def parse_lines(reader: RecordReader, body: bytes) -> CheckedRecords:
@@ -85,13 +103,29 @@ def check_count(n: int, most: int) -> None:
 def _decoded(body: bytes, line: int | None = None) -> Any:
     where = "the body" if line is None else f"record {line}"
     try:
-        return _decode_any(body)
+        return _decode_any(body.removeprefix(BOM))
     except RecursionError:
         raise Malformed(f"{where} must be JSON, got values nested too deep.") from None
     except UnicodeDecodeError:
         raise Malformed(f"{where} must be JSON in UTF-8, got other bytes.") from None
     except msgspec.DecodeError as error:
+        if _is_no_number(body.removeprefix(BOM), error):
+            raise Malformed(
+                f"{where} must be JSON, which has no NaN and no Infinity: send null for a value "
+                "that is missing."
+            ) from None
         raise Malformed(f"{where} must be JSON: {_without_value(error)}.") from None
+
+
+def _is_no_number(body: bytes, error: msgspec.DecodeError) -> bool:
+    """Whether JSON ends at one of the numbers that Python and others write, and JSON lacks."""
+    at = _BYTE.search(str(error))
+    if at is None:
+        return False
+    return any(
+        _NOT_JSON.match(body, start) is not None
+        for start in range(max(0, int(at[1]) - LOOKED_BACK), int(at[1]) + 1)
+    )
 
 
 def _without_value(error: msgspec.DecodeError) -> str:

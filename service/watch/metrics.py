@@ -88,10 +88,11 @@ class Metrics:
     """Every series of the service, in a registry of its own.
 
     busy: requests in progress.
+    connections_open: open connections.
     """
 
     def __init__(self) -> None:
-        self.tally, self.busy = Tally(), 0
+        self.tally, self.busy, self.connections_open = Tally(), 0, 0
         # they would be a third of each scrape, and nothing uses them
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -143,6 +144,15 @@ class Metrics:
             "result",
         )
         self._shadow_series()
+        self._connection_series()
+
+    def _connection_series(self) -> None:
+        self._connections = self._gauge("connections", "Open connections.")
+        self.connections_refused = self._counter(
+            "connections_refused",
+            "Connections beyond the limit: for each the longest idle one was closed, or it was "
+            "refused.",
+        )
 
     def count_reload(self, result: str) -> None:
         """Count a reload; `result` is one of RELOADS."""
@@ -207,6 +217,7 @@ class Metrics:
         """Count what has been kept back."""
         self.tally.flush()
         self._in_progress.set(self.busy)
+        self._connections.set(self.connections_open)
 
     def page(self, *live: Collector) -> bytes:
         """The body of a scrape: the sums over all workers, then the series of `live`, which hold

@@ -32,6 +32,7 @@ NOT_HERE = {  # what nothing in this story may raise
     "VaewatchMostRecordsRejected",
     "VaewatchServerErrors",
     "VaewatchOverloaded",
+    "VaewatchConnectionsRefused",
     "VaewatchNoTraffic",
     "VaewatchModelOld",
     "VaewatchShadowDisagrees",
