@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.app import Application
 from vaewatch.service.http.auth import Keys
+from vaewatch.service.http.limits import with_files_enough
 from vaewatch.service.http.listening import announce, listen
 from vaewatch.service.http.protocol import missing_of_uvicorn
-from vaewatch.service.http.server import DrainingServer, server_of
+from vaewatch.service.http.server import server_of
 from vaewatch.service.http.workers import Parent, shared_folder
 from vaewatch.service.model.model import load_model
 from vaewatch.service.model.shared import remember
 from vaewatch.service.settings import Settings
+from vaewatch.service.signals import end_with_parent
 from vaewatch.service.watch.logs import set_up
 from vaewatch.service.watch.metrics import ONE_BY_ONE
 
@@ -26,6 +30,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     require_other_shadow(settings)
     set_up(settings.log_level)
+    settings = with_files_enough(settings)
     warn_of_missing_names()
     if settings.workers > 1:
         Keys(settings)  # refuse bad keys and a bad artifact before it listens
@@ -34,7 +39,8 @@ def serve(settings: Settings) -> None:
             remember(folder, model)
             Parent(replace(settings, workers_folder=folder), work).run()
         return
-    server = _server(settings)
+    application = Application.of(settings)  # with its artifact loaded and verified
+    server = server_of(application.edge, application.asgi, settings)
     listener = listen(settings)
     announce(listener.address)
     server.run_on(listener)
@@ -47,16 +53,13 @@ def require_other_shadow(settings: Settings) -> None:
         raise SettingError(f"--shadow must be another artifact than '{settings.artifact}'.")
 
 
-def work(settings: Settings, sock: socket.socket) -> None:
-    """Serve as one of several workers, until SIGTERM."""
+def work(settings: Settings, sock: socket.socket, ready: Connection) -> None:
+    """Serve as one of several workers, until SIGTERM or the end of their parent."""
+    end_with_parent()
     set_up(settings.log_level)
-    _server(settings).run([sock])
-
-
-def _server(settings: Settings) -> DrainingServer:
-    """A server with its artifact loaded and verified."""
     application = Application.of(settings)
-    return server_of(application.edge, application.asgi, settings)
+    report = partial(ready.send_bytes, b"ready")
+    server_of(application.edge, application.asgi, settings, report).run([sock])
 
 
 def warn_of_missing_names() -> None:

@@ -194,7 +194,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = self._fault is not None  # whose answer will be the last
             return True
-        return self._ending
+        return None
 
     # the end
 

@@ -5,8 +5,11 @@ Nothing queues without end: a request that would exceed a limit is refused at on
 
 from __future__ import annotations
 
+import logging
+import resource
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import TracebackType
 from typing import Protocol
@@ -15,6 +18,9 @@ from vaewatch.service.http.problems import Overloaded, TooLarge
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.metrics import Metrics
 
+log = logging.getLogger("vaewatch.service")
+
+OTHER_FILES = 128  # beside connections
 SURPLUS = 64  # connections beyond the limit, for probes
 LOOK_SECONDS = 20e-6  # between two looks at all connections, for each: a look costs far less
 
@@ -113,6 +119,26 @@ class Crowd:
             f"at most {self.settings.max_connections} connections are served at one time. "
             "Try again after Retry-After seconds."
         )
+
+
+def with_files_enough(settings: Settings) -> Settings:
+    """Raise the number of files that the process may open to what its connections need. Where that
+    may not be, lower `max_connections`: a client for whom there is no file waits without end.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    others = SURPLUS + OTHER_FILES
+    wanted = settings.max_connections + others
+    if resource.RLIM_INFINITY == soft or soft >= wanted:
+        return settings
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft >= wanted:
+        return settings
+    connections = max(1, soft - others)
+    log.warning("--max-connections is %d: %d open files are allowed", connections, soft)
+    return replace(settings, max_connections=connections)
 
 
 class Place:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.settings import Settings
+from vaewatch.service.watch.stderr import lines
 
 BACKLOG = 2048
+NOTIFY_SECONDS = 1.0
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>; Python has no name for it
 # For the kernel's packet filter, <linux/filter.h>: a packet without ACK opens a connection.
 LINE = struct.Struct("HBBI")
@@ -96,4 +98,17 @@ def _unlink(path: Path, inode: int) -> None:
 
 def announce(address: str) -> None:
     """Print the line that people and scripts wait for."""
-    print(f"listening on {address}", file=sys.stderr, flush=True)
+    lines.write(f"listening on {address}\n")
+
+
+def notify(state: str) -> None:
+    """Report a state, such as `READY=1`, to systemd, if it has started the service and waits.
+
+    https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.settimeout(NOTIFY_SECONDS)
+            to.connect("\0" + address[1:] if address.startswith("@") else address)
+            to.send(state.encode())

@@ -16,16 +16,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vaewatch.service.http.edge import Edge
-from vaewatch.service.http.listening import BACKLOG, Listener
+from vaewatch.service.http.listening import BACKLOG, Listener, notify
 from vaewatch.service.http.protocol import protocol_of
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
+from vaewatch.service.signals import parent_pid
 
 _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
 LAST_CONNECTIONS = 0.2  # seconds, in which the half-open ones open
 STEP = 0.05  # seconds
 TICKS = 10  # of the server, which make a second
+Ready = Callable[[], None]
 USED, UNUSED = 4, 40  # steps to wait for a last request on connections that had one, or none
 
 
@@ -42,9 +44,11 @@ class DrainingServer(uvicorn.Server):
     A second signal ends the wait, and Ctrl-C skips it.
     """
 
-    def __init__(self, config: uvicorn.Config, registry: Registry, drain_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, registry: Registry, drain_seconds: float, ready: Ready
+    ) -> None:
         super().__init__(config)
-        self._registry, self._drain_seconds = registry, drain_seconds
+        self._registry, self._drain_seconds, self._ready = registry, drain_seconds, ready
         self._stop_at: float | None = None
         self._listener: Listener | None = None
 
@@ -53,9 +57,15 @@ class DrainingServer(uvicorn.Server):
         self._listener = listener
         self.run([listener.sock])
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._registry.draining or sig == _INTERRUPT:
             self.should_exit = True
+        if not self._registry.draining and parent_pid() is None:
+            notify("STOPPING=1")
         self._registry.draining = True
         self._stop_at = monotonic() + self._drain_seconds
 
@@ -124,8 +134,14 @@ class DrainingServer(uvicorn.Server):
         return loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
 
 
-def server_of(edge: Edge, asgi: ASGIApp, settings: Settings) -> DrainingServer:
-    """Make the server of an application, whose outermost layer but for tracing is the edge."""
+def server_of(
+    edge: Edge, asgi: ASGIApp, settings: Settings, ready: Ready | None = None
+) -> DrainingServer:
+    """Make the server of an application, whose outermost layer but for tracing is the edge.
+
+    ready: called when requests can be answered; by default systemd is notified.
+    """
+    ready = ready or partial(notify, "READY=1")
     protocol = protocol_of(edge)
     config = uvicorn.Config(
         asgi,
@@ -142,4 +158,4 @@ def server_of(edge: Edge, asgi: ASGIApp, settings: Settings) -> DrainingServer:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    return DrainingServer(config, edge.registry, settings.drain_seconds)
+    return DrainingServer(config, edge.registry, settings.drain_seconds, ready)

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Timer
@@ -25,17 +26,17 @@ from types import FrameType
 
 from prometheus_client import multiprocess
 
-from vaewatch.service.http.listening import Listener, announce, listen
+from vaewatch.service.http.listening import Listener, announce, listen, notify
 from vaewatch.service.settings import Settings
+from vaewatch.service.signals import CHANGES, held_changes, take_changes
 from vaewatch.service.watch.metrics import MULTIPROCESS
 from vaewatch.service.watch.window import forget
 
 log = logging.getLogger("vaewatch.service")
 
 PAUSE = 1.0  # seconds before a worker that died young is replaced
-PASSED_ON = (signal.SIGHUP, signal.SIGUSR1)
 
-Work = Callable[[Settings, socket.socket], None]
+Work = Callable[[Settings, socket.socket, Connection], None]
 
 
 @contextmanager
@@ -53,7 +54,8 @@ def shared_folder() -> Iterator[Path]:
 class Parent:
     """Keeps the workers alive.
 
-    work: serves until SIGTERM; a function of a module, as it is called in a process of its own.
+    work: serves until SIGTERM, and sends something when it is ready; a function of a module, as it
+        is called in a process of its own.
     """
 
     settings: Settings
@@ -61,31 +63,44 @@ class Parent:
     _workers: dict[int, SpawnProcess] = field(default_factory=dict)  # by slot
     _born: dict[int, float] = field(default_factory=dict)
     _stopping: bool = False
+    _reported: bool = False  # that it is ready
     _listener: Listener = field(init=False)
+    _ready: tuple[Connection, Connection] = field(init=False)  # to be read, to be written
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and end with the last worker."""
         self._listener = listen(self.settings)
+        self._ready = Pipe(duplex=False)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._stop)
-        for sig in PASSED_ON:
+        for sig in CHANGES:
             signal.signal(sig, self._pass_on)
+        take_changes()
         announce(self._listener.address)
         while not self._stopping:
             self._fill()
-            wait([worker.sentinel for worker in self._workers.values()], timeout=PAUSE)
+            sentinels = [worker.sentinel for worker in self._workers.values()]
+            came = wait([self._ready[0], *sentinels], timeout=PAUSE)
+            if self._ready[0] in came:  # the first of them is enough
+                self._ready[0].recv_bytes()
+                self._report_ready()
             self._collect_dead()
         self._end()
+
+    def _report_ready(self) -> None:
+        if not self._reported:
+            self._reported = True
+            notify("READY=1")
 
     def _fill(self) -> None:
         context = multiprocessing.get_context("spawn")
         for slot in range(self.settings.workers):
             young = time.monotonic() - self._born.get(slot, -PAUSE) < PAUSE
             if slot not in self._workers and not young and not self._stopping:
-                worker = context.Process(
-                    target=self.work, args=(self.settings, self._listener.sock)
-                )
-                worker.start()
+                given = (self.settings, self._listener.sock, self._ready[1])
+                worker = context.Process(target=self.work, args=given)
+                with held_changes():  # until the worker handles them
+                    worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
 
     def _collect_dead(self) -> None:
@@ -110,6 +125,7 @@ class Parent:
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self._stopping:
+            notify("STOPPING=1")
             timer = Timer(
                 self.settings.drain_seconds, self._close
             )  # workers listen a little longer

@@ -24,6 +24,7 @@ from vaewatch.service.model.model import Model, load_model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.model.shared import Served, remember, served
 from vaewatch.service.settings import Settings
+from vaewatch.service.signals import parent_pid, take_changes
 
 log = logging.getLogger("vaewatch.service")
 
@@ -131,8 +132,9 @@ class Lifecycle:
 
     def signal_parent(self, sig: signal.Signals) -> None:
         """Have the parent pass a change on to the other workers, if there are any."""
-        if self.settings.workers_folder is not None:
-            os.kill(os.getppid(), sig)
+        parent = parent_pid()
+        if parent is not None:  # another one would be the first process of the machine
+            os.kill(parent, sig)
 
     def listen(self) -> None:
         """Reload on SIGHUP, promote on SIGUSR1, which the parent of workers sends, and watch the
@@ -142,6 +144,7 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: self._run(_unasked(self.reload())))
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._run(_unasked(self.promote())))
+        take_changes()
         if self.settings.watch:
             self._run(self._watch())
 

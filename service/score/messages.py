@@ -71,7 +71,7 @@ def _kind_of(data: Any) -> str:
     if not isinstance(data, dict):
         return kind_of(data)
     if "records" not in data:
-        return f"one with {_names_of(data)}" if data else "one without members"
+        return "an object without it" + (f" but with {_names_of(data)}" if data else "")
     return f"'records' as {kind_of(data['records'])}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
+from vaewatch.service.watch.stderr import lines as stderr
 
 LEVELS = ("debug", "info", "warning", "error")
 FLUSH_SECONDS = 0.2
@@ -54,9 +55,16 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
+class Stderr(logging.Handler):
+    """Writes to stderr without waiting for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr.write(self.format(record) + "\n")
+
+
 def set_up(level: str) -> None:
     """Send the lines of the service and of uvicorn to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Stderr()
     handler.setFormatter(JsonLines())
     for name in ("vaewatch", "uvicorn"):
         logger = logging.getLogger(name)
@@ -127,5 +135,4 @@ class AccessLog:
         """Write the lines that are kept back."""
         lines, self._lines = self._lines, []
         if lines:
-            sys.stderr.write(b"\n".join(map(_encode, lines)).decode() + "\n")
-            sys.stderr.flush()
+            stderr.write(b"\n".join(map(_encode, lines)).decode() + "\n")

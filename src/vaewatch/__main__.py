@@ -98,6 +98,10 @@ def main() -> None:
     0 is success, 1 our fault or a failed write, 2 usage, 3 bad data, 4 a bad artifact, 130 an
     interrupt.
     """
+    if "serve" in sys.argv[1:3]:
+        from vaewatch.service.signals import hold_changes
+
+        hold_changes()  # first of all: until they are handled they would end the service
     debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
     _occupy_closed_streams()
     try:

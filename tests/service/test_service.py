@@ -219,7 +219,11 @@ def raw(live: Live, head: bytes, body: bytes) -> tuple[bytes, dict[bytes, bytes]
 
 
 @pytest.mark.parametrize(
-    "head", [b"POST /v1/score HTTP/1.0\r\n", b"POST /v1/score HTTP/1.1\r\nconnection: close\r\n"]
+    "head",
+    [
+        b"POST /v1/score HTTP/1.0\r\n",
+        b"POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\n",
+    ],
 )
 def test_an_answer_is_whole_and_its_connection_closed_for_who_wants_that(
     live: Live, records: list[dict[str, Any]], head: bytes

@@ -21,7 +21,7 @@ SERVICE = ROOT / "service"
 FILES = sorted(path for path in SERVICE.rglob("*.py") if path.name != "__init__.py")
 # each may import itself and what stands before it; the last three put everything together
 ORDER = (
-    *("private", "settings", "model", "watch", "http", "score", "v2", "console"),
+    *("private", "settings", "signals", "model", "watch", "http", "score", "v2", "console"),
     *("parts", "app", "serve"),
 )
 ALONE = {"v2", "console"}  # neither imports the other
@@ -105,8 +105,10 @@ def test_a_name_that_is_gone_is_seen():
 
 def test_the_gate_uses_no_private_name_that_is_not_looked_for():
     """An attribute that the gate reads or sets, and that uvicorn's classes set, is uvicorn's."""
-    tree = ast.parse((SERVICE / "http" / "gate.py").read_text())
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    trees = [ast.parse((SERVICE / "http" / f"{n}.py").read_text()) for n in ("gate", "connection")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     looked_for = {name for names in PRIVATE.values() for name in names}
     kinds = [getattr(httptools_impl, kind) for kind in PRIVATE]
     borrowed = {name for name in used if any(not Private(k, (name,)).missing() for k in kinds)}

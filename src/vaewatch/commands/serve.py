@@ -152,6 +152,9 @@ def serve(artifact: Path, **settings: Any) -> None:
     VAEWATCH_KEY_FILE.
     """
     products_on_one_thread()
+    from vaewatch.service.watch.stderr import open_streams
+
+    open_streams()
     from vaewatch.service.http.auth import (
         key_of_environment,
         require_safe_address,
