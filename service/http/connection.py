@@ -266,8 +266,12 @@ class Connection(HttpToolsProtocol):
 
     def idle_since(self, now: float) -> float | None:
         """The time since which there is nothing to be lost by closing it; None if there is."""
-        busy = self._look(now) is Phase.BUSY or self.transport.is_closing()
-        return None if busy else self.since
+        phase, timer = self._look(now), self.timeout_keep_alive_task
+        if phase is Phase.BUSY or self.transport.is_closing():
+            return None
+        if phase is Phase.IDLE and timer is not None:  # set when the last answer was made
+            return timer.when() - self.timeout_keep_alive
+        return self.since
 
     def _look(self, now: float) -> Phase:
         """Note the phase, and since when it lasts."""

@@ -40,6 +40,8 @@ PRIVATE = {
         "scope",
         "send_400_response",
         "server_state",
+        "timeout_keep_alive",
+        "timeout_keep_alive_task",
         "transport",
         "url",
     ),
