@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from vaewatch.service.console.overview import Sources
 from vaewatch.service.console.routes import Console, add_home
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.http.edge import Edge, problem
-from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes
+from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes, Request
 from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
 from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
@@ -37,6 +37,7 @@ from vaewatch.service.v2.infer import InferRoute, infer_template
 from vaewatch.service.v2.openapi import infer_paths, infer_schemas
 from vaewatch.service.v2.routes import add_v2_routes
 from vaewatch.service.watch.gauges import Present
+from vaewatch.service.watch.logs import audit
 from vaewatch.service.watch.metrics import CONTENT_TYPE, build_version
 
 TEXT = "Anomaly detection for tabular records with an alarm budget that holds."
@@ -169,17 +170,34 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_changes(app: FastAPI, service: Service) -> None:
     lifecycle = service.lifecycle
 
+    async def audited(
+        action: str, request: HttpRequest, change: Callable[[], Awaitable[str]]
+    ) -> dict[str, str]:
+        """Make a change, and log which key has asked for it, also if it is refused."""
+        asked: Request = request.scope[REQUEST]
+        result = "refused"
+        try:
+            result = await change()
+        finally:
+            version = service.registry.active.name.version
+            audit(action, asked.key, asked.id, result, version)
+        return {"result": result, "version": version}
+
     @app.post("/v1/reload", tags=["model"], summary="Load the artifact that is at the path now")
-    async def reload() -> dict[str, str]:
-        result = await lifecycle.reload()
+    async def reload(request: HttpRequest) -> dict[str, str]:
+        done = await audited("reload", request, lifecycle.reload)
         lifecycle.signal_parent(signal.SIGHUP)
-        return {"result": result, "version": service.registry.active.name.version}
+        return done
 
     @app.post("/v1/promote", tags=["model"], summary="Make the shadow the model that answers")
-    async def promote() -> dict[str, str]:
-        version = await lifecycle.promote()
+    async def promote(request: HttpRequest) -> dict[str, str]:
+        async def change() -> str:
+            await lifecycle.promote()
+            return "promoted"
+
+        done = await audited("promote", request, change)
         lifecycle.signal_parent(signal.SIGUSR1)
-        return {"result": "promoted", "version": version}
+        return done
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ log = logging.getLogger("vaewatch.service")
 
 LOOK_AGAIN = 1.0  # seconds between two checks of the file
 LEAST_KEY = 16  # characters
+MOST_BYTES = 1 << 20  # of a file of keys
+MAKE = 'Make one: printf %s "$KEY" | sha256sum'
+ENVIRONMENT = "VAEWATCH_KEY"  # the name of the key that the environment gives
+_HASH = re.compile(r"[0-9A-Fa-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Scope(IntEnum):
@@ -46,10 +52,11 @@ ADMIN = {"/v1/reload", "/v1/promote"}
 
 @dataclass(frozen=True)
 class Key:
-    """A key, known only by its SHA-256."""
+    """A key, known only by its SHA-256. `name`: of whoever has it, for the audit log."""
 
     digest: bytes
     scope: Scope
+    name: str
 
 
 def hashed(key: str) -> bytes:
@@ -57,36 +64,47 @@ def hashed(key: str) -> bytes:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Read lines of `score HASH` or `admin HASH`; # starts a comment.
+    """Read lines of `score HASH [NAME]` or `admin HASH [NAME]`; # starts a comment. A key without
+    a name has the first digits of its hash.
 
     Raises:
-        SettingError: the file cannot be read, or a line is something else.
+        SettingError: the file cannot be read, holds no key, or a line is something else.
     """
     keys = []
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"the keys file '{path}' must be readable: {error}.") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_text_of(path, f"the keys file '{path}'").splitlines(), 1):
         words = line.partition("#")[0].split()
         if words:
             keys.append(_key(words, f"'{path}', line {number}"))
+    if not keys:
+        raise SettingError(f"the keys file '{path}' must hold at least one key, got none. {MAKE}")
     return tuple(keys)
 
 
-def _key(words: list[str], where: str) -> Key:
+def _text_of(path: Path, what: str) -> str:
     try:
-        name, text = words
-        digest = bytes.fromhex(text)
-        scope = {"score": Scope.SCORE, "admin": Scope.ADMIN}[name]
-        if len(digest) != hashlib.sha256().digest_size:
-            raise ValueError
-    except (ValueError, KeyError):
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise SettingError(f"{what} must be at most {MOST_BYTES:,} bytes.")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise SettingError(f"{what} must be readable: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{what} must be text in UTF-8, got other bytes.") from error
+
+
+def _key(words: list[str], where: str) -> Key:
+    scope = {"score": Scope.SCORE, "admin": Scope.ADMIN}.get(words[0])
+    hexadecimal = len(words) > 1 and _HASH.fullmatch(words[1])
+    if scope is None or not hexadecimal or len(words) > 3:
         raise SettingError(
-            f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex. "
-            'Make one: printf %s "$KEY" | sha256sum'
-        ) from None
-    return Key(digest, scope)
+            f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex, and may end "
+            f"with a name. {MAKE}"
+        )
+    name = words[2] if len(words) == 3 else words[1][:8].lower()
+    if not _NAME.fullmatch(name):
+        raise SettingError(f"{where} must end with a name of letters, digits and '-._'.")
+    return Key(bytes.fromhex(words[1]), scope, name)
 
 
 @dataclass
@@ -103,7 +121,7 @@ class Keys:
         if self.settings.key:
             if len(self.settings.key) < LEAST_KEY:
                 raise SettingError(f"a key must have at least {LEAST_KEY} characters.")
-            self._given = (Key(hashed(self.settings.key), Scope.ADMIN),)
+            self._given = (Key(hashed(self.settings.key), Scope.ADMIN, ENVIRONMENT),)
         if self.settings.keys_file is not None:
             self._filed = read_keys(self.settings.keys_file)
             self._stamp = _stamp(self.settings.keys_file)
@@ -124,10 +142,11 @@ class Keys:
         given = _given_key(request)
         if given is None:
             raise Unauthorized("a key must be sent, as 'Authorization: Bearer KEY'.")
-        scope = self._scope_of(given)
-        if scope is Scope.NONE:
+        key = self._key_of(given)
+        if key is None:
             raise Unauthorized("the key must be one of this service; it is not.")
-        if scope < needed:
+        request.key = key.name
+        if key.scope < needed:
             raise Forbidden("the key must have the admin scope for this; it has the score scope.")
 
     def _needed(self, path: str) -> Scope:
@@ -135,14 +154,14 @@ class Keys:
             return Scope.NONE
         return Scope.ADMIN if path in ADMIN else Scope.SCORE
 
-    def _scope_of(self, given: bytes) -> Scope:
+    def _key_of(self, given: bytes) -> Key | None:
         """Compare with every key, so that the time reveals nothing."""
         self._look_again()
-        digest, scope = hashlib.sha256(given).digest(), Scope.NONE
+        digest, found = hashlib.sha256(given).digest(), None
         for key in (*self._given, *self._filed):
-            if hmac.compare_digest(digest, key.digest):
-                scope = max(scope, key.scope)
-        return scope
+            if hmac.compare_digest(digest, key.digest) and (not found or key.scope > found.scope):
+                found = key
+        return found
 
     def _look_again(self) -> None:
         path, now = self.settings.keys_file, time.monotonic()
@@ -197,14 +216,25 @@ def _given_key(request: Request) -> bytes | None:
 
 
 def key_of_environment() -> str | None:
-    """Read VAEWATCH_KEY, or the file that VAEWATCH_KEY_FILE names; None if neither is set."""
-    path = os.environ.get("VAEWATCH_KEY_FILE")
-    if path is None:
-        return os.environ.get("VAEWATCH_KEY") or None
-    try:
-        return Path(path).read_text().strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"VAEWATCH_KEY_FILE must name a readable file: {error}.") from error
+    """Read VAEWATCH_KEY, or the file that VAEWATCH_KEY_FILE names; None if neither is set. Blanks
+    and line ends around the key are no part of it.
+
+    Raises:
+        SettingError: one is set and holds no key: the service must not be open because of that.
+    """
+    path, what = os.environ.get("VAEWATCH_KEY_FILE"), ENVIRONMENT
+    if path is not None:
+        what = f"the file '{path}' of VAEWATCH_KEY_FILE"
+        key = _text_of(Path(path), what).strip()
+    elif ENVIRONMENT in os.environ:
+        key = os.environ[ENVIRONMENT].strip()
+    else:
+        return None
+    if not key:
+        raise SettingError(f"{what} must hold a key, got nothing. Unset it to serve without one.")
+    if not key.isprintable():
+        raise SettingError(f"{what} must hold one key on one line of printable text.")
+    return key
 
 
 def require_safe_address(settings: Settings) -> None:

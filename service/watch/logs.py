@@ -55,6 +55,35 @@ class JsonLines(logging.Formatter):
         return _encode(line).decode()
 
 
+class AuditLine(msgspec.Struct, kw_only=True):
+    """One change of the model that a request asked for, whatever lines the settings leave out.
+
+    key: the name of the key that it brought; None where the service has no keys.
+    """
+
+    time: str
+    level: str = "info"
+    logger: str = "vaewatch.audit"
+    action: str
+    key: str | None
+    request_id: str
+    result: str
+    version: str
+
+
+def audit(action: str, key: str | None, request_id: str, result: str, version: str) -> None:
+    """Log who changed the model."""
+    line = AuditLine(
+        time=_stamp(time.time()),
+        action=action,
+        key=key,
+        request_id=request_id,
+        result=result,
+        version=version,
+    )
+    stderr.write(_encode(line).decode() + "\n")
+
+
 class Stderr(logging.Handler):
     """Writes to stderr without waiting for it."""
 

@@ -78,7 +78,9 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of keys, TLS and the console: who may see and do what."""
     for option in (
         setting(
-            "--keys-file", type=FILE, help="File of hashed keys: lines of 'score|admin SHA256'."
+            "--keys-file",
+            type=FILE,
+            help="File of hashed keys: lines of 'score|admin SHA256 [NAME]'.",
         ),
         setting(
             "--metrics-key/--no-metrics-key",
