@@ -25,7 +25,7 @@ class Settings:
     max_records: int = 10_000  # of one request
     max_in_flight: int = 256  # requests being scored
     max_connections: int = 4096
-    body_timeout: float = 10.0  # seconds to send a body
+    body_timeout: float = 10.0  # seconds to send a head, and again for its body
     drain_seconds: float = 1.0  # between "not ready" and the end of listening
     stop_seconds: float = 30.0  # to answer the last requests
     key: str | None = None  # in the clear, from the environment; of admin scope

@@ -37,7 +37,7 @@ OTHERS = {
     "ServingRuntime": "kserve.json",
 }
 BY_HAND = {
-    ("Secret", "vaewatch-key"),
+    ("Secret", "vaewatch-keys"),
     ("Secret", "vaewatch-store"),
 }  # deploy/README.md has the commands
 ELSEWHERE = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -84,8 +85,12 @@ def test_the_image_serves_beyond_its_container():
 def test_the_unit_serves_beyond_the_machine_with_its_key():
     settings = settings_of(unit_words())
     assert (settings["host"], settings["port"]) == ("0.0.0.0", Settings.port)
-    assert "VAEWATCH_KEY_FILE=%d/key" in unit_values("Environment")
-    assert unit_values("LoadCredential") == ["key:/etc/vaewatch/key"]
+    assert "VAEWATCH_KEYS_FILE=%d/keys" in unit_values("Environment")
+    assert unit_values("LoadCredential") == ["keys:/etc/vaewatch/keys"]
+
+
+def test_systemd_waits_for_the_first_answer():
+    assert unit_values("Type") == ["notify"]
 
 
 def test_the_unit_gives_the_service_time_to_stop():
@@ -116,8 +121,13 @@ def test_the_service_starts_as_it_is_deployed(artifact_path: Path, tmp_path: Pat
     env = {k: v for k, v in image_env().items() if k.startswith("VAEWATCH_")}
     _, _, *flags = words
     (tmp_path / "key").write_text(f"{KEY}\n")
+    hashed = hashlib.sha256(KEY.encode()).hexdigest()
+    (tmp_path / "keys").write_text(f"score {hashed} clients\n")
+    key = {"VAEWATCH_KEY_FILE": str(tmp_path / "key")}
+    if way == "unit":
+        key = {"VAEWATCH_KEYS_FILE": str(tmp_path / "keys")}
     given = {"VAEWATCH_DRAIN_SECONDS": str(Settings.drain_seconds)}  # which serving() shortens
-    given |= {**(env if way == "image" else {}), "VAEWATCH_KEY_FILE": str(tmp_path / "key")}
+    given |= {**(env if way == "image" else {}), **key}
     records = {"records": make_frame(5, seed=41).drop("order").to_dicts()}
     script = [sys.executable, str(DEPLOY / "healthcheck.py")]
     # serving() puts --port 0 before the flags: the last one wins, so theirs is taken out

@@ -55,7 +55,7 @@ def limits(command: Callable[..., Any]) -> Callable[..., Any]:
             "--body-timeout",
             type=SECONDS,
             default=Settings.body_timeout,
-            help="Seconds in which a body must arrive.",
+            help="Seconds in which a head, and then its body, must arrive.",
         ),
         setting(
             "--drain-seconds",
