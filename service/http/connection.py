@@ -86,7 +86,10 @@ class Connection(HttpToolsProtocol):
         if self._fed + len(data) > MOST_HEAD:
             self._feed_in_steps(data)
             return
-        self._feed(data)
+        try:  # as in `_feed`, whose call would cost every request
+            self.parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as stop:
+            self._stop(data, stop)
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.scope is not self.scope:
             self._count(len(data))
@@ -94,10 +97,15 @@ class Connection(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._end_with(fault_of(error))
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as stop:
+            self._stop(data, stop)
+
+    def _stop(self, data: bytes, stop: Exception) -> None:
+        """Go on after what has stopped the parser."""
+        if isinstance(stop, httptools.HttpParserError):
+            self._end_with(fault_of(stop))
+        else:
+            self._ignore_upgrade(data[stop.args[0] :])
 
     def _feed_in_steps(self, data: bytes) -> None:
         while data and not self._ending:
@@ -159,10 +167,9 @@ class Connection(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._feed(b"".join(b"%b\r\n" % line for line in (*lines, b"")) + rest)
 
-    def on_headers_complete(self) -> None:
+    def _check_pipeline(self) -> None:
         if self._ending or len(self.pipeline) >= MOST_PIPELINED:
             raise Malformed(f"at most {MOST_PIPELINED} requests may wait on a connection.")
-        super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
         """Drop all headers that come after this one's chunk: they are trailers."""

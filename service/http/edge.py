@@ -87,7 +87,8 @@ class Edge:
         write = request.scope.pop(WRITE, None)  # left there it would be a cycle, for the collector
         try:
             with request.place:  # left before the answer is sent: a slow reader holds no place
-                check_head(request)
+                if request.odd:
+                    check_head(request)
                 self.keys.check(request)
                 if route is None:
                     return await self._pass_on(request, send)
@@ -112,7 +113,8 @@ class Edge:
             return False
         request = Request(scope, _no_body, scope[PLACE])
         try:
-            check_head(request)
+            if request.odd:
+                check_head(request)
             self.keys.check(request)
             start = route.plain(request, body)
         except Exception:  # raised again in the request's task, where it can be answered

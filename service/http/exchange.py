@@ -56,6 +56,7 @@ class Request:
         "id",
         "key",
         "method",
+        "odd",
         "path",
         "place",
         "query",
@@ -69,7 +70,12 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = scope["headers"]
+        headers: dict[bytes, bytes] = dict(given)
+        self.headers = headers
+        self.odd = (  # `check_head` must look at it
+            b"host" not in headers or len(headers) != len(given) or b"transfer-encoding" in headers
+        )
         self.id = request_id(self.headers.get(b"x-request-id"))
         self.records = 0  # set by the route, for the log
         self.key: str | None = None  # the name of the key that opened the route, if one had to
@@ -109,7 +115,7 @@ HotRoutes = Callable[[str], HotRoute | None]  # path -> its route, if that is a 
 
 
 def check_head(request: Request) -> None:
-    """Refuse a head that proxies and the service may read differently.
+    """Refuse an odd head that proxies and the service may read differently.
 
     Raises:
         Malformed: it has no host, or one of some headers twice, or another coding than chunked.

@@ -80,6 +80,8 @@ class Gate(Connection):
             self._begin(*waiting)
 
     def on_headers_complete(self) -> None:
+        if self.pipeline or self._ending:
+            self._check_pipeline()
         super().on_headers_complete()
         if self._waiting is not None and self.edge.limits.full:
             self._refuse()
