@@ -25,6 +25,7 @@ from vaewatch.scoring.score import Parts
 from vaewatch.scoring.scorer import Verdict
 
 BUSY = (429, 503)
+LONGEST_WAIT = 60.0  # seconds, whatever Retry-After asks for
 
 
 class ServiceError(ScoringError):
@@ -76,6 +77,9 @@ class Client:
         self._base = parts.path.rstrip("/")
         self._headers = {"content-type": "application/json"}
         if key is not None:
+            key = key.strip()
+            if not key or not key.isascii() or not key.isprintable():
+                raise ServiceError("key must be one line of printable ASCII.")
             self._headers["authorization"] = f"Bearer {key}"
         self.chunk, self.retries = chunk, retries
 
@@ -123,7 +127,7 @@ class Client:
             else:
                 if status not in BUSY or last:
                     return _checked(status, content, start)
-                wait = float(headers.get("retry-after", 0))
+                wait = _seconds_of(headers.get("retry-after", "0"))
             time.sleep(max(wait, random.uniform(0.5, 1.0) * 0.1 * 2**attempt))
         raise AssertionError("the last attempt either answers or raises")
 
@@ -150,12 +154,19 @@ class Client:
         self.close()
 
 
+def _seconds_of(retry_after: str) -> float:
+    """The seconds to wait, within reason; a proxy may give a date instead, which is left to us."""
+    return min(float(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else 0.0
+
+
 def _checked(status: int, content: bytes, start: int) -> Any:
     """Return the answer, or raise the problem that the service reports."""
     try:
         answer = json.loads(content)
     except ValueError:
-        raise ServiceError(f"the service answered {status} and no JSON.", status) from None
+        answer = None
+    if not isinstance(answer, dict):  # a proxy's, say
+        raise ServiceError(f"the service answered {status} and no JSON object.", status)
     if status == 200:
         return answer
     problems = tuple(

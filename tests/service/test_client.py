@@ -139,3 +139,40 @@ def test_traces_go_to_a_collector(artifact_path: Path, mixed_frame: pl.DataFrame
         server.server_close()
     assert "/v1/traces" in Collector.paths
     assert any(b"/v1/score" in body for body in Collector.bodies)
+
+
+class Odd(BaseHTTPRequestHandler):
+    """Answers as proxies do: a date for Retry-After, then something that is no object."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        status, body = (503, b"<html>") if self.asked == 1 else (200, b"[]")
+        self.send_response(status)
+        self.send_header("retry-after", "Sat, 28 Nov 2026 10:00:00 GMT")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent."""
+
+
+def test_answers_of_a_proxy_are_errors_in_words():
+    server = HTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with vaewatch.Client(f"http://127.0.0.1:{server.server_port}") as client:
+            with pytest.raises(ServiceError, match="answered 200 and no JSON object"):
+                client.model()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert Odd.asked == 2
+
+
+@pytest.mark.parametrize("key", ["", " \n", "two\nlines", "schlüssel", "nul\0"])
+def test_a_key_that_no_header_can_hold_is_refused(key: str):
+    with pytest.raises(ServiceError, match="one line of printable ASCII"):
+        vaewatch.Client("http://127.0.0.1:1", key=key)
