@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from tests.conftest import call, make_frame
 from vaewatch.scoring.artifact import SEEN, read_manifest
@@ -160,3 +164,30 @@ def test_an_artifact_that_does_not_say_takes_all_as_new(
     done = call(*words)
     assert done.returncode == 0 and "left out" not in done.stdout
     assert read_manifest(tmp_path / "a").calibration.n == 900
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"values": np.array([3, 1], np.uint32), "counts": np.ones(2, np.uint32)},
+        {"values": np.array([1, 3], np.uint32), "counts": np.array([1, 0], np.uint32)},
+        {"values": np.array([1, 3], np.uint32), "counts": np.ones(3, np.uint32)},
+        {"values": np.array([1.0, 3.0]), "counts": np.ones(2, np.uint32)},
+        {"values": np.ones((1, 1), np.uint32), "counts": np.ones((1, 1), np.uint32)},
+        {"values": np.empty(0, np.uint32), "counts": np.empty(0, np.uint32)},
+        {"others": np.ones(2, np.uint32)},
+    ],
+)
+def test_hashes_that_training_cannot_have_made_are_refused(
+    artifact_path: Path, tmp_path: Path, arrays: dict[str, np.ndarray]
+):
+    path, content = tmp_path / "bad", save(arrays)
+    shutil.copytree(artifact_path, path)
+    (path / SEEN).write_bytes(content)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"][SEEN] = hashlib.sha256(content).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    make_frame(100, seed=7).write_parquet(tmp_path / "it.parquet")
+    done = call("recalibrate", path, tmp_path / "it.parquet", "--out", tmp_path / "a")
+    assert done.returncode == 4 and "is damaged" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -38,9 +38,16 @@ def load_served(path: Path) -> VAE:
 
 
 def load_seen(path: Path) -> Seen | None:
-    """Load the hashes of the fit records, which older artifacts do not have."""
+    """Load the hashes of the fit records, which older artifacts do not have.
+
+    Raises:
+        ArtifactError: they are not as training writes them.
+    """
     files = read_files(path, read_manifest(path))
-    return Seen.from_bytes(files[SEEN]) if SEEN in files else None
+    try:
+        return Seen.from_bytes(files[SEEN]) if SEEN in files else None
+    except (*BROKEN, SafetensorError) as error:
+        raise damaged(path, error) from error
 
 
 def read_kept(path: Path, name: str) -> bytes:

@@ -103,7 +103,23 @@ class Seen:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Seen:
-        return cls(**load_tensors(data))
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError, TypeError, SafetensorError: it is something else.
+        """
+        seen = cls(**load_tensors(data))
+        arrays = (seen.values, seen.counts)
+        alike = all(a.ndim == 1 and a.dtype == np.uint32 for a in arrays)
+        if not alike or len(seen.values) != len(seen.counts):
+            raise ValueError("there must be one count for each hash")
+        if (
+            not len(seen.counts)
+            or not seen.counts.all()
+            or (seen.values[1:] <= seen.values[:-1]).any()
+        ):
+            raise ValueError("hashes must ascend, and have counts")
+        return seen
 
 
 def _place_among_equals(own: NDArray[np.uint32]) -> NDArray[np.int64]:
