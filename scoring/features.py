@@ -11,7 +11,6 @@ the column. Its likelihood is known without a network, see `unseen_nats`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,11 +29,11 @@ from vaewatch.scoring.standardise import (
     Features,
     Numbers,
     places_of_columns,
+    signed_expm1,
 )
 from vaewatch.scoring.table import Table
 
 Value = float | str | bool | None  # of one cell, in the column's own units
-LARGEST_LOG = 700.0  # exp of more overflows a float64
 LARGEST_INTEGER = 2**53  # above this a float64 cannot hold every integer
 
 
@@ -46,11 +45,6 @@ def unseen_nats(n: int) -> float:
     records with a category of their own stand in for those that will bring a new one.
     """
     return (n + 2) / 2
-
-
-def signed_expm1(x: float) -> float:
-    """Invert `signed_log1p`; the result is finite, however far off a reconstruction is."""
-    return math.copysign(math.expm1(min(abs(x), LARGEST_LOG)), x)
 
 
 @dataclass(frozen=True)
@@ -209,7 +203,9 @@ class ColumnFeatures:
         if self.value is None or (self.flag is not None and raw[self.flag] > 0.5):
             return self.otherwise  # None where missing is the likelier
         number = float(raw[self.value])
-        return _number(self.column, signed_expm1(number) if self.log1p else number)
+        return _number(
+            self.column, float(signed_expm1(np.float64(number))) if self.log1p else number
+        )
 
 
 def _label(column: Column, code: int) -> str | bool | None:

@@ -18,6 +18,7 @@ from vaewatch.scoring.schema import Schema, missing_code
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
 MISSING_FLAG = -1  # in place of a code
+LARGEST_LOG = 700.0  # exp of more overflows a float64
 FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
 _LEAST, _MOST = (
     np.array(-FEATURE_LIMIT),
@@ -84,6 +85,11 @@ def signed_log1p(
 ) -> NDArray[np.float64]:
     """Return sign(x) log1p(|x|): log1p for counts that keeps negative ones far from zero."""
     return np.copysign(np.log1p(np.abs(x)), x, out=out)
+
+
+def signed_expm1(x: Any) -> Any:
+    """Invert `signed_log1p`, (N,) or one; the result is finite, however far off x is."""
+    return np.copysign(np.expm1(np.minimum(np.abs(x), LARGEST_LOG)), x)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.scoring.table import Table
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.records.labels import Labels, read_labels
+from vaewatch.training.records.seen import Seen
 
 DOUBT = 0.01  # a count of false alarms that is less probable than this contradicts the calibration
 
@@ -32,6 +33,8 @@ class Evaluation:
     rate_interval: of the true rate, at 95 %, as so many calibration records allow.
     bounds: of log p(x) of the normals, if asked for.
     normal_labels, anomaly_labels: the labels that were seen, by what they were taken for.
+    fitted_normals: how many of the normals the network was fitted to, so that they alarm too
+    rarely.
     """
 
     records: int
@@ -52,6 +55,7 @@ class Evaluation:
     reasons_of_false_alarms: dict[str, int]
     normal_labels: tuple[str, ...] = ()
     anomaly_labels: tuple[str, ...] = ()
+    fitted_normals: int = 0
 
     @property
     def budget_holds(self) -> bool | None:
@@ -68,6 +72,7 @@ def evaluate(
     label: str | Labels,
     alpha: float | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
+    seen: Seen | None = None,
 ) -> Evaluation:
     """Score labelled records and compare the verdicts with their labels.
 
@@ -75,6 +80,7 @@ def evaluate(
         label: the name of their column, or what was read of it.
         alpha: the false-alarm rate of the verdicts; the artifact's own by default.
         bounds: from (N, D) features of the normals to their bounds; none by default.
+        seen: the records that the network was fitted to, if they are known.
     """
     found = label if isinstance(label, Labels) else read_labels(frame, label)
     anomaly = found.anomaly
@@ -108,6 +114,7 @@ def evaluate(
         reasons_of_false_alarms=_top_reasons(verdicts, alarm & ~anomaly),
         normal_labels=found.normal,
         anomaly_labels=found.other,
+        fitted_normals=int((seen.likely(table) & ~anomaly).sum()) if seen else 0,
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, indices_of
-from vaewatch.scoring.features import LARGEST_LOG, ColumnFeatures, Vectorizer
+from vaewatch.scoring.features import ColumnFeatures, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.standardise import signed_log1p
+from vaewatch.scoring.standardise import signed_expm1, signed_log1p
 
 DIGITS = 6  # significant ones of an expected number
 MOST_PLACES = 300  # 10 to that power is finite
@@ -69,8 +69,7 @@ class ExpectedNumbers:
         """
         error = weighed[np.arange(len(columns)), self.value[columns]] + self.pull[columns]
         numbers = self.mean[columns] - error * self.variance[columns] * self.deviation[columns]
-        counts = np.copysign(np.expm1(np.minimum(np.abs(numbers), LARGEST_LOG)), numbers)
-        numbers = np.where(self.log1p[columns], counts, numbers)
+        numbers = np.where(self.log1p[columns], signed_expm1(numbers), numbers)
         numbers = np.where(self.whole[columns], np.rint(numbers), rounded(numbers))
         return np.clip(numbers, self.low[columns], self.high[columns])
 

@@ -100,7 +100,7 @@ def test_where_many_are_equal_an_overlap_is_refused():
     rng = np.random.default_rng(0)
     old, new = rng.integers(0, 12, (2, 1000, 3)).astype(float)
     seen = Seen.of(numbers(old))
-    with pytest.raises(CalibrationError, match=r"of 1,800 \d+ equal one of these that came once"):
+    with pytest.raises(CalibrationError, match=r"up to [\d,]+ of these 1,800 are. Which ones"):
         seen.find(numbers(np.concatenate([new, old[:800]])))
     assert not seen.find(numbers(new)).any()
 
@@ -191,3 +191,16 @@ def test_hashes_that_training_cannot_have_made_are_refused(
     done = call("recalibrate", path, tmp_path / "it.parquet", "--out", tmp_path / "a")
     assert done.returncode == 4 and "is damaged" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_evaluate_names_normals_that_the_network_was_fitted_to(
+    artifact_path: Path, mixed_frame: pl.DataFrame, tmp_path: Path
+):
+    both = pl.concat([make_frame(200, seed=43), mixed_frame]).with_columns(label=pl.lit("normal"))
+    both.write_parquet(tmp_path / "both.parquet")
+    done = call("evaluate", artifact_path, tmp_path / "both.parquet")
+    assert "700 of the normals are records that the network was fitted to" in done.stdout
+    found = json.loads(call("evaluate", artifact_path, tmp_path / "both.parquet", "--json").stdout)
+    assert found["fitted_normals"] == 700
+    both[:200].write_parquet(tmp_path / "fresh.parquet")
+    assert "fitted to" not in call("evaluate", artifact_path, tmp_path / "fresh.parquet").stdout

@@ -13,9 +13,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import LARGEST_LOG, Vectorizer
+from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Kind, missing_code, other_code
-from vaewatch.scoring.standardise import signed_log1p
+from vaewatch.scoring.standardise import signed_expm1, signed_log1p
 from vaewatch.scoring.table import Table
 
 FAR = 4.0  # standard deviations of its column that a number is moved by
@@ -89,8 +89,8 @@ def _move(table: Table, vectorizer: Vectorizer, rng: np.random.Generator) -> Tab
     at = _choose(deviation > 0, rng.integers(1, MOST_MOVED + 1, size=len(table)), rng)
     sign = np.where(rng.random(at.shape) < 0.5, -1.0, 1.0)
     moved = values + sign * FAR * deviation
-    undone = np.sign(moved) * np.expm1(np.minimum(np.abs(moved), LARGEST_LOG))
-    return replace(table, numbers=np.where(at, np.where(logs, undone, moved), table.numbers))
+    moved = np.where(logs, signed_expm1(moved), moved)
+    return replace(table, numbers=np.where(at, moved, table.numbers))
 
 
 def _by_quartiles(values: Floats) -> Floats:

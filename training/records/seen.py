@@ -56,28 +56,32 @@ class Seen:
         return Seen(values, counts.astype(np.uint32))
 
     def find(self, table: Table) -> NDArray[np.bool_]:
-        """Return which of N records are among those of the fit, (N,). Of equal records, which one
-        is makes no difference: as many are as the fit had, the first ones.
+        """Return which of N records are among those of the fit, (N,).
 
         Raises:
             CalibrationError: only some are, and so many are equal that it cannot be told which.
         """
-        own = hashes(table)
-        again = _place_among_equals(own) < self._count(own)
-        single = self.values[self.counts == 1]
-        once = np.isin(own, single)
-        if not self._too_many(single, np.unique(own[once]), len(table)):
-            return np.zeros(len(table), np.bool_)
-        records = int(self.counts.sum())
-        if again.sum() < records and records - len(single) > REPEATED * records:
+        again = self.likely(table)
+        records, single = int(self.counts.sum()), int((self.counts == 1).sum())
+        if 0 < again.sum() < records and records - single > REPEATED * records:
             raise CalibrationError(
                 "the records that calibrate must not be among those that the network was fitted "
-                f"to, but of {len(table):,} {once.sum():,} equal one of these that came once, "
-                "more than chance explains. Which others are among them cannot be told, since "
-                "many records equal one another. Leave out those of the fit; with train --from, "
-                "you may give all of them."
+                f"to, but up to {again.sum():,} of these {len(table):,} are. Which ones cannot be "
+                "told, since many records equal one another. Leave out those of the fit; with "
+                "train --from, you may give all of them."
             )
         return again
+
+    def likely(self, table: Table) -> NDArray[np.bool_]:
+        """Return which of N records may be among those of the fit, (N,); none if chance explains
+        how many values come again. Of equal records, which one is makes no difference: as many are
+        as the fit had, the first ones.
+        """
+        own, single = hashes(table), self.values[self.counts == 1]
+        again = np.unique(own[np.isin(own, single)])
+        if not self._too_many(single, again, len(table)):
+            return np.zeros(len(table), np.bool_)
+        return np.asarray(_place_among_equals(own) < self._count(own))
 
     def _count(self, own: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Return how many records of the fit had each of these values, (N,)."""

@@ -65,6 +65,7 @@ def evaluate(
     check_files(labelled)
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure
+    from vaewatch.training.export.weights import load_seen
     from vaewatch.training.records.labels import read_labels
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
@@ -75,7 +76,7 @@ def evaluate(
     reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
     frame = read_frame(labelled, reading, scorer.artifact.schema)
     labels = read_labels(frame, label, normal_labels)
-    found = measure(scorer, frame, labels, alpha, bounds)
+    found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -104,6 +105,11 @@ def _print_evaluation(found: Evaluation) -> None:
     line("false-alarm rate", found.false_alarm_rate, alarms)
     if found.budget_holds is not None:
         print_fact(console, "alarm budget", _budget_verdict(found), indent)
+    if found.fitted_normals:
+        note = (
+            f"{found.fitted_normals:,} of the normals are records that the network was fitted to"
+        )
+        print_fact(console, "", f"{note}, which alarm too rarely: leave them out", indent)
     if found.bounds:
         b = found.bounds
         print_fact(
