@@ -202,10 +202,8 @@ class ColumnFeatures:
             return self.labels[int(raw[self.events].argmax())]
         if self.value is None or (self.flag is not None and raw[self.flag] > 0.5):
             return self.otherwise  # None where missing is the likelier
-        number = float(raw[self.value])
-        return _number(
-            self.column, float(signed_expm1(np.float64(number))) if self.log1p else number
-        )
+        number = raw[self.value]
+        return _number(self.column, float(signed_expm1(number) if self.log1p else number))
 
 
 def _label(column: Column, code: int) -> str | bool | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -135,6 +137,18 @@ class Schema:
             hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
                 f"column {_listed(missing)} must be there, but the input lacks it.{hint}"
+            )
+
+
+def require_columns(columns: Sequence[str], names: Sequence[str], what: str) -> None:
+    """Refuse a column that the user named and the input lacks; `what` it was named as."""
+    for name in names:
+        if name not in columns:
+            like = get_close_matches(name, columns, 1)
+            hint = f" Did you mean '{like[0]}'?" if like else ""
+            raise SchemaError(
+                f"{what} column '{name}' must be in the input, got "
+                f"{', '.join(columns[:20])}.{hint}"
             )
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.disk.versions import check_target
 from vaewatch.scoring.errors import SchemaError, SettingError
-from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
+from vaewatch.scoring.schema import require_columns
 from vaewatch.training.config import TrainConfig
 
 DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl")

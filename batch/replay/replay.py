@@ -21,9 +21,9 @@ from vaewatch.batch.replay.times import KNOWN, read_times
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.calibration import check_alpha
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.frames import require_columns
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
+from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
 
 HOUR, DAY = 60, 1440  # minutes

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
@@ -311,15 +310,3 @@ def _report(
         Problem(int(row), column.name, code, f"column '{column.name}' {rule}")
         for row in np.flatnonzero(rows)
     )
-
-
-def require_columns(columns: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Refuse a column that the user named and the input lacks; `what` it was named as."""
-    for name in names:
-        if name not in columns:
-            like = get_close_matches(name, columns, 1)
-            hint = f" Did you mean '{like[0]}'?" if like else ""
-            raise SchemaError(
-                f"{what} column '{name}' must be in the input, got "
-                f"{', '.join(columns[:20])}.{hint}"
-            )

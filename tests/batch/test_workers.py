@@ -22,7 +22,7 @@ from tests.batch.test_score import ROOT
 from tests.batch.test_score_resume import command
 from tests.conftest import make_frame
 from vaewatch.batch.workers import AHEAD, ALONE, Out, Team, bytes_of, in_order
-from vaewatch.commands import threads
+from vaewatch import threads
 from vaewatch.scoring.scorer import Scorer
 
 needs_proc = pytest.mark.skipif(

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.frames import require_columns
+from vaewatch.scoring.schema import require_columns
 
 NORMAL_NAMES = (
     "0", "false", "no", "normal", "ok", "benign", "inlier", "negative", "legitimate", "genuine",

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.frames import as_booleans, as_categories, as_numbers, require_columns
-from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
+from vaewatch.scoring.files.frames import as_booleans, as_categories, as_numbers
+from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema, require_columns
 from vaewatch.scoring.spelling.categories import one_spelling
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig

@@ -11,7 +11,7 @@ import click
 
 from vaewatch.commands.options import config_file, setting, sources, writing
 from vaewatch.commands.terminal import out
-from vaewatch.commands.threads import cores, products_on_one_thread
+from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
     from vaewatch.batch.replay.replay import AlertReplay, Replay

@@ -24,7 +24,7 @@ from vaewatch.commands.options import (
     target,
 )
 from vaewatch.commands.terminal import err
-from vaewatch.commands.threads import cores, products_on_one_thread
+from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
     from vaewatch.batch.job import Job

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from vaewatch.commands.options import config_file, setting
-from vaewatch.commands.threads import products_on_one_thread
 from vaewatch.service.settings import Settings
+from vaewatch.threads import products_on_one_thread
 
 COUNT = click.IntRange(min=1)
 SECONDS = click.FloatRange(min=0)
