@@ -26,7 +26,7 @@ def python_classes() -> str:
 def python_answers() -> str:
     """What scoring answers: many verdicts, one verdict, a reason, and a service's verdict."""
     many = get_type_hints(vaewatch.Scorer.score)["return"]
-    one = get_type_hints(many.__getitem__)["return"]
+    one = get_type_hints(many.__getitem__)["return"].__args__[0]  # of one index; of more, many
     reason = get_type_hints(one)["reasons"].__args__[0]
     served = get_type_hints(vaewatch.Client.score)["return"].__args__[0]
     return _rst(_class(_path(found)) for found in (many, one, reason, served))

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from tests.batch.test_score import ROOT
 from tests.batch.test_score_resume import command
 from tests.conftest import make_frame
-from vaewatch.batch.workers import AHEAD, ALONE, Out, Team, bytes_of, in_order
 from vaewatch import threads
+from vaewatch.batch.workers import AHEAD, ALONE, Out, Team, bytes_of, in_order
 from vaewatch.scoring.scorer import Scorer
 
 needs_proc = pytest.mark.skipif(

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaewatch.commands.terminal import err
@@ -20,17 +21,25 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a fit: `progress` moves it, and `hidden` takes it away for a while."""
+
+    progress: FitProgress
+    hidden: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
 @contextmanager
-def fit_progress(quiet: bool) -> Iterator[FitProgress]:
+def fit_progress(quiet: bool) -> Iterator[Shown]:
     """A bar where stderr is a terminal; elsewhere a line at each tenth."""
     console = err()
     if quiet:
-        yield lambda phase, done, total: None
+        yield Shown(lambda phase, done, total: None)
     elif not console.is_terminal:
-        yield _fit_lines(console)
+        yield Shown(_fit_lines(console))
     else:
-        with _fit_bar(console) as progress:
-            yield progress
+        with _fit_bar(console) as shown:
+            yield shown
 
 
 def _fit_lines(console: Any) -> FitProgress:
@@ -46,7 +55,7 @@ def _fit_lines(console: Any) -> FitProgress:
 
 
 @contextmanager
-def _fit_bar(console: Any) -> Iterator[FitProgress]:
+def _fit_bar(console: Any) -> Iterator[Shown]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -66,7 +75,13 @@ def _fit_bar(console: Any) -> Iterator[FitProgress]:
             steps = f"{done:,} of {total:,} steps" if total else ""
             bar.update(task, completed=done, steps=steps)
 
-        yield progress
+        @contextmanager
+        def hidden() -> Iterator[None]:
+            bar.stop()
+            yield
+            bar.start()
+
+        yield Shown(progress, hidden)
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def _judge(
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.report.labelled import judge
 
-    with fit_progress(quiet) as progress:
+    with fit_progress(quiet) as shown:
         return judge(
             scorer,
             read_frame(labelled, schema=scorer.artifact.schema),
@@ -121,7 +121,7 @@ def _judge(
             normal_labels=normal_labels,
             normal=_read_normal(scorer, normal) if normal else None,
             bounds=bounds_of_artifact(artifact, DRAWS),
-            progress=progress,
+            progress=shown.progress,
         )
 
 

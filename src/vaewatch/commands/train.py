@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from vaewatch.training.config import TrainConfig
 if TYPE_CHECKING:
     from vaewatch.scoring.calibration import Calibration
     from vaewatch.scoring.scorer import Scorer
+    from vaewatch.training.records.profile import ColumnProfile
 
 
 @click.command(
@@ -139,7 +140,12 @@ def train(
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
     show_warnings(mute=rank() > 0)
-    with fit_progress(quiet) as progress:
+    with fit_progress(quiet) as shown:
+
+        def show_columns(columns: Sequence[ColumnProfile]) -> None:
+            with shown.hidden():
+                print_columns(out(), columns)
+
         scorer = run(
             data,
             target,
@@ -148,10 +154,10 @@ def train(
             resume=resume,
             report=not no_report,
             continue_from=continue_from,
-            progress=progress,
+            progress=shown.progress,
             delimiter=delimiter,
             rejects=rejects,
-            show_columns=None if quiet else lambda columns: print_columns(out(), columns),
+            show_columns=None if quiet else show_columns,
             **settings,
         )
     if not quiet:
