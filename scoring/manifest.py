@@ -154,6 +154,7 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     decimal: Annotated[
         str | None, Meta(description="Decimal mark of texts that was declared.")
     ] = None
+    threads: Annotated[int, Meta(description="Threads that the fit computed on.")] = 1
 
 
 class Metrics(Struct, frozen=True):

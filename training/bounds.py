@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.training.export.weights import load_vae
 from vaewatch.training.vae.elbo import importance_weighted_bound, log_importance_weights
+from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import VAE
 
 MOST_RECORDS = 1000  # that the means are over; more would only cost time
@@ -49,11 +50,12 @@ def bounds_of(vae: VAE, x: NDArray[np.float32], draws: int) -> Bounds:
     rows = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_RECORDS])
     generator = torch.Generator().manual_seed(0)
     elbos, bounds = [], []
-    for start in range(0, len(rows), CHUNK):
-        chunk = torch.from_numpy(x[rows[start : start + CHUNK]]).expand(vae.members, -1, -1)
-        weights = log_importance_weights(vae, chunk, draws, generator).double()
-        elbos.append(weights.mean(0))
-        bounds.append(importance_weighted_bound(weights))
+    with computing_on(1):
+        for start in range(0, len(rows), CHUNK):
+            chunk = torch.from_numpy(x[rows[start : start + CHUNK]]).expand(vae.members, -1, -1)
+            weights = log_importance_weights(vae, chunk, draws, generator).double()
+            elbos.append(weights.mean(0))
+            bounds.append(importance_weighted_bound(weights))
     return Bounds(_mean(elbos), _mean(bounds), draws, len(rows))
 
 

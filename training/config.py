@@ -50,6 +50,7 @@ class TrainConfig:
     )  # column -> kind, where it must not be learned
     nulls: tuple[str, ...] = ()  # texts and numbers that mean "missing", beside the usual ones
     decimal: str | None = None  # the decimal mark of texts, where it cannot be seen: "." or ","
+    threads: int = 1  # that a fit computes on: see `vaewatch.training.vae.threads`
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
@@ -224,4 +225,5 @@ _CHECKS: dict[str, Check] = {
     "kinds": _kinds,
     "nulls": _texts,
     "decimal": _mark,
+    "threads": _whole(1),
 }

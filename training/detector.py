@@ -29,6 +29,7 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import fingerprint
+from vaewatch.training.vae.threads import computing_on
 
 LARGEST_SEED = 2**31 - 1
 
@@ -61,6 +62,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         contamination_robust: bool = TrainConfig.contamination_robust,
         kinds: Mapping[str, str] | None = None,
         device: str = TrainConfig.device,
+        threads: int = TrainConfig.threads,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.alpha = alpha
@@ -76,6 +78,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.contamination_robust = contamination_robust
         self.kinds = kinds
         self.device = device
+        self.threads = threads
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -87,7 +90,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         frame, config = self._frame(X, reset=True), self._config()
         started = time.perf_counter()
         try:
-            learned = fit(frame, config)
+            with computing_on(config.threads):
+                learned = fit(frame, config)
         except SettingError:  # a ValueError already
             raise
         except ScoringError as error:

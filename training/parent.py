@@ -27,7 +27,7 @@ from vaewatch.training.vae.vae import VAE
 
 SHAPE = ("model", "members", "width", "latent")  # settings that the weights decide
 STEPS = 533  # of a continued fit, a third of a whole one: see benchmarks/RESULTS.md
-OWN = ("device", "steps")  # settings that a fit does not hand on
+OWN = ("device", "steps", "threads")  # settings that a fit does not hand on
 
 
 def anew(config: TrainConfig) -> TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +73,7 @@ def fit(
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
     found = _fit_score(fitted, x, rules, config)
     graph = export_graph(found.model)
-    network = Network(graph, threads=os.cpu_count() or 1)
+    network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
     others = split.held_out if split.rule == SPLIT else split.trimmed
     served = score_features(network, found.rule, vectorizer.transform(table.take(others)))

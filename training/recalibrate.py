@@ -45,6 +45,7 @@ from vaewatch.training.export.weights import load_seen
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.make import with_report
+from vaewatch.training.vae.threads import computing_on
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def recalibrate(
             anomalies that the old one finds.
     """
     check_target(out, overwrite=overwrite)
-    with made_folder(out.absolute().parent), sole_writer(out):
+    with made_folder(out.absolute().parent), sole_writer(out), computing_on(1):
         old = Scorer.load(path)
         alpha = old.artifact.calibration.alpha if alpha is None else alpha
         check_alpha(alpha, len(frame))

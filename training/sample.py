@@ -23,6 +23,7 @@ from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
 from vaewatch.training.config import whole_number
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import Marginals, load_marginals
+from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import VAE
 
 Floats = NDArray[np.float64]
@@ -47,7 +48,8 @@ def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
     """
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     artifact = read_artifact(path)
-    decoded = decode_prior(load_served(path), max(n, RANKED), seed)
+    with computing_on(1):
+        decoded = decode_prior(load_served(path), max(n, RANKED), seed)
     rng = np.random.default_rng(seed)
     return records_of(artifact.vectorizer, load_marginals(path), decoded, rng).head(n)
 

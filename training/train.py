@@ -36,6 +36,7 @@ from vaewatch.training.tail import tail_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
 from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
+from vaewatch.training.vae.threads import computing_on
 
 PROFILED = 20_000  # records that the columns are profiled on
 
@@ -76,7 +77,7 @@ def train(
     key = _run_key(data_fingerprint, config, device, version)
     checkpoint = Checkpoint.beside(out, key, resume=resume)
     started = time.perf_counter()
-    with _alone(out), process_group(device):
+    with _alone(out), computing_on(config.threads), process_group(device):
         learned = fit(sample.frame, config, progress or silent, checkpoint, parent)
         found = find(learned) if report else None
         seconds = round(time.perf_counter() - started, 3)

@@ -17,6 +17,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.report.peers import Judged, judge_peers
+from vaewatch.training.vae.threads import computing_on
 
 ALPHAS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 
@@ -85,7 +86,8 @@ def judge(
     judged = [Judged("vaewatch", verdicts.score, verdicts.is_anomaly)]
     if normal is not None:
         alpha = artifact.calibration.alpha
-        judged += judge_peers(artifact, normal, frame, alpha, progress)
+        with computing_on(1):
+            judged += judge_peers(artifact, normal, frame, alpha, progress)
     return Labelled(
         evaluation=evaluate(scorer, frame, labels, bounds=bounds),
         at=tuple(evaluate(scorer, frame, labels, alpha) for alpha in _alphas(scorer)),

@@ -92,6 +92,12 @@ if TYPE_CHECKING:
 )
 @setting("--device", default=TrainConfig.device, help="auto, cpu, cuda or cuda:N.")
 @setting(
+    "--threads",
+    type=int,
+    default=TrainConfig.threads,
+    help="Threads to compute on; more pay off on an idle machine, with hundreds of features.",
+)
+@setting(
     "--seed", type=int, default=TrainConfig.seed, help="Same seed, same machine: same artifact."
 )
 @click.option(
