@@ -151,10 +151,16 @@ def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
     return table
 
 
+def without_codes(series: pl.Series) -> pl.Series:
+    """A column of texts that Parquet or pandas stores once each, as plain texts."""
+    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+
+
 def as_numbers(
     series: pl.Series, null_tokens: Sequence[str], spelling: NumberFormat | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(N,) cells as float64, NaN where missing, and (N,) which cells are not a number."""
+    series = without_codes(series)
     if series.dtype.is_numeric() or series.dtype == pl.Null:
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         return numbers, np.zeros(len(series), dtype=bool)
@@ -220,7 +226,8 @@ def _numbers(
     numbers, bad = as_numbers(series, nulls_of(schema, column), column.format)
     infinite = np.isinf(numbers)
     if bad.any() or infinite.any():
-        kind = "a string" if series.dtype == pl.String else f"{series.dtype}"
+        kind = f"{series.dtype}"
+        kind = "a string" if kind.startswith(("String", "Categorical", "Enum")) else kind
         _report(problems, bad, column, "type", f"must be a number, got {kind}")
         _report(problems, infinite, column, "range", "must be a finite number, got infinity")
         numbers[infinite] = np.nan

@@ -15,7 +15,7 @@ import polars as pl
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows
-from vaewatch.scoring.files.rejects import reject_problems
+from vaewatch.scoring.files.rejects import reject_problems, with_texts
 from vaewatch.scoring.schema import Schema
 
 CHUNK_ROWS = 32_768
@@ -69,9 +69,15 @@ class ParquetFile:
         table, problems = table_of_frame(self.schema, frame)
         bad = sorted({problem.record for problem in problems})
         lines = range(chunk.start + 1, chunk.end.offset + 1)
-        raw = {i: frame[i].write_ndjson().rstrip().encode() for i in bad}
+        raw = {i: _json_of(frame[i]) for i in bad}
         rejects = reject_problems(self.name, problems, lines, raw)
         return Records(table, good_rows(len(frame), bad), tuple(rejects), None, lambda: frame)
+
+
+def _json_of(row: pl.DataFrame) -> bytes:
+    """One row as a JSON object, its bytes as base64: polars cannot write these."""
+    texts = with_texts(row, lambda dtype: "Binary" in repr(dtype))
+    return texts.write_ndjson().rstrip().encode()
 
 
 def _count(frame: pl.LazyFrame) -> int:

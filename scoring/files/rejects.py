@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import polars as pl
 
 from vaewatch.scoring.errors import BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow, quoted
@@ -53,6 +57,22 @@ def reject_problems(
         )
         for record, found in by_record.items()
     ]
+
+
+def with_texts(row: pl.DataFrame, odd: Callable[[Any], bool]) -> pl.DataFrame:
+    """A row in which the cells of `odd` types, which the format of rejects cannot hold, are texts:
+    bytes in base64, all others as JSON.
+    """
+    texts = [
+        pl.Series(series.name, [_text(value) for value in series.to_list()], pl.String)
+        for series in row.get_columns()
+        if odd(series.dtype)
+    ]
+    return row.with_columns(texts)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value, enc_hook=str).decode().strip('"')
 
 
 def encode_rejects(rejects: Iterable[Reject]) -> bytes:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import astuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -180,6 +181,31 @@ def test_rejected_parquet_rows_are_named(tmp_path: Path, artifact_path: Path, fr
     (row,) = csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text()))
     assert (row["line"], row["column"], row["code"]) == ("8", "amount", "range")
     assert len(pl.read_parquet(tmp_path / "o.parquet")) == 299
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [pl.Binary, pl.List(pl.Binary), pl.List(pl.Int64), pl.Duration, pl.Struct({"a": pl.Binary})],
+)
+def test_rejected_parquet_rows_with_cells_of_any_type_are_written(
+    tmp_path: Path, artifact_path: Path, frame: pl.DataFrame, dtype: Any
+):
+    value = (
+        {"a": b"\xff"} if isinstance(dtype, pl.Struct) else b"\xff" if dtype == pl.Binary else None
+    )
+    extra = pl.Series("extra", [value] * 300, dtype)
+    bad = frame.with_columns(
+        pl.when(pl.int_range(300) == 7).then(float("inf")).otherwise("amount").alias("amount"),
+        extra,
+    )
+    source = save(bad, tmp_path / "in.parquet")
+    done = score(
+        artifact_path, source, "--out", tmp_path / "o.parquet", "--rejects", tmp_path / "r.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text()))
+    assert list(json.loads(row["row"])) == bad.columns
+    assert ("/w==" in row["row"]) == (value is not None)
 
 
 def folder_of(tmp_path: Path, frame: pl.DataFrame) -> Path:

@@ -17,7 +17,8 @@ import pytest
 
 import vaewatch
 from tests.conftest import call
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import Problem, SchemaError
+from vaewatch.scoring.files.source import open_source
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.spelling.numbers import NumberFormat
@@ -362,3 +363,33 @@ def test_a_frame_says_where_it_stands_without_files():
     with pytest.raises(SchemaError, match="row 3, without the header"):
         infer_schema(pl.DataFrame({"x": ["1", "2", "oops"]}), TrainConfig())
     assert read_sample(pl.DataFrame({"x": [1]}), None, 0).place(0) == "row 1, without the header"
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["", "?", "1.5", "2", "3e1"])])
+def test_texts_stored_once_each_are_read_as_the_texts_that_they_are(tmp_path: Path, dtype: Any):
+    texts = pl.Series("x", ["1.5", "2", "", "3e1", "?"] * 4)
+    plain, coded = tmp_path / "plain.parquet", tmp_path / "coded.parquet"
+    texts.to_frame().write_parquet(plain)
+    texts.cast(dtype).to_frame().write_parquet(coded)
+    config, reading = TrainConfig(nulls=("?",)), Reading(nulls=("?",))
+    first, second = (infer_schema(read_frame(p, reading), config) for p in (plain, coded))
+    assert first == second and first.columns[0].kind is Kind.NUMERIC
+    for path in (plain, coded):
+        with open_source(str(path), first) as source:
+            (chunk,) = source.chunks(None)
+            records = source.parse(chunk)
+        numbers = records.table.numbers[:, 0]
+        assert records.rejects == () and np.nansum(numbers) == 4 * 33.5
+        assert np.isnan(numbers).sum() == 8
+
+
+@pytest.mark.parametrize("dtype", [pl.Binary, pl.List(pl.Int64), pl.Duration])
+def test_rows_with_cells_of_any_type_are_set_aside(tmp_path: Path, dtype: Any):
+    frame = pl.DataFrame({"x": ["1", "2", "oops"] * 9 + ["4"] * 9})
+    frame = frame.with_columns(pl.lit(None, dtype).alias("extra"))
+    source, rejects = tmp_path / "in.parquet", tmp_path / "r.csv"
+    frame.write_parquet(source)
+    sample = read_sample(source, None, 0)
+    sample.without([Problem(2, "x", "type", "must be a number")]).write_rejects(rejects)
+    (row,) = csv.DictReader(rejects.read_text().splitlines())
+    assert row["row"] == "oops,"

@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import OutputError, Problem, SchemaError
 from vaewatch.scoring.files.chunks import BadRow
-from vaewatch.scoring.files.frames import as_categories
+from vaewatch.scoring.files.frames import as_categories, without_codes
 from vaewatch.scoring.files.rejects import (
     REJECTS_HEAD,
     Reject,
     encode_rejects,
     reject_bad_row,
     reject_problems,
+    with_texts,
 )
 from vaewatch.scoring.files.whole import write_whole
 from vaewatch.scoring.schema import PLAIN_NUMBER
 from vaewatch.training.records.index import without_last_blanks
+
+UNWRITABLE = (pl.Binary, pl.Object, pl.Duration)  # by polars, in CSV
 
 log = logging.getLogger("vaewatch.training")
 
@@ -100,7 +103,8 @@ class Sample:
 
 
 def _raw(row: pl.DataFrame) -> bytes:
-    return row.write_csv(include_header=False).encode().rstrip(b"\n")
+    texts = with_texts(row, lambda dtype: dtype.is_nested() or dtype in UNWRITABLE)
+    return texts.write_csv(include_header=False).encode().rstrip(b"\n")
 
 
 @dataclass
@@ -127,6 +131,7 @@ class Draw:
         self, frame: pl.DataFrame, file: int = 0, lines: NDArray[np.int64] | None = None
     ) -> None:
         """Take the rows of a frame, and the (N,) lines of a file on which they stand."""
+        frame = pl.DataFrame([without_codes(series) for series in frame.get_columns()])
         self._kept.append(_with_nulls(frame, self.reading.nulls))
         self._keys.append(self.rng.random(len(frame)))
         if lines is None:
