@@ -266,6 +266,8 @@ def test_the_service_serves_what_the_retraining_puts_in_place():
     train, test, last = (settings_of(words_of(c)) for c in containers(pod))
     assert train["target"] == test["artifact"] == last["artifact"]
     assert last["target"] == settings_of(served["containers"][0]["args"])["artifact"]
+    # an older candidate is of no use, and rollback works on what is served
+    assert (train["keep"], last["keep"]) == (0, 1)
     assert train["target"].name == last["target"].name  # the model's name, and its metrics' label
 
 
