@@ -40,6 +40,7 @@ EXTRAS = {
 GIB = 1 << 30
 # command -> address space that its libraries take; with less some of them abort (ulimit -v)
 LEAST_SPACE = {"score": 1.0, "replay": 1.0, "serve": 1.0, "train": 1.6, "recalibrate": 1.6}
+LEAST_SPACE |= {"profile": 0.8, "report": 1.3, "sample": 1.6, "evaluate": 1.8}
 NO_MEMORY = ("failed to map segment", "annot allocate memory", "not enough memory", "bad_alloc")
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
