@@ -27,6 +27,7 @@ from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.forked import warn_if_forked, watch_forks
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.vae.threads import computing_on
@@ -87,6 +88,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: a parameter or the records are not what they must be.
         """
+        warn_if_forked()
+        watch_forks()
         frame, config = self._frame(X, reset=True), self._config()
         started = time.perf_counter()
         try:
@@ -137,6 +140,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _verdicts(self, X: Any) -> Verdicts:
         check_is_fitted(self)
+        warn_if_forked()
         frame = self._frame(X, reset=False)
         try:
             return self._scorer.score_table(checked_table(self.artifact_.schema, frame), explain=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,24 @@ def test_a_column_that_cannot_be_learned_is_a_value_error():
     frame = pd.DataFrame({"x": np.arange(300.0), "odd": [1j] * 300})
     with pytest.raises(ValueError, match="column 'odd' must hold numbers, texts or booleans"):
         VAEDetector(steps=20).fit(frame)
+
+
+def test_a_child_that_was_forked_after_a_fit_warns_once():
+    script = (
+        "import os, warnings, numpy as np, vaewatch\n"
+        "X = np.random.default_rng(0).normal(size=(300, 2))\n"
+        "detector = vaewatch.VAEDetector(steps=20, members=3, served=1, alpha=0.1).fit(X)\n"
+        "detector.predict(X)\n"
+        "from vaewatch.training.forked import warn_if_forked\n"
+        "warn_if_forked()\n"
+        "if os.fork() == 0:\n"
+        "    warn_if_forked()\n"
+        "    warn_if_forked()\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "0\n", done.stderr
+    assert done.stderr.count("was forked after a fit") == 1
