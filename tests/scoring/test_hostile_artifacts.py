@@ -17,8 +17,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from tests.conftest import call, run
-from vaewatch.scoring.artifact import CALIBRATION, GOLDEN, NETWORK, PRECISION
+from tests.conftest import call, make_frame, run
+from vaewatch.scoring.artifact import CALIBRATION, GOLDEN, NETWORK, PRECISION, WEIGHTS
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.deadline import within
 from vaewatch.scoring.manifest import MANIFEST
@@ -318,6 +318,31 @@ def test_every_command_refuses_in_one_line_with_exit_code_4(copy: Path, tmp_path
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     served = run("serve", copy, "--port", "0")
     assert served.returncode == 4 and served.stderr.count("\n") == 1, served.stderr
+
+
+def _nan_weights(path: Path) -> None:
+    tensors = load_file(path)
+    save_file({name: np.full_like(value, np.nan) for name, value in tensors.items()}, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _nan_weights,
+        lambda path: path.write_bytes(b"\xff" * 100),
+        lambda path: save_file({"x": np.zeros(3, np.float32)}, path),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
+    ],
+)
+def test_no_fit_goes_on_from_hostile_weights(copy: Path, tmp_path: Path, change: Any):
+    make_frame(600).write_csv(tmp_path / "normal.csv")
+    change(copy / WEIGHTS)
+    sign(copy)
+    words = ("--from", copy, "--out", tmp_path / "new", "--quiet")
+    done = call("train", tmp_path / "normal.csv", *words)
+    assert done.returncode == 4 and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_column_with_line_breaks_is_shown_on_one_line(copy: Path):
