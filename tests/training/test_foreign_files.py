@@ -393,3 +393,9 @@ def test_rows_with_cells_of_any_type_are_set_aside(tmp_path: Path, dtype: Any):
     sample.without([Problem(2, "x", "type", "must be a number")]).write_rejects(rejects)
     (row,) = csv.DictReader(rejects.read_text().splitlines())
     assert row["row"] == "oops,"
+
+
+@pytest.mark.parametrize(("dtype", "remedy"), [(pl.Duration, "seconds"), (pl.Time, "its hour")])
+def test_a_span_or_a_time_of_day_is_no_moment(dtype: Any, remedy: str):
+    with pytest.raises(SchemaError, match=f"'x' must hold numbers.*such as {remedy}"):
+        infer_column(pl.Series("x", [None, 5_000_000_000], pl.Int64).cast(dtype))

@@ -109,6 +109,12 @@ def _kind(series: pl.Series, decimal: str | None) -> TextKind:
         return TextKind(Kind.BOOLEAN)
     if series.dtype.is_numeric():
         return TextKind(Kind.NUMERIC)
+    if series.dtype in (pl.Duration, pl.Time):
+        unit = "seconds" if series.dtype == pl.Duration else "its hour"
+        raise SchemaError(
+            f"column '{series.name}' must hold numbers, texts or booleans, got {series.dtype}. "
+            f"Give it as a number, such as {unit}, or leave it out with --ignore."
+        )
     if series.dtype.is_temporal():
         raise TimestampError([series.name])
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
