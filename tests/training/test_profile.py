@@ -42,6 +42,10 @@ def noise(seed: int = 0) -> np.ndarray:
         (np.where(np.arange(N) % 20, noise(), 0), []),  # within reach of the others
         (noise(), []),
         (np.arange(N) + 10_000, ["id-like"]),
+        (1_704_067_200 + 7919 * np.arange(N), ["time-like"]),
+        (1_704_067_200_000 + 7_919_000 * np.arange(N), ["time-like"]),
+        (20_240_101 + np.arange(N) % 12 * 100 + np.arange(N) % 28, ["time-like"]),
+        (20_240_101 + np.arange(N) % 7 * 1000 + np.arange(N) % 99, []),
         (np.where(np.arange(N), 1.5, 2.5), ["near-constant"]),
         (np.full(N, 3), ["constant"]),
         ([f"u{i}" for i in range(N)], ["id-like"]),
@@ -60,6 +64,15 @@ def test_a_column_that_is_named_like_labels_is_noted(name: str, values: list[Any
 @pytest.mark.parametrize("name", ["classified_area", "labels_printed", "attacker_ip"])
 def test_a_name_that_only_begins_like_one_is_not(name: str):
     assert "label-like" not in warnings_of([0, 1] * 200, name)
+
+
+def test_rows_that_cannot_be_split_are_set_aside_as_training_does(tmp_path: Path):
+    source, rejects = tmp_path / "x.csv", tmp_path / "r.csv"
+    source.write_text("a,b\n" + "1.5,2\n2.5,3\n" * 20 + "1\n")
+    assert "pass --rejects FILE" in call("profile", source).stderr
+    done = call("profile", source, "--rejects", rejects)
+    assert done.returncode == 0, done.stderr
+    assert "40 records, 2 columns" in done.stdout and len(rejects.read_text().splitlines()) == 2
 
 
 def test_a_sentinel_that_is_declared_is_a_missing_value(tmp_path: Path):

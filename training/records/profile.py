@@ -27,6 +27,8 @@ RUNNING = 2.0  # whole numbers, all different, in a range this many times their 
 FAR_OUT = 30.0  # standard deviations
 SENTINEL = 0.005  # of the values given are the same, at one end, and this many at least:
 SENTINELS, VALUES = 5, 10  # so many, beside so many different ones
+EPOCH = (946_684_800, 2_208_988_800)  # seconds since 1970: the years 2000 to 2039
+UNITS = (1, 10**3, 10**6, 10**9)  # that epochs count, in a second
 APART = 1.0  # a sentinel lies further from the others than these spread
 LABEL = re.compile(  # names of columns that say what is to be found
     r"(^|_)(label|target|class|outlier|anomal(y|ous)|fraud(ulent)?|attack|malicious)(_|$)"
@@ -98,6 +100,7 @@ def _numeric(column: Column, numbers: NDArray[np.float64]) -> ColumnProfile:
         *_missing_warning(missing),
         *_constant_warning(same, f"{values[counts.argmax()]:.6g}"),
         *_running_warning(column, given, len(values)),
+        *_time_warning(column, values),
         *_label_warning(column, len(values)),
         *_sentinel_warning(values, counts),
         *(_far_warning(given) if same < NEAR_CONSTANT else ()),
@@ -157,6 +160,28 @@ def _running_warning(column: Column, given: NDArray[np.float64], distinct: int) 
     wide = float(np.ptp(given))
     if column.integer and distinct == len(given) > 10 and wide < RUNNING * len(given):
         yield "id-like: whole numbers, all different, as a counter gives. Name it with --id."
+
+
+def _time_warning(column: Column, values: NDArray[np.float64]) -> Iterator[str]:
+    """Look at (V,) ascending values, all different."""
+    if not column.integer or len(values) <= VALUES:
+        return
+    low, high = EPOCH
+    epoch = any(low * unit <= values[0] and values[-1] < high * unit for unit in UNITS)
+    if epoch or _are_days(values):
+        yield (
+            "time-like: moments, as seconds since 1970 or 20240131. A later one is higher than "
+            "all that were learned, and may alarm. Leave it out with --ignore, or give its hour "
+            "or weekday."
+        )
+
+
+def _are_days(values: NDArray[np.float64]) -> bool:
+    """Return whether each number is a date such as 20240131."""
+    if values[0] < 19_000_101 or values[-1] > 20_991_231:
+        return False
+    month, day = values // 100 % 100, values % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
 def _label_warning(column: Column, distinct: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from vaewatch.commands.options import (
     delimiter,
     kinds,
     nulls,
+    rejects,
     setting,
     sources,
 )
@@ -37,6 +39,7 @@ MOST = 40  # columns that `train` shows
 @delimiter()
 @nulls()
 @decimal()
+@rejects()
 @setting(
     "--max-records",
     type=int,
@@ -44,7 +47,13 @@ MOST = 40  # columns that `train` shows
     help="Records to read; of more, a uniform sample.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
-def profile(data: tuple[str, ...], delimiter: str | None, as_json: bool, **settings: Any) -> None:
+def profile(
+    data: tuple[str, ...],
+    delimiter: str | None,
+    rejects: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Show how the columns of a file would be read, before a fit.
 
     It takes the options of `vaewatch train` that say how to read, and shows what these make of
@@ -60,8 +69,9 @@ def profile(data: tuple[str, ...], delimiter: str | None, as_json: bool, **setti
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
-    reading = Reading(delimiter, config.nulls, config.named)
+    reading = Reading(delimiter, config.nulls, config.named, Path(rejects) if rejects else None)
     sample = read_sample(data, config.max_records, config.seed, reading)
+    sample.write_rejects(reading.rejects)
     columns = profile_frame(sample.frame, config.taking_for_texts(sample.texts))
     if as_json:
         shown = {"records": sample.total, "columns": [asdict(column) for column in columns]}
