@@ -27,9 +27,9 @@ from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
-from vaewatch.training.forked import warn_if_forked, watch_forks
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import fingerprint
+from vaewatch.training.vae.forked import warn_if_forked, watch_forks
 from vaewatch.training.vae.threads import computing_on
 
 LARGEST_SEED = 2**31 - 1

@@ -150,7 +150,7 @@ def test_a_child_that_was_forked_after_a_fit_warns_once():
         "X = np.random.default_rng(0).normal(size=(300, 2))\n"
         "detector = vaewatch.VAEDetector(steps=20, members=3, served=1, alpha=0.1).fit(X)\n"
         "detector.predict(X)\n"
-        "from vaewatch.training.forked import warn_if_forked\n"
+        "from vaewatch.training.vae.forked import warn_if_forked\n"
         "warn_if_forked()\n"
         "if os.fork() == 0:\n"
         "    warn_if_forked()\n"

@@ -131,7 +131,6 @@ class Draw:
         self, frame: pl.DataFrame, file: int = 0, lines: NDArray[np.int64] | None = None
     ) -> None:
         """Take the rows of a frame, and the (N,) lines of a file on which they stand."""
-        frame = pl.DataFrame([without_codes(series) for series in frame.get_columns()])
         self._kept.append(_with_nulls(frame, self.reading.nulls))
         self._keys.append(self.rng.random(len(frame)))
         if lines is None:
@@ -182,7 +181,7 @@ def _with_nulls(frame: pl.DataFrame, nulls: Sequence[str]) -> pl.DataFrame:
         return frame
     numbers = [float(text) for text in nulls if PLAIN_NUMBER.fullmatch(text)]
     new = []
-    for series in frame.get_columns():
+    for series in map(without_codes, frame.get_columns()):
         if series.dtype == pl.String:
             text = series.str.strip_chars()
             gone = text.is_in(list(nulls)) | text.cast(pl.Float64, strict=False).is_in(numbers)

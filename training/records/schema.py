@@ -9,7 +9,12 @@ import numpy as np
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.frames import as_booleans, as_categories, as_numbers
+from vaewatch.scoring.files.frames import (
+    as_booleans,
+    as_categories,
+    as_numbers,
+    without_codes,
+)
 from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema, require_columns
 from vaewatch.scoring.spelling.categories import one_spelling
 from vaewatch.scoring.spelling.numbers import NumberFormat
@@ -92,6 +97,7 @@ def infer_column(
     series: pl.Series, declared: Kind | None = None, decimal: str | None = None
 ) -> Column:
     """Infer one column; its kind is the declared one, else that of its values."""
+    series = without_codes(series)
     if declared is Kind.NUMERIC:
         return _numeric(series, _format_of(series, decimal))
     found = TextKind(declared) if declared else _kind(series, decimal)
