@@ -16,6 +16,7 @@ from vaewatch.service.settings import Settings
 from vaewatch.service.watch.logs import AccessLog, levels_from
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor
+from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import Recent
 from vaewatch.service.watch.shadow import Shadow
 
@@ -43,9 +44,11 @@ class Service:
         monitor = Monitor(metrics, settings.workers_folder, recent)
         shadow = Shadow(registry, metrics)
 
-        def observe(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+        def observe(
+            model: Model, table: Table, verdicts: Verdicts, seconds: float, place_of: PlaceOf
+        ) -> None:
             metrics.tally.add(metrics.scoring_seconds, seconds)
-            monitor.observe(model, table, verdicts)
+            monitor.observe(model, table, verdicts, place_of)
             shadow.offer(table, verdicts)
 
         return cls(

@@ -297,11 +297,18 @@ function drawAlarms() {
       make("b", null, cause.column), meter(cause.contribution / sum, true),
       make("span", { class: "values" }, state.values ? beside(cause) : "")));
     const none = alarm.reasons.length ? [] : ["no single column stands out"];
+    const place = alarm.place ? [make("div", { class: "place" }, ...placed(alarm.place))] : [];
     return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
-      make("td", null, ...causes, ...none));
+      make("td", null, ...place, ...causes, ...none));
   }));
   more("more-alarms", alarms.length, ALARMS_SHOWN, allAlarms, "alarms");
   put("values-note", state.values ? "" : "Values of records are hidden; start the service with --console-values to show them.");
+}
+
+function placed(place) {
+  const at = `record ${count(place.index + 1)} of ${count(place.records)} of request `;
+  const where = [at, make("span", { class: "request" }, place.request)];
+  return place.id === null ? where : [make("b", null, `id ${place.id}`), ", ", ...where];
 }
 
 function more(id, n, shown, all, what) {

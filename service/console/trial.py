@@ -28,7 +28,7 @@ class Trials:
 
     @classmethod
     def of(cls, registry: Registry) -> Trials:
-        engine = Engine(lambda model, table, verdicts, seconds: None)
+        engine = Engine(lambda model, table, verdicts, seconds, place_of: None)
         return cls(ScoreRoute(Scoring(registry, engine, monitor=None)))
 
     async def answer(self, request: Request) -> Reply:

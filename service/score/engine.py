@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.structs import Structs
@@ -23,6 +23,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
 from vaewatch.service.score.answers import Result, results_of
 from vaewatch.service.score.options import Options
+from vaewatch.service.watch.place import Place, PlaceOf, text_of_id
 
 log = logging.getLogger("vaewatch.service")
 
@@ -30,10 +31,21 @@ MOST_IN_A_BATCH = 1024
 LARGE = 512  # records; from this number on a request is scored in a thread
 
 T = TypeVar("T")
-Observer = Callable[[Model, Table, Verdicts, float], None]  # the last: seconds
+Observer = Callable[[Model, Table, Verdicts, float, PlaceOf], None]  # a float of seconds
 Outcome = list[Result] | Exception
 Settle = Callable[[Outcome], None]  # must not raise
-Jobs = list[tuple[Structs, Settle]]
+LONGEST_ID = 80  # characters of a record's id that an alarm carries
+
+
+class Job(NamedTuple):
+    """The rows of one request. `request`: its id."""
+
+    request: str
+    rows: Structs
+    settle: Settle
+
+
+Jobs = list[Job]
 
 
 @dataclass
@@ -47,34 +59,42 @@ class Engine:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="score")
     )
 
-    async def score_rows(self, model: Model, rows: Structs, options: Options) -> list[Result]:
+    async def score_rows(
+        self, model: Model, options: Options, request: str, rows: Structs
+    ) -> list[Result]:
         """Score rows in a batch or, if there are many, in a thread."""
-        if len(rows) >= LARGE:
-            return await self._in_thread(model, lambda: model.reader.table(rows), options)
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self.submit(model, rows, options, partial(_settle, future))
+        job = Job(request, rows, partial(_settle, future))
+        if len(rows) >= LARGE:
+            place_of = partial(_place_in, model, [job])
+            return await self._in_thread(
+                model, options, lambda: model.reader.table(rows), place_of
+            )
+        self.submit(model, options, job)
         return await future
 
-    def submit(self, model: Model, rows: Structs, options: Options, settle: Settle) -> None:
-        """Score fewer than LARGE rows, and call `settle` with their results or the error."""
+    def submit(self, model: Model, options: Options, job: Job) -> None:
+        """Score fewer than LARGE rows, and settle them with their results or the error."""
         if not self._pending:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._flush)
-        self._pending.setdefault((model, options), []).append((rows, settle))
-        self._waiting += len(rows)
+        self._pending.setdefault((model, options), []).append(job)
+        self._waiting += len(job.rows)
         if self._waiting >= MOST_IN_A_BATCH:
             self._flush()
 
-    async def score_table(self, model: Model, table: Table, options: Options) -> list[Result]:
+    async def score_table(
+        self, model: Model, options: Options, table: Table, place_of: PlaceOf
+    ) -> list[Result]:
         """Score a table by itself, in a thread if it has many records."""
         if len(table) >= LARGE:
-            return await self._in_thread(model, lambda: table, options)
+            return await self._in_thread(model, options, lambda: table, place_of)
         verdicts, seconds = _verdicts(model, table, options)
-        self._count_soon(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds, place_of)
         return results_of(verdicts)
 
     async def _in_thread(
-        self, model: Model, make: Callable[[], Table], options: Options
+        self, model: Model, options: Options, make: Callable[[], Table], place_of: PlaceOf
     ) -> list[Result]:
         def work() -> tuple[Table, Verdicts, float, list[Result]]:
             table = make()
@@ -82,7 +102,7 @@ class Engine:
             return table, verdicts, seconds, results_of(verdicts)
 
         table, verdicts, seconds, results = await self.away(work)
-        self._count_soon(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds, place_of)
         return results
 
     async def away(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -96,24 +116,24 @@ class Engine:
             try:
                 results = self._score_batch(model, options, jobs)
             except Exception as error:
-                for _, settle in jobs:
-                    settle(error)
+                for job in jobs:
+                    job.settle(error)
                 continue
             start = 0
-            for rows, settle in jobs:
+            for _, rows, settle in jobs:
                 settle(results[start : start + len(rows)])
                 start += len(rows)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> list[Result]:
-        rows = jobs[0][0] if len(jobs) == 1 else [row for some, _ in jobs for row in some]
+        rows = jobs[0].rows if len(jobs) == 1 else [row for job in jobs for row in job.rows]
         table = model.reader.table(rows)
         verdicts, seconds = _verdicts(model, table, options)
-        self._count_soon(model, table, verdicts, seconds)
+        self._count_soon(model, table, verdicts, seconds, partial(_place_in, model, jobs))
         return results_of(verdicts)
 
-    def _count_soon(self, model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+    def _count_soon(self, *batch: Any) -> None:
         """Count the batch after its clients have been answered."""
-        asyncio.get_running_loop().call_soon(self._observe, model, table, verdicts, seconds)
+        asyncio.get_running_loop().call_soon(self._observe, *batch)
 
     def _observe(self, *batch: Any) -> None:
         try:
@@ -133,6 +153,17 @@ def _settle(future: asyncio.Future[list[Result]], outcome: Outcome) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+def _place_in(model: Model, jobs: Jobs, row: int) -> Place:
+    """Return the place of a row of the batch that these jobs make."""
+    for job in jobs:
+        if row < len(job.rows):
+            break
+        row -= len(job.rows)
+    ids = model.reader.ids(job.rows[row : row + 1])
+    own = next(iter(ids), None) if ids is not None else None
+    return Place(job.request, row, len(job.rows), text_of_id(own, LONGEST_ID))
 
 
 def _verdicts(model: Model, table: Table, options: Options) -> tuple[Verdicts, float]:

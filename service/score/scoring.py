@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import RecordError
 from vaewatch.scoring.structs import Structs
@@ -15,10 +16,11 @@ from vaewatch.service.http.exchange import Done, Reply, Request
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.score.answers import Results, with_ids, with_rejected
-from vaewatch.service.score.engine import Engine, Outcome
+from vaewatch.service.score.engine import LONGEST_ID, Engine, Job, Outcome
 from vaewatch.service.score.messages import CheckedRecords
 from vaewatch.service.score.options import Options
 from vaewatch.service.watch.monitor import Monitor
+from vaewatch.service.watch.place import Place, text_of_id
 
 
 class Asked(NamedTuple):
@@ -43,7 +45,7 @@ class Scoring:
     def start(self, request: Request, asked: Asked, rows: Structs, done: Done) -> None:
         """Score rows, fewer than LARGE, and call `done` with the reply or what went wrong."""
         deliver = partial(self._deliver, request, asked, rows, done)
-        self.engine.submit(asked.model, rows, asked.options, deliver)
+        self.engine.submit(asked.model, asked.options, Job(request.id, rows, deliver))
 
     def _deliver(
         self, request: Request, asked: Asked, rows: Structs, done: Done, outcome: Outcome
@@ -69,15 +71,17 @@ class Scoring:
         """
         if isinstance(records, CheckedRecords):
             request.records = records.n
-            return with_ids(await self._score_checked(asked, records), records.ids)
+            scored = await self._score_checked(asked, request.id, records)
+            return with_ids(scored, records.ids)
         request.records = len(records)
-        results = await self.engine.score_rows(asked.model, records, asked.options)
+        results = await self.engine.score_rows(asked.model, asked.options, request.id, records)
         return with_ids(results, asked.model.reader.ids(records))
 
-    async def _score_checked(self, asked: Asked, records: CheckedRecords) -> Results:
+    async def _score_checked(self, asked: Asked, request: str, records: CheckedRecords) -> Results:
         model, options = asked.model, asked.options
         if not records.problems:
-            return await self.engine.score_table(model, records.table, options)
+            place_of = partial(_place_of, request, records, records.places)
+            return await self.engine.score_table(model, options, records.table, place_of)
         bad = {problem.record for problem in records.problems}
         if self.monitor is not None:
             self.monitor.reject(model, len(bad) if options.keep_bad else records.n)
@@ -85,7 +89,10 @@ class Scoring:
             raise RecordError(records.problems)
         good = np.array([at not in bad for at in records.places.tolist()], dtype=bool)
         table = records.table.take(np.flatnonzero(good))
-        scored = await self.engine.score_table(model, table, options) if len(table) else []
+        place_of = partial(_place_of, request, records, records.places[good])
+        scored = (
+            await self.engine.score_table(model, options, table, place_of) if len(table) else []
+        )
         return with_rejected(scored, records.problems, records.n)
 
     def reply(self, request: Request, asked: Asked, results: Results) -> Reply:
@@ -93,3 +100,10 @@ class Scoring:
         if self.monitor is not None:
             self.monitor.count_request(request.records)
         return asked.write(results)
+
+
+def _place_of(request: str, records: CheckedRecords, places: NDArray[np.int64], row: int) -> Place:
+    """Return the place of a row; (rows,) places say which record each row is."""
+    index = int(places[row])
+    own = None if records.ids is None else records.ids[index]
+    return Place(request, index, records.n, text_of_id(own, LONGEST_ID))

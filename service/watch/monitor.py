@@ -21,11 +21,13 @@ from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.metrics import Metrics
-from vaewatch.service.watch.recent import Recent
+from vaewatch.service.watch.place import Place, PlaceOf
+from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 Counts = NDArray[np.int64]
+Places = list[Place | None]  # of the last alarms of a batch
 
 
 class Watch:
@@ -54,21 +56,29 @@ class Monitor:
     metrics: Metrics
     folder: Path | None = None
     recent: Recent | None = None
-    _kept: list[tuple[Model, Table, Verdicts]] = field(default_factory=list)
+    _kept: list[tuple[Model, Table, Verdicts, Places]] = field(default_factory=list)
     _records: int = 0
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
     _begun: Model | None = None
     _news: bool = False  # the other workers have yet to see the window
 
-    def observe(self, model: Model, table: Table, verdicts: Verdicts) -> None:
-        """Keep a batch; the counting comes later."""
-        self._kept.append((model, table, verdicts))
+    def observe(
+        self, model: Model, table: Table, verdicts: Verdicts, place_of: PlaceOf | None = None
+    ) -> None:
+        """Keep a batch; the counting comes later. `place_of` is asked for its alarms alone."""
+        self._kept.append((model, table, verdicts, self._places(verdicts, place_of)))
         self._records += len(table)
         if self._records >= MOST_KEPT:
             self._finish()
             self._counting = self._count_kept()
         next(self._counting, None)
+
+    def _places(self, verdicts: Verdicts, place_of: PlaceOf | None) -> Places:
+        if self.recent is None:
+            return []
+        rows = np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist()
+        return [None if place_of is None else place_of(row) for row in rows]
 
     def count_request(self, records: int) -> None:
         """Count a scoring request by its number of records."""
@@ -105,15 +115,19 @@ class Monitor:
     def _count_kept(self) -> Iterator[None]:
         kept, self._kept, self._records = self._kept, [], 0
         by_model: dict[Model, list[tuple[Table, Verdicts]]] = {}
-        for model, table, verdicts in kept:
+        places: dict[Model, Places] = {}
+        for model, table, verdicts, its in kept:
             by_model.setdefault(model, []).append((table, verdicts))
+            places.setdefault(model, []).extend(its)
         for model, batches in by_model.items():
             table, verdicts = _joined(model, batches)
             yield
-            yield from self._count(model, table, verdicts)
+            yield from self._count(model, table, verdicts, places[model])
             self._news = True
 
-    def _count(self, model: Model, table: Table, verdicts: Verdicts) -> Iterator[None]:
+    def _count(
+        self, model: Model, table: Table, verdicts: Verdicts, places: Places
+    ) -> Iterator[None]:
         metrics, name = self.metrics, model.name
         alarms = int(verdicts.is_anomaly.sum())
         metrics.records.labels(name.name, name.version, "anomaly").inc(alarms)
@@ -125,7 +139,7 @@ class Monitor:
         over = int(calibration.alarms(verdicts.p_value).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
         if self.recent is not None:
-            self.recent.add(verdicts, over)
+            self.recent.add(verdicts, over, places)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vaewatch.scoring.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Verdict, Verdicts
 from vaewatch.service.settings import Settings
+from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.window import RECENT, of_others, publish
 
 SPAN_SECONDS, SPANS = 10, 360
@@ -39,13 +40,16 @@ class Cause(msgspec.Struct):
 
 
 class Alarm(msgspec.Struct):
-    """One record whose verdict was an anomaly. `at`: when it was counted, in Unix seconds."""
+    """One record whose verdict was an anomaly. `at`: when it was counted, in Unix seconds.
+    `place`: None if the batch came without one.
+    """
 
     at: float
     score: float
     p_value: float
     severity: float
     reasons: list[Cause]
+    place: Place | None = None
 
 
 class Span(msgspec.Struct):
@@ -85,8 +89,10 @@ class Recent:
     def of(cls, settings: Settings) -> Recent:
         return cls(settings.console_values, settings.workers_folder)
 
-    def add(self, verdicts: Verdicts, alarms: int) -> None:
-        """Remember some records, of which `alarms` alarm at the artifact's alpha."""
+    def add(self, verdicts: Verdicts, alarms: int, places: Sequence[Place | None] = ()) -> None:
+        """Remember some records, of which `alarms` alarm at the artifact's alpha. `places`: those
+        of the last records that are anomalies.
+        """
         now = time.time()
         span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
         span.records += len(verdicts)
@@ -94,8 +100,11 @@ class Recent:
         span.severities = (
             np.array(span.severities) + count_severities(verdicts.severity)
         ).tolist()
-        for row in np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist():
-            self._alarms.append(self._alarm(now, verdicts[row]))
+        rows = np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist()
+        unplaced = [None] * max(len(rows) - len(places), 0)
+        known = [*unplaced, *places][-len(rows) :] if rows else []
+        for row, place in zip(rows, known, strict=True):
+            self._alarms.append(self._alarm(now, verdicts[row], place))
         self._news = True
 
     def _span(self, start: int) -> Span:
@@ -103,9 +112,9 @@ class Recent:
             self._spans.append(Span(start, 0, 0, [0] * (len(SEVERITIES) + 1)))
         return self._spans[-1]
 
-    def _alarm(self, at: float, verdict: Verdict) -> Alarm:
+    def _alarm(self, at: float, verdict: Verdict, place: Place | None) -> Alarm:
         causes = [self._cause(reason) for reason in verdict.reasons[:MOST_REASONS]]
-        return Alarm(at, verdict.score, verdict.p_value, verdict.severity, causes)
+        return Alarm(at, verdict.score, verdict.p_value, verdict.severity, causes, place)
 
     def _cause(self, reason: Reason) -> Cause:
         cause = Cause(reason.column, reason.contribution)

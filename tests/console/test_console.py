@@ -31,6 +31,7 @@ from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of
 from vaewatch.service.console.overview import latency_of, samples_of
 from vaewatch.service.watch.metrics import Metrics
+from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.recent import (
     MOST_ALARMS,
     MOST_REASONS,
@@ -168,6 +169,16 @@ def test_memory_is_bounded_and_holds_no_value_unless_allowed():
     assert sum(span.alarms for span in spans) == 30
 
 
+def test_the_last_alarms_keep_the_places_they_came_with():
+    recent = Recent(values=False)
+    places = [Place("one", i, 100) for i in range(100)]
+    recent.add(verdicts(100), 10, [None, *places[-30:]])
+    anomalies = int(verdicts(100).is_anomaly.sum())
+    found = [alarm.place for alarm in recent.memory().alarms]
+    assert found[:30] == places[-30:][::-1]
+    assert found[30:] == [None] * (min(anomalies, MOST_ALARMS) - 30)
+
+
 def test_the_memories_of_workers_are_added_up():
     old, one, two = Span(10, 5, 5, [5]), Span(5000, 2, 1, [1, 1]), Span(5000, 3, 0, [3, 0])
     found = joined([Memory([], [old, one]), Memory([], [two, Span(5010, 1, 0, [1, 0])])], 5015.0)
@@ -248,6 +259,29 @@ def test_the_state_has_the_numbers_of_the_metrics(
         causes = {c["column"]: c["observed"] for c in alarms[0]["reasons"]}
         assert set(causes) & set(STRANGE)
         assert all(causes[name] == {**records[0], **STRANGE}[name] for name in causes)
+
+
+def test_an_alarm_has_its_place_in_its_request_and_its_id(
+    artifact_path: Path, records: list[dict[str, Any]]
+):
+    odd = {**records[0], **STRANGE}
+    with serving(artifact_path) as live:
+        sent = [*records[:16], {**odd, "order": "A-17"}, *records[16:20]]
+        live.post("/v1/score", json={"records": sent}, headers={"x-request-id": "first"})
+        bad = {**odd, "amount": "x"}
+        kept = {"records": [bad, {**odd, "order": 18}]}
+        live.post("/v1/score?on_error=null", json=kept, headers={"x-request-id": "second"})
+        many = [*records, *records, odd]
+        live.post("/v1/score", json={"records": many}, headers={"x-request-id": "third"})
+        alarms = state(live)["recent"]["alarms"]
+        places = [(a["place"]["request"], a["place"]["index"]) for a in alarms]
+        assert places[0] == ("third", len(many) - 1) and alarms[0]["place"]["id"] is None
+        by_place = {place: alarm["place"] for place, alarm in zip(places, alarms, strict=True)}
+        assert by_place["first", 16] == {
+            "request": "first", "index": 16, "records": 21, "id": "A-17"
+        }  # fmt: skip
+        second = by_place["second", 1]
+        assert (second["records"], second["id"]) == (2, "18")
 
 
 def test_under_workers_the_console_shows_the_sum(

@@ -101,7 +101,8 @@ def test_the_numbers_are_those_of_the_metrics(
 ):
     live.post("/v1/score", json={"records": records})
     attack = [{**record, **STRANGE} for record in records[:150]]
-    live.post("/v1/score", json={"records": attack})
+    attack[-1]["order"] = "A-150"
+    live.post("/v1/score", json={"records": attack}, headers={"x-request-id": "attack-1"})
     with page_of(browser) as (page, complaints):
         opened(page, live)
         assert text(page, "h1:visible") == "More alarms than promised"
@@ -118,6 +119,9 @@ def test_the_numbers_are_those_of_the_metrics(
         rows = page.locator("#alarm-rows tr")
         assert rows.count() == 6
         assert "1,000,000, expected" in rows.first.inner_text()
+        places = page.locator("#alarm-rows .place").all_inner_texts()
+        assert places[0] == "id A-150, record 150 of 150 of request attack-1"
+        assert places[1] == "record 149 of 150 of request attack-1"
         page.get_by_role("button", name="Show all 50 alarms").click()
         assert rows.count() == 50
         row = page.locator("#column-rows tr", has_text="amount")
