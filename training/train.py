@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from vaewatch.training.records.sample import Reading, Sample
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.findings import find
 from vaewatch.training.report.make import with_report
+from vaewatch.training.report.odd import Input, odd_records
 from vaewatch.training.tail import tail_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
@@ -85,6 +87,8 @@ def train(
             package = pack(learned, Origin(out.name, data_fingerprint, sample.total, seconds))
             package = package.with_tail(tail_of(learned, package))
             if found:
+                odd = odd_records(learned, package, Input(sample.frame, sample.place))
+                found = replace(found, odd=odd)
                 package = with_report(package.holding(FINDINGS, found.to_bytes()))
             write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
             checkpoint.remove()

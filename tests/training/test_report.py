@@ -28,7 +28,8 @@ from vaewatch.training.report.findings import Findings
 from vaewatch.training.train import train
 
 SECTIONS = [
-    "data", "fit", "latent", "reconstruction", "scores", "budget", "labelled", "card",
+    "data", "odd", "budget", "labelled",
+    "fit", "latent", "reconstruction", "scores", "alphas", "card",
 ]  # fmt: skip
 LIMIT = 2_000_000
 
@@ -303,6 +304,39 @@ def test_columns_that_mislead_are_named(tmp_path: Path):
     assert "Columns to check before you trust the rest" in page_at(tmp_path / "it" / REPORT).text
 
 
+def test_the_odd_fit_records_are_named_with_their_place_and_what_is_odd(tmp_path: Path):
+    rng, n = np.random.default_rng(0), 400
+    frame = pl.DataFrame({"key": [f"k{i}" for i in range(n)], "x": rng.normal(size=n)})
+    frame = frame.with_columns(
+        y=2 * pl.col("x") + rng.normal(size=n) / 10,
+        word=pl.Series(rng.choice(["a", "b", "letter " * 100], n)),
+    )
+    row = int(split_records(n, 4, TrainConfig(alpha=0.05, **SMALL)).fit[7])
+    x = pl.when(pl.int_range(n) == row).then(60.0).otherwise(pl.col("x")).alias("x")
+    frame.with_columns(x).write_csv(tmp_path / "normal.csv")
+    train(tmp_path / "normal.csv", tmp_path / "it", alpha=0.05, id="key", **SMALL)
+    content = (tmp_path / "it" / FINDINGS).read_bytes()
+    odd = Findings.from_bytes(content).odd
+    assert [r.score for r in odd] == sorted((r.score for r in odd), reverse=True)
+    assert (len(odd), odd[0].place, odd[0].id) == (10, f"line {row + 2}", f"k{row}")
+    assert "x is 60, expected " in " ".join(odd[0].reasons)
+    assert "letter letter letter letter letter letter " not in str(odd)
+    page = page_at(tmp_path / "it" / REPORT).text
+    assert f"line {row + 2} k{row}" in page and "--contamination-robust" in page
+    assert "Not learned: key, which names the records." in page
+    older = json.loads(content)
+    del older["odd"]
+    assert Findings.from_bytes(json.dumps(older).encode()).odd == ()
+
+
+def test_the_second_part_begins_with_the_fit(page: Page):
+    first, second = page.text.split("For those who know variational autoencoders")
+    assert "What was read as what" in first and "What to do: expect between" in first
+    for word in ("nats", "ELBO", "PIT", "latent unit"):
+        assert word in second and word not in first
+    assert second.index("The fit") < second.index("Model card")
+
+
 def test_an_autoencoder_has_no_prior(tmp_path: Path, mixed_frame: pl.DataFrame):
     train(mixed_frame, tmp_path / "it", alpha=0.05, id="order", model="ae", **SMALL)
     text = page_at(tmp_path / "it" / REPORT).text
@@ -320,7 +354,13 @@ def test_without_a_report_the_version_is_the_same(
     assert done.returncode == 0, done.stderr
     page = page_at(tmp_path / "it.html")
     assert "This artifact holds no report.json" in page.text
-    assert [section["id"] for section in page.all("section")[1:]] == SECTIONS[4:]
+    assert [section["id"] for section in page.all("section")[1:]] == [
+        "budget",
+        "labelled",
+        "scores",
+        "alphas",
+        "card",
+    ]
 
 
 def test_an_artifact_without_its_report_scores_all_the_same(artifact_path: Path, tmp_path: Path):

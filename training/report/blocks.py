@@ -52,12 +52,15 @@ Block = Text | Facts | Grid | Plots
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer. key: its anchor in the page's address."""
+    """One question and its answer. key: its anchor in the page's address. opens: the title of the
+    part of the page that begins with it.
+    """
 
     key: str
     title: str
     lead: str
     blocks: Sequence[Block]
+    opens: str = ""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _fit(found: Findings, features: int) -> Iterator[Check]:
         words += " few records for so many steps. More would help most; fewer --steps may help."
         yield Check(False, words, "fit")
     elif gap > GAP * features:
-        words = f"Records out of bag cost {gap:.3g} nats more than records in bag."
+        words = "Records that the network has not seen fit clearly worse than those it has."
         yield Check(False, f"{words} More records would help most.", "fit")
     else:
         words = f"No sign of memorising: {gap:.2g} nats between in and out of bag."

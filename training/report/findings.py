@@ -20,6 +20,7 @@ from vaewatch.scoring.intake.text import one_line
 from vaewatch.training.learned import Learned
 from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.report.latent import Latent, Unit, look_at_latent
+from vaewatch.training.report.odd import OddRecord
 from vaewatch.training.report.reconstruction import (
     ColumnFit,
     Reliability,
@@ -44,6 +45,8 @@ class Findings:
     epoch.
 
     high: (MEANS,) whether the out-of-bag score of a drawn record is in the highest twentieth.
+
+    odd: the fit records that score highest; empty in what earlier releases wrote.
     """
 
     profiled: int
@@ -56,6 +59,7 @@ class Findings:
     judged: int
     fits: tuple[ColumnFit, ...]
     reliability: Reliability | None
+    odd: tuple[OddRecord, ...] = ()
 
     def to_bytes(self) -> bytes:
         return (
@@ -72,7 +76,11 @@ class Findings:
         try:
             data = json.loads(content)
             return cls(
-                **{field.name: _READ[field.name](data[field.name]) for field in fields(cls)}
+                **{
+                    field.name: _READ[field.name](data[field.name])
+                    for field in fields(cls)
+                    if field.name in data or field.name not in _LATER
+                }
             )
         except BROKEN as error:
             raise ArtifactError(
@@ -148,4 +156,6 @@ _READ: dict[str, Any] = {
     "judged": int,
     "fits": _tuples(ColumnFit),
     "reliability": _reliability,
+    "odd": _tuples(OddRecord),
 }
+_LATER = {"odd"}  # earlier releases did not write it

@@ -7,6 +7,7 @@ run gives the same bytes, and `vaewatch report` gives those that training wrote.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.calibration import Calibration
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.training.report.blocks import Section, Text
+from vaewatch.training.report.blocks import Check, Section, Text
 from vaewatch.training.report.checks import check_all
 from vaewatch.training.report.findings import Findings
-from vaewatch.training.report.sections.budget import budget_section
+from vaewatch.training.report.sections.budget import alphas_section, budget_section
 from vaewatch.training.report.sections.card import card_section
 from vaewatch.training.report.sections.data import data_section
 from vaewatch.training.report.sections.fit import fit_section
 from vaewatch.training.report.sections.labelled import labelled_section
 from vaewatch.training.report.sections.latent import latent_section
+from vaewatch.training.report.sections.odd import odd_section
 from vaewatch.training.report.sections.reconstruction import reconstruction_section
 from vaewatch.training.report.sections.scores import score_section
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
 
 TEMPLATE = "page.html"
+PART_ONE = {"data", "odd", "budget", "labelled"}
+PART_TWO = "For those who know variational autoencoders"
 NO_FINDINGS = (
     f"This artifact holds no {FINDINGS}, which training writes beside the report: the sections "
     "on the data, the fit, the latent space and the reconstruction cannot be made again."
@@ -55,14 +59,21 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    checks = check_all(manifest, calibration, found, labelled)
     page = environment.get_template(TEMPLATE).render(
         manifest=manifest,
         calibration=calibration,
-        checks=check_all(manifest, calibration, found, labelled),
+        checks=[check for check in checks if _for_all(check)],
+        more_checks=[check for check in checks if not _for_all(check)],
         notes=list(_notes(manifest, found)),
         sections=list(_sections(manifest, calibration, found, labelled)),
     )
     return page.encode()
+
+
+def _for_all(check: Check) -> bool:
+    """Whether a check belongs to the first part: what is well with the network does not."""
+    return not check.good or check.section in PART_ONE
 
 
 def _notes(manifest: Manifest, found: Findings | None) -> Iterator[Text]:
@@ -76,12 +87,24 @@ def _sections(
     manifest: Manifest, calibration: Calibration, found: Findings | None, labelled: Labelled | None
 ) -> Iterator[Section]:
     if found is not None:
-        kl = manifest.training.model == "vae"
         yield data_section(manifest, found)
+        if found.odd:
+            yield odd_section(found.odd, calibration)
+    yield budget_section(manifest, calibration)
+    yield labelled_section(labelled, calibration)
+    first, *others = _of_the_network(manifest, calibration, found)
+    yield replace(first, opens=PART_TWO)
+    yield from others
+
+
+def _of_the_network(
+    manifest: Manifest, calibration: Calibration, found: Findings | None
+) -> Iterator[Section]:
+    if found is not None:
+        kl = manifest.training.model == "vae"
         yield fit_section(manifest, found, kl=kl)
         yield latent_section(found, kl=kl)
         yield reconstruction_section(found)
     yield score_section(calibration)
-    yield budget_section(manifest, calibration)
-    yield labelled_section(labelled, calibration)
+    yield alphas_section(calibration)
     yield card_section(manifest)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vaewatch.scoring.calibration import Calibration, allowed_rank, records_for_precision
-from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.manifest import CalibrationSummary, Manifest
 from vaewatch.training.calibration.calibrate import shown_alphas
-from vaewatch.training.report.blocks import Facts, Grid, Plots, Section, Text, number, share
+from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share
 from vaewatch.training.report.figure import (
     BLUE,
     INK,
@@ -46,17 +48,50 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
             ("least alpha possible", number(summary.least_alpha, 2)),
         )
     )
-    blocks = (
+    blocks: tuple[Block, ...] = (
         facts,
         Text(f"{summary.rule.capitalize()}: {summary.rule_means}"),
         Text(f"What it assumes: {summary.assumes}"),
+        Text(f"Contamination: {summary.contamination}"),
+        *_to_do(summary, calibration),
+    )
+    lead = "How often normal records alarm: the rate asked for, and how far to trust it."
+    return Section("budget", "The alarm budget", lead, blocks)
+
+
+def _to_do(summary: CalibrationSummary, calibration: Calibration) -> Iterator[Text]:
+    low, high = summary.rate_interval_95
+    yield Text(
+        f"What to do: expect between {low:.2g} and {high:.2g} of normal records to alarm. If that "
+        f"is too wide, {summary.records_for_20_percent:,} calibration records bring it within "
+        "20 % of the rate asked for: train on more, or vaewatch recalibrate. When the source "
+        "changes the promise ends: recalibrate on recent normal records."
+    )
+    if summary.reachable:
+        yield Text(
+            f"Ties: many calibration records have the same score, so alpha {calibration.alpha:g} "
+            f"gives {summary.reachable[0]:.2g}; the next rate that can be had is "
+            f"{summary.reachable[1]:.2g}.",
+            warning=True,
+        )
+    if summary.tail:
+        columns = ", ".join(f"{name} ({own:.0%})" for name, own in summary.tail.items())
+        yield Text(
+            f"Tail: the threshold lies among rare values of {columns}; anomalies that score less "
+            "are not found. More records do not help; to leave these columns out, or a larger "
+            "alpha, does.",
+            warning=True,
+        )
+
+
+def alphas_section(calibration: Calibration) -> Section:
+    blocks = (
         _by_alpha(calibration),
         Plots((budget(calibration), contamination(calibration))),
-        Text(f"Contamination: {summary.contamination}"),
         _by_contamination(calibration),
     )
-    lead = "How often normal records alarm: the rate asked for, and how certain it is."
-    return Section("budget", "The alarm budget", lead, blocks)
+    lead = "What the same records certify at other rates, and what anomalies among them cost."
+    return Section("alphas", "Other alarm budgets", lead, blocks)
 
 
 def _by_alpha(calibration: Calibration) -> Grid:
