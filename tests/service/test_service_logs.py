@@ -12,9 +12,7 @@ import polars as pl
 import pytest
 
 from tests.live import serving
-from vaewatch.scoring.scorer import Verdicts
-from vaewatch.scoring.table import Table
-from vaewatch.service.model.model import Model, load_model
+from vaewatch.service.model.model import load_model
 from vaewatch.service.score.engine import Engine
 from vaewatch.service.score.options import Options
 from vaewatch.service.settings import Settings
@@ -62,14 +60,14 @@ def test_logs_are_json_and_hold_no_value(artifact_path: Path, records: list[dict
 def test_a_batch_that_is_answered_but_not_counted_is_logged(
     artifact_path: Path, records: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ):
-    def fail(model: Model, table: Table, verdicts: Verdicts, seconds: float) -> None:
+    def fail(*batch: Any) -> None:
         raise OSError("no space left")
 
     model = load_model(artifact_path, Settings(artifact_path))
     rows = model.reader.rows(json.dumps({"records": records[:2]}).encode())
     assert rows is not None
     with caplog.at_level(logging.ERROR):
-        results = asyncio.run(Engine(fail).score_rows(model, rows, Options()))
+        results = asyncio.run(Engine(fail).score_rows(model, Options(), "abc", rows))
     assert len(results) == 2
     assert [record.message for record in caplog.records] == [
         "a batch was answered but not counted"
