@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -26,13 +27,13 @@ QUICK = TrainConfig(steps=60, width=16, members=4, alpha=0.05)
 def test_the_records_held_out_certify_alpha_and_waste_none(n: int, alpha: float):
     size = calibration_size(n, alpha, columns=5)
     if not size:
-        assert 1 / alpha > n / 4
+        assert math.ceil(1 / alpha) > n / 4
         return
     k = allowed_rank(alpha, size)
     assert k >= 1 and allowed_rank(alpha, size - 2) < k  # fewer, and fewer could alarm
     assert k / (size + 1) >= alpha * (size - 1) / (size + 1)
     assert size <= max(n / 4, n - 20_000) and size <= 20_000
-    if n / 6 > 1 / alpha and n < 20_000:
+    if n / 6 > math.ceil(1 / alpha) and n < 20_000:
         assert size <= n / 6
 
 
@@ -42,6 +43,7 @@ def test_the_records_held_out_certify_alpha_and_waste_none(n: int, alpha: float)
         (79, 0.05, 0),  # a quarter is not 20
         (80, 0.05, 20),  # just a quarter
         (400, 0.05, 60),  # a sixth: three may alarm
+        (400, 0.03, 34),  # 66.7 would be a sixth, and two take 67
         (600, 0.05, 100),  # five may
         (8000, 0.05, 1000),  # an eighth
         (20_000, 0.001, 3000),

@@ -77,16 +77,16 @@ def calibration_size(n: int, alpha: float, columns: int) -> int:
     With k that may alarm it is k / alpha: with fewer, one less may, and with more, the mean rate
     k / (size + 1) falls below alpha.
     """
-    if 1 / alpha > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
+    if _records_for(1, alpha) > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
         return 0
-    wanted = min(max(n * SHARE, RANK / alpha), n * MOST_SHARE)
+    wanted = min(max(n * SHARE, _records_for(RANK, alpha)), n * MOST_SHARE)
     spare = min(records_for_precision(alpha), n - PLENTY)
     return _records_for(max(1, _rank(alpha, min(max(wanted, spare), MOST))), alpha)
 
 
 def _rank(alpha: float, size: float) -> int:
-    """Return how many of `size` calibration records may alarm."""
-    return math.floor(alpha * size + ROUNDING)
+    """Return how many of `size` calibration records may alarm; there are only whole ones."""
+    return math.floor(alpha * math.floor(size) + ROUNDING)
 
 
 def _records_for(rank: int, alpha: float) -> int:
@@ -106,7 +106,7 @@ def split_later(known: NDArray[np.bool_], alpha: float, seed: int) -> Split:
     rank = _rank(alpha, size)
     if rank < 1:
         raise CalibrationError(
-            f"alpha {alpha:g} takes at least {math.ceil(1 / alpha / LATER_SHARE - ROUNDING):,} "
+            f"alpha {alpha:g} takes at least {math.ceil(_records_for(1, alpha) / LATER_SHARE):,} "
             "records beside those of the artifact whose fit is continued, got "
             f"{len(new):,}: half of them calibrate. Give more new ones, or ask for a larger alpha."
         )
