@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from stat import S_ISREG
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.http.exchange import Request
@@ -71,7 +72,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         SettingError: the file cannot be read, holds no key, or a line is something else.
     """
     keys = []
-    for number, line in enumerate(_text_of(path, f"the keys file '{path}'").splitlines(), 1):
+    text = _text_of(path, f"the keys file '{path}'", regular=True)
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if words:
             keys.append(_key(words, f"'{path}', line {number}"))
@@ -80,8 +82,13 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _text_of(path: Path, what: str) -> str:
+def _text_of(path: Path, what: str, regular: bool = False) -> str:
+    """Read a small file of text. One that is read while requests are answered must be regular: to
+    open a FIFO could block them all.
+    """
     try:
+        if regular and not S_ISREG(path.stat().st_mode):
+            raise SettingError(f"{what} must be a regular file, got another kind.")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
@@ -178,8 +185,8 @@ class Keys:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_ino
+    found = path.stat()  # by the time of any change: whoever writes a file can set its mtime
+    return found.st_ctime_ns, found.st_ino
 
 
 def require_same_origin(request: Request) -> None:

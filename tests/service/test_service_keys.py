@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import make_frame, run
-from tests.live import Live, serving
+from tests.live import Live, serving, until
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.http.auth import key_of_environment, read_keys
 
@@ -101,6 +102,48 @@ def test_a_bad_file_of_keys_is_refused(tmp_path: Path, content: bytes, text: str
     (tmp_path / "keys").write_bytes(content)
     with pytest.raises(SettingError, match=text):
         read_keys(tmp_path / "keys")
+
+
+def test_a_file_of_keys_must_be_regular(tmp_path: Path):
+    os.mkfifo(tmp_path / "keys")
+    for path in (tmp_path / "keys", tmp_path, Path("/dev/zero")):
+        with pytest.raises(SettingError, match="must be a regular file"):
+            read_keys(path)
+
+
+def test_the_keys_stay_while_something_else_stands_for_their_file(
+    artifact_path: Path, tmp_path: Path
+):
+    path, other = tmp_path / "keys", tmp_path / "other"
+    path.write_text(f"score {hash_of(KEY)}\n")
+    with serving(artifact_path, "--keys-file", str(path)) as live:
+
+        def status(key: str) -> int:
+            return live.post("/v1/score", content=BODY, headers={"x-api-key": key}).status_code
+
+        os.mkfifo(other)
+        other.replace(path)  # to open it would block until somebody writes to it
+        until(lambda: status(OTHER) == 401 and "must be a regular file" in live.said)
+        assert status(KEY) == 200
+        other.write_text(f"score {hash_of(OTHER)}\n")
+        other.replace(path)
+        until(lambda: status(OTHER) == 200)
+        assert status(KEY) == 401
+
+
+def test_a_file_of_keys_is_read_again_although_its_time_stays(artifact_path: Path, tmp_path: Path):
+    path = tmp_path / "keys"
+    path.write_text(f"score {hash_of(KEY)}\n")
+    with serving(artifact_path, "--keys-file", str(path)) as live:
+        before = path.stat()
+        path.write_text(f"score {hash_of(OTHER)}\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        def status(key: str) -> int:
+            return live.post("/v1/score", content=BODY, headers={"x-api-key": key}).status_code
+
+        until(lambda: status(OTHER) == 200)
+        assert status(KEY) == 401
 
 
 def test_the_log_names_the_key_that_changed_the_model(artifact_path: Path, tmp_path: Path):
