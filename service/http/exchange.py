@@ -37,6 +37,7 @@ ONCE = {
     b"inference-header-content-length",
     b"origin",
     b"sec-fetch-site",
+    b"transfer-encoding",
     b"x-api-key",
 }
 

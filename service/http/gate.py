@@ -62,6 +62,8 @@ class Gate(Connection):
             self._begin(cycle, app)
 
     def _begin(self, cycle: Any, app: Any) -> None:
+        if cycle.scope["http_version"] == "1.0":  # its client would take a 100 for the answer
+            cycle.waiting_for_100_continue = False
         if app is self.edge:  # nothing between us and the edge wants to see the answer
             cycle.scope[WRITE] = partial(self._write, cycle)
         super()._start_asgi_task(cycle, app)

@@ -145,6 +145,10 @@ def readable(client: socket.socket) -> bool:
             post("/v1/score", chunked(BODY), CHUNKED, length=False).replace(b"1.1", b"1.0", 1),
             "must be chunked",
         ),
+        (
+            post("/v1/score", chunked(BODY), "transfer-encoding: gzip", CHUNKED, length=False),
+            "one header 'transfer-encoding'",
+        ),
         (post("/v1/score", BODY, "content-type: text/csv", "content-type: a"), "one header"),
         (b"GET /livez HTTP/1.1\r\nhost: x\r\n", "must be whole"),
         (post("/v1/score", BODY)[:-5], "must be whole"),
@@ -160,6 +164,15 @@ def test_what_cannot_be_read_is_a_problem_with_an_id(live: Live, sent: bytes, te
 
 def test_http_1_0_needs_no_host(live: Live):
     assert [a.status for a in ask(live, b"GET /livez HTTP/1.0\r\n\r\n")] == [200]
+
+
+def test_a_client_of_http_1_0_is_not_told_to_continue(live: Live):
+    sent = post("/v1/score", BODY, "expect: 100-continue").replace(b"1.1", b"1.0", 1)
+    with connected(live) as client:
+        client.sendall(sent[: -len(BODY)])
+        time.sleep(0.2)
+        client.sendall(BODY)
+        assert received(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_fault_is_answered_after_the_requests_before_it(live: Live):
