@@ -15,7 +15,7 @@ from vaewatch.service.http.limits import with_files_enough
 from vaewatch.service.http.listening import announce, listen
 from vaewatch.service.http.protocol import missing_of_uvicorn
 from vaewatch.service.http.server import server_of
-from vaewatch.service.http.workers import Parent, shared_folder
+from vaewatch.service.http.workers import Parent, hold, shared_folder
 from vaewatch.service.model.model import load_model
 from vaewatch.service.model.shared import remember
 from vaewatch.service.settings import Settings
@@ -56,6 +56,8 @@ def require_other_shadow(settings: Settings) -> None:
 def work(settings: Settings, sock: socket.socket, ready: Connection) -> None:
     """Serve as one of several workers, until SIGTERM or the end of their parent."""
     end_with_parent()
+    assert settings.workers_folder is not None
+    hold(settings.workers_folder)  # to the end of this process, which may outlive its parent
     set_up(settings.log_level)
     application = Application.of(settings)
     report = partial(ready.send_bytes, b"ready")

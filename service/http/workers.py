@@ -6,6 +6,7 @@ their counters in files, so that the counts of a dead one stay in the sum.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -27,6 +28,7 @@ from types import FrameType
 from prometheus_client import multiprocess
 
 from vaewatch.service.http.listening import Listener, announce, listen, notify
+from vaewatch.service.model.shared import NAME
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import CHANGES, held_changes, take_changes
 from vaewatch.service.watch.metrics import MULTIPROCESS
@@ -34,6 +36,7 @@ from vaewatch.service.watch.window import forget
 
 log = logging.getLogger("vaewatch.service")
 
+PREFIX = "vaewatch-workers-"  # of a folder that workers share
 PAUSE = 1.0  # seconds before a worker that died young is replaced
 
 Work = Callable[[Settings, socket.socket, Connection], None]
@@ -41,13 +44,45 @@ Work = Callable[[Settings, socket.socket, Connection], None]
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """Make a folder for what the workers share; it goes when the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix="vaewatch-"))
+    """Make a folder for what the workers share; it goes when the block ends. Remove those that
+    parents have left which were killed.
+    """
+    clear_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    held = hold(folder)
     os.environ[MULTIPROCESS] = str(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def hold(folder: Path) -> int:
+    """Mark a folder as in use until the descriptor that is returned closes, at the latest when the
+    process ends, however that ends.
+    """
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    return held
+
+
+def clear_abandoned() -> None:
+    """Remove the shared folders of this user that no process holds."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # it is in use, or somebody else's
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # what has no model in it is not ours, or is so new that its parent does not hold it yet
+        if os.fstat(held).st_uid == os.geteuid() and (folder / NAME).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(held)
 
 
 @dataclass

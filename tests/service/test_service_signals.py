@@ -108,6 +108,28 @@ def test_workers_end_with_a_parent_that_is_killed(artifact_path: Path):
 
 
 @LINUX
+def test_what_a_killed_parent_has_left_is_removed_at_the_next_start(
+    artifact_path: Path, tmp_path: Path
+):
+    env = {"TMPDIR": str(tmp_path)}
+    mine = tmp_path / "vaewatch-workers-mine"  # a user's own
+    mine.mkdir()
+    with serving(artifact_path, "--workers", "2", env=env):
+        (in_use,) = set(tmp_path.iterdir()) - {mine}
+        with serving(artifact_path, "--workers", "2", env=env) as live:
+            until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 2)
+            (left,) = set(tmp_path.iterdir()) - {mine, in_use}
+            workers = new_workers(live.process.pid, [])
+            live.process.kill()
+            until(lambda: not any(is_running(pid) for pid in workers))
+        assert left.exists()
+        with serving(artifact_path, "--workers", "2", env=env):
+            assert not left.exists() and in_use.exists() and mine.exists()
+            assert len(list(tmp_path.iterdir())) == 3
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+@LINUX
 def test_a_worker_whose_parent_ended_while_it_started_ends(artifact_path: Path):
     with started(artifact_path, "--workers", "2") as (process, _):
         until(lambda: len(new_workers(process.pid, [])) == 2)
