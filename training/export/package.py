@@ -131,8 +131,11 @@ def _files(learned: Learned) -> dict[str, bytes]:
 
 
 def _seen(learned: Learned) -> Seen:
-    fit, continued = learned.table.take(learned.split.fit), learned.continued
-    return continued.seen.then(fit) if continued and continued.seen else Seen.of(fit)
+    rows, continued = learned.split.fit, learned.continued
+    if continued is None or continued.seen is None:
+        return Seen.of(learned.table.take(rows))
+    new = rows[~continued.known[rows]]
+    return continued.seen + Seen.of(learned.table.take(new))
 
 
 def _metrics(learned: Learned) -> Metrics:

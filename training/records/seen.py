@@ -48,11 +48,11 @@ class Seen:
         values, counts = np.unique(hashes(table), return_counts=True)
         return cls(values, counts.astype(np.uint32))
 
-    def then(self, table: Table) -> Seen:
-        """Return what the weights have seen that are fitted to this table next."""
-        new = Seen.of(table.take(np.flatnonzero(~self.find(table))))
-        values, place = np.unique(np.concatenate([self.values, new.values]), return_inverse=True)
-        counts = np.bincount(place, np.concatenate([self.counts, new.counts]))
+    def __add__(self, others: Seen) -> Seen:
+        """Return what weights have seen that were fitted to these records and to others."""
+        both = np.concatenate([self.values, others.values])
+        values, place = np.unique(both, return_inverse=True)
+        counts = np.bincount(place, np.concatenate([self.counts, others.counts]))
         return Seen(values, counts.astype(np.uint32))
 
     def find(self, table: Table) -> NDArray[np.bool_]:
