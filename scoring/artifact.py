@@ -224,6 +224,15 @@ def read_verified(path: Path, name: str, digest: str) -> bytes:
         return _verified(folder, name, digest)
 
 
+def read_kept(path: Path, name: str) -> bytes | None:
+    """Return a file that scoring does not need, verified; None if it has been taken away."""
+    with opened_folder(path) as folder:
+        digest = _manifest_of(folder).sha256.get(name)
+        if digest is None or not _is_there(folder, name):
+            return None
+        return _verified(folder, name, digest)
+
+
 def _verified(folder: Folder, name: str, digest: str) -> bytes:
     content = folder.read(name)
     _require_hash(folder, name, hashlib.sha256(content).hexdigest() == digest)

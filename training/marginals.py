@@ -22,7 +22,7 @@ from vaewatch.scoring.artifact import MARGINALS
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.table import Table
-from vaewatch.training.export.weights import read_kept
+from vaewatch.training.export.weights import require_kept
 
 QUANTILES = 257
 ROWS = 20_000  # of the fit data, evenly spread; more would not move 257 quantiles
@@ -62,7 +62,7 @@ def load_marginals(path: Path) -> Marginals:
     Raises:
         ArtifactError: the artifact holds none, or none that training can have made.
     """
-    content = read_kept(path, MARGINALS)
+    content = require_kept(path, MARGINALS)
     try:
         quantiles = load_tensors(content)
     except (*BROKEN, SafetensorError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_files, read_manifest
+from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_kept, read_manifest
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.training.records.seen import Seen
@@ -21,7 +21,7 @@ def load_vae(path: Path) -> VAE:
     Raises:
         ArtifactError: the artifact holds no weights, or no stack that can be made of them.
     """
-    weights = read_kept(path, WEIGHTS)
+    weights = require_kept(path, WEIGHTS)
     try:
         tensors = load_tensors(weights)
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
@@ -43,20 +43,20 @@ def load_seen(path: Path) -> Seen | None:
     Raises:
         ArtifactError: they are not as training writes them.
     """
-    files = read_files(path, read_manifest(path))
+    content = read_kept(path, SEEN)
     try:
-        return Seen.from_bytes(files[SEEN]) if SEEN in files else None
+        return None if content is None else Seen.from_bytes(content)
     except (*BROKEN, SafetensorError) as error:
         raise damaged(path, error) from error
 
 
-def read_kept(path: Path, name: str) -> bytes:
+def require_kept(path: Path, name: str) -> bytes:
     """Read and verify a file that scoring does not need, and that may have been taken away.
 
     Raises:
         ArtifactError: the artifact does not hold it.
     """
-    files = read_files(path, read_manifest(path))
-    if name not in files:
+    content = read_kept(path, name)
+    if content is None:
         raise ArtifactError(f"'{path}' must hold {name} for this, but does not. Train it again.")
-    return files[name]
+    return content
