@@ -31,10 +31,9 @@ from vaewatch.scoring.standardise import (
     places_of_columns,
     signed_expm1,
 )
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.table import LARGEST_INTEGER, Table
 
 Value = float | str | bool | None  # of one cell, in the column's own units
-LARGEST_INTEGER = 2**53  # above this a float64 cannot hold every integer
 
 
 def unseen_nats(n: int) -> float:

@@ -20,6 +20,11 @@ NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
+def numbers_among(texts: Sequence[str]) -> tuple[float, ...]:
+    """Return the numbers that some of the texts are."""
+    return tuple(float(text) for text in texts if PLAIN_NUMBER.fullmatch(text))
+
+
 class Kind(StrEnum):
     """The type of a column's values."""
 
@@ -76,7 +81,7 @@ class Column:
     @cached_property
     def null_numbers(self) -> tuple[float, ...]:
         """The numbers that mean "missing"."""
-        return tuple(float(text) for text in self.nulls if PLAIN_NUMBER.fullmatch(text))
+        return numbers_among(self.nulls)
 
 
 BOOLEAN_NAMES = ("false", "true")

@@ -25,6 +25,8 @@ from vaewatch.scoring.spelling.booleans import read_word
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.numbers import NumberFormat
 
+LARGEST_INTEGER = 2**53  # above, a float64 stands for several integers, in digits nobody wrote
+
 
 @dataclass(frozen=True)
 class Table:
@@ -60,15 +62,12 @@ class Table:
         at = self.schema.place[column.name]
         if column.kind is Kind.NUMERIC:
             number = float(self.numbers[row, at])
-            whole = number.is_integer() and abs(number) < EXACT
+            whole = number.is_integer() and abs(number) < LARGEST_INTEGER
             return None if math.isnan(number) else int(number) if whole else number
         code = int(self.codes[row, at])
         if column.kind is Kind.BOOLEAN:
             return None if code == missing_code(column) else bool(code)
         return str(self.texts[at][row]) if code == other_code(column) else code_name(column, code)
-
-
-EXACT = 2.0**53  # above, a float stands for several integers, and has digits that nobody wrote
 
 
 class _Bad(Exception):

@@ -91,9 +91,7 @@ def _columns(name: str, delimiter: str | None) -> list[str] | None:
 
 
 def _check_columns(columns: list[str], config: TrainConfig) -> None:
-    require_columns(columns, [name for name in (config.id,) if name], "id")
-    require_columns(columns, config.ignore, "ignored")
-    require_columns(columns, list(config.kinds), "declared")
+    config.require_named(columns)
     for name in set(columns) - set(config.ignore):
         if has_control(name, LINE_BREAKS):
             raise SchemaError(

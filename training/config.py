@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from vaewatch.scoring.errors import SettingError
-from vaewatch.scoring.schema import Kind
+from vaewatch.scoring.schema import Kind, require_columns
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
@@ -76,6 +76,17 @@ class TrainConfig:
     def named(self) -> frozenset[str]:
         """The columns that the settings name."""
         return frozenset(filter(None, (self.id, self.label, *self.ignore, *self.kinds)))
+
+    def require_named(self, columns: Sequence[str]) -> None:
+        """Refuse a column that a setting names and the input lacks; files of normals may lack that
+        of the labels.
+
+        Raises:
+            SchemaError: there is one.
+        """
+        require_columns(columns, [self.id] if self.id else [], "id")
+        require_columns(columns, self.ignore, "ignored")
+        require_columns(columns, list(self.kinds), "declared")
 
     def taking_for_texts(self, names: Sequence[str]) -> TrainConfig:
         """Return the recipe with these columns as categories, unless it declares their kinds."""

@@ -24,7 +24,7 @@ from vaewatch.scoring.files.rejects import (
     with_texts,
 )
 from vaewatch.scoring.files.whole import write_whole
-from vaewatch.scoring.schema import PLAIN_NUMBER
+from vaewatch.scoring.schema import numbers_among
 from vaewatch.training.records.index import without_last_blanks
 
 UNWRITABLE = (pl.Binary, pl.Object, pl.Duration)  # by polars, in CSV
@@ -179,7 +179,7 @@ def _with_nulls(frame: pl.DataFrame, nulls: Sequence[str]) -> pl.DataFrame:
     """Return the frame with nothing where a cell holds a text, or a number, that means so."""
     if not nulls:
         return frame
-    numbers = [float(text) for text in nulls if PLAIN_NUMBER.fullmatch(text)]
+    numbers = list(numbers_among(nulls))
     new = []
     for series in map(without_codes, frame.get_columns()):
         if series.dtype == pl.String:

@@ -15,7 +15,7 @@ from vaewatch.scoring.files.frames import (
     as_numbers,
     without_codes,
 )
-from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema, require_columns
+from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
 from vaewatch.scoring.spelling.categories import one_spelling
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
@@ -51,9 +51,7 @@ def columns_to_learn(frame: pl.DataFrame, config: TrainConfig) -> list[str]:
     Raises:
         SchemaError: a named column is not there, or none is left.
     """
-    require_columns(frame.columns, [name for name in (config.id,) if name], "id")
-    require_columns(frame.columns, config.ignore, "ignored")
-    require_columns(frame.columns, list(config.kinds), "declared")
+    config.require_named(frame.columns)
     apart = {config.id, config.label, *config.ignore}
     names = [name for name in frame.columns if name not in apart]
     if not names:
