@@ -55,8 +55,8 @@ def train(
         resume: whether to go on from the checkpoint that a killed run left beside `out`.
         report: whether the artifact holds a report, and what is needed to make it again.
         continue_from: an artifact whose weights the fit starts from, in a third of the steps. Its
-            settings are the defaults. `data` are its own records first, if they are there, and
-            new ones, which alone can calibrate then.
+            settings are the defaults. `data` are new records, and those of its own that are still
+            normal: these are known again, and do not calibrate.
         keep: how many artifacts that were replaced at `out` to keep, for `vaewatch rollback`.
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
         delimiter: what separates the fields of CSV; that of the header by default.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,7 @@ def rejects() -> Callable[[Any], Any]:
     )
 
 
-def kinds() -> Callable[[Any], Any]:
-    """`--kind COLUMN=KIND`, of the commands that read records without an artifact's schema."""
+def _kind() -> Callable[[Any], Any]:
     return setting(
         "--kind",
         "kinds",
@@ -133,8 +133,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return {column: parse_kind(kind) for column, _, kind in pairs}
 
 
-def decimal() -> Callable[[Any], Any]:
-    """`--decimal MARK`, of the same commands."""
+def _decimal() -> Callable[[Any], Any]:
     return setting(
         "--decimal",
         type=click.Choice([".", ","]),
@@ -151,6 +150,30 @@ def nulls() -> Callable[[Any], Any]:
         multiple=True,
         help="Text or number that means a missing value, such as ? or -200; repeat for more.",
     )
+
+
+def reading_options() -> Callable[[Any], Any]:
+    """The options that say what to make of the columns of files, where no artifact does."""
+    options = (
+        setting("--id", metavar="COLUMN", help="Names records; carried through, never learned."),
+        setting(
+            "--label",
+            metavar="COLUMN",
+            help="Holds labels; carried through, never learned. Files of normals may lack it.",
+        ),
+        setting(
+            "--ignore",
+            metavar="COLUMN",
+            multiple=True,
+            help="Column to leave out; repeat for more.",
+        ),
+        _kind(),
+        delimiter(),
+        nulls(),
+        _decimal(),
+        rejects(),
+    )
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def _plain(name: str) -> str:

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import (
-    decimal,
-    delimiter,
-    kinds,
-    nulls,
-    rejects,
-    setting,
-    sources,
-)
+from vaewatch.commands.options import reading_options, setting, sources
 from vaewatch.commands.terminal import out, show_warnings
 from vaewatch.training.config import TrainConfig
 
@@ -32,14 +24,7 @@ MOST = 40  # columns that `train` shows
 
 @click.command(epilog="Example:  vaewatch profile normal.csv --id order")
 @click.argument("data", nargs=-1, required=True, callback=sources)
-@setting("--id", metavar="COLUMN", help="Names records; not learned.")
-@setting("--label", metavar="COLUMN", help="Holds labels; not learned.")
-@setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
-@kinds()
-@delimiter()
-@nulls()
-@decimal()
-@rejects()
+@reading_options()
 @setting(
     "--max-records",
     type=int,

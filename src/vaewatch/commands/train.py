@@ -10,12 +10,8 @@ import click
 
 from vaewatch.commands.options import (
     config_file,
-    decimal,
-    delimiter,
     keep,
-    kinds,
-    nulls,
-    rejects,
+    reading_options,
     setting,
     sources,
 )
@@ -39,18 +35,7 @@ if TYPE_CHECKING:
 @setting(
     "--alpha", type=float, default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
 )
-@setting("--id", metavar="COLUMN", help="Names records; carried through, never learned.")
-@setting(
-    "--label",
-    metavar="COLUMN",
-    help="Holds labels; carried through, never learned. Files of normals may lack it.",
-)
-@setting("--ignore", metavar="COLUMN", multiple=True, help="Column to leave out; repeat for more.")
-@kinds()
-@delimiter()
-@nulls()
-@decimal()
-@rejects()
+@reading_options()
 @setting(
     "--model",
     type=click.Choice(["vae", "ae"]),
@@ -105,8 +90,8 @@ if TYPE_CHECKING:
     "continue_from",
     metavar="ARTIFACT",
     type=click.Path(path_type=Path),
-    help="Continue its fit, in a third of the steps, with its settings. DATA: its own records "
-    "first, then new ones.",
+    help="Continue its fit, in a third of the steps, with its settings. DATA: new records, and "
+    "those of its own that are still normal.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @keep()
