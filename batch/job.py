@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.budget.calibration import SEVERITIES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 
 from vaewatch.batch.summary import Summary
 from vaewatch.batch.writer import writable
-from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.errors import OutputError
 
 

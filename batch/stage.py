@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
-from vaewatch.scoring.calibration import count_severities
+from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject

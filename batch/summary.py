@@ -11,7 +11,7 @@ import numpy as np
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.budget.calibration import SEVERITIES
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import write_section
 from vaewatch.batch.replay.alerts import FAST, SEVERE, SLOW, Steps, Traffic
-from vaewatch.scoring.calibration import RateLaw, allowed_rank
+from vaewatch.scoring.budget.calibration import RateLaw, allowed_rank
 
 SCRAPE, A_MINUTE, DAY = 15, 4, 5760  # seconds; scrapes
 QUIET_SHARE, QUIET_LEAST, QUIET_MINUTES, QUIET_FOR = 0.1, 15, 360, 15

@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.results import write_section
-from vaewatch.scoring.calibration import SPLIT, allowed_rank
+from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig

@@ -26,7 +26,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.results import write_section
-from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.training.parent import STEPS
 from vaewatch.training.train import train
 

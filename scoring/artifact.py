@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError

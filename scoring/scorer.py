@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact, read_artifact
-from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.errors import ArtifactError, RecordError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation

@@ -130,7 +130,9 @@ def _number(name: str, value: Any) -> float:
 
 
 def _rate(name: str, value: Any) -> float:
-    from vaewatch.scoring.calibration import check_rate  # NumPy: only where a run is configured
+    from vaewatch.scoring.budget.calibration import (
+        check_rate,  # NumPy: only where a run is configured
+    )
 
     rate = _number(name, value)
     check_rate(rate)

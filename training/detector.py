@@ -21,7 +21,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.calibration import TIE
+from vaewatch.scoring.budget.calibration import TIE
 from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.scorer import Scorer, Verdicts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaewatch.scoring.calibration import RateLaw
+from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.scoring.table import Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.precision import Precision

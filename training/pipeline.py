@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import SPLIT, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
 from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network

@@ -25,7 +25,7 @@ from vaewatch.scoring.artifact import (
     pack_golden,
     read_files,
 )
-from vaewatch.scoring.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.export.package import Package
 from vaewatch.training.learned import Learned

@@ -19,7 +19,7 @@ from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, 
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.times import KNOWN, read_times
 from vaewatch.batch.workers import Team, in_order
-from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _ext.markdown import table
-from vaewatch.scoring.calibration import RateLaw, records_needed
+from vaewatch.scoring.budget.calibration import RateLaw, records_needed
 
 ALPHAS = (0.1, 0.05, 0.01, 0.001, 0.0001)
 SIZES = (100, 1_000, 10_000, 100_000)

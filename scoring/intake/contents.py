@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import CROSS_FITTED, SPLIT
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
 from vaewatch.scoring.drift import BINS, bins_of
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line

@@ -1,7 +1,7 @@
 """records, alarms -> does the alarm budget hold, or are there more or fewer alarms than by chance?
 
-k of n + 1 exchangeable records may alarm (`vaewatch.scoring.calibration`). The number of alarms
-among m new ones is not binomial, because the calibration sample is finite, too: it is
+k of n + 1 exchangeable records may alarm (`vaewatch.scoring.budget.calibration`). The number of
+alarms among m new ones is not binomial, because the calibration sample is finite, too: it is
 beta-binomial with m trials and the parameters k and n + 1 - k.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import Calibration, RateLaw
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
 

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from vaewatch.scoring.artifact import REPORT
-from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaewatch.scoring.calibration import LEAST_ALPHA
+from vaewatch.scoring.budget.calibration import LEAST_ALPHA
 from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.service.http.openapi import ENCODING, problem_responses, reference, schemas_of
 from vaewatch.service.score.answers import CSV_HEADER, Rejected, Result, ScoreAnswer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from vaewatch.scoring.calibration import LEAST_ALPHA
+from vaewatch.scoring.budget.calibration import LEAST_ALPHA
 from vaewatch.service.http.problems import Malformed
 
 MOST_REASONS = 100

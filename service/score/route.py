@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from vaewatch.scoring.calibration import check_alpha
+from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.structs import Structs
 from vaewatch.service.http.auth import require_same_origin
 from vaewatch.service.http.body import read_body

@@ -25,7 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from vaewatch.scoring.calibration import SEVERITIES
+from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
 
 PREFIX = "vaewatch"

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vaewatch.scoring.calibration import SEVERITIES, count_severities
+from vaewatch.scoring.budget.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Verdict, Verdicts
 from vaewatch.service.settings import Settings

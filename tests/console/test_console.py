@@ -23,7 +23,7 @@ from tests.service.test_service_life import (
     until,
     write_keys,
 )
-from vaewatch.scoring.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import Calibration, RateLaw
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.service.console.budget import Budget, beta_binomial, budget_of, chance_interval

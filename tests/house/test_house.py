@@ -137,7 +137,7 @@ def test_p_values_are_compared_with_alpha_in_one_place(path: Path):
             sides = [words_of(side) for side in (node.left, *node.comparators)]
             decides = any("p_value" in s for s in sides) and any("alpha" in s for s in sides)
             at = f"{name_of(path)}, line {node.lineno}"
-            assert not decides or name_of(path) == "vaewatch.scoring.calibration", at
+            assert not decides or name_of(path) == "vaewatch.scoring.budget.calibration", at
 
 
 def test_random_streams_have_names():

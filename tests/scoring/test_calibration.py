@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from vaewatch.scoring.calibration import (
+from vaewatch.scoring.budget.calibration import (
     FEW,
     Calibration,
     RateLaw,

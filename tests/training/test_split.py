@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from vaewatch.scoring.calibration import allowed_rank
+from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.evaluate import evaluate

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tests.conftest import SMALL, call
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.training.tail import heavy_from
 from vaewatch.training.train import train
 

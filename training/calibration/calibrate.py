@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import (
+from vaewatch.scoring.budget.calibration import (
     CROSS_FITTED,
     SPLIT,
     Calibration,

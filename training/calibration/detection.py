@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import betabinom, chi2_contingency
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer

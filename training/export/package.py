@@ -32,7 +32,7 @@ from vaewatch.scoring.artifact import (
     pack_golden,
     unpack_artifact,
 )
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.manifest import (
     FORMAT_VERSION,
     Manifest,

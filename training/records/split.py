@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import (
+from vaewatch.scoring.budget.calibration import (
     CROSS_FITTED,
     SPLIT,
     records_for_precision,

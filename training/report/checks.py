@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vaewatch.scoring.artifact import FINDINGS
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Check, Section, Text
 from vaewatch.training.report.checks import check_all

@@ -54,7 +54,7 @@ def evaluate(
     negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B beside M, and
     N beside Y. Any other is an anomaly. --normal-label names another one.
     """
-    from vaewatch.scoring.calibration import check_rate
+    from vaewatch.scoring.budget.calibration import check_rate
 
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read

@@ -77,7 +77,7 @@ def recalibrate(
     .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
     input.
     """
-    from vaewatch.scoring.calibration import check_rate
+    from vaewatch.scoring.budget.calibration import check_rate
 
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read

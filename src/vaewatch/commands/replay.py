@@ -15,7 +15,7 @@ from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
     from vaewatch.batch.replay.replay import AlertReplay, Replay
-    from vaewatch.scoring.calibration import Calibration
+    from vaewatch.scoring.budget.calibration import Calibration
 
 
 def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:

@@ -205,7 +205,7 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
     from vaewatch.batch.pipeline import Done, run_with, scored
     from vaewatch.batch.summary import Summary
     from vaewatch.commands.progress import job_progress
-    from vaewatch.scoring.calibration import check_alpha
+    from vaewatch.scoring.budget.calibration import check_alpha
     from vaewatch.scoring.scorer import Scorer
 
     scorer, began = Scorer.load(artifact), time.perf_counter()

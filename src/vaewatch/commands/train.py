@@ -19,7 +19,7 @@ from vaewatch.commands.terminal import err, out, show_warnings
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from vaewatch.scoring.calibration import Calibration
+    from vaewatch.scoring.budget.calibration import Calibration
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.records.profile import ColumnProfile
 

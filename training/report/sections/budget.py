@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration, allowed_rank, records_for_precision
+from vaewatch.scoring.budget.calibration import Calibration, allowed_rank, records_for_precision
 from vaewatch.scoring.manifest import CalibrationSummary, Manifest
 from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 from vaewatch.training.report.figure import (
     BLUE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.training.report.blocks import Grid, Section, Text, number
 from vaewatch.training.report.odd import OddRecord
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vaewatch.scoring.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.training.calibration.calibrate import COMMON_ALPHAS, shown_alphas
 from vaewatch.training.report.blocks import Plots, Section, Text
 from vaewatch.training.report.figure import (
