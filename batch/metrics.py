@@ -59,6 +59,11 @@ class _Metrics:
         ):
             verdicts.add_metric([*self.labels.values(), verdict], number)
         yield verdicts
+        yield self._gauge(
+            "alarms_expected",
+            "Anomalies of the last job that chance explains, if all of its records were normal.",
+            self.summary.expected.mean,
+        )
         yield self._severity()
         drift = GaugeMetricFamily(
             "vaewatch_batch_column_drift_psi",

@@ -12,6 +12,7 @@ from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import SEVERITIES
+from vaewatch.scoring.budget.expected import Expected
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
@@ -30,6 +31,11 @@ class Summary:
     def rate(self) -> float:
         """The records a second that this run scored."""
         return (self.counts.records - self.earlier.records) / self.seconds
+
+    @property
+    def expected(self) -> Expected:
+        """The alarms that chance explains among the scored records."""
+        return Expected.at(self.artifact.calibration, self.counts.scored, self.job.alpha)
 
     def drift(self) -> dict[str, float]:
         """PSI of each column against the records of training; empty if nothing was scored."""
@@ -52,6 +58,7 @@ class Summary:
             "rejected": counts.rejected,
             "anomalies": counts.anomalies,
             "anomaly_rate": counts.anomaly_rate,
+            "expected": self._expected(),
             "severity": {
                 "upper": [*SEVERITIES, None],
                 "records": counts.severities.tolist(),
@@ -60,6 +67,15 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "records_of_earlier_runs": self.earlier.records,
             "records_per_second": round(self.rate),
+        }
+
+    def _expected(self) -> dict[str, Any]:
+        expected, alarms = self.expected, self.counts.anomalies
+        return {
+            "alarms": expected.mean,
+            "by_chance": [expected.low, expected.high],
+            "most_false": expected.most_false(alarms),
+            "words": expected.words(alarms),
         }
 
 

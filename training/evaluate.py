@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.budget.calibration import RateLaw
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.scoring.table import Table
@@ -28,6 +29,7 @@ DOUBT = 0.01  # a count of false alarms that is less probable than this contradi
 class Evaluation:
     """Figures of one labelled file at one alpha; rates are shares, not per cent.
 
+    false_alarms_by_chance: the range in which chance leaves the false alarms, at 99 %.
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
     rate_interval: of the true rate, at 95 %, as so many calibration records allow.
@@ -47,6 +49,7 @@ class Evaluation:
     false_alarm_rate: float | None
     false_alarms: int
     expected_false_alarms: float
+    false_alarms_by_chance: tuple[int, int]
     budget_p_value: float | None
     calibration_records: int
     rate_interval: tuple[float, float]
@@ -93,6 +96,7 @@ def evaluate(
     both = anomalies > 0 and normals > 0
     calibration = scorer.artifact.calibration
     law = calibration.rate_law(alpha)
+    expected = Expected.of(law, normals)
     return Evaluation(
         records=len(frame),
         anomalies=anomalies,
@@ -103,7 +107,8 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=normals * law.mean,
+        expected_false_alarms=expected.mean,
+        false_alarms_by_chance=(expected.low, expected.high),
         budget_p_value=budget_p_value(false, normals, law) if normals else None,
         calibration_records=law.n,
         rate_interval=law.interval(),
@@ -127,13 +132,9 @@ def budget_p_value(false_alarms: int, normals: int, law: RateLaw) -> float:
     """Return the two-sided p-value of a count of false alarms among m normals: given the true
     rate, of which the law is known, the count is binomial, and so BetaBinomial(m, k, n + 1 - k).
     """
-    few = _alarms(normals, law.low, law.n).cdf(false_alarms) if law.low else 1.0
-    many = _alarms(normals, law.high, law.n).sf(false_alarms - 1)
-    return min(1.0, 2 * float(min(few, many)))
-
-
-def _alarms(normals: int, k: int, n: int) -> Any:
-    return betabinom(normals, k, n + 1 - k)
+    few = Chance(normals, law.low, law.n).at_most(false_alarms)
+    many = Chance(normals, law.high, law.n).at_least(false_alarms)
+    return min(1.0, 2 * min(few, many))
 
 
 def _top_reasons(verdicts: Verdicts, rows: NDArray[np.bool_]) -> dict[str, int]:

@@ -19,7 +19,8 @@ from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, 
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.times import KNOWN, read_times
 from vaewatch.batch.workers import Team, in_order
-from vaewatch.scoring.budget.calibration import check_alpha
+from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
@@ -94,6 +95,7 @@ class AlphaReplay:
 
     alpha: float
     alarms: int
+    expected: Expected
     rate: float
     hourly_mean: float
     hourly_most: int
@@ -110,11 +112,16 @@ class Replay:
 
     minutes: Timeline
     alphas: tuple[float, ...]
-    allowed: tuple[float, ...]  # for each alpha, the upper limit of its false-alarm rate
+    laws: tuple[RateLaw, ...]  # for each alpha, that of its false-alarm rate
     untimed: int
     rejected: int
     units: frozenset[str] = frozenset()  # of the times that are numbers
     changed: AlertReplay | None = None  # None: the records were not in order of time
+
+    @cached_property
+    def allowed(self) -> tuple[float, ...]:
+        """For each alpha, the upper limit of its false-alarm rate."""
+        return tuple(law.interval()[1] for law in self.laws)
 
     @cached_property
     def hours(self) -> Timeline:
@@ -124,10 +131,12 @@ class Replay:
         """The alpha with this index, and the alerts that watch it."""
         alarms = self.hours.alarms[:, which]
         daily = self.minutes.by(DAY).alarms[:, which]
+        records = int(self.hours.records.sum())
         return AlphaReplay(
             alpha=self.alphas[which],
             alarms=int(alarms.sum()),
-            rate=float(alarms.sum() / max(self.hours.records.sum(), 1)),
+            expected=Expected.of(self.laws[which], records),
+            rate=float(alarms.sum() / max(records, 1)),
             hourly_mean=float(alarms.mean()) if len(alarms) else 0.0,
             hourly_most=int(alarms.max(initial=0)),
             daily_mean=float(daily.mean()) if len(daily) else 0.0,
@@ -200,8 +209,8 @@ def replay(
     calibration = scorer.artifact.calibration
     for alpha in alphas:
         check_alpha(alpha, calibration.n)
-    allowed = tuple(calibration.rate_law(alpha).interval()[1] for alpha in alphas)
-    nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), allowed, 0, 0)
+    laws = tuple(map(calibration.rate_law, alphas))
+    nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), laws, 0, 0)
     count = partial(_count, scorer, time, nothing)
     total, watch = nothing, TrafficWatch(calibration.scores)
     with Team(threads) as team:

@@ -178,7 +178,7 @@ function drawFigures() {
   put("window-alarms", count(budget.alarms));
   put("window-note", budget.records
     ? `in the last ${counted(budget.records, "record")}; ${budget.expected.toFixed(1)} expected, `
-      + `${count(budget.low)} to ${count(budget.high)} by chance`
+      + `${count(budget.low)} to ${count(budget.high)} by chance: ${budget.verdict}`
     : `the budget: 1 in ${count(Math.round(1 / budget.alpha))} normal records`);
   show("gauge", budget.records > 0);
   const most = Math.max(budget.high * 1.5, budget.alarms * 1.1, 1);

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from vaewatch.scoring.budget.expected import shown
 from vaewatch.service.console.budget import Budget
 from vaewatch.service.console.columns import ColumnState
 
@@ -42,7 +43,8 @@ def health_of(
     numbers, causes = numbers_of(budget), blamed(columns)
     changed = looks_of_changed(columns)
     if budget.state == "above":
-        text = f"{numbers} Either something is happening, or normal records have changed."
+        text = f"{numbers}{_explained(budget)} "
+        text += "Either something is happening, or normal records have changed."
         return Health("alarm", "More alarms than promised", text, _first(causes, changed))
     if evidence >= EVIDENCE or changed:
         text = f"{numbers} But recent records no longer look like the calibration's."
@@ -60,16 +62,17 @@ def numbers_of(budget: Budget) -> str:
     )
     return (
         f"{_counted(budget.alarms, 'alarm')} in the last {_counted(budget.records, 'record')}; "
-        f"about {_rounded(budget.expected)} expected, and chance alone gives {chance}."
+        f"about {shown(budget.expected)} expected, and chance alone gives {chance}."
     )
+
+
+def _explained(budget: Budget) -> str:
+    """Put into a sentence how many of the alarms chance explains."""
+    return f" {budget.verdict.capitalize()}." if budget.verdict else ""
 
 
 def _counted(n: int, word: str) -> str:
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
-
-
-def _rounded(expected: float) -> str:
-    return f"{expected:.1f}" if expected < 10 else f"{expected:,.0f}"
 
 
 def blamed(columns: Sequence[ColumnState]) -> list[Look]:

@@ -58,6 +58,11 @@ class Model:
         return self.scorer.artifact.calibration.rate_law().interval()
 
     @cached_property
+    def expected_rate(self) -> float:
+        """The share of normal records that is expected to alarm: its upper bound with ties."""
+        return self.scorer.artifact.calibration.rate_law().mean
+
+    @cached_property
     def card(self) -> dict[str, Any]:
         """The body of `GET /v1/model`."""
         artifact = self.scorer.artifact

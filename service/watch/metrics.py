@@ -109,6 +109,13 @@ class Metrics:
             "model",
             "version",
         )
+        self.alarms_expected = self._counter(
+            "alarms_expected",
+            "Alarms that chance explains: the records that were scored, times the rate of false "
+            "alarms that the calibration expects.",
+            "model",
+            "version",
+        )
         self.severity = self._many(
             "severity", "Severity (-log10 of the p-value) of scored records.", SEVERITIES
         )
@@ -163,6 +170,7 @@ class Metrics:
         for verdict in VERDICTS:
             self.records.labels(model, version, verdict)
         self.alarms.labels(model, version)
+        self.alarms_expected.labels(model, version)
         for result in RELOADS:
             self.reloads.labels(result)
         for column in columns:

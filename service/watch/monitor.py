@@ -138,6 +138,8 @@ class Monitor:
         calibration = model.scorer.artifact.calibration
         over = int(calibration.alarms(verdicts.p_value).sum())
         metrics.alarms.labels(name.name, name.version).inc(over)
+        expected = len(table) * model.expected_rate
+        metrics.alarms_expected.labels(name.name, name.version).inc(expected)
         if self.recent is not None:
             self.recent.add(verdicts, over, places)
         yield

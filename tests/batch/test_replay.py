@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vaewatch.batch.replay import changed
 from vaewatch.batch.replay.alerts import ALERTS, Traffic, bursts
 from vaewatch.batch.replay.plot import COLOURS, HEIGHT, PIXELS, WIDTH
 from vaewatch.batch.replay.times import minutes_of
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
 
@@ -67,16 +69,22 @@ def test_alarms_are_counted_by_hour_and_day(timed: Path, artifact_path: Path, sc
     first = found["alphas"][0]
     assert first["alarms"] == int((p <= 0.05).sum())
     assert first["hourly_most"] == wanted["alarm"].max()
+    expected = Expected.at(scorer.artifact.calibration, len(frame), 0.05)
+    assert first["expected"] == asdict(expected)
     days = hours.group_by(pl.col("at").str.slice(0, 10)).agg(pl.col("alarm").sum())
     assert first["daily_most"] == days["alarm"].max()
 
 
-def test_a_burst_is_found_and_reported(timed: Path, artifact_path: Path, tmp_path: Path):
+def test_a_burst_is_found_and_reported(
+    timed: Path, artifact_path: Path, scorer: Scorer, tmp_path: Path
+):
     plot = tmp_path / "plot.svg"
     done = replay(artifact_path, timed, "--time", "at", "--alphas", "0.01", "--plot", plot)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
     assert "alpha 0.01" in text
+    expected = Expected.at(scorer.artifact.calibration, 3599, 0.01)
+    assert f"  by chance   {expected.number}: " in text
     assert "page        never, by VaewatchTooManyAlarmsFast" in text
     assert "by VaewatchTooManyAlarmsSlow; longest: " in text
     assert "min from 2026-03-03 0" in text

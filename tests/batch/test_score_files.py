@@ -30,6 +30,7 @@ from vaewatch.batch.added import ADDED
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run
 from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.scoring.scorer import Scorer
@@ -377,6 +378,15 @@ def test_the_summary_and_the_metrics_add_up(
     assert (found["records"], found["scored"], found["rejected"]) == (301, 300, 1)
     assert found["anomalies"] == out["is_anomaly"].sum()
     assert sum(found["severity"]["records"]) == 300
+    expected = Expected.at(scorer.artifact.calibration, 300)
+    words = expected.words(found["anomalies"])
+    assert found["expected"] == {
+        "alarms": expected.mean,
+        "by_chance": [expected.low, expected.high],
+        "most_false": expected.most_false(found["anomalies"]),
+        "words": words,
+    }
+    assert f"\n{words}\n" in done.stderr.decode()
     edges = [-1.0, *found["severity"]["upper"][:-1], 99.0]
     assert found["severity"]["records"] == [
         ((out["severity"] > low) & (out["severity"] <= high)).sum()
@@ -386,6 +396,8 @@ def test_the_summary_and_the_metrics_add_up(
     families = {
         f.name: f for f in text_string_to_metric_families((tmp_path / "x.prom").read_text())
     }
+    (gauge,) = families["vaewatch_batch_alarms_expected"].samples
+    assert gauge.value == pytest.approx(expected.mean)
     records = {s.labels["verdict"]: s.value for s in families["vaewatch_batch_records"].samples}
     assert records == {
         "normal": 300 - found["anomalies"],

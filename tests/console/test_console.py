@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -24,9 +25,11 @@ from tests.service.test_service_life import (
     write_keys,
 )
 from vaewatch.scoring.budget.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.scorer import Scorer, Verdicts
-from vaewatch.service.console.budget import Budget, beta_binomial, budget_of, chance_interval
+from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of
 from vaewatch.service.console.overview import latency_of, samples_of
@@ -70,9 +73,12 @@ def state(live: Live, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("m", "a", "b"), [(1, 1, 20), (50, 3, 400), (10_000, 134, 13_316)])
 def test_what_chance_allows_is_the_beta_binomial(m: int, a: int, b: int):
-    np.testing.assert_allclose(beta_binomial(m, a, b), betabinom(m, a, b).pmf(range(m + 1)), 1e-6)
-    low, high = chance_interval(m, RateLaw(a + b - 1, a, a))
+    chance = Chance(m, a, a + b - 1)
+    each = np.diff([chance.at_most(alarms) for alarms in range(m + 1)], prepend=0.0)
     law = betabinom(m, a, b)
+    np.testing.assert_allclose(each, law.pmf(range(m + 1)), 1e-6, 1e-13)
+    expected = Expected.of(RateLaw(a + b - 1, a, a), m)
+    low, high = expected.low, expected.high
     assert (low, high) == (int(law.ppf(0.005)), int(law.ppf(0.995)))
     assert law.cdf(high) - law.cdf(low - 1) >= 0.99
 
@@ -85,6 +91,7 @@ def test_alarms_are_within_above_or_below_what_chance_allows():
     assert budget_of(calibration, 2000, budget.high).state == "within"
     assert budget_of(calibration, 2000, budget.high + 1).state == "above"
     assert budget_of(calibration, 0, 0).state == "empty"
+    assert budget_of(calibration, 2000, 400).verdict == "at most about 25% of them false"
 
 
 def column(name: str, **given: Any) -> ColumnState:
@@ -103,6 +110,9 @@ def test_health_says_in_words_what_is_wrong_and_where():
     assert health.level == "alarm"
     assert "30 alarms in the last 1,000 records; about 10 expected" in health.text
     assert "chance alone gives 3 to 20" in health.text
+    loud = msgspec.structs.replace(a_budget("above"), verdict="at most about 33% of them false")
+    health = health_of(loud, [moved, *led, column("calm")], 0.0, draining=False)
+    assert "20. At most about 33% of them false. Either" in health.text
     assert [look.column for look in health.look_at] == ["amount", "country", "age"]
     assert health.look_at[0].why == "first reason of 20 of 25 alarms"
     for evidence, columns, level in ((0.0, [], "ok"), (2.5, [], "warn"), (0.0, [moved], "warn")):

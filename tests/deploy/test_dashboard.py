@@ -17,7 +17,13 @@ from tests.live import serving
 from vaewatch.service.watch.metrics import PREFIX
 
 KINDS = {"stat", "timeseries", "heatmap", "bargauge", "state-timeline"}
-BATCH = {"records", "column_drift_psi", "duration_seconds", "last_success_timestamp_seconds"}
+BATCH = {
+    "records",
+    "alarms_expected",
+    "column_drift_psi",
+    "duration_seconds",
+    "last_success_timestamp_seconds",
+}
 
 
 def test_it_has_a_fixed_name_and_asks_for_data_source_job_and_model():

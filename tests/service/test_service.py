@@ -148,6 +148,7 @@ def test_counters_stand_at_zero_before_anything_happens(artifact_path: Path, sco
         series = live.series()
         shop = tuple(sorted({"model": "shop", "version": scorer.artifact.version}.items()))
         assert series["vaewatch_alarms_total", shop] == 0
+        assert series["vaewatch_alarms_expected_total", shop] == 0
         assert series["vaewatch_reloads_total", (("result", "refused"),)] == 0
         assert series["vaewatch_column_unknown_total", (("column", "country"),)] == 0
         assert live.value("vaewatch_records_total") == 0
@@ -161,6 +162,8 @@ def test_the_budget_is_counted_at_the_artifacts_alpha(
         p_values = scorer.score_records(records).p_value
         assert live.value("vaewatch_records_total", verdict="anomaly") == (p_values <= 0.5).sum()
         assert live.value("vaewatch_alarms_total") == (p_values <= 0.05).sum()
+        expected = len(records) * scorer.artifact.calibration.rate_law().mean
+        assert live.value("vaewatch_alarms_expected_total") == pytest.approx(expected)
         assert live.value("vaewatch_alpha") == 0.05
         low, high = scorer.artifact.manifest.calibration.rate_interval_95
         assert live.value("vaewatch_alpha_lower") == pytest.approx(low)

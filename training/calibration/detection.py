@@ -14,9 +14,10 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom, chi2_contingency
+from scipy.stats import chi2_contingency
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer
@@ -226,9 +227,7 @@ class Comparison:
             new_threshold=threshold,
             old_alpha=float(self.old.p_values(np.array([threshold]))[0]),
             alarms=float(alarms.mean()),
-            chance=float(
-                betabinom(len(scores), law.high, law.n + 1 - law.high).sf(int(alarms.sum()) - 1)
-            ),
+            chance=Chance(len(scores), law.high, law.n).at_least(int(alarms.sum())),
             column_chance=column_chance(self.scorer.artifact.drift, table),
             planted=self.planted(table, scores),
             labelled=labelled,

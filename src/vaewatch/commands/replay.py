@@ -107,6 +107,7 @@ def _print_replay(found: Replay) -> None:
     for which in range(len(found.alphas)):
         at = found.at(which)
         console.print(f"alpha {at.alpha:<7g} {at.alarms:,} alarms ({at.rate:.3%} of the records)")
+        console.print(f"  by chance   {at.expected.number}: {at.expected.verdict(at.alarms)}")
         console.print(
             f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
         )

@@ -264,6 +264,7 @@ def _print_counts(summary: Summary) -> None:
         f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
         f"{summary.rate:,.0f} records/s"
     )
+    err().print(summary.expected.words(counts.anomalies))
 
 
 def _number(n: int, what: str) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank, records_for_precision
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.manifest import CalibrationSummary, Manifest
 from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share
@@ -25,6 +26,7 @@ from vaewatch.training.report.figure import (
     log_scale,
 )
 
+EXAMPLE = 10_000  # records, of which the alarms are foretold
 SHOWN_SHARES = (0.005, 0.01, 0.02, 0.05)
 SHARES = np.linspace(0, 0.06, 61)
 
@@ -41,6 +43,7 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
                 f"{calibration.alpha:g}, one false alarm in {1 / calibration.alpha:,.0f}",
             ),
             ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
+            (f"alarms in {EXAMPLE:,} normal records", Expected.at(calibration, EXAMPLE).number),
             ("calibration records", number(calibration.n)),
             ("rule", summary.rule),
             ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),

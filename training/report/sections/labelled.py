@@ -28,6 +28,7 @@ from vaewatch.training.report.figure import (
 )
 
 if TYPE_CHECKING:
+    from vaewatch.training.evaluate import Evaluation
     from vaewatch.training.report.labelled import Figures, Labelled
 
 LEAD = "How well anomalies are found, and whether labelled normals alarm at the rate asked for."
@@ -79,13 +80,19 @@ def _facts(labelled: Labelled) -> Facts:
         (f"recall at alpha {found.alpha:g}", _four(found.recall)),
         ("precision", _four(found.precision)),
         ("false-alarm rate", _four(found.false_alarm_rate)),
-        ("false alarms", f"{found.false_alarms:,}, expected {found.expected_false_alarms:,.1f}"),
+        ("false alarms", _false_alarms(found)),
     ]
     if found.bounds:
         rows.append(("ELBO of the normals, nats", number(found.bounds.elbo)))
         name = f"importance-weighted bound, {found.bounds.draws} draws"
         rows.append((name, number(found.bounds.importance_weighted)))
     return Facts(rows)
+
+
+def _false_alarms(found: Evaluation) -> str:
+    low, high = found.false_alarms_by_chance
+    expected = f"expected {found.expected_false_alarms:,.1f}"
+    return f"{found.false_alarms:,}, {expected} ({low:,} to {high:,} by chance)"
 
 
 def _four(value: float | None) -> str:

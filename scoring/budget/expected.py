@@ -1,0 +1,122 @@
+"""records, the law of their false-alarm rate -> how many alarms chance explains, and in words.
+
+Of N records at most N are normal, so that what N normal ones bring bounds the false alarms among
+them. Expected / alarms is therefore an upper bound of the share of false ones, in expectation: an
+estimate, which is good where the alarms are many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vaewatch.scoring.budget.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.chance import Chance
+
+CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
+EXACT = 10  # from so many expected alarms on, tenths say nothing
+
+
+class State(StrEnum):
+    """Where a number of alarms lies beside what chance brings."""
+
+    EMPTY = "empty"  # no records
+    BELOW = "below"
+    WITHIN = "within"
+    ABOVE = "above"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The alarms that chance explains of `records`, if all of them are normal.
+
+    mean: expected number. bound: whether it is an upper bound only, since scores tie at the
+    threshold or the calibration is cross-fitted.
+    low, high: the central range, with a probability of at least CONFIDENCE. The luck of the
+    calibration records is in it.
+    """
+
+    records: int
+    mean: float
+    low: int
+    high: int
+    bound: bool = False
+
+    @classmethod
+    def of(cls, law: RateLaw, records: int) -> Expected:
+        """Return what a law brings among so many records."""
+        tail = (1 - CONFIDENCE) / 2
+        return cls(
+            records=records,
+            mean=records * law.mean,
+            low=Chance(records, law.low, law.n).quantile(tail),
+            high=Chance(records, law.high, law.n).quantile(1 - tail),
+            bound=law.low < law.high,
+        )
+
+    @classmethod
+    def at(cls, calibration: Calibration, records: int, alpha: float | None = None) -> Expected:
+        """Return what a calibration brings at alpha, its own by default."""
+        return cls.of(calibration.rate_law(alpha), records)
+
+    def state(self, alarms: int) -> State:
+        """Say whether chance explains so many alarms."""
+        if not self.records:
+            return State.EMPTY
+        if alarms > self.high:
+            return State.ABOVE
+        return State.BELOW if alarms < self.low else State.WITHIN
+
+    def most_false(self, alarms: int) -> float | None:
+        """Return the largest share of so many alarms that is expected to be false; None of no
+        alarms.
+        """
+        return min(1.0, self.mean / alarms) if alarms else None
+
+    def words(self, alarms: int) -> str:
+        """Return the alarms, those that chance explains, and what follows, as one phrase."""
+        counted = f"{alarms:,} alarm{'' if alarms == 1 else 's'}" if alarms else "no alarms"
+        if not self.records:
+            return f"{counted}: there were no records"
+        expected = f"{self._about} expected of normal traffic ({self._chance})"
+        return f"{counted}, {expected}: {self.verdict(alarms)}"
+
+    @property
+    def number(self) -> str:
+        """The expected number, with its range: "about 10 (4 to 18 by chance)"."""
+        return f"{self._about} ({self._chance})"
+
+    @property
+    def _about(self) -> str:
+        return f"{'up to' if self.bound else 'about'} {shown(self.mean)}"
+
+    @property
+    def _chance(self) -> str:
+        between = f"{self.low:,} to {self.high:,}" if self.low < self.high else f"{self.high:,}"
+        return f"{between} by chance"
+
+    def verdict(self, alarms: int) -> str:
+        """Return what follows for so many alarms, as a phrase."""
+        match self.state(alarms):
+            case State.EMPTY:
+                return "there were no records"
+            case State.BELOW:
+                return "fewer than normal traffic brings"
+            case State.WITHIN:
+                return "no more than chance explains"
+        share = self.most_false(alarms)
+        if alarms == 1 or share is None:  # a share of one alarm is none
+            return "more than chance explains"
+        return f"at most {percent(share)} of them false"
+
+
+def shown(number: float) -> str:
+    """Return an expected number with as many digits as say something."""
+    if number >= EXACT:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 0.1 or number == 0 else f"{number:.1g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as people say it: "about 27%"; less than 1% is 1%."""
+    return f"about {share:.0%}" if share >= 0.01 else "1%"
