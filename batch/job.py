@@ -17,6 +17,8 @@ class Job:
     """Settings of a job.
 
     to: the output's format: csv, parquet or ndjson; None for that of the first file.
+    fdr: the largest share of false ones among the anomalies, which then are discoveries; it takes
+        the place of alpha.
     shard: (i, n) for shard i of n; `sources` are the files of the shard, which may be none.
     """
 
@@ -28,6 +30,7 @@ class Job:
     only_anomalies: bool = False
     delimiter: str | None = None
     alpha: float | None = None
+    fdr: float | None = None
     explain: int | None = None
     prefix: str = ""  # of the columns that are added
     threads: int = 1
@@ -38,7 +41,9 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """The settings that decide the output's bytes, beside the inputs and the artifact."""
         kept = asdict(self)
-        free = ("threads", "drafts", "resume", "shard", *(() if self.prefix else ("prefix",)))
+        free = {"threads", "drafts", "resume", "shard"}
+        # at their defaults they decide nothing; journals of earlier releases do not have them
+        free |= {name for name in ("prefix", "fdr") if not kept[name]}
         return {name: kept[name] for name in kept if name not in free}
 
 

@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.writer import draft_of, writable
+from vaewatch.scoring.budget.fdr import Discoveries
 from vaewatch.scoring.errors import OutputError, SchemaError
 from vaewatch.scoring.files.remote import is_url, stamp
 from vaewatch.scoring.files.source import STDIN, readable
@@ -73,7 +74,10 @@ def journal_of(job: Job) -> Path | None:
 
 
 class Journal:
-    """The journal of one job; it has no file if the output has no draft."""
+    """The journal of one job; it has no file if the output has no draft.
+
+    found: the discoveries of the job, once they are known.
+    """
 
     def __init__(self, job: Job, files: tuple[str, ...], version: str) -> None:
         self.files, self._target, self.before = files, job.out, stamps_of(files)
@@ -84,6 +88,7 @@ class Journal:
             "inputs": self.before,
         }
         self._written = time.monotonic()
+        self.found: Discoveries | None = None
         self.kept = False  # whether a job can be resumed from it
 
     def start(self) -> None:
@@ -91,7 +96,8 @@ class Journal:
         if self._path is not None:
             with writable(self._target):
                 os.close(create(self._path))
-            self._append(self._identity)
+            found = {} if self.found is None else {"found": asdict(self.found)}
+            self._append({**self._identity, **found})
 
     def due(self) -> bool:
         return self._path is not None and time.monotonic() - self._written >= SECONDS
@@ -135,6 +141,8 @@ class Journal:
         if not lines:
             return None
         self._refuse_changed(lines[0])
+        if "found" in lines[0]:
+            self.found = Discoveries(**lines[0]["found"])
         if len(lines) == 1:
             return None
         entry = Entry(**{**lines[-1], "counts": Counts.from_json(lines[-1]["counts"])})

@@ -61,8 +61,8 @@ class _Metrics:
         yield verdicts
         yield self._gauge(
             "alarms_expected",
-            "Anomalies of the last job that chance explains, if all of its records were normal.",
-            self.summary.expected.mean,
+            "Anomalies of the last job that chance explains; with --fdr, at most so many false.",
+            self.summary.false,
         )
         yield self._severity()
         drift = GaugeMetricFamily(

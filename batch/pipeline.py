@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from vaewatch.batch.added import EXPLAINED, prefixed
+from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
+from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
-from vaewatch.batch.journal import Entry, Journal, is_stream
-from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.batch.journal import Entry, Journal
+from vaewatch.batch.stage import Engine, FileChunk, ScoredChunk, Stage
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
-from vaewatch.scoring.errors import SchemaError, ScoringError
+from vaewatch.scoring.budget.fdr import Discoveries
+from vaewatch.scoring.errors import ScoringError
 from vaewatch.scoring.files.chunks import Place
-from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.rejects import REJECTS_HEAD, Reject, encode_rejects
-from vaewatch.scoring.files.remote import is_url
-from vaewatch.scoring.files.source import chunks_of, expand, open_source
+from vaewatch.scoring.files.source import expand
 from vaewatch.scoring.scorer import Scorer
-
-Engine = Callable[[Iterable[FileChunk], Stage], Generator[ScoredChunk]]
 
 
 def run_here(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
@@ -48,10 +46,15 @@ def run(
 
 @dataclass(frozen=True)
 class Done:
-    """The counts of a whole job; earlier: those from before it was resumed."""
+    """The counts of a whole job.
+
+    earlier: those from before it was resumed.
+    found: its discoveries, where it was asked for them.
+    """
 
     counts: Counts
     earlier: Counts
+    found: Discoveries | None = None
 
 
 @contextmanager
@@ -61,6 +64,8 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
     """
     with locked(job.out, job.rejects, drafts=job.drafts):
         journal = Journal(job, expand(job.sources), scorer.artifact.version)
+        if job.fdr is not None:
+            check_discoverable(job, journal.files, scorer.artifact.calibration.n)
         last = journal.last() if job.resume else None
         earlier = last.counts if last else Counts()
         progress(earlier, None)
@@ -69,7 +74,7 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
             counts = last.counts
         else:
             counts = _score(scorer, job, journal, last, progress, engine)
-        yield Done(counts, earlier)
+        yield Done(counts, earlier, journal.found)
         journal.close(keep=False)
 
 
@@ -81,26 +86,17 @@ def _score(
     progress: Progress,
     engine: Engine,
 ) -> Counts:
-    files = journal.files
-    with _open(files[0], scorer, job) as first:
-        encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
-        encoder.require_writable_types(first)
-        sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
-        stage = Stage(scorer, job, encoder, sizes)
-        inputs = Inputs(stage, files, first)
-        inputs.check()
-        with _Targets(job, encoder, journal, last) as targets:
-            with closing(engine(inputs.chunks(last), stage)) as chunks:
+    if job.fdr is not None and journal.found is None:
+        journal.found = discover(scorer, job, journal, first_half(progress), engine)
+    if job.fdr is not None:
+        progress = second_half(progress)
+    with open_inputs(scorer, job, journal) as inputs:
+        with _Targets(job, inputs.stage.encoder, journal, last) as targets:
+            with closing(engine(inputs.chunks(last), inputs.stage)) as chunks:
                 counts = targets.take(chunks, last, progress, inputs.share)
-            journal.refuse_grown(files)
+            journal.refuse_grown(journal.files)
             targets.finish(counts)
     return counts
-
-
-def _open(name: str, scorer: Scorer, job: Job) -> AbstractContextManager[Source]:
-    return open_source(
-        name, scorer.artifact.schema, job.delimiter, prefixed(EXPLAINED, job.prefix)
-    )
 
 
 def _name_drafts(job: Job) -> None:
@@ -108,64 +104,6 @@ def _name_drafts(job: Job) -> None:
     for target in (job.rejects, job.out):
         if target is not None:
             complete(target, job.drafts)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files of a job; the first one is open."""
-
-    stage: Stage
-    files: tuple[str, ...]
-    first: Source
-
-    def check(self) -> None:
-        """Refuse a file that cannot be read or has other columns before any is scored, not after
-        hours. Objects are checked when it is their turn, since each check is a request or two.
-        """
-        for name in self.files[1:]:
-            if not is_stream(name) and not is_url(name):
-                with self._opened(name):
-                    pass
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[Source]:
-        with _open(name, self.stage.scorer, self.stage.job) as source:
-            self._require_same_columns(source)
-            self.stage.encoder.require_writable_types(source)
-            yield source
-
-    def chunks(self, last: Entry | None) -> Iterator[FileChunk]:
-        """The chunks of all files, from where an earlier job stopped."""
-        for at in range(last.file if last else 0, len(self.files)):
-            start = Place(last.offset, last.line) if last and at == last.file else None
-            if at == 0:
-                yield from self._chunks_of(at, self.first, start)
-                continue
-            with self._opened(self.files[at]) as source:
-                yield from self._chunks_of(at, source, start)
-
-    def _chunks_of(self, at: int, source: Source, start: Place | None) -> Iterator[FileChunk]:
-        lean = source.lean()
-        return (FileChunk(at, lean, chunk) for chunk in chunks_of(source, start))
-
-    def _require_same_columns(self, source: Source) -> None:
-        """Otherwise the output would have gaps; NDJSON names its columns in each record."""
-        if "ndjson" in (source.format, self.first.format):
-            return
-        differ = sorted(set(source.columns) ^ set(self.first.columns))
-        if differ:
-            raise SchemaError(
-                f"all files must have the same columns, but '{self.first.name}' and "
-                f"'{source.name}' differ in '{differ[0]}'."
-            )
-
-    def share(self, scored: ScoredChunk) -> float | None:
-        """The share of the input that is done; None if a packed file or a stream hides it."""
-        sizes = self.stage.sizes
-        done = sum(sizes[: scored.at])
-        if scored.share is None:
-            return None
-        return min((done + scored.share * sizes[scored.at]) / max(sum(sizes), 1), 1.0)
 
 
 class _Targets:

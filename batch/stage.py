@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
 from vaewatch.scoring.budget.calibration import count_severities
+from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject
@@ -37,16 +39,24 @@ class ScoredChunk:
     rejects: tuple[Reject, ...]
     counts: Counts
     share: float | None  # of its file that is before its end
+    p_values: PValueCounts | None = None  # of its sound records, where the stage counts them
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The work on each chunk, which travels between processes. sizes: bytes of each file."""
+    """The work on each chunk, which travels between processes.
+
+    sizes: bytes of each file.
+    found: the discoveries of the whole job, if they decide what an anomaly is.
+    counting: whether p-values are only counted, to find the discoveries.
+    """
 
     scorer: Scorer
     job: Job
     encoder: Encoder
     sizes: tuple[int, ...]
+    found: Discoveries | None = None
+    counting: bool = False
 
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
@@ -56,13 +66,26 @@ class Stage:
         if not len(records.table):
             counts = Counts(rejected=len(rejects))
             return ScoredChunk(taken.at, end, b"", rejects, counts, share)
-        job = self.job
-        verdicts = self.scorer.score_table(records.table, alpha=job.alpha, explain=job.explain)
-        wanted = records.good & verdicts.is_anomaly if job.only_anomalies else records.good
+        if self.counting:
+            p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
+            counts = Counts(scored=len(p_values), rejected=len(rejects))
+            counted = PValueCounts.of(p_values)
+            return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
+        verdicts = self._verdicts(records.table)
+        wanted = records.good & verdicts.is_anomaly if self.job.only_anomalies else records.good
         rows = np.flatnonzero(wanted)
         data = self.encoder.encode(taken.source, records, verdicts, rows)
         counts = self._counts(records, verdicts, rows)
         return ScoredChunk(taken.at, end, data, rejects, counts, share)
+
+    def _verdicts(self, table: Table) -> Verdicts:
+        job, found = self.job, self.found
+        if found is None:
+            return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
+        if found.found:
+            return self.scorer.score_table(table, alpha=found.p_value, explain=job.explain)
+        verdicts = self.scorer.score_table(table, explain=job.explain or 0)
+        return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
 
     def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
         good, table = np.flatnonzero(records.good), records.table
@@ -76,3 +99,7 @@ class Stage:
             severities=count_severities(verdicts.severity[good]),
             drift=self.scorer.artifact.drift.count(table),
         )
+
+
+# how chunks are scored: each by the stage, in parallel, with the results in their order
+Engine = Callable[[Iterable[FileChunk], Stage], Generator[ScoredChunk]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,25 @@ from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.fdr import Discoveries
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """A finished job. seconds: how long this run took, which scored all but the `earlier`."""
+    """A finished job.
+
+    seconds: how long this run took, which scored all but the `earlier`.
+    found: the discoveries, if the job was asked for them: then they are its anomalies.
+    """
 
     artifact: Artifact
     job: Job
     counts: Counts
     earlier: Counts
     seconds: float
+    found: Discoveries | None = None
 
     @property
     def rate(self) -> float:
@@ -51,14 +57,14 @@ class Summary:
             "inputs": list(self.job.sources),
             "output": self.job.out,
             "rejects": self.job.rejects,
-            "alpha": self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha,
+            **self._decided_by(),
             "records": counts.records,
             "scored": counts.scored,
             "written": counts.written,
             "rejected": counts.rejected,
             "anomalies": counts.anomalies,
             "anomaly_rate": counts.anomaly_rate,
-            "expected": self._expected(),
+            "expected": self._expected() if self.found is None else None,
             "severity": {
                 "upper": [*SEVERITIES, None],
                 "records": counts.severities.tolist(),
@@ -68,6 +74,28 @@ class Summary:
             "records_of_earlier_runs": self.earlier.records,
             "records_per_second": round(self.rate),
         }
+
+    def _decided_by(self) -> dict[str, Any]:
+        """Return what an anomaly is: a p-value of at most alpha, or a discovery."""
+        alpha = self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha
+        if self.found is None:
+            return {"alpha": alpha}
+        return {
+            "alpha": None,
+            "fdr": {**asdict(self.found), "false": self.found.false, "words": self.found.words},
+        }
+
+    @property
+    def words(self) -> str:
+        """How many of the anomalies are false, as far as it can be known."""
+        if self.found is not None:
+            return self.found.words
+        return self.expected.words(self.counts.anomalies)
+
+    @property
+    def false(self) -> float:
+        """How many false anomalies are to be expected."""
+        return self.expected.mean if self.found is None else self.found.false
 
     def _expected(self) -> dict[str, Any]:
         expected, alarms = self.expected, self.counts.anomalies

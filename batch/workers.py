@@ -76,6 +76,7 @@ def in_order(chunks: Iterable[In], work: Callable[[In], Out], team: Team) -> Gen
     If the team has processes, chunks, work and results must pickle to travel there and back.
     """
     with ExitStack() as stack:
+        stack.callback(team.processes.clear)  # they end with this work; other work starts its own
         desk = _Desk(work, team, stack)
         waiting: deque[tuple[In, Future[Out]]] = deque()
         for number, chunk in enumerate(chunks):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.budget.calibration import check_alpha
+from vaewatch.scoring.budget.fdr import discoveries
 from vaewatch.scoring.errors import ArtifactError, RecordError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
@@ -88,6 +89,18 @@ class Verdicts:
             [self.reasons[i] for i in rows.tolist()],
             None if self.parts is None else [self.parts[i] for i in rows.tolist()],
         )
+
+    def discoveries(self, q: float) -> NDArray[np.bool_]:
+        """Return which of the N records are anomalies of which at most a share q is false, on
+        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is.
+
+        Returns:
+            (N,) as a mask: `verdicts[verdicts.discoveries(0.1)]`.
+
+        Raises:
+            SettingError: q is not between 0 and 1.
+        """
+        return discoveries(self.p_value, q)
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))

@@ -65,6 +65,11 @@ class Evaluation:
         """False if the realised rate contradicts the calibration; None without normals."""
         return None if self.budget_p_value is None else self.budget_p_value >= DOUBT
 
+    @property
+    def by_chance(self) -> str:
+        low, high = self.false_alarms_by_chance
+        return f"{low:,} to {high:,} by chance"
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "budget_holds": self.budget_holds}
 

@@ -219,11 +219,11 @@ def check_alpha(alpha: float, n: int) -> None:
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "
             f"{n:,}. "
-            f"Give more normal records, or ask for alpha {_least_alpha(n):g} or more."
+            f"Give more normal records, or ask for alpha {least_alpha(n):g} or more."
         )
 
 
-def _least_alpha(n: int) -> float:
+def least_alpha(n: int) -> float:
     """Return the smallest alpha of three digits that n records can certify."""
     exact = 1 / (n + 1)
     digits = 2 - math.floor(math.log10(exact))

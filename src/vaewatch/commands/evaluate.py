@@ -100,8 +100,7 @@ def _print_evaluation(found: Evaluation) -> None:
     line("AUPRC", found.auprc)
     line("recall", found.recall, f"at alpha {found.alpha:g}")
     line("precision", found.precision)
-    low, high = found.false_alarms_by_chance
-    expected = f"{found.expected_false_alarms:,.1f} expected, {low:,} to {high:,} by chance"
+    expected = f"{found.expected_false_alarms:,.1f} expected, {found.by_chance}"
     alarms = f"{found.false_alarms:,} alarms on normals, {expected}"
     line("false-alarm rate", found.false_alarm_rate, alarms)
     if found.budget_holds is not None:

@@ -28,7 +28,7 @@ from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
     from vaewatch.batch.job import Job
-    from vaewatch.batch.pipeline import Engine
+    from vaewatch.batch.stage import Engine
     from vaewatch.batch.summary import Summary
     from vaewatch.batch.workers import Team
 
@@ -64,6 +64,12 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 @setting("--columns", metavar="A,B,...", callback=names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting(
+    "--fdr",
+    type=float,
+    metavar="Q",
+    help="Instead of alpha: of the anomalies at most a share Q is false. Reads the input twice.",
+)
 @setting(
     "--explain",
     type=click.IntRange(0),
@@ -214,7 +220,7 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
 
     def summed_up(done: Done) -> Summary:
         seconds = time.perf_counter() - began
-        summary = Summary(scorer.artifact, job, done.counts, done.earlier, seconds)
+        summary = Summary(scorer.artifact, job, done.counts, done.earlier, seconds, done.found)
         _publish(summary, settings)
         return summary
 
@@ -247,7 +253,8 @@ def _publish(summary: Summary, settings: dict[str, Any]) -> None:
 def _report(summary: Summary, settings: dict[str, Any]) -> None:
     if summary.job.sources and not settings["quiet"]:
         _print_counts(summary)
-        if summary.counts.scored and settings["progress"] != "json":
+        if settings["progress"] != "json":
+            err().print(summary.words)
             _print_severities(summary)
     limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
@@ -264,7 +271,6 @@ def _print_counts(summary: Summary) -> None:
         f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
         f"{summary.rate:,.0f} records/s"
     )
-    err().print(summary.expected.words(counts.anomalies))
 
 
 def _number(n: int, what: str) -> str:
@@ -279,6 +285,8 @@ def _print_severities(summary: Summary) -> None:
     from vaewatch.commands.terminal import bar, print_table
 
     console = err()
+    if not summary.counts.scored:
+        return
     rows = [
         (band.name, f"{band.records:,}", f"{band.share:.2%}", f"{band.normal:.2%}",
          bar(console, band.share))

@@ -28,7 +28,6 @@ from vaewatch.training.report.figure import (
 )
 
 if TYPE_CHECKING:
-    from vaewatch.training.evaluate import Evaluation
     from vaewatch.training.report.labelled import Figures, Labelled
 
 LEAD = "How well anomalies are found, and whether labelled normals alarm at the rate asked for."
@@ -72,6 +71,7 @@ def labelled_section(labelled: Labelled | None, calibration: Calibration) -> Sec
 
 def _facts(labelled: Labelled) -> Facts:
     found = labelled.evaluation
+    expected = f"expected {found.expected_false_alarms:,.1f}, {found.by_chance}"
     rows = [
         ("records", number(found.records)),
         ("anomalies", number(found.anomalies)),
@@ -80,19 +80,13 @@ def _facts(labelled: Labelled) -> Facts:
         (f"recall at alpha {found.alpha:g}", _four(found.recall)),
         ("precision", _four(found.precision)),
         ("false-alarm rate", _four(found.false_alarm_rate)),
-        ("false alarms", _false_alarms(found)),
+        ("false alarms", f"{found.false_alarms:,}, {expected}"),
     ]
     if found.bounds:
         rows.append(("ELBO of the normals, nats", number(found.bounds.elbo)))
         name = f"importance-weighted bound, {found.bounds.draws} draws"
         rows.append((name, number(found.bounds.importance_weighted)))
     return Facts(rows)
-
-
-def _false_alarms(found: Evaluation) -> str:
-    low, high = found.false_alarms_by_chance
-    expected = f"expected {found.expected_false_alarms:,.1f}"
-    return f"{found.false_alarms:,}, {expected} ({low:,} to {high:,} by chance)"
 
 
 def _four(value: float | None) -> str:

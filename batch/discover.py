@@ -1,0 +1,76 @@
+"""files -> p-values, counted -> the discoveries of a job: a first pass over its input.
+
+Which records are discoveries depends on all of them, so that the input is read twice: once to
+count the p-values, which takes bounded memory, and once to write the verdicts.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from vaewatch.batch.inputs import open_inputs
+from vaewatch.batch.job import Counts, Job, Progress
+from vaewatch.batch.journal import Journal, is_stream
+from vaewatch.batch.stage import Engine
+from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts, check_fdr
+from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.scorer import Scorer
+
+
+def check_discoverable(job: Job, files: tuple[str, ...], n: int) -> None:
+    """Refuse a job whose discoveries cannot be found with n calibration records.
+
+    Raises:
+        SettingError: an input can be read only once, or another setting contradicts.
+        CalibrationError: the calibration is too small for such a rate.
+    """
+    assert job.fdr is not None
+    if job.alpha is not None:
+        raise SettingError(
+            "--fdr and --alpha must not be given together: an anomaly is a discovery, or a record "
+            "whose p-value is at most alpha."
+        )
+    if job.shard is not None and job.shard[1] > 1:
+        raise SettingError(
+            "--fdr takes all files of a job, since whether a record is a discovery depends on all "
+            "others, got --shard. Leave it out; --engine ray spreads one job over machines."
+        )
+    check_fdr(job.fdr, n)
+    for name in filter(is_stream, files):
+        raise SettingError(
+            f"--fdr reads its input twice, so it must be files, got the stream '{name}'. Write it "
+            "to a file first."
+        )
+
+
+def discover(
+    scorer: Scorer, job: Job, journal: Journal, progress: Progress, engine: Engine
+) -> Discoveries:
+    """Count the p-values of all records, and find the discoveries among them."""
+    assert job.fdr is not None
+    counts, counted = Counts(), PValueCounts.of(np.zeros(0))
+    with open_inputs(scorer, job, journal) as inputs:
+        stage = replace(inputs.stage, counting=True)
+        with closing(engine(inputs.chunks(None), stage)) as chunks:
+            for scored in chunks:
+                if scored.rejects and job.rejects is None:
+                    raise scored.rejects[0].error()
+                if scored.p_values is not None:
+                    counted += scored.p_values
+                counts += scored.counts
+                progress(counts, inputs.share(scored))
+    journal.refuse_grown(journal.files)
+    return Discoveries.among(counted, job.fdr, scorer.artifact.calibration.n)
+
+
+def first_half(progress: Progress) -> Progress:
+    """Report a pass as the first half of a job."""
+    return lambda counts, share: progress(counts, None if share is None else share / 2)
+
+
+def second_half(progress: Progress) -> Progress:
+    """Report a pass as the second half of a job."""
+    return lambda counts, share: progress(counts, None if share is None else 0.5 + share / 2)

@@ -1,0 +1,134 @@
+"""Benjamini and Hochberg's discoveries: against their definition, and what they promise."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
+
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts, check_fdr, discoveries
+from vaewatch.scoring.errors import CalibrationError, SettingError
+from vaewatch.scoring.scorer import Verdicts
+
+RATES = st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
+
+
+def by_definition(ranks: list[int], n: int, q: float) -> list[bool]:
+    """The largest k such that the k-th lowest p-value is at most q k / N, in whole numbers."""
+    wanted, records = Fraction(str(q)), len(ranks)
+    cut = 0
+    for rank in ranks:
+        at_most = sum(other <= rank for other in ranks)
+        if Fraction(rank, n + 1) * records <= wanted * at_most:
+            cut = max(cut, rank)
+    return [rank <= cut for rank in ranks]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 60), RATES, st.data())
+def test_counting_each_p_value_gives_the_discoveries_of_the_definition(
+    n: int, q: float, data: st.DataObject
+):
+    ranks = data.draw(st.lists(st.integers(1, n + 1), max_size=60))
+    p_values = np.array(ranks, dtype=np.float64) / (n + 1)
+    assert discoveries(p_values, q).tolist() == by_definition(ranks, n, q)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 50), RATES, st.lists(st.lists(st.integers(1, 51), max_size=30), max_size=6))
+def test_counts_of_chunks_add_up_in_any_order(n: int, q: float, chunks: list[list[int]]):
+    each = [np.minimum(np.array(c, dtype=np.float64), n + 1) / (n + 1) for c in chunks]
+    together = PValueCounts.of(np.concatenate([np.zeros(0), *each]))
+    for order in (each, each[::-1]):
+        total = PValueCounts.of(np.zeros(0))
+        for p_values in order:
+            total += PValueCounts.of(p_values)
+        np.testing.assert_array_equal(total.values, together.values)
+        np.testing.assert_array_equal(total.counts, together.counts)
+        assert Discoveries.among(total, q, n) == Discoveries.among(together, q, n)
+
+
+def test_they_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        p_values = rng.integers(1, 1000, 300) / 1000 * rng.choice([0.05, 1.0], 300)
+        for q in (0.0501, 0.1003, 0.2007):  # no p-value is equal to q k / N
+            assert np.array_equal(discoveries(p_values, q), false_discovery_control(p_values) <= q)
+
+
+@pytest.mark.parametrize("planted", [0, 20, 150])
+@pytest.mark.parametrize("decimals", [8, 1])
+def test_the_realised_rate_is_at_most_the_one_asked_for(planted: int, decimals: int):
+    """Over calibrations as well as records; with one decimal many scores tie."""
+    rng, n, normal, q = np.random.default_rng(1), 1999, 300, 0.2
+    false, power = [], []
+    for _ in range(600):
+        calibration = Calibration(np.sort(rng.normal(size=n).round(decimals)), 0.01, "split")
+        scores = np.concatenate([rng.normal(size=normal), rng.normal(3.5, 1, planted)])
+        found = discoveries(calibration.p_values(scores.round(decimals)), q)
+        false.append(found[:normal].sum() / max(found.sum(), 1))
+        power.append(found[normal:].mean() if planted else 1.0)
+    allowed = q * normal / (normal + planted)
+    assert np.mean(false) <= allowed + 3 * np.std(false) / 600**0.5
+    assert np.mean(power) > 0.5
+
+
+def test_a_mask_of_verdicts_picks_the_discoveries():
+    p_values = np.array([0.001, 0.5, 0.001, 0.9, 0.04])
+    nothing = [()] * 5
+    verdicts = Verdicts(-p_values, p_values, -np.log10(p_values), p_values < 0, nothing)
+    found = verdicts[verdicts.discoveries(0.1)]
+    assert found.p_value.tolist() == [0.001, 0.001, 0.04]
+    assert not verdicts.discoveries(0.0001).any()
+    assert len(verdicts[verdicts.p_value > 2].discoveries(0.1)) == 0
+    for q in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(SettingError, match="must be between 0 and 1"):
+            verdicts.discoveries(q)
+
+
+def test_a_calibration_that_could_never_find_anything_is_refused():
+    check_fdr(0.01, 99)
+    with pytest.raises(CalibrationError, match="takes at least 99 calibration records, got 98"):
+        check_fdr(0.01, 98)
+    with pytest.raises(CalibrationError, match=r"or ask for 0\.0102 or more"):
+        check_fdr(0.01, 98)
+    with pytest.raises(SettingError):
+        check_fdr(1.5, 98)
+
+
+def words(ranks: dict[int, int], n: int, q: float) -> str:
+    values = np.array(sorted(ranks), dtype=np.float64) / (n + 1)
+    counted = PValueCounts(values, np.array([ranks[rank] for rank in sorted(ranks)]))
+    return Discoveries.among(counted, q, n).words
+
+
+def test_the_words_at_their_edges():
+    assert words({1: 46, 3: 4, 9000: 4950}, 9999, 0.1) == (
+        "50 discoveries at a false discovery rate of 0.1 (p-value up to 0.0003): on average at "
+        "most 10% of them false, 5.0"
+    )
+    assert words({1: 1, 900: 9}, 999, 0.125).startswith("1 discovery at a false discovery rate")
+    assert "at most 12.5% of them false, 0.1" in words({1: 1, 900: 9}, 999, 0.125)
+    assert words({50: 100}, 99, 0.1) == (
+        "no discoveries at a false discovery rate of 0.1: all 100 records may be normal"
+    )
+    assert "all 0 records may be normal" in words({}, 99, 0.1)
+
+
+def test_nothing_found_says_how_large_a_calibration_it_takes():
+    found = words({1: 5, 90: 995}, 99, 0.1)
+    assert found == (
+        "no discoveries at a false discovery rate of 0.1: 5 records have the lowest p-value that "
+        "the calibration can give, but among 1,000 it takes 100; with 1,999 calibration records "
+        "5 could be enough"
+    )
+    assert "100 discoveries" in words({1: 100, 90: 900}, 99, 0.1)
+    assert "no discoveries" in words({1: 99, 90: 901}, 99, 0.1)
+    assert "5 discoveries" in words({1: 5, 1900: 995}, 1999, 0.1)
+    assert "no discoveries" in words({1: 5, 1900: 995}, 1998, 0.1)
+    assert "1 record has the lowest p-value" in words({1: 1, 90: 999}, 99, 0.1)
