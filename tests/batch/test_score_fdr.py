@@ -109,8 +109,7 @@ def test_nothing_found_is_no_anomaly_and_says_what_it_takes(
         assert done.returncode == 0, done.stderr
         scored = pl.read_csv(done.stdout)
         assert not scored["is_anomaly"].any()
-        reasons = scored["top_reasons"].is_not_null()
-        assert reasons.mean() > 0.9 if options else not reasons.any()
+        assert scored["top_reasons"].is_not_null().any() == bool(options)
     text = done.stderr.decode()
     assert "no discoveries at a false discovery rate of 0.05: " in text
     assert "the lowest p-value that the calibration can give, but among 3,000 it takes " in text
