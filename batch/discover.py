@@ -49,7 +49,11 @@ def check_discoverable(job: Job, files: tuple[str, ...], n: int) -> None:
 def discover(
     scorer: Scorer, job: Job, journal: Journal, progress: Progress, engine: Engine
 ) -> Discoveries:
-    """Count the p-values of all records, and find the discoveries among them."""
+    """Count the p-values of all records, and find the discoveries among them.
+
+    Raises:
+        CalibrationError: there are anomalies, but the calibration is too small to find them.
+    """
     assert job.fdr is not None
     counts, counted = Counts(), PValueCounts.of(np.zeros(0))
     with open_inputs(scorer, job, journal) as inputs:
@@ -63,7 +67,10 @@ def discover(
                 counts += scored.counts
                 progress(counts, inputs.share(scored))
     journal.refuse_grown(journal.files)
-    return Discoveries.among(counted, job.fdr, scorer.artifact.calibration.n)
+    n = scorer.artifact.calibration.n
+    found = Discoveries.among(counted, job.fdr, n)
+    found.require_resolved(n)
+    return found
 
 
 def first_half(progress: Progress) -> Progress:

@@ -6,14 +6,16 @@ ADBENCH is a folder of ADBench's .npz files. Half of the normal records of a tab
 artifact. Its calibration records and the other half are equally new to the network, so that the
 scores of both are shuffled, for each draw anew: n of them calibrate, and the others are scored
 together with anomalies, of which there are at most a tenth of the file. Means over draws are then
-what the method promises: the false discovery rate, over calibrations as well as over records.
+what the method promises: the false discovery rate, over calibrations as well as over records. n is
+the artifact's own, an eighth of the training records; then half of all that were shuffled, as
+after `vaewatch recalibrate` on as many records as are scored.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +90,8 @@ def tables(folder: Path) -> Iterator[Scored]:
             continue  # its scores are not those of the network that serves
         chosen = rng.permutation(np.flatnonzero(anomaly))[: round(MOST_ANOMALIES * len(fresh))]
         pooled = np.concatenate([calibration.scores, _scores(scorer, x[fresh])])
-        yield Scored(path.stem, calibration.n, pooled, _scores(scorer, x[chosen]))
+        own = Scored(path.stem, calibration.n, pooled, _scores(scorer, x[chosen]))
+        yield from (own, replace(own, n=len(pooled) // 2))
 
 
 def _frame(x: NDArray[np.float64]) -> pl.DataFrame:
@@ -139,6 +142,9 @@ def _text(rows: list[str], means: list[list[Found]]) -> str:
         for i, q in enumerate(RATES)
     )
     return (
+        "Two rows a table: with the artifact's own n, and with as many calibration records as are "
+        "scored. Too few calibration records cost discoveries; they do not make more of them "
+        "false.\n\n"
         f"False: the mean share of false ones among the discoveries; found: the mean share of the "
         f"anomalies that are discoveries. The last two columns are those of an alarm at alpha "
         f"{ALPHA:g}, or at the least alpha of n records.\n\n"

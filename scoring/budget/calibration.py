@@ -225,10 +225,13 @@ def check_alpha(alpha: float, n: int) -> None:
 
 def least_alpha(n: int) -> float:
     """Return the smallest alpha of three digits that n records can certify."""
-    exact = 1 / (n + 1)
-    digits = 2 - math.floor(math.log10(exact))
-    scale = 10.0**digits
-    return math.ceil(exact * scale) / scale
+    return round_up(1 / (n + 1))
+
+
+def round_up(share: float) -> float:
+    """Return the smallest number of three digits that is no less than a share."""
+    scale = 10.0 ** (2 - math.floor(math.log10(share)))
+    return math.ceil(share * scale) / scale
 
 
 # upper edges of the severities that are counted together: in batch, in the service and its metrics

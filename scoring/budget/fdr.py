@@ -17,8 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import allowed_rank, least_alpha, records_needed
-from vaewatch.scoring.budget.expected import shown
+from vaewatch.scoring.budget.calibration import (
+    allowed_rank,
+    least_alpha,
+    records_needed,
+    round_up,
+)
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.expected import CONFIDENCE, shown
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
 EQUAL = 1 + 1e-12  # q C / N and p are rounded differently; where they are equal, p is a discovery
@@ -101,18 +107,39 @@ class Discoveries:
             number = f"{self.found:,} {'discovery' if self.found == 1 else 'discoveries'}"
             return (
                 f"{number} at a false discovery rate of {self.q:g} (p-value up to "
-                f"{self.p_value:.2g}): on average at most {100 * self.q:.3g}% of them false, "
-                f"{shown(self.false)}"
+                f"{self.p_value:.2g}): on average at most {100 * self.q:.3g}% of them false "
+                f"({shown(self.false)})"
             )
         nothing = f"no discoveries at a false discovery rate of {self.q:g}"
+        return f"{nothing}: {self._why}"
+
+    @property
+    def _why(self) -> str:
+        """Why nothing was found, and which calibration could do better."""
         if not self.lowest:
-            return f"{nothing}: all {self.records:,} records may be normal"
+            return f"all {self.records:,} records may be normal"
         needed = math.ceil(self.records / (self.q * EQUAL * self.lowest)) - 1
         have = "record has" if self.lowest == 1 else "records have"
         return (
-            f"{nothing}: {self.lowest:,} {have} the lowest p-value that the calibration can give, "
-            f"but among {self.records:,} it takes {self.least:,}; with {needed:,} calibration "
-            f"records {self.lowest:,} could be enough"
+            f"{self.lowest:,} {have} the lowest p-value that the calibration can give, but among "
+            f"{self.records:,} it takes {self.least:,}; with {needed:,} calibration records "
+            f"{self.lowest:,} could be enough"
+        )
+
+    def require_resolved(self, n: int) -> None:
+        """Refuse to say that nothing was found, where there are anomalies that n calibration
+        records cannot tell apart: more records have their lowest p-value than chance explains.
+
+        Raises:
+            CalibrationError: more calibration records, or a larger rate, could find them.
+        """
+        if self.found or self.lowest <= Chance(self.records, 1, n).quantile((1 + CONFIDENCE) / 2):
+            return
+        enough = self.records / ((n + 1) * self.lowest)
+        larger = f", or ask for {round_up(enough):g} or more" if round_up(enough) < 1 else ""
+        raise CalibrationError(
+            f"a false discovery rate of {self.q:g} takes more calibration records than {n:,} for "
+            f"this input: {self._why}. Recalibrate on more normal records{larger}."
         )
 
 

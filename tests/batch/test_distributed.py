@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 import ray
 
@@ -102,6 +103,27 @@ def test_the_same_bytes_from_and_to_objects_though_a_worker_dies(
         with open_object(f"{bucket}/{name}") as stream:
             found = stream.read().replace(url.encode(), str(source).encode())
         assert found == (tmp_path / name).read_bytes()
+
+
+def test_discoveries_are_the_same_on_ray(
+    tmp_path: Path,
+    scorer: Scorer,
+    bucket: str,
+    cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 15)
+    absurd = pl.when(pl.int_range(pl.len()) % 8 == 0).then(1e6).otherwise("amount")
+    frame = make_frame(10_000).with_columns(absurd.alias("amount"))
+    frame.write_csv(tmp_path / "in.csv")
+    put((tmp_path / "in.csv").read_bytes(), f"{bucket}/fdr.csv")
+    here = Job((str(tmp_path / "in.csv"),), str(tmp_path / "out.csv"), fdr=0.2)
+    there = Job((f"{bucket}/fdr.csv",), f"{bucket}/found.csv", fdr=0.2, threads=2)
+    counts, again = run(scorer, here), run(scorer, there, engine=run_on_ray)
+    assert counts.to_json() == again.to_json() and counts.anomalies > 1000
+    with open_object(f"{bucket}/found.csv") as stream:
+        assert stream.read() == (tmp_path / "out.csv").read_bytes()
 
 
 def test_reading_waits_for_scoring(

@@ -115,6 +115,16 @@ def test_nothing_found_is_no_anomaly_and_says_what_it_takes(
     assert "the lowest p-value that the calibration can give, but among 3,000 it takes " in text
 
 
+def test_anomalies_that_the_calibration_cannot_resolve_are_an_error(
+    tmp_path: Path, artifact_path: Path
+):
+    source, out = write(planted(3000, 10), tmp_path / "in.csv"), tmp_path / "out.csv"
+    done = score(artifact_path, source, "--fdr", "0.05", "--out", out)
+    assert done.returncode == 4
+    assert "a false discovery rate of 0.05 takes more calibration records than " in error_of(done)
+    assert not out.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -110,10 +110,10 @@ def words(ranks: dict[int, int], n: int, q: float) -> str:
 def test_the_words_at_their_edges():
     assert words({1: 46, 3: 4, 9000: 4950}, 9999, 0.1) == (
         "50 discoveries at a false discovery rate of 0.1 (p-value up to 0.0003): on average at "
-        "most 10% of them false, 5.0"
+        "most 10% of them false (5.0)"
     )
     assert words({1: 1, 900: 9}, 999, 0.125).startswith("1 discovery at a false discovery rate")
-    assert "at most 12.5% of them false, 0.1" in words({1: 1, 900: 9}, 999, 0.125)
+    assert "at most 12.5% of them false (0.1)" in words({1: 1, 900: 9}, 999, 0.125)
     assert words({50: 100}, 99, 0.1) == (
         "no discoveries at a false discovery rate of 0.1: all 100 records may be normal"
     )
@@ -132,3 +132,33 @@ def test_nothing_found_says_how_large_a_calibration_it_takes():
     assert "5 discoveries" in words({1: 5, 1900: 995}, 1999, 0.1)
     assert "no discoveries" in words({1: 5, 1900: 995}, 1998, 0.1)
     assert "1 record has the lowest p-value" in words({1: 1, 90: 999}, 99, 0.1)
+
+
+def test_anomalies_that_the_calibration_cannot_tell_apart_are_not_called_normal():
+    def found(lowest: int, n: int, q: float) -> Discoveries:
+        values, counts = np.array([1.0, n]) / (n + 1), np.array([lowest, 1000 - lowest])
+        return Discoveries.among(PValueCounts(values, counts), q, n)
+
+    found(20, 99, 0.1).require_resolved(99)  # chance brings up to 51 of 1,000
+    found(100, 99, 0.1).require_resolved(99)  # found
+    with pytest.raises(
+        CalibrationError, match="takes more calibration records than 99"
+    ) as refused:
+        found(80, 99, 0.1).require_resolved(99)
+    text = str(refused.value)
+    assert "80 records have the lowest p-value" in text and "among 1,000 it takes 100" in text
+    assert text.endswith("with 124 calibration records 80 could be enough. Recalibrate on more "
+                         "normal records, or ask for 0.125 or more.")  # fmt: skip
+    assert found(80, 124, 0.1).found == found(80, 99, 0.125).found == 80
+
+
+def test_a_file_of_normal_records_is_hardly_ever_refused():
+    rng, refused = np.random.default_rng(3), 0
+    for _ in range(2000):
+        calibration = Calibration(np.sort(rng.normal(size=200)), 0.05, "split")
+        counted = PValueCounts.of(calibration.p_values(rng.normal(size=1000)))
+        try:
+            Discoveries.among(counted, 0.05, 200).require_resolved(200)
+        except CalibrationError:
+            refused += 1
+    assert refused / 2000 <= 0.005 + 3 * (0.005 / 2000) ** 0.5
