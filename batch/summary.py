@@ -103,6 +103,7 @@ class Summary:
             "alarms": expected.mean,
             "by_chance": [expected.low, expected.high],
             "most_false": expected.most_false(alarms),
+            "worst_false": expected.worst_false(alarms),
             "words": expected.words(alarms),
         }
 

@@ -1,8 +1,9 @@
 """records, the law of their false-alarm rate -> how many alarms chance explains, and in words.
 
 Of N records at most N are normal, so that what N normal ones bring bounds the false alarms among
-them. Expected / alarms is therefore an upper bound of the share of false ones, in expectation: an
-estimate, which is good where the alarms are many.
+them. Expected / alarms is therefore an upper bound of the share of false ones on average, over
+calibrations too. One calibration may be unlucky: the upper end of the range bounds the share for
+all but 1 in 200.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ class Expected:
         """
         return min(1.0, self.mean / alarms) if alarms else None
 
+    def worst_false(self, alarms: int) -> float | None:
+        """Return the share of so many alarms that chance may make false; None of no alarms."""
+        return min(1.0, self.high / alarms) if alarms else None
+
     def words(self, alarms: int) -> str:
         """Return the alarms, those that chance explains, and what follows, as one phrase."""
         counted = f"{alarms:,} alarm{'' if alarms == 1 else 's'}" if alarms else "no alarms"
@@ -104,10 +109,12 @@ class Expected:
                 return "fewer than normal traffic brings"
             case State.WITHIN:
                 return "no more than chance explains"
-        share = self.most_false(alarms)
-        if alarms == 1 or share is None:  # a share of one alarm is none
+        share, worst = self.most_false(alarms), self.worst_false(alarms)
+        if alarms == 1 or share is None or worst is None:  # a share of one alarm is none
             return "more than chance explains"
-        return f"at most {percent(share)} of them false"
+        most, at_worst = percent(share), percent(worst)
+        bad_luck = "" if at_worst == most else f" ({at_worst.removeprefix('about ')} at worst)"
+        return f"at most {most} of them false{bad_luck}"
 
 
 def shown(number: float) -> str:

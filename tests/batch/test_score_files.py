@@ -384,6 +384,7 @@ def test_the_summary_and_the_metrics_add_up(
         "alarms": expected.mean,
         "by_chance": [expected.low, expected.high],
         "most_false": expected.most_false(found["anomalies"]),
+        "worst_false": expected.worst_false(found["anomalies"]),
         "words": words,
     }
     assert f"\n{words}\n" in done.stderr.decode()

@@ -92,8 +92,8 @@ RARE = Expected(1000, 0.001, 0, 0)
     ("expected", "alarms", "words"),
     [
         (TEN, 37, "37 alarms, about 10 expected of normal traffic (3 to 20 by chance): "
-                  "at most about 27% of them false"),
-        (TEN, 21, "at most about 48% of them false"),
+                  "at most about 27% of them false (54% at worst)"),
+        (TEN, 21, "at most about 48% of them false (95% at worst)"),
         (TEN, 20, "20 alarms, about 10 expected of normal traffic (3 to 20 by chance): "
                   "no more than chance explains"),
         (TEN, 3, "no more than chance explains"),
@@ -115,7 +115,22 @@ def test_the_words_at_their_edges(expected: Expected, alarms: int, words: str):
 def test_the_share_of_false_alarms_is_a_bound():
     assert TEN.most_false(0) is None
     assert TEN.most_false(5) == 1.0
-    assert TEN.most_false(40) == 0.25
+    assert (TEN.most_false(40), TEN.worst_false(40)) == (0.25, 0.5)
+    assert (TEN.worst_false(0), TEN.worst_false(15)) == (None, 1.0)
+
+
+def test_hardly_any_calibration_gives_more_false_alarms_than_the_worst_share():
+    rng, worse, told = np.random.default_rng(1), 0, list[float]()
+    for _ in range(2000):
+        calibration = Calibration(np.sort(rng.normal(size=400)), 0.02, "split")
+        scores = np.concatenate([rng.normal(size=1000), rng.normal(4, 1, 60)])
+        alarm = calibration.alarms(calibration.p_values(scores))
+        alarms, false = int(alarm.sum()), int(alarm[:1000].sum())
+        expected = Expected.at(calibration, len(scores))
+        worse += false / alarms > (expected.worst_false(alarms) or 0.0)
+        told.append((expected.most_false(alarms) or 0.0) - false / alarms)
+    assert worse / 2000 <= 0.005 + 3 * (0.005 / 2000) ** 0.5
+    assert np.mean(told) > 0  # on average a bound
 
 
 def test_numbers_are_shown_with_the_digits_that_count():
