@@ -257,6 +257,9 @@ def test_the_state_has_the_numbers_of_the_metrics(
         assert budget["records"] == series("vaewatch_window_records") == len(records) + 3
         ratio = budget["alarms"] / budget["records"] / budget["alpha"]
         assert ratio == pytest.approx(series("vaewatch_alpha_ratio"))
+        expected = Expected.at(Scorer.load(artifact_path).artifact.calibration, budget["records"])
+        assert budget["verdict"] == expected.verdict(budget["alarms"])
+        assert budget["expected"] == pytest.approx(series("vaewatch_alarms_expected_total"))
         assert found["evidence"] == series("vaewatch_exchangeability_log10")
         assert sum(found["latency"]["counts"]) == 3
         for one in found["columns"]:

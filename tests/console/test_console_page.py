@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,8 @@ def test_the_numbers_are_those_of_the_metrics(
         alarms = round(live.value("vaewatch_alpha_ratio") * 0.05 * window)
         assert text(page, "#window-alarms") == f"{alarms}"
         assert f"{alarms} alarms in the last {window:g} records" in text(page, "#health-text")
+        assert re.search(r"At most about \d+% of them false", text(page, "#health-text"))
+        assert re.search(r"by chance: at most about \d+% of them", text(page, "#window-note"))
         total = live.value("vaewatch_records_total")
         assert f"{int(total):,} records since the start" in text(page, "#rate-note")
         assert float(text(page, "#p99").split()[0]) == pytest.approx(1e3 * p99_of(live), rel=1e-3)

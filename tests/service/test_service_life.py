@@ -23,6 +23,7 @@ import pytest
 from tests.conftest import SMALL, make_frame, run
 from tests.live import Live, serving, until
 from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
 
 SCORE, ADMIN = "a score key of some length", "an admin key of some length"
@@ -187,7 +188,9 @@ def workers(artifact_path: Path, newer_path: Path) -> Iterator[Live]:
         yield live
 
 
-def test_workers_sum_their_metrics_and_are_replaced(workers: Live, records: list[dict[str, Any]]):
+def test_workers_sum_their_metrics_and_are_replaced(
+    workers: Live, artifact_path: Path, records: list[dict[str, Any]]
+):
     def score(n: int) -> int:
         done = 0
         for _ in range(n):
@@ -203,12 +206,15 @@ def test_workers_sum_their_metrics_and_are_replaced(workers: Live, records: list
     assert scored == 30
     counted = 10 * scored
     until(lambda: workers.value("vaewatch_records_total") == counted)
+    expected = counted * Scorer.load(artifact_path).artifact.calibration.rate_law().mean
+    assert workers.value("vaewatch_alarms_expected_total") == pytest.approx(expected)
     children = child_pids(workers.process.pid)
     victims = [pid for pid in children if "spawn_main" in command_of(pid)]
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
     until(lambda: len(new_workers(workers.process.pid, victims)) == 1)
     assert workers.value("vaewatch_records_total") >= counted
+    assert workers.value("vaewatch_alarms_expected_total") >= expected * (1 - 1e-12)
     assert score(30) >= 29
     until(lambda: workers.value("vaewatch_records_total") >= counted + 290)
 
