@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 TOO_MANY, INTERRUPTED = 5, 130
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
+WIDTH = 80  # columns of the narrowest terminal
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 
 
@@ -254,7 +256,7 @@ def _report(summary: Summary, settings: dict[str, Any]) -> None:
     if summary.job.sources and not settings["quiet"]:
         _print_counts(summary)
         if settings["progress"] != "json":
-            err().print(summary.words)
+            _print_words(summary.words)
             _print_severities(summary)
     limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
@@ -271,6 +273,14 @@ def _print_counts(summary: Summary) -> None:
         f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
         f"{summary.rate:,.0f} records/s"
     )
+
+
+def _print_words(words: str) -> None:
+    """Print what is known of false anomalies: the numbers, then what follows from them."""
+    numbers, _, follows = words.partition(": ")
+    err().print(f"{numbers}:")
+    for line in textwrap.wrap(follows, WIDTH):
+        err().print(line)
 
 
 def _number(n: int, what: str) -> str:
