@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
+from vaewatch.scoring.spelling.categories import half, is_half
 
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
@@ -108,6 +109,7 @@ class Numbers:
         never_missing: whether a column was never missing in the fit data.
         tolerance: how far from each constant a value may lie that equals it (see
             `_changed`).
+        halves: the float16 that each constant rounds to; NaN where that is a number of its own.
     """
 
     order: NDArray[np.int64]
@@ -123,6 +125,7 @@ class Numbers:
     columns: NDArray[np.int64]
     never_missing: NDArray[np.bool_]
     tolerance: NDArray[np.float64]
+    halves: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -153,6 +156,9 @@ class Numbers:
             tolerance=_floats(
                 0.0 if schema.numeric[numeric[name]].integer else abs(value) * FLOAT32_ROUNDING
                 for name, value in fixed.items()
+            ),
+            halves=_floats(
+                half(value) if is_half(half(value)) else np.nan for value in fixed.values()
             ),
         )
 
@@ -199,14 +205,17 @@ class Numbers:
         """Return which values of the constant columns, (N, constants), are not the constant.
 
         A value is the constant if one of them is the float32 that the other rounds to: Parquet,
-        NumPy and FP32 tensors carry 0.1 as 0.10000000149. Values that no float32 tells apart are
-        equal too, except whole numbers, such as the dates 20250104 and 20250105.
+        NumPy and FP32 tensors carry 0.1 as 0.10000000149, and the same of float16, if its digits
+        show that it was rounded. Values that no float32 tells apart are equal too, except whole
+        numbers, such as the dates 20250104 and 20250105.
         """
         values = numbers.take(self.order[self.constants], axis=1)
         constant = self.mean[self.constants]
         with np.errstate(over="ignore"):
             same = values.astype(np.float32) == constant
             same |= values == constant.astype(np.float32)
+            same |= values == self.halves
+            same |= (values.astype(np.float16) == constant) & (self.halves == constant)
         same |= np.abs(values - constant) <= self.tolerance
         return np.asarray(~same)
 

@@ -58,7 +58,7 @@ def fit(
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
     for remark in remarks(schema, frame, config.kinds):
-        log.warning("%s", remark)
+        log.warning("%s", remark.text)
     table = checked_table(schema, frame)
     if config.contamination_robust:
         split = trim(table, split, anew(config) if parent else config, progress)

@@ -23,7 +23,8 @@ from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
-from vaewatch.scoring.spelling.numbers import AROUND, NEGATIVE, NumberFormat
+from vaewatch.scoring.spelling.columns import parse_spelled
+from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.scoring.table import Table, set_missing
 
 # types whose values need no cast on their way into the table
@@ -180,26 +181,13 @@ def _numbers_of_text(
         cast = _parse(series)
         if cast.null_count() == series.null_count():
             return series, cast
-    text = series.str.strip_chars()
+    text = series.str.strip_chars(BLANKS)
     text = text.set(text.is_in(list(null_tokens)).fill_null(False), None)
     return text, parse_spelled(text, spelling) if spelling else _parse(text)
 
 
 def _parse(text: pl.Series) -> pl.Series:
     return text.cast(pl.Float64, strict=False)
-
-
-def parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
-    """(N,) the same numbers as `NumberFormat.parse` reads, null if a text is none."""
-    cell = pl.col("cell")
-    bare = cell.str.replace_all(spelling.unit, "", literal=True).str.strip_chars(AROUND)
-    digits = bare.str.replace_all(f"[{spelling.marks}]", "")
-    digits = digits.str.replace(spelling.decimal, ".", literal=True)
-    number = pl.when(bare.str.contains(spelling.body)).then(digits).otherwise(bare)
-    number = number.cast(pl.Float64, strict=False)
-    signed = pl.when(cell.str.contains(NEGATIVE)).then(-number).otherwise(number)
-    signed = pl.when(cell.str.contains(spelling.pattern)).then(signed)
-    return pl.DataFrame({"cell": text}).select(signed).to_series().rename(text.name)
 
 
 def _all_numbers(
@@ -268,7 +256,8 @@ def _categories(
 
 
 # what a text looks like that may be another spelling of a category
-RESPELLED = rf"^[{re.escape(BLANKS)}]|[{re.escape(BLANKS)}]$|^-?[0-9]|^(?i:true|false)$"
+RESPELLED = rf"^[{re.escape(BLANKS)}]|[{re.escape(BLANKS)}]$|^[+-]?[0-9]|^(?i:true|false)$"
+RESPELLED += r"|[^\x00-\x7f]"
 
 
 def _codes_of_others(text: pl.Series, column: Column) -> NDArray[np.int32]:
@@ -295,7 +284,7 @@ def as_booleans(
         return series, np.zeros(len(series), dtype=bool)
     if series.dtype.is_float():
         series = series.fill_nan(None)
-    text = series.cast(pl.String).str.strip_chars()
+    text = series.cast(pl.String).str.strip_chars(BLANKS)
     text = text.set(text.is_in(list(null_tokens)).fill_null(False), None).str.to_lowercase()
     true, false = text.is_in(list(TRUE)), text.is_in(list(FALSE))
     bad = (text.is_not_null() & ~(true | false).fill_null(False)).to_numpy()

@@ -21,10 +21,10 @@ def read_word(text: str) -> bool | None:
 
 def are_booleans(texts: Collection[str]) -> bool:
     """Return whether a column of these texts holds booleans: words of the pairs, with both words
-    of one pair among them, or true or false alone. Digits alone are numbers.
+    of one pair among them, or true or false alone. Digits alone are numbers, but 1 and 0 may
+    stand beside words.
     """
     words = {text.strip(BLANKS).lower() for text in texts}
-    known = {word for pair in PAIRS for word in pair}
-    if not words or not words <= known:
+    if not words <= TRUE | FALSE:
         return False
     return bool(words & set(PAIRS[0])) or any(words >= set(pair) for pair in PAIRS)

@@ -36,6 +36,13 @@ CLEAR = r"(?:[0-9]+(?:\.(?:[0-9]{0,2}|[0-9]{4,}))?|(?:0|[0-9]{4,})\.[0-9]{3}|\.[
 SIGN = "[+\u2212-]"
 NEGATIVE = "^[^0-9]*[(\u2212-]"
 AROUND = f"{BLANKS}()+-\u2212"  # what may stand before and after the digits
+# forms of - + . , % that other keyboards have
+FORMS = str.maketrans(
+    "\u2212\u2013\ufe63\uff0d\uff0b\u066b\uff0e\u066c\uff0c\u066a\uff05", "----+..,,%%"
+)
+NO_CENTS = re.compile(r"(?<=[0-9])[.,]-{1,2}(?=[^0-9]*$)")  # 12.- and 12,--
+AT_END = re.compile(r"^([^-(]*[0-9][^0-9-]*)-\s*$")  # 12.50-, as SAP prints it
+BEFORE_BRACKET = re.compile(r"^([^0-9(]+)\(")  # $(12.50)
 
 
 def is_unit(text: str) -> bool:
@@ -106,6 +113,10 @@ class NumberFormat:
 
     def parse(self, text: str) -> float | None:
         """Return the number that a text spells; None if it spells none in this format."""
+        number = self._parse(text)
+        return self._parse(tidy(text)) if number is None else number
+
+    def _parse(self, text: str) -> float | None:
         if not self._matches[0].match(text):
             return None
         bare = text.replace(self.unit, "") if self.unit else text
@@ -123,6 +134,17 @@ class NumberFormat:
         if self.thousands:
             words.append(f"{_NAMES[self.thousands]} between thousands")
         return " and ".join([*words, *([f"the sign {self.unit}"] if self.unit else [])])
+
+
+def tidy(text: str) -> str:
+    """Return a number with ASCII digits and marks and its sign in front: -12.50 for 12.50- and
+    \u0661\u0662\u066b\u0665\u0660-, ($5) for $(5), 12 for 12.-.
+    """
+    if not text.isascii():
+        digits = (str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
+        text = "".join(digits).translate(FORMS)
+    text = NO_CENTS.sub("", text)
+    return BEFORE_BRACKET.sub(r"(\1", AT_END.sub(r"-\1", text))
 
 
 _NAMES = {".": "points", ",": "commas", " ": "blanks", "'": "apostrophes"}

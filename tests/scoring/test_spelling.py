@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaewatch.scoring.files.frames import as_categories, parse_spelled, table_of_frame
+from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.spelling.booleans import are_booleans, read_word
 from vaewatch.scoring.spelling.categories import BLANKS, key_of, one_spelling, spell
+from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import NumberFormat, formats_of, is_unit
 from vaewatch.scoring.structs import StructReader
 from vaewatch.scoring.table import parse_category, parse_records
@@ -57,6 +58,31 @@ def test_a_category_has_one_code_in_every_spelling_and_format(value: Any, code: 
         assert found == [code]
 
 
+PLACES = Column(
+    "code", Kind.CATEGORICAL, categories=("Z\u00fcrich", "New York", "4", "0.1", "1,25")
+)
+F16 = float(np.float16(0.1))
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        *[(value, 0) for value in ("Zu\u0308rich", "Z\u00fcrich\u200b", "\u200eZ\u00fcrich")],
+        *[(value, 1) for value in ("New\u00a0York", "New\u202fYork", " New York ")],
+        *[(value, 2) for value in ("+4", 4, "4.0", "+4.0", "4,0")],
+        *[(value, 3) for value in (F16, F32, "0,1", "0.0999755859375")],
+        *[(value, 4) for value in (1.25, "1.25")],
+        *[
+            (value, 5)
+            for value in ("Zurich", "z\u00fcrich", "NewYork", 0.09998, "1,250", "+", "04,0")
+        ],
+    ],
+)
+def test_what_looks_alike_is_one_category(value: Any, code: int):
+    for found in codes_of(Schema((PLACES,)), [value]):
+        assert found == [code]
+
+
 def test_a_category_that_is_spelled_as_another_one_keeps_its_own_code():
     """Artifacts of before may hold both."""
     both = Schema((replace(CODE, categories=("1.0", "1", "NL  ", "NL")),))
@@ -88,6 +114,10 @@ def test_a_text_that_was_declared_missing_is_missing_in_a_category():
         (["True", "maybe"], ["True", "maybe"]),
         ([" a", "b "], ["a", "b"]),
         (["1e5", "2"], ["1e5", "2"]),
+        (["+4", "4"], ["4", "4"]),
+        (["1e+05", "2"], ["100000", "2"]),
+        (["Zu\u0308rich", "Z\u00fcrich"], ["Z\u00fcrich", "Z\u00fcrich"]),
+        (["New\u00a0York", "New York"], ["New York", "New York"]),
     ],
 )
 def test_numbers_lose_a_zero_fraction_where_all_are_numbers(texts: list[str], names: list[str]):
@@ -149,6 +179,10 @@ def test_a_boolean_may_be_missing_in_words(word: str):
         (["N", "S", "E", "W"], False),
         (["0", "1"], False),
         (["yes", "no", "perhaps"], False),
+        (["0", "1", "true", "false"], True),
+        (["Y", "N", "1"], True),
+        (["1", "0", "y"], False),
+        (["0.0", "TRUE"], True),
         ([], False),
     ],
 )
@@ -196,6 +230,17 @@ def test_a_number_comes_back_from_its_format(whole: int, digits: int, spelling: 
         (NumberFormat(","), "\u22125,5", -5.5),
         (NumberFormat(","), "5,5,5", None),
         (NumberFormat(","), "", None),
+        (NumberFormat("."), "12.50-", -12.5),
+        (NumberFormat(",", "."), "1.234,50 -", -1234.5),
+        (NumberFormat(".", "", "$"), "$(12.50)", -12.5),
+        (NumberFormat(".", "", "CHF"), "CHF 677.-", 677),
+        (NumberFormat(",", ".", "€"), "1.234,-- €", 1234),
+        (NumberFormat("."), "\u201312.5", -12.5),
+        (NumberFormat("."), "\u0661\u0662\u066b\u0665\u0660", 12.5),
+        (NumberFormat(".", ","), "\u0967\u0968,\u0969\u096a\u096b,\u096c\u096d\u096e", 12345678),
+        (NumberFormat("."), "\uff11\uff12\uff0e\uff15", 12.5),
+        (NumberFormat("."), "-12-5", None),
+        (NumberFormat("."), "12--", None),
     ],
 )
 def test_a_format_reads_its_own_spelling(spelling: NumberFormat, text: str, number: float | None):

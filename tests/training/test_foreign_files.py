@@ -24,6 +24,7 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.read import read_frame, read_sample
+from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.sample import Reading
 from vaewatch.training.records.schema import infer_column, infer_schema
 
@@ -62,6 +63,12 @@ SPELLINGS: dict[str, tuple[Callable[[float], str], NumberFormat]] = {
     "french": (lambda x: european(x).replace(".", "\u202f"), NumberFormat(",", " ")),
     "millions": (lambda x: european(x * 1e5)[:-3], NumberFormat(",", ".")),
     "code": (lambda x: f"EUR {x:.2f}", NumberFormat(".", "", "EUR")),
+    "arabic": (
+        lambda x: f"{x:.2f}".translate(
+            {ord("."): "\u066b"} | {48 + i: 0x660 + i for i in range(10)}
+        ),
+        NumberFormat("."),
+    ),
 }
 
 
@@ -84,6 +91,13 @@ def test_numbers_are_recognised_where_the_whole_column_agrees(name: str):
         (["2.5", "3.5", "oops"], "--null, or declare it: --kind x=categorical."),
         (["$5", "$6", "€7"], "the sign $, as most cells are, got a text in 1 of 3 records"),
         (["45%", "50%", "0.6"], "must have the sign % everywhere, but 1 of 3 records break that"),
+        (["45%", "50%", "0.6"], "(the first is row 3, without the header: '0.6'). Mend them, or"),
+        (["1.234,5", "677.48"], "must have one decimal mark, as '1.234,5' has, but 1 of 2"),
+        (["1.234,5", "677.48"], "or declare the comma: --decimal ,"),
+        (["1.234.567", "6,5", "12.25"], "row 3, without the header: '12.25')"),
+        (["1.5", "inf"], "must be finite, but 1 of 2 records break that"),
+        (["3 days 02:00:00", "1 days 00:00:10"], "got spans of time, such as '3 days 02:00:00'"),
+        (["2h 38m", "0h 1m"], "Give it as a number, such as seconds, or leave it out"),
     ],
 )
 def test_numbers_in_doubt_are_refused_with_a_cell_and_a_remedy(texts: list[str], message: str):
@@ -92,7 +106,17 @@ def test_numbers_in_doubt_are_refused_with_a_cell_and_a_remedy(texts: list[str],
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["12.5-", "3", "4.25-"], ["$(12.50)", "$3", "$(4.25)"], ["\u201312.5", "3", "\u20134.25"]],
+)
+def test_negatives_are_recognised_in_every_spelling(texts: list[str]):
+    found = column_of(list(texts))
+    assert (found.kind, found.low, found.high) == (Kind.NUMERIC, -12.5, 3)
+
+
 def test_a_decimal_mark_can_be_declared():
+    assert column_of(["1.234,5", "677.48"], decimal=",").low == 677.48
     assert column_of(["26,262", "14,174"], decimal=",").high == 26.262
     assert column_of(["26,262", "14,174"], decimal=".").high == 26262
     assert column_of(["1.234", "5.678"], decimal=",").high == 5678
@@ -166,6 +190,54 @@ def test_what_is_trained_with_a_spelling_scores_the_same_in_all(name: str, tmp_p
     assert (first["price"], first["p_value"]) == (AMOUNTS[0], want[0])
 
 
+def said_of(texts: list[str], **options: Any) -> list[str]:
+    frame = pl.DataFrame({"x": texts})
+    schema = infer_schema(frame, TrainConfig(**options))
+    return [remark.text for remark in remarks(schema, frame, options.get("kinds", ()))]
+
+
+WORD_OF: dict[str, tuple[Callable[[int], str], str]] = {
+    "hex": (lambda i: f"{i * 7919:#x}", "hexadecimal numbers"),
+    "clock": (lambda i: f"{i % 24:02}:{i * 7 % 60:02}", "times of day. Give the hour as a number"),
+    "month": (lambda i: f"{2000 + i % 20}-{1 + i % 12:02}", "none of them comes again"),
+    "quarter": (lambda i: f"{2000 + i % 25}Q{1 + i % 4}", "none of them comes again"),
+    "unit": (lambda i: f"{i * 0.5:.1f} km", "numbers with 'km' in them. Take that away"),
+    "units": (lambda i: f"{i}{'KMG'[i % 3]}", "numbers with units"),
+    "fraction": (lambda i: f"{i}/{i + 3}", "fractions"),
+    "quoted": (lambda i: f"'{i}.5'", "numbers in quotes"),
+    "code": (lambda i: f"{i * 331:05}", "'00000', begin with a 0, as codes do"),
+}
+
+
+@pytest.mark.parametrize("name", WORD_OF)
+def test_texts_that_look_like_something_else_are_said_to(name: str):
+    spell, word = WORD_OF[name]
+    texts = [spell(i) for i in range(200)]
+    (said,) = said_of(texts)
+    assert word in said and "--kind 'x=categorical'" in said
+    assert said_of(texts, kinds={"x": Kind.CATEGORICAL}) == []
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda i: f"{i % 5}.{i % 7}.{i}",
+        lambda i: f"{1000 + i} {chr(65 + i % 26)}B",
+        lambda i: f"street {i % 60}",
+        lambda i: str(i % 60),
+        lambda i: f"{i % 9} kg",
+    ],
+)
+def test_of_plain_texts_and_numbers_nothing_is_said(spell: Callable[[int], str]):
+    assert said_of([spell(i // 2) for i in range(200)]) == []
+
+
+@pytest.mark.parametrize("word", ["Total", "SUM ", "Grand total"])
+def test_a_last_record_that_sums_up_is_said(word: str):
+    (said,) = said_of(["NL", "DE"] * 20 + [word])
+    assert f"the last record has '{word}' in column 'x'" in said
+
+
 def test_a_column_of_rare_texts_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     frame = pl.DataFrame({"amount": AMOUNTS, "note": [f"note {i}" for i in range(N)]})
     logging.getLogger("vaewatch.training").propagate = True
@@ -188,6 +260,24 @@ def test_a_constant_is_itself_as_float32(tmp_path: Path):
             assert scorer.score(new.to_dicts()).is_anomaly.mean() < 0.1
         changed = frame.with_columns(gain=pl.lit(0.1001))
         assert scorer.score(changed).is_anomaly.all()
+
+
+@pytest.mark.parametrize("wide", [0.1, 1 / 3, 3.14159])
+def test_a_constant_is_itself_as_float16(tmp_path: Path, wide: float):
+    half = float(np.float16(wide))
+    for at, (fitted, new) in enumerate([(wide, half), (half, wide)]):
+        frame = pl.DataFrame({"amount": AMOUNTS, "gain": [fitted] * N})
+        scorer = vaewatch.train(frame, tmp_path / f"it{at}", alpha=0.05, **FAST)
+        assert scorer.score(frame.with_columns(gain=pl.lit(new))).is_anomaly.mean() < 0.1
+        for changed in (wide * 1.001, wide + 0.25):
+            assert scorer.score(frame.with_columns(gain=pl.lit(changed))).is_anomaly.all()
+
+
+def test_a_number_that_people_write_is_no_rounded_constant(tmp_path: Path):
+    frame = pl.DataFrame({"amount": AMOUNTS, "gain": [1000.3] * N})
+    scorer = vaewatch.train(frame, tmp_path / "it", alpha=0.05, **FAST)
+    assert float(np.float16(1000.3)) == 1000.5
+    assert scorer.score(frame.with_columns(gain=pl.lit(1000.5))).is_anomaly.all()
 
 
 def test_a_whole_constant_that_a_float32_cannot_tell_apart_is_another_one(tmp_path: Path):

@@ -49,6 +49,10 @@ def noise(seed: int = 0) -> np.ndarray:
         (np.where(np.arange(N), 1.5, 2.5), ["near-constant"]),
         (np.full(N, 3), ["constant"]),
         ([f"u{i}" for i in range(N)], ["id-like"]),
+        ([f"{i * 37:05}" for i in range(N)], ["code-like"]),
+        ([f"{i * 0.5:.1f} km" for i in range(N)], ["id-like", "no text?"]),
+        ([f"{i * 0.5:.1f}".replace(".", ",") for i in range(N)], ["spelled"]),
+        ([None] * 240 + [1.0, 2.0] * 80, ["60.0% missing"]),
     ],
 )
 def test_a_column_that_may_mislead_gets_a_note(values: Any, words: list[str]):

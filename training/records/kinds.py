@@ -11,11 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, SchemaError
-from vaewatch.scoring.files.frames import as_numbers, parse_spelled
+from vaewatch.scoring.files.frames import as_numbers
 from vaewatch.scoring.schema import NULL_TOKENS, Kind
 from vaewatch.scoring.spelling.booleans import are_booleans
 from vaewatch.scoring.spelling.categories import BLANKS
-from vaewatch.scoring.spelling.numbers import GROUPS, NumberFormat, formats_of, is_unit
+from vaewatch.scoring.spelling.columns import parse_spelled
+from vaewatch.scoring.spelling.numbers import GROUPS, NumberFormat, formats_of, is_unit, tidy
 from vaewatch.training.records.times import are_times
 
 NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
@@ -27,6 +28,14 @@ DIGITS = r"[0-9.,\s'\u2019\u00a0\u202f\u2009+\u2212()-]|[eE][+-]?[0-9]+$"
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 ADDRESS = rf"^{_OCTET}(\.{_OCTET}){{3}}$"  # of the internet, and no grouped digits
 CLIP = 40  # characters of a cell that an error shows
+# 3 days 02:00:00, -1 day, P3DT2H and 2h 5m
+SPAN = (
+    r"^-?([0-9]+ days?,?( [+-]?[0-9:.]+)?|P[0-9.YMWDT]+[0-9.HMS]*[YMWDHS]|PT[0-9.HMS]+"
+    r"|[0-9]+ ?h(ours?)? ?[0-9]+ ?m(in)?s?( ?[0-9]+ ?s)?)$"
+)
+# with a decimal point, whatever the decimal mark is: 1.234 may be grouped
+POINT = r"(^|[^0-9.,'\s])\s*[0-9]*\.([0-9]{1,2}|[0-9]{4,})([^0-9.,]|$)"
+MEND = " Mend them, or set them aside with --rejects FILE."
 
 Bad = NDArray[np.bool_]
 
@@ -110,12 +119,22 @@ def kind_of_text(series: pl.Series, decimal: str | None) -> TextKind:
     given = given_texts(series)
     if given.n_unique() <= MOST_WORDS and are_booleans(given.unique().to_list()):
         return TextKind(Kind.BOOLEAN)
+    if len(given) and given.str.contains(SPAN).all():
+        raise no_number(series.name, f"spans of time, such as '{clip(given[0])}'", "seconds")
     if are_times(given):
         raise TimestampError([series.name])
     if given.str.contains(ADDRESS).all():
         return TextKind(Kind.CATEGORICAL)
     spelling = number_format(series, decimal)
     return TextKind(Kind.NUMERIC if spelling else Kind.CATEGORICAL, spelling)
+
+
+def no_number(name: str, what: str, instead: str) -> SchemaError:
+    """Return the error of a column whose type has no kind, but can be given as a number."""
+    return SchemaError(
+        f"column '{name}' must hold numbers, texts or booleans, got {what}. Give it as a number, "
+        f"such as {instead}, or leave it out with --ignore."
+    )
 
 
 def _may_be_grouped(series: pl.Series, decimal: str | None) -> bool:
@@ -137,7 +156,7 @@ def number_format(series: pl.Series, decimal: str | None) -> NumberFormat | None
             and give different numbers.
     """
     given = given_texts(series).unique()
-    units = given.str.replace_all(DIGITS, "").unique().to_list()
+    units = _tidied(given).str.replace_all(DIGITS, "").unique().to_list()
     named = [unit for unit in units if is_unit(unit)][:MOST_UNITS]
     formats = [f for unit in named or [""] for f in formats_of(decimal, unit)]
     read = {f: parse_spelled(given, f) for f in formats}
@@ -147,9 +166,28 @@ def number_format(series: pl.Series, decimal: str | None) -> NumberFormat | None
         return None
     if named and named[0] in SHARES and "" in units:
         bare = ~series.str.contains(named[0], literal=True).fill_null(True)
-        raise broken(series, bare.to_numpy(), f"must have the sign {named[0]} everywhere")
+        raise broken(series, bare.to_numpy(), f"must have the sign {named[0]} everywhere", MEND)
     _refuse_doubt(series, {f: read[f] for f in fits}, given)
+    if decimal is None and fits[0].decimal == ",":
+        _refuse_two_marks(series)
     return next((f for f in fits if f.thousands and _is_grouped(given, f)), fits[0])
+
+
+def _tidied(texts: pl.Series) -> pl.Series:
+    """Return texts with their digits and marks in ASCII, as far as they have such."""
+    odd = texts.str.contains(r"[^\x00-\x7f]")
+    return texts.zip_with(~odd, texts.map_elements(tidy, pl.String)) if odd.any() else texts
+
+
+def _refuse_two_marks(series: pl.Series) -> None:
+    """Refuse a column with a decimal comma, some cells of which have a decimal point."""
+    text = _tidied(series.fill_null("")).str.strip_chars(BLANKS)
+    points = text.str.contains(POINT)
+    if points.any():
+        other = text.filter(~points & text.str.contains(r",|\..*\.")).first()
+        rule = f"must have one decimal mark, as '{clip(str(other))}' has"
+        remedy = f"{MEND[:-1]}, or declare the comma: --decimal , (a point then is one too)."
+        raise broken(series, points.to_numpy(), rule, remedy)
 
 
 def _refuse_doubt(

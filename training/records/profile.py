@@ -18,11 +18,12 @@ from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
+from vaewatch.training.records.rare import mostly_rare
+from vaewatch.training.records.remarks import ID_LIKE, remarks
 from vaewatch.training.records.schema import columns_to_learn, infer_column
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
-MOSTLY_MISSING = 0.5
-ID_LIKE = 0.9  # of the records have a value of their own
+MOSTLY_MISSING, NEARLY_MISSING = 0.5, 0.9
 RUNNING = 2.0  # whole numbers, all different, in a range this many times their number: a counter
 FAR_OUT = 30.0  # standard deviations
 SENTINEL = 0.005  # of the values given are the same, at one end, and this many at least:
@@ -69,8 +70,11 @@ def profile_frame(frame: pl.DataFrame, config: TrainConfig) -> tuple[ColumnProfi
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
     try:
         column = infer_column(series, config.kinds.get(series.name), config.decimal)
-        column = replace(column, nulls=config.nulls)
-        return profile_columns(checked_table(Schema((column,)), series.to_frame()))[0]
+        schema = Schema((replace(column, nulls=config.nulls),))
+        profile = profile_columns(checked_table(schema, series.to_frame()))[0]
+        said = [f"{r.word}: {r.text}" for r in remarks(schema, series.to_frame(), config.kinds)]
+        said = [text for text in said if not text.startswith(f"{ID_LIKE}:")]  # is there already
+        return replace(profile, warnings=(*profile.warnings, *said))
     except SchemaError as error:
         missing = series.null_count() / max(len(series), 1)
         return ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
@@ -121,7 +125,7 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
     warnings = (
         *_missing_warning(missing),
         *_constant_warning(named.max(initial=0) / given, _name(column, named.argmax())),
-        *_id_warning(column, events, given),
+        *_id_warning(column, codes),
         *_label_warning(column, int((events > 0).sum())),
     )
     return ColumnProfile(
@@ -145,8 +149,10 @@ def _name(column: Column, code: np.integer[Any]) -> str:
 
 
 def _missing_warning(share: float) -> Iterator[str]:
-    if share >= MOSTLY_MISSING:
+    if share >= NEARLY_MISSING:
         yield f"{share:.1%} missing: a value there is rare, and may alarm by being there."
+    elif share >= MOSTLY_MISSING:
+        yield f"{share:.1%} missing: most records have no value there."
 
 
 def _constant_warning(share: float, value: str) -> Iterator[str]:
@@ -216,13 +222,10 @@ def _far_warning(given: NDArray[np.float64]) -> Iterator[str]:
             yield f"far out: one value is {furthest:.0f} deviations from the mean. Is it real?"
 
 
-def _id_warning(column: Column, events: NDArray[np.int64], given: int) -> Iterator[str]:
-    if column.kind is not Kind.CATEGORICAL or given <= 10:
-        return
-    alone = int(events[other_code(column)]) + int((events[: other_code(column)] == 1).sum())
-    if alone >= ID_LIKE * given:
+def _id_warning(column: Column, codes: NDArray[np.int32]) -> Iterator[str]:
+    if share := mostly_rare(column, codes):
         yield (
-            f"id-like: {alone / given:.0%} of the values are rare or unique. They count as one, "
+            f"{ID_LIKE}: {share:.0%} of the values are rare or unique. They count as one, "
             "so nothing unusual is found here. Name it with --id if it names records, leave it "
             "out with --ignore if it says nothing of them, or declare its --kind if it is no text."
         )

@@ -2,68 +2,130 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import polars as pl
 
-from vaewatch.scoring.files.frames import as_categories
+from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.training.records.kinds import DIGITS, clip, given_texts
+from vaewatch.training.records.kinds import clip, given_texts
+from vaewatch.training.records.rare import mostly_rare
 
-RARE_SHARE, FEW = 0.9, 10  # of more values than these few
+ID_LIKE = "id-like"
+UNITS = 4  # of a column of numbers with units
 SEVERAL = 20  # different values: fewer are grades, sizes or ranges
+NUMBER = r"^[+-]?[0-9][0-9.,\s'\u2019\u00a0\u202f]*"
+# what texts may be, and what to do with them; the first that all values of a column are
+LOOKS = {
+    r"^0[xX][0-9a-fA-F]+$": "hexadecimal numbers. Write them in decimal to learn numbers",
+    r"^[0-2]?[0-9]:[0-5][0-9](:[0-5][0-9]([.,][0-9]+)?)?( ?[AaPp]\.?[Mm]\.?)?$": (
+        "times of day. Give the hour as a number"
+    ),
+    r"^(19|20)[0-9]{2}[-/. ]?((0[1-9]|1[0-2])|Q[1-4]|W[0-5][0-9])$": (
+        "months, quarters or weeks, and none of them comes again. Leave it out with --ignore"
+    ),
+    r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
+    r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",
+}
+TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
+LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
 
-def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> Iterator[str]:
-    """Name the numbers that are not spelled plainly, and the texts of which nothing is learned,
-    in columns whose kind was not declared.
+@dataclass(frozen=True)
+class Remark:
+    """A sentence on a column, and a word or two that stand for it in a table."""
+
+    word: str
+    text: str
+
+
+def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> Iterator[Remark]:
+    """Name the numbers that are not spelled plainly or may be codes, and the texts of which
+    nothing is learned, in columns whose kind was not declared; and a last record that sums up.
     """
     for column in schema.columns:
         series = frame[column.name]
         if column.format is not None:
             yield _of_format(series, column.format)
-        elif column.kind is Kind.CATEGORICAL and column.name not in declared:
-            yield from _of_rare(series, column)
+        elif column.name in declared:
+            continue
+        elif column.kind is Kind.CATEGORICAL:
+            yield from _of_texts(series, column)
+        elif column.kind is Kind.NUMERIC and series.dtype == pl.String:
+            yield from _of_codes(series)
+    yield from _of_total(frame)
 
 
-def _of_format(series: pl.Series, spelling: NumberFormat) -> str:
+def _of_format(series: pl.Series, spelling: NumberFormat) -> Remark:
     texts = given_texts(series.cast(pl.String))
     cell = texts.gather([int(texts.str.len_chars().arg_max() or 0)])[0]
-    return (
+    return Remark(
+        "spelled",
         f"column '{series.name}' is read as numbers with {spelling}: '{cell}' is "
-        f"{spelling.parse(cell):.15g}. If they are none: --kind '{series.name}=categorical'."
+        f"{spelling.parse(cell):.15g}. If they are none: --kind '{series.name}=categorical'.",
     )
 
 
-def _of_rare(series: pl.Series, column: Column) -> Iterator[str]:
+def _of_texts(series: pl.Series, column: Column) -> Iterator[Remark]:
     given, name = as_categories(series).drop_nulls(), series.name
-    counts = given.value_counts(name="count")
-    codes = Counter[int]()
-    for text, count in counts.iter_rows():
-        codes[column.code_of(text)] += count
-    given_codes = range(len(column.categories))
-    rare = len(given) - sum(codes[code] for code in given_codes if codes[code] > 1)
-    if len(given) <= FEW or rare < RARE_SHARE * len(given):
-        if len(counts) > SEVERAL and (unit := _unit(given)):
-            yield (
-                f"column '{name}' is learned as text, but its {len(counts):,} values, such as "
-                f"'{clip(given[0])}', look like numbers with '{unit}' in them. Take that away to "
-                f"learn numbers; if it is text: --kind '{name}=categorical'."
+    schema = Schema((column,))
+    rare = mostly_rare(column, table_of_frame(schema, series.to_frame())[0].codes[:, 0])
+    looks = _looks(given) if given.n_unique() > SEVERAL else ""
+    text = f"column '{name}' is learned as text, but"
+    if looks:
+        yield Remark(
+            "no text?",
+            f"{text} its {given.n_unique():,} values, such as '{clip(given[0])}', look like "
+            f"{looks}; if it is text: --kind '{name}=categorical'.",
+        )
+    elif rare:
+        yield Remark(
+            ID_LIKE,
+            f"{text} {rare:.0%} of its values, such as '{clip(given[0])}', are rare or unique. "
+            "They all count as one, so nothing unusual is found there. If they name records: --id "
+            f"'{name}'. If they say nothing of a record: --ignore '{name}'. If they are numbers: "
+            f"--kind '{name}=numeric' says what is wrong.",
+        )
+
+
+def _looks(given: pl.Series) -> str:
+    """Return what all of the texts look like, and what to do; empty if they are plain texts."""
+    bare = given.unique().str.strip_chars(BLANKS)
+    for pattern, found in LOOKS.items():
+        if bare.str.contains(pattern).all():
+            return found
+    units = bare.str.replace(NUMBER, "").unique()
+    if (
+        len(units) > UNITS
+        or "" in units
+        or not bare.str.contains(rf"{NUMBER}\s*[^0-9\s].{{0,5}}$").all()
+    ):
+        return ""
+    alike = f"'{units[0]}' in them" if len(units) == 1 else "units"
+    return f"numbers with {alike}. Take that away to learn numbers"
+
+
+def _of_codes(series: pl.Series) -> Iterator[Remark]:
+    given = given_texts(series)
+    codes = given.filter(given.str.contains(LEADING_ZERO))
+    if len(codes) and given.str.contains(WHOLE).all():
+        yield Remark(
+            "code-like",
+            f"column '{series.name}' is read as numbers, but some, such as '{clip(codes[0])}', "
+            "begin with a 0, as codes do: it is lost, and a code that is new is no event. If they "
+            f"are codes: --kind '{series.name}=categorical'; if they name records: --id "
+            f"'{series.name}'.",
+        )
+
+
+def _of_total(frame: pl.DataFrame) -> Iterator[Remark]:
+    for series in frame.tail(1).get_columns():
+        if series.dtype == pl.String and str(series[0]).strip(BLANKS).lower() in TOTALS:
+            yield Remark(
+                "total",
+                f"the last record has '{series[0]}' in column '{series.name}': if it sums up the "
+                "others, it is no record. Remove it.",
             )
-        return
-    yield (
-        f"column '{name}' is learned as text, but {rare / len(given):.0%} of its values, such as "
-        f"'{clip(given[0])}', are rare or unique. They all count as one, so nothing unusual is "
-        f"found there. If they name records: --id '{name}'. If they say nothing of a record: "
-        f"--ignore '{name}'. If they are numbers: --kind '{name}=numeric' says what is wrong."
-    )
-
-
-def _unit(given: pl.Series) -> str:
-    """Return what stands in every text beside a number that begins it; empty if nothing does."""
-    units = given.str.strip_chars(BLANKS).str.replace_all(DIGITS, "").unique()
-    alike = len(units) == 1 and given.str.contains(r"^\s*[+-]?[0-9]").all()
-    return str(units[0]) if alike else ""

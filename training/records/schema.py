@@ -20,10 +20,12 @@ from vaewatch.scoring.spelling.categories import one_spelling
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.kinds import (
+    MEND,
     TextKind,
     TimestampError,
     broken,
     kind_of_text,
+    no_number,
     number_format,
 )
 
@@ -115,10 +117,7 @@ def _kind(series: pl.Series, decimal: str | None) -> TextKind:
         return TextKind(Kind.NUMERIC)
     if series.dtype in (pl.Duration, pl.Time):
         unit = "seconds" if series.dtype == pl.Duration else "its hour"
-        raise SchemaError(
-            f"column '{series.name}' must hold numbers, texts or booleans, got {series.dtype}. "
-            f"Give it as a number, such as {unit}, or leave it out with --ignore."
-        )
+        raise no_number(series.name, f"{series.dtype}", unit)
     if series.dtype.is_temporal():
         raise TimestampError([series.name])
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
@@ -159,7 +158,7 @@ def _numeric(series: pl.Series, spelling: NumberFormat | None = None) -> Column:
 
 def _refuse(series: pl.Series, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], rule: str) -> None:
     if bad.any():
-        raise broken(series, bad, rule)
+        raise broken(series, bad, rule, MEND)
 
 
 def _categorical(series: pl.Series) -> Column:

@@ -1,0 +1,33 @@
+"""a polars column of texts -> the same numbers as `NumberFormat.parse` reads one by one."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from vaewatch.scoring.spelling.numbers import AROUND, NEGATIVE, NumberFormat, tidy
+
+
+def parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
+    """(N,) the same numbers as `NumberFormat.parse` reads, null if a text is none."""
+    numbers = _parse_spelled(text, spelling)
+    odd = numbers.is_null() & text.is_not_null()
+    if not odd.any():
+        return numbers
+    tidied = {raw: tidy(raw) for raw in text.filter(odd).unique()}
+    tidied = {raw: better for raw, better in tidied.items() if raw != better}
+    if not tidied:
+        return numbers
+    again = text.set(~odd, None).replace_strict(tidied, default=None, return_dtype=pl.String)
+    return numbers.zip_with(~odd, _parse_spelled(again, spelling))
+
+
+def _parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
+    cell = pl.col("cell")
+    bare = cell.str.replace_all(spelling.unit, "", literal=True).str.strip_chars(AROUND)
+    digits = bare.str.replace_all(f"[{spelling.marks}]", "")
+    digits = digits.str.replace(spelling.decimal, ".", literal=True)
+    number = pl.when(bare.str.contains(spelling.body)).then(digits).otherwise(bare)
+    number = number.cast(pl.Float64, strict=False)
+    signed = pl.when(cell.str.contains(NEGATIVE)).then(-number).otherwise(number)
+    signed = pl.when(cell.str.contains(spelling.pattern)).then(signed)
+    return pl.DataFrame({"cell": text}).select(signed).to_series().rename(text.name)
