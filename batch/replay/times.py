@@ -16,6 +16,16 @@ KNOWN = (
     "ISO 8601 (2026-03-29T20:00:00Z, 2026-03-29 20:00, 2026/03/29, 20260329), or seconds, "
     "milliseconds, microseconds or nanoseconds since 1970"
 )
+# other spellings of ISO 8601 than the one that is parsed
+SPELLINGS = {
+    r"^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)?": "$1-$2-${3}T$4:$5:$6",
+    r"^(\S+) +(\d)": "${1}T${2}",
+    r"(?i) ?(Z|UTC|GMT)$": "+00:00",
+    r"(T[\d:.,]+) ?([+-]\d\d):?(\d\d)?$": "${1}${2}:${3}",
+    r"([+-]\d\d):$": "$1:00",  # as PostgreSQL has it
+    r"(T\d\d?:\d\d):?([+-]|$)": "$1:00$2",
+    r"(T\d\d?:\d\d:\d\d),(\d)": "$1.$2",
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +84,8 @@ def _of_compact(numbers: pl.Series) -> pl.Series:
 def _of_text(times: pl.Series) -> tuple[pl.Series, str]:
     """Parse cell by cell: the format of one says nothing about another."""
     text = pl.col("t").str.strip_chars().str.replace(r"^(\d{4})/(\d\d)/(\d\d)", "$1-$2-$3")
-    text = text.str.replace(r"^(\S+) +(\d)", "${1}T${2}").str.replace(
-        "(?i) ?(Z|UTC|GMT)$", "+00:00"
-    )
+    for pattern, spelled in SPELLINGS.items():
+        text = text.str.replace(pattern, spelled)
     zoned = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_zone="UTC")
     plain = [
         text.str.to_datetime(form, strict=False)

@@ -38,7 +38,7 @@ class CsvFile:
 
     @classmethod
     def open(cls, name: str, stream: BinaryIO, schema: Schema, delimiter: str | None) -> CsvFile:
-        header, rest = read_header(stream, delimiter)
+        header, rest = read_header(stream, delimiter, schema.names)
         schema.require(list(header.names))
         return cls(name, schema, header, stream, rest)
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import BOM, Header, bare, read_start
+from vaewatch.scoring.files.foreign import (
+    decoded,
+    refuse_comment,
+    refuse_doubled,
+    refuse_odd_mark,
+    refuse_quotes,
+    refuse_title,
+)
+from vaewatch.scoring.spelling.categories import BLANKS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,15 +29,21 @@ ODD_DELIMITERS = "~^\x01\x1f"  # only if no other one fits
 SAMPLE_BYTES, SAMPLE_ROWS = 1 << 16, 20  # that show how many fields a row has
 SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\r?\n', re.IGNORECASE)  # Excel's own first line
 UNNAMED = "Unnamed: "  # a column without a name, as pandas calls it; its index follows
-UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how Excel's "Unicode text" starts
+SECOND_LINE = "leave the first line out: tail -n +2 FILE | vaewatch train - ..."
 _WHOLE = re.compile(r"[0-9]+")
 
 
-def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header, bytes]:
-    """The header, and the bytes that were read beyond it."""
+def read_header(
+    stream: BinaryIO, delimiter: str | None = None, known: Collection[str] = ()
+) -> tuple[Header, bytes]:
+    """The header, and the bytes that were read beyond it. Names lose the blanks around them,
+    except those `known` to have some.
+    """
     whole = read_start(stream)
     returns = b"\n" not in whole and b"\r" in whole
-    data = (whole.replace(b"\r", b"\n") if returns else whole).removeprefix(BOM)
+    data = whole.replace(b"\r", b"\n") if returns else whole
+    while data.startswith(BOM):  # Windows' tools may put one before another
+        data = data.removeprefix(BOM)
     lines = 0
     if (separator := SEPARATOR.match(data)) is not None:
         delimiter, lines = delimiter or separator[1].decode("latin-1"), 1
@@ -40,9 +55,11 @@ def read_header(stream: BinaryIO, delimiter: str | None = None) -> tuple[Header,
         rule = "the input must start with a header row of column names, got nothing."
         remedy = " Remove the empty lines before it: sed '/./,$!d' FILE | vaewatch train - ..."
         raise SchemaError(rule + (remedy if rest.strip() else ""))
-    text = _text(raw)
-    delimiter = delimiter or _delimiter_of(text, rest)
-    names = _fields(text, delimiter)
+    text = decoded(raw)
+    if delimiter is None and text not in known:
+        delimiter = _delimiter_of(text, rest, lines)
+    names = _fields(text, delimiter := delimiter or DELIMITERS[0])
+    names = [name if name in known else name.strip(BLANKS) for name in names]
     if _ends_with_delimiter(rest, len(names), delimiter):
         names, raw = [*names, ""], raw + delimiter.encode()
     header = Header(
@@ -64,37 +81,33 @@ def _first_row(data: bytes) -> bytes:
     return data if end < 0 else data[: end + 1]
 
 
-def _text(raw: bytes) -> str:
-    if raw.startswith(b"PAR1"):
-        raise SchemaError("the input must be CSV, got a Parquet file; name it .parquet.")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        remedy = " Convert it: iconv -f UTF-16 -t UTF-8." if raw[:2] in UTF16 else ""
-        rule = "the input must be UTF-8 text, but its header is not."
-        raise SchemaError(rule + remedy) from None
-    if "\0" in text:
-        raise SchemaError("the input must be CSV, got a binary file.")
-    if re.match(r'\s*(\{\s*"|\[\s*\{)', text):
-        raise SchemaError(
-            "the input must start with a header row of column names, got JSON. Name a file with "
-            "one object a line .ndjson or .jsonl."
-        )
-    return text
-
-
-def _delimiter_of(text: str, rest: bytes) -> str:
-    """Return the delimiter of a header; the first rows decide where several are possible."""
+def _delimiter_of(text: str, rest: bytes, lines: int) -> str:
+    """Return the delimiter of a header, after so many lines, and refuse what is no header; the
+    first rows decide where several are possible.
+    """
+    rows = _first_lines(rest)
     found = [mark for mark in DELIMITERS if mark in text]
     if len(found) == 1 and '"' not in text:
-        return found[0]
-    rows = _first_lines(rest)
-    if found:
-        return max(found, key=lambda mark: _fits(text, rows, mark))
+        mark = found[0]
+    elif found:
+        mark = max(found, key=lambda mark: _fits(text, rows, mark))
+    else:
+        mark = _odd_delimiter_of(text, rows, lines)
+    refuse_comment(text, rows, alike=_fits(text, rows, mark)[0])
+    refuse_quotes(_fields(text, mark), DELIMITERS)
+    return mark
+
+
+def _odd_delimiter_of(text: str, rows: str, lines: int) -> str:
+    """Return the delimiter of a header without a usual one; a comma if it names one column."""
     for mark in ODD_DELIMITERS:
         if mark in text and all(_fits(text, rows, mark)):
             return mark
     _refuse_blanks(text, rows)
+    refuse_odd_mark(text, rows)
+    if not text.startswith("#"):
+        split = [_rows(rows, mark) for mark in DELIMITERS]
+        refuse_title(max(split, key=lambda found: sum(map(len, found))), lines)
     return DELIMITERS[0]
 
 
@@ -164,12 +177,16 @@ def _checked_names(names: Sequence[str], delimiter: str) -> tuple[str, ...]:
         if not name:
             if delimiter == " ":
                 raise _blanks()
-            raise SchemaError(f"column {at + 1} must have a name in the header, got none.")
+            refuse_doubled(names[:given], delimiter)
+            raise SchemaError(
+                f"column {at + 1} must have a name in the header, got none. If the names stand in "
+                f"the next line, {SECOND_LINE}"
+            )
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise SchemaError(
             f"column names must differ, but '{twice[0]}' is there {names.count(twice[0])} times. "
-            f"{put_before(names, delimiter)}"
+            f"{put_before(names, delimiter)} If there are two lines of names, {SECOND_LINE}"
         )
     return tuple(name or _placeholder(at, names) for at, name in enumerate(names))
 

@@ -17,7 +17,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.chunks import CHUNK_BYTES, BadRow, Chunk, Header, Place, read_chunks
+from vaewatch.scoring.files.chunks import (
+    BOM,
+    CHUNK_BYTES,
+    BadRow,
+    Chunk,
+    Header,
+    Place,
+    read_chunks,
+)
+from vaewatch.scoring.files.foreign import JQ, why_no_json
 from vaewatch.scoring.files.frames import as_numbers, nulls_of, series_of_json
 from vaewatch.scoring.files.records import (
     Lines,
@@ -61,7 +70,7 @@ class NdjsonFile:
         cls, name: str, stream: BinaryIO, schema: Schema, reserved: tuple[str, ...]
     ) -> NdjsonFile:
         rest = stream.read(CHUNK_BYTES)
-        first = _decode(rest.split(b"\n", 1)[0])
+        first = _decode(rest.split(b"\n", 1)[0].removeprefix(BOM))
         columns = tuple(first) if isinstance(first, dict) else schema.names
         return cls(name, schema, columns, reserved, stream, rest)
 
@@ -202,7 +211,8 @@ def _split(rows: Rows) -> list[bytes]:
 
 
 def _not_json(rows: Rows, i: int) -> BadRow:
-    return BadRow(int(rows.lines[i]), "json", "a line must be a JSON object", rows.row(i))
+    raw = rows.row(i)
+    return BadRow(int(rows.lines[i]), "json", why_no_json(raw), raw)
 
 
 def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
@@ -240,6 +250,7 @@ def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any] | BadRow:
         return _not_json(rows, i)
     if not isinstance(value, dict):
         rule = f"a record must be an object of column: value, got {kind_of(value)}"
+        rule += f"; {JQ}" if isinstance(value, list) else ""
         return BadRow(int(rows.lines[i]), "type", rule, line)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.files.chunks import (
+    BOM,
     NEWLINE,
     QUOTE,
     RETURN,
@@ -21,7 +23,9 @@ from vaewatch.scoring.files.chunks import (
     count_bytes,
     read_chunks,
 )
+from vaewatch.scoring.files.foreign import WINDOWS
 
+_BLANK_BEFORE = re.compile(rb'[,;\t|] +"')
 _Rule = Callable[[bytes], tuple[str, str] | None]  # a row -> code and message, if it breaks it
 
 
@@ -124,7 +128,9 @@ def read_rows(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Rows]:
 
 
 def split_lines(chunk: Chunk) -> Rows:
-    """The lines of a chunk of NDJSON, without blank ones."""
+    """The lines of a chunk of NDJSON, without blank ones and a byte order mark before them."""
+    if chunk.start.offset == 0:
+        chunk = replace(chunk, data=chunk.data.removeprefix(BOM))
     lines = _all_rows(chunk)
     return lines.take(lines.lengths() > 0)
 
@@ -162,12 +168,17 @@ def _all_rows(chunk: Chunk) -> Rows:
 
 
 def _stray_quote(raw: bytes) -> tuple[str, str]:
-    return "quote", "a quote must open at the start of a field and close at its end"
+    rule = "a quote must open at the start of a field and close at its end"
+    if b'\\"' in raw:
+        rule += '; within one it is "", and not \\"'
+    elif _BLANK_BEFORE.search(raw):
+        rule += ", and no blank may stand before it"
+    return "quote", rule
 
 
 def _not_text(raw: bytes) -> tuple[str, str] | None:
     try:
         raw.decode()
     except UnicodeDecodeError:
-        return "encoding", "a row must be UTF-8 text, got other bytes"
+        return "encoding", f"a row must be UTF-8 text, got other bytes ({WINDOWS}?)"
     return ("encoding", "a row must be text, got a NUL byte") if b"\0" in raw else None

@@ -37,7 +37,7 @@ def parse_csv(reader: RecordReader, body: bytes) -> CheckedRecords:
     from vaewatch.scoring.files.rows import read_rows
 
     stream = io.BytesIO(body)
-    header, rest = read_header(stream)
+    header, rest = read_header(stream, known=reader.schema.names)
     reader.schema.require(list(header.names))
     blocks = list(read_rows(stream, header, rest))
     lines = np.concatenate([np.empty(0, np.int64), *(block.lines for block in blocks)])

@@ -37,6 +37,9 @@ def opened(text: str, delimiter: str | None = None) -> tuple[Header, list[dict[s
         "\ufeffsep=;\r\n" + BODY.replace(",", ";").replace("\n", "\r\n"),
         'SEP=\t\n"a"\t"b"\n1\tx\n2\ty\n3\tx\n',
         '"sep=|"\n' + BODY.replace(",", "|"),
+        "\ufeff\ufeff" + BODY,
+        " a ,\tb\u00a0\n" + BODY[4:],
+        BODY.replace("a,b", '"a "," b"'),
     ],
 )
 def test_each_of_these_is_the_same_file(text: str):
@@ -94,12 +97,83 @@ def test_a_header_that_gets_a_delimiter_fits_its_rows():
         ("id   x y\n1 2   3\n4 5 6\n", "sed 's/^ *//"),
         ('{"a": 1}\n{"a": 2}\n', "got JSON. Name a file with one object a line .ndjson"),
         ('[{"a": 1},\n', "got JSON"),
+        ("# made today\na,b\n1,x\n2,y\n", "it is a comment. Leave such lines out: grep -v '^#'"),
+        ("#x\n# y\na\n1\n2\n", "it is a comment"),
+        (
+            "Report of May\n\na,b\n1,x\n2,y\n",
+            "If line 3 holds the names, leave out what is before",
+        ),
+        ("Report\na;b\n1;x\n2;y\n", "it has 1 field, and the rows have 2"),
+        ("a:b:c\n1:2:3\n4:5:6\n", "3 seem to be parted by ':'. Pass --delimiter ':'"),
+        ("a||b||c\n1||2||3\n", "here it is '||'. Make it one: sed 's/||/|/g'"),
+        ("a,,b\nx,y,z\n1,2,3\n", "in the next line, leave the first line out: tail -n +2"),
+        ("'a','b'\n'1','x'\n", "got single ones"),
+        ('"a,b"\n"1,x"\n"2,y"\n', "take away the quotes around each line: sed"),
+        (" a,a \n1,2\n", "'a' is there 2 times"),
+        ("a\0,\0b\0\n\0", "got UTF-16. Convert it: iconv -f UTF-16LE"),
     ],
 )
 def test_what_would_be_misread_is_refused_with_a_remedy(text: str, message: str):
     with pytest.raises(SchemaError) as caught:
         read_header(io.BytesIO(text.encode()))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x1f\x8b\x08\0", "a file that gzip packed; name it .gz"),
+        (b"PK\x03\x04\x14", "a ZIP archive or an Excel workbook"),
+        (b"BZh91AY", "a file that bzip2 packed"),
+        (b"ARROW1\0\0", "an Arrow or Feather file"),
+        (BODY.encode("utf-32"), "iconv -f UTF-32 -t UTF-8"),
+        (BODY.encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+        ("größe,b\n1,2\n".encode("latin-1"), "iconv -f WINDOWS-1252 -t UTF-8"),
+    ],
+)
+def test_another_format_is_named(data: bytes, message: str):
+    with pytest.raises(SchemaError) as caught:
+        read_header(io.BytesIO(data))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#a,b\n1,x\n2,y\n",
+        "# of items,b\n1,x\n2,y\n",
+        "a,b: c\n1,x: y\n",
+        "a,,\n1,2,3\n",
+        "a:b\n1\n2:3\n",
+    ],
+)
+def test_names_with_marks_in_them_are_names(text: str):
+    header, _ = opened(text)
+    first = text.split("\n", 1)[0].split(",")[0]
+    assert header.names[0] == first
+
+
+def test_names_that_are_known_with_blanks_keep_them():
+    """Artifacts of before learned them."""
+    stream = io.BytesIO(b"a, b, c\n1,2,3\n")
+    assert read_header(stream, known=("a", " b"))[0].names == ("a", " b", "c")
+    one = io.BytesIO(b"a:b\n1:2\n3:4\n")
+    assert read_header(one, known=("a:b",))[0].names == ("a:b",)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b'1,"say \\"hi\\" now"', 'within one it is "", and not \\"'),
+        (b'1, "x"', "and no blank may stand before it"),
+        ("1,Köln".encode("latin-1"), "iconv -f WINDOWS-1252"),
+    ],
+)
+def test_a_row_that_cannot_be_read_says_why(row: bytes, message: str):
+    stream = io.BytesIO(b"a,b\n" + row + b"\n")
+    header, rest = read_header(stream)
+    (rows,) = read_rows(stream, header, rest)
+    assert message in rows.bad[0].message
 
 
 def test_blanks_part_columns_where_they_are_named_as_the_delimiter():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,10 +20,12 @@ from hypothesis import strategies as st
 from vaewatch.batch.added import EXPLAINED, frame_of_verdicts
 from vaewatch.batch.encode import Encoder
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.files.ndjson import NdjsonFile, _reader_of
+from vaewatch.scoring.files.foreign import why_no_json
+from vaewatch.scoring.files.ndjson import NdjsonFile, _reader_of, read_ndjson
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import split_lines
+from vaewatch.scoring.files.source import open_source
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import parse_records
@@ -143,7 +147,7 @@ def one_by_one(data: bytes, schema: Schema) -> Expected:
         try:
             record = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            message = "a line must be a JSON object"
+            message = why_no_json(line)
             want.rejects.append(Reject("in.ndjson", number, "", "json", message, line))
             continue
         if isinstance(record, dict) and set(record) & set(EXPLAINED):
@@ -262,3 +266,31 @@ def test_a_source_that_has_parsed_can_travel():
         "in.ndjson", io.BytesIO(records.rows.data), SCHEMA, tuple(EXPLAINED)
     ).chunks()
     assert copy.parse(chunk).table.numbers.tobytes() == records.table.numbers.tobytes()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_record(tmp_path: Path):
+    line = json.dumps(FIRST).encode()
+    path = tmp_path / "it.ndjson"
+    path.write_bytes(codecs.BOM_UTF8 + line + b"\n" + line + b"\n")
+    frames = [some.frame for some in read_ndjson(io.BytesIO(path.read_bytes()))]
+    assert len(frames[-1]) == 2
+    with open_source(str(path), SCHEMA) as source:
+        assert source.columns == tuple(FIRST)
+        (chunk,) = source.chunks(None)
+        records = source.parse(chunk)
+    assert records.good.tolist() == [True, True] and records.rejects == ()
+    assert records.frame()["note"].to_list() == ["x", "x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"amount": NaN}', "which has no NaN; write null"),
+        (b'{"amount": -Infinity}', "which has no -Infinity; write null"),
+        (b"[", "and no array; jq -c '.[]' FILE"),
+        (b'[{"amount": 1}]', "got a list; jq -c '.[]' FILE"),
+    ],
+)
+def test_a_line_that_is_no_record_says_what_to_do(line: bytes, message: str):
+    (found,) = [bad for some in read_ndjson(io.BytesIO(line + b"\n")) for bad in some.bad]
+    assert message in found.message

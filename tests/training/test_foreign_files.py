@@ -307,6 +307,14 @@ def indexed(tmp_path: Path) -> pd.DataFrame:
         lambda frame, path: frame[::-1].to_csv(path / "it.csv"),
         lambda frame, path: frame.set_index("r" + frame.index.astype(str)).to_csv(path / "it.csv"),
         lambda frame, path: frame.assign(**{"Unnamed: 0": range(N)}).to_csv(path / "it.csv"),
+        lambda frame, path: frame.reset_index().to_csv(path / "it.csv", index=False),
+        lambda frame, path: frame.reset_index().reset_index().to_parquet(path / "it.parquet"),
+        lambda frame, path: frame.set_index(frame.index + 1).to_csv(
+            path / "it.csv", index_label="rownames"
+        ),
+        lambda frame, path: frame.set_index(frame.index + 1).to_csv(
+            path / "it.csv", index_label="X"
+        ),
     ],
 )
 def test_the_index_of_a_table_is_left_out_and_said(
@@ -320,6 +328,26 @@ def test_the_index_of_a_table_is_left_out_and_said(
     frame = read_frame(next(tmp_path.iterdir()))
     assert set(frame.columns) == {"amount", "country"} and len(frame) == N
     assert "is left out: it is a table's index" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("X", [i / 2 for i in range(N)]),
+        ("X", list(range(5, N + 5))),
+        ("index", [i % 50 for i in range(N)]),
+        ("row", list(range(N))),
+    ],
+)
+def test_a_column_that_only_has_the_name_of_an_index_is_data(
+    indexed: pd.DataFrame, tmp_path: Path, name: str, values: list[float]
+):
+    indexed.insert(0, name, values)
+    indexed.to_csv(tmp_path / "it.csv", index=False)
+    assert name in read_frame(tmp_path / "it.csv").columns
+    counted = indexed.assign(**{name: range(N)})[["amount", name, "country"]]
+    counted.to_csv(tmp_path / "it.csv", index=False)
+    assert name in read_frame(tmp_path / "it.csv").columns  # not the first
 
 
 def test_an_index_that_is_named_in_an_option_is_read(indexed: pd.DataFrame, tmp_path: Path):

@@ -33,6 +33,12 @@ from vaewatch.training.records.labels import read_labels
         (["good", "bad"], [False, True]),
         (["non-fraud", "Fraud"], [False, True]),
         (["normal", "b", "m"], [False, True, True]),
+        (["No fraud", "fraud"], [False, True]),
+        (["anomalous", "non-anomalous"], [True, False]),
+        (["not_anomaly", "anomaly"], [False, True]),
+        (["ok", "not ok"], [False, True]),
+        (["clean", "malware"], [False, True]),
+        (["Passed", "Failed"], [False, True]),
     ],
 )
 def test_the_usual_labels_are_read(values: list[Any], anomaly: list[bool]):
@@ -45,7 +51,10 @@ def labels_of(values: list[Any]) -> list[str]:
     return pl.Series(values).cast(pl.String).to_list()
 
 
-@pytest.mark.parametrize("values", [[1, 1], [-1], [2, 4], ["A", "B", "C"], ["fraud"], ["M"]])
+@pytest.mark.parametrize(
+    "values",
+    [[1, 1], [-1], [2, 4], ["A", "B", "C"], ["fraud"], ["M"], ["functional", "non functional"]],
+)
 def test_a_file_without_a_normal_record_is_refused(values: list[Any]):
     with pytest.raises(SchemaError, match=f"got only the labels '{values[0]}'.*Normal: 0, false"):
         read_labels(pl.DataFrame({"label": values}), "label")

@@ -11,6 +11,8 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.header import UNNAMED
 
 STORED = re.compile(r"__index_level_[0-9]+__")  # pandas' name for an index without one
+# names that R, pandas and Spark give to the numbers of rows, or to those of another trip
+COUNTED = ("X", "rownames", "row.names", "rowname", "...1", "index", "level_0", "_c0", "Column1")
 NAMELESS = re.compile(rf"{UNNAMED}([0-9]+)(?:\.[0-9]+)?")
 
 
@@ -24,6 +26,10 @@ def index_among(
         SchemaError: a column of CSV has no name, and does not count or name rows.
     """
     apart = {name for name in frame.columns if name in set(known) or STORED.fullmatch(name)}
+    for name in frame.columns:  # those at the start
+        if name not in apart and not (name in COUNTED and _counts(frame[name])):
+            break
+        apart.add(name)
     for name in frame.columns:
         nameless = NAMELESS.fullmatch(name)
         if nameless is None or name in keep:
@@ -48,6 +54,14 @@ def _is_index(series: pl.Series, *, first: bool) -> bool:
         return True
     whole = given.cast(pl.String).str.contains(r"^[0-9]+(\.0)?$").all()
     return first and (whole or len(given) == len(series) == given.n_unique())
+
+
+def _counts(series: pl.Series) -> bool:
+    """Return whether a column is 0, 1, 2 ... or 1, 2, 3 ... in all rows."""
+    numbers = series.cast(pl.Float64, strict=False)
+    if len(numbers) < 2 or numbers.null_count() or numbers[0] not in (0.0, 1.0):
+        return False
+    return bool((numbers.diff().drop_nulls() == 1.0).all())
 
 
 def without_last_blanks(frame: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,20 @@ PAIRS = {
     "pass": "fail",
     "legit": "fraud",
     "non-fraud": "fraud",
-    "no failure": "failure",
+    "clean": "malware",
+    "goodware": "malware",
+    "ham": "spam",
+    "safe": "unsafe",
+    "neg": "pos",
+    "passed": "failed",
+    "class 0": "class 1",
+    "class0": "class1",
 }
+# "no fraud" is normal beside "fraud", but "not ok" is not beside "ok"
+NEGATED = re.compile(
+    r"(?:no|not|non)[ _-]?((?:anomal|attack|defect|error|fail|fault|fraud|intrusion|malicious"
+    r"|outlier)\w*)"
+)
 SHOWN = 8  # labels that a text lists
 
 
@@ -86,7 +99,8 @@ def _normal_of(seen: set[str], asked: set[str]) -> set[str]:
     if asked:
         return asked
     paired = {normal for normal, other in PAIRS.items() if seen == {normal, other}}
-    return paired or set(NORMAL_NAMES)
+    negated = {name for name in seen if (no := NEGATED.fullmatch(name)) and seen == {name, no[1]}}
+    return paired or negated or set(NORMAL_NAMES)
 
 
 def _refusal(label: str, others: Sequence[str], asked: Sequence[str]) -> str:

@@ -102,7 +102,7 @@ def _say_left_out(frame: pl.DataFrame, apart: Sequence[str]) -> None:
     for name in apart:
         if frame[name].null_count() < len(frame):  # or a last delimiter made it
             log.warning(
-                "column '%s' is left out: it is a table's index, as pandas stores it, and no "
+                "column '%s' is left out: it is a table's index, as pandas and R store it, and no "
                 "data. To learn it all the same, declare its kind: --kind '%s=numeric'.",
                 name,
                 name,

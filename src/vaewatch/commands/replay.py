@@ -36,6 +36,9 @@ def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
     return path
 
 
+EARLY = 1990  # records of before may have other numbers than seconds since 1970
+
+
 @click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=sources)
@@ -96,7 +99,7 @@ def _print_replay(found: Replay) -> None:
     first, last = (moment(found.minutes.starts[at]) for at in (0, -1))
     console.print(f"records       {hours.records.sum():,} in {len(hours.starts):,} hours")
     console.print(f"from          {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
-    if found.units - {"seconds"}:
+    if found.units and (found.units != {"seconds"} or first.year < EARLY):
         console.print(f"times         read as {', '.join(sorted(found.units))} since 1970")
     for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
         if number:
