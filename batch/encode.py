@@ -19,7 +19,7 @@ from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows
-from vaewatch.scoring.files.frames import as_booleans, as_numbers, nulls_of
+from vaewatch.scoring.files.frames import as_booleans, as_numbers, nulls_of, stored
 from vaewatch.scoring.files.ndjson import extend_lines, ndjson_of_frame
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
@@ -142,6 +142,8 @@ class Encoder:
         schema's types; only numbers stay text for NDJSON, which spells them as they came.
         """
         frame = frame.select(self.columns)
+        if self.to != "parquet":
+            frame = stored(frame)
         if self.to == "csv":
             return frame
         typed = [
@@ -159,6 +161,9 @@ class Encoder:
 
 def _fits(kind: pl.DataType, to: str) -> bool:
     """Whether a format can hold a type: CSV takes flat cells, and neither text takes bytes."""
+    if isinstance(kind, pl.BaseExtension):
+        inner = kind.ext_storage()
+        return _fits(inner if isinstance(inner, pl.DataType) else inner(), to)
     if isinstance(kind, pl.List | pl.Array) and to == "ndjson":
         return _fits(kind.inner if isinstance(kind.inner, pl.DataType) else kind.inner(), to)
     if isinstance(kind, pl.Struct) and to == "ndjson":

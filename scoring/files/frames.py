@@ -39,8 +39,14 @@ def frame_of(data: Any) -> pl.DataFrame:
         SchemaError: it is neither, or holds a column that no record can have.
     """
     if isinstance(data, pl.LazyFrame):
-        return data.collect()
-    return data if isinstance(data, pl.DataFrame) else frame_of_pandas(data)
+        data = data.collect()
+    return stored(data) if isinstance(data, pl.DataFrame) else frame_of_pandas(data)
+
+
+def stored(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with Arrow's extension types, such as JSON, as the texts or numbers they are."""
+    odd = [series for series in frame.get_columns() if isinstance(series.dtype, pl.BaseExtension)]
+    return frame.with_columns(series.ext.storage() for series in odd) if odd else frame
 
 
 def frame_of_pandas(data: Any) -> pl.DataFrame:

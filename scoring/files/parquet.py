@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import Place
-from vaewatch.scoring.files.frames import table_of_frame
+from vaewatch.scoring.files.frames import stored, table_of_frame
 from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows
 from vaewatch.scoring.files.rejects import reject_problems, with_texts
 from vaewatch.scoring.schema import Schema
@@ -65,8 +66,14 @@ class ParquetFile:
 
     def parse(self, chunk: RowSpan) -> Records:
         rows = chunk.end.offset - chunk.start
-        frame = pl.scan_parquet(self.name, glob=False).slice(chunk.start, rows).collect()
-        table, problems = table_of_frame(self.schema, frame)
+        try:
+            frame = pl.scan_parquet(self.name, glob=False).slice(chunk.start, rows).collect()
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise SchemaError(
+                f"'{self.name}' must be a Parquet file that can be read: {reason}."
+            ) from error
+        table, problems = table_of_frame(self.schema, stored(frame))
         bad = sorted({problem.record for problem in problems})
         lines = range(chunk.start + 1, chunk.end.offset + 1)
         raw = {i: _json_of(frame[i]) for i in bad}
@@ -91,10 +98,10 @@ def read_parquet(name: str) -> Frames:
 
 
 def _frames(frame: pl.LazyFrame) -> Iterator[Lines]:
-    yield Lines(frame.head(0).collect())
+    yield Lines(stored(frame.head(0).collect()))
     for first in range(0, _count(frame), 2 * CHUNK_ROWS):
         some = frame.slice(first, 2 * CHUNK_ROWS).collect()
-        yield Lines(some, first + 1 + np.arange(len(some)))
+        yield Lines(stored(some), first + 1 + np.arange(len(some)))
 
 
 def index_of(name: str) -> tuple[str, ...]:

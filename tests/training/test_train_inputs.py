@@ -276,3 +276,30 @@ def test_parquet_has_the_types_and_values_that_arrow_reads(tmp_path: Path, kind:
     got = read_frame(tmp_path / "in.parquet")
     assert got.schema == wanted.schema and got.equals(wanted)
     assert read.fingerprint(got) == read.fingerprint(wanted)
+
+
+@pytest.mark.parametrize("to", ["csv", "ndjson", "parquet"])
+def test_arrow_s_extension_types_are_what_they_store(tmp_path: Path, to: str):
+    plain = pyarrow.array(['{"a": 1}', '{"a": 2}'] * 60)
+    kinds = {
+        "amount": pyarrow.array(np.arange(120) % 7 / 2),
+        "tags": pyarrow.ExtensionArray.from_storage(pyarrow.json_(), plain),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(kinds), tmp_path / "in.parquet")
+    assert call("profile", tmp_path / "in.parquet").returncode == 0
+    settings = {**SETTINGS, "id": None}
+    scorer = vaewatch.train(tmp_path / "in.parquet", tmp_path / "it", **settings)
+    assert scorer.artifact.schema.columns[1].categories == ('{"a": 2}', '{"a": 1}')
+    out = tmp_path / f"out.{to}"
+    done = call("score", tmp_path / "it", tmp_path / "in.parquet", "--out", out)
+    assert done.returncode == 0, done.stderr
+    read = {"csv": pl.read_csv, "ndjson": pl.read_ndjson, "parquet": pl.read_parquet}[to]
+    assert len(read(out)) == 120
+
+
+def test_a_type_that_cannot_be_read_is_bad_data(tmp_path: Path, from_csv: Path):
+    frame = make_frame(6).to_arrow()
+    wide = pyarrow.array([Decimal("1.50")] * 6, pyarrow.decimal256(40, 2))
+    pyarrow.parquet.write_table(frame.append_column("wide", wide), tmp_path / "in.parquet")
+    done = call("score", from_csv, tmp_path / "in.parquet", "--out", tmp_path / "out.csv")
+    assert done.returncode == 3 and "in.parquet' must be a Parquet file" in done.stderr
