@@ -25,6 +25,7 @@ from vaewatch.scoring.errors import SchemaError
 CHUNK_BYTES = 2 << 20  # small enough that intermediate results stay in the cache
 ROW_BYTES = 16 << 20  # a longer row counts as a quote that was never closed
 SHOWN_BYTES = 1000  # of a row without an end
+WINDOWS = "iconv -f WINDOWS-1252 -t UTF-8"
 BOM = b"\xef\xbb\xbf"
 NEWLINE, RETURN, QUOTE = ord("\n"), ord("\r"), ord('"')
 
@@ -40,9 +41,11 @@ class BadRow:
 
     def error(self) -> SchemaError:
         """For a reader that does not set rows aside."""
+        whole = f"Convert the file ({WINDOWS}, if it is Western European). "
+        remedy = whole if "UTF-8" in self.message else ""
         return SchemaError(
-            f"{self.message} (line {self.line}). Mend or remove that row, or pass --rejects FILE "
-            "to set such rows aside."
+            f"{self.message} (line {self.line}). {remedy}Mend or remove that row, "
+            "or pass --rejects FILE to set such rows aside."
         )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.chunks import WINDOWS
 
 TRAIN = "| vaewatch train - ..."
 ZIP = "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV"
@@ -26,7 +27,6 @@ ENCODINGS = {
     b"\xff\xfe": "UTF-16",  # how Excel's "Unicode text" starts
     b"\xfe\xff": "UTF-16",
 }
-WINDOWS = "iconv -f WINDOWS-1252 -t UTF-8"
 ODD_MARKS = ":#!*&@"  # that may part columns, but may as well stand in texts
 DOUBLED = "|:#~@"
 JQ = "jq -c '.[]' FILE makes lines of an array"

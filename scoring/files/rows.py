@@ -23,7 +23,6 @@ from vaewatch.scoring.files.chunks import (
     count_bytes,
     read_chunks,
 )
-from vaewatch.scoring.files.foreign import WINDOWS
 
 _BLANK_BEFORE = re.compile(rb'[,;\t|] +"')
 _Rule = Callable[[bytes], tuple[str, str] | None]  # a row -> code and message, if it breaks it
@@ -180,5 +179,5 @@ def _not_text(raw: bytes) -> tuple[str, str] | None:
     try:
         raw.decode()
     except UnicodeDecodeError:
-        return "encoding", f"a row must be UTF-8 text, got other bytes ({WINDOWS}?)"
+        return "encoding", "a row must be UTF-8 text, got other bytes"
     return ("encoding", "a row must be text, got a NUL byte") if b"\0" in raw else None
