@@ -13,8 +13,8 @@ from vaewatch.service.app import Application
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import with_files_enough
 from vaewatch.service.http.listening import announce, listen
-from vaewatch.service.http.protocol import missing_of_uvicorn
 from vaewatch.service.http.server import server_of
+from vaewatch.service.http.wire.protocol import missing_of_uvicorn
 from vaewatch.service.http.workers import Parent, hold, shared_folder
 from vaewatch.service.model.model import load_model
 from vaewatch.service.model.shared import remember

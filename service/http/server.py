@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from vaewatch.service.http.edge import Edge
 from vaewatch.service.http.listening import BACKLOG, Listener, notify
-from vaewatch.service.http.protocol import protocol_of
+from vaewatch.service.http.wire.protocol import protocol_of
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import parent_pid

@@ -12,7 +12,7 @@ import pytest
 import uvicorn.protocols.http.httptools_impl as httptools_impl
 from prometheus_client import Histogram
 
-from vaewatch.service.http.protocol import IMPLEMENTATION, PRIVATE, missing_of_uvicorn
+from vaewatch.service.http.wire.protocol import IMPLEMENTATION, PRIVATE, missing_of_uvicorn
 from vaewatch.service.private import Private
 from vaewatch.service.watch import metrics
 
@@ -105,7 +105,7 @@ def test_a_name_that_is_gone_is_seen():
 
 def test_the_gate_uses_no_private_name_that_is_not_looked_for():
     """An attribute that the gate reads or sets, and that uvicorn's classes set, is uvicorn's."""
-    trees = [ast.parse((SERVICE / "http" / f"{n}.py").read_text()) for n in ("gate", "connection")]
+    trees = [ast.parse(path.read_text()) for path in (SERVICE / "http" / "wire").glob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     used |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
@@ -123,7 +123,7 @@ PINNED = ("uvicorn", "prometheus-client")
 def test_a_package_whose_private_names_are_used_is_bounded_by_what_was_tried(package: str):
     """When this fails, constraints.txt has moved. Run the tests of the service with the new
     release. If `test_the_installed_packages_have_the_private_names_that_are_used` fails, mend
-    service/http/protocol.py and service/http/gate.py, or service/watch/metrics.py, first. Then
+    service/http/wire, or service/watch/metrics.py, first. Then
     raise the upper bound in pyproject.toml to the next minor release.
     """
     pins = (ROOT / "constraints.txt").read_text().replace("_", "-")

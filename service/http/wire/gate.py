@@ -4,8 +4,7 @@ A refusal by the application costs as much as scoring a record. Here it is one w
 connection is then left unread for a moment, so that clients that ask again at once, in spite of
 Retry-After, cannot keep the service busy with refusals.
 
-It builds on private names of uvicorn. `protocol_of` in `vaewatch.service.http.protocol` imports
-this file only if all of them are there.
+`protocol_of` imports this file only if the private names of uvicorn that it needs are there.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from vaewatch.service.http.auth import PROBES
-from vaewatch.service.http.connection import Connection
 from vaewatch.service.http.edge import Edge
 from vaewatch.service.http.exchange import (
     CLOSE,
@@ -28,6 +26,7 @@ from vaewatch.service.http.exchange import (
 )
 from vaewatch.service.http.limits import Place
 from vaewatch.service.http.problems import RETRY_AFTER
+from vaewatch.service.http.wire.connection import Connection
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
 

@@ -80,6 +80,8 @@ def protocol_of(edge: Edge) -> type[asyncio.Protocol] | Literal["h11"]:
     """The gate of an edge; if a name is missing, the stricter one of uvicorn's own protocols."""
     if missing_of_uvicorn():
         return "h11"
-    from vaewatch.service.http.gate import gate_of  # importing it fails where a name is missing
+    from vaewatch.service.http.wire.gate import (
+        gate_of,
+    )  # importing it fails where a name is missing
 
     return gate_of(edge)
