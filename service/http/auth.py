@@ -14,8 +14,7 @@ import logging
 import os
 import re
 import ssl
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from stat import S_ISREG
@@ -27,11 +26,11 @@ from vaewatch.service.settings import Settings
 
 log = logging.getLogger("vaewatch.service")
 
-LOOK_AGAIN = 1.0  # seconds between two checks of the file
 LEAST_KEY = 16  # characters
 MOST_BYTES = 1 << 20  # of a file of keys
 MAKE = 'Make one: printf %s "$KEY" | sha256sum'
 ENVIRONMENT = "VAEWATCH_KEY"  # the name of the key that the environment gives
+NO_KEY = hashlib.sha256().digest()
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -108,10 +107,14 @@ def _key(words: list[str], where: str) -> Key:
             f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex, and may end "
             f"with a name. {MAKE}"
         )
-    name = words[2] if len(words) == 3 else words[1][:8].lower()
+    digest = bytes.fromhex(words[1])
+    if digest == NO_KEY:
+        raise SettingError(f"{where} must have the SHA-256 of a key, got that of nothing. {MAKE}")
+    named = len(words) == 3 and words[2] != "-"  # which sha256sum writes in place of a file
+    name = words[2] if named else words[1][:8].lower()
     if not _NAME.fullmatch(name):
         raise SettingError(f"{where} must end with a name of letters, digits and '-._'.")
-    return Key(bytes.fromhex(words[1]), scope, name)
+    return Key(digest, scope, name)
 
 
 @dataclass
@@ -122,7 +125,7 @@ class Keys:
     _given: tuple[Key, ...] = ()
     _filed: tuple[Key, ...] = ()
     _stamp: tuple[int, int] = (0, 0)
-    _looked: float = field(default=0.0)
+    _fault: str = ""  # of the file, as it was last logged
 
     def __post_init__(self) -> None:
         if self.settings.key:
@@ -163,25 +166,27 @@ class Keys:
 
     def _key_of(self, given: bytes) -> Key | None:
         """Compare with every key, so that the time reveals nothing."""
-        self._look_again()
         digest, found = hashlib.sha256(given).digest(), None
         for key in (*self._given, *self._filed):
             if hmac.compare_digest(digest, key.digest) and (not found or key.scope > found.scope):
                 found = key
         return found
 
-    def _look_again(self) -> None:
-        path, now = self.settings.keys_file, time.monotonic()
-        if path is None or now - self._looked < LOOK_AGAIN:
+    def look_again(self) -> None:
+        """Read the file again if it has changed; the server calls this every second."""
+        path = self.settings.keys_file
+        if path is None:
             return
-        self._looked = now
         try:
             stamp = _stamp(path)
             if stamp != self._stamp:
                 self._filed, self._stamp = read_keys(path), stamp
                 log.info("keys file read again: %d keys", len(self._filed))
+            self._fault = ""
         except (OSError, SettingError) as error:
-            log.error("the keys file is bad, the keys read before stay valid: %s", error)
+            if str(error) != self._fault:  # else the log would have it every second
+                log.error("the keys file is bad, the keys read before stay valid: %s", error)
+            self._fault = str(error)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -239,6 +244,8 @@ def key_of_environment() -> str | None:
         return None
     if not key:
         raise SettingError(f"{what} must hold a key, got nothing. Unset it to serve without one.")
+    if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
+        raise SettingError(f"{what} must hold a key without quotes around it.")
     if not key.isprintable():
         raise SettingError(f"{what} must hold one key on one line of printable text.")
     return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_a_file_without_one_key_is_refused_at_start(
     assert done.stderr.count("\n") == 1 and "listening" not in done.stderr
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_that_a_shell_would_have_taken_are_no_part_of_a_key(
+    monkeypatch: pytest.MonkeyPatch, quote: str
+):
+    monkeypatch.setenv("VAEWATCH_KEY", f"{quote}{KEY}{quote}")
+    with pytest.raises(SettingError, match="must hold a key without quotes around it"):
+        key_of_environment()
+
+
 @pytest.mark.parametrize("value", ["", " ", "\t\n"])
 def test_an_empty_key_does_not_open_the_service(artifact_path: Path, value: str):
     env = {"VAEWATCH_KEY": value, "PATH": "/usr/bin:/bin"}
@@ -79,10 +89,12 @@ def test_what_stands_around_a_key_is_no_part_of_it(
 def test_a_file_of_keys_is_read_as_editors_write_it(tmp_path: Path):
     path = tmp_path / "keys"
     lines = ["# ours", f"score {hash_of(KEY)} shop", "", f"admin {hash_of(OTHER).upper()}  # x"]
+    lines += [f"score\t{hash_of('pasted')}  -"]  # as sha256sum prints it
     path.write_text("\ufeff" + "\r\n".join(lines))
     assert [(key.scope.name, key.name) for key in read_keys(path)] == [
         ("SCORE", "shop"),
         ("ADMIN", hash_of(OTHER)[:8]),
+        ("SCORE", hash_of("pasted")[:8]),
     ]
 
 
@@ -96,6 +108,7 @@ def test_a_file_of_keys_is_read_as_editors_write_it(tmp_path: Path):
         (f"score {hash_of(KEY)} <b>\n".encode(), "line 1 must end with a name"),
         (f"root {hash_of(KEY)}\n".encode(), "line 1 must be 'score' or 'admin'"),
         (b"score \xff\n", "must be text in UTF-8"),
+        (f"score {hash_of('')}\n".encode(), "line 1 must have the SHA-256 of a key, got that of"),
     ],
 )
 def test_a_bad_file_of_keys_is_refused(tmp_path: Path, content: bytes, text: str):
@@ -129,6 +142,36 @@ def test_the_keys_stay_while_something_else_stands_for_their_file(
         other.replace(path)
         until(lambda: status(OTHER) == 200)
         assert status(KEY) == 401
+        path.write_text("")
+        until(lambda: "must hold at least one key, got none" in live.said)
+        time.sleep(2.5)  # it is looked at every second, and logged once
+        assert live.said.count("must hold at least one key, got none") == 1
+        assert live.said.count("must be a regular file") == 1
+        assert (status(OTHER), status(KEY)) == (200, 401)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_volume_of_kubernetes_rotates_keys_in_workers_that_nobody_asks(
+    artifact_path: Path, tmp_path: Path, workers: str
+):
+    def publish(key: str) -> None:
+        """Put new files in place as a kubelet does: by a link to their folder."""
+        folder = tmp_path / f"..{hash_of(key)[:8]}"
+        folder.mkdir()
+        (folder / "keys").write_text(f"score {hash_of(key)} shop\n")
+        (tmp_path / "..tmp").symlink_to(folder.name)
+        (tmp_path / "..tmp").replace(tmp_path / "..data")
+
+    publish(KEY)
+    (tmp_path / "keys").symlink_to("..data/keys")
+    options = ("--keys-file", str(tmp_path / "keys"), "--workers", workers)
+    with serving(artifact_path, *options) as live:
+        until(lambda: live.get("/livez").status_code == 200)
+        publish(OTHER)
+        until(lambda: live.said.count("keys file read again: 1 keys") == int(workers))
+        for key, status in ((OTHER, 200), (KEY, 401)) * 5:
+            answer = live.post("/v1/score", content=BODY, headers={"x-api-key": key})
+            assert answer.status_code == status
 
 
 def test_a_file_of_keys_is_read_again_although_its_time_stays(artifact_path: Path, tmp_path: Path):
