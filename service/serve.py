@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import threading
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
+from time import monotonic
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.intake.deadline import LOAD
 from vaewatch.service.app import Application
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import with_files_enough
@@ -22,8 +26,11 @@ from vaewatch.service.settings import Settings
 from vaewatch.service.signals import end_with_parent
 from vaewatch.service.watch.logs import set_up
 from vaewatch.service.watch.metrics import ONE_BY_ONE
+from vaewatch.service.watch.stderr import lines
 
 log = logging.getLogger("vaewatch.service")
+
+LOAD_PATIENCE = 2.0  # seconds for the loads that are under way at the end
 
 
 def serve(settings: Settings) -> None:
@@ -44,6 +51,7 @@ def serve(settings: Settings) -> None:
     listener = listen(settings)
     announce(listener.address)
     server.run_on(listener)
+    leave_loads_behind()
 
 
 def require_other_shadow(settings: Settings) -> None:
@@ -62,6 +70,20 @@ def work(settings: Settings, sock: socket.socket, ready: Connection) -> None:
     application = Application.of(settings)
     report = partial(ready.send_bytes, b"ready")
     server_of(application.edge, application.asgi, settings, report).run([sock])
+    leave_loads_behind()
+
+
+def leave_loads_behind() -> None:
+    """End the process where a load has not ended soon: Python would take away under it what it
+    still runs on, which ends as a crash.
+    """
+    until = monotonic() + LOAD_PATIENCE
+    for thread in threading.enumerate():
+        if thread.name == LOAD:
+            thread.join(max(0.0, until - monotonic()))
+            if thread.is_alive():
+                lines.finish()
+                os._exit(0)
 
 
 def warn_of_missing_names() -> None:

@@ -26,6 +26,12 @@ def take_changes() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, CHANGES)
 
 
+def ignore_changes() -> None:
+    """Ignore them to the end of the process: what handles them ends before it does."""
+    for sig in CHANGES:
+        signal.signal(sig, signal.SIG_IGN)
+
+
 @contextmanager
 def held_changes() -> Iterator[None]:
     """Hold them while the block runs."""

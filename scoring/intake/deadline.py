@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from vaewatch.scoring.errors import ArtifactError
 
+LOAD = "vaewatch-load"  # the name of the threads that load
 LOAD_SECONDS = 120.0  # to read and verify an artifact; the largest take a few
 
 Result = TypeVar("Result")
 
 
-def started(work: Callable[[], Result], name: str = "vaewatch-load") -> Future[Result]:
+def started(work: Callable[[], Result], name: str = LOAD) -> Future[Result]:
     """Start work in a thread that the process does not wait for when it ends."""
     future: Future[Result] = Future()
 

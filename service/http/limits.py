@@ -23,6 +23,7 @@ log = logging.getLogger("vaewatch.service")
 OTHER_FILES = 128  # beside connections
 SURPLUS = 64  # connections beyond the limit, for probes
 LOOK_SECONDS = 20e-6  # between two looks at all connections, for each: a look costs far less
+FEW = 128  # connections may be looked at any time
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Crowd:
                 since, member = self._idle.pop()
                 if member in members and member.idle_since(now) == since:
                     return member
-            if now - self._looked < len(members) * LOOK_SECONDS:
+            if now - self._looked < len(members) * LOOK_SECONDS and len(members) > FEW:
                 return None
             self._looked = now
             found = ((member.idle_since(now), member) for member in members)

@@ -16,11 +16,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vaewatch.service.http.edge import Edge
+from vaewatch.service.http.handshake import Handshake, TlsServer
 from vaewatch.service.http.listening import BACKLOG, Listener, notify
 from vaewatch.service.http.wire.protocol import protocol_of
-from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
-from vaewatch.service.signals import parent_pid
+from vaewatch.service.signals import CHANGES, ignore_changes, parent_pid
 
 _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
@@ -45,12 +45,14 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, registry: Registry, drain_seconds: float, ready: Ready
+        self, config: uvicorn.Config, edge: Edge, drain_seconds: float, ready: Ready
     ) -> None:
         super().__init__(config)
-        self._registry, self._drain_seconds, self._ready = registry, drain_seconds, ready
+        self._edge, self._registry = edge, edge.registry
+        self._drain_seconds, self._ready = drain_seconds, ready
         self._stop_at: float | None = None
         self._listener: Listener | None = None
+        self._tls: TlsServer | None = None
 
     def run_on(self, listener: Listener) -> None:
         """Serve the clients of a listener that no other process shares."""
@@ -58,8 +60,25 @@ class DrainingServer(uvicorn.Server):
         self.run([listener.sock])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        own = self.config.ssl is not None and isinstance(self.config.http, type)
+        await super().startup([] if own else sockets)
+        if own:
+            for sock in sockets or []:
+                self._tls = self._tls_server(sock)
+                self._tls.start()
+                self.servers.append(cast(asyncio.Server, self._tls))
         self._ready()
+
+    def _tls_server(self, sock: socket.socket) -> TlsServer:
+        context, members = self.config.ssl, cast(set[Any], self.server_state.connections)
+        assert context is not None
+
+        def opened(handshake: Handshake) -> Any:
+            protocol = self._protocol()
+            protocol.opening = handshake
+            return protocol
+
+        return TlsServer(sock, context, self._edge, members, opened)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._registry.draining or sig == _INTERRUPT:
@@ -73,6 +92,7 @@ class DrainingServer(uvicorn.Server):
         ended = await super().on_tick(counter)
         if counter % TICKS == 0:
             self._age()
+            self._edge.keys.look_again()
         return ended or (self._stop_at is not None and monotonic() >= self._stop_at)
 
     def _age(self) -> None:
@@ -91,6 +111,9 @@ class DrainingServer(uvicorn.Server):
             server.close()
         await self._last_requests()
         await super().shutdown(sockets)
+        for sig in CHANGES:  # the loop's end would have them end the process
+            asyncio.get_running_loop().remove_signal_handler(sig)
+        ignore_changes()
 
     async def _last_requests(self) -> None:
         """Wait for requests that are on their way over open connections, longest while one of
@@ -123,15 +146,16 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait_for(every, LAST_CONNECTIONS)
 
     def _open(self, connection: socket.socket) -> Awaitable[Any]:
-        config, state = self.config, self.server_state
-        protocol = partial(
-            cast(Callable[..., asyncio.Protocol], config.http_protocol_class),
-            config=config,
-            server_state=state,
-            app_state=self.lifespan.state,
-        )
+        if self._tls is not None:
+            return self._tls.open(connection)
         loop = asyncio.get_running_loop()
-        return loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
+        return loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+
+    def _protocol(self) -> Any:
+        """Make the protocol of a connection, as uvicorn's server does."""
+        kind = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
+        state = self.lifespan.state
+        return kind(config=self.config, server_state=self.server_state, app_state=state)
 
 
 def server_of(
@@ -158,4 +182,4 @@ def server_of(
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    return DrainingServer(config, edge.registry, settings.drain_seconds, ready)
+    return DrainingServer(config, edge, settings.drain_seconds, ready)

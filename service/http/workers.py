@@ -30,7 +30,7 @@ from prometheus_client import multiprocess
 from vaewatch.service.http.listening import Listener, announce, listen, notify
 from vaewatch.service.model.shared import NAME
 from vaewatch.service.settings import Settings
-from vaewatch.service.signals import CHANGES, held_changes, take_changes
+from vaewatch.service.signals import CHANGES, held_changes, ignore_changes, take_changes
 from vaewatch.service.watch.metrics import MULTIPROCESS
 from vaewatch.service.watch.window import forget
 
@@ -121,6 +121,7 @@ class Parent:
                 self._report_ready()
             self._collect_dead()
         self._end()
+        ignore_changes()
 
     def _report_ready(self) -> None:
         if not self._reported:

@@ -39,6 +39,8 @@ class Loading:
         Raises:
             ArtifactError: it takes too long, the service stops, or too many loads hang already.
         """
+        if self.stopping():
+            raise self._left(what)
         self._hung = [future for future in self._hung if not future.done()]
         if len(self._hung) >= MOST_HUNG:
             raise ArtifactError(

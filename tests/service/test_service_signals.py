@@ -248,3 +248,15 @@ def test_lines_are_whole_and_in_order_where_stderr_is_slow(artifact_path: Path):
         process.wait(20)
     ids = [line.split('"request_id":"')[1].split('"')[0] for line in said.splitlines()[1:]]
     assert [name for name in ids if name.startswith("n")] == [f"n{i}" for i in range(50)]
+
+
+@WORKERS
+def test_changes_that_are_asked_for_at_the_end_do_not_end_it(artifact_path: Path, workers: str):
+    with started(artifact_path, "--workers", workers) as (process, url):
+        until(lambda: is_ready(url), 60)
+        process.terminate()
+        while process.poll() is None:
+            for sig in (signal.SIGHUP, signal.SIGUSR1):
+                process.send_signal(sig)
+            time.sleep(0.005)
+        assert process.returncode == 0

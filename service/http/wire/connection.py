@@ -6,6 +6,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Any, cast
 
+from vaewatch.service.http.handshake import Handshake
 from vaewatch.service.http.limits import Member
 from vaewatch.service.http.problems import Malformed, TooSlow
 from vaewatch.service.http.wire.reading import Reader
@@ -28,21 +29,30 @@ class Connection(Reader):
 
     since: the loop's time at which it was first seen in its phase; it is looked at every second.
     surplus: there are more than `max_connections`, so that only probes are answered.
+    opening: what has stood for it in the crowd while its client agreed on TLS.
     """
 
     since = 0.0
     surplus = False
+    opening: Handshake | None = None
+    _dropped = False
     _seen: tuple[Phase, Any, int] = (Phase.IDLE, None, 0)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.since = monotonic()
         self.edge.metrics.connections_open += 1
-        self.edge.crowd.admit(self, cast(set[Member], self.connections))
+        if self.opening is None:
+            self.edge.crowd.admit(self, cast(set[Member], self.connections))
+        else:
+            self.opening.end()
+            self.surplus, self.opening = self.opening.surplus, None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.edge.metrics.connections_open -= 1
         super().connection_lost(exc)
+        if self.cycle is not None:
+            self.cycle.transport = self.transport  # else they hold each other
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer a client that has shut down its side; TLS knows no such client."""
@@ -69,7 +79,7 @@ class Connection(Reader):
     def idle_since(self, now: float) -> float | None:
         """The time since which there is nothing to be lost by closing it; None if there is."""
         phase, timer = self._look(now), self.timeout_keep_alive_task
-        if phase is Phase.BUSY or self.transport.is_closing():
+        if phase is Phase.BUSY or self._dropped:
             return None
         if phase is Phase.IDLE and timer is not None:  # set when the last answer was made
             return timer.when() - self.timeout_keep_alive
@@ -100,6 +110,9 @@ class Connection(Reader):
             self._end_with(TooSlow(f"a head must arrive within {seconds:g} seconds."))
 
     def drop(self) -> None:
-        """Close the connection to make room for another one."""
+        """Close the connection to make room for another one. It waits for nothing: over TLS it
+        would wait until the client agrees to the end, and else until all is sent.
+        """
+        self._dropped = True
         self._hear_no_more()
-        self.transport.close()
+        self.transport.abort()

@@ -9,8 +9,9 @@ This folder builds on private names of uvicorn; `protocol` looks whether they ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -74,6 +75,13 @@ class Ending(HttpToolsProtocol):
         self.transport.write(self._written(request, reply, extra))
         self._close()
 
+    def end_after(self, cycle: Any) -> None:
+        """Close after the answer of a cycle, of which there may be bytes that nobody has read."""
+        if cycle.more_body or self._ending:
+            self._close()
+        else:
+            self.transport.close()
+
     def _close(self) -> None:
         """Close once the answer is sent. Until the client closes, too, what it sends is dropped:
         to close before it is read would reset the connection, and the answer could be lost.
@@ -95,6 +103,19 @@ class Ending(HttpToolsProtocol):
         own = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
         body = b"" if request.method == "HEAD" else reply.body
         return head + own % (request.id.encode(), len(reply.body)) + body
+
+
+class Closing(NamedTuple):
+    """The transport as a cycle of uvicorn's sees it, which closes it after its last answer."""
+
+    connection: Ending
+    cycle: Any
+    write: Callable[[bytes], None]
+    is_closing: Callable[[], bool]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.end_after(self.cycle)
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,7 @@ from vaewatch.service.http.exchange import (
 from vaewatch.service.http.limits import Place
 from vaewatch.service.http.problems import RETRY_AFTER
 from vaewatch.service.http.wire.connection import Connection
+from vaewatch.service.http.wire.ending import Closing
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
 
@@ -65,6 +66,14 @@ class Gate(Connection):
             cycle.waiting_for_100_continue = False
         if app is self.edge:  # nothing between us and the edge wants to see the answer
             cycle.scope[WRITE] = partial(self._write, cycle)
+        if cycle.waiting_for_100_continue and (
+            app is not self.edge or not self._is_hot(cycle.scope)
+        ):
+            cycle.keep_alive = (
+                False  # its body may never come, nor be read: the next request might
+            )
+        transport = self.transport
+        cycle.transport = Closing(self, cycle, transport.write, transport.is_closing)
         super()._start_asgi_task(cycle, app)
 
     def _is_hot(self, scope: Any) -> bool:
@@ -117,16 +126,15 @@ class Gate(Connection):
         """
         if self.flow.write_paused or cycle.disconnected:
             return False
+        if cycle.waiting_for_100_continue and cycle.more_body:
+            cycle.keep_alive = False
         answer = self._answer(cycle, request, reply, extra)
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
         self.transport.write(answer)
         cycle.message_event.set()
         if not cycle.keep_alive:
-            if cycle.more_body or self._ending:  # there may be bytes that have not been read
-                self._close()
-            else:
-                self.transport.close()
+            self.end_after(cycle)
         cycle.on_response()
         cycle.on_response = _nothing  # or it would hold this connection, which holds it
         return True
@@ -155,7 +163,7 @@ class Gate(Connection):
             cycle.keep_alive = False
         self.transport.write(self._answer(cycle, request, reply, extra))
         if close:
-            self.transport.close()
+            self.end_after(cycle)
         elif cycle.more_body:
             seconds = self.edge.limits.settings.body_timeout
             self._late = self.loop.call_later(seconds, self.transport.close)

@@ -55,6 +55,7 @@ PRIVATE = {
         "response_complete",
         "response_started",
         "scope",
+        "transport",
         "waiting_for_100_continue",
     ),
     "FlowControl": ("pause_reading", "resume_reading", "write_paused"),
