@@ -65,7 +65,7 @@ def _unpacked(request: Request, body: bytes) -> bytes:
     encoding = request.headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding == b"identity":
         return body
-    if encoding != b"gzip":
+    if encoding not in (b"gzip", b"x-gzip"):  # two names of one coding
         raise Unsupported("content-encoding must be gzip or identity, got another one.")
     limits = request.place.limits
     try:

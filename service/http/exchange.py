@@ -75,7 +75,10 @@ class Request:
         headers: dict[bytes, bytes] = dict(given)
         self.headers = headers
         self.odd = (  # `check_head` must look at it
-            b"host" not in headers or len(headers) != len(given) or b"transfer-encoding" in headers
+            b"host" not in headers
+            or len(headers) != len(given)
+            or b"transfer-encoding" in headers
+            or scope.get("http_version") != "1.1"
         )
         self.id = request_id(self.headers.get(b"x-request-id"))
         self.records = 0  # set by the route, for the log
@@ -119,11 +122,15 @@ def check_head(request: Request) -> None:
     """Refuse an odd head that proxies and the service may read differently.
 
     Raises:
-        Malformed: it has no host, or one of some headers twice, or another coding than chunked.
+        Malformed: it is of another version, has no host, or one of some headers twice, or another
+            coding than chunked.
     """
     headers, given = request.headers, request.scope["headers"]
-    if b"host" not in headers and request.scope.get("http_version") != "1.0":
+    version = request.scope.get("http_version")
+    if b"host" not in headers and version != "1.0":
         raise Malformed("a request must name its host once, in the header 'host'.")
+    if version not in ("1.1", "1.0"):
+        raise Malformed("the version of a request must be HTTP/1.1 or 1.0, got another one.")
     if len(given) != len(headers):
         _check_repeated([name for name, _ in given])
     if b"transfer-encoding" in headers:

@@ -130,6 +130,8 @@ def readable(client: socket.socket) -> bool:
         (b"GET /livez HTTP/1.1\nhost: x\n\n", "must be HTTP/1.1: expected CRLF"),
         (b"GET /livez HTTP/1.1\r\nhost : x\r\n\r\n", "must be HTTP/1.1: invalid header token"),
         (b"GET /livez HTTP/1.1\r\nhost: x\r\n folded\r\n\r\n", "must be HTTP/1.1: "),
+        (b"GET /livez HTTP/0.9\r\nhost: x\r\n\r\n", "must be HTTP/1.1 or 1.0"),
+        (post("/v1/score", BODY).replace(b"1.1", b"2.0", 1), "must be HTTP/1.1 or 1.0"),
         (b"GET http://x HTTP/1.1\r\nhost: x\r\n\r\n", "must be a path"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "must be HTTP/1.1: "),
         (post("/v1/score", BODY, CHUNKED), "must be HTTP/1.1: Content-Length"),
@@ -298,6 +300,32 @@ def test_a_refusal_is_read_by_a_client_that_is_still_sending(artifact_path: Path
             head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n"
             (answer,) = ask(live, head + b" " * 1_000_000, shut=False)
             assert answer.status == 413 and answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/livez", "/v1/reload", "/v1/score"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_last_answer_is_read_by_a_client_that_is_still_sending(
+    keyed: Live, path: str, version: str
+):
+    sent = post(path, b" " * 3_000_000, "connection: close", f"x-api-key: {KEY}")
+    for _ in range(5):
+        (answer,) = ask(keyed, sent.replace(b"1.1", version.encode(), 1), shut=False)
+        assert answer.status == {"/nowhere": 404, "/livez": 405, "/v1/reload": 200}.get(path, 400)
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/score?alpha=x", 400), ("/v1/reload", 200), ("/nowhere", 404), ("/v1/model", 405)],
+)
+def test_after_an_answer_in_place_of_continue_nothing_is_taken_for_the_body(
+    live: Live, path: str, status: int
+):
+    """The client may send the body that it has announced, or its next request."""
+    for rest in (BODY, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"):
+        head = post(path, BODY, "expect: 100-continue")[: -len(BODY)]
+        (answer,) = ask(live, head, rest, shut=False, pause=0.2)
+        assert answer.status == status and answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json"])
