@@ -48,7 +48,13 @@ log = logging.getLogger("vaewatch.service")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNMATCHED = "unmatched"  # the template of a path without a route: anybody can make up paths
-UNREAD = {"method": "other", "path": "", "query_string": b"", "headers": ()}
+UNREAD = {
+    "method": "other",
+    "path": "",
+    "query_string": b"",
+    "headers": (),
+    "http_version": "1.1",
+}
 GONE = 499  # the client left; only the metrics and the log show it
 
 

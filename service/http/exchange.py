@@ -78,7 +78,7 @@ class Request:
             b"host" not in headers
             or len(headers) != len(given)
             or b"transfer-encoding" in headers
-            or scope.get("http_version") != "1.1"
+            or scope["http_version"] != "1.1"
         )
         self.id = request_id(self.headers.get(b"x-request-id"))
         self.records = 0  # set by the route, for the log
@@ -126,7 +126,7 @@ def check_head(request: Request) -> None:
             coding than chunked.
     """
     headers, given = request.headers, request.scope["headers"]
-    version = request.scope.get("http_version")
+    version = request.scope["http_version"]
     if b"host" not in headers and version != "1.0":
         raise Malformed("a request must name its host once, in the header 'host'.")
     if version not in ("1.1", "1.0"):
@@ -145,7 +145,7 @@ def _check_repeated(names: list[bytes]) -> None:
 
 def _check_coding(request: Request) -> None:
     coding = request.headers[b"transfer-encoding"].strip().lower()
-    if coding != b"chunked" or request.scope.get("http_version") != "1.1":
+    if coding != b"chunked" or request.scope["http_version"] != "1.1":
         raise Malformed("transfer-encoding must be chunked, in HTTP/1.1, got another one.")
 
 

@@ -75,6 +75,7 @@ async def read(limits: Limits, body: bytes, packed: bool) -> int:
         return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
     scope = {"method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    scope["http_version"] = "1.1"
     with Place(limits) as place:
         assert await read_body(Request(scope, receive, place)) == b"x" * 1000
         assert limits.in_flight == 1

@@ -36,6 +36,7 @@ class Connection(Reader):
     surplus = False
     opening: Handshake | None = None
     _dropped = False
+    _answered = 0.0  # when the last answer was made; 0: never
     _seen: tuple[Phase, Any, int] = (Phase.IDLE, None, 0)
 
     def connection_made(self, transport: Any) -> None:
@@ -65,6 +66,19 @@ class Connection(Reader):
             return True
         return None
 
+    def go_on(self) -> None:
+        """Go on after an answer, as uvicorn does but for a timer: to set and cancel one would
+        cost every request, and the age of all connections is looked at anyway.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._answered = monotonic()
+
     def phase(self) -> Phase:
         """What the connection waits for."""
         cycle = self.cycle
@@ -78,12 +92,10 @@ class Connection(Reader):
 
     def idle_since(self, now: float) -> float | None:
         """The time since which there is nothing to be lost by closing it; None if there is."""
-        phase, timer = self._look(now), self.timeout_keep_alive_task
+        phase = self._look(now)
         if phase is Phase.BUSY or self._dropped:
             return None
-        if phase is Phase.IDLE and timer is not None:  # set when the last answer was made
-            return timer.when() - self.timeout_keep_alive
-        return self.since
+        return self._answered if phase is Phase.IDLE and self._answered else self.since
 
     def _look(self, now: float) -> Phase:
         """Note the phase, and since when it lasts."""

@@ -29,11 +29,22 @@ from vaewatch.service.http.wire.faults import Deaf
 LINGER_SECONDS = 2.0  # in which the last answer is read, while the rest of the request is dropped
 
 
+class Head(NamedTuple):
+    """The head of an answer, as far as others share it, and what it was made of."""
+
+    status: int
+    headers: HttpHeaders
+    extra: HttpHeaders
+    default: HttpHeaders
+    lines: bytes
+
+
 class Ending(HttpToolsProtocol):
     """A connection that can end."""
 
     edge: ClassVar[Edge]
     parser: Any
+    _head: ClassVar[Head] = Head(0, (), (), (), b"")  # of the latest answer
     _ending = False  # nothing more is read
     _fault: Exception | None = None  # to be answered once the requests before it are
 
@@ -98,11 +109,20 @@ class Ending(HttpToolsProtocol):
             self.transport.close()
 
     def _written(self, request: Request, reply: Reply, extra: HttpHeaders) -> bytes:
-        """An answer as HTTP has it."""
-        head = _head(reply.status, (*self.server_state.default_headers, *reply.headers, *extra))
+        """An answer as HTTP has it. One after another share their head, mostly."""
+        default, (status, headers, content) = self.server_state.default_headers, reply
+        last = self._head
+        if not (
+            last.status == status
+            and last.headers is headers
+            and last.extra is extra
+            and last.default is default
+        ):
+            lines = _lines(status, (*default, *headers, *extra))
+            last = type(self)._head = Head(status, headers, extra, default, lines)
         own = b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        body = b"" if request.method == "HEAD" else reply.body
-        return head + own % (request.id.encode(), len(reply.body)) + body
+        body = b"" if request.method == "HEAD" else content
+        return last.lines + own % (request.id.encode(), len(content)) + body
 
 
 class Closing(NamedTuple):
@@ -119,7 +139,7 @@ class Closing(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[HttpHeader, ...]) -> bytes:
+def _lines(status: int, headers: tuple[HttpHeader, ...]) -> bytes:
     """Write a status and headers as HTTP has them; for a second, nearly all answers share them."""
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):

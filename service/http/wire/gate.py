@@ -28,6 +28,7 @@ from vaewatch.service.http.limits import Place
 from vaewatch.service.http.problems import RETRY_AFTER
 from vaewatch.service.http.wire.connection import Connection
 from vaewatch.service.http.wire.ending import Closing
+from vaewatch.service.http.wire.reading import Reader
 
 REFUSALS = 400  # a second, over all connections: the more there are, the longer each one waits
 
@@ -45,10 +46,11 @@ class Gate(Connection):
     def data_received(self, data: bytes) -> None:
         self._feeding = True
         try:
-            super().data_received(data)
+            Reader.data_received(self, data)  # `super()` would cost every request
         finally:
             self._feeding = False
-        self._start()
+        if self._waiting is not None:
+            self._start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self.surplus:
@@ -66,23 +68,17 @@ class Gate(Connection):
             cycle.waiting_for_100_continue = False
         if app is self.edge:  # nothing between us and the edge wants to see the answer
             cycle.scope[WRITE] = partial(self._write, cycle)
-        if cycle.waiting_for_100_continue and (
-            app is not self.edge or not self._is_hot(cycle.scope)
-        ):
-            cycle.keep_alive = (
-                False  # its body may never come, nor be read: the next request might
-            )
+        if cycle.waiting_for_100_continue and not self._reads_body(cycle, app):
+            cycle.keep_alive = False  # the next request could be taken for the body
         transport = self.transport
         cycle.transport = Closing(self, cycle, transport.write, transport.is_closing)
         super()._start_asgi_task(cycle, app)
 
+    def _reads_body(self, cycle: Any, app: Any) -> bool:
+        return app is self.edge and self._is_hot(cycle.scope)
+
     def _is_hot(self, scope: Any) -> bool:
         return scope["method"] == "POST" and self.edge.hot(scope["path"]) is not None
-
-    @property
-    def _scope(self) -> Any:
-        """The scope of the latest request."""
-        return self.cycle.scope
 
     def _start(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -106,7 +102,8 @@ class Gate(Connection):
             if self.edge.limits.full:
                 self._refuse()
             else:
-                self._scope[PLACE] = Place(self.edge.limits, slotted=True)
+                scope: Any = self.cycle.scope
+                scope[PLACE] = Place(self.edge.limits, slotted=True)
                 self._take()
 
     def _take(self) -> None:
@@ -155,8 +152,9 @@ class Gate(Connection):
 
     def _refuse(self) -> None:
         """Refuse at once; the rest of the body is read and dropped."""
-        self._waiting, cycle = None, self.cycle
-        request, reply, extra = self.edge.refuse(self._scope, self.edge.limits.overloaded())
+        cycle: Any = self.cycle
+        self._waiting = None
+        request, reply, extra = self.edge.refuse(cycle.scope, self.edge.limits.overloaded())
         cycle.response_started = cycle.response_complete = True
         close = not cycle.keep_alive or cycle.waiting_for_100_continue
         if close:
@@ -171,20 +169,20 @@ class Gate(Connection):
             self._pause()
 
     def on_response_complete(self) -> None:
-        if self._scope.pop(HOLD, False):
+        scope: Any = self.cycle.scope
+        if scope.pop(HOLD, False):
             self._pause()
         else:
-            super().on_response_complete()
+            self.go_on()
         if self._fault is not None and self.cycle.response_complete:
             fault, self._fault = self._fault, None
             if not self.transport.is_closing():
                 self._answer_fault(fault)
 
     def _pause(self) -> None:
-        self._unset_keepalive_if_required()
         self.flow.pause_reading()
         seconds = min(RETRY_AFTER, len(self.connections) / REFUSALS)
-        self.loop.call_later(seconds, super().on_response_complete)
+        self.loop.call_later(seconds, self.go_on)
 
 
 def gate_of(edge: Edge) -> type[Gate]:

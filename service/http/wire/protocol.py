@@ -19,7 +19,6 @@ PRIVATE = {
     "HttpToolsProtocol": (
         "_should_upgrade",
         "_start_asgi_task",
-        "_unset_keepalive_if_required",
         "app",
         "connection_lost",
         "connection_made",
@@ -40,8 +39,6 @@ PRIVATE = {
         "scope",
         "send_400_response",
         "server_state",
-        "timeout_keep_alive",
-        "timeout_keep_alive_task",
         "transport",
         "url",
     ),
@@ -59,7 +56,7 @@ PRIVATE = {
         "waiting_for_100_continue",
     ),
     "FlowControl": ("pause_reading", "resume_reading", "write_paused"),
-    "ServerState": ("connections", "default_headers"),
+    "ServerState": ("connections", "default_headers", "total_requests"),
 }
 
 

@@ -25,7 +25,6 @@ class Reader(Ending):
     _completed = False  # a message has become whole in the present read
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._completed = False
         if self._fed + len(data) > MOST_HEAD:
             self._feed_in_steps(data)
