@@ -124,6 +124,14 @@ def test_requests_under_way_over_tls_let_probes_through(
         until(lambda: live.post("/v1/score", content=BODY).status_code == 200)
 
 
+def test_clients_that_do_not_agree_to_the_end_do_not_hold_it_up(
+    artifact_path: Path, pem: tuple[Path, Path]
+):
+    get = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+    with few(artifact_path, pem) as live, crowd(live, 3, get, agreed=True):
+        assert live.stop() == 0
+
+
 @pytest.mark.parametrize("sent", [b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", b"\x16\x03\x01\x02"])
 def test_who_does_not_agree_on_tls_is_closed_in_time(
     artifact_path: Path, pem: tuple[Path, Path], sent: bytes

@@ -9,6 +9,7 @@ from typing import Any, cast
 from vaewatch.service.http.handshake import Handshake
 from vaewatch.service.http.limits import Member
 from vaewatch.service.http.problems import Malformed, TooSlow
+from vaewatch.service.http.wire.ending import LINGER_SECONDS
 from vaewatch.service.http.wire.reading import Reader
 
 IDLE_SECONDS = 75.0  # without a request
@@ -120,6 +121,14 @@ class Connection(Reader):
             self._close()
         elif phase is Phase.HEAD and waited > seconds:
             self._end_with(TooSlow(f"a head must arrive within {seconds:g} seconds."))
+
+    def shutdown(self) -> None:
+        """Close it at the end of the server if it is idle. Over TLS this would wait, long, for a
+        client that does not agree to the end.
+        """
+        super().shutdown()
+        if self.scheme == "https" and self.transport.is_closing():
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def drop(self) -> None:
         """Close the connection to make room for another one. It waits for nothing: over TLS it

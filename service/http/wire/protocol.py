@@ -39,6 +39,7 @@ PRIVATE = {
         "scope",
         "send_400_response",
         "server_state",
+        "shutdown",
         "transport",
         "url",
     ),
