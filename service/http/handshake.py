@@ -36,18 +36,20 @@ class Handshake:
     _task: asyncio.Task[Any] | None = None
 
     def begin(self, task: asyncio.Task[Any]) -> None:
+        """Join the crowd. `task` agrees on TLS; cancelling it closes the connection."""
         self._task = task
         self.members.add(self)
         self.edge.metrics.connections_open += 1
         self.edge.crowd.admit(self, self.members)
 
     def end(self) -> None:
-        """Leave the crowd, as often as this is called."""
+        """Leave the crowd, if it is still in it."""
         if self in self.members:
             self.members.remove(self)
             self.edge.metrics.connections_open -= 1
 
     def idle_since(self, now: float) -> float | None:
+        """The time since which it is open: nothing is lost by closing it."""
         return self.since
 
     def drop(self) -> None:
@@ -74,10 +76,12 @@ class TlsServer:
     _closed: bool = False
 
     def start(self) -> None:
+        """Accept clients from now on."""
         self.sock.setblocking(False)
         asyncio.get_running_loop().add_reader(self.sock, self._accept)
 
     def close(self) -> None:
+        """Accept no more."""
         self._closed = True
         asyncio.get_running_loop().remove_reader(self.sock)
 
