@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.package import Origin, Package, pack
+from vaewatch.training.learned import Learned
 from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
@@ -31,7 +32,7 @@ from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.records.read import fingerprint, read_sample
 from vaewatch.training.records.sample import Reading, Sample
 from vaewatch.training.records.schema import infer_schema
-from vaewatch.training.report.findings import find
+from vaewatch.training.report.findings import Findings, find
 from vaewatch.training.report.make import with_report
 from vaewatch.training.report.odd import Input, odd_records
 from vaewatch.training.tail import tail_of
@@ -45,55 +46,104 @@ PROFILED = 20_000  # records that the columns are profiled on
 ShowColumns = Callable[[Sequence[ColumnProfile]], None]
 
 
-def train(
-    data: Any,
-    out: Path | str,
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    report: bool = True,
-    continue_from: Path | str | None = None,
-    keep: int = KEEP,
-    progress: Progress | None = None,
-    delimiter: str | None = None,
-    rejects: Path | str | None = None,
-    show_columns: ShowColumns | None = None,
-    **settings: Any,
-) -> Scorer:
+@dataclass(frozen=True)
+class Run:
+    """How a run reads, goes on and writes: what is no setting of the fit.
+
+    `vaewatch.train` describes the fields; `show_columns` is called with the columns' profiles
+    before the fit.
+    """
+
+    overwrite: bool = False
+    resume: bool = False
+    report: bool = True
+    continue_from: Path | str | None = None
+    keep: int = KEEP
+    progress: Progress | None = None
+    delimiter: str | None = None
+    rejects: Path | str | None = None
+    show_columns: ShowColumns | None = None
+
+    @classmethod
+    def among(cls, options: dict[str, Any]) -> Run:
+        """Take the fields of a run out of `options`, and leave the settings of the fit."""
+        names = [field.name for field in fields(cls) if field.name in options]
+        return cls(**{name: options.pop(name) for name in names})
+
+    def reading(self, config: TrainConfig) -> Reading:
+        """Return how the files are read."""
+        rejects = Path(self.rejects) if self.rejects else None
+        return Reading(self.delimiter, config.nulls, config.named, rejects)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """The records of a run, and its settings once the records are known.
+
+    schema: None if the records cannot be learned; the fit says why.
+    """
+
+    sample: Sample
+    schema: Schema | None
+    config: TrainConfig
+    fingerprint: str
+
+    def show(self, show_columns: ShowColumns | None) -> None:
+        """Show the columns' profiles, on a sample of the records."""
+        if show_columns is None or self.schema is None:
+            return
+        frame = self.sample.frame
+        some = frame.sample(min(PROFILED, len(frame)), seed=self.config.seed)
+        show_columns(profile_columns(checked_table(self.schema, some)))
+
+
+def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     """Fit, calibrate, export, and write an artifact; `vaewatch.train` describes the arguments."""
-    parent = None if continue_from is None else Parent.load(continue_from)
-    out, config = Path(out), TrainConfig.of(parent.settings(settings) if parent else settings)
+    run, out = Run.among(options), Path(out)
+    parent = None if run.continue_from is None else Parent.load(run.continue_from)
+    config = TrainConfig.of(parent.settings(options) if parent else options)
     device = pick_device(config.device)
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=run.overwrite)
     with _alone(out):
         pass  # refuse a second run before anything is read
-    reading = Reading(delimiter, config.nulls, config.named, Path(rejects) if rejects else None)
-    sample = read_sample(data, config.max_records, config.seed, reading)
-    config = config.taking_for_texts(sample.texts)
-    sample, schema = _sound(sample, config, reading)
-    if show_columns and schema:
-        some = sample.frame.sample(min(PROFILED, len(sample.frame)), seed=config.seed)
-        show_columns(profile_columns(checked_table(schema, some)))
-    data_fingerprint = fingerprint(sample.frame)
+    given = _read(data, config, run.reading(config))
+    given.show(run.show_columns)
     version = parent.artifact.version if parent else None
-    key = _run_key(data_fingerprint, config, device, version)
-    checkpoint = Checkpoint.beside(out, key, resume=resume)
+    key = _run_key(given.fingerprint, given.config, device, version)
+    checkpoint = Checkpoint.beside(out, key, resume=run.resume)
     started = time.perf_counter()
     with _alone(out), computing_on(config.threads), process_group(device):
-        learned = fit(sample.frame, config, progress or silent, checkpoint, parent)
-        found = find(learned) if report else None
+        progress = run.progress or silent
+        learned = fit(given.sample.frame, given.config, progress, checkpoint, parent)
+        found = find(learned) if run.report else None
         seconds = round(time.perf_counter() - started, 3)
         if rank() == 0:
-            package = pack(learned, Origin(out.name, data_fingerprint, sample.total, seconds))
-            package = package.with_tail(tail_of(learned, package))
-            if found:
-                odd = odd_records(learned, package, Input(sample.frame, sample.place))
-                found = replace(found, odd=odd)
-                package = with_report(package.holding(FINDINGS, found.to_bytes()))
-            write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
+            origin = Origin(out.name, given.fingerprint, given.sample.total, seconds)
+            package = _packed(learned, origin, found, given.sample)
+            write_artifact(
+                out, package.manifest, package.files, overwrite=run.overwrite, keep=run.keep
+            )
             checkpoint.remove()
         wait_for_all()
     return Scorer.load(out)
+
+
+def _read(data: Any, config: TrainConfig, reading: Reading) -> _Input:
+    sample = read_sample(data, config.max_records, config.seed, reading)
+    config = config.taking_for_texts(sample.texts)
+    sample, schema = _sound(sample, config, reading)
+    return _Input(sample, schema, config, fingerprint(sample.frame))
+
+
+def _packed(learned: Learned, origin: Origin, found: Findings | None, sample: Sample) -> Package:
+    """Return the artifact of a fit, with a report if there are findings for one."""
+    package = pack(learned, origin)
+    package = package.with_tail(tail_of(learned, package))
+    if found is None:
+        return package
+    odd = odd_records(learned, package, Input(sample.frame, sample.place))
+    found = replace(found, odd=odd)
+    return with_report(package.holding(FINDINGS, found.to_bytes()))
 
 
 @contextmanager
