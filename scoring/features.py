@@ -1,8 +1,9 @@
 """Table -> features: the numbers that the network sees.
 
 A numeric column gives its standardised value, after log1p where it counts something, and a flag
-where the fit data had missing values. A discrete column gives one standardised indicator for each
-event that the fit data had: a category, the bucket for rare ones, a missing value.
+where the fit data had missing values. A circular column gives its cosine and sine instead. A
+discrete column gives one standardised indicator for each event that the fit data had: a category,
+the bucket for rare ones, a missing value.
 
 What the fit data never had in a column (a new category, a first missing value, a constant that
 changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.standardise import (
+    COSINE,
     MISSING_FLAG,
+    SINE,
     TILE,
     Events,
     Feature,
@@ -32,6 +35,7 @@ from vaewatch.scoring.standardise import (
     signed_expm1,
 )
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
+from vaewatch.scoring.time.calendar import on_circle, shown
 
 Value = float | str | bool | None  # of one cell, in the column's own units
 
@@ -157,12 +161,14 @@ class Vectorizer:
 class ColumnFeatures:
     """Where the features of one column are, to read a reconstruction back.
 
-    A numeric column may have a value, a missing flag, or both. A discrete one has its indicators
+    A numeric column may have a value, a missing flag, or both; a circular one has a cosine and a
+    sine for its value. A discrete one has its indicators
     side by side.
 
     Attributes:
         labels: the values that the indicators stand for.
         otherwise: the expected value of a column that has no features.
+        circle: the cosine and the sine of a circular column.
     """
 
     column: Column
@@ -172,6 +178,7 @@ class ColumnFeatures:
     events: slice
     labels: tuple[Value, ...]
     otherwise: Value
+    circle: tuple[int, int] | None = None
 
     @classmethod
     def of(
@@ -179,7 +186,8 @@ class ColumnFeatures:
     ) -> ColumnFeatures:
         if constant is not None:
             own = {}  # a feature that exists only because a network must have one
-        discrete = column.kind is not Kind.NUMERIC
+        discrete = not column.is_number
+        circle = [i for i, f in own.items() if f.code in (COSINE, SINE)]
         value = next((i for i, f in own.items() if f.code is None), None)
         events = [i for i, f in own.items() if discrete]
         return cls(
@@ -194,13 +202,20 @@ class ColumnFeatures:
             else _label(column, int(constant))
             if discrete
             else _number(column, constant),
+            circle=(circle[0], circle[1]) if circle else None,
         )
 
     def expected(self, raw: NDArray[np.float64]) -> Value:
         if self.labels:
             return self.labels[int(raw[self.events].argmax())]
-        if self.value is None or (self.flag is not None and raw[self.flag] > 0.5):
+        if self.flag is not None and raw[self.flag] > 0.5:
             return self.otherwise  # None where missing is the likelier
+        if self.circle is not None and self.column.part is not None:
+            cosine, sine = raw[self.circle[0]], raw[self.circle[1]]
+            period = self.column.period or 1.0
+            return shown(float(on_circle(cosine, sine, period)), self.column.part)
+        if self.value is None:
+            return self.otherwise
         number = raw[self.value]
         return _number(self.column, float(signed_expm1(number) if self.log1p else number))
 

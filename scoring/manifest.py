@@ -20,9 +20,15 @@ from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Kind, Schema
 
 FORMAT_VERSION = 2
+WITH_TIME_OR_SEGMENT = 3  # the format of a schema that earlier releases cannot read
 MANIFEST = "manifest.json"
 
 Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
+
+
+def format_of(schema: Schema) -> int:
+    """Return the version of the format that an artifact of this schema takes."""
+    return FORMAT_VERSION if schema.time is None else WITH_TIME_OR_SEGMENT
 
 
 class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
@@ -87,7 +93,8 @@ class VectorizerState(Struct, frozen=True):
         Meta(
             description="For each feature `[column, code, mean, deviation, log1p]`. A code of "
             "null is a number, -1 the flag of a missing number, any other the event that the "
-            "feature indicates. The feature is (value - mean) / deviation, of log1p(value) where "
+            "feature indicates; -2 and -3 are the cosine and the sine of a circular column. The "
+            "feature is (value - mean) / deviation, of log1p(value) where "
             "log1p is true."
         ),
     ]
@@ -155,6 +162,26 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         str | None, Meta(description="Decimal mark of texts that was declared.")
     ] = None
     threads: Annotated[int, Meta(description="Threads that the fit computed on.")] = 1
+    time: Annotated[str | None, Meta(description="Column that says when a record was made.")] = (
+        None
+    )
+    time_zone: Annotated[
+        str, Meta(description="Zone of the calendar, and of times without an offset.")
+    ] = "UTC"
+    calendar: Annotated[
+        str,
+        Meta(
+            description="Parts of the time that are learned: `auto`, `none`, or some of `hour`, "
+            "`weekday` and `day` with commas between."
+        ),
+    ] = "auto"
+    calibrate: Annotated[
+        str,
+        Meta(
+            description="`all`: the records that calibrate come from the whole time. `recent`: "
+            "they are the latest."
+        ),
+    ] = "all"
 
 
 class Metrics(Struct, frozen=True):
@@ -252,9 +279,9 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
             raise ArtifactError(f"'{place}' is damaged: {MANIFEST} is not JSON.") from None
         if not isinstance(data, dict) or "format_version" not in data:
             raise ArtifactError(f"'{place}' is not an artifact: {MANIFEST} has no format_version.")
-        if data["format_version"] != FORMAT_VERSION:
+        if data["format_version"] not in (FORMAT_VERSION, WITH_TIME_OR_SEGMENT):
             raise ArtifactError(
-                f"format_version must be {FORMAT_VERSION}, got "
+                f"format_version must be {FORMAT_VERSION} or {WITH_TIME_OR_SEGMENT}, got "
                 f"{one_line(data['format_version'])} in '{place}'. Upgrade vaewatch, or train "
                 "again with this release."
             )

@@ -18,10 +18,11 @@ from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.features import Value
 from vaewatch.scoring.network import TILE, Forward, Network
-from vaewatch.scoring.schema import OTHER
+from vaewatch.scoring.schema import OTHER, Column, usual_words
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.calendar import Part, named
 
 CANDIDATES = 8  # columns of a record that are tried, and at least SPARE more than are asked for
 SPARE = 3
@@ -47,6 +48,20 @@ class Reason:
         if self.expected == OTHER:
             expected = "one of its many rare values"
         return f"{self.column} is {observed}, expected {expected}"
+
+
+@dataclass(frozen=True)
+class CalendarReason(Reason):
+    """A part of the record's time as the reason.
+
+    Attributes:
+        words: the same for people, such as `at 03:10 on a Sunday, usually 08:00 to 19:00`.
+    """
+
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.column}: {self.words}"
 
 
 def _shown_apart(a: Value, b: Value) -> tuple[str, str]:
@@ -168,5 +183,29 @@ class Explainer:
             own = table.schema.columns[column]
             expected = self.expectation.value(column, event, number)
             observed = table.observed(row, own)
-            if observed != expected:
+            if observed == expected:
+                continue
+            if own.part is not None and observed is not None:
+                words = words_of(table, row, own, expected)
+                yield CalendarReason(own.name, observed, expected, fall, words)
+            else:
                 yield Reason(own.name, observed, expected, fall)
+
+
+def words_of(table: Table, row: int, column: Column, expected: Value) -> str:
+    """Return when a record was made, and when its like usually are."""
+    schema = table.schema
+    numbers = {c.part: float(table.numbers[row, schema.place[c.name]]) for c in schema.circular}
+    hour, weekday = numbers.get(Part.HOUR), numbers.get(Part.WEEKDAY)
+    day = f"on a {named(weekday, Part.WEEKDAY)}" if weekday is not None else ""
+    if column.part is Part.HOUR and hour is not None:
+        at = f"at {named(hour, Part.HOUR)} {day}".rstrip()
+    elif column.part is Part.WEEKDAY:
+        at = day
+    else:
+        at = f"on {named(numbers[Part.DAY], Part.DAY)}"
+    if usual := usual_words(column):
+        return f"{at}, {usual}"
+    return (
+        f"{at}, expected {named(expected, Part.HOUR) if isinstance(expected, float) else expected}"
+    )

@@ -13,6 +13,8 @@ from typing import Any
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.spelling.categories import key_of
 from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.time.calendar import PARTS, Part, named
+from vaewatch.scoring.time.time import Time
 
 # In a numeric or boolean column these texts mean "missing". In a categorical column only the empty
 # text does: "NA" may well be Namibia.
@@ -26,11 +28,17 @@ def numbers_among(texts: Sequence[str]) -> tuple[float, ...]:
 
 
 class Kind(StrEnum):
-    """The type of a column's values."""
+    """The type of a column's values. A circular one is no input: the calendar of a time gives it,
+    a number that goes round.
+    """
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
     BOOLEAN = "boolean"
+    CIRCULAR = "circular"
+
+
+INPUT_KINDS = (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)  # that can be declared
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class Column:
         nulls: texts that mean "missing" in this column, whatever its kind, since the user said so;
             in a numeric column also numbers, such as -200.
         format: how texts spell the numbers of a numeric column; None if as programs do.
+        period: after which a circular column comes round: 24 for hours.
+        usual: the shortest arc, from start to end, that holds most of the fit data of a circular
+            column; None if there is no arc much shorter than the circle.
     """
 
     name: str
@@ -58,6 +69,18 @@ class Column:
     integer: bool = False
     nulls: tuple[str, ...] = ()
     format: NumberFormat | None = None
+    period: float | None = field(default=None, repr=False)  # so that versions stay what they were
+    usual: tuple[float, float] | None = field(default=None, repr=False)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers, read or derived."""
+        return self.kind in (Kind.NUMERIC, Kind.CIRCULAR)
+
+    @property
+    def part(self) -> Part | None:
+        """The part of a time that a circular column holds."""
+        return None if self.period is None else PARTS[self.period]
 
     def code_of(self, text: str) -> int:
         """Return the code of a category's text, in whatever spelling."""
@@ -84,6 +107,16 @@ class Column:
         return numbers_among(self.nulls)
 
 
+def usual_words(column: Column) -> str:
+    """Return where most of a circular column lies, such as `usually 08:00 to 19:00`; empty if it
+    lies anywhere.
+    """
+    if column.usual is None or column.part is None:
+        return ""
+    start, end = (named(number, column.part) for number in column.usual)
+    return f"usually {start}" if start == end else f"usually {start} to {end}"
+
+
 BOOLEAN_NAMES = ("false", "true")
 
 
@@ -91,6 +124,8 @@ BOOLEAN_NAMES = ("false", "true")
 class Schema:
     """The columns that are learned, in order, and the names of those that are only carried through
     (`id`, `label`) or left out (`ignored`).
+
+    A time is carried through, too; its calendar are the last of the columns.
     """
 
     columns: tuple[Column, ...]
@@ -98,6 +133,13 @@ class Schema:
     label: str | None = None
     ignored: tuple[str, ...] = ()
     null_tokens: tuple[str, ...] = field(default=NULL_TOKENS)
+    time: Time | None = field(default=None, repr=False)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that a record names: the learned ones that are not derived, and the time."""
+        names = tuple(c.name for c in self.columns if c.kind is not Kind.CIRCULAR)
+        return names if self.time is None else (*names, self.time.column)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -105,12 +147,23 @@ class Schema:
 
     @cached_property
     def numeric(self) -> tuple[Column, ...]:
+        """Columns of numbers: those of a record, and then the circular ones."""
+        return tuple(column for column in self.columns if column.is_number)
+
+    @cached_property
+    def measured(self) -> tuple[Column, ...]:
+        """The numeric columns that a record names."""
         return tuple(column for column in self.columns if column.kind is Kind.NUMERIC)
+
+    @cached_property
+    def circular(self) -> tuple[Column, ...]:
+        """The columns that the calendar of the time gives."""
+        return tuple(column for column in self.columns if column.kind is Kind.CIRCULAR)
 
     @cached_property
     def discrete(self) -> tuple[Column, ...]:
         """Categorical and boolean columns."""
-        return tuple(column for column in self.columns if column.kind is not Kind.NUMERIC)
+        return tuple(column for column in self.columns if not column.is_number)
 
     @cached_property
     def null_numbers(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
@@ -129,16 +182,18 @@ class Schema:
         """Return the schema as JSON; what few columns have is left out of the others."""
         data = asdict(self)
         for column in data["columns"]:
-            for name in ("nulls", "format"):
+            for name in ("nulls", "format", "period", "usual"):
                 if not column[name]:
                     del column[name]
+        if self.time is None:
+            del data["time"]
         return data
 
     def require(self, present: list[str]) -> None:
         """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""
-        missing = [name for name in self.names if name not in set(present)]
+        missing = [name for name in self.inputs if name not in set(present)]
         if missing:
-            extra = [name for name in present if name not in set(self.names)]
+            extra = [name for name in present if name not in set(self.inputs)]
             hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
                 f"column {_listed(missing)} must be there, but the input lacks it.{hint}"

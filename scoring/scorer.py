@@ -198,7 +198,7 @@ class Scorer:
             CalibrationError: the calibration records are too few to certify alpha.
         """
         if isinstance(data, list | tuple):
-            records = plain_records(data, set(self.artifact.schema.names))
+            records = plain_records(data, set(self.artifact.schema.inputs))
             return self.score_records(records, alpha=alpha, explain=explain)
         # imports polars, which records do without
         from vaewatch.scoring.files.frames import checked_table, frame_of

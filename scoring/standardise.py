@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
 from vaewatch.scoring.spelling.categories import half, is_half
+from vaewatch.scoring.time.calendar import angle
 
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
-MISSING_FLAG = -1  # in place of a code
+# in place of a code
+MISSING_FLAG = -1
+COSINE, SINE = -2, -3  # of a circular column
 LARGEST_LOG = 700.0  # exp of more overflows a float64
 FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
 _LEAST, _MOST = (
@@ -31,8 +34,8 @@ _LEAST, _MOST = (
 class Feature:
     """One number of the network's input: (raw - mean) / deviation.
 
-    `code` is None for a numeric column's value, -1 for its missing flag, else the discrete code
-    indicated.
+    `code` is None for a numeric column's value, -1 for its missing flag, -2 and -3 for the cosine
+    and sine of a circular one, else the discrete code indicated.
     """
 
     column: str
@@ -40,6 +43,11 @@ class Feature:
     mean: float
     deviation: float
     log1p: bool = False
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is 1 where something happens, and else 0: an indicator or a missing flag."""
+        return self.code is not None and self.code >= MISSING_FLAG
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,20 @@ class Features:
         return Features(self.values[rows], self.unseen[rows], self.any_unseen)
 
 
+INDICATOR = 4  # the sort key of an indicator
+
+
 def feature_order(feature: Feature) -> int:
-    """Return the sort key of a feature: counts, other values, missing flags, indicators.
+    """Return the sort key of a feature: counts, other values, those of circles, missing flags,
+    indicators.
 
     Sorted like this, each kind of feature is one slice.
     """
     if feature.code is None:
         return 0 if feature.log1p else 1
-    return 2 if feature.code == MISSING_FLAG else 3
+    if not feature.is_event:
+        return 2
+    return 3 if feature.code == MISSING_FLAG else INDICATOR
 
 
 def places_of_columns(features: Sequence[Feature]) -> dict[str, list[int]]:
@@ -110,6 +124,7 @@ class Numbers:
         tolerance: how far from each constant a value may lie that equals it (see
             `_changed`).
         halves: the float16 that each constant rounds to; NaN where that is a number of its own.
+        circles: the circular columns; None without one.
     """
 
     order: NDArray[np.int64]
@@ -126,6 +141,7 @@ class Numbers:
     never_missing: NDArray[np.bool_]
     tolerance: NDArray[np.float64]
     halves: NDArray[np.float64]
+    circles: Circles | None
 
     @classmethod
     def of(
@@ -140,6 +156,7 @@ class Numbers:
         placed = set(order)  # not the list: there may be 10,000 columns
         order += [name for name in numeric if name not in placed]
         mean, deviation = _floats(f.mean for f in flags), _floats(f.deviation for f in flags)
+        before_flags = sum(not f.is_event for f in features)
         return cls(
             order=_ints(numeric[name] for name in order),
             mean=_padded([*(f.mean for f in values), *fixed.values()], 0.0, len(order)),
@@ -147,7 +164,7 @@ class Numbers:
             counts=sum(f.log1p for f in values),
             values=slice(0, len(values)),
             constants=slice(len(values), len(values) + len(fixed)),
-            flags=slice(len(values), len(values) + len(flags)),
+            flags=slice(before_flags, before_flags + len(flags)),
             flag_of=_ints(numeric[f.column] for f in flags),
             flag_off=(-mean / deviation).astype(np.float32),
             flag_on=((1.0 - mean) / deviation).astype(np.float32),
@@ -160,6 +177,7 @@ class Numbers:
             halves=_floats(
                 half(value) if is_half(half(value)) else np.nan for value in fixed.values()
             ),
+            circles=Circles.of(schema, features) if schema.circular else None,
         )
 
     def write(
@@ -196,6 +214,8 @@ class Numbers:
             unseen[:, self.columns] = missing
             found = np.count_nonzero(missing)
         values[:, self.values] = raw[:, self.values]
+        if self.circles is not None:
+            self.circles.write(numbers, values)
         if len(self.flag_of):
             flagged = np.isnan(numbers.take(self.flag_of, axis=1))
             values[:, self.flags] = np.where(flagged, self.flag_on, self.flag_off)
@@ -218,6 +238,47 @@ class Numbers:
             same |= (values.astype(np.float16) == constant) & (self.halves == constant)
         same |= np.abs(values - constant) <= self.tolerance
         return np.asarray(~same)
+
+
+@dataclass(frozen=True)
+class Circles:
+    """Lookup tables for the circular columns, each with two features: where its number lies on a
+    circle, so that 23:59 and 00:00 are neighbours.
+
+    Attributes:
+        columns, periods: (K,) the numeric column and the period of each.
+        cosines, sines: (K,) their features. mean, deviation: (2, K) of these.
+    """
+
+    columns: NDArray[np.int64]
+    periods: NDArray[np.float64]
+    cosines: NDArray[np.int64]
+    sines: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, schema: Schema, features: Sequence[Feature]) -> Circles:
+        at = {(f.column, f.code): i for i, f in enumerate(features)}
+        numeric = {column.name: i for i, column in enumerate(schema.numeric)}
+        own = [c for c in schema.circular if (c.name, COSINE) in at]
+        pairs = [[at[c.name, code] for c in own] for code in (COSINE, SINE)]
+        return cls(
+            columns=_ints(numeric[c.name] for c in own),
+            periods=_floats(c.period or 1.0 for c in own),
+            cosines=_ints(pairs[0]),
+            sines=_ints(pairs[1]),
+            mean=np.array([[features[i].mean for i in row] for row in pairs]),
+            deviation=np.array([[features[i].deviation for i in row] for row in pairs]),
+        )
+
+    def write(self, numbers: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+        """Fill in the features of N records; 0, their mean, where a number is missing."""
+        angles = angle(numbers.take(self.columns, axis=1), self.periods)
+        for row, (places, raw) in enumerate(
+            ((self.cosines, np.cos(angles)), (self.sines, np.sin(angles)))
+        ):
+            values[:, places] = np.nan_to_num((raw - self.mean[row]) / self.deviation[row])
 
 
 @dataclass(frozen=True)
@@ -254,7 +315,7 @@ class Events:
     def of(
         cls, schema: Schema, features: Sequence[Feature], constants: Mapping[str, float]
     ) -> Events:
-        first = sum(f.code is None or f.code == MISSING_FLAG for f in features)
+        first = sum(feature_order(f) < INDICATOR for f in features)
         mean, deviation = _floats(f.mean for f in features), _floats(f.deviation for f in features)
         sizes = [missing_code(column) + 1 for column in schema.discrete]
         start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

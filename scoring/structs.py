@@ -21,11 +21,19 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
-from vaewatch.scoring.table import Table, category_codes, parse_category, set_missing
+from vaewatch.scoring.table import (
+    Table,
+    category_codes,
+    parse_category,
+    set_calendar,
+    set_missing,
+)
+from vaewatch.scoring.time.time import UnreadableTime
 
 Structs = list[Any]  # of the type of one schema
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_TIME: Any = str | int | float | None
 # the usual spellings; others are read the slow way
 _BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0}
 for _words, _code in ((TRUE, 1), (FALSE, 0)):
@@ -50,15 +58,17 @@ class StructReader:
         ]
         booleans = [f"d{j}" for j, c in enumerate(schema.discrete) if c.kind is Kind.BOOLEAN]
         self._booleans = [attrgetter(field) for field in booleans]
-        self._pack = Struct(f"{len(schema.numeric)}d").pack
+        self._pack = Struct(f"{len(schema.measured)}d").pack
         self.record: Any = _struct_of(schema, others)
 
     def plain(self, rows: Structs) -> bool:
-        """Return whether every boolean is valid: the structs accept any text or number for one."""
+        """Return whether every boolean and every time is valid: the structs accept any text or
+        number for one.
+        """
         for get in self._booleans:
             if not _BOOLEANS.keys() >= set(map(get, rows)):
                 return False
-        return True
+        return self.schema.time is None or self._times(rows) is not None
 
     def table(self, rows: Structs) -> Table:
         """Return the Table that `parse_records` would make of the same records."""
@@ -77,14 +87,35 @@ class StructReader:
             codes.append(code)
             texts.append(values)
         shaped = np.array(codes, np.int32).reshape(len(codes), len(rows)).T
-        return Table(self.schema, self._number_array(rows), shaped, texts)
+        numbers = self._number_array(rows)
+        if self.schema.time is None:
+            return Table(self.schema, numbers, shaped, texts)
+        times = self._times(rows)
+        if times is None:
+            raise AssertionError("`plain` refuses such rows")
+        return Table(self.schema, self._with_calendar(numbers, times), shaped, texts, times)
+
+    def _times(self, rows: Structs) -> NDArray[np.int64] | None:
+        """Return the moments of the rows, (N,); None if one is no time."""
+        try:
+            return self.schema.time.read([row.t for row in rows]) if self.schema.time else None
+        except UnreadableTime:
+            return None
+
+    def _with_calendar(
+        self, measured: NDArray[np.float64], times: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        numbers = np.empty((len(measured), len(self.schema.numeric)))
+        numbers[:, : measured.shape[1]] = measured
+        set_calendar(self.schema, times, numbers)
+        return numbers
 
     def ids(self, rows: Structs) -> Sequence[Any] | None:
         """Return the id column's values as they were sent; None if the schema names none."""
         return None if self.schema.id is None else [row.id for row in rows]
 
     def _number_array(self, rows: Structs) -> NDArray[np.float64]:
-        width = len(self.schema.numeric)
+        width = len(self.schema.measured)
         numbers = [values[:width] for values in map(astuple, rows)]  # their fields come first
         try:
             packed = b"".join(starmap(self._pack, numbers))  # twice as fast as numpy on lists
@@ -104,10 +135,13 @@ def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:
         Kind.CATEGORICAL: str | int | float | None,
         Kind.BOOLEAN: bool | int | float | str | None,
     }
-    kinds = [(f"n{j}", c, float | None) for j, c in enumerate(schema.numeric)]
+    kinds = [(f"n{j}", c, float | None) for j, c in enumerate(schema.measured)]
     kinds += [(f"d{j}", c, discrete[c.kind]) for j, c in enumerate(schema.discrete)]
     fields: list[Any] = [(f, kind) if c.required else (f, kind, None) for f, c, kind in kinds]
     names = {field: column.name for field, column, _ in kinds}
+    if schema.time is not None:
+        fields.append(("t", _TIME) if schema.time.required else ("t", _TIME, None))
+        names["t"] = schema.time.column
     if others is not None:
         fields += [(f"o{j}", Any, None) for j in range(len(others))]
         names |= {f"o{j}": name for j, name in enumerate(others)}

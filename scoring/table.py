@@ -24,6 +24,9 @@ from vaewatch.scoring.schema import (
 from vaewatch.scoring.spelling.booleans import read_word
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.time.calendar import calendar_of, shown
+from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.time import Time, UnreadableTime
 
 LARGEST_INTEGER = 2**53  # above, a float64 stands for several integers, in digits nobody wrote
 
@@ -36,12 +39,14 @@ class Table:
         numbers: (N, numeric columns) float64, NaN where missing.
         codes: (N, discrete columns) int32; `vaewatch.scoring.schema.code_name` names a code.
         texts: the raw values of each discrete column, to name an unseen category in a reason.
+        times: (N,) microseconds since 1970, NO_TIME where missing; None without a time column.
     """
 
     schema: Schema
     numbers: NDArray[np.float64]
     codes: NDArray[np.int32]
     texts: Sequence[Sequence[Any]]
+    times: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -49,21 +54,29 @@ class Table:
     def take(self, rows: NDArray[Any]) -> Table:
         """Return the rows at these indices."""
         texts = [[text[i] for i in rows.tolist()] for text in self.texts]
-        return Table(self.schema, self.numbers[rows], self.codes[rows], texts)
+        times = None if self.times is None else self.times[rows]
+        return Table(self.schema, self.numbers[rows], self.codes[rows], texts, times)
 
     def join(self, other: Table) -> Table:
         """Return these rows followed by the other table's."""
         texts = [[*mine, *its] for mine, its in zip(self.texts, other.texts, strict=True)]
         numbers = np.concatenate([self.numbers, other.numbers])
-        return Table(self.schema, numbers, np.concatenate([self.codes, other.codes]), texts)
+        codes, times = np.concatenate([self.codes, other.codes]), None
+        if self.times is not None and other.times is not None:
+            times = np.concatenate([self.times, other.times])
+        return Table(self.schema, numbers, codes, texts, times)
 
     def observed(self, row: int, column: Column) -> float | str | bool | None:
         """Return one cell's value as JSON can carry it; None if it is missing."""
         at = self.schema.place[column.name]
-        if column.kind is Kind.NUMERIC:
+        if column.is_number:
             number = float(self.numbers[row, at])
+            if math.isnan(number):
+                return None
+            if column.part is not None:
+                return shown(number, column.part)
             whole = number.is_integer() and abs(number) < LARGEST_INTEGER
-            return None if math.isnan(number) else int(number) if whole else number
+            return int(number) if whole else number
         code = int(self.codes[row, at])
         if column.kind is Kind.BOOLEAN:
             return None if code == missing_code(column) else bool(code)
@@ -163,12 +176,16 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
     A record with a problem keeps its row, in which the bad cells are missing.
     """
     problems: list[Problem] = []
-    required = {column.name: column for column in schema.columns if column.required}
+    plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
+    required = {column.name: column for column in plain if column.required}
     kept = [_checked_record(required, i, record, problems) for i, record in enumerate(records)]
     numbers = np.empty((len(kept), len(schema.numeric)))
-    for j, column in enumerate(schema.numeric):
+    for j, column in enumerate(schema.measured):
         numbers[:, j] = _numbers(column, kept, problems)
     set_missing(schema, numbers)
+    times = None if schema.time is None else _times(schema.time, kept, problems)
+    if times is not None:
+        set_calendar(schema, times, numbers)
     codes = np.empty((len(kept), len(schema.discrete)), dtype=np.int32)
     texts: list[list[Any]] = []
     for j, column in enumerate(schema.discrete):
@@ -176,7 +193,37 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
         codes[:, j] = code
         texts.append(text)
     problems.sort(key=lambda problem: problem.record)
-    return Table(schema, numbers, codes, texts), tuple(problems)
+    return Table(schema, numbers, codes, texts, times), tuple(problems)
+
+
+def _times(
+    time: Time, records: Sequence[Mapping[str, Any]], problems: list[Problem]
+) -> NDArray[np.int64]:
+    """Return the moments of N records, (N,)."""
+    values = [record.get(time.column) for record in records]
+    try:
+        return time.read(values)
+    except UnreadableTime:
+        return np.array([_moment(time, i, v, problems) for i, v in enumerate(values)], np.int64)
+
+
+def _moment(time: Time, index: int, value: Any, problems: list[Problem]) -> int:
+    try:
+        return int(time.read([value])[0])
+    except UnreadableTime as error:
+        got = "" if value is None else f", got {kind_of(value)}"
+        code = "missing" if value is None else "time"
+        rule = f"column '{time.column}' {error}{got}"
+        problems.append(Problem(index, time.column, code, rule))
+        return NO_TIME
+
+
+def set_calendar(schema: Schema, times: NDArray[np.int64], numbers: NDArray[np.float64]) -> None:
+    """Fill in the circular columns, the last of (N, numeric columns), from (N,) moments."""
+    first = len(schema.measured)
+    for j, column in enumerate(schema.circular, first):
+        if schema.time is not None and column.part is not None:
+            numbers[:, j] = calendar_of(times, schema.time.zone, column.part)
 
 
 def set_missing(schema: Schema, numbers: NDArray[np.float64]) -> None:

@@ -11,7 +11,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from vaewatch.scoring.errors import SettingError
-from vaewatch.scoring.schema import Kind, require_columns
+from vaewatch.scoring.schema import INPUT_KINDS, Kind, require_columns
+from vaewatch.scoring.time.calendar import Part
+from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
@@ -51,6 +53,10 @@ class TrainConfig:
     nulls: tuple[str, ...] = ()  # texts and numbers that mean "missing", beside the usual ones
     decimal: str | None = None  # the decimal mark of texts, where it cannot be seen: "." or ","
     threads: int = 1  # that a fit computes on: see `vaewatch.training.vae.threads`
+    time: str | None = None  # says when a record was made
+    time_zone: str = "UTC"  # of the calendar, and of times without an offset
+    calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
+    calibrate: str = "all"  # the records that calibrate: of all the time, or the most "recent"
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
@@ -71,11 +77,34 @@ class TrainConfig:
                 f"setting 'members' must be at least {JUDGES} more than served ({self.served}), "
                 f"got {self.members}: those that do not serve judge records that they did not see."
             )
+        self._require_time()
+
+    def _require_time(self) -> None:
+        """Refuse a time that is also something else, and settings that take a time."""
+        if self.time is None:
+            for name in ("time_zone", "calendar", "calibrate"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise SettingError(
+                        f"setting '{name}' takes a time: name its column with --time."
+                    )
+        elif self.time in (self.id, self.label, *self.ignore, *self.kinds):
+            raise SettingError(
+                f"setting 'time' must be a column that is not named otherwise, got '{self.time}', "
+                "which is an id, a label, ignored or declared, too."
+            )
+
+    @property
+    def parts(self) -> tuple[Part, ...] | None:
+        """The parts of the time that were chosen to be learned; None for those that suit."""
+        if self.calendar == "auto":
+            return None
+        chosen = () if self.calendar == "none" else self.calendar.split(",")
+        return tuple(part for part in Part if part in chosen)
 
     @property
     def named(self) -> frozenset[str]:
         """The columns that the settings name."""
-        return frozenset(filter(None, (self.id, self.label, *self.ignore, *self.kinds)))
+        return frozenset(filter(None, (self.id, self.label, self.time, *self.ignore, *self.kinds)))
 
     def require_named(self, columns: Sequence[str]) -> None:
         """Refuse a column that a setting names and the input lacks; files of normals may lack that
@@ -85,6 +114,7 @@ class TrainConfig:
             SchemaError: there is one.
         """
         require_columns(columns, [self.id] if self.id else [], "id")
+        require_columns(columns, [self.time] if self.time else [], "time")
         require_columns(columns, self.ignore, "ignored")
         require_columns(columns, list(self.kinds), "declared")
 
@@ -195,6 +225,27 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _zone(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingError(f"setting '{name}' must be the name of a zone, got {value!r}.")
+    if value not in UTC_NAMES:
+        zone_named(value)
+    return str(value)
+
+
+def _calendar(name: str, value: Any) -> str:
+    texts = [value] if isinstance(value, str) else list(value)
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    if parts in (["auto"], ["none"]):
+        return str(parts[0])
+    if not parts or any(part not in tuple(Part) for part in parts):
+        raise SettingError(
+            f"setting '{name}' must be auto, none, or some of {', '.join(Part)} with commas "
+            f"between, got {value!r}."
+        )
+    return ",".join(part for part in Part if part in parts)
+
+
 def _mark(name: str, value: Any) -> str | None:
     if value not in (None, ".", ","):
         raise SettingError(f"setting '{name}' must be . or , got {value!r}.")
@@ -209,10 +260,9 @@ def _kinds(name: str, value: Any) -> dict[str, Kind]:
 
 def parse_kind(text: str) -> Kind:
     """Return the kind that a text names."""
-    try:
-        return Kind(text)
-    except ValueError:
-        raise SettingError(f"a kind must be one of {', '.join(Kind)}, got {text!r}.") from None
+    if text not in INPUT_KINDS:
+        raise SettingError(f"a kind must be one of {', '.join(INPUT_KINDS)}, got {text!r}.")
+    return Kind(text)
 
 
 _CHECKS: dict[str, Check] = {
@@ -239,4 +289,8 @@ _CHECKS: dict[str, Check] = {
     "nulls": _texts,
     "decimal": _mark,
     "threads": _whole(1),
+    "time": _column,
+    "time_zone": _zone,
+    "calendar": _calendar,
+    "calibrate": _one_of("all", "recent"),
 }

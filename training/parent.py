@@ -17,6 +17,7 @@ from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Kind
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.weights import load_seen, load_vae
 from vaewatch.training.learned import Continued
@@ -70,7 +71,8 @@ class Parent:
                     f"continues, got {given[name]}. Leave it out, or train anew."
                 )
         usual = {name: value for name, value in own.items() if name not in OWN}
-        kinds = {column.name: column.kind for column in self.artifact.schema.columns}
+        columns = self.artifact.schema.columns
+        kinds = {c.name: c.kind for c in columns if c.kind is not Kind.CIRCULAR}
         chosen = {**usual, "steps": STEPS, **given, **{name: own[name] for name in SHAPE}}
         return {**chosen, "kinds": {**kinds, **given.get("kinds", {})}}
 
@@ -83,7 +85,7 @@ class Parent:
         """
         schema, apart = self.artifact.schema, {config.id, config.label, *config.ignore}
         names = [name for name in frame.columns if name not in apart]
-        if differ := sorted(set(names) ^ set(schema.names)):
+        if differ := sorted(set(names) ^ set(schema.inputs)):
             lacks = "the artifact" if differ[0] in names else "the input"
             raise SchemaError(
                 "the columns to learn must be those of the artifact whose fit is continued, but "

@@ -8,6 +8,7 @@ are rare here, too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import read_artifact
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
+from vaewatch.scoring.time.calendar import HOUR, PERIODS, Part, calendar_of, on_circle
+from vaewatch.scoring.time.form import DAY, SECOND, moment_of_text
+from vaewatch.scoring.time.time import Time
+from vaewatch.scoring.time.zone import to_local, to_utc
 from vaewatch.training.config import whole_number
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import Marginals, load_marginals
@@ -27,6 +32,7 @@ from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import VAE
 
 Floats = NDArray[np.float64]
+LOOKED_BACK = 366 * 4  # days, among which each day of a month falls on each weekday
 RANKED = 4096  # draws at least, so that their ranks are close to those of a large sample
 TYPES = {Kind.BOOLEAN: pl.Boolean, Kind.CATEGORICAL: pl.String}
 
@@ -78,8 +84,47 @@ def records_of(
     mean = np.array([f.mean for f in vectorizer.features])
     deviation = np.array([f.deviation for f in vectorizer.features])
     raw = Decoded(decoded.mean * deviation + mean, decoded.draw)
-    columns = vectorizer.schema.columns
-    return pl.DataFrame([_column(vectorizer, marginals, c, raw, rng) for c in columns])
+    schema = vectorizer.schema
+    plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
+    frame = pl.DataFrame([_column(vectorizer, marginals, c, raw, rng) for c in plain])
+    if schema.time is None:
+        return frame
+    return frame.with_columns(times_of(schema.time, _parts(vectorizer, raw), len(raw.mean)))
+
+
+def _parts(vectorizer: Vectorizer, raw: Decoded) -> dict[Part, Floats]:
+    """Return the drawn direction of each circular column, (N,), in its own units."""
+    mean, deviation = vectorizer.scale
+    draws = raw.draw * deviation + mean
+    found: dict[Part, Floats] = {}
+    for column in vectorizer.schema.circular:
+        circle = vectorizer.by_column[column.name].circle
+        if circle is not None and column.part is not None:
+            cosine, sine = draws[:, circle[0]], draws[:, circle[1]]
+            found[column.part] = on_circle(cosine, sine, column.period or 1.0)
+    return found
+
+
+def times_of(time: Time, parts: Mapping[Part, Floats], n: int) -> pl.Series:
+    """Return n times with these parts of the calendar, near the end of the fit data; what is not
+    among the parts is that of the last time there.
+    """
+    found = moment_of_text(time.last)
+    last = int(to_local(np.array([found[0] if found else 0], np.int64), time.zone)[0])
+    days = last // DAY - np.arange(LOOKED_BACK)
+    matches = np.ones((n, LOOKED_BACK), dtype=bool)
+    for part in (Part.WEEKDAY, Part.DAY):
+        if part in parts:
+            own = calendar_of(days * DAY, "UTC", part)
+            drawn = np.rint(parts[part])
+            first = 0 if part is Part.WEEKDAY else 1
+            period = PERIODS[part]
+            matches &= own == ((drawn - first) % period + first)[:, None]
+    day = days[matches.argmax(1)]
+    hour = parts.get(Part.HOUR, np.full(n, (last % DAY) / HOUR))
+    local = day * DAY + np.rint(hour * 3600).astype(np.int64) % 86_400 * SECOND
+    moments = to_utc(local.astype(np.int64), time.zone)
+    return pl.Series(time.column, [time.spell(moment) for moment in moments.tolist()])
 
 
 def _column(

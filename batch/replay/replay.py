@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
-from vaewatch.batch.replay.times import KNOWN, read_times
+from vaewatch.batch.replay.times import read_times
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.expected import Expected
@@ -26,6 +26,7 @@ from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.time.form import KNOWN
 
 HOUR, DAY = 60, 1440  # minutes
 
@@ -239,6 +240,12 @@ def _require_times(total: Replay, time: str) -> None:
         )
 
 
+def _zone(scorer: Scorer) -> str:
+    """Return the zone of times without an offset."""
+    own = scorer.artifact.schema.time
+    return "UTC" if own is None else own.zone
+
+
 @dataclass(frozen=True)
 class _Taken:
     """A chunk of a file, with its lean source."""
@@ -269,7 +276,7 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counte
     counted = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
         return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
-    times = read_times(records.frame()[time])
+    times = read_times(records.frame()[time], _zone(scorer))
     timed = times.minutes.is_not_null().to_numpy() & records.good
     verdicts = scorer.score_table(records.table, explain=0)
     p_values = verdicts.p_value[timed]

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.standardise import Features
 
 
@@ -61,7 +60,7 @@ class Candidates:
     @cached_property
     def _numeric(self) -> NDArray[np.bool_]:
         columns = self.vectorizer.schema.columns
-        return np.array([column.kind is Kind.NUMERIC for column in columns])
+        return np.array([column.is_number for column in columns])
 
     @cached_property
     def _of_numbers(self) -> NDArray[np.bool_]:

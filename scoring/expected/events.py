@@ -50,7 +50,7 @@ class ExpectedEvents:
 
     @classmethod
     def of(cls, columns: list[ColumnFeatures], vectorizer: Vectorizer) -> ExpectedEvents:
-        happens = np.array([feature.code is not None for feature in vectorizer.features])
+        happens = np.array([feature.is_event for feature in vectorizer.features])
         mean, deviation = (np.where(happens, x, 1.0) for x in vectorizer.scale)
         places = [range(own.events.start, own.events.stop) for own in columns]
         indicators = np.full((len(columns), max(map(len, places))), NONE)
@@ -129,4 +129,4 @@ def _is_unexpected(observed: Floats, other: Floats) -> NDArray[np.bool_]:
 
 def _is_constant(own: ColumnFeatures) -> bool:
     """Return whether a discrete column has an indicator only because a network must have one."""
-    return own.column.kind is not Kind.NUMERIC and not own.labels
+    return not own.column.is_number and not own.labels

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, Cells
+from vaewatch.scoring.expected.directions import ExpectedDirections
 from vaewatch.scoring.expected.events import ExpectedEvents
 from vaewatch.scoring.expected.numbers import ExpectedNumbers
 from vaewatch.scoring.features import ColumnFeatures, Value, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.time.calendar import shown
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ class Expectation:
             whitened: (M, S, D) their whitened residuals.
         """
         mean = whitened.mean(1)
-        numbers = self._numbers.expect(cells.columns, self.precision.weigh(mean))
+        weighed = self.precision.weigh(mean)
+        numbers = self._numbers.expect(cells.columns, weighed)
         events = self._events.expect(cells, blank - self.precision.unwhiten(mean))
         features = self._events.filled(cells, events)
         rows = np.flatnonzero((events == NONE) & self._numbers.given[cells.columns])
         self._numbers.write(features, rows, cells.columns[rows], numbers[rows])
+        if self._circles is not None:
+            self._circles.fill(features, numbers, cells.columns, weighed, events)
         return Expected(features, events, numbers)
 
     def value(self, column: int, event: int, number: float) -> Value:
@@ -69,6 +74,8 @@ class Expectation:
         own = self._columns[column]
         if event != NONE:
             return self._events.labels[event]
+        if own.circle is not None and own.column.part is not None:
+            return shown(number, own.column.part)
         if own.value is None:
             return own.otherwise
         return int(number) if own.column.integer else number
@@ -80,6 +87,12 @@ class Expectation:
     @cached_property
     def _numbers(self) -> ExpectedNumbers:
         return ExpectedNumbers.of(self._columns, self.vectorizer, self.precision)
+
+    @cached_property
+    def _circles(self) -> ExpectedDirections | None:
+        if not self.vectorizer.schema.circular:
+            return None
+        return ExpectedDirections.of(self._columns, self.vectorizer, self.precision)
 
     @cached_property
     def _events(self) -> ExpectedEvents:

@@ -119,15 +119,15 @@ def typed_frame_of_rows(rows: Rows, header: Header, schema: Schema) -> pl.DataFr
     integers as such, which takes a fifth less. A column in which a cell is not a number is left
     as text, and then so is each one with an empty cell.
     """
-    plain = [column for column in schema.numeric if column.format is None]
+    plain = [column for column in schema.measured if column.format is None]
     numbers: dict[str, Any] = {column.name: pl.Float64 for column in plain}
     narrow = {column.name: _narrowest(column) for column in plain}
     for types in (narrow, numbers):
         try:
-            return _read_fields(rows, header, schema.names, types)
+            return _read_fields(rows, header, schema.inputs, types)
         except pl.exceptions.ComputeError:
             continue  # polars stops at the first cell that is none, so this costs little
-    frame = _read_fields(rows, header, schema.names, numbers, strict=False)
+    frame = _read_fields(rows, header, schema.inputs, numbers, strict=False)
     odd = [name for name in numbers if frame[name].null_count()]
     return frame.with_columns(frame_of_rows(rows, header, odd))
 

@@ -25,7 +25,9 @@ from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.scoring.table import Table, set_missing
+from vaewatch.scoring.table import Table, set_calendar, set_missing
+from vaewatch.scoring.time.frames import check_moments
+from vaewatch.scoring.time.time import LOST, Time
 
 # types whose values need no cast on their way into the table
 AS_THEY_ARE = (pl.Int16, pl.Int32, pl.Float64)
@@ -146,8 +148,25 @@ def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Pr
         parse = _booleans if column.kind is Kind.BOOLEAN else _categories
         codes[:, j], text = parse(frame[column.name], column, schema, problems)
         texts.append(text)
+    times = None if schema.time is None else _times(frame, schema.time, problems)
+    if times is not None:
+        set_calendar(schema, times, numbers)
     problems.sort(key=lambda problem: problem.record)
-    return Table(schema, numbers, codes, texts), tuple(problems)
+    return Table(schema, numbers, codes, texts, times), tuple(problems)
+
+
+def _times(frame: pl.DataFrame, time: Time, problems: list[Problem]) -> NDArray[np.int64]:
+    """(N,) moments; those of cells that break the time's rule are missing."""
+    found = check_moments(time, frame[time.column])
+    for rows, code, rule in (
+        (found.bad, "time", f"{time.rule}, got another value"),
+        (found.lost, "missing", LOST),
+    ):
+        message = f"column '{time.column}' {rule}"
+        problems.extend(
+            Problem(row, time.column, code, message) for row in np.flatnonzero(rows).tolist()
+        )
+    return found.moments
 
 
 def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
@@ -203,7 +222,7 @@ def _all_numbers(
     are; each column is contiguous, as it is in the frame.
     """
     numbers = np.empty((len(frame), len(schema.numeric)), order="F")
-    for j, column in enumerate(schema.numeric):
+    for j, column in enumerate(schema.measured):
         series = frame[column.name]
         if series.dtype in AS_THEY_ARE:
             numbers[:, j] = series.to_numpy()

@@ -71,7 +71,7 @@ class NdjsonFile:
     ) -> NdjsonFile:
         rest = stream.read(CHUNK_BYTES)
         first = _decode(rest.split(b"\n", 1)[0].removeprefix(BOM))
-        columns = tuple(first) if isinstance(first, dict) else schema.names
+        columns = tuple(first) if isinstance(first, dict) else schema.inputs
         return cls(name, schema, columns, reserved, stream, rest)
 
     def chunks(self, start: Place | None = None) -> Iterator[Chunk]:
@@ -170,8 +170,8 @@ class _LineReader(StructReader):
     def __init__(
         self, schema: Schema, columns: tuple[str, ...], reserved: tuple[str, ...]
     ) -> None:
-        super().__init__(schema, [c for c in columns if c not in {*schema.names, *reserved}])
-        readable = self.record is not None and set(reserved).isdisjoint(schema.names)
+        super().__init__(schema, [c for c in columns if c not in {*schema.inputs, *reserved}])
+        readable = self.record is not None and set(reserved).isdisjoint(schema.inputs)
         self._decode: Any = msgspec.json.Decoder(self.record).decode if readable else None
 
     def structs(self, rows: Rows) -> list[Any]:
@@ -259,7 +259,7 @@ def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:
     """One object for each row. Text in the schema's numeric columns is a number: 5 stays 5, not
     5.0, and 0.10 stays 0.10.
     """
-    texts = {column.name for column in schema.numeric if column.name in frame.columns}
+    texts = {column.name for column in schema.measured if column.name in frame.columns}
     texts = {name for name in texts if frame.schema[name] == pl.String}
     members: list[pl.Series] = []
     for is_number, names in groupby(frame.columns, texts.__contains__):

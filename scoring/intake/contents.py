@@ -17,12 +17,21 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
 from vaewatch.scoring.drift import BINS, bins_of
-from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.errors import ArtifactError, SettingError
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
-from vaewatch.scoring.standardise import MISSING_FLAG, Feature, feature_order
+from vaewatch.scoring.standardise import (
+    COSINE,
+    INDICATOR,
+    MISSING_FLAG,
+    SINE,
+    Feature,
+    feature_order,
+)
+from vaewatch.scoring.time.calendar import PERIODS
+from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 
 LONGEST = 1000  # characters of a name
 MOST_GOLDEN = 1000  # records that loading scores
@@ -80,7 +89,8 @@ def check_schema(schema: Schema) -> None:
     """Check that each column is there once, and each of its categories."""
     if not schema.columns:
         raise ArtifactError("the schema must have a column, got none.")
-    apart = [name for name in (schema.id, schema.label) if name is not None]
+    time = None if schema.time is None else schema.time.column
+    apart = [name for name in (schema.id, schema.label, time) if name is not None]
     check_column_names([*schema.names, *apart])
     names = [*schema.names, *apart]
     if twice := _first_twice(names):
@@ -91,8 +101,25 @@ def check_schema(schema: Schema) -> None:
                 f"category '{one_line(twice)}' of column '{one_line(column.name)}' must be there "
                 "once, got it twice."
             )
-        if not _finite(x for x in (column.low, column.high) if x is not None):
+        if not _finite(
+            x for x in (column.low, column.high, *(column.usual or ())) if x is not None
+        ):
             raise ArtifactError(f"column '{one_line(column.name)}' must have a finite range.")
+    _check_calendar(schema)
+
+
+def _check_calendar(schema: Schema) -> None:
+    """Check that the circular columns are those that the time gives, and come last."""
+    time, circular = schema.time, schema.circular
+    try:
+        given = [] if time is None else [(time.column_of(p), PERIODS[p]) for p in time.calendar]
+        if time is not None and time.zone not in UTC_NAMES:
+            zone_named(time.zone)
+    except SettingError as error:
+        raise ArtifactError(f"the time zone of the schema cannot be used: {error}") from None
+    last = schema.columns[len(schema.columns) - len(circular) :]
+    if last != circular or [(c.name, c.period) for c in circular] != given:
+        raise ArtifactError(f"the calendar of the schema, or its order, {UNLIKE}.")
 
 
 def _first_twice(names: Sequence[str]) -> str | None:
@@ -119,7 +146,7 @@ def check_features(
             raise ArtifactError(f"the features of column '{one_line(column.name)}' {UNLIKE}.")
     for name, value in constants.items():
         _require_column(name, columns)
-        numeric = columns[name].kind is Kind.NUMERIC
+        numeric = columns[name].is_number
         if not _finite([value]) or not (numeric or _fits(value, columns[name])):
             raise ArtifactError(f"the constant of column '{one_line(name)}' {UNLIKE}.")
     keys = [(feature.column, feature.code) for feature in features]
@@ -135,6 +162,8 @@ def _require_column(name: str, columns: Mapping[str, Column]) -> None:
 
 def _fits(code: Any, column: Column) -> bool:
     """Return whether a code is one that a feature of the column may have."""
+    if column.kind is Kind.CIRCULAR:
+        return code in (COSINE, SINE, MISSING_FLAG)
     if column.kind is Kind.NUMERIC:
         return code is None or code == MISSING_FLAG
     return isinstance(code, int) and 0 <= code <= missing_code(column)
@@ -142,7 +171,7 @@ def _fits(code: Any, column: Column) -> bool:
 
 def _side_by_side(features: Sequence[Feature]) -> bool:
     """Return whether the indicators of each column follow one another."""
-    discrete = [f.column for f in features if feature_order(f) == 3]
+    discrete = [f.column for f in features if feature_order(f) == INDICATOR]
     changes = sum(a != b for a, b in zip(discrete, discrete[1:], strict=False))
     return not discrete or changes + 1 == len(set(discrete))
 

@@ -63,7 +63,7 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
 def _usual(column: Column, counts: NDArray[np.int64]) -> tuple[float, float]:
     """The shares of missing and of unseen values among the calibration's records."""
     total = max(1, int(counts.sum()))
-    if column.kind is Kind.NUMERIC:
+    if column.is_number:
         return float(counts[BINS]) / total, 0.0
     unseen = counts[other_code(column)] if column.kind is Kind.CATEGORICAL else 0
     return float(counts[missing_code(column)]) / total, float(unseen) / total

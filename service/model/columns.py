@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
-from vaewatch.scoring.table import Table, category_codes
+from vaewatch.scoring.table import Table, category_codes, set_calendar
 
 
 def require_same_columns(active: Schema, shadow: Schema) -> None:
@@ -16,8 +16,7 @@ def require_same_columns(active: Schema, shadow: Schema) -> None:
     Raises:
         ArtifactError: a column differs, or its kind does.
     """
-    mine = {column.name: column.kind for column in active.columns}
-    theirs = {column.name: column.kind for column in shadow.columns}
+    mine, theirs = _inputs(active), _inputs(shadow)
     if mine != theirs:
         differ = sorted(
             name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)
@@ -28,16 +27,30 @@ def require_same_columns(active: Schema, shadow: Schema) -> None:
         )
 
 
+def _inputs(schema: Schema) -> dict[str, str]:
+    """Return the kind of each column that a record names; a time has the kind of its form."""
+    kinds: dict[str, str] = {
+        column.name: column.kind for column in schema.columns if column.kind is not Kind.CIRCULAR
+    }
+    return kinds if schema.time is None else kinds | {schema.time.column: schema.time.form}
+
+
 def translated(table: Table, schema: Schema) -> Table:
     """Code the same records as another schema of the same columns does."""
     old = table.schema
-    numeric = [_index(old.numeric, column.name) for column in schema.numeric]
+    numeric = [_index(old.measured, column.name) for column in schema.measured]
     discrete = [_index(old.discrete, column.name) for column in schema.discrete]
     codes = np.empty((len(table), len(discrete)), dtype=np.int32)
     for j, (column, at) in enumerate(zip(schema.discrete, discrete, strict=True)):
         codes[:, j] = _recoded(table, at, old.discrete[at], column)
     texts = [table.texts[at] for at in discrete]
-    return Table(schema, table.numbers[:, numeric], codes, texts)
+    numbers = table.numbers[:, numeric]
+    if table.times is None:
+        return Table(schema, numbers, codes, texts)
+    whole = np.empty((len(table), len(schema.numeric)))
+    whole[:, : len(numeric)] = numbers
+    set_calendar(schema, table.times, whole)
+    return Table(schema, whole, codes, texts, table.times)
 
 
 def _index(columns: tuple[Column, ...], name: str) -> int:

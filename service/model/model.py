@@ -84,7 +84,12 @@ class Model:
         artifact = self.scorer.artifact
         medians = artifact.drift.edges[:, artifact.drift.edges.shape[1] // 2].tolist()
         middle = dict(zip((c.name for c in artifact.schema.numeric), medians, strict=True))
-        return {c.name: _typical(c, middle.get(c.name)) for c in artifact.schema.columns}
+        schema = artifact.schema
+        plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
+        record: dict[str, Any] = {c.name: _typical(c, middle.get(c.name)) for c in plain}
+        if schema.time is not None:
+            record[schema.time.column] = schema.time.example
+        return record
 
 
 def _typical(column: Column, median: float | None) -> float | str | bool | None:

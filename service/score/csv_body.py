@@ -52,7 +52,7 @@ def parse_csv(reader: RecordReader, body: bytes) -> CheckedRecords:
             parse_records(reader.schema, [])[0], tuple(problems), len(order), lines
         )
     id_column = reader.schema.id if reader.schema.id in header.names else None
-    names = [*reader.schema.names, *([id_column] if id_column else [])]
+    names = [*reader.schema.inputs, *([id_column] if id_column else [])]
     frame = pl.concat([frame_of_rows(block, header, names) for block in blocks if len(block)])
     table, broken = table_of_frame(reader.schema, frame)
     places = np.searchsorted(order, lines)

@@ -7,7 +7,7 @@ which tritonclient sends by default).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.time.form import IN_A_SECOND
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.score.answers import Result
 
@@ -185,14 +186,14 @@ def records_of(schema: Schema, inputs: Sequence[Tensor], values: Sequence[list[A
 
 
 def _records_of_matrix(schema: Schema, tensor: Tensor, values: list[Any]) -> list[Any]:
-    width = len(schema.columns)
-    if schema.discrete or tensor.shape[1] != width:
+    width = len(schema.inputs)
+    if schema.discrete or schema.time is not None or tensor.shape[1] != width:
         raise Malformed(
             f"one tensor for all columns must have the shape [N, {width}], and all columns must "
             "be numeric. Send one tensor for each column."
         )
     rows = [values[start : start + width] for start in range(0, len(values), width)]
-    return [dict(zip(schema.names, map(_plain, row), strict=True)) for row in rows]
+    return [dict(zip(schema.inputs, map(_plain, row), strict=True)) for row in rows]
 
 
 def _plain(value: Any) -> Any:
@@ -239,6 +240,15 @@ def _packed(datatype: str, values: list[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<")).tobytes()
 
 
+def _types_of(schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yield the inputs and their datatypes: a time is a number where the fit data write one."""
+    for column in schema.columns:
+        if column.kind is not Kind.CIRCULAR:
+            yield column.name, COLUMN_TYPES[column.kind]
+    if schema.time is not None:
+        yield schema.time.column, "INT64" if schema.time.form in IN_A_SECOND else TEXT
+
+
 def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
     """The body of `GET /v2/models/{model}`."""
     return {
@@ -246,8 +256,8 @@ def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
         "versions": [version],
         "platform": "vaewatch_onnx",
         "inputs": [
-            {"name": column.name, "datatype": COLUMN_TYPES[column.kind], "shape": [-1]}
-            for column in schema.columns
+            {"name": name, "datatype": datatype, "shape": [-1]}
+            for name, datatype in _types_of(schema)
         ],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1]}

@@ -84,6 +84,7 @@ def _move(table: Table, vectorizer: Vectorizer, rng: np.random.Generator) -> Tab
     given = np.ma.masked_invalid(values)
     values = np.where(given.mask, given.mean(0).filled(0.0), values)  # from the mean, if missing
     deviation = np.minimum(given.std(0).filled(0.0), np.maximum(fitted, _by_quartiles(values)))
+    deviation[len(table.schema.measured) :] = 0.0  # a circle has no far numbers
     if not deviation.any():
         return None
     at = _choose(deviation > 0, rng.integers(1, MOST_MOVED + 1, size=len(table)), rng)
@@ -101,9 +102,13 @@ def _by_quartiles(values: Floats) -> Floats:
     return np.asarray((high - low) / (2 * NORMAL_QUARTILE))
 
 
-def _lose(table: Table, rng: np.random.Generator) -> Table:
+def _lose(table: Table, rng: np.random.Generator) -> Table | None:
     numeric, columns = len(table.schema.numeric), len(table.schema.columns)
-    at = _choose(np.ones(columns, dtype=bool), np.ones(len(table), dtype=np.int64), rng)
+    given = np.ones(columns, dtype=bool)
+    given[len(table.schema.measured) : numeric] = False  # no record lacks its calendar alone
+    if not given.any():
+        return None
+    at = _choose(given, np.ones(len(table), dtype=np.int64), rng)
     missing = np.array([missing_code(column) for column in table.schema.discrete], dtype=np.int32)
     return replace(
         table,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,16 +35,16 @@ from vaewatch.scoring.artifact import (
 )
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.manifest import (
-    FORMAT_VERSION,
     Manifest,
     Metrics,
     Run,
     ScoreWeights,
     Settings,
     VectorizerState,
+    format_of,
 )
 from vaewatch.scoring.network import Network
-from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.schema import Kind, Schema
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import describe
@@ -91,7 +92,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
     """Return the artifact of a training run, without a report."""
     files = _files(learned)
     manifest = Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=format_of(learned.table.schema),
         version=name_version(files, learned.table.schema, learned.config.alpha),
         created_at=now(),
         alpha=learned.config.alpha,
@@ -154,9 +155,17 @@ def _metrics(learned: Learned) -> Metrics:
 
 def make_golden(few: Table, scores: NDArray[np.float64], calibration: Calibration) -> Golden:
     """Return a few records as JSON would carry them, with the (N,) scores that they must get."""
-    columns = few.schema.columns
-    records = [{c.name: few.observed(row, c) for c in columns} for row in range(len(few))]
+    records = [_record(few, row) for row in range(len(few))]
     return Golden(records, scores, calibration.p_values(scores))
+
+
+def _record(few: Table, row: int) -> dict[str, Any]:
+    schema = few.schema
+    plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
+    record: dict[str, Any] = {c.name: few.observed(row, c) for c in plain}
+    if schema.time is not None and few.times is not None:
+        record[schema.time.column] = schema.time.spell(int(few.times[row]))
+    return record
 
 
 def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
@@ -164,6 +173,9 @@ def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> st
     or without.
     """
     digest = hashlib.sha256(repr((schema, alpha)).encode())
+    if schema.time is not None:
+        usual = [(column.period, column.usual) for column in schema.circular]
+        digest.update(repr((schema.time, usual)).encode())
     for name in sorted(set(files) - {FINDINGS, REPORT}):
         digest.update(files[name])
     return digest.hexdigest()[:12]

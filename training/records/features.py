@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind
-from vaewatch.scoring.standardise import MISSING_FLAG, Feature, feature_order, signed_log1p
+from vaewatch.scoring.standardise import (
+    COSINE,
+    MISSING_FLAG,
+    SINE,
+    Feature,
+    feature_order,
+    signed_log1p,
+)
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.calendar import angle
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
+LEAST_OF_CIRCLE = 1e-3  # deviation of a cosine: a third of a second of a day is no difference
 
 
 def fit_vectorizer(table: Table) -> Vectorizer:
@@ -28,14 +37,17 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         given = numbers[~np.isnan(numbers)]
         if len(given) and given.min() == given.max():
             constants[column.name] = float(given[0])
-        features += _numeric_features(column, numbers)
+        if column.kind is Kind.CIRCULAR:
+            features += _circular_features(column, numbers)
+        else:
+            features += _numeric_features(column, numbers)
     for column, codes in zip(schema.discrete, table.codes.T, strict=True):
         if len(codes) and codes.min() == codes.max():
             constants[column.name] = int(codes[0])
         features += _discrete_features(column, codes)
     if not features:  # nothing varies: one feature that is always 0, so that there is a network
         only = schema.columns[0]
-        event = None if only.kind is Kind.NUMERIC else int(table.codes[0, 0])
+        event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
     return Vectorizer(schema, tuple(sorted(features, key=feature_order)), constants)
 
@@ -63,6 +75,22 @@ def _numeric_features(column: Column, numbers: NDArray[np.float64]) -> Iterator[
         count = is_count(given)
         values = signed_log1p(given) if count else given
         yield Feature(column.name, None, float(values.mean()), _deviation(values), count)
+    yield from _flag(column, missing)
+
+
+def _circular_features(column: Column, numbers: NDArray[np.float64]) -> Iterator[Feature]:
+    """Yield the cosine and the sine, which vary by more than rounding, and a missing flag."""
+    missing = np.isnan(numbers)
+    given = numbers[~missing]
+    if len(given) and given.min() < given.max():
+        angles = angle(given, column.period or 1.0)
+        for code, raw in ((COSINE, np.cos(angles)), (SINE, np.sin(angles))):
+            deviation = max(float(raw.std()), LEAST_OF_CIRCLE)
+            yield Feature(column.name, code, float(raw.mean()), deviation)
+    yield from _flag(column, missing)
+
+
+def _flag(column: Column, missing: NDArray[np.bool_]) -> Iterator[Feature]:
     share = float(missing.mean())
     if 0 < share < 1:
         yield Feature(column.name, MISSING_FLAG, share, math.sqrt(share * (1 - share)))

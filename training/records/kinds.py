@@ -17,7 +17,7 @@ from vaewatch.scoring.spelling.booleans import are_booleans
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import GROUPS, NumberFormat, formats_of, is_unit, tidy
-from vaewatch.training.records.times import are_times
+from vaewatch.scoring.time.spellings import are_times
 
 NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
 MOST_UNITS = 4  # currencies that are tried
@@ -66,8 +66,14 @@ class TimestampError(SchemaError):
         what, are = ("columns", "timestamps") if len(names) > 1 else ("column", "a timestamp")
         super().__init__(
             f"{what} {listed} must not be {are}: a moment never comes again, so it cannot be "
-            f"learned. Leave out with {leave}, or give hour or weekday as a column of its own."
+            f"learned. Learn its hour and weekday with --time {shlex.quote(names[0])}"
+            f"{_others(names)}, or leave out with {leave}."
         )
+
+
+def _others(names: Sequence[str]) -> str:
+    """Return what to do with the other columns of times, if there are any."""
+    return "".join(f" --ignore {shlex.quote(name)}" for name in names[1:])
 
 
 PLACE = "\0"  # stands for the place in a sentence

@@ -13,14 +13,25 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code, other_code
+from vaewatch.scoring.schema import (
+    Column,
+    Kind,
+    Schema,
+    code_name,
+    missing_code,
+    other_code,
+    usual_words,
+)
 from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.calendar import named
+from vaewatch.scoring.time.form import NAMES
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.rare import mostly_rare
 from vaewatch.training.records.remarks import ID_LIKE, remarks
 from vaewatch.training.records.schema import columns_to_learn, infer_column
+from vaewatch.training.records.time import calendar_columns, learn_time
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
 MOSTLY_MISSING, NEARLY_MISSING = 0.5, 0.9
@@ -64,7 +75,27 @@ def profile_frame(frame: pl.DataFrame, config: TrainConfig) -> tuple[ColumnProfi
     Raises:
         SchemaError: a named column is not there, or none is left to learn.
     """
-    return tuple(_profile(frame[name], config) for name in columns_to_learn(frame, config))
+    names = columns_to_learn(frame, config)
+    found = tuple(_profile(frame[name], config) for name in names)
+    return found if config.time is None else (*found, *_profiles_of_time(frame, config))
+
+
+def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[ColumnProfile]:
+    """Yield the time itself, and the circular columns that a fit would learn of it."""
+    series = frame[config.time or ""]
+    missing = series.null_count() / max(len(series), 1)
+    try:
+        time = learn_time(series, config)
+        columns = tuple(calendar_columns(time, series))
+        schema = Schema(columns, time=time)
+        table = checked_table(schema, series.to_frame())
+    except SchemaError as error:
+        yield ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
+        return
+    distinct = len(np.unique(table.times)) if table.times is not None else None
+    span = f"{time.first} to {time.last}, as {NAMES[time.form]}"
+    yield ColumnProfile(time.column, "time", missing, distinct, span, ())
+    yield from profile_columns(table)
 
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
@@ -86,6 +117,8 @@ def profile_columns(table: Table) -> tuple[ColumnProfile, ...]:
     return tuple(
         _numeric(column, table.numbers[:, place[column.name]])
         if column.kind is Kind.NUMERIC
+        else _circular(column, table.numbers[:, place[column.name]])
+        if column.kind is Kind.CIRCULAR
         else _discrete(column, table.codes[:, place[column.name]])
         for column in table.schema.columns
     )
@@ -110,6 +143,21 @@ def _numeric(column: Column, numbers: NDArray[np.float64]) -> ColumnProfile:
         *(_far_warning(given) if same < NEAR_CONSTANT else ()),
     )
     return ColumnProfile(column.name, column.kind, missing, len(values), shown, warnings)
+
+
+def _circular(column: Column, numbers: NDArray[np.float64]) -> ColumnProfile:
+    given = numbers[~np.isnan(numbers)]
+    part = column.part
+    if part is None or not len(given):
+        return ColumnProfile(column.name, column.kind, 1.0, 0, "", ("no value at all.",))
+    distinct = len(np.unique(given))
+    low, high = (named(float(end), part) for end in (given.min(), given.max()))
+    usual = usual_words(column)
+    shown = f"{low} to {high}" + (f", {usual}" if usual else "")
+    missing = 1 - len(given) / len(numbers)
+    return ColumnProfile(
+        column.name, column.kind, missing, distinct, shown, tuple(_missing_warning(missing))
+    )
 
 
 def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
@@ -177,8 +225,8 @@ def _time_warning(column: Column, values: NDArray[np.float64]) -> Iterator[str]:
     if epoch or _are_days(values):
         yield (
             "time-like: moments, as seconds since 1970 or 20240131. A later one is higher than "
-            "all that were learned, and may alarm. Leave it out with --ignore, or give its hour "
-            "or weekday."
+            f"all that were learned, and may alarm. Learn its hour and weekday with --time "
+            f"'{column.name}', or leave it out with --ignore '{column.name}'."
         )
 
 

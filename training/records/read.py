@@ -34,7 +34,7 @@ def read_frame(
     """
     reading = reading or Reading()
     if schema is not None:
-        named = {*schema.names, *filter(None, (schema.id, schema.label))}
+        named = {*schema.inputs, *filter(None, (schema.id, schema.label))}
         reading = replace(reading, keep=reading.keep | named)
     sample = read_sample(data, most=None, seed=0, reading=reading)
     if schema is not None and reading.rejects is not None:

@@ -13,6 +13,7 @@ from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.records.kinds import clip, given_texts
 from vaewatch.training.records.rare import mostly_rare
+from vaewatch.training.records.time import unit_note
 
 ID_LIKE = "id-like"
 UNITS = 4  # of a column of numbers with units
@@ -46,7 +47,11 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
     """Name the numbers that are not spelled plainly or may be codes, and the texts of which
     nothing is learned, in columns whose kind was not declared; and a last record that sums up.
     """
+    if schema.time is not None and (note := unit_note(schema.time)):
+        yield Remark("", note)
     for column in schema.columns:
+        if column.kind is Kind.CIRCULAR:
+            continue
         series = frame[column.name]
         if column.format is not None:
             yield _of_format(series, column.format)

@@ -28,6 +28,7 @@ from vaewatch.training.records.kinds import (
     no_number,
     number_format,
 )
+from vaewatch.training.records.time import calendar_columns, learn_time
 
 MAX_CATEGORIES = 100  # that get a bucket of their own; the rest share one
 MIN_CATEGORY_COUNT = 2  # of a category: see `_categorical`
@@ -44,20 +45,36 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
     columns = tuple(replace(c, nulls=config.nulls) for c in _infer(frame[names], config))
     if all(frame[name].null_count() == len(frame) for name in names):
         raise SchemaError("there must be a value to learn from, but every cell is missing.")
-    return Schema(columns, config.id, config.label, tuple(config.ignore))
+    schema = Schema(columns, config.id, config.label, tuple(config.ignore))
+    return schema if config.time is None else _with_time(schema, frame, config)
+
+
+def _with_time(schema: Schema, frame: pl.DataFrame, config: TrainConfig) -> Schema:
+    series = frame[config.time or ""]
+    time = learn_time(series, config)
+    derived = tuple(calendar_columns(time, series))
+    for column in derived:
+        if column.name in frame.columns:
+            raise SchemaError(
+                f"column '{column.name}' must not be in the input, since the calendar of "
+                f"'{time.column}' has that name. Rename it, or pass --calendar none."
+            )
+    return replace(schema, columns=(*schema.columns, *derived), time=time)
 
 
 def columns_to_learn(frame: pl.DataFrame, config: TrainConfig) -> list[str]:
-    """Return the names of the columns that are neither id nor label, nor ignored.
+    """Return the names of the columns that are neither id nor label, time nor ignored.
 
     Raises:
         SchemaError: a named column is not there, or none is left.
     """
     config.require_named(frame.columns)
-    apart = {config.id, config.label, *config.ignore}
+    apart = {config.id, config.label, config.time, *config.ignore}
     names = [name for name in frame.columns if name not in apart]
     if not names:
-        raise SchemaError("there must be a column to learn, but all are id, label or ignored.")
+        raise SchemaError(
+            "there must be a column to learn, but all are id, label, time or ignored."
+        )
     return names
 
 
@@ -79,7 +96,10 @@ def with_categories_of(schema: Schema, fit: pl.DataFrame) -> Schema:
     A column's kind, range and whether it was ever missing describe the input, and come from all
     records. What calibrates must meet the same unseen categories as new records do.
     """
-    columns = tuple(_as_fitted(column, fit[column.name]) for column in schema.columns)
+    columns = tuple(
+        column if column.kind is Kind.CIRCULAR else _as_fitted(column, fit[column.name])
+        for column in schema.columns
+    )
     return replace(schema, columns=columns)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
-from vaewatch.scoring.standardise import MISSING_FLAG, Feature, signed_log1p
+from vaewatch.scoring.standardise import COSINE, MISSING_FLAG, SINE, Feature, signed_log1p
 from vaewatch.training.vae.vae import VAE
 
 FARTHEST = 10.0  # of a new scale from the old one: a factor, or old standard deviations
@@ -81,6 +81,8 @@ def map_keys(vectorizer: Vectorizer) -> list[Key]:
 
 
 def _event(column: Column, code: int) -> Key:
+    if code in (COSINE, SINE):
+        return column.name, "cosine" if code == COSINE else "sine", None
     if code in (MISSING_FLAG, missing_code(column)):
         return column.name, "missing", None
     if column.kind is Kind.CATEGORICAL and code == other_code(column):
@@ -95,6 +97,8 @@ def _rest(key: Key, feature: Feature, after: Vectorizer) -> float:
     constant = after.constants.get(feature.column)
     if feature.code == MISSING_FLAG:
         raw = 0.0
+    elif feature.code in (COSINE, SINE):
+        raw = feature.mean
     elif feature.code is not None:
         column = next(c for c in after.schema.discrete if c.name == feature.column)
         always = constant is not None and key == _event(column, int(constant))

@@ -167,6 +167,25 @@ def reading_options() -> Callable[[Any], Any]:
             multiple=True,
             help="Column to leave out; repeat for more.",
         ),
+        setting(
+            "--time",
+            metavar="COLUMN",
+            help="Says when a record was made; its hour and weekday are learned, and blocks of "
+            "time tell whether the budget holds.",
+        ),
+        setting(
+            "--time-zone",
+            default="UTC",
+            metavar="ZONE",
+            help="Of the calendar, and of times without an offset, such as Europe/Amsterdam.",
+        ),
+        setting(
+            "--calendar",
+            default="auto",
+            metavar="PARTS",
+            help="Parts of the time to learn: hour, weekday, day with commas between, or none. "
+            "auto: hour and weekday, where there are enough days and weeks.",
+        ),
         _kind(),
         delimiter(),
         nulls(),

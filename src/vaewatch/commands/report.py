@@ -132,5 +132,5 @@ def _read_normal(scorer: Scorer, normal: tuple[str, ...]) -> Any:
 
     training, schema = scorer.artifact.manifest.training, scorer.artifact.schema
     apart = filter(None, (training.id, training.label, *training.ignore))
-    reading = Reading(nulls=training.nulls, keep=frozenset([*schema.names, *apart]))
+    reading = Reading(nulls=training.nulls, keep=frozenset([*schema.inputs, *apart]))
     return read_sample(normal, training.max_records, training.seed, reading).frame

@@ -1,0 +1,134 @@
+"""Time: which column says when a record was made, how it is written, and what of it is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.time.calendar import Part
+from vaewatch.scoring.time.form import (
+    IN_A_SECOND,
+    NAMES,
+    NO_TIME,
+    ZONED,
+    Form,
+    is_number,
+    moment_of_digits,
+    moment_of_number,
+    moment_of_text,
+    spell,
+)
+from vaewatch.scoring.time.zone import to_local, to_utc
+
+# texts that mean that there is no time
+BLANK = ("", "NaT", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+
+LOST = "must hold a time, as all of the fit data do, got none"
+
+
+class UnreadableTime(ValueError):
+    """A value is no time of the column's form; the text says what it must be."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """The time column of a schema. It is never learned as a moment, since none comes again.
+
+    Attributes:
+        form: how the fit data write it. A record may also give an offset where they give none.
+        zone: of the calendar, and of times without an offset; an IANA name.
+        required: whether it was never missing in the fit data. Then a record without a time is an
+            error; else its calendar is missing.
+        calendar: the parts that are learned, each a circular column named by `column_of`.
+        first, last: the span of the fit data, as ISO 8601 in UTC.
+        nulls: texts that mean that there is no time, since the user said so.
+    """
+
+    column: str
+    form: Form
+    zone: str = "UTC"
+    required: bool = True
+    calendar: tuple[Part, ...] = ()
+    first: str = ""
+    last: str = ""
+    nulls: tuple[str, ...] = ()
+
+    @property
+    def blank(self) -> tuple[str, ...]:
+        """The texts that mean that there is no time."""
+        return (*BLANK, *self.nulls)
+
+    def column_of(self, part: Part) -> str:
+        """Return the name of the learned column that a part gives."""
+        return f"{self.column}.{part}"
+
+    @property
+    def rule(self) -> str:
+        """What a value of the column must be."""
+        return f"must be a time as {NAMES[self.form]}"
+
+    def accepts(self, form: Form) -> bool:
+        """Return whether a time of this form can be read: an offset leaves nothing in doubt, a
+        form that lacks what the fit data have does.
+        """
+        return form is self.form or (self.form is Form.LOCAL and form is Form.OFFSET)
+
+    def read(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        """Return the moments of N values as JSON carries them; NO_TIME of a null.
+
+        Raises:
+            UnreadableTime: one is no such time.
+        """
+        found = [self._read(value) for value in values]
+        moments = np.array([moment for moment, _ in found], np.int64)
+        local = np.array([form in ZONED for _, form in found], bool)
+        if local.any():
+            moments[local] = to_utc(moments[local], self.zone)
+        return moments
+
+    def _read(self, value: Any) -> tuple[int, Form]:
+        if value is None or value != value or self._is_blank(value):
+            if self.required:
+                raise UnreadableTime(LOST)
+            return NO_TIME, Form.OFFSET
+        found = self._parsed(value)
+        if found is None or not self.accepts(found[1]):
+            raise UnreadableTime(self.rule)
+        return found
+
+    def _is_blank(self, value: Any) -> bool:
+        return isinstance(value, str) and value.strip() in self.blank
+
+    def _parsed(self, value: Any) -> tuple[int, Form] | None:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        if self.form in IN_A_SECOND:
+            if isinstance(value, str) and not is_number(value):
+                return None
+            try:
+                moment = moment_of_number(float(value), self.form)
+            except OverflowError:
+                return None
+            return None if moment is None else (moment, self.form)
+        if self.form in (Form.DIGITS, Form.DIGITS_OF_DATE):
+            whole = int(value) if isinstance(value, float) and value.is_integer() else value
+            return moment_of_digits(str(whole).strip())
+        return moment_of_text(value) if isinstance(value, str) else None
+
+    @property
+    def example(self) -> str | int | None:
+        """A time as a record carries it: the last one of the fit data."""
+        found = moment_of_text(self.last)
+        return self.spell(NO_TIME if found is None else found[0])
+
+    def spell(self, moment: int) -> str | int | None:
+        """Write a moment as a record carries it; None where there is none."""
+        if moment == NO_TIME:
+            return None
+        if self.form in ZONED:
+            moment = int(to_local(np.array([moment], np.int64), self.zone)[0])
+        return spell(moment, self.form)
