@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.standardise import (
-    COSINE,
     MISSING_FLAG,
-    SINE,
     TILE,
     Events,
     Feature,
@@ -35,7 +33,9 @@ from vaewatch.scoring.standardise import (
     signed_expm1,
 )
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
-from vaewatch.scoring.time.calendar import on_circle, shown
+from vaewatch.scoring.time.calendar import on_circle
+from vaewatch.scoring.time.circles import COSINE, SINE
+from vaewatch.scoring.time.parts import shown
 
 Value = float | str | bool | None  # of one cell, in the column's own units
 

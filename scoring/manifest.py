@@ -8,7 +8,6 @@ key that is missing, or holds another type, is an error that names it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -16,8 +15,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.keys import broken_key
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.time.blocks import Outlook
 
 FORMAT_VERSION = 2
 WITH_TIME_OR_SEGMENT = 3  # the format of a schema that earlier releases cannot read
@@ -262,6 +263,13 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
             "continues; they do not calibrate."
         ),
     ] = None
+    outlook: Annotated[
+        Outlook | None,
+        Meta(
+            description="Whether the budget holds over time: the alarms in the last blocks of the "
+            "fit data beside those expected, each compared with the scores before it."
+        ),
+    ] = None
 
     def to_bytes(self) -> bytes:
         return json_bytes({**msgspec.to_builtins(self), "schema": self.schema.to_json()})
@@ -288,35 +296,9 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
         try:
             return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
-            raise ArtifactError(f"'{place}' is damaged: {MANIFEST} {_broken(error)}.") from error
-
-
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "true or false",
-    "object": "an object",
-    "array": "a list",
-}
-
-
-def _worded(kinds: str) -> str:
-    """Return msgspec's `int | null` in words."""
-    kinds = kinds.replace("int | float", "float")
-    return " or ".join(_WORDS.get(kind, kind) for kind in kinds.split(" | "))
-
-
-def _broken(error: msgspec.ValidationError) -> str:
-    """Say in our words which key is missing or wrong, such as `calibration.n`."""
-    text, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
-        return f"lacks the key '{'.'.join(filter(None, [path, missing[1]]))}'"
-    if wrong := re.fullmatch(r"Expected `(.+)`, got `(.+)`", text):
-        must, got = (_worded(x) for x in wrong.groups())
-        return f"must hold {must} in the key '{path}', got {got}"
-    return f"has a wrong key '{one_line(path)}': {one_line(text).rstrip('.')}"
+            raise ArtifactError(
+                f"'{place}' is damaged: {MANIFEST} {broken_key(error)}."
+            ) from error
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from vaewatch.scoring.schema import OTHER, Column, usual_words
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.time.calendar import Part, named
+from vaewatch.scoring.time.parts import Part, named
 
 CANDIDATES = 8  # columns of a record that are tried, and at least SPARE more than are asked for
 SPARE = 3

@@ -13,7 +13,7 @@ from typing import Any
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.spelling.categories import key_of
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.scoring.time.calendar import PARTS, Part, named
+from vaewatch.scoring.time.parts import PARTS, Part, named
 from vaewatch.scoring.time.time import Time
 
 # In a numeric or boolean column these texts mean "missing". In a categorical column only the empty

@@ -15,27 +15,24 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Schema, missing_code
 from vaewatch.scoring.spelling.categories import half, is_half
-from vaewatch.scoring.time.calendar import angle
+from vaewatch.scoring.time.circles import Circles
 
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
-# in place of a code
-MISSING_FLAG = -1
-COSINE, SINE = -2, -3  # of a circular column
+MISSING_FLAG = -1  # in place of a code
 LARGEST_LOG = 700.0  # exp of more overflows a float64
+INDICATOR = 4  # the sort key of an indicator
 FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
-_LEAST, _MOST = (
-    np.array(-FEATURE_LIMIT),
-    np.array(FEATURE_LIMIT),
-)  # arrays, or NumPy would convert them each time
+# arrays, or NumPy would convert them each time
+_LEAST, _MOST = np.array(-FEATURE_LIMIT), np.array(FEATURE_LIMIT)
 
 
 @dataclass(frozen=True)
 class Feature:
     """One number of the network's input: (raw - mean) / deviation.
 
-    `code` is None for a numeric column's value, -1 for its missing flag, -2 and -3 for the cosine
-    and sine of a circular one, else the discrete code indicated.
+    `code`: None of a numeric column's value, -1 of its missing flag, -2 and -3 of the cosine and
+    sine of a circular one, else the discrete code indicated.
     """
 
     column: str
@@ -46,8 +43,7 @@ class Feature:
 
     @property
     def is_event(self) -> bool:
-        """Whether it is 1 where something happens, and else 0: an indicator or a missing flag."""
-        return self.code is not None and self.code >= MISSING_FLAG
+        return self.code is not None and self.code >= MISSING_FLAG  # an indicator or a flag
 
 
 @dataclass(frozen=True)
@@ -71,14 +67,9 @@ class Features:
         return Features(self.values[rows], self.unseen[rows], self.any_unseen)
 
 
-INDICATOR = 4  # the sort key of an indicator
-
-
 def feature_order(feature: Feature) -> int:
-    """Return the sort key of a feature: counts, other values, those of circles, missing flags,
-    indicators.
-
-    Sorted like this, each kind of feature is one slice.
+    """Return the sort key of a feature, by which each kind of feature is one slice: counts, other
+    values, those of circles, missing flags, indicators.
     """
     if feature.code is None:
         return 0 if feature.log1p else 1
@@ -121,8 +112,7 @@ class Numbers:
             flag_off, flag_on: their two values.
         columns: the schema index of each column.
         never_missing: whether a column was never missing in the fit data.
-        tolerance: how far from each constant a value may lie that equals it (see
-            `_changed`).
+        tolerance: how far from each constant a value may lie that equals it (`_changed`).
         halves: the float16 that each constant rounds to; NaN where that is a number of its own.
         circles: the circular columns; None without one.
     """
@@ -238,47 +228,6 @@ class Numbers:
             same |= (values.astype(np.float16) == constant) & (self.halves == constant)
         same |= np.abs(values - constant) <= self.tolerance
         return np.asarray(~same)
-
-
-@dataclass(frozen=True)
-class Circles:
-    """Lookup tables for the circular columns, each with two features: where its number lies on a
-    circle, so that 23:59 and 00:00 are neighbours.
-
-    Attributes:
-        columns, periods: (K,) the numeric column and the period of each.
-        cosines, sines: (K,) their features. mean, deviation: (2, K) of these.
-    """
-
-    columns: NDArray[np.int64]
-    periods: NDArray[np.float64]
-    cosines: NDArray[np.int64]
-    sines: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, schema: Schema, features: Sequence[Feature]) -> Circles:
-        at = {(f.column, f.code): i for i, f in enumerate(features)}
-        numeric = {column.name: i for i, column in enumerate(schema.numeric)}
-        own = [c for c in schema.circular if (c.name, COSINE) in at]
-        pairs = [[at[c.name, code] for c in own] for code in (COSINE, SINE)]
-        return cls(
-            columns=_ints(numeric[c.name] for c in own),
-            periods=_floats(c.period or 1.0 for c in own),
-            cosines=_ints(pairs[0]),
-            sines=_ints(pairs[1]),
-            mean=np.array([[features[i].mean for i in row] for row in pairs]),
-            deviation=np.array([[features[i].deviation for i in row] for row in pairs]),
-        )
-
-    def write(self, numbers: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-        """Fill in the features of N records; 0, their mean, where a number is missing."""
-        angles = angle(numbers.take(self.columns, axis=1), self.periods)
-        for row, (places, raw) in enumerate(
-            ((self.cosines, np.cos(angles)), (self.sines, np.sin(angles)))
-        ):
-            values[:, places] = np.nan_to_num((raw - self.mean[row]) / self.deviation[row])
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from vaewatch.scoring.table import (
     set_missing,
 )
 from vaewatch.scoring.time.time import UnreadableTime
+from vaewatch.scoring.time.values import moments_of
 
 Structs = list[Any]  # of the type of one schema
 
@@ -98,7 +99,8 @@ class StructReader:
     def _times(self, rows: Structs) -> NDArray[np.int64] | None:
         """Return the moments of the rows, (N,); None if one is no time."""
         try:
-            return self.schema.time.read([row.t for row in rows]) if self.schema.time else None
+            time = self.schema.time
+            return None if time is None else moments_of(time, [row.t for row in rows])
         except UnreadableTime:
             return None
 

@@ -24,9 +24,11 @@ from vaewatch.scoring.schema import (
 from vaewatch.scoring.spelling.booleans import read_word
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.scoring.time.calendar import calendar_of, shown
+from vaewatch.scoring.time.calendar import calendar_of
 from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.parts import shown
 from vaewatch.scoring.time.time import Time, UnreadableTime
+from vaewatch.scoring.time.values import moments_of
 
 LARGEST_INTEGER = 2**53  # above, a float64 stands for several integers, in digits nobody wrote
 
@@ -202,14 +204,14 @@ def _times(
     """Return the moments of N records, (N,)."""
     values = [record.get(time.column) for record in records]
     try:
-        return time.read(values)
+        return moments_of(time, values)
     except UnreadableTime:
         return np.array([_moment(time, i, v, problems) for i, v in enumerate(values)], np.int64)
 
 
 def _moment(time: Time, index: int, value: Any, problems: list[Problem]) -> int:
     try:
-        return int(time.read([value])[0])
+        return int(moments_of(time, [value])[0])
     except UnreadableTime as error:
         got = "" if value is None else f", got {kind_of(value)}"
         code = "missing" if value is None else "time"

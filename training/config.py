@@ -12,12 +12,13 @@ from typing import Any
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import INPUT_KINDS, Kind, require_columns
-from vaewatch.scoring.time.calendar import Part
+from vaewatch.scoring.time.parts import Part
 from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
+RECENT = "recent"  # the latest records calibrate
 
 
 @dataclass(frozen=True)
@@ -292,5 +293,5 @@ _CHECKS: dict[str, Check] = {
     "time": _column,
     "time_zone": _zone,
     "calendar": _calendar,
-    "calibrate": _one_of("all", "recent"),
+    "calibrate": _one_of("all", RECENT),
 }

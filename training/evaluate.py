@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
+from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
@@ -37,6 +40,7 @@ class Evaluation:
     normal_labels, anomaly_labels: the labels that were seen, by what they were taken for.
     fitted_normals: how many of the normals the network was fitted to, so that they alarm too
     rarely.
+    outlook: the alarms of the normals in blocks of time, where the artifact has a time.
     """
 
     records: int
@@ -59,6 +63,7 @@ class Evaluation:
     normal_labels: tuple[str, ...] = ()
     anomaly_labels: tuple[str, ...] = ()
     fitted_normals: int = 0
+    outlook: Outlook | None = None
 
     @property
     def budget_holds(self) -> bool | None:
@@ -71,7 +76,12 @@ class Evaluation:
         return f"{low:,} to {high:,} by chance"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "budget_holds": self.budget_holds}
+        found = {**asdict(self), "budget_holds": self.budget_holds}
+        if self.outlook is None:
+            del found["outlook"]
+        else:
+            found["outlook"] = msgspec.to_builtins(self.outlook)
+        return found
 
 
 def evaluate(
@@ -125,7 +135,18 @@ def evaluate(
         normal_labels=found.normal,
         anomaly_labels=found.other,
         fitted_normals=int((seen.likely(table) & ~anomaly).sum()) if seen else 0,
+        outlook=_outlook(table, alarm, ~anomaly, law),
     )
+
+
+def _outlook(
+    table: Table, alarm: NDArray[np.bool_], normal: NDArray[np.bool_], law: RateLaw
+) -> Outlook | None:
+    """Return the alarms of the normals in blocks of time; None without a time."""
+    if table.times is None:
+        return None
+    own = normal & (table.times != NO_TIME)
+    return outlook(Counted.of(table.times[own], alarm[own]), law)
 
 
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:

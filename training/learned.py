@@ -13,6 +13,7 @@ from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.seen import Seen
 from vaewatch.training.records.split import Split
@@ -53,7 +54,7 @@ class Learned:
 
     table: all records that were read. split: which of them were fitted to, and which calibrate.
     graph: the forward pass as ONNX. export_difference: the largest relative difference between its
-    scores and torch's.
+    scores and torch's. outlook: whether the budget holds over time, if there is a time.
     """
 
     config: TrainConfig
@@ -69,3 +70,4 @@ class Learned:
     drift: DriftReference
     evidence: Evidence
     continued: Continued | None = None
+    outlook: Outlook | None = None

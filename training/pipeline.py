@@ -14,17 +14,20 @@ from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule, score_features
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.calibration.rehearsal import rehearse, rehearse_recent
 from vaewatch.training.calibration.rules import Rules
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.config import RECENT, TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
 from vaewatch.training.learned import Continued, Evidence, Learned
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.records.split import Split, split_later, split_records
@@ -54,9 +57,11 @@ def fit(
         CalibrationError: there are too few records for `config.alpha`.
     """
     continued = parent.continued(frame, config) if parent else None
-    split = _split(frame, config, continued)
+    inferred = None if config.time is None else infer_schema(frame, config)
+    times = None if inferred is None else checked_table(inferred, frame).times
+    split = _split(frame, config, continued, times)
     check_alpha(config.alpha, split.calibrates)
-    schema = with_categories_of(infer_schema(frame, config), frame[split.fit])
+    schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
     for remark in remarks(schema, frame, config.kinds):
         log.warning("%s", remark.text)
     table = checked_table(schema, frame)
@@ -67,17 +72,21 @@ def fit(
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
-    fitted = fit_vae(x, config, progress, checkpoint, start)
+    rank = None if times is None else ranks(times[split.fit], stream(config.seed, Stream.ORDER))
+    fitted = fit_vae(x, config, progress, checkpoint, start, rank)
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
-    found = _fit_score(fitted, x, rules, config)
+    found = _fit_score(fitted, x, rules, config, None if times is None else times[split.fit])
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
     others = split.held_out if split.rule == SPLIT else split.trimmed
     served = score_features(network, found.rule, vectorizer.transform(table.take(others)))
     scores = served if split.rule == SPLIT else np.concatenate([found.evidence.scores, served])
+    outlook = found.outlook
+    if times is not None and config.calibrate == RECENT:
+        outlook = rehearse_recent(served, times[others], config.alpha)
     return Learned(
         config=config,
         table=table,
@@ -92,13 +101,19 @@ def fit(
         drift=fit_drift(table),
         evidence=found.evidence,
         continued=continued,
+        outlook=outlook,
     )
 
 
-def _split(frame: pl.DataFrame, config: TrainConfig, continued: Continued | None) -> Split:
+def _split(
+    frame: pl.DataFrame,
+    config: TrainConfig,
+    continued: Continued | None,
+    times: NDArray[np.int64] | None,
+) -> Split:
     if continued and continued.known.any():
-        return split_later(continued.known, config.alpha, config.seed)
-    return split_records(*frame.shape, config)
+        return split_later(continued.known, config, times)
+    return split_records(*frame.shape, config, times)
 
 
 @dataclass(frozen=True)
@@ -108,10 +123,15 @@ class _ScoreFit:
     model: ScoreModel
     rule: ScoreRule
     evidence: Evidence
+    outlook: Outlook | None
 
 
 def _fit_score(
-    fitted: Fitted, x: NDArray[np.float32], rules: Rules, config: TrainConfig
+    fitted: Fitted,
+    x: NDArray[np.float32],
+    rules: Rules,
+    config: TrainConfig,
+    times: NDArray[np.int64] | None,
 ) -> _ScoreFit:
     """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
     kl = config.model == "vae"
@@ -123,7 +143,8 @@ def _fit_score(
     served = fitted.vae.only(fitted.folds.serving)
     precision = oob.precision()
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
-    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores))
+    outlook = None if times is None else rehearse(oob, x[rows], times[rows], rules, config)
+    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores), outlook)
 
 
 def _add_up(

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import read_artifact
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
-from vaewatch.scoring.time.calendar import HOUR, PERIODS, Part, calendar_of, on_circle
+from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle
 from vaewatch.scoring.time.form import DAY, SECOND, moment_of_text
+from vaewatch.scoring.time.local import to_local, to_utc
+from vaewatch.scoring.time.parts import PERIODS, Part
 from vaewatch.scoring.time.time import Time
-from vaewatch.scoring.time.zone import to_local, to_utc
+from vaewatch.scoring.time.values import spelled
 from vaewatch.training.config import whole_number
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import Marginals, load_marginals
@@ -124,7 +126,7 @@ def times_of(time: Time, parts: Mapping[Part, Floats], n: int) -> pl.Series:
     hour = parts.get(Part.HOUR, np.full(n, (last % DAY) / HOUR))
     local = day * DAY + np.rint(hour * 3600).astype(np.int64) % 86_400 * SECOND
     moments = to_utc(local.astype(np.int64), time.zone)
-    return pl.Series(time.column, [time.spell(moment) for moment in moments.tolist()])
+    return pl.Series(time.column, [spelled(time, moment) for moment in moments.tolist()])
 
 
 def _column(

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     PROBE = 5  # the records that the probe looks at
     FINDINGS = 6  # the records that the report shows
     TRIM = 7  # the records whose residuals shape the precision of a robust run's first fit
+    ORDER = 12  # which of the records of one instant comes first
     PLANTED = 11  # the anomalies that are planted in new normals when an artifact is recalibrated
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +27,8 @@ from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.form import KNOWN
+from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
+from vaewatch.scoring.time.form import KNOWN, SECOND
 
 HOUR, DAY = 60, 1440  # minutes
 
@@ -125,6 +127,13 @@ class Replay:
         return tuple(law.interval()[1] for law in self.laws)
 
     @cached_property
+    def outlook(self) -> Outlook | None:
+        """The alarms at the first alpha in blocks of time; None without records."""
+        minutes = self.minutes
+        at = minutes.starts * 60 * SECOND
+        return outlook(Counted(at, minutes.records, minutes.alarms[:, 0]), self.laws[0])
+
+    @cached_property
     def hours(self) -> Timeline:
         return self.minutes.by(HOUR)
 
@@ -179,6 +188,7 @@ class Replay:
             "rejected": self.rejected,
             "time_units": sorted(self.units),
             "traffic_changed": None if self.changed is None else _alert_json(asdict(self.changed)),
+            "outlook": msgspec.to_builtins(self.outlook),
             "alphas": [_as_json(self.at(i)) for i in range(len(self.alphas))],
             "hours": [
                 {"start": moment(s).isoformat(), "records": int(n), "alarms": a.tolist()}

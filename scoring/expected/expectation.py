@@ -18,7 +18,7 @@ from vaewatch.scoring.expected.events import ExpectedEvents
 from vaewatch.scoring.expected.numbers import ExpectedNumbers
 from vaewatch.scoring.features import ColumnFeatures, Value, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.time.calendar import shown
+from vaewatch.scoring.time.parts import shown
 
 
 @dataclass(frozen=True)

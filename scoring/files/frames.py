@@ -25,12 +25,10 @@ from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.scoring.table import Table, set_calendar, set_missing
-from vaewatch.scoring.time.frames import check_moments
-from vaewatch.scoring.time.time import LOST, Time
+from vaewatch.scoring.table import Table, set_missing
+from vaewatch.scoring.time.cells import read_calendar
 
-# types whose values need no cast on their way into the table
-AS_THEY_ARE = (pl.Int16, pl.Int32, pl.Float64)
+AS_THEY_ARE = (pl.Int16, pl.Int32, pl.Float64)  # types that need no cast into the table
 INT64 = 2**63
 
 
@@ -148,25 +146,9 @@ def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Pr
         parse = _booleans if column.kind is Kind.BOOLEAN else _categories
         codes[:, j], text = parse(frame[column.name], column, schema, problems)
         texts.append(text)
-    times = None if schema.time is None else _times(frame, schema.time, problems)
-    if times is not None:
-        set_calendar(schema, times, numbers)
+    times = read_calendar(schema, frame, numbers, problems) if schema.time else None
     problems.sort(key=lambda problem: problem.record)
     return Table(schema, numbers, codes, texts, times), tuple(problems)
-
-
-def _times(frame: pl.DataFrame, time: Time, problems: list[Problem]) -> NDArray[np.int64]:
-    """(N,) moments; those of cells that break the time's rule are missing."""
-    found = check_moments(time, frame[time.column])
-    for rows, code, rule in (
-        (found.bad, "time", f"{time.rule}, got another value"),
-        (found.lost, "missing", LOST),
-    ):
-        message = f"column '{time.column}' {rule}"
-        problems.extend(
-            Problem(row, time.column, code, message) for row in np.flatnonzero(rows).tolist()
-        )
-    return found.moments
 
 
 def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:

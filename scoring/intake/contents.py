@@ -23,14 +23,13 @@ from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
 from vaewatch.scoring.standardise import (
-    COSINE,
     INDICATOR,
     MISSING_FLAG,
-    SINE,
     Feature,
     feature_order,
 )
-from vaewatch.scoring.time.calendar import PERIODS
+from vaewatch.scoring.time.circles import COSINE, SINE
+from vaewatch.scoring.time.parts import PERIODS
 from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 
 LONGEST = 1000  # characters of a name

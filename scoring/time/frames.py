@@ -28,8 +28,8 @@ from vaewatch.scoring.time.form import (
     ZONED,
     Form,
 )
+from vaewatch.scoring.time.local import to_utc
 from vaewatch.scoring.time.time import BLANK, Time
-from vaewatch.scoring.time.zone import to_utc
 
 DIGITS = (Form.DIGITS, Form.DIGITS_OF_DATE)
 FORMS = tuple(Form)  # the index of each stands for it in an array

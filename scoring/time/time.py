@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vaewatch.scoring.time.calendar import Part
 from vaewatch.scoring.time.form import (
     IN_A_SECOND,
     NAMES,
     NO_TIME,
-    ZONED,
     Form,
     is_number,
     moment_of_digits,
     moment_of_number,
     moment_of_text,
-    spell,
 )
-from vaewatch.scoring.time.zone import to_local, to_utc
+from vaewatch.scoring.time.parts import Part
 
 # texts that mean that there is no time
 BLANK = ("", "NaT", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
@@ -77,20 +70,13 @@ class Time:
         """
         return form is self.form or (self.form is Form.LOCAL and form is Form.OFFSET)
 
-    def read(self, values: Sequence[Any]) -> NDArray[np.int64]:
-        """Return the moments of N values as JSON carries them; NO_TIME of a null.
+    def parse(self, value: Any) -> tuple[int, Form]:
+        """Return the moment of a value as JSON carries it, and the form that it has; without an
+        offset the moment is in the schema's zone. NO_TIME of a null.
 
         Raises:
-            UnreadableTime: one is no such time.
+            UnreadableTime: it is no such time.
         """
-        found = [self._read(value) for value in values]
-        moments = np.array([moment for moment, _ in found], np.int64)
-        local = np.array([form in ZONED for _, form in found], bool)
-        if local.any():
-            moments[local] = to_utc(moments[local], self.zone)
-        return moments
-
-    def _read(self, value: Any) -> tuple[int, Form]:
         if value is None or value != value or self._is_blank(value):
             if self.required:
                 raise UnreadableTime(LOST)
@@ -118,17 +104,3 @@ class Time:
             whole = int(value) if isinstance(value, float) and value.is_integer() else value
             return moment_of_digits(str(whole).strip())
         return moment_of_text(value) if isinstance(value, str) else None
-
-    @property
-    def example(self) -> str | int | None:
-        """A time as a record carries it: the last one of the fit data."""
-        found = moment_of_text(self.last)
-        return self.spell(NO_TIME if found is None else found[0])
-
-    def spell(self, moment: int) -> str | int | None:
-        """Write a moment as a record carries it; None where there is none."""
-        if moment == NO_TIME:
-            return None
-        if self.form in ZONED:
-            moment = int(to_local(np.array([moment], np.int64), self.zone)[0])
-        return spell(moment, self.form)

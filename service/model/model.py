@@ -13,6 +13,7 @@ import msgspec
 
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.time.values import example_of
 from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.settings import Settings
 
@@ -87,9 +88,7 @@ class Model:
         schema = artifact.schema
         plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
         record: dict[str, Any] = {c.name: _typical(c, middle.get(c.name)) for c in plain}
-        if schema.time is not None:
-            record[schema.time.column] = schema.time.example
-        return record
+        return record if schema.time is None else {**record, **example_of(schema.time)}
 
 
 def _typical(column: Column, median: float | None) -> float | str | bool | None:

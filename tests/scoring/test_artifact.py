@@ -95,7 +95,9 @@ def test_a_truncated_manifest_is_refused(copy: Path):
 
 def test_an_artifact_of_the_future_is_refused(copy: Path):
     edit_manifest(copy, lambda m: m.update(format_version=99))
-    with pytest.raises(ArtifactError, match="format_version must be 2, got 99.*Upgrade vaewatch"):
+    with pytest.raises(
+        ArtifactError, match="format_version must be 2 or 3, got 99.*Upgrade vaewatch"
+    ):
         Scorer.load(copy)
 
 

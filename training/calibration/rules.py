@@ -52,7 +52,7 @@ class Rules:
     @classmethod
     def of(cls, features: Sequence[Feature], nats: float) -> Rules:
         """Return the rules of these features."""
-        varies = [f.code is not None and 0 < f.mean < 1 for f in features]
+        varies = [f.is_event and 0 < f.mean < 1 for f in features]
         return cls(np.where(varies, [1 / f.deviation for f in features], 0.0), nats)
 
     def caps(self, precision: Precision) -> Caps:

@@ -47,6 +47,7 @@ from vaewatch.scoring.network import Network
 from vaewatch.scoring.schema import Kind, Schema
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.values import spelled
 from vaewatch.training.calibration.calibrate import describe
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
@@ -110,6 +111,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
         sha256={},  # of the files as they are written
         parent=learned.continued.parent if learned.continued else None,
         parent_records=int(learned.continued.known.sum()) if learned.continued else None,
+        outlook=learned.outlook,
     )
     return Package(manifest, files)
 
@@ -164,7 +166,7 @@ def _record(few: Table, row: int) -> dict[str, Any]:
     plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
     record: dict[str, Any] = {c.name: few.observed(row, c) for c in plain}
     if schema.time is not None and few.times is not None:
-        record[schema.time.column] = schema.time.spell(int(few.times[row]))
+        record[schema.time.column] = spelled(schema.time, int(few.times[row]))
     return record
 
 

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.standardise import (
-    COSINE,
     MISSING_FLAG,
-    SINE,
     Feature,
     feature_order,
     signed_log1p,
 )
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
+from vaewatch.scoring.time.circles import COSINE, SINE
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0

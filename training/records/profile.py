@@ -24,8 +24,8 @@ from vaewatch.scoring.schema import (
 )
 from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.time.calendar import named
 from vaewatch.scoring.time.form import NAMES
+from vaewatch.scoring.time.parts import named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.rare import mostly_rare

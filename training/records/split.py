@@ -19,7 +19,8 @@ from vaewatch.scoring.budget.calibration import (
     records_for_precision,
 )
 from vaewatch.scoring.errors import CalibrationError, SchemaError
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.config import RECENT, TrainConfig
+from vaewatch.training.records.order import held_out_blocks, latest
 from vaewatch.training.streams import Stream, stream
 
 SHARE = 1 / 8  # of the records: held out where that is enough; it costs no detection
@@ -60,14 +61,45 @@ class Split:
         return self.held_out if len(self.held_out) else self.fit
 
 
-def split_records(n: int, columns: int, config: TrainConfig) -> Split:
-    """Split by size, alpha and seed alone: the same three give the same split."""
+def split_records(
+    n: int, columns: int, config: TrainConfig, times: NDArray[np.int64] | None = None
+) -> Split:
+    """Split by size, alpha and seed alone: the same three give the same split.
+
+    With the (N,) times of the records, whole blocks of time are held out. What chooses them looks
+    at nothing else of a record, so that the law stays exact for records that are exchangeable.
+    """
     least = 2 * config.members  # two a fold
     if n < least:
         raise SchemaError(f"training takes at least {least} normal records, got {n}.")
     held_out = calibration_size(n, config.alpha, columns)
+    if times is not None and (held_out or config.calibrate == RECENT):
+        return _split_by_time(times, held_out, config)
     order = stream(config.seed, Stream.SPLIT).permutation(n)
     return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))
+
+
+def _split_by_time(times: NDArray[np.int64], size: int, config: TrainConfig) -> Split:
+    rng = stream(config.seed, Stream.SPLIT)
+    if config.calibrate != RECENT:
+        chosen = held_out_blocks(times, size, rng)
+    elif size:
+        chosen = latest(times, size, rng)
+    else:
+        needed = math.ceil(_records_for(1, config.alpha) / LAST_SHARE)
+        raise CalibrationError(
+            f"--calibrate recent takes at least {needed:,} records at alpha {config.alpha:g}, got "
+            f"{len(times):,}: the latest of them are held out. Give more, or ask for a larger "
+            "alpha."
+        )
+    return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen))
+
+
+def recent_size(n: int, alpha: float) -> int:
+    """Return how many of n records are the latest share, which calibrates; at least enough to
+    certify alpha, if there are so many.
+    """
+    return calibration_size(n, alpha, columns=0) or min(n, _records_for(1, alpha))
 
 
 def calibration_size(n: int, alpha: float, columns: int) -> int:
@@ -94,13 +126,17 @@ def _records_for(rank: int, alpha: float) -> int:
     return math.ceil(rank / alpha - ROUNDING)
 
 
-def split_later(known: NDArray[np.bool_], alpha: float, seed: int) -> Split:
+def split_later(
+    known: NDArray[np.bool_], config: TrainConfig, times: NDArray[np.int64] | None = None
+) -> Split:
     """Split N records given which of them, (N,), are those of a fit that is continued: its weights
-    have seen them, so that only others can be held out, half of these at most.
+    have seen them, so that only others can be held out, half of these at most. With the (N,)
+    times, whole blocks of these are, or the latest ones.
 
     Raises:
         CalibrationError: the others are too few to certify alpha.
     """
+    alpha = config.alpha
     new, enough = np.flatnonzero(~known), calibration_size(len(known), alpha, columns=0)
     size = min(enough or math.ceil(1 / alpha), len(new) * LATER_SHARE)
     rank = _rank(alpha, size)
@@ -111,6 +147,12 @@ def split_later(known: NDArray[np.bool_], alpha: float, seed: int) -> Split:
             f"{len(new):,}: half of them calibrate. Give more new ones, or ask for a larger alpha."
         )
     held_out = _records_for(rank, alpha)
-    order = stream(seed, Stream.SPLIT).permutation(new)
+    rng = stream(config.seed, Stream.SPLIT)
+    if times is None:
+        order = rng.permutation(new)
+    else:
+        choose = latest if config.calibrate == RECENT else held_out_blocks
+        chosen = choose(times[new], held_out, rng)
+        order = np.concatenate([new[chosen], new[~chosen]])
     fit = np.concatenate([np.flatnonzero(known), order[held_out:]])
     return Split(np.sort(fit), np.sort(order[:held_out]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.schema import Column, Kind
-from vaewatch.scoring.time.calendar import PERIODS, Part, calendar_of, shortest_arc
+from vaewatch.scoring.time.calendar import calendar_of, shortest_arc
 from vaewatch.scoring.time.form import (
     DATES,
     DAY,
@@ -30,8 +30,9 @@ from vaewatch.scoring.time.frames import (
     read_moments,
     without_blanks,
 )
+from vaewatch.scoring.time.local import to_local
+from vaewatch.scoring.time.parts import PERIODS, Part
 from vaewatch.scoring.time.time import BLANK, Time
-from vaewatch.scoring.time.zone import to_local
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.kinds import broken
 

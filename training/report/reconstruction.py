@@ -91,7 +91,7 @@ def look_at_events(
     x: NDArray[np.float32], residuals: NDArray[np.float32], vectorizer: Vectorizer
 ) -> Reliability | None:
     """Compare the probabilities given with what happened; None if no column has events."""
-    at = [i for i, feature in enumerate(vectorizer.features) if feature.code is not None]
+    at = [i for i, feature in enumerate(vectorizer.features) if feature.is_event]
     if not at:
         return None
     mean = np.array([vectorizer.features[i].mean for i in at])

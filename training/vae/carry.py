@@ -18,7 +18,8 @@ from torch import Tensor
 
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
-from vaewatch.scoring.standardise import COSINE, MISSING_FLAG, SINE, Feature, signed_log1p
+from vaewatch.scoring.standardise import MISSING_FLAG, Feature, signed_log1p
+from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.vae.vae import VAE
 
 FARTHEST = 10.0  # of a new scale from the old one: a factor, or old standard deviations

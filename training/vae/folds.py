@@ -38,6 +38,17 @@ class Folds:
         folds = np.random.default_rng(seed).permutation(n) % len(judges)
         return cls(folds, judges, serving, members)
 
+    @classmethod
+    def in_order(cls, rank: NDArray[np.int64], members: int, served: int) -> Folds:
+        """Make folds that are blocks of time, given each record's rank, (N,), by time.
+
+        What comes at the same time is alike, so that a judge that saw a record's neighbours would
+        have seen half of it. The judge of the last block saw nothing that came after its past.
+        """
+        serving = served_members(members, served)
+        judges = np.setdiff1d(np.arange(members), serving)
+        return cls(rank * len(judges) // max(len(rank), 1), judges, serving, members)
+
     @property
     def judge(self) -> NDArray[np.int64]:
         """(N,): the member that did not see each record."""

@@ -84,7 +84,7 @@ def evaluate(
 
 
 def _print_evaluation(found: Evaluation) -> None:
-    from vaewatch.commands.terminal import print_fact
+    from vaewatch.commands.terminal import print_fact, print_outlook
 
     console, indent = out(), 18
 
@@ -119,6 +119,7 @@ def _print_evaluation(found: Evaluation) -> None:
             f"draws): mean nats of {b.records:,} normals",
             indent,
         )
+    print_outlook(console, found.outlook)
     _print_reasons(found)
 
 

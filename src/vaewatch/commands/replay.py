@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from vaewatch.commands.options import config_file, setting, sources, writing
-from vaewatch.commands.terminal import out
+from vaewatch.commands.terminal import out, print_outlook
 from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
     from vaewatch.batch.replay.replay import AlertReplay, Replay
     from vaewatch.scoring.budget.calibration import Calibration
+    from vaewatch.scoring.scorer import Scorer
 
 
 def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> list[float] | None:
@@ -42,7 +43,11 @@ EARLY = 1990  # records of before may have other numbers than seconds since 1970
 @click.command(epilog="Example:  vaewatch replay artifact last-month.csv --time created_at")
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, callback=sources)
-@click.option("--time", required=True, metavar="COLUMN", help="ISO 8601, or a number since 1970.")
+@click.option(
+    "--time",
+    metavar="COLUMN",
+    help="ISO 8601, or a number since 1970.  [default: the artifact's time]",
+)
 @config_file()
 @setting(
     "--alphas", metavar="A,B,...", callback=_alphas, help="[default: the artifact's, and 1/10]"
@@ -59,7 +64,7 @@ EARLY = 1990  # records of before may have other numbers than seconds since 1970
 def replay(
     artifact: Path,
     sources: tuple[str, ...],
-    time: str,
+    time: str | None,
     alphas: list[float] | None,
     threads: int | None,
     plot: Path | None,
@@ -76,6 +81,7 @@ def replay(
     from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact)
+    time = time or _own_time(scorer)
     chosen = alphas or _usual_alphas(scorer.artifact.calibration)
     with writing(plot):
         found = run(scorer, sources, time, chosen, threads or cores())
@@ -85,6 +91,13 @@ def replay(
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
         _print_replay(found)
+
+
+def _own_time(scorer: Scorer) -> str:
+    own = scorer.artifact.schema.time
+    if own is None:
+        raise click.UsageError("--time COLUMN must be given: the artifact has no time of its own.")
+    return own.column
 
 
 def _usual_alphas(calibration: Calibration) -> list[float]:
@@ -117,6 +130,7 @@ def _print_replay(found: Replay) -> None:
         console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
         for alert in at.alerts:
             console.print(f"  {alert.severity:11} {_firings(alert)}")
+    print_outlook(console, found.outlook)
 
 
 def _firings(alert: AlertReplay) -> str:

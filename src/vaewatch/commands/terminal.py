@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vaewatch.scoring.time.blocks import Outlook
+
 # show a path or a column's name as it is: no styles in brackets, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 BAR = 20  # characters of a full one
@@ -108,3 +110,15 @@ def bar(console: Console, share: float, width: int = BAR) -> str:
     full = "█" if "utf" in console.encoding.lower() else "#"
     length = round(min(max(share, 0.0), 1.0) * width)
     return full * (max(length, 1) if share > 0 else 0)
+
+
+def print_outlook(console: Console, found: Outlook | None) -> None:
+    """Print the alarms of each block of time beside those expected, and what follows."""
+    if found is None:
+        return
+    from vaewatch.scoring.time.blocks import rows_of, words
+
+    head = ("from", "to", "records", "alarms", "expected", "by chance", "")
+    print_table(console, head, rows_of(found), right=(2, 3, 4, 5))
+    for name, sentence in zip(("over time", "", ""), words(found), strict=False):
+        print_fact(console, name, sentence)

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 )
 @reading_options()
 @setting(
+    "--calibrate",
+    type=click.Choice(["all", "recent"]),
+    default=TrainConfig.calibrate,
+    help="recent: the latest records calibrate, and are held out; with --time.",
+)
+@setting(
     "--model",
     type=click.Choice(["vae", "ae"]),
     default=TrainConfig.model,
@@ -210,7 +216,7 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
 
 
 def _print_budget(scorer: Scorer) -> None:
-    from vaewatch.commands.terminal import print_fact, print_table
+    from vaewatch.commands.terminal import print_fact, print_outlook, print_table
     from vaewatch.training.calibration.calibrate import shown_alphas
 
     console, calibration = out(), scorer.artifact.calibration
@@ -234,6 +240,7 @@ def _print_budget(scorer: Scorer) -> None:
     rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
     head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
     print_table(console, head, rows, right=(0, 1, 2, 3))
+    print_outlook(console, scorer.artifact.manifest.outlook)
 
 
 def _tail(shares: Mapping[str, float]) -> str:
