@@ -28,12 +28,14 @@ from vaewatch.scoring.artifact import (
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
-from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.errors import CalibrationError, SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
+from vaewatch.training.calibration.rehearsal import rehearse_recent
+from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import (
     GOLDEN_RECORDS,
     Package,
@@ -43,8 +45,11 @@ from vaewatch.training.export.package import (
 )
 from vaewatch.training.export.weights import load_seen
 from vaewatch.training.records.labels import read_labels
+from vaewatch.training.records.order import latest
 from vaewatch.training.records.read import fingerprint
+from vaewatch.training.records.split import recent_size
 from vaewatch.training.report.make import with_report
+from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.threads import computing_on
 
 
@@ -84,6 +89,7 @@ def recalibrate(
     normal_labels: Sequence[str] = (),
     accept_lost_detection: bool = False,
     keep: int = KEEP,
+    calibrate_on: str = "all",
 ) -> Recalibrated:
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
@@ -98,9 +104,11 @@ def recalibrate(
         normal_labels: those that mean normal, if they are others than `read_labels` knows.
         accept_lost_detection: whether to write an artifact that no longer finds anomalies.
         keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
+        calibrate_on: "recent" for the latest share of the records alone; "all" for all of them.
 
     Raises:
-        SettingError: no number of records could certify alpha, or another run writes to `out`.
+        SettingError: the artifact has no time, so that no records are the latest; or no number of
+            records could certify alpha, or another run writes to `out`.
         CalibrationError: the records are too few for alpha, or are those of the training run, or
             it cannot be told which of them are; or the new calibration would no longer find
             anomalies that the old one finds.
@@ -118,6 +126,9 @@ def recalibrate(
                 "vaewatch score."
             )
         table = _unseen(checked_table(old.artifact.schema, frame), path, alpha)
+        left_out = len(frame) - len(table)
+        if calibrate_on == RECENT:
+            table = _latest(table, alpha)
         scores = old.score_table(table, explain=0).score
         calibration = calibrate(scores, alpha, SPLIT)
         comparison = Comparison(old, calibration)
@@ -136,6 +147,7 @@ def recalibrate(
             parent=old.artifact.version,
             calibration_fingerprint=data_fingerprint,
             parent_records=None,
+            outlook=None if table.times is None else rehearse_recent(scores, table.times, alpha),
         )
         package = Package(manifest, files)
         if FINDINGS in files:
@@ -143,7 +155,6 @@ def recalibrate(
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
         before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
         after = _rates(calibration, old.artifact.calibration, scores)
-        left_out = len(frame) - len(table)
         return Recalibrated(Scorer.load(out), before, after, detection, left_out)
 
 
@@ -159,6 +170,17 @@ def _unseen(table: Table, path: Path, alpha: float) -> Table:
             f"to them. Of the rest, {error}"
         ) from None
     return table.take(np.flatnonzero(~again)) if again.any() else table
+
+
+def _latest(table: Table, alpha: float) -> Table:
+    """Return the latest share of the records, as many as a fit would hold out of so many."""
+    if table.times is None:
+        raise SettingError(
+            "--calibrate recent takes a time, and the artifact has none: train it with --time."
+        )
+    size = recent_size(len(table), alpha)
+    chosen = latest(table.times, size, stream(0, Stream.ORDER))
+    return table.take(np.flatnonzero(chosen))
 
 
 def _labelled(

@@ -191,8 +191,8 @@ def words(found: Outlook) -> list[str]:
     if found.state is State.ABOVE:
         rate = lately.alarms / max(lately.records, 1)
         said.append(
-            f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}, "
-            f"{rate:.2g} of the records. Next week will bring as many, or more"
+            f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
+            f"next week what these brought, an alarm in {1 / rate:,.0f} normal records"
         )
     elif found.state is State.BELOW:
         said.append("lately fewer alarms came than normal traffic brings: anomalies may be missed")

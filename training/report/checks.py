@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.time.blocks import words as words_of
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.report.reconstruction import CENTRAL
@@ -30,6 +32,9 @@ def check_all(
         checks += [*_data(found), *_fit(found, manifest.metrics.features)]
         checks += [*(_latent(found) if kl else ()), *_spread(found)]
     checks += _budget(calibration)
+    if manifest.outlook:
+        good = manifest.outlook.state is not State.ABOVE
+        checks.append(Check(good, f"Over time: {words_of(manifest.outlook)[1]}.", "time"))
     if labelled:
         checks += _labelled(labelled)
     return checks

@@ -28,12 +28,13 @@ from vaewatch.training.report.sections.latent import latent_section
 from vaewatch.training.report.sections.odd import odd_section
 from vaewatch.training.report.sections.reconstruction import reconstruction_section
 from vaewatch.training.report.sections.scores import score_section
+from vaewatch.training.report.sections.time import time_section
 
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
 
 TEMPLATE = "page.html"
-PART_ONE = {"data", "odd", "budget", "labelled"}
+PART_ONE = {"data", "odd", "budget", "time", "labelled"}
 PART_TWO = "For those who know variational autoencoders"
 NO_FINDINGS = (
     f"This artifact holds no {FINDINGS}, which training writes beside the report: the sections "
@@ -91,6 +92,8 @@ def _sections(
         if found.odd:
             yield odd_section(found.odd, calibration)
     yield budget_section(manifest, calibration)
+    if manifest.outlook is not None:
+        yield time_section(manifest.outlook)
     yield labelled_section(labelled, calibration)
     first, *others = _of_the_network(manifest, calibration, found)
     yield replace(first, opens=PART_TWO)

@@ -52,6 +52,7 @@ def _print_card(manifest: Manifest, verified: bool) -> None:
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.scoring.artifact import REPORT
+    from vaewatch.scoring.time.blocks import words
 
     calibration = manifest.calibration
     low, high = calibration.rate_interval_95
@@ -70,6 +71,10 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if calibration.tail:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
         yield "tail", f"the threshold lies among rare values of {columns}"
+    if time := manifest.schema.time:
+        yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
+    if manifest.outlook:
+        yield "over time", words(manifest.outlook)[1]
     if manifest.parent:
         same = bool(manifest.calibration_fingerprint)
         how = "which has the same weights" if same else "whose fit this one continues"
@@ -85,7 +90,11 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _values(column: Column) -> str:
+    from vaewatch.scoring.schema import usual_words
+
     if column.low is not None:
         return f"{column.low:.6g} to {column.high:.6g}"
+    if column.part is not None:
+        return usual_words(column)
     names = column.categories
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

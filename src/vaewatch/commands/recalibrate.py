@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Write the artifact even if it no longer finds anomalies that the old one finds.",
 )
+@setting(
+    "--calibrate",
+    "calibrate_on",
+    type=click.Choice(["all", "recent"]),
+    default="all",
+    help="recent: the latest records alone; for an artifact with a time.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @keep()
 def recalibrate(
@@ -64,6 +71,7 @@ def recalibrate(
     nulls: tuple[str, ...],
     rejects: str | None,
     accept_lost_detection: bool,
+    calibrate_on: str,
     overwrite: bool,
     keep: int,
 ) -> None:
@@ -106,13 +114,14 @@ def recalibrate(
         label=label,
         normal_labels=normal_labels,
         accept_lost_detection=accept_lost_detection,
+        calibrate_on=calibrate_on,
     )
     _print_change(done)
     _warn(done.detection, artifact)
 
 
 def _print_change(done: Recalibrated) -> None:
-    from vaewatch.commands.terminal import print_fact, print_table
+    from vaewatch.commands.terminal import print_fact, print_outlook, print_table
 
     artifact, console = done.scorer.artifact, out()
     summary = artifact.manifest.calibration
@@ -138,6 +147,7 @@ def _print_change(done: Recalibrated) -> None:
         f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records: "
         f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
+    print_outlook(console, artifact.manifest.outlook)
 
 
 def _threshold(detection: Detection) -> str:

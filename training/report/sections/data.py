@@ -66,6 +66,7 @@ def _apart(schema: Schema) -> Iterator[Text]:
     for does, names in (
         ("names the records", [schema.id]),
         ("holds labels", [schema.label]),
+        ("says when a record was made", [schema.time.column if schema.time else None]),
         ("was left out, as asked", schema.ignored),
     ):
         for name in filter(None, names):

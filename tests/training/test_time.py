@@ -1,0 +1,514 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.conftest import SMALL, call
+from vaewatch.scoring.budget.calibration import RateLaw
+from vaewatch.scoring.budget.expected import State
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
+from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
+from vaewatch.training.calibration.rehearsal import play
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.order import held_out_blocks, latest, ranks
+from vaewatch.training.records.split import split_records
+from vaewatch.training.records.time import usual_arc
+from vaewatch.training.train import train
+from vaewatch.training.vae.folds import Folds
+
+ALPHA = 0.02
+
+
+def make_orders(n: int, seed: int = 0, change_at: float = 2.0, span: float = 100) -> pl.DataFrame:
+    """Orders of a shop that is busy by day: at night they are few, and small. From `change_at` on,
+    a share of the time, one of their numbers is another.
+    """
+    rng = np.random.default_rng(seed)
+    share = np.sort(rng.random(n))
+    hour = np.clip(rng.normal(13.5, 2.5, n), 7, 21.9)
+    night = rng.random(n) < 0.1
+    hour[night] = rng.uniform(0, 5, int(night.sum()))
+    amount = np.where(hour < 6, rng.gamma(9, 0.6, n), rng.gamma(9, 20, n))
+    weight = rng.normal(size=n) + 3 * (share > change_at)
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    at = [
+        start + timedelta(days=float(np.floor(s * span)), hours=float(h))
+        for s, h in zip(share, hour, strict=True)
+    ]
+    return pl.DataFrame(
+        {
+            "order": np.arange(n),
+            "created_at": [f"{t:%Y-%m-%dT%H:%M:%SZ}" for t in at],
+            "amount": amount.round(2),
+            "weight": weight.round(3),
+            "half": (weight + rng.normal(0, 0.5, n)).round(3),
+            "country": rng.choice(["NL", "DE", "FR"], n),
+        }
+    )
+
+
+SETTINGS: dict[str, Any] = {"id": "order", "time": "created_at", "alpha": ALPHA, "steps": 400}
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("time") / "orders"
+    train(make_orders(4000), path, **SETTINGS)
+    return path
+
+
+def order(hour: str, **values: Any) -> dict[str, Any]:
+    record = {"amount": 180.0, "weight": 0.0, "half": 0.0, "country": "NL"}
+    return {**record, "created_at": f"2025-03-02T{hour}:00Z", **values}
+
+
+def test_an_amount_that_is_normal_at_noon_alarms_at_night(orders: Path):
+    verdicts = Scorer.load(orders).score(
+        [order("12:10"), order("03:10"), order("03:10", amount=5.0)]
+    )
+    assert verdicts.is_anomaly.tolist() == [False, True, False]
+    reasons = {reason.column: reason for reason in verdicts.reasons[1]}
+    found = reasons.get("created_at.hour") or reasons["amount"]
+    if found.column == "created_at.hour":
+        assert re.fullmatch(
+            r"created_at.hour: at 03:10 on a Sunday, usually \d\d:\d\d to \d\d:\d\d", str(found)
+        )
+        assert found.observed == 3.17
+
+
+def test_a_reason_of_the_calendar_is_said_as_people_say_it(orders: Path):
+    scorer = Scorer.load(orders)
+    every = [
+        str(reason)
+        for verdict in scorer.score([order(f"{h:02}:10") for h in range(24)], explain=5)
+        for reason in verdict.reasons
+    ]
+    hours = [text for text in every if text.startswith("created_at.hour")]
+    assert any("at 03:10 on a Sunday, usually 0" in text or "23:10" in text for text in hours)
+
+
+def test_the_manifest_holds_the_time_and_its_blocks(orders: Path):
+    manifest = Scorer.load(orders).artifact.manifest
+    assert manifest.format_version == 3 and manifest.schema.time is not None
+    assert [column.name for column in manifest.schema.circular] == [
+        "created_at.hour",
+        "created_at.weekday",
+    ]
+    found = manifest.outlook
+    assert found is not None and len(found.blocks) == 10 and found.state is not State.ABOVE
+    starts = [block.start for block in found.blocks]
+    assert starts == sorted(starts) and starts[0] > "2025-03-10"  # the last fold alone
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson", "parquet"])
+def test_files_get_the_verdicts_of_python(orders: Path, tmp_path: Path, ending: str):
+    frame = make_orders(300, seed=5)
+    wanted = Scorer.load(orders).score(frame).score
+    source, out = tmp_path / f"in.{ending}", tmp_path / "out.parquet"
+    if ending == "csv":
+        frame.write_csv(source)
+    elif ending == "ndjson":
+        frame.write_ndjson(source)
+    else:
+        moments = pl.col("created_at").str.to_datetime(time_zone="UTC")
+        frame.with_columns(moments).write_parquet(source)
+    done = call("score", orders, source, "--out", out, "--quiet", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    scored = pl.read_parquet(out)
+    np.testing.assert_allclose(scored["anomaly_score"].to_numpy(), wanted, rtol=1e-5)
+    assert "created_at" in scored.columns and "created_at.hour" not in scored.columns
+
+
+def test_the_report_the_card_and_the_page_speak_of_time(orders: Path):
+    page = (orders / "report.html").read_text()
+    assert "Does the budget hold over time?" in page and "created_at.hour" in page
+    assert "Not learned: created_at, which says when a record was made." in page
+    card = call("inspect", orders).stdout
+    assert "created_at, 2025-01-01" in card and "over time" in card
+
+
+def test_a_sample_has_times_that_can_be_scored(orders: Path, tmp_path: Path):
+    done = call("sample", orders, "--n", 200, "--out", tmp_path / "drawn.csv")
+    assert done.returncode == 0, done.stderr
+    drawn = pl.read_csv(tmp_path / "drawn.csv")
+    assert "created_at" in drawn.columns and "created_at.hour" not in drawn.columns
+    assert Scorer.load(orders).score(drawn).is_anomaly.mean() < 0.5
+    hours = drawn["created_at"].str.to_datetime(time_zone="UTC").dt.hour()
+    assert hours.is_between(7, 21).mean() > 0.6
+
+
+def test_evaluate_says_whether_the_budget_holds_in_time(orders: Path, tmp_path: Path):
+    frame = make_orders(1500, seed=3, change_at=0.8).with_columns(label=pl.lit(0))
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("evaluate", orders, tmp_path / "in.csv", "--json")
+    found = json.loads(done.stdout)["outlook"]
+    assert found["held"] is not None and len(found["blocks"]) == 10
+    assert sum(block["records"] for block in found["blocks"]) == 1500
+    done = call("evaluate", orders, tmp_path / "in.csv")
+    assert "the budget does not hold" in done.stdout and "too many" in done.stdout
+
+
+def test_replay_takes_the_time_of_the_artifact(orders: Path, tmp_path: Path):
+    make_orders(600, seed=3).write_csv(tmp_path / "in.csv")
+    done = call("replay", orders, tmp_path / "in.csv")
+    assert done.returncode == 0, done.stderr
+    assert "600 in" in done.stdout and "over time" in done.stdout
+
+
+def test_a_file_in_any_order_is_read_by_its_times(orders: Path, tmp_path: Path):
+    frame = make_orders(1500, seed=3, change_at=0.8).with_columns(label=pl.lit(0))
+    found = []
+    for name, one in (("a", frame), ("b", frame.sample(fraction=1.0, shuffle=True, seed=1))):
+        one.write_csv(tmp_path / f"{name}.csv")
+        done = call("evaluate", orders, tmp_path / f"{name}.csv", "--json")
+        found.append(json.loads(done.stdout)["outlook"])
+    assert found[0] == found[1]
+
+
+def test_a_change_is_said_and_recent_records_bring_the_budget_back(tmp_path: Path):
+    fit, new = make_orders(6000, seed=1, change_at=0.8), make_orders(3000, seed=2, change_at=-1)
+    fit.write_csv(tmp_path / "fit.csv")
+    words_of, rates = {}, {}
+    for calibrate in ("all", "recent"):
+        path = tmp_path / calibrate
+        more = ("--id", "order", "--time", "created_at", "--alpha", ALPHA, "--steps", 400)
+        done = call("train", tmp_path / "fit.csv", "--out", path, *more, "--calibrate", calibrate)
+        assert done.returncode == 0, done.stderr
+        words_of[calibrate] = done.stdout
+        rates[calibrate] = Scorer.load(path).score(new).is_anomaly.mean()
+    assert "the budget does not hold" in words_of["all"]
+    assert "too many" in words_of["all"] and "--calibrate recent" in words_of["all"]
+    assert rates["all"] > 2 * ALPHA
+    law = Scorer.load(tmp_path / "recent").artifact.calibration.rate_law()
+    low, high = law.interval(0.99)
+    assert low * 0.7 <= rates["recent"] <= high * 1.3
+    assert "the budget does not hold" not in words_of["recent"]
+
+
+def test_recalibration_takes_the_latest_records(orders: Path, tmp_path: Path):
+    new = make_orders(4000, seed=7, change_at=0.5)
+    new.write_csv(tmp_path / "new.csv")
+    more = ("--out", tmp_path / "again", "--accept-lost-detection", "--calibrate", "recent")
+    done = call("recalibrate", orders, tmp_path / "new.csv", *more)
+    assert done.returncode == 0, done.stderr
+    changed = make_orders(2000, seed=8, change_at=-1)
+    scorer = Scorer.load(tmp_path / "again")
+    assert scorer.artifact.calibration.n < 1000
+    assert scorer.score(changed).is_anomaly.mean() < 2.5 * ALPHA
+    assert "over time" in done.stdout
+
+
+def test_recalibration_on_recent_records_takes_a_time(artifact_path: Path, tmp_path: Path):
+    make_orders(100).write_csv(tmp_path / "new.csv")
+    more = ("--out", tmp_path / "again", "--calibrate", "recent")
+    done = call("recalibrate", artifact_path, tmp_path / "new.csv", *more)
+    assert done.returncode != 0
+
+
+def test_a_fit_with_a_time_can_be_continued(orders: Path, tmp_path: Path):
+    old, new = make_orders(4000), make_orders(1500, seed=9)
+    scorer = train(
+        pl.concat([old, new]), tmp_path / "next", continue_from=orders, steps=60, report=False
+    )
+    assert scorer.artifact.schema.time is not None
+    assert scorer.artifact.manifest.parent_records
+
+
+def refused(frame: pl.DataFrame, tmp_path: Path, *options: object) -> str:
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *options)
+    assert done.returncode in (2, 3) and not (tmp_path / "a").exists(), done.stdout
+    assert done.stderr.count("\n") <= 3 and "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_timestamp_that_nobody_named_offers_time(tmp_path: Path):
+    said = refused(make_orders(200), tmp_path, "--id", "order")
+    assert "--time created_at" in said and "--ignore created_at" in said
+    done = call("profile", tmp_path / "in.csv", "--id", "order")
+    assert "--time created_at" in done.stdout
+    seconds = make_orders(200).with_columns(
+        pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("s")
+    )
+    seconds.write_csv(tmp_path / "seconds.csv")
+    done = call("profile", tmp_path / "seconds.csv", "--id", "order")
+    assert "--time 'created_at'" in done.stdout
+    done = call("profile", tmp_path / "seconds.csv", "--id", "order", "--time", "created_at")
+    assert "as seconds since 1970" in done.stdout and "created_at.weekday" in done.stdout
+
+
+def test_a_time_column_that_is_not_there_is_refused(tmp_path: Path):
+    said = refused(make_orders(200), tmp_path, "--time", "created")
+    assert "time column 'created' must be in the input" in said and "created_at" in said
+
+
+def test_an_unknown_zone_is_refused_before_anything_is_read(tmp_path: Path):
+    more = ("--time", "created_at", "--time-zone", "Europe/Amsterdm")
+    assert "Did you mean 'Europe/Amsterdam'" in refused(make_orders(20), tmp_path, *more)
+
+
+@pytest.mark.parametrize("option", [("--calendar", "hour"), ("--calibrate", "recent")])
+def test_settings_of_a_time_take_one(tmp_path: Path, option: tuple[str, str]):
+    said = refused(make_orders(20), tmp_path, *option)
+    assert "name its column with --time" in said
+
+
+def test_an_unknown_part_of_the_calendar_is_refused(tmp_path: Path):
+    said = refused(make_orders(20), tmp_path, "--time", "created_at", "--calendar", "minute")
+    assert "must be auto, none, or some of hour, weekday, day" in said
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "1735689600",
+        "01.02.2025 10:00",
+        "2025-02-01",
+        "2025-02-01T10:00:00",
+        "2025-02-30T10:00:00Z",
+    ],
+)
+def test_two_forms_in_one_column_are_refused_with_their_place(tmp_path: Path, other: str):
+    frame = make_orders(200)
+    times = [*frame["created_at"][:-1], other]
+    said = refused(
+        frame.with_columns(created_at=pl.Series(times)), tmp_path, "--time", "created_at"
+    )
+    assert "must be a time as ISO 8601 with an offset" in said
+    assert "1 of 200 records break that (the first is line 201" in said
+
+
+def test_rows_of_another_form_are_set_aside(tmp_path: Path):
+    frame = make_orders(400)
+    times = [*frame["created_at"][:-1], "soon"]
+    frame.with_columns(created_at=pl.Series(times)).write_csv(tmp_path / "in.csv")
+    more = ("--time", "created_at", "--rejects", tmp_path / "bad.csv", "--alpha", 0.1)
+    small = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *more, *small)
+    assert done.returncode == 0, done.stderr
+    assert "must be a time" in (tmp_path / "bad.csv").read_text()
+
+
+def small(frame: pl.DataFrame, path: Path, **settings: Any) -> Scorer:
+    return train(frame, path, **{**SETTINGS, **SMALL, "alpha": 0.1, **settings})
+
+
+@pytest.mark.parametrize("unit", ["seconds", "milliseconds", "microseconds", "nanoseconds"])
+def test_epochs_are_read_in_their_unit(tmp_path: Path, unit: str):
+    factor = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}.get(unit)
+    at = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("us")
+    at = at * 1000 if factor is None else at // factor
+    frame = make_orders(300).with_columns(created_at=at)
+    for name, one in (("number", frame), ("text", frame.cast({"created_at": pl.String}))):
+        time = small(one, tmp_path / name).artifact.schema.time
+        assert time is not None and time.form == unit and time.first.startswith("2025-01-01")
+
+
+def test_the_unit_of_an_epoch_is_said(tmp_path: Path):
+    at = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("ms")
+    make_orders(300).with_columns(created_at=at).write_csv(tmp_path / "in.csv")
+    words = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    more = ("--time", "created_at", "--alpha", 0.1, *words)
+    done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *more)
+    assert "column 'created_at' is read as milliseconds since 1970" in done.stderr
+
+
+def test_all_records_at_one_instant_have_no_calendar_and_no_blocks(tmp_path: Path):
+    frame = make_orders(400).with_columns(created_at=pl.lit("2025-01-01T10:00:00Z"))
+    scorer = small(frame, tmp_path / "a")
+    time = scorer.artifact.schema.time
+    assert time is not None and time.calendar == () and scorer.artifact.manifest.outlook is None
+    with pytest.raises(SchemaError, match="--calendar hour: the hour of column"):
+        small(frame, tmp_path / "b", calendar="hour")
+
+
+@pytest.mark.parametrize("year", ["1970", "2262", "9999"])
+def test_times_of_odd_years_are_times(tmp_path: Path, year: str):
+    frame = make_orders(300)
+    times = [*frame["created_at"][:-1], f"{year}-12-31T23:59:59Z"]
+    scorer = small(frame.with_columns(created_at=pl.Series(times)), tmp_path / "a")
+    time = scorer.artifact.schema.time
+    assert time is not None and year in time.first + time.last
+
+
+def test_a_few_days_have_no_weekday_and_dates_no_hour(tmp_path: Path):
+    week = small(make_orders(300, span=5), tmp_path / "week").artifact.schema.time
+    assert week is not None and week.calendar == ("hour",)
+    day = small(make_orders(300, span=1), tmp_path / "day").artifact.schema.time
+    assert day is not None and day.calendar == ()
+    dates = make_orders(300).with_columns(pl.col("created_at").str.slice(0, 10))
+    date = small(dates, tmp_path / "dates").artifact.schema.time
+    assert date is not None and date.calendar == ("weekday",)
+    chosen = small(make_orders(300), tmp_path / "chosen", calendar="day").artifact.schema
+    assert [column.name for column in chosen.circular] == ["created_at.day"]
+    none = small(make_orders(300), tmp_path / "none", calendar="none").artifact.schema
+    assert none.circular == () and none.time is not None
+
+
+def test_months_without_data_leave_blocks_of_records(tmp_path: Path):
+    frame = make_orders(1000)
+    months = frame["created_at"].str.slice(5, 2)
+    scorer = small(frame.filter((months != "02").to_list()), tmp_path / "a")
+    found = scorer.artifact.manifest.outlook
+    assert found is not None and all(block.records > 0 for block in found.blocks)
+
+
+def test_missing_times_are_missing_where_the_fit_data_lack_them(tmp_path: Path):
+    frame = make_orders(600)
+    times = [None if i % 10 == 0 else t for i, t in enumerate(frame["created_at"])]
+    scorer = small(frame.with_columns(created_at=pl.Series(times)), tmp_path / "a")
+    verdicts = scorer.score([order("12:10", created_at=None), order("12:10")])
+    assert np.isfinite(verdicts.score).all()
+    assert verdicts.score[0] < 10 * verdicts.score[1] + 20
+
+
+def test_a_column_with_the_name_of_a_part_is_refused(tmp_path: Path):
+    frame = make_orders(300).with_columns(pl.lit(1.0).alias("created_at.hour"))
+    with pytest.raises(SchemaError, match=r"'created_at.hour' must not be in the input"):
+        small(frame, tmp_path / "a")
+
+
+def test_the_zone_moves_the_hour(tmp_path: Path):
+    frame = make_orders(600)
+    utc = small(frame, tmp_path / "a").artifact.schema.circular[0].usual
+    there = small(frame, tmp_path / "b", time_zone="Asia/Tokyo").artifact.schema.circular[0].usual
+    assert utc is not None and there is not None
+    assert (there[0] - utc[0]) % 24 == pytest.approx(9, abs=0.01)
+
+
+def test_a_circle_that_is_full_has_no_usual_arc():
+    assert usual_arc(np.linspace(0, 24, 500), 24.0) is None
+    assert usual_arc(np.full(20, 3.0), 24.0) == (3.0, 3.0)
+
+
+# ---- the order of records
+
+
+def test_ranks_are_a_permutation_by_time():
+    times = np.array([5, 3, 3, NO_TIME, 9, 1], np.int64)
+    for seed in range(20):
+        rank = ranks(times, np.random.default_rng(seed))
+        assert sorted(rank) == list(range(6))
+        known = [rank[i] for i in (5, 1, 0, 4)]
+        assert known == sorted(known)
+
+
+@pytest.mark.parametrize(("n", "size"), [(1000, 125), (57, 7), (20_000, 2500), (30, 30)])
+def test_blocks_that_are_held_out_have_the_size_asked_for(n: int, size: int):
+    times = np.arange(n, dtype=np.int64) * DAY // 40
+    chosen = held_out_blocks(times, size, np.random.default_rng(1))
+    assert chosen.sum() == size
+    edges = np.flatnonzero(np.diff(chosen.astype(int)))
+    assert len(edges) <= 2 * 20  # few blocks, not single records
+    recent = latest(times, size, np.random.default_rng(1))
+    assert np.flatnonzero(recent).tolist() == list(range(n - size, n))
+
+
+def test_records_without_a_time_are_not_the_latest():
+    times = np.arange(100, dtype=np.int64)
+    times[90:] = NO_TIME
+    assert np.flatnonzero(latest(times, 20, np.random.default_rng(0))).tolist() == list(
+        range(70, 90)
+    )
+
+
+@pytest.mark.parametrize("calibrate", ["all", "recent"])
+def test_the_law_stays_exact_for_exchangeable_records(calibrate: str):
+    """The held-out records are chosen by time alone: of n + 1, k alarm on average."""
+    config = TrainConfig(alpha=0.05, time="at", calibrate=calibrate)
+    rng, rates = np.random.default_rng(0), []
+    for seed in range(300):
+        times = rng.permutation(800).astype(np.int64) * SECOND
+        split = split_records(800, 3, TrainConfig(**{**vars(config), "seed": seed}), times)
+        scores = rng.random(800)
+        held = np.sort(scores[split.held_out])
+        k = int(0.05 * (len(held) + 1))
+        rates.append(1 - held[len(held) - k])
+    n = len(split.held_out)
+    assert len(np.intersect1d(split.fit, split.held_out)) == 0
+    mean, spread = k / (n + 1), np.sqrt(k * (n + 1 - k) / (n + 1) ** 2 / (n + 2) / 300)
+    assert abs(np.mean(rates) - mean) < 4 * spread
+
+
+def test_a_split_without_a_time_is_what_it_was():
+    split = split_records(800, 3, TrainConfig(alpha=0.05))
+    again = split_records(800, 3, TrainConfig(alpha=0.05, threads=2), None)
+    assert np.array_equal(split.held_out, again.held_out)
+    folds = Folds.draw(100, 8, 4, 3)
+    assert np.bincount(folds.of).tolist() == [25] * 4
+
+
+def test_folds_in_order_are_blocks():
+    folds = Folds.in_order(np.arange(103), 8, 4)
+    assert (np.diff(folds.of) >= 0).all() and set(folds.of) == {0, 1, 2, 3}
+    assert max(np.bincount(folds.of)) - min(np.bincount(folds.of)) <= 1
+
+
+# ---- the blocks
+
+
+def test_blocks_hold_all_records_once_and_never_cut_an_instant():
+    rng = np.random.default_rng(0)
+    times = rng.integers(0, 60, 500) * SECOND * 1000
+    found = outlook(Counted.of(times, rng.random(500) < 0.01), RateLaw.of(0.01, 999))
+    assert found is not None and sum(block.records for block in found.blocks) == 500
+    ends = [(block.start, block.end) for block in found.blocks]
+    assert all(a[1] < b[0] for a, b in zip(ends, ends[1:], strict=False))
+
+
+def test_one_instant_is_one_block():
+    found = outlook(Counted.of(np.zeros(300, np.int64), np.zeros(300, bool)), RateLaw.of(0.1, 99))
+    assert found is not None and len(found.blocks) == 1 and found.days == 0
+    assert words(found)
+    assert (
+        outlook(Counted.of(np.zeros(0, np.int64), np.zeros(0, bool)), RateLaw.of(0.1, 9)) is None
+    )
+
+
+def played(rng: np.random.Generator, shift: float) -> Outlook:
+    scores = rng.normal(size=4000)
+    scores[3200:] += shift
+    times = np.arange(4000, dtype=np.int64) * DAY // 40
+    found = play(scores[:3000], scores[3000:], times[3000:], 0.01)
+    assert found is not None
+    return found
+
+
+def test_what_does_not_change_holds():
+    """Of 200 that do not change, few are said to: the law is that of a calibration on the past."""
+    rng = np.random.default_rng(4)
+    found = [played(rng, 0.0) for _ in range(200)]
+    assert sum(one.broken for one in found) <= 8
+    assert sum(one.state is State.ABOVE for one in found) <= 6
+    mean = np.mean([one.all_.alarms for one in found])
+    expected = np.mean([one.all_.expected for one in found])
+    assert mean == pytest.approx(expected, rel=0.1)
+
+
+def test_what_changes_is_said_to_and_when():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        found = played(rng, 3.0)
+        assert found.broken and found.held == pytest.approx(5.0, abs=2.6)  # days after the cut
+        assert any("it held for" in text for text in words(found))
+
+
+@pytest.mark.parametrize(
+    ("alarms", "text"),
+    [(0, "expect it to hold next week"), (300, "the budget does not hold")],
+)
+def test_the_words_follow_the_alarms(alarms: int, text: str):
+    times = np.arange(1000, dtype=np.int64) * DAY // 20
+    flags = np.zeros(1000, bool)
+    flags[1000 - alarms :] = alarms > 0
+    found = outlook(Counted.of(times, flags), RateLaw.of(0.01, 999))
+    assert found is not None and text in " ".join(words(found))

@@ -1,0 +1,55 @@
+"""Outlook -> the section on whether the alarm budget holds over time."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vaewatch.scoring.time.blocks import Outlook, rows_of, words
+from vaewatch.training.report.blocks import Block, Grid, Plots, Section, Text
+from vaewatch.training.report.figure import BLUE, MUTED, ORANGE, Figure, draw
+
+
+def time_section(found: Outlook) -> Section:
+    """Show the alarms of each block beside those expected, and say what follows."""
+    lead = "What a calibration of the time before made of the last blocks of time."
+    said = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in words(found)]
+    blocks: list[Block] = [
+        Text(said[0]),
+        *(Text(sentence, warning=found.broken) for sentence in said[1:]),
+        Plots((alarms_in_time(found),)),
+        Grid(
+            "Alarms of each block of time",
+            ("from", "to", "records", "alarms", "expected", "by chance", ""),
+            rows_of(found),
+            numbers=(2, 3, 4, 5),
+        ),
+    ]
+    return Section("time", "Does the budget hold over time?", lead, blocks)
+
+
+def alarms_in_time(found: Outlook) -> Figure:
+    blocks = found.blocks
+    at = np.arange(len(blocks))
+    expected = np.array([block.expected for block in blocks])
+    low, high = (np.array([getattr(b, name) for b in blocks]) for name in ("low", "high"))
+    alarms = np.array([block.alarms for block in blocks])
+
+    def on(ax: Axes) -> None:
+        ax.bar(at, high - low, 0.8, low, color=BLUE, alpha=0.25, label="what chance allows")
+        ax.plot(at, expected, color=MUTED, linestyle=":", label="expected")
+        ax.plot(at, alarms, color=ORANGE, marker="o", label="alarms")
+        ax.set_xticks(at, [block.start[:10] for block in blocks], rotation=30, ha="right")
+        ax.set_ylabel("alarms of a block")
+        ax.set_ylim(bottom=0)
+        ax.legend()
+
+    said = ", ".join(f"{a} of {e:.2g} expected" for a, e in zip(alarms, expected, strict=True))
+    return draw(
+        "time",
+        "Alarms in each of the last blocks of time",
+        read="Points inside the bars are what chance brings. Points that rise above them show a "
+        "change: the scores of the time before no longer tell what is normal.",
+        alt=f"Alarms from {blocks[0].start} to {blocks[-1].end}: {said}.",
+        on=on,
+    )
