@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -80,7 +81,7 @@ class Column:
     @property
     def part(self) -> Part | None:
         """The part of a time that a circular column holds."""
-        return None if self.period is None else PARTS[self.period]
+        return None if self.period is None else PARTS.get(self.period)
 
     def code_of(self, text: str) -> int:
         """Return the code of a category's text, in whatever spelling."""
@@ -113,7 +114,10 @@ def usual_words(column: Column) -> str:
     """
     if column.usual is None or column.part is None:
         return ""
-    start, end = (named(number, column.part) for number in column.usual)
+    first, last = column.usual
+    if column.part is Part.HOUR:  # in whole hours, which hold no less
+        first, last = math.floor(first), math.ceil(last)
+    start, end = named(first, column.part), named(last, column.part)
     return f"usually {start}" if start == end else f"usually {start} to {end}"
 
 
@@ -144,6 +148,11 @@ class Schema:
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def required(self) -> dict[str, Column]:
+        """The columns that a record must name, without the time."""
+        return {c.name: c for c in self.columns if c.required and c.kind is not Kind.CIRCULAR}
 
     @cached_property
     def numeric(self) -> tuple[Column, ...]:

@@ -178,9 +178,9 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
     A record with a problem keeps its row, in which the bad cells are missing.
     """
     problems: list[Problem] = []
-    plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
-    required = {column.name: column for column in plain if column.required}
-    kept = [_checked_record(required, i, record, problems) for i, record in enumerate(records)]
+    kept = [
+        _checked_record(schema.required, i, record, problems) for i, record in enumerate(records)
+    ]
     numbers = np.empty((len(kept), len(schema.numeric)))
     for j, column in enumerate(schema.measured):
         numbers[:, j] = _numbers(column, kept, problems)

@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 from vaewatch.scoring.errors import Problem, RecordError, ScoringError
 from vaewatch.scoring.intake.values import plain_records
-from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.reasons import CalendarReason, Reason
 from vaewatch.scoring.score import Parts
 from vaewatch.scoring.scorer import Verdict
 
@@ -205,7 +205,10 @@ def _without_nan(row: Any) -> Any:
 
 
 def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:
-    reasons = tuple(Reason(**reason) for reason in result["reasons"])
+    reasons = tuple(
+        CalendarReason(**reason) if "words" in reason else Reason(**reason)
+        for reason in result["reasons"]
+    )
     parts = Parts(**result["parts"]) if "parts" in result else None
     numbers = (result["score"], result["p_value"], result["severity"])
     return ServiceVerdict(*numbers, result["is_anomaly"], reasons, parts, result.get("id"))

@@ -121,7 +121,8 @@ class TrainConfig:
 
     def taking_for_texts(self, names: Sequence[str]) -> TrainConfig:
         """Return the recipe with these columns as categories, unless it declares their kinds."""
-        return replace(self, kinds={**dict.fromkeys(names, Kind.CATEGORICAL), **self.kinds})
+        texts = [name for name in names if name != self.time]
+        return replace(self, kinds={**dict.fromkeys(texts, Kind.CATEGORICAL), **self.kinds})
 
     def suiting(self, features: int) -> TrainConfig:
         """Return the recipe for D features: with few, members cost little, so that more serve."""

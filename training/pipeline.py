@@ -13,8 +13,10 @@ from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
 from vaewatch.scoring.features import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
+from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.scoring.time.blocks import Outlook
+from vaewatch.scoring.time.frames import check_moments
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
@@ -58,7 +60,7 @@ def fit(
     """
     continued = parent.continued(frame, config) if parent else None
     inferred = None if config.time is None else infer_schema(frame, config)
-    times = None if inferred is None else checked_table(inferred, frame).times
+    times = None if inferred is None else _times(inferred, frame)
     split = _split(frame, config, continued, times)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
@@ -103,6 +105,11 @@ def fit(
         continued=continued,
         outlook=outlook,
     )
+
+
+def _times(schema: Schema, frame: pl.DataFrame) -> NDArray[np.int64] | None:
+    time = schema.time
+    return None if time is None else check_moments(time, frame[time.column]).moments
 
 
 def _split(

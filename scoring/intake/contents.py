@@ -50,6 +50,13 @@ def check_names(manifest: Manifest) -> None:
         "parent": [manifest.parent or ""],
         "calibration": [calibration.rule, *calibration.thresholds, *calibration.records_needed],
     }
+    if time := manifest.schema.time:
+        texts["schema.time"] = [time.first, time.last]
+    if outlook := manifest.outlook:
+        every = [*outlook.blocks, outlook.all_, outlook.lately]
+        texts["outlook"] = [text for block in every for text in (block.start, block.end)]
+        if not outlook.blocks:
+            raise ArtifactError("manifest.json must hold a block of time in the key 'outlook'.")
     for key, values in texts.items():
         for value in values:
             _require_text(f"manifest.json, key '{key}',", value)

@@ -89,7 +89,17 @@ def test_what_a_page_shows_is_what_happens(page: Page, given: Path, shell: Shell
 def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():
     names = {page.name for page in RUN}
     assert {"README.md", "docs/tutorial.md"} <= names
-    for guide in ("train", "alpha", "time", "score", "serve", "watch", "recalibrate", "python", "ray"):
+    for guide in (
+        "train",
+        "alpha",
+        "time",
+        "score",
+        "serve",
+        "watch",
+        "recalibrate",
+        "python",
+        "ray",
+    ):
         assert f"docs/guides/{guide}.md" in names
 
 
