@@ -192,7 +192,7 @@ def words(found: Outlook) -> list[str]:
         rate = lately.alarms / max(lately.records, 1)
         said.append(
             f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
-            f"next week what these brought, an alarm in {1 / rate:,.0f} normal records"
+            f"up to as many next week, an alarm in {1 / rate:,.0f} normal records"
         )
     elif found.state is State.BELOW:
         said.append("lately fewer alarms came than normal traffic brings: anomalies may be missed")

