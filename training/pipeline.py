@@ -74,8 +74,8 @@ def fit(
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
-    rank = None if times is None else ranks(times[split.fit], stream(config.seed, Stream.ORDER))
-    fitted = fit_vae(x, config, progress, checkpoint, start, rank)
+    order = None if times is None else ranks(times[split.fit], stream(config.seed, Stream.ORDER))
+    fitted = fit_vae(x, config, progress, checkpoint, start, order)
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))

@@ -53,7 +53,7 @@ def check_names(manifest: Manifest) -> None:
     if time := manifest.schema.time:
         texts["schema.time"] = [time.first, time.last]
     if outlook := manifest.outlook:
-        every = [*outlook.blocks, outlook.all_, outlook.lately]
+        every = [*outlook.blocks, outlook.together, outlook.lately]
         texts["outlook"] = [text for block in every for text in (block.start, block.end)]
         if not outlook.blocks:
             raise ArtifactError("manifest.json must hold a block of time in the key 'outlook'.")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import RateLaw
@@ -27,19 +28,21 @@ LawBefore = Callable[[int], RateLaw]  # the index of a record in order of time -
 
 
 class Block(Struct, frozen=True):
-    """The alarms of one span of time.
+    """The alarms of one span of time."""
 
-    start, end: of its records, as ISO 8601 in UTC. expected: alarms of as many normal records.
-    low, high: what chance allows; of all blocks together, one in a hundred times one lies outside.
-    """
-
-    start: str
-    end: str
-    records: int
-    alarms: int
-    expected: float
-    low: int
-    high: int
+    start: Annotated[str, Meta(description="Time of its first record, ISO 8601 in UTC.")]
+    end: Annotated[str, Meta(description="Time of its last record.")]
+    records: Annotated[int, Meta(description="Records.")]
+    alarms: Annotated[int, Meta(description="Alarms among them.")]
+    expected: Annotated[float, Meta(description="Alarms of as many normal records, on average.")]
+    low: Annotated[int, Meta(description="The fewest alarms that chance explains.")]
+    high: Annotated[
+        int,
+        Meta(
+            description="The most alarms that chance explains. If nothing changes, some block "
+            "lies outside one time in a hundred."
+        ),
+    ]
 
     @property
     def state(self) -> State:
@@ -50,18 +53,19 @@ class Block(Struct, frozen=True):
 
 
 class Outlook(Struct, frozen=True):
-    """Whether an alarm budget holds over time.
+    """Whether an alarm budget holds over time."""
 
-    blocks: in order of time. all_: their alarms together, as are those of the last LATELY ones in
-    `lately`. days: that they cover. held: days from their start until more alarms had come than
-    chance explains, counted from the start; None if that never was.
-    """
-
-    blocks: tuple[Block, ...]
-    all_: Block
-    lately: Block
-    days: float
-    held: float | None = None
+    blocks: Annotated[tuple[Block, ...], Meta(description="In order of time.")]
+    together: Annotated[Block, Meta(description="All blocks together.")]
+    lately: Annotated[Block, Meta(description="The last three together.")]
+    days: Annotated[float, Meta(description="Days that the blocks cover.")]
+    held: Annotated[
+        float | None,
+        Meta(
+            description="Days until the alarms since the first block were more than chance "
+            "explains; null if they never were."
+        ),
+    ] = None
 
     @property
     def state(self) -> State:
@@ -75,7 +79,7 @@ class Outlook(Struct, frozen=True):
     @property
     def broken(self) -> bool:
         """Whether any block, or all of them together, brought more than chance explains."""
-        return any(b.state is State.ABOVE for b in (*self.blocks, self.all_, self.lately))
+        return any(b.state is State.ABOVE for b in (*self.blocks, self.together, self.lately))
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def outlook_of(counted: Counted, cuts: NDArray[np.int64], laws: list[RateLaw]) -
     span = int(counted.times[-1] - counted.times[0])
     return Outlook(
         blocks=blocks,
-        all_=_together(blocks, laws[: len(spans)]),
+        together=_together(blocks, laws[: len(spans)]),
         lately=_together(blocks[-LATELY:], laws[len(spans) - len(late) : len(spans)]),
         days=span / DAY,
         held=_held(counted, blocks, spans, laws),
@@ -186,7 +190,7 @@ def _text(moment: np.int64) -> str:
 
 def words(found: Outlook) -> list[str]:
     """Say whether the budget held, and what follows, in sentences."""
-    lately, together = found.lately, found.all_
+    lately, together = found.lately, found.together
     said = [f"{_counted(together)} in the last {len(found.blocks)} blocks, {days(found.days)}"]
     if found.state is State.ABOVE:
         rate = lately.alarms / max(lately.records, 1)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import ArtifactError, SchemaError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
@@ -390,6 +392,36 @@ def test_a_circle_that_is_full_has_no_usual_arc():
     assert usual_arc(np.full(20, 3.0), 24.0) == (3.0, 3.0)
 
 
+def test_too_few_records_cannot_hold_out_the_latest(tmp_path: Path):
+    said = refused(make_orders(200), tmp_path, "--time", "created_at", "--calibrate", "recent")
+    assert "--calibrate recent takes at least 400 records at alpha 0.01, got 200" in said
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (lambda m: m["schema"]["time"].update(zone="Mars/Olympus"), "time zone of the schema"),
+        (lambda m: m["schema"]["time"].update(calendar=["hour"]), "calendar of the schema"),
+        (lambda m: m["schema"]["columns"].reverse(), "calendar of the schema"),
+        (lambda m: m["schema"]["columns"][-1].update(period=5), "calendar of the schema"),
+        (lambda m: m["schema"].pop("time"), "calendar of the schema"),
+        (lambda m: m["schema"]["time"].update(form="sundial"), "is damaged"),
+        (lambda m: m["schema"]["time"].update(last="\x1b[2J"), "no control characters"),
+        (lambda m: m["outlook"].update(blocks=[]), "block of time"),
+    ],
+)
+def test_a_time_that_training_cannot_have_written_is_refused(
+    orders: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], object], rule: str
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(orders, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    spoil(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=rule):
+        Scorer.load(copy)
+
+
 # ---- the order of records
 
 
@@ -489,8 +521,8 @@ def test_what_does_not_change_holds():
     found = [played(rng, 0.0) for _ in range(200)]
     assert sum(one.broken for one in found) <= 8
     assert sum(one.state is State.ABOVE for one in found) <= 6
-    mean = np.mean([one.all_.alarms for one in found])
-    expected = np.mean([one.all_.expected for one in found])
+    mean = np.mean([one.together.alarms for one in found])
+    expected = np.mean([one.together.expected for one in found])
     assert mean == pytest.approx(expected, rel=0.1)
 
 

@@ -54,17 +54,17 @@ def fit_vae(
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
     start: Mapping[str, Tensor] | None = None,
-    rank: NDArray[np.int64] | None = None,
+    order: NDArray[np.int64] | None = None,
 ) -> Fitted:
     """Fit the stack to (N, D) standardised features, from the weights of `start` if there are
-    any. With the (N,) `rank` of each record by time, folds are blocks of time.
+    any. With the (N,) rank of each record by time, its `order`, folds are blocks of time.
     """
     device, config = pick_device(config.device), config.suiting(x.shape[1])
     assert config.served is not None
-    if rank is None:
+    if order is None:
         folds = Folds.draw(len(x), config.members, config.served, config.seed)
     else:
-        folds = Folds.in_order(rank, config.members, config.served)
+        folds = Folds.in_order(order, config.members, config.served)
     vae = VAE(
         members=config.members,
         features=x.shape[1],

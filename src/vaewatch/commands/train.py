@@ -21,6 +21,7 @@ from vaewatch.training.config import TrainConfig
 if TYPE_CHECKING:
     from vaewatch.scoring.budget.calibration import Calibration
     from vaewatch.scoring.scorer import Scorer
+    from vaewatch.scoring.time.time import Time
     from vaewatch.training.records.profile import ColumnProfile
 
 
@@ -194,6 +195,8 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         f"{metrics.fit_records:,}{of} records, {len(manifest.schema.columns)} columns, "
         f"{metrics.features} features, {manifest.run.fit_seconds:.1f} s",
     )
+    if manifest.schema.time:
+        print_fact(console, "time", _time(manifest.schema.time))
     if manifest.parent:
         own = f"{manifest.parent_records:,}" if manifest.parent_records else "none"
         print_fact(
@@ -213,6 +216,15 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         )
         print_fact(console, "names", text)
     print_fact(console, "next", f"vaewatch score {target} new.csv --out scored.csv{prefix}")
+
+
+def _time(time: Time) -> str:
+    learned = " and ".join(time.calendar)
+    are = "are" if len(time.calendar) > 1 else "is"
+    said = (
+        f"its {learned} {are} learned, in {time.zone}" if learned else "nothing of it is learned"
+    )
+    return f"{time.column}, {time.first} to {time.last}; {said}"
 
 
 def _print_budget(scorer: Scorer) -> None:
