@@ -62,7 +62,7 @@ class Time:
     @property
     def rule(self) -> str:
         """What a value of the column must be."""
-        return f"must be a time as {NAMES[self.form]}"
+        return f"must be a time as in the fit data, {NAMES[self.form]}"
 
     def accepts(self, form: Form) -> bool:
         """Return whether a time of this form can be read: an offset leaves nothing in doubt, a

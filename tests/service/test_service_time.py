@@ -80,7 +80,7 @@ def test_a_bad_time_is_named_and_the_others_are_scored(live: Live, records: list
     assert answer.status_code == 422
     errors = {error["record"]: error for error in answer.json()["errors"]}
     assert set(errors) == {1, 2} and errors[1]["column"] == "created_at"
-    assert "must be a time as ISO 8601 with an offset" in errors[1]["message"]
+    assert "must be a time as in the fit data, ISO 8601 with an offset" in errors[1]["message"]
     assert "soon" not in answer.text
     kept = httpx.post(f"{live.url}/v1/score?on_error=null", content=body).json()["results"]
     assert "score" in kept[0] and "errors" in kept[1] and "errors" in kept[2]

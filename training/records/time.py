@@ -61,7 +61,7 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
     checked = check_moments(time, series)
     wrong = (found.given & ~found.of_form(form)) | checked.bad
     if wrong.any():
-        raise broken(series, wrong, f"{time.rule}, as most of it is", _MENDS)
+        raise broken(series, wrong, f"must be a time as most of it, {NAMES[form]}", _MENDS)
     moments = checked.moments[checked.moments != NO_TIME]
     time = replace(
         time,
