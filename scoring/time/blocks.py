@@ -84,9 +84,9 @@ class Outlook(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Counted:
-    """Records and alarms at T moments, ascending; alarms are those that count towards blocks.
+    """Records and alarms by time.
 
-    times: (T,) microseconds since 1970. records, alarms: (T,).
+    times: (T,) microseconds since 1970, ascending. records, alarms: (T,) at each of these.
     """
 
     times: NDArray[np.int64]

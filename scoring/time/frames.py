@@ -49,11 +49,6 @@ class Moments:
     forms: NDArray[np.int8]
     given: NDArray[np.bool_]
 
-    @property
-    def unreadable(self) -> NDArray[np.bool_]:
-        """(N,) whether a cell holds something that is no time."""
-        return np.asarray(self.given & (self.forms == UNREADABLE))
-
     def of_form(self, form: Form) -> NDArray[np.bool_]:
         """(N,) whether a cell has this form; the number 0 has each unit since 1970."""
         own = self.forms == FORMS.index(form)
@@ -118,6 +113,7 @@ def _of_numbers(numbers: pl.Series) -> Moments:
 
 
 def _since_1970(numbers: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+    """Return the moments of numbers since 1970, null where one is none, and their units."""
     size = numbers.abs().fill_null(np.inf).to_numpy()
     at = np.searchsorted(list(UNITS.values()), size)  # an end belongs to the smaller unit
     units = [*UNITS, None]
@@ -156,6 +152,7 @@ def _of_texts(texts: pl.Series) -> Moments:
 
 
 def _iso(texts: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+    """Return the moments of ISO 8601 texts, null where one is none, and their forms."""
     groups = pl.DataFrame({"text": texts}).select(
         pl.col("text").str.extract_groups(ISO).struct.rename_fields(list(GROUPS)).alias("g")
     )
