@@ -415,10 +415,16 @@ async function change(path, title, text, yes) {
 
 // ---- a record to try
 
+/** What a record names: the columns that are not derived, and the time. */
+function inputs() {
+  const { columns, time } = card.schema;
+  return [...columns.filter((column) => column.kind !== "circular"), ...(time ? [{ name: time.column, kind: "time" }] : [])];
+}
+
 /** The fields of the schema; text that was typed stays as long as its column is there. */
 function drawForm() {
   const typed = new Map([...$("fields").querySelectorAll("[name]")].map((field) => [field.name, field.value]));
-  $("fields").replaceChildren(...card.schema.columns.map((column, at) => {
+  $("fields").replaceChildren(...inputs().map((column, at) => {
     const id = `field-${at}`, typical = shownIn(column, card.example[column.name]);
     const field = inputOf(column, id, at, typical);
     if (typed.has(column.name)) field.value = typed.get(column.name);
@@ -433,6 +439,7 @@ function inputOf(column, id, at, typical) {
   const common = { id, name: column.name, "aria-describedby": `hint-${at}`, autocomplete: "off" };
   if (column.kind === "numeric") return make("input", { ...common, type: "number", step: "any", value: typical });
   if (column.kind === "categorical") return make("input", { ...common, list: `list-${at}`, value: typical });
+  if (column.kind === "time") return make("input", { ...common, type: "text", value: typical });
   return make("select", common, ...["false", "true", ""].map((text) =>
     make("option", { value: text, ...(text === typical ? { selected: "" } : {}) }, text || "missing")));
 }
@@ -441,6 +448,7 @@ const shownIn = (column, example) => (example === null || example === undefined 
 
 function hint(column) {
   if (column.kind === "boolean") return "true or false";
+  if (column.kind === "time") return "a time, written like this one";
   if (column.kind === "numeric") return column.low === null ? "a number" : `${value(column.low)} to ${value(column.high)} in training`;
   const [some, all] = [column.categories.slice(0, 3).join(", "), column.categories.length];
   return all > 3 ? `${some} or ${all - 3} more` : some || "a text";
@@ -450,12 +458,12 @@ function hint(column) {
 function recordOfForm() {
   const record = {};
   let bad = null;
-  card.schema.columns.forEach((column, at) => {
+  inputs().forEach((column, at) => {
     const field = $(`field-${at}`), text = field.value;
     const broken = column.kind === "numeric" && (field.validity.badInput || (text !== "" && !Number.isFinite(Number(text))));
     field.setAttribute("aria-invalid", String(broken));
     if (broken) bad = bad || field;
-    record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String }[column.kind](text);
+    record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String, time: String }[column.kind](text);
   });
   if (bad) { bad.focus(); showVerdict("bad", "Not scored", `${bad.name} must be a number.`); return null; }
   return record;
@@ -492,7 +500,7 @@ function drawVerdict({ model, results: [result] }) {
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
     make("div", { class: "head" }, make("b", null, reason.column), make("span", null, `${reason.contribution.toFixed(2)} nats`)),
     meter(reason.contribution / most, result.is_anomaly),
-    make("div", { class: "values" }, `observed ${beside(reason)}`))));
+    make("div", { class: "values" }, reason.words || `observed ${beside(reason)}`))));
   const silent = card.schema.columns.length - result.reasons.length;
   const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more would not lower it.` : "");
   showVerdict(level, word, text, numbers, parts, make("h3", null, "How much lower the score would be with the expected value"), shares, rest);

@@ -1,0 +1,39 @@
+"""A record with a time, tried in the console: a real service, a real Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.browser import chromium, needs_chromium, page_of
+from tests.conftest import SMALL
+from tests.live import serving
+from tests.training.test_time import make_orders
+from vaewatch.training.train import train
+
+pytestmark = needs_chromium
+
+
+def test_a_record_with_a_time_is_tried(tmp_path: Path):
+    settings: dict[str, Any] = {**SMALL, "alpha": 0.05, "id": "order", "time": "created_at"}
+    train(make_orders(600), tmp_path / "timed", report=False, **settings)
+    with chromium() as browser, serving(tmp_path / "timed") as live:
+        with page_of(browser) as (page, complaints):
+            page.goto(live.url)
+            field = page.locator('[name="created_at"]')
+            expect(field).to_be_visible()
+            assert page.locator('[name="created_at.hour"]').count() == 0
+            field.fill("2025-03-02T03:10:00Z")
+            page.locator('[name="amount"]').fill("180")
+            field.press("Enter")
+            expect(page.locator("#verdict .word")).to_be_visible()
+            example = live.get("/v1/model").json()["example"]
+            record = {**example, "created_at": "2025-03-02T03:10:00Z", "amount": 180}
+            answer = live.post("/v1/score", json={"records": [record]}).json()
+            assert f"score {answer['results'][0]['score']:.2f} nats" in page.inner_text("#verdict")
+            field.fill("soon")
+            field.press("Enter")
+            expect(page.locator("#verdict")).to_contain_text("must be a time as in the fit data")
+            assert complaints == [] or all("422" in text for text in complaints)
