@@ -1,13 +1,13 @@
 """moments <-> wall-clock times of a zone, daylight saving included.
 
-An offset changes at a full quarter of an hour only. So each quarter that occurs is looked up once,
-and the rest is arithmetic on whole columns.
+An offset is looked up once for each day that occurs and, of a day in which it changes, for each
+quarter of an hour, since it changes at a full one. The rest is arithmetic on whole columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,21 @@ def to_utc(local: Moments, zone: str) -> Moments:
 
 
 def _offsets(moments: Moments, placed: Callable[[datetime], datetime]) -> Moments:
+    """Return the (N,) offsets from UTC, in microseconds, as `placed` puts a moment in its zone."""
     inside = np.clip(moments, FIRST + DAY, LAST - DAY)  # no zone leads beyond a datetime's years
-    quarters, place = np.unique(inside // QUARTER, return_inverse=True)
-    start = EPOCH.astimezone(UTC)
-    offsets = [
-        placed(start + timedelta(seconds=900 * quarter)).utcoffset() or timedelta()
-        for quarter in quarters.tolist()
+    days, place = np.unique(inside // DAY, return_inverse=True)
+    first, last = (_at((days + i) * DAY, placed) for i in (0, 1))
+    offsets = first[place.reshape(-1)]
+    changing = np.flatnonzero((first != last)[place.reshape(-1)])
+    if len(changing):
+        quarters, own = np.unique(inside[changing] // QUARTER, return_inverse=True)
+        offsets[changing] = _at(quarters * QUARTER, placed)[own.reshape(-1)]
+    return offsets
+
+
+def _at(moments: Moments, placed: Callable[[datetime], datetime]) -> Moments:
+    found = [
+        placed(EPOCH + timedelta(seconds=moment // SECOND)).utcoffset() or timedelta()
+        for moment in moments.tolist()
     ]
-    seconds = [round(offset.total_seconds() * SECOND) for offset in offsets]
-    return np.array(seconds, np.int64)[place.reshape(-1)]
+    return np.array([round(offset.total_seconds()) * SECOND for offset in found], np.int64)
