@@ -125,15 +125,16 @@ def test_the_split_of_a_later_fit_keeps_what_was_seen_apart():
     def known(n: int, old: int) -> np.ndarray:
         return np.arange(n) < old
 
-    split = split_later(known(1000, 700), 0.05, seed=3)
+    split = split_later(known(1000, 700), TrainConfig(alpha=0.05, seed=3))
     assert set(split.fit) | set(split.held_out) == set(range(1000))
     assert split.held_out.min() >= 700 and len(split.held_out) == 120  # what 1,000 others give
-    assert len(split_later(known(760, 700), 0.05, seed=3).held_out) == 20  # half of 60 and no less
-    again = split_later(known(1000, 700), 0.05, seed=3)
+    # half of 60 and no less
+    assert len(split_later(known(760, 700), TrainConfig(alpha=0.05, seed=3)).held_out) == 20
+    again = split_later(known(1000, 700), TrainConfig(alpha=0.05, seed=3))
     np.testing.assert_array_equal(again.held_out, split.held_out)
     with pytest.raises(CalibrationError, match="at least 200 records beside those .+, got 199"):
-        split_later(known(899, 700), 0.01, seed=3)
-    among = split_later(np.arange(1000) % 2 == 0, 0.05, seed=3)
+        split_later(known(899, 700), TrainConfig(alpha=0.01, seed=3))
+    among = split_later(np.arange(1000) % 2 == 0, TrainConfig(alpha=0.05, seed=3))
     assert (among.held_out % 2).all() and set(range(0, 1000, 2)) <= set(among.fit)
 
 

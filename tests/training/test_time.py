@@ -23,7 +23,7 @@ from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.order import held_out_blocks, latest, ranks
-from vaewatch.training.records.split import split_records
+from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import usual_arc
 from vaewatch.training.train import train
 from vaewatch.training.vae.folds import Folds
@@ -574,3 +574,14 @@ def test_epochs_that_are_texts_in_ndjson_are_times(tmp_path: Path):
         tmp_path / "in.ndjson", tmp_path / "a", **{**SETTINGS, **SMALL, "alpha": 0.1}
     ).artifact.schema.time
     assert time is not None and time.form == "seconds"
+
+
+def test_a_later_fit_holds_out_the_latest_of_the_new_records():
+    known = np.arange(1000) < 600
+    times = np.arange(1000, dtype=np.int64) * SECOND
+    config = TrainConfig(alpha=0.05, time="at", calibrate="recent")
+    split = split_later(known, config, times)
+    size = len(split.held_out)
+    assert split.held_out.tolist() == list(range(1000 - size, 1000))
+    blocks = split_later(known, TrainConfig(alpha=0.05, time="at"), times)
+    assert len(blocks.held_out) == size and blocks.held_out.min() >= 600
