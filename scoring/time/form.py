@@ -61,8 +61,8 @@ DATES = (Form.DATE, Form.DIGITS_OF_DATE)  # they have no hour
 
 # the same expression in Python and in polars, so no look-around; its groups are named below
 ISO = (
-    r"^\s*(\d{4})[-/](\d{2})[-/](\d{2})"
-    r"(?:(?:[Tt]| +)([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9}))?)?"
+    r"^\s*(\d{4})[-/]?(\d{2})[-/]?(\d{2})"
+    r"(?:(?:[Tt]| +)([01]\d|2[0-3]):?([0-5]\d)(?::?([0-5]\d)(?:[.,](\d{1,9}))?)?"
     r" ?([Zz]|UTC|GMT|([+-])([01]\d|2[0-3]):?([0-5]\d)?)?)?\s*$"
 )
 GROUPS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone", "sign", "hours",
@@ -104,8 +104,11 @@ def is_number(text: str) -> bool:
 
 
 def moment_of_text(text: str) -> tuple[int, Form] | None:
-    """Return the moment of an ISO 8601 text and its form; without an offset, in its own zone."""
-    found = _ISO.match(text)
+    """Return the moment of an ISO 8601 text and its form; without an offset, in its own zone.
+
+    Digits alone are none: see `moment_of_digits`.
+    """
+    found = None if is_number(text) else _ISO.match(text)
     if found is None:
         return None
     *parts, zone, sign, hours, minutes = found.groups()

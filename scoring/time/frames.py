@@ -152,7 +152,11 @@ def _of_texts(texts: pl.Series) -> Moments:
 
 
 def _iso(texts: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
-    """Return the moments of ISO 8601 texts, null where one is none, and their forms."""
+    """Return the moments of ISO 8601 texts, null where one is none, and their forms.
+
+    Digits alone are none: see `_digits`.
+    """
+    texts = texts.set(texts.str.contains(NUMBER).fill_null(False), None)
     groups = pl.DataFrame({"text": texts}).select(
         pl.col("text").str.extract_groups(ISO).struct.rename_fields(list(GROUPS)).alias("g")
     )
