@@ -31,8 +31,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.results import write_section
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.fit import default_latent
-from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.loop import Loop
 from vaewatch.training.vae.vae import VAE
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

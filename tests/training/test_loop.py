@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.elbo import elbo
-from vaewatch.training.vae.flat import Flat
 from vaewatch.training.vae.folds import Folds
-from vaewatch.training.vae.loop import GRADIENT_NORM, Batches, Loop, clip_, warm_cosine
+from vaewatch.training.vae.loop import GRADIENT_NORM, Loop, clip_, warm_cosine
+from vaewatch.training.vae.step.flat import Flat
 from vaewatch.training.vae.vae import VAE
 
 CPU = torch.device("cpu")
@@ -54,11 +55,11 @@ def reference_steps(network: VAE, batches: Batches, steps: int) -> None:
 def test_steps_are_those_of_adamw_with_clipped_gradients(batches: Batches):
     ours, theirs = vae(), vae()
     loop = Loop(ours, batches, CONFIG)
-    for _ in range(20):
+    for _ in range(30):
         loop.step()
-    reference_steps(theirs, batches, 20)
+    reference_steps(theirs, batches, 30)
     for (name, got), want in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-5, msg=name)
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=2e-6, msg=name)
 
 
 def test_a_flattened_network_is_the_network():

@@ -33,10 +33,11 @@ from vaewatch.training.calibration.rules import Caps, Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
+from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
 from vaewatch.training.vae.folds import Folds, served_members
 from vaewatch.training.vae.laggards import residual_lengths, without_laggards
-from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.loop import Loop
 from vaewatch.training.vae.vae import VAE
 
 CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)

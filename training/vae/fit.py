@@ -6,7 +6,7 @@ Which records each member sees is drawn first (see `vaewatch.training.vae.folds`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress, silent
+from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.checkpoint import EVERY_STEPS, Checkpoint
-from vaewatch.training.vae.elbo import Elbo
 from vaewatch.training.vae.folds import Folds
-from vaewatch.training.vae.loop import Batches, Loop
+from vaewatch.training.vae.loop import Loop
 from vaewatch.training.vae.parallel import local_rank, local_world_size, rank
 from vaewatch.training.vae.probe import Probe, Probed
 from vaewatch.training.vae.vae import VAE
@@ -120,24 +120,46 @@ def pick_device(name: str) -> torch.device:
 def _run(
     loop: Loop, probe: Probe, progress: Progress, checkpoint: Checkpoint | None
 ) -> tuple[Step, ...]:
-    log: list[Step] = []
+    log = _Log(loop, probe)
     snapshot = checkpoint.load(loop.at.device) if checkpoint else None
     if snapshot:
         loop.go_on_from(snapshot)
-        log = [Step(*line) for line in snapshot.log]
+        log.lines = [Step(*line) for line in snapshot.log]
     while loop.done < loop.steps:
         loop.step()
         last = loop.done == loop.steps
-        if loop.terms and (loop.done % LOG_EVERY == 0 or loop.done == 1 or last):
-            log.append(_line(loop.terms, probe.look(loop.vae), loop.done))
+        if loop.done % LOG_EVERY == 0 or loop.done == 1 or last:
+            log.note()
             progress("fit", loop.done, loop.steps)
         if checkpoint and loop.done % EVERY_STEPS == 0 and not last:
-            snapshot = loop.snapshot([astuple(line) for line in log])
+            snapshot = loop.snapshot([astuple(line) for line in log.read()])
             if rank() == 0:
                 checkpoint.save(snapshot)
-    return tuple(log)
+    return tuple(log.read())
 
 
-def _line(terms: Elbo, probed: Probed, step: int) -> Step:
-    nll, kl = terms.reconstruction_nll.mean().item(), terms.kl.mean().item()
-    return Step(**asdict(probed), step=step, reconstruction_nll=nll, kl=kl)
+class _Log:
+    """The lines of a run. Its figures stay on the device until they are read, since a GPU would
+    have to finish its steps for each of them.
+    """
+
+    def __init__(self, loop: Loop, probe: Probe) -> None:
+        self.loop, self.probe = loop, probe
+        self.lines: list[Step] = []
+        self._unread: list[tuple[int, Tensor]] = []
+
+    def note(self) -> None:
+        """Note the terms of the last step, and what the probe shows now."""
+        terms = self.loop.terms()
+        means = torch.stack([terms.reconstruction_nll.mean(), terms.kl.mean()]).double()
+        figures = torch.cat([self.probe.look(self.loop.vae), means])
+        self._unread.append((self.loop.done, figures))
+
+    def read(self) -> list[Step]:
+        """Return all lines so far."""
+        for step, figures in self._unread:
+            *probed, nll, kl = figures.tolist()
+            line = [*probed, step, nll, kl]
+            self.lines.append(Step(*line))
+        self._unread.clear()
+        return self.lines

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 SIGMA_FLOOR = 0.05  # of a feature's deviation; else a constant feature would take over the loss
+LOG_SIGMA_FLOOR = math.log(SIGMA_FLOOR)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -29,10 +30,10 @@ class Gaussian:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """(M, B, D) -> (M, B): log p(x|z) in nats, summed over the features."""
-        log_sigma = self.log_sigma.clamp(min=math.log(SIGMA_FLOOR))
+        log_sigma = self.log_sigma.clamp(min=LOG_SIGMA_FLOOR)
         standardised = (x - self.mean) * torch.exp(-log_sigma)
         return -0.5 * standardised.square().sum(-1) - (log_sigma + HALF_LOG_2PI).sum(-1)
 
     def sample(self, eps: Tensor) -> Tensor:
         """Return x = mean + sigma * eps, (M, B, D), for eps from N(0, I)."""
-        return self.mean + self.log_sigma.clamp(min=math.log(SIGMA_FLOOR)).exp() * eps
+        return self.mean + self.log_sigma.clamp(min=LOG_SIGMA_FLOOR).exp() * eps

@@ -34,12 +34,16 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probe:
-    """P fit records. x, noisy: (M, P, D). eps: (M, P, L). out_of_bag: (M, P), for each member."""
+    """P fit records. x, noisy: (M, P, D). eps: (M, P, L).
+
+    inside, outside: the places, of (M, P) in a row, of what a member saw and of what it did not.
+    """
 
     x: Tensor
     noisy: Tensor
     eps: Tensor
-    out_of_bag: Tensor
+    inside: Tensor
+    outside: Tensor
     autoencoder: bool
 
     @classmethod
@@ -58,17 +62,19 @@ class Probe:
         shown = torch.from_numpy(x[rows]).expand(vae.members, -1, -1).to(noise.device)
         draws = torch.randn(shown.shape, generator=generator).to(noise.device)
         eps = torch.randn((*shown.shape[:2], vae.latent), generator=generator).to(noise.device)
-        skipped = torch.from_numpy(folds.judge[rows] == np.arange(vae.members)[:, None])
-        return cls(
-            shown, shown + noise * draws, eps, skipped.to(noise.device), config.model == "ae"
+        skipped = folds.judge[rows] == np.arange(vae.members)[:, None]
+        inside, outside = (
+            torch.from_numpy(np.flatnonzero(chosen)).to(noise.device)
+            for chosen in (~skipped, skipped)
         )
+        return cls(shown, shown + noise * draws, eps, inside, outside, config.model == "ae")
 
     @torch.no_grad()
-    def look(self, vae: VAE) -> Probed:
+    def look(self, vae: VAE) -> Tensor:
+        """Return the figures of `Probed`, (4,), on the device of the stack."""
         if self.autoencoder:
             terms = autoencoder_loss(vae, self.x, self.noisy)
         else:
             terms = elbo(vae, self.x, self.noisy, self.eps)
-        parts = torch.stack([terms.reconstruction_nll, terms.kl]).double()
-        inside, outside = parts[:, ~self.out_of_bag].mean(1), parts[:, self.out_of_bag].mean(1)
-        return Probed(*torch.cat([inside, outside]).tolist())
+        parts = torch.stack([terms.reconstruction_nll, terms.kl]).double().flatten(1)
+        return torch.cat([parts[:, places].mean(1) for places in (self.inside, self.outside)])

@@ -1,0 +1,112 @@
+"""batch -> gradient of its loss: the way through the stack and back, written out.
+
+Autograd finds the same gradient of `vaewatch.training.vae.elbo`, with which the tests compare this
+one. Written out, a step makes fewer and larger operations, and computes the loss itself only where
+the log asks for it. The loss is -ELBO as a mean over the B records, summed over members. Below,
+d_y is its derivative by y.
+
+    z = mu + sigma eps        d_mu = d_z + beta mu / B
+                              d_logvar = (d_z eps sigma + beta (sigma^2 - 1) / B) / 2
+    r = (x - mean) / s        d_mean = -r / (s B)
+                              d_log_s = 1 - (sum of r^2 over the records) / B
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaewatch.training.vae.elbo import Elbo
+from vaewatch.training.vae.likelihoods import LOG_SIGMA_FLOOR, Gaussian
+from vaewatch.training.vae.step.layers import Affine, Hidden
+from vaewatch.training.vae.vae import LOGVAR_RANGE, VAE, Posterior
+
+
+class Code:
+    """h, (M, B, H) -> z, (M, B, L): a draw from q(z|x), whose KL costs beta; or, of a plain
+    autoencoder, mu at no cost.
+    """
+
+    def __init__(self, vae: VAE, beta: float) -> None:
+        self.mu_of, self.logvar_of, self.beta = Affine(vae.mu), Affine(vae.logvar), beta
+
+    def forward(self, h: Tensor, eps: Tensor | None) -> Tensor:
+        self.mu, self.eps = self.mu_of.forward(h), eps
+        if eps is None:
+            return self.mu
+        self.raw = self.logvar_of.forward(h)
+        self.logvar = self.raw.clamp(*LOGVAR_RANGE)
+        self.sigma = torch.exp(0.5 * self.logvar)
+        return torch.addcmul(self.mu, self.sigma, eps)
+
+    def backward(self, d: Tensor) -> Tensor:
+        if self.eps is None:
+            return self.mu_of.backward(d)
+        share = self.beta / d.shape[1]
+        d_mu = torch.add(d, self.mu, alpha=share)
+        d_logvar = 0.5 * (d * self.eps * self.sigma + share * (self.sigma.square() - 1))
+        d_logvar *= self.raw == self.logvar  # where it was clamped, nothing changes
+        return self.mu_of.backward(d_mu) + self.logvar_of.backward(d_logvar)
+
+    def kl(self) -> Tensor:
+        """Return the KL of the last batch, (M, B) nats."""
+        if self.eps is None:
+            return torch.zeros_like(self.mu[..., 0])
+        return Posterior(self.mu, self.logvar).kl()
+
+
+class Errors:
+    """h, (M, B, H) -> r, (M, B, D): what a Gaussian p(x|z) makes of the errors of its mean."""
+
+    def __init__(self, vae: VAE) -> None:
+        self.mean_of = Affine(vae.leave)
+        self.log_sigma, self.d_log_sigma = vae.log_sigma.detach(), vae.log_sigma.grad
+
+    def forward(self, h: Tensor, x: Tensor) -> None:
+        self.x, self.mean = x, self.mean_of.forward(h)
+        self.log_s = self.log_sigma.clamp(min=LOG_SIGMA_FLOOR)
+        self.inverse = torch.exp(-self.log_s)
+        self.r = (x - self.mean) * self.inverse
+
+    def backward(self) -> Tensor:
+        share = 1 / self.x.shape[1]
+        d_log_s = 1 - share * self.r.square().sum(1, keepdim=True)
+        torch.mul(d_log_s, self.log_sigma >= LOG_SIGMA_FLOOR, out=self.d_log_sigma)
+        return self.mean_of.backward(self.r * (-share * self.inverse))
+
+    def nll(self) -> Tensor:
+        """Return -log p(x|z) of the last batch, (M, B) nats."""
+        return -Gaussian(self.mean, self.log_s).log_prob(self.x)
+
+
+class Gradient:
+    """Writes the gradients of a stack into the `grad` of its parameters, in place of the last."""
+
+    def __init__(self, vae: VAE, beta: float) -> None:
+        self.encoder = Hidden(vae.enter), Hidden(vae.encoder)
+        self.code = Code(vae, beta)
+        self.decoder = Hidden(vae.expand), Hidden(vae.decoder)
+        self.errors = Errors(vae)
+
+    @torch.no_grad()
+    @np.errstate(all="ignore")
+    def write(self, x: Tensor, noisy: Tensor, eps: Tensor | None) -> None:
+        """Write the gradient of a batch: x, noisy: (M, B, D). eps: (M, B, L) from N(0, I), or None
+        for a plain autoencoder.
+        """
+        enter, encoder = self.encoder
+        expand, decoder = self.decoder
+
+        h = encoder.forward(enter.forward(noisy))
+        z = self.code.forward(h, eps)
+        self.errors.forward(decoder.forward(expand.forward(z)), x)
+
+        d_z = expand.backward(decoder.backward(self.errors.backward()))
+        d_h = self.code.backward(d_z)
+        enter.learn(encoder.backward(d_h))
+
+    @torch.no_grad()
+    def terms(self) -> Elbo:
+        """Return the terms of the last batch, as they were before the step changed the weights."""
+        return Elbo(self.errors.nll(), self.code.kl())
