@@ -152,16 +152,28 @@ def test_random_streams_have_names():
 DOORS = ("vaewatch.training.train", "vaewatch.training.detector", "vaewatch.commands.report")
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_plots_are_imported_only_where_a_page_is_made(door: str):
+def imported_with(door: str) -> set[str]:
+    """All that is imported when a module is, with what that imports, and so on."""
     graph = {name_of(p): {m for m in imports_of(p, top_only=True)} for p in SOURCES}
     reached, ahead = set[str](), [door]
     while ahead:
         name = ahead.pop()
         reached.add(name)
         ahead += graph.get(name, set()) - reached
+    return reached
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_plots_are_imported_only_where_a_page_is_made(door: str):
+    reached = imported_with(door)
     assert "numpy" in reached or door == "vaewatch.commands.report"
     assert not [name for name in reached if name.split(".")[0] in ("matplotlib", "jinja2")]
+
+
+def test_a_fit_imports_no_library_that_it_does_not_use():
+    reached = {name.split(".")[0] for name in imported_with("vaewatch.training.train")}
+    assert "torch" in reached
+    assert not reached & {"scipy", "sklearn", "pandas", "matplotlib"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

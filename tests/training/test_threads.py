@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_info
 
 import vaewatch
 from tests.conftest import make_frame
+from vaewatch.imports import without_garbage
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.vae.threads import computing_on
@@ -54,6 +56,19 @@ def test_the_estimator_takes_threads(two_threads: None):
     detector.fit(make_frame(200).drop("order").to_pandas())
     check_is_fitted(detector)
     assert pools() == {2}
+
+
+def test_imports_leave_the_collector_as_it_was():
+    assert gc.isenabled()
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ImportError), without_garbage():
+        assert not gc.isenabled()
+        raise ImportError
+    try:
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("threads", [0, -1, "two", 1.5])

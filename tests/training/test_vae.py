@@ -16,7 +16,7 @@ from vaewatch.training.vae.elbo import (
     log_importance_weights,
 )
 from vaewatch.training.vae.likelihoods import Gaussian
-from vaewatch.training.vae.noise import noise_deviation, unimodal_kurtosis
+from vaewatch.training.vae.noise import noise_deviation, noise_deviations, unimodal_kurtosis
 from vaewatch.training.vae.vae import VAE, Posterior, StackedLinear
 
 
@@ -141,6 +141,16 @@ def test_heavy_tails_get_more_noise():
     two = np.where(rng.random(1000) < 0.5, 0.0, 1.0)
     assert noise_deviation(heavy) > noise_deviation(normal)
     assert noise_deviation(two) == 0.3 == noise_deviation(np.zeros(10))
+
+
+def test_the_noise_of_many_records_is_that_of_some_of_them():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(size=100_000), rng.laplace(size=100_000) ** 3], 1).astype(np.float32)
+    got = noise_deviations(x)
+    assert got == pytest.approx([noise_deviation(column) for column in x.T], rel=0.05)
+    np.testing.assert_array_equal(noise_deviations(x[::5]), got)
+    few = x[:15_000]
+    assert noise_deviations(few)[0] == np.float32(noise_deviation(few[:, 0]))
 
 
 def test_unimodal_kurtosis_ignores_where_the_modes_are():

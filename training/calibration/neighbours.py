@@ -81,10 +81,17 @@ class Bank:
             if own is not None:
                 mine = own[start : start + CHUNK]
                 squared[np.flatnonzero(mine >= 0), mine[mine >= 0]] = np.inf
-            near = np.argpartition(squared, self.nearest - 1, axis=1)[:, : self.nearest]
+            near = _least(squared, self.nearest)
             apart = ((places[:, None] - self.places[near]) ** 2).sum(2)
             out[start : start + CHUNK] = np.sqrt(apart + off[:, None]).mean(1)
         return out
+
+
+def _least(values: Floats, count: int) -> NDArray[np.int64]:
+    """(N, K) -> (N, count): the places of each record's least values, in any order."""
+    if count == 1:  # which takes a tenth of the time
+        return np.asarray(values.argmin(1, keepdims=True))
+    return np.argpartition(values, count - 1, axis=1)[:, :count]
 
 
 def principal_directions(records: Floats) -> Floats:

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
-from scipy.stats import binom, chi2
 
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
@@ -97,6 +96,8 @@ class Seen:
         """
         if not len(again):
             return False
+        from scipy.stats import binom, chi2  # half a second of imports that no fit needs
+
         pairs = chi2.ppf(SURE, 2 * np.count_nonzero(self.counts == 2) + 2) / 2  # Poisson's law
         each = 2 * pairs / self.counts.sum() / len(single) + 2.0**-32
         once_at_least = -np.expm1(-records * each)

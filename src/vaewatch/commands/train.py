@@ -131,10 +131,13 @@ def train(
     check_ahead(data, target, config, delimiter, overwrite=overwrite, continue_from=continue_from)
     if not quiet and not resume and checkpoint_of(target).exists():
         err().print(_left_behind(checkpoint_of(target)))
-    from vaewatch.commands.profile import print_columns
-    from vaewatch.commands.progress import fit_progress
-    from vaewatch.training.train import train as run
-    from vaewatch.training.vae.parallel import rank
+    from vaewatch.imports import without_garbage
+
+    with without_garbage():
+        from vaewatch.commands.profile import print_columns
+        from vaewatch.commands.progress import fit_progress
+        from vaewatch.training.train import train as run
+        from vaewatch.training.vae.parallel import rank
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
     show_warnings(mute=rank() > 0)

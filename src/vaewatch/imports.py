@@ -1,0 +1,24 @@
+"""Many imports at once, without a search for garbage among them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def without_garbage() -> Iterator[None]:
+    """Import for the length of a block; what it made is left out of later collections.
+
+    PyTorch makes some hundred thousand objects that stay. To look through them again and again
+    takes a third of a second of a command.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collecting:
+            gc.enable()
