@@ -35,7 +35,9 @@ def write_section(path: Path, chapter: str, title: str, text: str) -> None:
 
 def _origin() -> str:
     """Return the date, the machine and the command."""
-    words = " ".join([f"-m benchmarks.{Path(sys.argv[0]).stem}", *map(_shown, sys.argv[1:])])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.stem == "__main__" else program.stem
+    words = " ".join([f"-m benchmarks.{name}", *map(_shown, sys.argv[1:])])
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores "
         f"(OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}), Python "

@@ -41,7 +41,7 @@ class TrainConfig:
     latent: int | None = None  # latent dimensions; half the features by default
     steps: int = 1600  # optimiser steps
     batch: int = 128  # records a member sees in a step
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-2  # of AdamW, at its highest
     max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
     contamination_robust: bool = False  # fit twice, the second time without the first's suspects
     neighbours: int | None = None  # fit records kept for the neighbour part; None: as suits D

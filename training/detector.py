@@ -59,6 +59,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         width: int = TrainConfig.width,
         latent: int | None = TrainConfig.latent,
         steps: int = TrainConfig.steps,
+        batch: int = TrainConfig.batch,
+        learning_rate: float = TrainConfig.learning_rate,
         neighbours: int | None = TrainConfig.neighbours,
         contamination_robust: bool = TrainConfig.contamination_robust,
         kinds: Mapping[str, str] | None = None,
@@ -75,6 +77,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.width = width
         self.latent = latent
         self.steps = steps
+        self.batch = batch
+        self.learning_rate = learning_rate
         self.neighbours = neighbours
         self.contamination_robust = contamination_robust
         self.kinds = kinds

@@ -24,6 +24,7 @@ from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
+from vaewatch.training.vae.threads import computing_on
 
 DOUBT = 0.01  # a count of false alarms that is less probable than this contradicts the calibration
 
@@ -84,6 +85,7 @@ class Evaluation:
         return found
 
 
+@computing_on(1)
 def evaluate(
     scorer: Scorer,
     frame: pl.DataFrame,

@@ -49,6 +49,12 @@ def test_it_scores_like_the_command_line(artifact_path: Path, fitted: VAEDetecto
     np.testing.assert_array_equal(fitted.predict(fresh) == -1, verdicts.is_anomaly)
 
 
+def test_it_takes_the_batch_and_the_learning_rate(shop: pl.DataFrame):
+    detector = VAEDetector(alpha=0.05, batch=32, learning_rate=0.003, **TINY).fit(shop)
+    training = detector.artifact_.manifest.training
+    assert (training.batch, training.learning_rate) == (32, 0.003)
+
+
 def test_higher_is_more_normal(fitted: VAEDetector):
     fresh = make_frame(60, seed=3).drop("order")
     odd = fresh.with_columns(pl.col("amount") + 1000)

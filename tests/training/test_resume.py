@@ -66,6 +66,16 @@ def test_a_run_does_not_go_on_from_other_settings(csv: Path, tmp_path: Path):
     assert call("train", csv, "--out", tmp_path / "it", *FAST, "--steps=5").returncode == 0
 
 
+def test_a_run_on_another_kind_of_device_is_named(csv: Path, tmp_path: Path):
+    made = Snapshot(1, {}, [], device="cuda")
+    Checkpoint(tmp_path / ".it.checkpoint", "its key", resume=False).save(made)
+    words = ["train", csv, "--out", tmp_path / "it", *FAST, "--resume", "--device=cpu"]
+    done = call(*words)
+    assert done.returncode == 4
+    assert "is of a run on cuda, so a run on cpu cannot go on from it" in done.stderr
+    assert "Pass --device cuda, or train without --resume." in done.stderr
+
+
 def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path: Path):
     (tmp_path / ".it.checkpoint").write_bytes(b"half a file")
     with pytest.raises(ArtifactError, match="must be readable.*Train without --resume"):

@@ -15,6 +15,9 @@ from tests.conftest import make_frame
 from vaewatch.imports import without_garbage
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.bounds import Bounds
+from vaewatch.training.evaluate import evaluate
 from vaewatch.training.vae.threads import computing_on
 
 FAST = {"steps": 10, "members": 4, "served": 2, "alpha": 0.1, "id": "order", "report": False}
@@ -69,6 +72,20 @@ def test_imports_leave_the_collector_as_it_was():
         assert gc.get_freeze_count() > frozen
     finally:
         gc.unfreeze()
+
+
+def test_an_evaluation_computes_on_one_thread(two_threads: None, artifact_path: Path):
+    frame = make_frame(40, seed=2).with_columns(label=0)
+    seen: set[int] = set()
+
+    def bounds(x: object) -> Bounds:
+        seen.update(pools())
+        return Bounds(0.0, 0.0, 1, 1)
+
+    found = evaluate(Scorer.load(artifact_path), frame, "label", bounds=bounds)
+    assert found.bounds is not None
+    assert seen == {1}
+    assert pools() == {2}
 
 
 @pytest.mark.parametrize("threads", [0, -1, "two", 1.5])

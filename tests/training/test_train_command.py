@@ -218,6 +218,8 @@ def test_few_and_many_columns_are_taken(tmp_path: Path, columns: int):
         (["--device", "tpu"], 2, "setting 'device' must be auto, cpu, cuda or cuda:N, got 'tpu'"),
         (["--steps", "0"], 2, "setting 'steps' must be at least 1"),
         (["--width", "0"], 2, "setting 'width' must be at least 1"),
+        (["--batch", "0"], 2, "setting 'batch' must be at least 1"),
+        (["--learning-rate", "0"], 2, "setting 'learning_rate' must be finite and above 0"),
         (["--latent", "0"], 2, "setting 'latent' must be at least 1"),
         (["--max-records", "0"], 2, "setting 'max_records' must be at least 1"),
         (["--neighbours", "-5"], 2, "setting 'neighbours' must be at least 0, got -5"),
@@ -252,10 +254,12 @@ def test_settings_come_from_flag_then_environment_then_file(
     monkeypatch.setenv("VAEWATCH_STEPS", "9")
     monkeypatch.setenv("VAEWATCH_ALPHA", "0.1")
     words = ["--config", tmp_path / "it.toml", "--alpha", "0.05", "--members=4", "--served=2"]
+    words += ["--batch", "32", "--learning-rate", "0.003"]
     done = call("train", csv, "--out", tmp_path / "it", "--no-report", *words)
     assert done.returncode == 0, done.stderr
     training = json.loads((tmp_path / "it" / "manifest.json").read_text())["training"]
     assert (training["alpha"], training["steps"], training["width"]) == (0.05, 9, 8)
+    assert (training["batch"], training["learning_rate"]) == (32, 0.003)
 
 
 def test_an_unknown_setting_in_a_file_is_an_error(csv: Path, tmp_path: Path):

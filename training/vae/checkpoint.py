@@ -27,11 +27,15 @@ EVERY_STEPS = 200
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that the next step depends on, and the log so far."""
+    """Everything that the next step depends on, and the log so far.
+
+    device: the kind that the steps ran on, of which the states of generators are.
+    """
 
     step: int
     tensors: dict[str, Tensor]
     log: list[Any]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Checkpoint:
             ArtifactError: it cannot be written.
         """
         about = {"key": self.key, "step": str(snapshot.step), "log": json.dumps(snapshot.log)}
+        about["device"] = snapshot.device
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_whole(self.path, save_tensors(snapshot.tensors, about))
@@ -68,7 +73,8 @@ class Checkpoint:
         """Return the snapshot to go on from, or None if the run must start from the beginning.
 
         Raises:
-            ArtifactError: the checkpoint is of other data or settings, or cannot be read.
+            ArtifactError: the checkpoint is of another kind of device, or of other data or
+                settings, or cannot be read.
         """
         if not self.resume or not (self.path.exists() or self.path.is_symlink()):
             return None
@@ -80,12 +86,18 @@ class Checkpoint:
             raise ArtifactError(
                 f"checkpoint '{self.path}' must be readable: {error}. Train without --resume."
             ) from error
+        made_on = about.get("device", device.type)
+        if made_on != device.type:
+            raise ArtifactError(
+                f"checkpoint '{self.path}' is of a run on {made_on}, so a run on {device.type} "
+                f"cannot go on from it. Pass --device {made_on}, or train without --resume."
+            )
         if about["key"] != self.key:
             raise ArtifactError(
                 f"checkpoint '{self.path}' is of other data or settings, so a run cannot go on "
                 "from it. Give the same command as before, or train without --resume."
             )
-        return Snapshot(int(about["step"]), tensors, json.loads(about["log"]))
+        return Snapshot(int(about["step"]), tensors, json.loads(about["log"]), made_on)
 
     def remove(self) -> None:
         for path in (self.path, *drafts_of(self.path)):

@@ -112,7 +112,8 @@ class Loop:
             "generator": of_each(self.generator.get_state(), device),
             "draws": of_each(self.draws.get_state(), device),
         }
-        return Snapshot(self.done, {name: t.detach().clone() for name, t in tensors.items()}, log)
+        kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        return Snapshot(self.done, kept, log, device.type)
 
     def _optimised(self) -> dict[str, Tensor]:
         return {

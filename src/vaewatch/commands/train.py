@@ -66,6 +66,15 @@ if TYPE_CHECKING:
 @setting("--latent", type=int, help="Latent dimensions.  [default: half the features]")
 @setting("--steps", type=int, default=TrainConfig.steps, help="Optimiser steps.")
 @setting(
+    "--batch", type=int, default=TrainConfig.batch, help="Records that a member sees in a step."
+)
+@setting(
+    "--learning-rate",
+    type=float,
+    default=TrainConfig.learning_rate,
+    help="Of AdamW, at its highest: it warms up, then falls to 0.",
+)
+@setting(
     "--max-records",
     type=int,
     default=TrainConfig.max_records,
