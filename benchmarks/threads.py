@@ -74,7 +74,7 @@ def _fit(folder: Path, way: str) -> tuple[float, float]:
     options, more = WAYS[way]
     env = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
     words = ["train", folder / "normal.csv", "--out", folder / "artifact", "--overwrite"]
-    words += ["--keep", "0", "--no-report", "--quiet", *options]
+    words += ["--keep", "0", "--no-report", "--quiet", "--device", "cpu", *options]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "vaewatch", *map(str, words)], env={**env, **more}, check=True

@@ -265,7 +265,10 @@ def test_settings_come_from_flag_then_environment_then_file(
 def test_an_unknown_setting_in_a_file_is_an_error(csv: Path, tmp_path: Path):
     (tmp_path / "it.toml").write_text("alhpa = 0.2\n")
     done = call("train", csv, "--out", tmp_path / "it", "--config", tmp_path / "it.toml")
-    assert done.returncode == 2 and "unknown setting 'alhpa'. Known: alpha, beta" in done.stderr
+    assert (
+        done.returncode == 2
+        and "unknown setting 'alhpa'. Known: alpha, batch, beta" in done.stderr
+    )
 
 
 def test_a_disk_that_is_full_leaves_nothing(csv: Path, tmp_path: Path):

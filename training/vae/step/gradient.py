@@ -5,10 +5,11 @@ one. Written out, a step makes fewer and larger operations, and computes the los
 the log asks for it. The loss is -ELBO as a mean over the B records, summed over members. Below,
 d_y is its derivative by y.
 
-    z = mu + sigma eps        d_mu = d_z + beta mu / B
-                              d_logvar = (d_z eps sigma + beta (sigma^2 - 1) / B) / 2
-    r = (x - mean) / s        d_mean = -r / (s B)
-                              d_log_s = 1 - (sum of r^2 over the records) / B
+    z = mu + sigma eps         d_mu = d_z + beta mu / B
+                               d_sigma = d_z eps + beta sigma / B
+    sigma = exp(logvar / 2)    d_logvar = (d_sigma sigma - beta / B) / 2
+    r = (x - mean) / s         d_mean = -r / (s B)
+                               d_log_s = 1 - (sum of r^2 over the records) / B
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class Code:
             return self.mu_of.backward(d)
         share = self.beta / d.shape[1]
         d_mu = torch.add(d, self.mu, alpha=share)
-        d_logvar = 0.5 * (d * self.eps * self.sigma + share * (self.sigma.square() - 1))
-        d_logvar *= self.raw == self.logvar  # where it was clamped, nothing changes
-        return self.mu_of.backward(d_mu) + self.logvar_of.backward(d_logvar)
+        d_sigma = torch.addcmul(share * self.sigma, d, self.eps)
+        d_logvar = (d_sigma * self.sigma).sub_(share).mul_(0.5)
+        d_raw = torch.ops.aten.hardtanh_backward(d_logvar, self.raw, *LOGVAR_RANGE)  # of the clamp
+        return self.mu_of.backward(d_mu).add_(self.logvar_of.backward(d_raw))
 
     def kl(self) -> Tensor:
         """Return the KL of the last batch, (M, B) nats."""
