@@ -162,6 +162,17 @@ def test_an_artifact_is_scored_wherever_it_was_fitted(tmp_path: Path, device: st
     assert "BROKEN" not in done.stdout
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_the_benchmark_says_where_nothing_was_measured(tmp_path: Path):
+    out = tmp_path / "results.md"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert "Not measured on a GPU: this machine has none." in out.read_text()
+    assert "`python -m benchmarks.gpu --out results.md`" in out.read_text()
+    done = subprocess.run([*command[:-2], "--device", "cpu"], capture_output=True, text=True)
+    assert done.returncode == 2 and "a rehearsal measures nothing" in done.stderr
+
+
 DYING = """
 import os
 from vaewatch.__main__ import main
