@@ -1,9 +1,9 @@
 """batch -> gradient of its loss: the way through the stack and back, written out.
 
 Autograd finds the same gradient of `vaewatch.training.vae.elbo`, with which the tests compare this
-one. Written out, a step makes fewer and larger operations, and computes the loss itself only where
-the log asks for it. The loss is -ELBO as a mean over the B records, summed over members. Below,
-d_y is its derivative by y.
+one. Written out, it takes fewer operations, and the loss itself is computed only where the log
+asks for it. The loss is -ELBO as a mean over the B records, summed over members. Below, d_y is its
+derivative by y.
 
     z = mu + sigma eps         d_mu = d_z + beta mu / B
                                d_sigma = d_z eps + beta sigma / B
@@ -86,9 +86,9 @@ class Gradient:
     """Writes the gradients of a stack into the `grad` of its parameters, in place of the last."""
 
     def __init__(self, vae: VAE, beta: float) -> None:
-        self.encoder = Hidden(vae.enter), Hidden(vae.encoder)
+        self.enter, self.encoder = Hidden(vae.enter), Hidden(vae.encoder)
         self.code = Code(vae, beta)
-        self.decoder = Hidden(vae.expand), Hidden(vae.decoder)
+        self.expand, self.decoder = Hidden(vae.expand), Hidden(vae.decoder)
         self.errors = Errors(vae)
 
     @torch.no_grad()
@@ -97,16 +97,13 @@ class Gradient:
         """Write the gradient of a batch: x, noisy: (M, B, D). eps: (M, B, L) from N(0, I), or None
         for a plain autoencoder.
         """
-        enter, encoder = self.encoder
-        expand, decoder = self.decoder
-
-        h = encoder.forward(enter.forward(noisy))
+        h = self.encoder.forward(self.enter.forward(noisy))
         z = self.code.forward(h, eps)
-        self.errors.forward(decoder.forward(expand.forward(z)), x)
+        self.errors.forward(self.decoder.forward(self.expand.forward(z)), x)
 
-        d_z = expand.backward(decoder.backward(self.errors.backward()))
+        d_z = self.expand.backward(self.decoder.backward(self.errors.backward()))
         d_h = self.code.backward(d_z)
-        enter.learn(encoder.backward(d_h))
+        self.enter.learn(self.encoder.backward(d_h))
 
     @torch.no_grad()
     def terms(self) -> Elbo:

@@ -58,8 +58,8 @@ class Hidden:
 def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     """(M, I, K), (M, K, J) -> (M, I, J): the product of each member's matrices.
 
-    On one core NumPy multiplies: its OpenBLAS knows the wide vectors of every processor, torch's
-    MKL only those of Intel's. On AMD's Zen 5 it takes 0.4 of the time.
+    On one thread of a CPU NumPy multiplies: its OpenBLAS uses AVX-512 on AMD's processors, too,
+    where torch's MKL does not, and takes 0.4 of the time (see `benchmarks/RESULTS.md`).
     """
     if a.device.type != "cpu" or torch.get_num_threads() > 1:
         return torch.bmm(a, b, out=out)
