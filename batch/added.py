@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
+from typing import Any
 
 import polars as pl
 
 from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import PART_COLUMNS, Parts
 from vaewatch.scoring.scorer import Verdicts
 
@@ -21,7 +23,23 @@ ADDED = {
     "model_version": pl.String,
 }
 EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}  # with the parts of the scores
+SEGMENTED = {"segment": pl.String, "calibration": pl.String}  # where the artifact has a segment
 _values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
+
+
+def added_types(schema: Schema, prefix: str, *, explained: bool) -> dict[str, Any]:
+    """Return the added columns by the names that they have in the output, with their types.
+
+    An input's column that is named as the segment would be already holds it, and stays alone.
+    """
+    types = dict(ADDED)
+    if schema.segment is not None:
+        types |= SEGMENTED
+        if f"{prefix}segment" == schema.segment:
+            del types["segment"]
+    if explained:
+        types |= dict.fromkeys(PART_COLUMNS, pl.Float64)
+    return dict(zip(prefixed(types, prefix), types.values(), strict=True))
 
 
 def prefixed(names: Iterable[str], prefix: str) -> tuple[str, ...]:
@@ -33,7 +51,8 @@ def frame_of_verdicts(
     verdicts: Verdicts, version: str, quote: Callable[[str], str] = str
 ) -> pl.DataFrame:
     """One row a record. `top_reasons` are joined by semicolons, null where there are none. The
-    parts of the scores come last, if they were asked for. Every text passes through `quote`.
+    segment comes next, where the artifact has one, and the parts of the scores last, if they were
+    asked for. Every text passes through `quote`.
     """
     reasons = [quote(_joined(r)) if r else None for r in verdicts.reasons]
     columns = [  # as series: from a dict of arrays polars makes a frame in threads of its own
@@ -44,6 +63,10 @@ def frame_of_verdicts(
         pl.Series("top_reasons", reasons, dtype=pl.String),
         pl.Series("model_version", [quote(version)]).new_from_index(0, len(reasons)),
     ]
+    if verdicts.segment is not None:
+        names = [None if name is None else quote(name) for name in verdicts.segment]
+        columns.append(pl.Series("segment", names, dtype=pl.String))
+        columns.append(pl.Series("calibration", verdicts.calibration, dtype=pl.String))
     frame = pl.DataFrame(columns)
     if verdicts.parts is None:
         return frame

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.batch.added import ADDED, EXPLAINED, frame_of_verdicts, prefixed
+from vaewatch.batch.added import added_types, frame_of_verdicts
 from vaewatch.batch.job import Job
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
@@ -119,7 +119,7 @@ class Encoder:
             return b"".join(extend_lines(rows, added, which, columns))
         # to quote these few texts takes less time than to let polars look at every cell
         quote = partial(quoted, delimiter=self.delimiter)
-        added = frame_of_verdicts(verdicts, self.version, quote)
+        added = self._kept(frame_of_verdicts(verdicts, self.version, quote))
         return extend_rows(rows, added, which, self.delimiter)
 
     def empty(self) -> bytes:
@@ -130,12 +130,15 @@ class Encoder:
 
     @property
     def _added(self) -> dict[str, Any]:
-        columns = EXPLAINED if self.explained else ADDED
-        return dict(zip(prefixed(columns, self.prefix), columns.values(), strict=True))
+        return added_types(self.schema, self.prefix, explained=self.explained)
 
     def _verdicts(self, verdicts: Verdicts) -> pl.DataFrame:
-        frame = frame_of_verdicts(verdicts, self.version)
+        frame = self._kept(frame_of_verdicts(verdicts, self.version))
         return frame.rename(lambda name: f"{self.prefix}{name}") if self.prefix else frame
+
+    def _kept(self, added: pl.DataFrame) -> pl.DataFrame:
+        """Leave out the segment where a column of the input is named as it would be."""
+        return added.drop("segment") if f"{self.prefix}segment" == self.schema.segment else added
 
     def _cells(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns to keep. If the format has types and the cells are text, they get the

@@ -58,6 +58,7 @@ class Counts:
     written: records in the output; fewer than were scored if only anomalies are asked for.
     severities: (len(SEVERITIES) + 1,) scored records by severity; the last bin has no upper edge.
     drift: (columns, bins) as `DriftReference.count` returns it, or (0, 0).
+    segments: (codes, 2) scored records and anomalies of each segment, by its code, or (0, 0).
     """
 
     scored: int = 0
@@ -66,6 +67,7 @@ class Counts:
     rejected: int = 0
     severities: NDArray[np.int64] = field(default_factory=_no_severities)
     drift: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    segments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -75,6 +77,7 @@ class Counts:
             self.rejected + other.rejected,
             self.severities + other.severities,
             _sum(self.drift, other.drift),
+            _sum(self.segments, other.segments),
         )
 
     @property
@@ -88,14 +91,17 @@ class Counts:
 
     def to_json(self) -> dict[str, Any]:
         lists = {"severities": self.severities.tolist(), "drift": self.drift.tolist()}
+        if self.segments.size:
+            lists["segments"] = self.segments.tolist()
         return {**{name: getattr(self, name) for name in _NUMBERS}, **lists}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Counts:
         drift = np.array(data["drift"], np.int64)
         severities = np.array(data["severities"], np.int64)
+        segments = np.array(data.get("segments", np.zeros((0, 0))), np.int64)
         numbers = {name: int(data[name]) for name in _NUMBERS}
-        return cls(**numbers, severities=severities, drift=drift)
+        return cls(**numbers, severities=severities, drift=drift, segments=segments)
 
 
 # called with the counts so far and the share of the input that is done, if that is known; first

@@ -13,6 +13,7 @@ from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
 from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject
@@ -89,16 +90,26 @@ class Stage:
 
     def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
         good, table = np.flatnonzero(records.good), records.table
+        alarms = verdicts.is_anomaly[good]
         if len(good) < len(table):  # drift needs no texts
             table = Table(table.schema, table.numbers[good], table.codes[good], ())
+        segments = self.scorer.artifact.segments
+        more = {} if segments is None else {"segments": _by_segment(segments, table, alarms)}
         return Counts(
             scored=len(good),
             written=len(rows),
-            anomalies=int(verdicts.is_anomaly[good].sum()),
+            anomalies=int(alarms.sum()),
             rejected=len(records.rejects),
             severities=count_severities(verdicts.severity[good]),
             drift=self.scorer.artifact.drift.count(table),
+            **more,
         )
+
+
+def _by_segment(segments: Segments, table: Table, alarms: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count the records and the (N,) alarms of each segment, (codes, 2)."""
+    codes = segments.codes(table)
+    return np.stack([segments.count(codes), segments.count(codes[alarms])], axis=1)
 
 
 # how chunks are scored: each by the stage, in parallel, with the results in their order

@@ -14,8 +14,26 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.fdr import Discoveries
+from vaewatch.scoring.budget.segments import kinds_of
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
+
+
+@dataclass(frozen=True)
+class SegmentCount:
+    """The scored records of one segment. calibration: the one that judged it, own or pooled."""
+
+    segment: str | None
+    calibration: str
+    records: int
+    anomalies: int
+
+    @property
+    def rate(self) -> float:
+        return self.anomalies / self.records
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "anomaly_rate": self.rate}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +68,28 @@ class Summary:
         psi = self.artifact.drift.psi(self.counts.drift)
         return dict(zip(self.artifact.schema.names, psi.tolist(), strict=True))
 
+    def segments(self) -> list[SegmentCount]:
+        """The records and anomalies of each segment that has records, that with most first."""
+        segments, counts = self.artifact.segments, self.counts.segments
+        if segments is None or not counts.size:
+            return []
+        slots = segments.slots(np.arange(len(counts), dtype=np.int32), self.job.alpha)
+        found = [
+            SegmentCount(label, kind, int(records), int(anomalies))
+            for label, kind, (records, anomalies) in zip(
+                segments.labels, kinds_of(slots), counts.tolist(), strict=True
+            )
+            if records
+        ]
+        return sorted(found, key=lambda each: -each.records)
+
     def to_json(self) -> dict[str, Any]:
+        found = self._all_together()
+        if self.artifact.segments is not None:
+            found["segments"] = [each.to_json() for each in self.segments()]
+        return found
+
+    def _all_together(self) -> dict[str, Any]:
         counts = self.counts
         return {
             "model": {"name": self.artifact.name, "version": self.artifact.version},

@@ -30,8 +30,8 @@ from benchmarks.results import write_section
 from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.evaluate import DOUBT, budget_p_value
 from vaewatch.training.export.package import Origin, pack
 from vaewatch.training.pipeline import fit
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.segments import Segments, p_values
 from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
@@ -30,6 +31,7 @@ from vaewatch.scoring.intake.contents import (
     check_precision,
     check_rule,
     check_schema,
+    check_segments,
 )
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.intake.folder import Folder, opened_folder, require_name
@@ -37,6 +39,7 @@ from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.table import Table
 
 NETWORK = "network.onnx"
 PRECISION = "precision.safetensors"
@@ -76,7 +79,11 @@ class Golden:
 
 @dataclass(frozen=True)
 class Artifact:
-    """All that scoring needs, as read from a folder; the manifest is for people."""
+    """All that scoring needs, as read from a folder; the manifest is for people.
+
+    calibration: of all records together. segments: those of single segments, where the schema has
+    a segment.
+    """
 
     manifest: Manifest
     schema: Schema
@@ -87,6 +94,11 @@ class Artifact:
     calibration: Calibration
     drift: DriftReference
     golden: Golden
+    segments: Segments | None = None
+
+    def p_values(self, scores: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
+        """Return the p-values of a table's (N,) scores."""
+        return p_values(scores, table, self.calibration, self.segments)
 
     @property
     def name(self) -> str:
@@ -97,13 +109,22 @@ class Artifact:
         return self.manifest.version
 
 
-def pack_calibration(calibration: Calibration, drift: DriftReference) -> bytes:
+def pack_calibration(
+    calibration: Calibration, drift: DriftReference, segments: Segments | None = None
+) -> bytes:
     """Return the arrays of an artifact that change when it is recalibrated, as safetensors."""
     arrays = {
         "scores": calibration.scores,
         "drift_edges": drift.edges,
         "drift_counts": drift.counts,
     }
+    if segments is not None:
+        own = list(segments.own.values())
+        arrays |= {
+            "segment_codes": np.array(list(segments.own), np.int64),
+            "segment_sizes": np.array([each.n for each in own], np.int64),
+            "segment_scores": np.concatenate([np.empty(0), *(each.scores for each in own)]),
+        }
     return save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
@@ -168,6 +189,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     precision = Precision.from_bytes(files[PRECISION])
     check_precision(precision, len(vectorizer.features))
     check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
+    calibration = Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule)
     golden = json.loads(files[GOLDEN])
     check_golden(golden)
     return Artifact(
@@ -177,10 +199,24 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         graph=files[NETWORK],
         precision=precision,
         rule=ScoreRule(score.unseen, score.kl_weight, score.neighbour_weight),
-        calibration=Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule),
+        calibration=calibration,
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
+        segments=_segments_of(schema, arrays, calibration),
     )
+
+
+def _segments_of(
+    schema: Schema, arrays: Mapping[str, NDArray[Any]], pooled: Calibration
+) -> Segments | None:
+    if schema.segment is None:
+        return None
+    codes, sizes, scores = (arrays[f"segment_{name}"] for name in ("codes", "sizes", "scores"))
+    check_segments(schema, codes, sizes, scores)
+    each = np.split(scores, np.cumsum(sizes)[:-1]) if len(sizes) else []
+    own = zip(codes.tolist(), each, strict=True)
+    alpha, rule = pooled.alpha, pooled.rule
+    return Segments(schema, {code: Calibration(own, alpha, rule) for code, own in own}, pooled)
 
 
 def read_manifest(path: Path) -> Manifest:

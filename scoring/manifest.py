@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.keys import broken_key
 from vaewatch.scoring.intake.text import one_line
@@ -29,7 +30,8 @@ Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they 
 
 def format_of(schema: Schema) -> int:
     """Return the version of the format that an artifact of this schema takes."""
-    return FORMAT_VERSION if schema.time is None else WITH_TIME_OR_SEGMENT
+    plain = schema.time is None and schema.segment is None
+    return FORMAT_VERSION if plain else WITH_TIME_OR_SEGMENT
 
 
 class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
@@ -84,6 +86,10 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
             "whose rare values put it there, and their shares."
         ),
     ] = msgspec.field(default_factory=dict)
+    segments: Annotated[
+        tuple[SegmentSummary, ...],
+        Meta(description="Of an artifact with a segment: the calibration of each."),
+    ] = ()
 
 
 class VectorizerState(Struct, frozen=True):
@@ -183,6 +189,9 @@ class Settings(Struct, frozen=True, omit_defaults=True):
             "they are the latest."
         ),
     ] = "all"
+    segment: Annotated[
+        str | None, Meta(description="Column whose values have calibrations of their own.")
+    ] = None
 
 
 class Metrics(Struct, frozen=True):

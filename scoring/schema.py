@@ -130,6 +130,7 @@ class Schema:
     (`id`, `label`) or left out (`ignored`).
 
     A time is carried through, too; its calendar are the last of the columns.
+    segment: the categorical column whose values have calibrations of their own.
     """
 
     columns: tuple[Column, ...]
@@ -138,6 +139,7 @@ class Schema:
     ignored: tuple[str, ...] = ()
     null_tokens: tuple[str, ...] = field(default=NULL_TOKENS)
     time: Time | None = field(default=None, repr=False)
+    segment: str | None = field(default=None, repr=False)  # `name_version` hashes the `repr`
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -196,6 +198,8 @@ class Schema:
                     del column[name]
         if self.time is None:
             del data["time"]
+        if data["segment"] is None:
+            del data["segment"]
         return data
 
     def require(self, present: list[str]) -> None:

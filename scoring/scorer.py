@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.budget.fdr import discoveries
+from vaewatch.scoring.budget.segments import kinds_of
 from vaewatch.scoring.errors import ArtifactError, RecordError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
@@ -38,6 +39,8 @@ class Verdict:
     is_anomaly: bool
     reasons: tuple[Reason, ...]
     parts: Parts | None = None
+    segment: str | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Verdicts:
         is_anomaly: (N,) whether the p-value is at most alpha.
         reasons: of each record; empty for records that were not explained.
         parts: of each score, where they were asked for.
+        segment: of each record, its name; None where it is missing. Only where the artifact has a
+            segment.
+        calibration: which one judged each record: `own`, of its segment, or `pooled`. Only where
+            the artifact has a segment.
     """
 
     score: NDArray[np.float64]
@@ -59,6 +66,8 @@ class Verdicts:
     is_anomaly: NDArray[np.bool_]
     reasons: Sequence[tuple[Reason, ...]]
     parts: Sequence[Parts] | None = None
+    segment: Sequence[str | None] | None = None
+    calibration: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -78,6 +87,8 @@ class Verdicts:
             bool(self.is_anomaly[index]),
             self.reasons[index],
             None if self.parts is None else self.parts[index],
+            None if self.segment is None else self.segment[index],
+            None if self.calibration is None else self.calibration[index],
         )
 
     def _taken(self, rows: NDArray[np.int64]) -> Verdicts:
@@ -88,6 +99,8 @@ class Verdicts:
             self.is_anomaly[rows],
             [self.reasons[i] for i in rows.tolist()],
             None if self.parts is None else [self.parts[i] for i in rows.tolist()],
+            None if self.segment is None else [self.segment[i] for i in rows.tolist()],
+            None if self.calibration is None else [self.calibration[i] for i in rows.tolist()],
         )
 
     def discoveries(self, q: float) -> NDArray[np.bool_]:
@@ -147,7 +160,7 @@ class Scorer:
 
     def verify(self) -> None:
         """Raise an ArtifactError unless the golden records score as they did when it was made."""
-        golden, calibration = self.artifact.golden, self.artifact.calibration
+        golden = self.artifact.golden
         self._require_sound_network(golden.records)
         got = self.score_records(golden.records).score
         scale = np.maximum(np.abs(golden.scores), 1.0)  # relative to the score, or to one nat
@@ -157,7 +170,8 @@ class Scorer:
                 f"the artifact's golden records must score within {GOLDEN_TOLERANCE:g} of what is "
                 f"stored, got {apart.max():.2g} apart. Do not use it; train or export it again."
             )
-        if not np.array_equal(calibration.p_values(golden.scores), golden.p_values):
+        table = table_of(self.artifact.schema, golden.records)
+        if not np.array_equal(self.artifact.p_values(golden.scores, table), golden.p_values):
             raise ArtifactError(
                 "the artifact's golden records must get the stored p-values, but do not."
             )
@@ -195,7 +209,9 @@ class Scorer:
 
         Raises:
             RecordError: some records break the schema; it names each broken rule.
-            CalibrationError: the calibration records are too few to certify alpha.
+            CalibrationError: the calibration records of all segments together are too few to
+                certify alpha. Where only those of a record's own segment are, the pooled ones
+                judge it.
         """
         if isinstance(data, list | tuple):
             records = plain_records(data, set(self.artifact.schema.inputs))
@@ -226,18 +242,28 @@ class Scorer:
         features = self.artifact.vectorizer.transform(table)
         forward = self.network.forward(features.values)
         score = rule.total(forward, features)
-        below = calibration.below(score)
-        p_value = calibration.p_value_of.take(below)
+        segment = used = None
+        if (segments := self.artifact.segments) is None:
+            below = calibration.below(score)
+            p_value = calibration.p_value_of.take(below)
+            severity = calibration.severity_of.take(below)
+        else:
+            codes = segments.codes(table)
+            ranked = segments.rank(score, codes, alpha)
+            p_value, severity = ranked.p_value, ranked.severity
+            segment, used = segments.names(codes), kinds_of(ranked.slots)
         is_anomaly = calibration.alarms(p_value, alpha)
         return Verdicts(
             score=score,
             p_value=p_value,
-            severity=calibration.severity_of.take(below),
+            severity=severity,
             is_anomaly=is_anomaly,
             reasons=self._reasons(
                 ScoredTable(table, features, forward, score), is_anomaly, explain
             ),
             parts=rule.parts(forward, features) if explain else None,
+            segment=segment,
+            calibration=used,
         )
 
     def _reasons(

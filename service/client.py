@@ -211,4 +211,12 @@ def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:
     )
     parts = Parts(**result["parts"]) if "parts" in result else None
     numbers = (result["score"], result["p_value"], result["severity"])
-    return ServiceVerdict(*numbers, result["is_anomaly"], reasons, parts, result.get("id"))
+    return ServiceVerdict(
+        *numbers,
+        result["is_anomaly"],
+        reasons,
+        parts,
+        result.get("segment"),
+        result.get("calibration"),
+        result.get("id"),
+    )

@@ -94,6 +94,16 @@ def artifact_path(mixed_frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
+def segmented_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of the shop whose segment is the country: FR has too few records for its own
+    calibration.
+    """
+    out = tmp_path_factory.mktemp("artifacts") / "by-country"
+    train(make_frame(800), out, alpha=0.05, id="order", segment="country", **SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
 def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another artifact of the same columns."""
     out = tmp_path_factory.mktemp("artifacts") / "newer"

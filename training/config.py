@@ -58,6 +58,7 @@ class TrainConfig:
     time_zone: str = "UTC"  # of the calendar, and of times without an offset
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
     calibrate: str = "all"  # the records that calibrate: of all the time, or the most "recent"
+    segment: str | None = None  # a column each of whose values has a calibration of its own
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
@@ -79,6 +80,8 @@ class TrainConfig:
                 f"got {self.members}: those that do not serve judge records that they did not see."
             )
         self._require_time()
+        if self.segment is not None:
+            self._require_learned(self.segment)
 
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
@@ -94,6 +97,22 @@ class TrainConfig:
                 "which is an id, a label, ignored or declared, too."
             )
 
+    def _require_learned(self, segment: str) -> None:
+        """Refuse a segment that is not a categorical column like others."""
+        uses = {self.id: "id", self.label: "label", self.time: "time"}
+        uses |= dict.fromkeys(self.ignore, "ignore")
+        if segment in uses:
+            raise SettingError(
+                f"setting 'segment' must be a column that is learned, but '{segment}' is that of "
+                f"setting '{uses[segment]}'."
+            )
+        kind = self.kinds.get(segment, Kind.CATEGORICAL)
+        if kind is not Kind.CATEGORICAL:
+            raise SettingError(
+                f"setting 'segment' must be a categorical column, but '{segment}' is declared "
+                f"{kind}."
+            )
+
     @property
     def parts(self) -> tuple[Part, ...] | None:
         """The parts of the time that were chosen to be learned; None for those that suit."""
@@ -105,7 +124,8 @@ class TrainConfig:
     @property
     def named(self) -> frozenset[str]:
         """The columns that the settings name."""
-        return frozenset(filter(None, (self.id, self.label, self.time, *self.ignore, *self.kinds)))
+        named = (self.id, self.label, self.time, self.segment, *self.ignore, *self.kinds)
+        return frozenset(filter(None, named))
 
     def require_named(self, columns: Sequence[str]) -> None:
         """Refuse a column that a setting names and the input lacks; files of normals may lack that
@@ -116,6 +136,7 @@ class TrainConfig:
         """
         require_columns(columns, [self.id] if self.id else [], "id")
         require_columns(columns, [self.time] if self.time else [], "time")
+        require_columns(columns, [self.segment] if self.segment else [], "segment")
         require_columns(columns, self.ignore, "ignored")
         require_columns(columns, list(self.kinds), "declared")
 
@@ -295,4 +316,5 @@ _CHECKS: dict[str, Check] = {
     "time_zone": _zone,
     "calendar": _calendar,
     "calibrate": _one_of("all", RECENT),
+    "segment": _column,
 }

@@ -21,7 +21,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.budget.calibration import TIE
+from vaewatch.scoring.budget.calibration import TIE, Calibration
 from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.scorer import Scorer, Verdicts
@@ -44,7 +44,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         artifact_: what was learned, as `vaewatch train` would write it.
-        offset_: a record whose `score_samples` is below it is an alarm.
+        offset_: a record whose `score_samples` is below it is an alarm; with a segment, one that
+            the pooled calibration judges.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         neighbours: int | None = TrainConfig.neighbours,
         contamination_robust: bool = TrainConfig.contamination_robust,
         kinds: Mapping[str, str] | None = None,
+        segment: str | None = None,
         device: str = TrainConfig.device,
         threads: int = TrainConfig.threads,
         random_state: int | np.random.RandomState | None = 0,
@@ -82,6 +84,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.neighbours = neighbours
         self.contamination_robust = contamination_robust
         self.kinds = kinds
+        self.segment = segment
         self.device = device
         self.threads = threads
         self.random_state = random_state
@@ -107,9 +110,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
         self.artifact_: Artifact = pack(learned, origin).artifact()
         self._scorer = Scorer(self.artifact_)
-        threshold = self.artifact_.calibration.threshold(self.alpha)
-        assert threshold is not None  # `fit` refuses such an alpha
-        self.offset_ = -(threshold + TIE * abs(threshold))
+        self.offset_ = _offset(self.artifact_.calibration)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -117,8 +118,17 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return -self._verdicts(X).score
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm."""
-        return self.score_samples(X) - self.offset_
+        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm.
+
+        With a segment it is less the offset of the calibration that judges each record.
+        """
+        scored = self.score_samples(X)
+        if (segments := self.artifact_.segments) is None:
+            return scored - self.offset_
+        frame = self._frame(X, reset=False)
+        codes = segments.codes(checked_table(self.artifact_.schema, frame))
+        offsets = np.array([_offset(each) for each in segments.calibrations])
+        return np.asarray(scored - offsets[segments.slots(codes)])
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return (N,) verdicts: -1 for an alarm, which is `p_value <= alpha`, and 1 for normal."""
@@ -179,6 +189,13 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         if len(names) == frame.width and (not named or set(frame.columns).isdisjoint(names)):
             return frame.rename(dict(zip(frame.columns, names, strict=True)))
         return frame
+
+
+def _offset(calibration: Calibration) -> float:
+    """Return minus the score from which a record is an alarm."""
+    threshold = calibration.threshold(calibration.alpha)
+    assert threshold is not None  # `fit` refuses an alpha that has none
+    return -(threshold + TIE * abs(threshold))
 
 
 def _frame_of(X: Any) -> pl.DataFrame:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.budget.calibration import RateLaw
-from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer, Verdicts
@@ -22,11 +21,15 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.bounds import Bounds
+from vaewatch.training.calibration.by_segment import (
+    SegmentBudget,
+    budgets_by_segment,
+    least_p_value,
+)
+from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.threads import computing_on
-
-DOUBT = 0.01  # a count of false alarms that is less probable than this contradicts the calibration
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Evaluation:
     fitted_normals: how many of the normals the network was fitted to, so that they alarm too
     rarely.
     outlook: the alarms of the normals in blocks of time, where the artifact has a time.
+    segments: the normals by segment, where the artifact has one. Then the budget's p-value is that
+    of the segment whose count is least probable, by Bonferroni's bound, of those that have a
+    calibration of their own.
     """
 
     records: int
@@ -65,6 +71,7 @@ class Evaluation:
     anomaly_labels: tuple[str, ...] = ()
     fitted_normals: int = 0
     outlook: Outlook | None = None
+    segments: tuple[SegmentBudget, ...] = ()
 
     @property
     def budget_holds(self) -> bool | None:
@@ -82,6 +89,8 @@ class Evaluation:
             del found["outlook"]
         else:
             found["outlook"] = msgspec.to_builtins(self.outlook)
+        if not self.segments:
+            del found["segments"]
         return found
 
 
@@ -114,6 +123,15 @@ def evaluate(
     calibration = scorer.artifact.calibration
     law = calibration.rate_law(alpha)
     expected = Expected.of(law, normals)
+    expected_mean = expected.mean
+    p_value = budget_p_value(false, normals, law) if normals else None
+    by_segment: tuple[SegmentBudget, ...] = ()
+    if (segments := scorer.artifact.segments) is not None:
+        codes = segments.codes(table)[~anomaly]
+        by_segment = budgets_by_segment(segments, codes, alarm[~anomaly], alpha)
+        expected_mean = sum(each.expected_false_alarms for each in by_segment)
+        least = least_p_value(by_segment)
+        p_value = p_value if least is None else least
     return Evaluation(
         records=len(frame),
         anomalies=anomalies,
@@ -124,9 +142,9 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=expected.mean,
+        expected_false_alarms=expected_mean,
         false_alarms_by_chance=(expected.low, expected.high),
-        budget_p_value=budget_p_value(false, normals, law) if normals else None,
+        budget_p_value=p_value,
         calibration_records=law.n,
         rate_interval=law.interval(),
         bounds=bounds(_features(scorer, table.take(np.flatnonzero(~anomaly))))
@@ -138,6 +156,7 @@ def evaluate(
         anomaly_labels=found.other,
         fitted_normals=int((seen.likely(table) & ~anomaly).sum()) if seen else 0,
         outlook=_outlook(table, alarm, ~anomaly, law),
+        segments=by_segment,
     )
 
 
@@ -154,15 +173,6 @@ def _outlook(
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:
     """Return the (N, D) features that the VAE sees of a table."""
     return scorer.artifact.vectorizer.transform(table).values
-
-
-def budget_p_value(false_alarms: int, normals: int, law: RateLaw) -> float:
-    """Return the two-sided p-value of a count of false alarms among m normals: given the true
-    rate, of which the law is known, the count is binomial, and so BetaBinomial(m, k, n + 1 - k).
-    """
-    few = Chance(normals, law.low, law.n).at_most(false_alarms)
-    many = Chance(normals, law.high, law.n).at_least(false_alarms)
-    return min(1.0, 2 * min(few, many))
 
 
 def _top_reasons(verdicts: Verdicts, rows: NDArray[np.bool_]) -> dict[str, int]:

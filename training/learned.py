@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features import Vectorizer
 from vaewatch.scoring.precision import Precision
@@ -71,3 +72,4 @@ class Learned:
     evidence: Evidence
     continued: Continued | None = None
     outlook: Outlook | None = None
+    segments: Segments | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,12 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule, score_features
+from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.frames import check_moments
-from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.calibrate import fit_drift
+from vaewatch.training.calibration.held_out import hold_out_segments
+from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
 from vaewatch.training.calibration.rehearsal import rehearse, rehearse_recent
@@ -31,7 +35,11 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks import remarks
-from vaewatch.training.records.schema import infer_schema, with_categories_of
+from vaewatch.training.records.schema import (
+    infer_schema,
+    segment_groups,
+    with_categories_of,
+)
 from vaewatch.training.records.split import Split, split_later, split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
@@ -41,6 +49,7 @@ from vaewatch.training.vae.laggards import without_laggards
 
 log = logging.getLogger("vaewatch.training")
 
+Score = Callable[[Table], NDArray[np.float64]]
 PROBES = 64  # fit records on which the exported graph must agree with torch
 JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
 
@@ -83,12 +92,16 @@ def fit(
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
-    others = split.held_out if split.rule == SPLIT else split.trimmed
-    served = score_features(network, found.rule, vectorizer.transform(table.take(others)))
-    scores = served if split.rule == SPLIT else np.concatenate([found.evidence.scores, served])
+
+    def score(records: Table) -> NDArray[np.float64]:
+        return score_features(network, found.rule, vectorizer.transform(records))
+
+    judged = _judge(table, split, found.evidence, score)
+    calibration = judged.calibration(config.alpha, split)
     outlook = found.outlook
     if times is not None and config.calibrate == RECENT:
-        outlook = rehearse_recent(served, times[others], config.alpha)
+        pooled = judged.pooled(split)
+        outlook = rehearse_recent(pooled.scores, times[pooled.rows], config.alpha)
     return Learned(
         config=config,
         table=table,
@@ -99,12 +112,22 @@ def fit(
         graph=graph,
         export_difference=difference,
         precision=found.model.precision,
-        calibration=calibrate(scores, config.alpha, split.rule),
+        calibration=calibration,
         drift=fit_drift(table),
+        segments=judged.segments(split, calibration),
         evidence=found.evidence,
         continued=continued,
         outlook=outlook,
     )
+
+
+def _judge(table: Table, split: Split, evidence: Evidence, score: Score) -> Judged:
+    """Score the records that calibrate; of fit records, those scores that are out of bag."""
+    if split.rule == SPLIT:
+        return Judged(table, split.unfitted, score(table.take(split.unfitted)))
+    rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
+    scores = np.concatenate([evidence.scores, score(table.take(split.trimmed))])
+    return Judged(table, rows, scores)
 
 
 def _times(schema: Schema, frame: pl.DataFrame) -> NDArray[np.int64] | None:
@@ -118,9 +141,16 @@ def _split(
     continued: Continued | None,
     times: NDArray[np.int64] | None,
 ) -> Split:
-    if continued and continued.known.any():
-        return split_later(continued.known, config, times)
-    return split_records(*frame.shape, config, times)
+    known = continued.known if continued and continued.known.any() else None
+    if known is None:
+        split = split_records(*frame.shape, config, times)
+    else:
+        split = split_later(known, config, times)
+    if config.segment is None:
+        return split
+    config.require_named(frame.columns)
+    groups = segment_groups(frame, config.segment)
+    return hold_out_segments(split, groups, config, known, times)
 
 
 @dataclass(frozen=True)

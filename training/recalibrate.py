@@ -26,6 +26,8 @@ from vaewatch.scoring.artifact import (
     read_files,
 )
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
+from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError, SettingError
@@ -35,6 +37,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
 from vaewatch.training.calibration.rehearsal import rehearse_recent
+from vaewatch.training.calibration.segments import calibrate_segments, describe_segments
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import (
     GOLDEN_RECORDS,
@@ -64,10 +67,34 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class SegmentChange:
+    """One segment's calibration before and after, own or pooled, and the rates at which its new
+    normals alarm by both.
+
+    segment: None for records without one. records: its new normals. n_before: the size of its own
+    calibration before; None if that was the pooled one.
+    """
+
+    segment: str | None
+    records: int
+    n_before: int | None
+    before: str
+    after: str
+    rate_before: float
+    rate_after: float
+
+    @property
+    def lost(self) -> bool:
+        """Whether it had a calibration of its own, and has none any more."""
+        return (self.before, self.after) == (OWN, POOLED)
+
+
+@dataclass(frozen=True)
 class Recalibrated:
     """The new Scorer, the alarm rates before and after the change, and what is still found.
 
     left_out: records that the network was fitted to, so that they do not calibrate.
+    segments: of an artifact with a segment, what changed for each.
     """
 
     scorer: Scorer
@@ -75,6 +102,7 @@ class Recalibrated:
     after: Rates
     detection: Detection
     left_out: int
+    segments: tuple[SegmentChange, ...] = ()
 
 
 def recalibrate(
@@ -131,18 +159,23 @@ def recalibrate(
             table = _latest(table, alpha)
         scores = old.score_table(table, explain=0).score
         calibration = calibrate(scores, alpha, SPLIT)
+        segments = None
+        if old.artifact.segments is not None:
+            codes = old.artifact.segments.codes(table)
+            segments = calibrate_segments(table.schema, codes, scores, calibration)
         comparison = Comparison(old, calibration)
         known = None if labelled is None else _labelled(comparison, labelled, label, normal_labels)
         detection = comparison.detection(table, scores, known)
         if detection.lost and not accept_lost_detection:
             raise CalibrationError(_refusal(detection, path))
-        files = _files(read_files(path, old.artifact.manifest), table, scores, calibration)
+        made = New(table, scores, calibration, segments)
+        files = _files(read_files(path, old.artifact.manifest), made)
         manifest = msgspec.structs.replace(
             old.artifact.manifest,
             version=name_version(files, table.schema, alpha),
             created_at=now(),
             alpha=alpha,
-            calibration=describe(calibration),
+            calibration=describe(calibration, made.summaries),
             name=out.name,
             parent=old.artifact.version,
             calibration_fingerprint=data_fingerprint,
@@ -155,7 +188,8 @@ def recalibrate(
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
         before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
         after = _rates(calibration, old.artifact.calibration, scores)
-        return Recalibrated(Scorer.load(out), before, after, detection, left_out)
+        changes = _changes(old.artifact.segments, made)
+        return Recalibrated(Scorer.load(out), before, after, detection, left_out, changes)
 
 
 def _unseen(table: Table, path: Path, alpha: float) -> Table:
@@ -205,15 +239,59 @@ def _refusal(detection: Detection, path: Path) -> str:
     )
 
 
-def _files(
-    old: Mapping[str, bytes], table: Table, scores: NDArray[np.float64], calibration: Calibration
-) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class New:
+    """New normal records, their (N,) scores, and what is calibrated by them."""
+
+    table: Table
+    scores: NDArray[np.float64]
+    calibration: Calibration
+    segments: Segments | None
+
+    @property
+    def summaries(self) -> tuple[SegmentSummary, ...]:
+        if self.segments is None:
+            return ()
+        counts = self.segments.count(self.segments.codes(self.table))
+        return describe_segments(self.segments, counts, counts)
+
+
+def _files(old: Mapping[str, bytes], new: New) -> dict[str, bytes]:
     """Return the old files with those of the new calibration, and without the old report."""
-    few = table.take(np.arange(min(GOLDEN_RECORDS, len(table))))
+    few = new.table.take(np.arange(min(GOLDEN_RECORDS, len(new.table))))
+    scores = new.scores[: len(few)]
+    p = p_values(scores, few, new.calibration, new.segments)
     return {name: content for name, content in old.items() if name != REPORT} | {
-        CALIBRATION: pack_calibration(calibration, fit_drift(table)),
-        GOLDEN: pack_golden(make_golden(few, scores[: len(few)], calibration)),
+        CALIBRATION: pack_calibration(new.calibration, fit_drift(new.table), new.segments),
+        GOLDEN: pack_golden(make_golden(few, scores, p)),
     }
+
+
+def _changes(old: Segments | None, new: New) -> tuple[SegmentChange, ...]:
+    """Return what changed for each segment that has new normals or had a calibration."""
+    if old is None or new.segments is None:
+        return ()
+    codes, alpha = old.codes(new.table), new.calibration.alpha
+    rows = old.count(codes)
+    alarms = [
+        each.count(codes[each.pooled.alarms(each.rank(new.scores, codes, alpha).p_value, alpha)])
+        for each in (old, new.segments)
+    ]
+    every = np.arange(len(rows), dtype=np.int32)
+    kinds = [kinds_of(each.slots(every, alpha)) for each in (old, new.segments)]
+    order = sorted({*np.flatnonzero(rows).tolist(), *old.own}, key=lambda code: -int(rows[code]))
+    return tuple(
+        SegmentChange(
+            segment=old.labels[code],
+            records=int(rows[code]),
+            n_before=old.own[code].n if code in old.own else None,
+            before=kinds[0][code],
+            after=kinds[1][code],
+            rate_before=float(alarms[0][code] / max(rows[code], 1)),
+            rate_after=float(alarms[1][code] / max(rows[code], 1)),
+        )
+        for code in order
+    )
 
 
 def _rates(by: Calibration, old: Calibration, new: NDArray[np.float64]) -> Rates:

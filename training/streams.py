@@ -23,6 +23,7 @@ class Stream(IntEnum):
     TRIM = 7  # the records whose residuals shape the precision of a robust run's first fit
     ORDER = 12  # which of the records of one instant comes first
     PLANTED = 11  # the anomalies that are planted in new normals when an artifact is recalibrated
+    SEGMENTS = 13  # the records that are held out for the calibrations of single segments
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:

@@ -7,6 +7,7 @@ numbers are those of deploy/prometheus/rules.yml; a test compares the two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,15 +30,23 @@ class TrafficWatch:
     """
 
     calibration: NDArray[np.float64]
+    own: Sequence[NDArray[np.float64]] = ()  # of segments that have a calibration of their own
     in_order: bool = True
     _points: list[tuple[int, float]] = field(default_factory=list)
     _latest: int | None = None
 
     def __post_init__(self) -> None:
-        self._martingale = Exchangeability(self.calibration, np.random.default_rng(0))
+        self._martingale = Exchangeability(self.calibration, np.random.default_rng(0), self.own)
 
-    def take(self, minutes: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
-        """Take (N,) scores and their (N,) minutes since 1970."""
+    def take(
+        self,
+        minutes: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        slots: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take (N,) scores and their (N,) minutes since 1970. `slots`: (N,) which of `own` judges
+        each, from 1; 0 for the pooled calibration.
+        """
         if not len(minutes) or not self.in_order:
             return
         first = minutes[0] if self._latest is None else self._latest
@@ -48,7 +57,8 @@ class TrafficWatch:
         cuts = np.flatnonzero(np.diff(steps)) + 1
         ends = [*cuts.tolist(), len(steps)]
         for start, end in zip([0, *cuts.tolist()], ends, strict=True):
-            value = self._martingale.update(scores[start:end])
+            some = None if slots is None else slots[start:end]
+            value = self._martingale.update(scores[start:end], some)
             self._points.append((int(steps[start]), value))
 
     def bursts(self) -> list[Burst]:

@@ -7,7 +7,7 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
+from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
 from vaewatch.batch.replay.times import read_times
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
@@ -120,6 +121,9 @@ class Replay:
     rejected: int
     units: frozenset[str] = frozenset()  # of the times that are numbers
     changed: AlertReplay | None = None  # None: the records were not in order of time
+    # (codes, 1 + alphas) records and alarms of each segment; (0, 0) without segments
+    segments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    labels: tuple[str | None, ...] = ()  # of the segments, by code
 
     @cached_property
     def allowed(self) -> tuple[float, ...]:
@@ -180,9 +184,15 @@ class Replay:
         )
         return Traffic(records, alarms, self.allowed[which] * records, severe)
 
+    def by_segment(self) -> list[SegmentReplay]:
+        """The records and alarms of each segment that has records, that with most first."""
+        return replays_of(self.labels, self.segments)
+
     def to_json(self) -> dict[str, Any]:
         hours = self.hours
+        named = {"segments": [asdict(each) for each in self.by_segment()]} if self.labels else {}
         return {
+            **named,
             "records": int(hours.records.sum()),
             "untimed": self.untimed,
             "rejected": self.rejected,
@@ -222,17 +232,22 @@ def replay(
         check_alpha(alpha, calibration.n)
     laws = tuple(map(calibration.rate_law, alphas))
     nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), laws, 0, 0)
+    if (segments := scorer.artifact.segments) is not None:
+        none = np.zeros((len(segments.labels), 1 + len(alphas)), np.int64)
+        nothing = replace(nothing, segments=none, labels=segments.labels)
     count = partial(_count, scorer, time, nothing)
-    total, watch = nothing, TrafficWatch(calibration.scores)
+    own = segments.own_scores if segments is not None else ()
+    total, watch = nothing, TrafficWatch(calibration.scores, own)
     with Team(threads) as team:
         for one in in_order(_chunks(scorer, expand(sources), time), count, team):
-            watch.take(one.at, one.scores)
+            watch.take(one.at, one.scores, one.slots)
             total = replace(
                 total,
                 minutes=total.minutes + one.counts.minutes,
                 untimed=total.untimed + one.counts.untimed,
                 rejected=total.rejected + one.counts.rejected,
                 units=total.units | one.counts.units,
+                segments=total.segments + one.counts.segments,
             )
     _require_times(total, time)
     if not watch.in_order:
@@ -274,11 +289,14 @@ def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[_Taken]
 
 @dataclass(frozen=True)
 class _Counted:
-    """The counts of a chunk, and (N,) minutes and scores of its records with a time, in order."""
+    """The counts of a chunk, and (N,) minutes and scores of its records with a time, in order;
+    with a segment also the slots of their calibrations.
+    """
 
     counts: Replay
     at: NDArray[np.int64]
     scores: NDArray[np.float64]
+    slots: NDArray[np.int64] | None = None
 
 
 def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counted:
@@ -289,17 +307,14 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counte
     times = read_times(records.frame()[time], _zone(scorer))
     timed = times.minutes.is_not_null().to_numpy() & records.good
     verdicts = scorer.score_table(records.table, explain=0)
-    p_values = verdicts.p_value[timed]
-    # one pass of the network serves every alpha
-    calibration = scorer.artifact.calibration
-    decided = [calibration.alarms(p_values, alpha) for alpha in nothing.alphas]
-    alarms = np.stack(decided, axis=1).astype(np.int64)
+    decided = decide(scorer.artifact, verdicts, timed, records.table, nothing.alphas)
     at = times.minutes.fill_null(0).to_numpy()[timed]
     severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
     counts = replace(
         counted,
-        minutes=Timeline(at, np.ones(len(at), np.int64), severe, alarms).by(1),
+        minutes=Timeline(at, np.ones(len(at), np.int64), severe, decided.alarms).by(1),
         untimed=int((records.good & ~timed).sum()),
         units=frozenset({times.unit} - {""}),
+        segments=decided.by_segment,
     )
-    return _Counted(counts, at, verdicts.score[timed])
+    return _Counted(counts, at, verdicts.score[timed], decided.slots)

@@ -49,6 +49,7 @@ def check_names(manifest: Manifest) -> None:
         "libraries": [*manifest.libraries, *manifest.libraries.values()],
         "parent": [manifest.parent or ""],
         "calibration": [calibration.rule, *calibration.thresholds, *calibration.records_needed],
+        "segments": [x for s in calibration.segments for x in (s.segment or "", s.calibration)],
     }
     if time := manifest.schema.time:
         texts["schema.time"] = [time.first, time.last]
@@ -111,6 +112,11 @@ def check_schema(schema: Schema) -> None:
             x for x in (column.low, column.high, *(column.usual or ())) if x is not None
         ):
             raise ArtifactError(f"column '{one_line(column.name)}' must have a finite range.")
+    kinds = {column.name: column.kind for column in schema.columns}
+    if schema.segment is not None and kinds.get(schema.segment) is not Kind.CATEGORICAL:
+        raise ArtifactError(
+            f"the segment must be a categorical column, got '{one_line(schema.segment)}'."
+        )
     _check_calendar(schema)
 
 
@@ -193,6 +199,29 @@ def check_calibration(scores: NDArray[Any], n: int) -> None:
         raise ArtifactError("the calibration scores must be finite, got NaN or infinity.")
     if not (scores[1:] >= scores[:-1]).all():
         raise ArtifactError("the calibration scores must ascend, but do not.")
+
+
+def check_segments(
+    schema: Schema, codes: NDArray[Any], sizes: NDArray[Any], scores: NDArray[Any]
+) -> None:
+    """Check the scores of the segments that have a calibration of their own: `sizes` of them for
+    each of `codes`, (S,), one after another.
+    """
+    column = next(c for c in schema.columns if c.name == schema.segment)
+    for name, array, dtype in (
+        ("codes", codes, np.int64),
+        ("sizes", sizes, np.int64),
+        ("scores", scores, np.float64),
+    ):
+        if array.ndim != 1 or array.dtype != dtype:
+            raise ArtifactError(f"the {name} of the segments {UNLIKE}.")
+    known = ((codes >= 0) & (codes < len(column.categories))).all()
+    if not known or not (codes[1:] > codes[:-1]).all() or len(sizes) != len(codes):
+        raise ArtifactError(f"the codes of the segments {UNLIKE}.")
+    if (sizes < 1).any() or (sizes > len(scores)).any() or sizes.sum() != len(scores):
+        raise ArtifactError(f"the sizes of the segments {UNLIKE}.")
+    for own, n in zip(np.split(scores, np.cumsum(sizes)[:-1]), sizes.tolist(), strict=False):
+        check_calibration(own, n)
 
 
 def check_rule(*weights: float) -> None:

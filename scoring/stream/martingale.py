@@ -19,7 +19,9 @@ the game. What still waits, 1 / (k + 1), bounds the loss, and the delay grows on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,12 @@ ROUND = 100  # records, after which more capital enters
 TOGETHER = 256  # scores that are ranked in one step
 
 
+@cache
+def _before() -> NDArray[np.bool_]:
+    """Return which columns are before each row's own, (TOGETHER, TOGETHER)."""
+    return np.tri(TOGETHER, k=-1, dtype=bool)
+
+
 @dataclass
 class Ranks:
     """The scores seen so far, as counts between the calibration scores: bounded memory."""
@@ -39,13 +47,11 @@ class Ranks:
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
     _counts: NDArray[np.int64] = field(init=False)
     _total: int = field(init=False)
-    _before: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         self._counts = np.zeros(len(self.calibration) + 1, dtype=np.int64)
         np.add.at(self._counts, self._bin(self.calibration), 1)
         self._total = len(self.calibration)
-        self._before = np.tri(TOGETHER, k=-1, dtype=bool)
 
     def _bin(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
         return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
@@ -53,7 +59,7 @@ class Ranks:
     def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Count, in each row of an (N, N) array, the true values left of its diagonal."""
         n = len(true)
-        return count_true(true & self._before[:n, :n])
+        return count_true(true & _before()[:n, :n])
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) scores -> (N,) smoothed p-values, each among all scores before it; N is at most
@@ -102,16 +108,51 @@ class Players:
 
 
 class Exchangeability:
-    """The ranks and bets of one model's stream of scores."""
+    """The ranks and bets of one model's stream of scores.
+
+    Where segments have calibrations of their own, each score is ranked within its segment. Such
+    p-values are independent and uniform, too (Vovk et al., 2005, ch. 4.5), however the mix of the
+    segments changes: that breaks no segment's budget. Records that the pooled calibration judges
+    are left out, unless it judges all of them: it promises nothing to a single segment.
+
+    Args:
+        calibration: the pooled scores, ascending.
+        own: those of each segment with a calibration of its own, ascending.
+    """
 
     def __init__(
-        self, calibration: NDArray[np.float64], generator: np.random.Generator | None = None
+        self,
+        calibration: NDArray[np.float64],
+        generator: np.random.Generator | None = None,
+        own: Sequence[NDArray[np.float64]] = (),
     ) -> None:
-        self._ranks = Ranks(calibration, generator or np.random.default_rng())
+        generator = generator or np.random.default_rng()
+        self._by_segment = bool(own)
+        self._ranks = [Ranks(scores, generator) for scores in own or [calibration]]
         self._players = Players()
 
-    def update(self, scores: NDArray[np.float64]) -> float:
-        """Take (N,) scores, in order; returns log10 of the martingale after them."""
+    def update(self, scores: NDArray[np.float64], slots: NDArray[np.int64] | None = None) -> float:
+        """Take (N,) scores, in order; returns log10 of the martingale after them.
+
+        Args:
+            slots: (N,) which of `own` judges each record, from 1; 0 for the pooled calibration.
+        """
+        if self._by_segment and slots is not None:
+            scores, slots = scores[slots > 0], slots[slots > 0] - 1
+        else:
+            slots = np.zeros(len(scores), np.int64)
         for start in range(0, len(scores), TOGETHER):
-            self._players.bet(self._ranks.p_values(scores[start : start + TOGETHER]))
+            some = slice(start, start + TOGETHER)
+            self._players.bet(self._p_values(scores[some], slots[some]))
         return self._players.log10
+
+    def _p_values(
+        self, scores: NDArray[np.float64], slots: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        if len(self._ranks) == 1:
+            return self._ranks[0].p_values(scores)
+        p_values = np.empty(len(scores))
+        for slot in np.unique(slots).tolist():
+            rows = np.flatnonzero(slots == slot)
+            p_values[rows] = self._ranks[slot].p_values(scores[rows])
+        return p_values

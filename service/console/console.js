@@ -148,6 +148,7 @@ function draw() {
   redraw("chart", [state.recent.spans, Math.floor(state.now / state.span_seconds)], drawChart);
   redraw("alarms", [state.recent.alarms, allAlarms], drawAlarms);
   redraw("columns", [state.columns, allColumns], drawColumns);
+  redraw("segments", [state.segments, state.budget.records], drawSegments);
   redraw("models", [state.model, state.shadow], drawModels);
   put("csv-limit", `Up to ${counted(state.max_records, "row")}; each comes back unchanged, with its verdict after it. `
     + "Larger files: vaewatch score.");
@@ -335,6 +336,24 @@ function drawColumns() {
       make("td", { "data-label": "First reason of" }, make("span", { class: "drift" },
         column.first_reason ? meter(column.first_reason / leads, true) : null, counted(column.first_reason, "alarm"))))));
   more("more-columns", places.length, COLUMNS_SHOWN, allColumns, "columns");
+}
+
+const PROMISED = { above: "more alarms than promised", below: "fewer alarms than promised" };
+
+/** One row for each segment with recent records, where the artifact has a segment. */
+function drawSegments() {
+  const { segments, budget } = state;
+  show("segments", segments.length > 0);
+  put("segments-note", `The last ${counted(budget.records, "record")} by segment. A calibration of its own promises its rate; the pooled one promises nothing to a single segment.`);
+  $("segment-rows").replaceChildren(...segments.map((each) =>
+    make("tr", null,
+      make("th", { scope: "row" }, each.segment === null ? "(missing)" : each.segment,
+        PROMISED[each.state] ? make("div", null, make("span", { class: "tag" }, PROMISED[each.state])) : null),
+      make("td", { "data-label": "Records" }, count(each.records)),
+      make("td", { "data-label": "Alarms" }, count(each.alarms)),
+      make("td", { "data-label": "Expected" }, each.expected === null ? "no promise"
+        : `${each.expected.toFixed(1)}, ${count(each.low)} to ${count(each.high)} by chance`),
+      make("td", { "data-label": "Calibration" }, each.calibration))));
 }
 
 function drift(column) {

@@ -11,6 +11,7 @@ from vaewatch.service.console.budget import Budget
 from vaewatch.service.console.columns import ColumnState
 
 MOST_OF_EACH = 2
+MOST_SEGMENTS = 3  # that are named
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 
 
@@ -31,9 +32,16 @@ class Health(msgspec.Struct):
 
 
 def health_of(
-    budget: Budget, columns: Sequence[ColumnState], evidence: float, *, draining: bool
+    budget: Budget,
+    columns: Sequence[ColumnState],
+    evidence: float,
+    *,
+    draining: bool,
+    loud: Sequence[str] = (),
 ) -> Health:
-    """Judge the service. `evidence`: log10 of the test martingale."""
+    """Judge the service. `evidence`: log10 of the test martingale. `loud`: the segments that have
+    more alarms than chance allows.
+    """
     if draining:
         text = "It answers the requests in flight and takes no new ones."
         return Health("warn", "The service is stopping", text, [])
@@ -46,6 +54,12 @@ def health_of(
         text = f"{numbers}{_explained(budget)} "
         text += "Either something is happening, or normal records have changed."
         return Health("alarm", "More alarms than promised", text, _first(causes, changed))
+    if loud:
+        more = f" and {len(loud) - MOST_SEGMENTS} more" if len(loud) > MOST_SEGMENTS else ""
+        names = ", ".join(f"'{name}'" for name in loud[:MOST_SEGMENTS]) + more
+        text = f"{numbers} But segment {names} has more than its own calibration allows."
+        headline = "More alarms than promised in a segment"
+        return Health("alarm", headline, text, _first(causes, changed))
     if evidence >= EVIDENCE or changed:
         text = f"{numbers} But recent records no longer look like the calibration's."
         return Health("warn", "The records have changed", text, _first(changed, causes))

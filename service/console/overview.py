@@ -17,6 +17,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
+from vaewatch.service.console.segments import SegmentState, loud, segments_of
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
@@ -86,6 +87,7 @@ class Overview(msgspec.Struct):
     span_seconds: int
     recent: Memory
     columns: list[ColumnState]
+    segments: list[SegmentState]
     model: ModelSummary
     shadow: ShadowSummary | None
 
@@ -110,6 +112,7 @@ def overview_of(sources: Sources) -> Overview:
     artifact, series = model.scorer.artifact, samples_of(sources.metrics.families())
     budget = budget_of(artifact.calibration, window.records, window.alarms)
     columns = columns_of(artifact.drift, window)
+    segments = segments_of(artifact.segments, window)
     evidence = _total(series, "exchangeability_log10")
     draining = sources.registry.draining
     return Overview(
@@ -119,7 +122,7 @@ def overview_of(sources: Sources) -> Overview:
         keys=sources.keys,
         values=recent.values,
         max_records=sources.settings.max_records,
-        health=health_of(budget, columns, evidence, draining=draining),
+        health=health_of(budget, columns, evidence, draining=draining, loud=loud(segments)),
         budget=budget,
         evidence=evidence,
         records=_record_counts(series),
@@ -128,6 +131,7 @@ def overview_of(sources: Sources) -> Overview:
         span_seconds=SPAN_SECONDS,
         recent=recent.memory(),
         columns=columns,
+        segments=segments,
         model=_model(model),
         shadow=_shadow(sources.registry.shadow, series),
     )

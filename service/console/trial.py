@@ -14,7 +14,15 @@ from vaewatch.scoring.files.header import read_header
 from vaewatch.scoring.files.rows import read_rows
 from vaewatch.service.http.exchange import Reply, Request
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.score.answers import CSV_HEADER, Rejected, Result, Results, csv_cells
+from vaewatch.service.score.answers import (
+    CSV_HEADER,
+    Rejected,
+    Result,
+    Results,
+    csv_cells,
+    csv_header,
+    segment_cells,
+)
 from vaewatch.service.score.engine import Engine
 from vaewatch.service.score.route import CSV, ScoreRoute, media_type_of
 from vaewatch.service.score.scoring import Scoring
@@ -60,10 +68,14 @@ def rows_with_verdicts(body: bytes, results: Results) -> bytes:
         rows += ((bad.line, bad.raw) for bad in block.bad)
     rows.sort()
     between = header.delimiter.encode()
-    names = CSV_HEADER.encode().replace(b",", between)
-    verdicts = (
-        header.delimiter.join(csv_cells(result, header.delimiter)).encode() for result in results
-    )
+    added = csv_header(results)
+    names, with_segment = added.encode().replace(b",", between), added != CSV_HEADER
+
+    def cells_of(result: Result | Rejected) -> bytes:
+        more = segment_cells(result, header.delimiter) if with_segment else ()
+        return header.delimiter.join((*csv_cells(result, header.delimiter), *more)).encode()
+
+    verdicts = map(cells_of, results)
     lines = [header.raw + between + names]
     lines += (row + between + cells for (_, row), cells in zip(rows, verdicts, strict=True))
     return header.line_end.join(lines) + header.line_end

@@ -23,6 +23,10 @@ class Result(msgspec.Struct):
 
     reasons: columns whose expected value lowers the score; a contribution is by how many nats.
     parts: sum to the score; there with `?explain`.
+    segment: the name of the record's segment, null where it is missing; `other` stands for those
+    that the artifact does not name. There only where the artifact has a segment.
+    calibration: which one judged the record: `own`, of its segment, or `pooled`, of all records.
+    There only where the artifact has a segment.
     id: the record's value in the column that was named `--id` at training.
     """
 
@@ -32,6 +36,8 @@ class Result(msgspec.Struct):
     is_anomaly: bool
     reasons: Sequence[Reason] = ()
     parts: Parts | UnsetType = UNSET
+    segment: str | None | UnsetType = UNSET
+    calibration: str | UnsetType = UNSET
     id: Any = UNSET
 
 
@@ -57,7 +63,7 @@ _encoder = msgspec.json.Encoder()
 
 def results_of(verdicts: Verdicts) -> list[Result]:
     """Verdicts as arrays -> one struct a record."""
-    columns = (
+    columns: tuple[Iterable[Any], ...] = (
         verdicts.score.tolist(),
         verdicts.p_value.tolist(),
         verdicts.severity.tolist(),
@@ -65,6 +71,8 @@ def results_of(verdicts: Verdicts) -> list[Result]:
         verdicts.reasons,
         repeat(UNSET) if verdicts.parts is None else verdicts.parts,
     )
+    if verdicts.segment is not None and verdicts.calibration is not None:
+        columns += (verdicts.segment, verdicts.calibration)
     return list(map(Result, *columns))
 
 
@@ -97,17 +105,36 @@ def as_lines(model: ModelName, results: Results) -> bytes:
 
 
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
+SEGMENT_HEADER = "segment,calibration"
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
-    """Write a header and one row a record; ids stand first, the parts of scores last."""
+    """Write a header and one row a record; ids stand first, the parts of scores last, and before
+    these the segments.
+    """
     with_id = any(result.id is not UNSET for result in results)
     with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
-    lines = [",".join((*["id"] * with_id, CSV_HEADER, *PART_COLUMNS * with_parts))]
+    header = csv_header(results)
+    lines = [",".join((*["id"] * with_id, header, *PART_COLUMNS * with_parts))]
     for result in results:
         cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
+        cells += segment_cells(result) * (header != CSV_HEADER)
         lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
     return ("\n".join(lines) + "\n").encode()
+
+
+def csv_header(results: Results) -> str:
+    """Return the names of the columns of all results, without ids and parts."""
+    with_segment = any(isinstance(r, Result) and r.calibration is not UNSET for r in results)
+    return f"{CSV_HEADER},{SEGMENT_HEADER}" if with_segment else CSV_HEADER
+
+
+def segment_cells(result: Result | Rejected, delimiter: str = ",") -> tuple[str, ...]:
+    """Write one cell for each name of SEGMENT_HEADER."""
+    if isinstance(result, Rejected) or isinstance(result.calibration, UnsetType):
+        return "", ""
+    name = result.segment or ""
+    return _cell(str(name), delimiter), result.calibration
 
 
 def _id_cell(value: Any) -> str:

@@ -7,7 +7,13 @@ from typing import Any
 from vaewatch.scoring.budget.calibration import LEAST_ALPHA
 from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.service.http.openapi import ENCODING, problem_responses, reference, schemas_of
-from vaewatch.service.score.answers import CSV_HEADER, Rejected, Result, ScoreAnswer
+from vaewatch.service.score.answers import (
+    CSV_HEADER,
+    SEGMENT_HEADER,
+    Rejected,
+    Result,
+    ScoreAnswer,
+)
 from vaewatch.service.score.options import MOST_REASONS
 
 QUERY = {
@@ -16,7 +22,8 @@ QUERY = {
     "on_error": {"type": "string", "enum": ["reject", "null"]},
 }
 QUERY_HELP = {
-    "alpha": "False-alarm rate of these verdicts; the artifact's own by default.",
+    "alpha": "False-alarm rate of these verdicts; the artifact's own by default. The pooled "
+    "calibration judges records whose segment has too few records of its own to certify it.",
     "explain": "Largest number of reasons for each record, with the parts that sum to its score; "
     "by default three reasons, only for anomalies, and no parts.",
     "on_error": "null: a bad record gets an error in its place, and the others are scored.",
@@ -46,7 +53,8 @@ ANSWERS = {
     "text/csv": {
         "type": "string",
         "description": f"The header `{CSV_HEADER}` and one row a record. If the records have ids, "
-        f"`id` stands first; with `explain`, `{', '.join(PART_COLUMNS)}` stand last.",
+        f"`id` stands first; with `explain`, `{', '.join(PART_COLUMNS)}` stand last. Of an "
+        f"artifact with a segment, `{SEGMENT_HEADER}` follow `error`.",
     },
 }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.schema import Kind, Schema
 from vaewatch.scoring.time.form import IN_A_SECOND
 from vaewatch.service.http.problems import Malformed
+from vaewatch.service.model.model import ModelName
 from vaewatch.service.score.answers import Result
 
 DTYPES: dict[str, Any] = {
@@ -42,6 +43,12 @@ OUTPUT_TYPES = {
     "is_anomaly": "BOOL",
     "reasons": TEXT,
 }
+SEGMENT_TYPES = {"segment": TEXT, "calibration": TEXT}  # where the artifact has a segment
+
+
+def output_types(schema: Schema) -> dict[str, str]:
+    """Return the outputs of a model by name, and their types."""
+    return OUTPUT_TYPES if schema.segment is None else OUTPUT_TYPES | SEGMENT_TYPES
 
 
 class Tensor(msgspec.Struct, omit_defaults=True):
@@ -208,19 +215,21 @@ def outputs_of(results: Sequence[Result]) -> dict[str, list[Any]]:
         "severity": [result.severity for result in results],
         "is_anomaly": [result.is_anomaly for result in results],
         "reasons": [msgspec.json.encode(result.reasons).decode() for result in results],
+        "segment": [result.segment or "" for result in results],
+        "calibration": [result.calibration or "" for result in results],
     }
 
 
 def write_answer(
-    request: InferRequest, name: str, version: str, results: Sequence[Result]
+    request: InferRequest, model: ModelName, schema: Schema, results: Sequence[Result]
 ) -> tuple[bytes, int | None]:
     """Write the body; returns it and the length of its JSON part, None if no bytes follow."""
     outputs, tail = [], []
-    values = outputs_of(results)
-    for wanted in request.outputs or [RequestedOutput(name) for name in OUTPUT_TYPES]:
-        if wanted.name not in OUTPUT_TYPES:
-            raise Malformed(f"outputs must be some of {', '.join(OUTPUT_TYPES)}.")
-        tensor = Tensor(wanted.name, OUTPUT_TYPES[wanted.name], [len(results)])
+    values, types = outputs_of(results), output_types(schema)
+    for wanted in request.outputs or [RequestedOutput(name) for name in types]:
+        if wanted.name not in types:
+            raise Malformed(f"outputs must be some of {', '.join(types)}.")
+        tensor = Tensor(wanted.name, types[wanted.name], [len(results)])
         if wanted.parameters.get("binary_data", request.parameters.get("binary_data_output")):
             packed = _packed(tensor.datatype, values[wanted.name])
             tensor.parameters = {"binary_data_size": len(packed)}
@@ -228,7 +237,7 @@ def write_answer(
         else:
             tensor.data = values[wanted.name]
         outputs.append(tensor)
-    head = msgspec.json.encode(InferAnswer(name, version, outputs, request.id))
+    head = msgspec.json.encode(InferAnswer(model.name, model.version, outputs, request.id))
     return b"".join([head, *tail]), len(head) if tail else None
 
 
@@ -261,6 +270,6 @@ def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
         ],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1]}
-            for output, datatype in OUTPUT_TYPES.items()
+            for output, datatype in output_types(schema).items()
         ],
     }

@@ -8,6 +8,8 @@ import numpy as np
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
+from vaewatch.scoring.schema import other_code
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.watch.metrics import PREFIX, build_version
@@ -62,6 +64,23 @@ def _budget(model: Model) -> Iterable[Metric]:
         gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
         gauge.add_metric([model.name.name, model.name.version], rate)
         yield gauge
+    if (segments := model.scorer.artifact.segments) is not None:
+        yield _segments(model, segments)
+
+
+def _segments(model: Model, segments: Segments) -> Metric:
+    gauge = GaugeMetricFamily(
+        f"{PREFIX}_segment_alpha_upper",
+        "Upper end of the 95 % interval of the false-alarm rate of the calibration that judges a "
+        "segment: its own, or the pooled one, which promises it to no single segment.",
+        labels=["model", "version", "segment", "calibration"],
+    )
+    upper = [each.rate_law().interval()[1] for each in segments.calibrations]
+    codes = np.arange(other_code(segments.column) + 1, dtype=np.int32)
+    for code, slot in enumerate(segments.slots(codes).tolist()):
+        labels = [segments.metric_labels[code], OWN if slot else POOLED]
+        gauge.add_metric([model.name.name, model.name.version, *labels], upper[slot])
+    return gauge
 
 
 def _window(model: Model, window: Totals) -> Iterable[Metric]:

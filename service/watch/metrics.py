@@ -24,17 +24,21 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
 
 PREFIX = "vaewatch"
+SEGMENTED = (f"{PREFIX}_records", f"{PREFIX}_alarms")  # families with the label
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) for k in ks)
 SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
-VERDICTS = ("normal", "anomaly", "rejected")
+VERDICTS = NORMAL, ANOMALY, REJECTED = ("normal", "anomaly", "rejected")
+SEGMENT = "segment"  # a label that is there only where the artifact has a segment
+NO_SEGMENT = ""
 RELOADS = ("loaded", "unchanged", "refused")
 MOST_KEPT = 1000  # observations of one series; they are flushed every second anyway
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
@@ -102,12 +106,14 @@ class Metrics:
             "model",
             "version",
             "verdict",
+            SEGMENT,
         )
         self.alarms = self._counter(
             "alarms",
             "Records that alarm at the artifact's own alpha, whatever alpha a request asks for.",
             "model",
             "version",
+            SEGMENT,
         )
         self.alarms_expected = self._counter(
             "alarms_expected",
@@ -165,11 +171,19 @@ class Metrics:
         """Count a reload; `result` is one of RELOADS."""
         self.reloads.labels(result).inc()
 
-    def begin(self, model: str, version: str, columns: Iterable[str]) -> None:
+    def begin(
+        self,
+        model: str,
+        version: str,
+        columns: Iterable[str],
+        segments: Iterable[str] = (NO_SEGMENT,),
+    ) -> None:
         """Start every counter at 0: Prometheus sees no increase in a series that is new."""
-        for verdict in VERDICTS:
-            self.records.labels(model, version, verdict)
-        self.alarms.labels(model, version)
+        for segment in segments:
+            for verdict in (NORMAL, ANOMALY):
+                self.records.labels(model, version, verdict, segment)
+            self.alarms.labels(model, version, segment)
+        self.records.labels(model, version, REJECTED, NO_SEGMENT)
         self.alarms_expected.labels(model, version)
         for result in RELOADS:
             self.reloads.labels(result)
@@ -241,11 +255,33 @@ class Metrics:
         return self._of_all_workers().collect()
 
     def _of_all_workers(self) -> CollectorRegistry:
+        shown = CollectorRegistry()
         if MULTIPROCESS not in os.environ:
-            return self.registry
+            shown.register(_WithoutEmpty(self.registry))
+            return shown
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry
+        shown.register(_WithoutEmpty(registry))
+        return shown
+
+
+class _WithoutEmpty(Collector):
+    """Leaves out the label of the segment where there is none."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            if family.name in SEGMENTED:
+                family.samples = list(map(_without_empty, family.samples))
+            yield family
+
+
+def _without_empty(sample: Sample) -> Sample:
+    if sample.labels.get(SEGMENT) != NO_SEGMENT:
+        return sample
+    return sample._replace(labels={k: v for k, v in sample.labels.items() if k != SEGMENT})
 
 
 def build_version() -> str:

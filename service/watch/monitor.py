@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
 from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
-from vaewatch.service.watch.metrics import Metrics
+from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import Place, PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
@@ -37,12 +38,28 @@ class Watch:
         self.model = model
         self.window = Window(model.name.version)
         self.column_events = ColumnEvents(model.scorer.artifact.schema)
-        self.exchangeability = Exchangeability(model.scorer.artifact.calibration.scores)
+        artifact = model.scorer.artifact
+        own = artifact.segments.own_scores if artifact.segments else ()
+        self.exchangeability = Exchangeability(artifact.calibration.scores, own=own)
 
-    def add(self, table: Table, events: Counts, alarms: int) -> None:
-        """Add a table to the window. `events`: (EVENTS, columns). `alarms`: of its records."""
+    def add(self, table: Table, events: Counts, over: Over) -> None:
+        """Add a table to the window. `events`: (EVENTS, columns)."""
         counts = self.model.scorer.artifact.drift.count(table)
-        self.window.add(counts, events, len(table), alarms)
+        self.window.add(counts, events, len(table), over.alarms, over.by_segment)
+
+
+@dataclass(frozen=True)
+class Over:
+    """The alarms of some records at the artifact's own alpha, whatever alpha a request asked for.
+
+    severity: (N,). slots, by_segment: where the artifact has a segment, the place of each record's
+    calibration, (N,), and the records and alarms of each segment, (codes, 2).
+    """
+
+    alarms: int
+    severity: NDArray[np.float64]
+    slots: NDArray[np.int64] | None = None
+    by_segment: Counts | None = None
 
 
 @dataclass
@@ -87,7 +104,7 @@ class Monitor:
     def reject(self, model: Model, n: int) -> None:
         """Count records that were not scored."""
         name = model.name
-        self.metrics.records.labels(name.name, name.version, "rejected").inc(n)
+        self.metrics.records.labels(name.name, name.version, REJECTED, NO_SEGMENT).inc(n)
 
     async def keep_flushing(self) -> None:
         """Flush every second, so that another worker's scrape is at most so late."""
@@ -128,27 +145,55 @@ class Monitor:
     def _count(
         self, model: Model, table: Table, verdicts: Verdicts, places: Places
     ) -> Iterator[None]:
-        metrics, name = self.metrics, model.name
-        alarms = int(verdicts.is_anomaly.sum())
-        metrics.records.labels(name.name, name.version, "anomaly").inc(alarms)
-        metrics.records.labels(name.name, name.version, "normal").inc(len(table) - alarms)
-        metrics.severity.observe_many(verdicts.severity)
+        metrics = self.metrics
+        over = self._count_verdicts(model, table, verdicts)
+        metrics.severity.observe_many(over.severity)
         metrics.score.observe_many(verdicts.score)
-        # a request may ask for its own alpha; the budget is watched at the artifact's
-        calibration = model.scorer.artifact.calibration
-        over = int(calibration.alarms(verdicts.p_value).sum())
-        metrics.alarms.labels(name.name, name.version).inc(over)
         expected = len(table) * model.expected_rate
-        metrics.alarms_expected.labels(name.name, name.version).inc(expected)
+        metrics.alarms_expected.labels(model.name.name, model.name.version).inc(expected)
         if self.recent is not None:
-            self.recent.add(verdicts, over, places)
+            self.recent.add(verdicts, over.alarms, places)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        metrics.exchangeability.set(watch.exchangeability.update(verdicts.score))
+        metrics.exchangeability.set(watch.exchangeability.update(verdicts.score, over.slots))
+
+    def _count_verdicts(self, model: Model, table: Table, verdicts: Verdicts) -> Over:
+        """Count records by verdict, and alarms."""
+        name, artifact = model.name, model.scorer.artifact
+        if artifact.segments is not None:
+            return self._count_segments(model, artifact.segments, table, verdicts)
+        records, names = self.metrics.records, (name.name, name.version)
+        alarms = int(verdicts.is_anomaly.sum())
+        records.labels(*names, ANOMALY, NO_SEGMENT).inc(alarms)
+        records.labels(*names, NORMAL, NO_SEGMENT).inc(len(table) - alarms)
+        over = int(artifact.calibration.alarms(verdicts.p_value).sum())
+        self.metrics.alarms.labels(*names, NO_SEGMENT).inc(over)
+        return Over(over, verdicts.severity)
+
+    def _count_segments(
+        self, model: Model, segments: Segments, table: Table, verdicts: Verdicts
+    ) -> Over:
+        """Count the verdicts and alarms of each segment.
+
+        The records are ranked again: at the alpha of a request, another calibration may have
+        judged them.
+        """
+        names, codes = (model.name.name, model.name.version), segments.codes(table)
+        ranked = segments.rank(verdicts.score, codes)
+        alarms = segments.pooled.alarms(ranked.p_value)
+        total, anomalies = segments.count(codes), segments.count(codes[verdicts.is_anomaly])
+        over = segments.count(codes[alarms])
+        for code in np.flatnonzero(total).tolist():
+            label, n = segments.metric_labels[code], int(anomalies[code])
+            self.metrics.records.labels(*names, ANOMALY, label).inc(n)
+            self.metrics.records.labels(*names, NORMAL, label).inc(int(total[code]) - n)
+            self.metrics.alarms.labels(*names, label).inc(int(over[code]))
+        by_segment = np.stack([total, over], axis=1)
+        return Over(int(alarms.sum()), ranked.severity, ranked.slots, by_segment)
 
     def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
         """Count the events of each column; returns them as (EVENTS, columns)."""
@@ -163,9 +208,10 @@ class Monitor:
     def window(self, model: Model) -> Totals:
         """The sliding window of a model, over all workers."""
         if self._begun is not model:
-            self.metrics.begin(
-                model.name.name, model.name.version, model.scorer.artifact.schema.names
-            )
+            artifact = model.scorer.artifact
+            named = artifact.segments.metric_labels if artifact.segments else (NO_SEGMENT,)
+            names = artifact.schema.names
+            self.metrics.begin(model.name.name, model.name.version, names, named)
             self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))

@@ -27,6 +27,7 @@ class Totals(msgspec.Struct):
     counts: (columns, width) records in each bin of the drift reference.
     events: (EVENTS, columns) as `vaewatch.service.watch.monitor` counts them.
     alarms: at the artifact's alpha.
+    segments: (codes, 2) records and alarms of each segment, by its code; empty without segments.
     """
 
     version: str
@@ -34,6 +35,7 @@ class Totals(msgspec.Struct):
     events: list[list[int]]
     records: int
     alarms: int
+    segments: list[list[int]] = []
 
 
 @dataclass
@@ -44,10 +46,20 @@ class Window:
     _counts: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     _events: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     _sizes: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+    _segments: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
 
     def add(
-        self, counts: NDArray[np.int64], events: NDArray[np.int64], records: int, alarms: int
+        self,
+        counts: NDArray[np.int64],
+        events: NDArray[np.int64],
+        records: int,
+        alarms: int,
+        segments: NDArray[np.int64] | None = None,
     ) -> None:
+        if segments is not None:
+            if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
+                segments = segments + self._segments.pop()
+            self._segments.append(segments)
         if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
             counts, events = counts + self._counts.pop(), events + self._events.pop()
             before = self._sizes.pop()
@@ -62,7 +74,8 @@ class Window:
         records, alarms = (
             (sum(part) for part in zip(*self._sizes, strict=True)) if self._sizes else (0, 0)
         )
-        return Totals(self.version, counts, events, records, alarms)
+        segments = np.sum(self._segments, axis=0).tolist() if self._segments else []
+        return Totals(self.version, counts, events, records, alarms, segments)
 
 
 T = TypeVar("T")
@@ -97,4 +110,6 @@ def add_up(windows: Iterable[Totals], version: str) -> Totals:
     counts = np.sum([np.array(w.counts) for w in same], axis=0).tolist() if same else []
     events = np.sum([np.array(w.events) for w in same], axis=0).tolist() if same else []
     records, alarms = sum(w.records for w in same), sum(w.alarms for w in same)
-    return Totals(version, counts, events, records, alarms)
+    by_segment = [np.array(w.segments) for w in same if w.segments]
+    segments = np.sum(by_segment, axis=0).tolist() if by_segment else []
+    return Totals(version, counts, events, records, alarms, segments)

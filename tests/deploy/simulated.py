@@ -57,7 +57,7 @@ class Scrapes:
         self.monitor.flush()
         window = self.monitor.window(self.registry.active)
         for family in (
-            *self.metrics.registry.collect(),
+            *self.metrics.families(),
             *Present(self.registry, window).collect(),
         ):
             for sample in family.samples:

@@ -12,6 +12,7 @@ from vaewatch.scoring.budget.calibration import (
     records_for_precision,
     records_needed,
 )
+from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
 from vaewatch.scoring.manifest import CalibrationSummary
 from vaewatch.scoring.table import Table
@@ -54,7 +55,9 @@ def shown_alphas(calibration: Calibration) -> list[float]:
     return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
 
 
-def describe(calibration: Calibration) -> CalibrationSummary:
+def describe(
+    calibration: Calibration, segments: tuple[SegmentSummary, ...] = ()
+) -> CalibrationSummary:
     """Return the calibration summary of the manifest."""
     alpha, n, step = calibration.alpha, calibration.n, calibration.step()
     shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
@@ -70,4 +73,5 @@ def describe(calibration: Calibration) -> CalibrationSummary:
         records_needed={f"{a:g}": records_needed(a) for a in shown},
         records_for_20_percent=records_for_precision(alpha),
         reachable=(step.rate, step.above) if step else None,
+        segments=segments,
     )

@@ -33,7 +33,8 @@ from vaewatch.scoring.artifact import (
     pack_golden,
     unpack_artifact,
 )
-from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.segments import p_values
+from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -49,11 +50,13 @@ from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.values import spelled
 from vaewatch.training.calibration.calibrate import describe
+from vaewatch.training.calibration.segments import describe_segments
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.records.seen import Seen
 
 GOLDEN_RECORDS = 5
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
         version=name_version(files, learned.table.schema, learned.config.alpha),
         created_at=now(),
         alpha=learned.config.alpha,
-        calibration=describe(learned.calibration),
+        calibration=describe(learned.calibration, _segments(learned)),
         schema=learned.table.schema,
         vectorizer=msgspec.convert(learned.vectorizer.to_json(), VectorizerState),
         score=ScoreWeights(*astuple(learned.rule)),
@@ -119,14 +122,16 @@ def pack(learned: Learned, origin: Origin) -> Package:
 def _files(learned: Learned) -> dict[str, bytes]:
     """Serialise what was learned; the golden records are the first of those that calibrate."""
     table, split, calibration = learned.table, learned.split, learned.calibration
+    segments = learned.segments
     few = table.take(split.calibration[:GOLDEN_RECORDS])
     features = learned.vectorizer.transform(few)
     scores = score_features(Network(learned.graph), learned.rule, features)
+    golden = make_golden(few, scores, p_values(scores, few, calibration, segments))
     return {
         NETWORK: learned.graph,
         PRECISION: learned.precision.to_bytes(),
-        CALIBRATION: pack_calibration(calibration, learned.drift),
-        GOLDEN: pack_golden(make_golden(few, scores, calibration)),
+        CALIBRATION: pack_calibration(calibration, learned.drift, segments),
+        GOLDEN: pack_golden(golden),
         WEIGHTS: save_weights(learned.fitted.vae.state_dict()),
         MARGINALS: Marginals.of(table.take(split.fit)).to_bytes(),
         SEEN: _seen(learned).to_bytes(),
@@ -139,6 +144,15 @@ def _seen(learned: Learned) -> Seen:
         return Seen.of(learned.table.take(rows))
     new = rows[~continued.known[rows]]
     return continued.seen + Seen.of(learned.table.take(new))
+
+
+def _segments(learned: Learned) -> tuple[SegmentSummary, ...]:
+    segments, table, split = learned.segments, learned.table, learned.split
+    if segments is None:
+        return ()
+    codes = segments.codes(table)
+    calibrating = np.union1d(split.calibration, split.own)
+    return describe_segments(segments, segments.count(codes), segments.count(codes[calibrating]))
 
 
 def _metrics(learned: Learned) -> Metrics:
@@ -155,10 +169,12 @@ def _metrics(learned: Learned) -> Metrics:
     )
 
 
-def make_golden(few: Table, scores: NDArray[np.float64], calibration: Calibration) -> Golden:
-    """Return a few records as JSON would carry them, with the (N,) scores that they must get."""
+def make_golden(few: Table, scores: Floats, p_values: Floats) -> Golden:
+    """Return a few records as JSON would carry them, with the (N,) scores and p-values that they
+    must get.
+    """
     records = [_record(few, row) for row in range(len(few))]
-    return Golden(records, scores, calibration.p_values(scores))
+    return Golden(records, scores, p_values)
 
 
 def _record(few: Table, row: int) -> dict[str, Any]:
@@ -174,7 +190,8 @@ def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> st
     """Return a name for what the artifact does: the same content, the same version, with a report
     or without.
     """
-    digest = hashlib.sha256(repr((schema, alpha)).encode())
+    named = (schema, alpha) if schema.segment is None else (schema, alpha, schema.segment)
+    digest = hashlib.sha256(repr(named).encode())
     if schema.time is not None:
         usual = [(column.period, column.usual) for column in schema.circular]
         digest.update(repr((schema.time, usual)).encode())

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import (
@@ -45,7 +46,8 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
     columns = tuple(replace(c, nulls=config.nulls) for c in _infer(frame[names], config))
     if all(frame[name].null_count() == len(frame) for name in names):
         raise SchemaError("there must be a value to learn from, but every cell is missing.")
-    schema = Schema(columns, config.id, config.label, tuple(config.ignore))
+    ignored = tuple(config.ignore)
+    schema = Schema(columns, config.id, config.label, ignored, segment=config.segment)
     return schema if config.time is None else _with_time(schema, frame, config)
 
 
@@ -83,11 +85,25 @@ def _infer(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Column]:
     times = []
     for series in frame.get_columns():
         try:
-            yield infer_column(series, config.kinds.get(series.name), config.decimal)
+            yield infer_column(series, _declared(series.name, config), config.decimal)
         except TimestampError:
             times.append(series.name)
     if times:
         raise TimestampError(times)
+
+
+def _declared(name: str, config: TrainConfig) -> Kind | None:
+    """Return the kind that a column was declared; a segment is categorical, whatever its type."""
+    return Kind.CATEGORICAL if name == config.segment else config.kinds.get(name)
+
+
+def segment_groups(frame: pl.DataFrame, segment: str) -> NDArray[np.int64]:
+    """Return the group of records that have the same segment, in whatever spelling, (N,); -1 where
+    it is missing.
+    """
+    text = _one_spelling(without_codes(frame[segment]))
+    names, groups = np.unique(text.fill_null("").to_numpy(), return_inverse=True)
+    return np.where(names[groups] == "", -1, groups)
 
 
 def with_categories_of(schema: Schema, fit: pl.DataFrame) -> Schema:

@@ -41,11 +41,13 @@ class Split:
     """Indices of the records to fit to, and of those held out; cross-fitting holds none out.
 
     trimmed: suspects that are not fitted to; they calibrate if no records are held out.
+    own: records that calibrate their segments: some of those held out, and more of their kind.
     """
 
     fit: NDArray[np.int64]
     held_out: NDArray[np.int64]
     trimmed: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    own: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def rule(self) -> str:
@@ -54,6 +56,11 @@ class Split:
     @property
     def calibrates(self) -> int:
         return len(self.held_out) or len(self.fit)
+
+    @property
+    def unfitted(self) -> NDArray[np.int64]:
+        """Indices of all records that are held out, in order."""
+        return np.union1d(self.held_out, self.own) if len(self.own) else self.held_out
 
     @property
     def calibration(self) -> NDArray[np.int64]:
@@ -86,7 +93,7 @@ def _split_by_time(times: NDArray[np.int64], size: int, config: TrainConfig) -> 
     elif size:
         chosen = latest(times, size, rng)
     else:
-        needed = math.ceil(_records_for(1, config.alpha) / LAST_SHARE)
+        needed = math.ceil(records_for(1, config.alpha) / LAST_SHARE)
         raise CalibrationError(
             f"--calibrate recent takes at least {needed:,} records at alpha {config.alpha:g}, got "
             f"{len(times):,}: the latest of them are held out. Give more, or ask for a larger "
@@ -99,7 +106,7 @@ def recent_size(n: int, alpha: float) -> int:
     """Return how many of n records are the latest share, which calibrates; at least enough to
     certify alpha, if there are so many.
     """
-    return calibration_size(n, alpha, columns=0) or min(n, _records_for(1, alpha))
+    return calibration_size(n, alpha, columns=0) or min(n, records_for(1, alpha))
 
 
 def calibration_size(n: int, alpha: float, columns: int) -> int:
@@ -109,19 +116,19 @@ def calibration_size(n: int, alpha: float, columns: int) -> int:
     With k that may alarm it is k / alpha: with fewer, one less may, and with more, the mean rate
     k / (size + 1) falls below alpha.
     """
-    if _records_for(1, alpha) > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
+    if records_for(1, alpha) > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
         return 0
-    wanted = min(max(n * SHARE, _records_for(RANK, alpha)), n * MOST_SHARE)
+    wanted = min(max(n * SHARE, records_for(RANK, alpha)), n * MOST_SHARE)
     spare = min(records_for_precision(alpha), n - PLENTY)
-    return _records_for(max(1, _rank(alpha, min(max(wanted, spare), MOST))), alpha)
+    return records_for(max(1, rank_of(alpha, min(max(wanted, spare), MOST))), alpha)
 
 
-def _rank(alpha: float, size: float) -> int:
+def rank_of(alpha: float, size: float) -> int:
     """Return how many of `size` calibration records may alarm; there are only whole ones."""
     return math.floor(alpha * math.floor(size) + ROUNDING)
 
 
-def _records_for(rank: int, alpha: float) -> int:
+def records_for(rank: int, alpha: float) -> int:
     """Return how many calibration records it takes that `rank` of them may alarm."""
     return math.ceil(rank / alpha - ROUNDING)
 
@@ -139,14 +146,14 @@ def split_later(
     alpha = config.alpha
     new, enough = np.flatnonzero(~known), calibration_size(len(known), alpha, columns=0)
     size = min(enough or math.ceil(1 / alpha), len(new) * LATER_SHARE)
-    rank = _rank(alpha, size)
+    rank = rank_of(alpha, size)
     if rank < 1:
         raise CalibrationError(
-            f"alpha {alpha:g} takes at least {math.ceil(_records_for(1, alpha) / LATER_SHARE):,} "
+            f"alpha {alpha:g} takes at least {math.ceil(records_for(1, alpha) / LATER_SHARE):,} "
             "records beside those of the artifact whose fit is continued, got "
             f"{len(new):,}: half of them calibrate. Give more new ones, or ask for a larger alpha."
         )
-    held_out = _records_for(rank, alpha)
+    held_out = records_for(rank, alpha)
     rng = stream(config.seed, Stream.SPLIT)
     if times is None:
         order = rng.permutation(new)

@@ -105,6 +105,7 @@ def _print_evaluation(found: Evaluation) -> None:
     line("false-alarm rate", found.false_alarm_rate, alarms)
     if found.budget_holds is not None:
         print_fact(console, "alarm budget", _budget_verdict(found), indent)
+    _print_segments(found)
     if found.fitted_normals:
         note = (
             f"{found.fitted_normals:,} of the normals are records that the network was fitted to"
@@ -121,6 +122,32 @@ def _print_evaluation(found: Evaluation) -> None:
         )
     print_outlook(console, found.outlook)
     _print_reasons(found)
+
+
+def _print_segments(found: Evaluation) -> None:
+    """Print the false alarms of each segment, where the artifact has one."""
+    from vaewatch.commands.tables.segments import shown_segment
+    from vaewatch.commands.terminal import print_table
+
+    rows = []
+    for each in found.segments:
+        verdict = "no promise"
+        if each.holds is not None:
+            verdict = f"{'holds' if each.holds else 'BROKEN'} (p = {each.budget_p_value:.2g})"
+        rows.append(
+            (
+                shown_segment(each.segment),
+                f"{each.normals:,}",
+                f"{each.false_alarms:,}",
+                f"{each.expected_false_alarms:,.1f}",
+                f"{each.false_alarms / each.normals:.4f}",
+                each.calibration,
+                verdict,
+            )
+        )
+    if rows:
+        head = ("segment", "normals", "alarms", "expected", "rate", "calibration", "budget")
+        print_table(out(), head, rows, right=(1, 2, 3, 4))
 
 
 def _labels(found: Evaluation) -> str:

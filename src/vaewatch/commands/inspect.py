@@ -36,6 +36,7 @@ def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
 
 
 def _print_card(manifest: Manifest, verified: bool) -> None:
+    from vaewatch.commands.tables.segments import print_segments
     from vaewatch.commands.terminal import print_fact, print_table
 
     console = out()
@@ -46,6 +47,7 @@ def _print_card(manifest: Manifest, verified: bool) -> None:
         for column in manifest.schema.columns
     ]
     print_table(console, ("column", "kind", "required", "range or categories"), rows)
+    print_segments(console, manifest)
     if verified:
         print_fact(console, "verified", "format, hashes, golden records", 13)
 
@@ -65,6 +67,13 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{calibration.n:,} records, {calibration.rule}; alpha {manifest.alpha:g}: true "
         f"rate in {low:.2g} to {high:.2g} (95 %)",
     )
+    if calibration.segments:
+        own = sum(each.rate_interval_95 is not None for each in calibration.segments)
+        yield (
+            "segment",
+            f"column '{manifest.schema.segment}': {own:,} of {len(calibration.segments):,} "
+            "segments have a calibration of their own",
+        )
     if calibration.reachable:
         rate, above = calibration.reachable
         yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"

@@ -186,6 +186,11 @@ def reading_options() -> Callable[[Any], Any]:
             help="Parts of the time to learn: hour, weekday, day with commas between, or none. "
             "auto: hour and weekday, where there are enough days and weeks.",
         ),
+        setting(
+            "--segment",
+            metavar="COLUMN",
+            help="Calibrate each of its values by itself, where there are enough records.",
+        ),
         _kind(),
         delimiter(),
         nulls(),

@@ -96,6 +96,7 @@ def recalibrate(
     check_target(target, overwrite=overwrite)
     schema = read_artifact(artifact).schema
     check_files((*normal, *labelled))
+    from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
@@ -118,6 +119,12 @@ def recalibrate(
     )
     _print_change(done)
     _warn(done.detection, artifact)
+    if lost := [shown_segment(each.segment) for each in done.segments if each.lost]:
+        names = ", ".join(f"'{name}'" for name in lost[:5]) + " and others" * (len(lost) > 5)
+        err().print(
+            f"warning: too few new records of {names} to certify alpha: the pooled calibration "
+            "judges them now, where they had one of their own. Give more of them."
+        )
 
 
 def _print_change(done: Recalibrated) -> None:
@@ -140,6 +147,7 @@ def _print_change(done: Recalibrated) -> None:
         )
     ]
     print_table(console, ("alarm rate", "old calibration", "new calibration"), rows)
+    _print_segments(done)
     _print_detection(done.detection)
     print_fact(
         console,
@@ -148,6 +156,26 @@ def _print_change(done: Recalibrated) -> None:
         f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
     print_outlook(console, artifact.manifest.outlook)
+
+
+def _print_segments(done: Recalibrated) -> None:
+    """Print what changed for each segment, where the artifact has one."""
+    from vaewatch.commands.tables.segments import shown_segment
+    from vaewatch.commands.terminal import print_table
+
+    rows = [
+        (
+            shown_segment(each.segment),
+            f"{each.records:,}",
+            f"{each.before} -> {each.after}" if each.before != each.after else each.after,
+            f"{each.rate_before:.4g}",
+            f"{each.rate_after:.4g}",
+        )
+        for each in done.segments
+    ]
+    if rows:
+        head = ("segment", "new normals", "calibration", "alarm rate, old", "new")
+        print_table(out(), head, rows, right=(1, 3, 4))
 
 
 def _threshold(detection: Detection) -> str:

@@ -130,7 +130,24 @@ def _print_replay(found: Replay) -> None:
         console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
         for alert in at.alerts:
             console.print(f"  {alert.severity:11} {_firings(alert)}")
+    _print_segments(found)
     print_outlook(console, found.outlook)
+
+
+def _print_segments(found: Replay) -> None:
+    """Print the alarms of each segment at each alpha, where the artifact has a segment."""
+    from vaewatch.commands.tables.segments import shown_segment
+    from vaewatch.commands.terminal import print_table
+
+    rows = []
+    for each in found.by_segment():
+        cells = [shown_segment(each.segment), f"{each.records:,}"]
+        for alarms in each.alarms:
+            cells += [f"{alarms:,}", f"{alarms / each.records:.3%}"]
+        rows.append(cells)
+    if rows:
+        at = [name for alpha in found.alphas for name in (f"alpha {alpha:g}", "share")]
+        print_table(out(), ["segment", "records", *at], rows, right=range(1, 2 + len(at)))
 
 
 def _firings(alert: AlertReplay) -> str:

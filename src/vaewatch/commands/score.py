@@ -258,6 +258,7 @@ def _report(summary: Summary, settings: dict[str, Any]) -> None:
         if settings["progress"] != "json":
             _print_words(summary.words)
             _print_severities(summary)
+            _print_segments(summary)
     limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
         err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
@@ -281,6 +282,26 @@ def _print_words(words: str) -> None:
     err().print(f"{numbers}:")
     for line in textwrap.wrap(follows, WIDTH):
         err().print(line)
+
+
+def _print_segments(summary: Summary) -> None:
+    """Print the anomalies of each segment, where the artifact has one."""
+    from vaewatch.commands.tables.segments import shown_segment
+    from vaewatch.commands.terminal import print_table
+
+    rows = [
+        (
+            shown_segment(each.segment),
+            f"{each.records:,}",
+            f"{each.anomalies:,}",
+            f"{each.rate:.2%}",
+            each.calibration,
+        )
+        for each in summary.segments()
+    ]
+    if rows:
+        head = ("segment", "records", "anomalies", "share", "calibration")
+        print_table(err(), head, rows, right=(1, 2, 3))
 
 
 def _number(n: int, what: str) -> str:

@@ -192,7 +192,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_trained(scorer: Scorer, target: Path) -> None:
-    from vaewatch.batch.added import EXPLAINED
+    from vaewatch.batch.added import added_types
     from vaewatch.commands.terminal import print_fact
     from vaewatch.scoring.artifact import REPORT
 
@@ -220,7 +220,7 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     _print_budget(scorer)
     if REPORT in manifest.sha256:
         print_fact(console, "report", str(target / REPORT))
-    taken = sorted({*manifest.schema.names} & {*EXPLAINED})
+    taken = sorted({*manifest.schema.names} & {*added_types(manifest.schema, "", explained=True)})
     prefix = " --prefix vaewatch_" if taken else ""
     if taken:
         text = (
@@ -240,6 +240,7 @@ def _time(time: Time) -> str:
 
 
 def _print_budget(scorer: Scorer) -> None:
+    from vaewatch.commands.tables.segments import print_segments
     from vaewatch.commands.terminal import print_fact, print_outlook, print_table
     from vaewatch.training.calibration.calibrate import shown_alphas
 
@@ -264,6 +265,7 @@ def _print_budget(scorer: Scorer) -> None:
     rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
     head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
     print_table(console, head, rows, right=(0, 1, 2, 3))
+    print_segments(console, scorer.artifact.manifest)
     print_outlook(console, scorer.artifact.manifest.outlook)
 
 

@@ -25,6 +25,7 @@ from vaewatch.training.report.figure import (
     draw,
     log_scale,
 )
+from vaewatch.training.report.sections.segments import calibrations_by_segment
 
 EXAMPLE = 10_000  # records, of which the alarms are foretold
 SHOWN_SHARES = (0.005, 0.01, 0.02, 0.05)
@@ -57,6 +58,7 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
         Text(f"What it assumes: {summary.assumes}"),
         Text(f"Contamination: {summary.contamination}"),
         *_to_do(summary, calibration),
+        *calibrations_by_segment(manifest),
     )
     lead = "How often normal records alarm: the rate asked for, and how far to trust it."
     return Section("budget", "The alarm budget", lead, blocks)

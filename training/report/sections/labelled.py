@@ -26,6 +26,7 @@ from vaewatch.training.report.figure import (
     room_for,
     short,
 )
+from vaewatch.training.report.sections.segments import alarms_by_segment
 
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Figures, Labelled
@@ -98,19 +99,18 @@ def _budget(labelled: Labelled) -> list[Block]:
     if found.budget_p_value is None:
         return []
     if found.budget_holds:
-        low, high = found.rate_interval
+        rates = "{:.2g} to {:.2g}".format(*found.rate_interval)
         words = (
             f"The alarm budget holds on these normals (p = {found.budget_p_value:.2g}): "
-            f"{found.calibration_records:,} calibration records allow a true rate of {low:.2g} to "
-            f"{high:.2g}."
+            f"{found.calibration_records:,} calibration records allow a true rate of {rates}."
         )
-        return [Text(words)]
+        return [Text(words), *alarms_by_segment(found.segments)]
     words = (
         "The alarm budget is BROKEN on these normals: chance gives such a count of false alarms "
         f"with probability {found.budget_p_value:.2g}. They are not exchangeable with the "
         "calibration records: recalibrate with recent ones."
     )
-    return [Text(words, warning=True)]
+    return [Text(words, warning=True), *alarms_by_segment(found.segments)]
 
 
 def _by_alpha(labelled: Labelled) -> Grid:

@@ -1,0 +1,168 @@
+"""scores and segments -> p-values: each record is ranked within the calibration of its segment.
+
+Mondrian conformal prediction (Vovk, Gammerman & Shafer, 2005, ch. 4.5): with a calibration of its
+own, the false-alarm rate of a segment is promised for that segment, and not only on average over
+all of them. A segment whose calibration records are too few to certify alpha is ranked within the
+pooled calibration, and so are segments that the fit data did not have and records without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
+from vaewatch.scoring.intake.text import has_control, one_line
+from vaewatch.scoring.schema import Column, Schema, missing_code, other_code
+from vaewatch.scoring.table import Table
+
+OWN, POOLED = "own", "pooled"
+LONGEST_LABEL = 100  # characters
+OTHER = "other"  # the label of segments without a category of their own
+
+
+def label_of(name: str) -> str:
+    """Return a segment's name as verdicts, metrics and tables show it.
+
+    A name with control characters, or a long one, is cut, and a hash keeps it apart from others.
+    """
+    if len(name) <= LONGEST_LABEL and not has_control(name) and name.isprintable():
+        return name
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{one_line(name)[: LONGEST_LABEL - 9]}~{digest}"
+
+
+def labels_of(column: Column) -> tuple[str | None, ...]:
+    """Return the label of each code of a segment column; None for a missing segment."""
+    names = tuple(map(label_of, column.categories))
+    other = OTHER
+    while other in names:
+        other = f"({other})"
+    return (*names, other, None)
+
+
+def segment_column(schema: Schema) -> Column | None:
+    """Return the column that holds the segment; None if the schema has none."""
+    return next((c for c in schema.columns if c.name == schema.segment), None)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The ranks of N scores, each within the calibration that it is judged by.
+
+    slots: (N,) places in `Segments.calibrations`; 0 is the pooled one.
+    """
+
+    p_value: NDArray[np.float64]
+    severity: NDArray[np.float64]
+    slots: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The calibrations of the segments that can certify alpha by themselves.
+
+    Made by `vaewatch.training.calibration.segments`.
+
+    Attributes:
+        own: the calibration of each such segment, by its code in the column.
+        pooled: the calibration of all others.
+    """
+
+    schema: Schema
+    own: Mapping[int, Calibration]
+    pooled: Calibration
+
+    @cached_property
+    def column(self) -> Column:
+        column = segment_column(self.schema)
+        assert column is not None
+        return column
+
+    @cached_property
+    def labels(self) -> tuple[str | None, ...]:
+        """The label of each code."""
+        return labels_of(self.column)
+
+    @cached_property
+    def metric_labels(self) -> tuple[str, ...]:
+        """The label of each code in metrics, where a missing segment is one of the others."""
+        other = self.labels[other_code(self.column)] or OTHER
+        return tuple(label or other for label in self.labels)
+
+    @cached_property
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """The pooled calibration, then those of `own` in its order."""
+        return (self.pooled, *self.own.values())
+
+    @property
+    def own_scores(self) -> list[NDArray[np.float64]]:
+        """The calibration scores of each segment that has its own, by slot from 1 on."""
+        return [calibration.scores for calibration in self.own.values()]
+
+    @cached_property
+    def _slot_of(self) -> NDArray[np.int64]:
+        """(codes,) slots: the place of each code's calibration in `calibrations`."""
+        slots = np.zeros(missing_code(self.column) + 1, np.int64)
+        slots[list(self.own)] = np.arange(1, len(self.own) + 1)
+        return slots
+
+    @cached_property
+    def _names(self) -> NDArray[np.object_]:
+        return np.array(self.labels, object)
+
+    def codes(self, table: Table) -> NDArray[np.int32]:
+        """Return the segment of each record, as a code of the column, (N,)."""
+        return table.codes[:, self.schema.place[self.column.name]]
+
+    def slots(self, codes: NDArray[np.int32], alpha: float | None = None) -> NDArray[np.int64]:
+        """(N,) codes -> (N,) places in `calibrations` of those that judge them.
+
+        At an alpha that a segment's own calibration cannot certify, the pooled one judges it.
+        """
+        slots = self._slot_of.take(codes)
+        if alpha is None or alpha == self.pooled.alpha:
+            return slots
+        able = np.array([allowed_rank(alpha, c.n) >= 1 for c in self.calibrations])
+        return np.where(able.take(slots), slots, 0)
+
+    def rank(
+        self, scores: NDArray[np.float64], codes: NDArray[np.int32], alpha: float | None = None
+    ) -> Ranked:
+        """Rank (N,) scores of records with (N,) codes of their segments."""
+        slots = self.slots(codes, alpha)
+        p_value, severity = np.empty(len(scores)), np.empty(len(scores))
+        for slot in np.unique(slots).tolist():
+            calibration, rows = self.calibrations[slot], np.flatnonzero(slots == slot)
+            below = calibration.below(scores.take(rows))
+            p_value[rows] = calibration.p_value_of.take(below)
+            severity[rows] = calibration.severity_of.take(below)
+        return Ranked(p_value, severity, slots)
+
+    def names(self, codes: NDArray[np.int32]) -> list[str | None]:
+        """(N,) codes -> the label of each record's segment; None where it is missing."""
+        found: list[str | None] = self._names.take(codes).tolist()
+        return found
+
+    def count(self, codes: NDArray[np.int32]) -> NDArray[np.int64]:
+        """(N,) codes -> (codes,) records of each segment."""
+        return np.bincount(codes, minlength=len(self.labels))
+
+
+def kinds_of(slots: NDArray[np.int64]) -> list[str]:
+    """(N,) slots -> whether each record is judged by its segment's own calibration, in a word."""
+    return [OWN if slot else POOLED for slot in slots.tolist()]
+
+
+def p_values(
+    scores: NDArray[np.float64], table: Table, pooled: Calibration, segments: Segments | None
+) -> NDArray[np.float64]:
+    """Return the p-values of a table's (N,) scores, with segments or without."""
+    if segments is None:
+        return pooled.p_values(scores)
+    return segments.rank(scores, segments.codes(table)).p_value

@@ -1,0 +1,118 @@
+"""Files scored by an artifact with a segment: columns, summary, resume and replay."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import SMALL, call, make_frame
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.train import train
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    frame = make_frame(700, seed=6)
+    place = pl.int_range(pl.len())
+    other = pl.when(place < 5).then(pl.lit("PT")).when(place < 8).then(None)
+    return frame.with_columns(country=other.otherwise("country"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize("to", ["csv", "ndjson", "parquet"])
+def test_every_format_has_segment_and_calibration(
+    segmented_path: Path, frame: pl.DataFrame, tmp_path: Path, kind: str, to: str
+):
+    source, out = tmp_path / f"in.{kind}", tmp_path / f"out.{to}"
+    {"csv": frame.write_csv, "ndjson": frame.write_ndjson, "parquet": frame.write_parquet}[kind](
+        source
+    )
+    words = ("score", segmented_path, source, "--out", out, "--to", to, "--quiet")
+    done = call(*words, "--summary", tmp_path / "summary.json")
+    assert done.returncode == 0, done.stderr
+    read = {"csv": pl.read_csv, "ndjson": pl.read_ndjson, "parquet": pl.read_parquet}[to]
+    found = read(out)
+    assert found.columns[-3:] == ["model_version", "segment", "calibration"]
+    verdicts = Scorer.load(segmented_path).score(frame, explain=0)
+    assert found["segment"].to_list() == list(verdicts.segment or ())
+    assert found["calibration"].to_list() == list(verdicts.calibration or ())
+    assert found["segment"].to_list()[:8] == ["other"] * 5 + [None] * 3
+    segments = json.loads((tmp_path / "summary.json").read_text())["segments"]
+    assert sum(each["records"] for each in segments) == 700
+    assert {each["segment"]: each["calibration"] for each in segments} == {
+        "NL": "own",
+        "DE": "own",
+        "FR": "pooled",
+        "other": "pooled",
+        None: "pooled",
+    }
+    wanted = sum(v.is_anomaly and v.segment == "NL" for v in verdicts)
+    assert segments[0]["segment"] == "NL" and segments[0]["anomalies"] == wanted
+
+
+def test_the_table_of_segments_is_printed(
+    segmented_path: Path, frame: pl.DataFrame, tmp_path: Path
+):
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("score", segmented_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    lines = done.stderr.splitlines()
+    assert any(line.startswith("NL ") and line.rstrip().endswith("own") for line in lines)
+    assert any(line.startswith("(missing) ") for line in lines)
+
+
+def test_a_file_may_have_columns_of_that_name_where_there_is_no_segment(
+    artifact_path: Path, tmp_path: Path
+):
+    frame = make_frame(50).with_columns(segment=pl.lit("x"), calibration=pl.lit("y"))
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("score", artifact_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert pl.read_csv(tmp_path / "out.csv")["segment"].to_list() == ["x"] * 50
+
+
+@pytest.mark.parametrize("to", ["csv", "ndjson", "parquet"])
+def test_a_segment_called_segment_is_not_written_twice(tmp_path: Path, to: str):
+    frame = make_frame(600).rename({"country": "segment"})
+    train(frame, tmp_path / "art", alpha=0.05, id="order", segment="segment", **SMALL)
+    frame.write_csv(tmp_path / "in.csv")
+    out = tmp_path / f"out.{to}"
+    words = ("score", tmp_path / "art", tmp_path / "in.csv", "--to", to)
+    done = call(*words, "--out", out)
+    assert done.returncode == 0, done.stderr
+    read = {"csv": pl.read_csv, "ndjson": pl.read_ndjson, "parquet": pl.read_parquet}[to]
+    found = read(out)
+    assert found.columns.count("segment") == 1 and found.columns[-1] == "calibration"
+    assert found["segment"].to_list() == frame["segment"].to_list()
+    done = call(*words, "--out", tmp_path / f"more.{to}", "--prefix", "v_")
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / f"more.{to}").columns[-2:] == ["v_segment", "v_calibration"]
+
+
+def test_replay_counts_by_segment_at_each_alpha(
+    segmented_path: Path, frame: pl.DataFrame, tmp_path: Path
+):
+    start = datetime(2026, 1, 1)
+    at = [(start + timedelta(minutes=i)).isoformat() for i in range(700)]
+    frame.with_columns(at=pl.Series(at)).write_csv(tmp_path / "in.csv")
+    words = (
+        "replay",
+        segmented_path,
+        tmp_path / "in.csv",
+        "--time",
+        "at",
+        "--alphas",
+        "0.05,0.01",
+    )
+    found = json.loads(call(*words, "--json").stdout)
+    scorer = Scorer.load(segmented_path)
+    for which, alpha in enumerate((0.05, 0.01)):
+        verdicts = scorer.score(frame, alpha=alpha, explain=0)
+        assert found["alphas"][which]["alarms"] == verdicts.is_anomaly.sum()
+        for each in found["segments"]:
+            own = [v.is_anomaly for v in verdicts if v.segment == each["segment"]]
+            assert (each["records"], each["alarms"][which]) == (len(own), sum(own))
+    assert "alpha 0.01" in call(*words).stdout.splitlines()[-6]

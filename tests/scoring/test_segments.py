@@ -1,0 +1,205 @@
+"""Calibrations of single segments: their ranks, their names, and what an artifact may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from tests.conftest import make_frame
+from vaewatch.scoring.artifact import CALIBRATION
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.segments import LONGEST_LABEL, Segments, label_of, labels_of
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.manifest import MANIFEST
+from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.stream.martingale import Exchangeability
+
+SITE = Column("site", Kind.CATEGORICAL, categories=("a", "b", "c"))
+
+
+def calibration(n: int, scale: float = 1.0, alpha: float = 0.05) -> Calibration:
+    scores = np.sort(np.random.default_rng(n).exponential(scale, n))
+    return Calibration(scores, alpha, SPLIT)
+
+
+def segments() -> Segments:
+    schema = Schema((SITE,), segment="site")
+    return Segments(schema, {0: calibration(100), 2: calibration(40, 10.0)}, calibration(500, 3.0))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.integers(0, 4)), max_size=200),
+    st.sampled_from([None, 0.05, 0.02, 0.002]),
+)
+def test_each_record_is_ranked_as_it_is_alone(rows: list[tuple[float, int]], alpha: float | None):
+    found = segments()
+    scores = np.array([score for score, _ in rows])
+    codes = np.array([code for _, code in rows], np.int32)
+    ranked = found.rank(scores, codes, alpha)
+    able = {0: (0.05, 0.02), 2: (0.05,)}
+    for i, (score, code) in enumerate(rows):
+        own = found.own.get(code) if (alpha or 0.05) in able.get(code, ()) else None
+        by = own or found.pooled
+        assert ranked.p_value[i] == by.p_values(np.array([score]))[0]
+        assert ranked.severity[i] == pytest.approx(-np.log10(ranked.p_value[i]))
+        assert (ranked.slots[i] > 0) == (own is not None)
+
+
+def test_a_name_with_control_characters_or_a_long_one_is_cut_and_stays_unique():
+    assert label_of("Köln, 1") == "Köln, 1"
+    long = [label_of("x" * 10_000), label_of("x" * 10_001), label_of("x" * LONGEST_LABEL)]
+    assert len(set(long)) == 3 and max(map(len, long)) <= LONGEST_LABEL
+    for name in ("a\nb", "a\x1b[31mb", "a\x00b", "\ud800"):
+        assert label_of(name).isprintable() and label_of(name) != label_of("a b")
+
+
+def test_a_segment_called_other_stays_apart_from_the_others():
+    column = Column("site", Kind.CATEGORICAL, categories=("other", "(other)"))
+    assert labels_of(column) == ("other", "(other)", "((other))", None)
+
+
+def test_a_change_of_the_mix_is_no_evidence_of_change():
+    """Ranked within its segment, a score says nothing of how frequent the segment is."""
+    found, rng = segments(), np.random.default_rng(0)
+    scale = np.array([1.0, 3.0, 10.0, 3.0, 3.0])
+
+    def evidence(shares: list[float], own: bool) -> float:
+        codes = rng.choice(5, 20_000, p=shares).astype(np.int32)
+        scores = rng.exponential(scale[codes])
+        if own:
+            watch = Exchangeability(found.pooled.scores, rng, found.own_scores)
+            return watch.update(scores, found.slots(codes))
+        return Exchangeability(found.pooled.scores, rng).update(scores)
+
+    assert evidence([0.01, 0.01, 0.98, 0, 0], own=True) < 2
+    assert evidence([0, 1, 0, 0, 0], own=True) == 0  # nothing is promised to it
+    assert evidence([0.01, 0.01, 0.98, 0, 0], own=False) > 10
+
+
+def test_a_change_within_a_segment_is_evidence_of_change():
+    rng = np.random.default_rng(0)
+    own = {0: calibration(2000), 2: calibration(2000, 10.0)}
+    found = Segments(segments().schema, own, segments().pooled)
+    codes = rng.choice(3, 20_000, p=[0.5, 0.0, 0.5]).astype(np.int32)
+    scores = rng.exponential(np.where(codes == 0, 2.0, 10.0))
+    watch = Exchangeability(found.pooled.scores, rng, found.own_scores)
+    assert watch.update(scores, found.slots(codes)) > 4
+
+
+def test_without_own_calibrations_the_evidence_is_that_of_all():
+    scores = np.random.default_rng(1).exponential(3.0, 3000)
+    pooled = segments().pooled.scores
+    one = Exchangeability(pooled, np.random.default_rng(0)).update(scores)
+    slots = np.zeros(3000, np.int64)
+    assert Exchangeability(pooled, np.random.default_rng(0), ()).update(scores, slots) == one
+
+
+def sign(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for name in manifest["sha256"]:
+        manifest["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _unsorted(arrays: dict[str, Any]) -> None:
+    arrays["segment_scores"][:2] = arrays["segment_scores"][1::-1] + [1.0, 0.0]
+
+
+def _nan(arrays: dict[str, Any]) -> None:
+    arrays["segment_scores"][-1] = np.nan
+
+
+def _unknown(arrays: dict[str, Any]) -> None:
+    arrays["segment_codes"][-1] = 3  # the bucket of the others
+
+
+def _twice(arrays: dict[str, Any]) -> None:
+    arrays["segment_codes"][:] = 0
+
+
+def _too_long(arrays: dict[str, Any]) -> None:
+    arrays["segment_sizes"][0] += 1
+
+
+def _negative(arrays: dict[str, Any]) -> None:
+    total = arrays["segment_sizes"].sum()
+    arrays["segment_sizes"][:] = [-5, total + 5]
+
+
+def _of_texts(arrays: dict[str, Any]) -> None:
+    arrays["segment_scores"] = arrays["segment_scores"].astype(np.float32)
+
+
+def _few(arrays: dict[str, Any]) -> None:
+    first = int(arrays["segment_sizes"][0])
+    arrays["segment_scores"] = np.concatenate(
+        [arrays["segment_scores"][:3], arrays["segment_scores"][first:]]
+    )
+    arrays["segment_sizes"][0] = 3
+
+
+def _gone(arrays: dict[str, Any]) -> None:
+    del arrays["segment_sizes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_unsorted, "must ascend"),
+        (_nan, "must be finite"),
+        (_unknown, "codes of the segments"),
+        (_twice, "codes of the segments"),
+        (_too_long, "sizes of the segments"),
+        (_negative, "sizes of the segments"),
+        (_of_texts, "scores of the segments"),
+        (_few, "takes at least"),
+        (_gone, "segment_sizes"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_segments_that_training_cannot_have_made_are_refused(
+    segmented_path: Path, tmp_path: Path, change: Any, message: str
+):
+    copy = Path(shutil.copytree(segmented_path, tmp_path / "copy"))
+    arrays = load_file(copy / CALIBRATION)
+    change(arrays)
+    save_file(arrays, copy / CALIBRATION)
+    sign(copy)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        Scorer.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("segment", ["amount", "nowhere", "a\x1bb"])
+def test_a_segment_that_is_no_categorical_column_is_refused(
+    segmented_path: Path, tmp_path: Path, segment: str
+):
+    copy = Path(shutil.copytree(segmented_path, tmp_path / "copy"))
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["schema"]["segment"] = segment
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="the segment must be a categorical column"):
+        Scorer.load(copy)
+
+
+def test_an_artifact_with_a_segment_is_read_and_scores_alike_in_any_batch(segmented_path: Path):
+    scorer, frame = Scorer.load(segmented_path), make_frame(400, seed=3)
+    whole = scorer.score(frame, explain=0)
+    one_by_one = [scorer.score(frame[i : i + 1], explain=0)[0] for i in range(40)]
+    assert [v.p_value for v in one_by_one] == whole.p_value[:40].tolist()
+    assert [v.calibration for v in one_by_one] == list(whole.calibration or ())[:40]
+    assert {s.segment: s.calibration for s in scorer.artifact.manifest.calibration.segments} == {
+        "NL": "own",
+        "DE": "own",
+        "FR": "pooled",
+    }
