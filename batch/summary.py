@@ -21,12 +21,17 @@ BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 @dataclass(frozen=True)
 class SegmentCount:
-    """The scored records of one segment. calibration: the one that judged it, own or pooled."""
+    """The scored records of one segment.
+
+    calibration: the one that judged it, own or pooled. expected: the alarms that its own one lets
+    expect of as many normal records; None by the pooled one, which promises nothing for it alone.
+    """
 
     segment: str | None
     calibration: str
     records: int
     anomalies: int
+    expected: float | None
 
     @property
     def rate(self) -> float:
@@ -74,13 +79,13 @@ class Summary:
         if segments is None or not counts.size:
             return []
         slots = segments.slots(np.arange(len(counts), dtype=np.int32), self.job.alpha)
-        found = [
-            SegmentCount(label, kind, int(records), int(anomalies))
-            for label, kind, (records, anomalies) in zip(
-                segments.labels, kinds_of(slots), counts.tolist(), strict=True
-            )
-            if records
-        ]
+        kinds, found = kinds_of(slots), []
+        for code in np.flatnonzero(counts[:, 0]).tolist():
+            records, anomalies = counts[code].tolist()
+            law = segments.calibrations[slots[code]].rate_law(self.job.alpha)
+            expected = records * law.mean if slots[code] else None
+            label = segments.labels[code]
+            found.append(SegmentCount(label, kinds[code], records, anomalies, expected))
         return sorted(found, key=lambda each: -each.records)
 
     def to_json(self) -> dict[str, Any]:

@@ -294,14 +294,15 @@ def _print_segments(summary: Summary) -> None:
             shown_segment(each.segment),
             f"{each.records:,}",
             f"{each.anomalies:,}",
+            "no promise" if each.expected is None else f"{each.expected:,.1f}",
             f"{each.rate:.2%}",
             each.calibration,
         )
         for each in summary.segments()
     ]
     if rows:
-        head = ("segment", "records", "anomalies", "share", "calibration")
-        print_table(err(), head, rows, right=(1, 2, 3))
+        head = ("segment", "records", "anomalies", "expected", "share", "calibration")
+        print_table(err(), head, rows, right=(1, 2, 3, 4))
 
 
 def _number(n: int, what: str) -> str:
