@@ -84,7 +84,7 @@ class Stage:
         if found is None:
             return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
         if found.found:
-            return self.scorer.score_table(table, alpha=found.p_value, explain=job.explain)
+            return self.scorer.score_table(table, cut=found.p_value, explain=job.explain)
         verdicts = self.scorer.score_table(table, explain=job.explain or 0)
         return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
 

@@ -24,7 +24,8 @@ class SegmentCount:
     """The scored records of one segment.
 
     calibration: the one that judged it, own or pooled. expected: the alarms that its own one lets
-    expect of as many normal records; None by the pooled one, which promises nothing for it alone.
+    expect of as many normal records; None by the pooled one, which promises nothing for it alone,
+    and where a false discovery rate decides.
     """
 
     segment: str | None
@@ -83,7 +84,7 @@ class Summary:
         for code in np.flatnonzero(counts[:, 0]).tolist():
             records, anomalies = counts[code].tolist()
             law = segments.calibrations[slots[code]].rate_law(self.job.alpha)
-            expected = records * law.mean if slots[code] else None
+            expected = records * law.mean if slots[code] and self.job.fdr is None else None
             label = segments.labels[code]
             found.append(SegmentCount(label, kinds[code], records, anomalies, expected))
         return sorted(found, key=lambda each: -each.records)

@@ -231,9 +231,16 @@ class Scorer:
         )
 
     def score_table(
-        self, table: Table, *, alpha: float | None = None, explain: int | None = None
+        self,
+        table: Table,
+        *,
+        alpha: float | None = None,
+        explain: int | None = None,
+        cut: float | None = None,
     ) -> Verdicts:
-        """Score a table; see `score`."""
+        """Score a table; see `score`. `cut`: the largest p-value of an anomaly, in place of alpha;
+        the calibrations that judge stay those of the artifact's alpha.
+        """
         rule, calibration = self.artifact.rule, self.artifact.calibration
         if alpha is None:
             alpha = calibration.alpha
@@ -252,7 +259,7 @@ class Scorer:
             ranked = segments.rank(score, codes, alpha)
             p_value, severity = ranked.p_value, ranked.severity
             segment, used = segments.names(codes), kinds_of(ranked.slots)
-        is_anomaly = calibration.alarms(p_value, alpha)
+        is_anomaly = calibration.alarms(p_value, alpha if cut is None else cut)
         return Verdicts(
             score=score,
             p_value=p_value,

@@ -115,4 +115,32 @@ def test_replay_counts_by_segment_at_each_alpha(
         for each in found["segments"]:
             own = [v.is_anomaly for v in verdicts if v.segment == each["segment"]]
             assert (each["records"], each["alarms"][which]) == (len(own), sum(own))
-    assert "alpha 0.01" in call(*words).stdout.splitlines()[-6]
+    head = next(line for line in call(*words).stdout.splitlines() if line.startswith("segment "))
+    assert head.split() == [
+        "segment",
+        "records",
+        "alpha",
+        "0.05",
+        "share",
+        "alpha",
+        "0.01",
+        "share",
+    ]
+
+
+def test_discoveries_are_ranked_within_their_segments(
+    segmented_path: Path, frame: pl.DataFrame, tmp_path: Path
+):
+    """The same p-values decide that were counted, also where the cut is a small one."""
+    odd = frame.with_columns(
+        amount=pl.when(pl.int_range(pl.len()) % 7 == 0).then(1e6).otherwise("amount")
+    )
+    odd.write_csv(tmp_path / "in.csv")
+    words = ("score", segmented_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    done = call(*words, "--fdr", "0.2")
+    assert done.returncode == 0, done.stderr
+    verdicts = Scorer.load(segmented_path).score(odd, explain=0)
+    found = pl.read_csv(tmp_path / "out.csv")
+    assert found["is_anomaly"].to_list() == verdicts.discoveries(0.2).tolist()
+    assert found["is_anomaly"].sum() > 50
+    assert found["p_value"].to_list() == verdicts.p_value.tolist()

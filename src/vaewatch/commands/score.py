@@ -294,7 +294,7 @@ def _print_segments(summary: Summary) -> None:
             shown_segment(each.segment),
             f"{each.records:,}",
             f"{each.anomalies:,}",
-            "no promise" if each.expected is None else f"{each.expected:,.1f}",
+            "" if each.expected is None else f"{each.expected:,.1f}",
             f"{each.rate:.2%}",
             each.calibration,
         )
