@@ -253,12 +253,14 @@ def _publish(summary: Summary, settings: dict[str, Any]) -> None:
 
 
 def _report(summary: Summary, settings: dict[str, Any]) -> None:
+    from vaewatch.commands.tables.segments import print_counts_by_segment
+
     if summary.job.sources and not settings["quiet"]:
         _print_counts(summary)
         if settings["progress"] != "json":
             _print_words(summary.words)
             _print_severities(summary)
-            _print_segments(summary)
+            print_counts_by_segment(err(), summary)
     limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
         err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
@@ -282,27 +284,6 @@ def _print_words(words: str) -> None:
     err().print(f"{numbers}:")
     for line in textwrap.wrap(follows, WIDTH):
         err().print(line)
-
-
-def _print_segments(summary: Summary) -> None:
-    """Print the anomalies of each segment, where the artifact has one."""
-    from vaewatch.commands.tables.segments import shown_segment
-    from vaewatch.commands.terminal import print_table
-
-    rows = [
-        (
-            shown_segment(each.segment),
-            f"{each.records:,}",
-            f"{each.anomalies:,}",
-            "" if each.expected is None else f"{each.expected:,.1f}",
-            f"{each.rate:.2%}",
-            each.calibration,
-        )
-        for each in summary.segments()
-    ]
-    if rows:
-        head = ("segment", "records", "anomalies", "expected", "share", "calibration")
-        print_table(err(), head, rows, right=(1, 2, 3, 4))
 
 
 def _number(n: int, what: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vaewatch.batch.summary import Summary
     from vaewatch.scoring.budget.summary import SegmentSummary
     from vaewatch.scoring.manifest import Manifest
 
@@ -44,3 +45,23 @@ def _row(each: SegmentSummary, needed: int) -> tuple[str, ...]:
         f"{each.threshold:.4g}",
         rate,
     )
+
+
+def print_counts_by_segment(console: Console, summary: Summary) -> None:
+    """Print the anomalies of each segment, where the artifact has one."""
+    from vaewatch.commands.terminal import print_table
+
+    rows = [
+        (
+            shown_segment(each.segment),
+            f"{each.records:,}",
+            f"{each.anomalies:,}",
+            "" if each.expected is None else f"{each.expected:,.1f}",
+            f"{each.rate:.2%}",
+            each.calibration,
+        )
+        for each in summary.segments()
+    ]
+    if rows:
+        head = ("segment", "records", "anomalies", "expected", "share", "calibration")
+        print_table(console, head, rows, right=(1, 2, 3, 4))
