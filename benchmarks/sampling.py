@@ -21,7 +21,7 @@ import torch
 from scipy.stats import ks_2samp, rankdata
 
 from benchmarks.results import write_section
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.table import Table
 from vaewatch.training.export.weights import load_served

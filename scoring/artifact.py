@@ -21,7 +21,7 @@ from vaewatch.scoring.budget.segments import Segments, p_values
 from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
     check_calibration,
     check_drift,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.numbers import FLOAT32_ROUNDING
 from vaewatch.scoring.schema import Schema, missing_code
-from vaewatch.scoring.standardise import FLOAT32_ROUNDING
 from vaewatch.scoring.table import Table
 
 BINS = 10

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
-from vaewatch.scoring.features import Value
+from vaewatch.scoring.features.feature import Features
+from vaewatch.scoring.features.vectorizer import Value
 from vaewatch.scoring.network import TILE, Forward, Network
 from vaewatch.scoring.schema import OTHER, Column, usual_words
 from vaewatch.scoring.score import ScoreRule
-from vaewatch.scoring.standardise import Features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part, named
 

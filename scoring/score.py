@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.network import Forward, Network
-from vaewatch.scoring.standardise import Features
 
 
 @dataclass(frozen=True)

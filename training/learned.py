@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.drift import DriftReference
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.errors import SchemaError, SettingError
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Kind
 from vaewatch.training.config import TrainConfig

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
-from vaewatch.scoring.features import unseen_nats
+from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.schema import Schema

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import read_artifact
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
 from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle
 from vaewatch.scoring.time.form import DAY, SECOND, moment_of_text

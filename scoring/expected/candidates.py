@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.feature import Features
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.standardise import Features
 
 
 @dataclass(frozen=True)

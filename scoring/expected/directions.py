@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE
-from vaewatch.scoring.features import ColumnFeatures, Vectorizer
+from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
 from vaewatch.scoring.time.calendar import angle, on_circle
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, Cells, indices_of
-from vaewatch.scoring.features import ColumnFeatures, Value, Vectorizer
+from vaewatch.scoring.features.vectorizer import ColumnFeatures, Value, Vectorizer
 from vaewatch.scoring.precision import Floats
 from vaewatch.scoring.schema import Kind, other_code
 

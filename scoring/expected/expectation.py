@@ -16,7 +16,7 @@ from vaewatch.scoring.expected.cells import NONE, Cells
 from vaewatch.scoring.expected.directions import ExpectedDirections
 from vaewatch.scoring.expected.events import ExpectedEvents
 from vaewatch.scoring.expected.numbers import ExpectedNumbers
-from vaewatch.scoring.features import ColumnFeatures, Value, Vectorizer
+from vaewatch.scoring.features.vectorizer import ColumnFeatures, Value, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
 from vaewatch.scoring.time.parts import shown
 

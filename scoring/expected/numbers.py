@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, indices_of
-from vaewatch.scoring.features import ColumnFeatures, Vectorizer
+from vaewatch.scoring.features.feature import signed_expm1, signed_log1p
+from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.standardise import signed_expm1, signed_log1p
 
 DIGITS = 6  # significant ones of an expected number
 MOST_PLACES = 300  # 10 to that power is finite

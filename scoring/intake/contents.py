@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
 from vaewatch.scoring.drift import BINS, bins_of
 from vaewatch.scoring.errors import ArtifactError, SettingError
-from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
-from vaewatch.scoring.manifest import Manifest
-from vaewatch.scoring.precision import Precision
-from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
-from vaewatch.scoring.standardise import (
+from vaewatch.scoring.features.feature import (
     INDICATOR,
     MISSING_FLAG,
     Feature,
     feature_order,
 )
+from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
+from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.precision import Precision
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
 from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.scoring.time.parts import PERIODS
 from vaewatch.scoring.time.zone import UTC_NAMES, zone_named

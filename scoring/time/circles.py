@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.feature import Feature
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.time.calendar import angle
 
 COSINE, SINE = -2, -3  # in place of a code
-
-
-class _Feature(Protocol):
-    """See `vaewatch.scoring.standardise.Feature`."""
-
-    @property
-    def column(self) -> str: ...
-    @property
-    def code(self) -> int | None: ...
-    @property
-    def mean(self) -> float: ...
-    @property
-    def deviation(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,7 @@ class Circles:
     deviation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, schema: Schema, features: Sequence[_Feature]) -> Circles:
+    def of(cls, schema: Schema, features: Sequence[Feature]) -> Circles:
         at = {(f.column, f.code): i for i, f in enumerate(features)}
         numeric = {column.name: i for i, column in enumerate(schema.numeric)}
         own = [c for c in schema.circular if (c.name, COSINE) in at]

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vaewatch.scoring.features import Vectorizer, unseen_nats
+from vaewatch.scoring.features.feature import signed_expm1, signed_log1p
+from vaewatch.scoring.features.vectorizer import Vectorizer, unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Kind
-from vaewatch.scoring.standardise import signed_expm1, signed_log1p
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer, is_count, skewness

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import make_frame
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer

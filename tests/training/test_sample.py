@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from tests.conftest import call, make_frame
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.feature import Feature
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.standardise import Feature
 from vaewatch.scoring.table import Table
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.sample import Decoded, records_of, sample

@@ -11,10 +11,10 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from vaewatch.scoring.features import unseen_nats
+from vaewatch.scoring.features.feature import Feature
+from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.precision import Precision
-from vaewatch.scoring.standardise import Feature
 from vaewatch.training.calibration.covariance import (
     FULL_FEATURES,
     RANK,

@@ -13,9 +13,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.feature import signed_expm1, signed_log1p
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Kind, missing_code, other_code
-from vaewatch.scoring.standardise import signed_expm1, signed_log1p
 from vaewatch.scoring.table import Table
 
 FAR = 4.0  # standard deviations of its column that a number is moved by

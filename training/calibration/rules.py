@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.feature import Feature
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.scoring.standardise import Feature
 
 
 @dataclass(frozen=True)

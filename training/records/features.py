@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Vectorizer
-from vaewatch.scoring.schema import Column, Kind
-from vaewatch.scoring.standardise import (
+from vaewatch.scoring.features.feature import (
     MISSING_FLAG,
     Feature,
     feature_order,
     signed_log1p,
 )
+from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
@@ -27,7 +27,7 @@ LEAST_OF_CIRCLE = 1e-3  # deviation of a cosine: a third of a second of a day is
 
 def fit_vectorizer(table: Table) -> Vectorizer:
     """Learn means, deviations and events; a column without spread gives no feature (see
-    `vaewatch.scoring.features`).
+    `vaewatch.scoring.features.vectorizer`).
     """
     schema = table.schema
     features: list[Feature] = []

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.features.feature import signed_log1p
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import (
     Column,
@@ -22,7 +23,6 @@ from vaewatch.scoring.schema import (
     other_code,
     usual_words,
 )
-from vaewatch.scoring.standardise import signed_log1p
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NAMES
 from vaewatch.scoring.time.parts import named

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import unseen_nats
+from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.covariance import fit_precision

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column
 from vaewatch.training.records.profile import clip
 from vaewatch.training.vae.vae import VAE

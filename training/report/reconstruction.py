@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.vectorizer import Vectorizer
 
 BINS = 20
 TENTHS = 10

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaewatch.scoring.features import Vectorizer
+from vaewatch.scoring.features.feature import MISSING_FLAG, Feature, signed_log1p
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
-from vaewatch.scoring.standardise import MISSING_FLAG, Feature, signed_log1p
 from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.vae.vae import VAE
 

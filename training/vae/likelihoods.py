@@ -5,7 +5,7 @@ values. The mean of an indicator given z is the probability of its event, so its
 the Brier score, and dividing by the event's variance gives more weight to the error of a rare
 event. A softmax head for each categorical column was worse on NSL-KDD (see
 `benchmarks/RESULTS.md`). The likelihood of unseen values takes no network: see
-`vaewatch.scoring.features`.
+`vaewatch.scoring.features.vectorizer`.
 """
 
 from __future__ import annotations

@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
-from vaewatch.scoring.standardise import (
+from vaewatch.scoring.features.events import Events
+from vaewatch.scoring.features.feature import (
     MISSING_FLAG,
     TILE,
-    Events,
     Feature,
     Features,
-    Numbers,
     places_of_columns,
     signed_expm1,
 )
+from vaewatch.scoring.features.numbers import Numbers
+from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
 from vaewatch.scoring.time.calendar import on_circle
 from vaewatch.scoring.time.circles import COSINE, SINE
