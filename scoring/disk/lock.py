@@ -41,7 +41,7 @@ def sole_writer(*targets: Path) -> Iterator[None]:
 def made_folder(folder: Path) -> Iterator[None]:
     """Make a folder if need be, for the length of a block if nothing is put into it."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    with _writable(folder):
+    with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
@@ -54,7 +54,7 @@ def made_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
     path = hidden(target, ".lock")
-    with _writable(target):
+    with writable(target):
         handle = _acquire(path, target)
         _clear_drafts(target)
     try:
@@ -125,7 +125,8 @@ def _sign(handle: int) -> None:
 
 
 @contextmanager
-def _writable(target: Path) -> Iterator[None]:
+def writable(target: Path) -> Iterator[None]:
+    """Turn what writing raises into one sentence."""
     try:
         yield
     except OSError as error:

@@ -25,9 +25,10 @@ import msgspec
 
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.disk.exchange import exchange
-from vaewatch.scoring.disk.lock import sole_writer
-from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.disk.lock import sole_writer, writable
+from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.scoring.files.whole import hidden, named, remove, sync_folder
+from vaewatch.scoring.intake.text import has_control, one_line
 from vaewatch.scoring.manifest import MANIFEST, Manifest
 from vaewatch.scoring.scorer import Scorer
 
@@ -52,15 +53,14 @@ def write_artifact(
         keep: how many of those that were replaced to keep.
 
     Raises:
-        ArtifactError: `out` is there already, or cannot be written; nothing is left behind.
+        ArtifactError: `out` is there already.
+        OutputError: it cannot be written; nothing is left behind.
     """
     check_target(out, overwrite=overwrite)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     whole = {**files, MANIFEST: msgspec.structs.replace(manifest, sha256=hashes).to_bytes()}
-    try:
+    with writable(out):
         _write(named(out), whole, keep)
-    except OSError as error:
-        raise ArtifactError(f"'{out}' could not be written: {error.strerror}.") from error
 
 
 def _write(out: Path, files: Mapping[str, bytes], keep: int) -> None:
@@ -76,11 +76,26 @@ def _write(out: Path, files: Mapping[str, bytes], keep: int) -> None:
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
-    """Refuse early an artifact's folder that could not be written in the end."""
-    parent = next(p for p in out.absolute().parents if p.exists())
+    """Refuse early an artifact's folder that could not be written in the end.
+
+    Raises:
+        SettingError: its name, which becomes the artifact's, could steer a terminal.
+        ArtifactError: `out` is there, and may not be replaced.
+        OutputError: its place takes no folder.
+    """
+    if has_control(named(out).name):
+        raise SettingError(
+            f"an artifact's name must have no control characters, got '{one_line(out.name)}'. "
+            "Choose another name."
+        )
+    parent = next(p for p in (*out.absolute().parents, Path("/")) if os.path.lexists(p))
+    if not parent.is_dir():
+        raise OutputError(f"'{out}' could not be written: '{parent}' is not a folder.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise ArtifactError(f"'{out}' must be writable, but '{parent}' is not.")
-    if not out.exists() and not out.is_symlink():
+        raise OutputError(f"'{out}' must be writable, but '{parent}' is not.")
+    with writable(out):  # unless its name is too long
+        is_there = out.exists() or out.is_symlink()
+    if not is_there:
         return
     if not overwrite:
         raise ArtifactError(
@@ -204,15 +219,13 @@ def roll_back(out: Path, version: str | None = None) -> RolledBack:
 
     Raises:
         ArtifactError: there is no such version, or it must not be served.
+        OutputError: its place cannot be written.
         SettingError: another run writes to the artifact.
     """
     if not named(out).parent.is_dir():
         raise ArtifactError(f"'{out}' is not an artifact: it does not exist.")
-    with sole_writer(out):
-        try:
-            return _roll_back(named(out), version)
-        except OSError as error:
-            raise ArtifactError(f"'{out}' could not be written: {error.strerror}.") from error
+    with sole_writer(out), writable(out):
+        return _roll_back(named(out), version)
 
 
 def _roll_back(out: Path, version: str | None) -> RolledBack:
@@ -232,6 +245,7 @@ def _choose(out: Path, version: str | None) -> Version:
     if known:
         names = ", ".join(one.manifest.version for one in known)
         raise ArtifactError(f"'{out}' must have the version '{version}' before it, got {names}.")
+    read_manifest(out)  # there may be no artifact at all
     raise ArtifactError(
         f"'{out}' has no version before it. One is kept whenever vaewatch train or recalibrate "
         "replaces an artifact with --overwrite, unless --keep is 0."

@@ -24,7 +24,7 @@ from vaewatch.scoring.artifact import (
     read_manifest,
 )
 from vaewatch.scoring.disk.versions import write_artifact
-from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.errors import ArtifactError, OutputError
 from vaewatch.scoring.manifest import MANIFEST, Manifest
 from vaewatch.scoring.scorer import Scorer
 
@@ -162,6 +162,6 @@ def test_a_disk_that_fills_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ArtifactError, match="could not be written: No space left on device"):
+    with pytest.raises(OutputError, match="could not be written: No space left on device"):
         write_artifact(tmp_path / "out", manifest, {"a": b"1"})
     assert not list(tmp_path.iterdir())

@@ -19,8 +19,8 @@ import pytest
 from tests.conftest import call, make_frame, run
 from vaewatch.scoring.artifact import read_artifact, read_files, read_manifest
 from vaewatch.scoring.disk import exchange
-from vaewatch.scoring.disk.versions import roll_back, versions, write_artifact
-from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.disk.versions import check_target, roll_back, versions, write_artifact
+from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.scoring.scorer import Scorer
 
 
@@ -215,10 +215,49 @@ def test_a_full_disk_ends_a_recalibration_and_leaves_what_was_there(out: Path, t
 
     words = ("recalibrate", out, tmp_path / "recent.csv", "--out", out, "--overwrite")
     done = run(*words, preexec_fn=small_files)
-    assert done.returncode == 4 and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert f"'{out}' could not be written: File too large." in done.stderr
     assert before == {path.name: path.read_bytes() for path in out.iterdir()}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["it", "recent.csv"]
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "dangling"])
+def test_a_place_under_what_is_no_folder_is_refused_before_the_work(tmp_path: Path, kind: str):
+    parent = tmp_path / "parent"
+    if kind == "file":
+        parent.touch()
+    else:
+        parent.symlink_to("parent" if kind == "loop" else "nowhere")
+    with pytest.raises(OutputError, match=f"could not be written: '{parent}' is not a folder"):
+        check_target(parent / "deep" / "it", overwrite=True)
+
+
+def test_the_root_is_no_place_for_an_artifact():
+    with pytest.raises(ArtifactError, match="'/' is not an artifact, so it is not overwritten"):
+        check_target(Path("/"), overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\udcffb"])
+def test_a_name_that_steers_a_terminal_is_refused_before_the_work(tmp_path: Path, name: str):
+    with pytest.raises(SettingError, match="name must have no control characters, got 'a"):
+        check_target(tmp_path / name, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("none", "does not exist"), ("file", "must be a folder, got a file"), ("folder", "has no")],
+)
+def test_what_is_no_artifact_is_not_rolled_back(tmp_path: Path, kind: str, message: str):
+    place = tmp_path / "place"
+    if kind != "none":
+        place.touch() if kind == "file" else place.mkdir()
+    with pytest.raises(ArtifactError, match=f"'{place}' is not an artifact: it {message}"):
+        roll_back(place)
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path):
+    with pytest.raises(OutputError, match="could not be written: File name too long"):
+        check_target(tmp_path / ("n" * 256), overwrite=False)
 
 
 def test_two_runs_that_replace_an_artifact_do_not_meet(
