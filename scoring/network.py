@@ -70,7 +70,7 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, too
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -104,4 +104,11 @@ class Network:
         if not n:  # ONNX Runtime's reductions refuse an empty batch
             one = np.zeros((1, features.shape[1]), np.float32)
             return [out[:0] for out in self._run(outputs, one)]
-        return list(self._session.run(outputs, {INPUT: features}))
+        try:
+            return list(self._session.run(outputs, {INPUT: features}))
+        except Exception as error:
+            if "alloc" in str(error):  # the machine's memory is at fault
+                raise
+            raise ArtifactError(
+                f"network.onnx must run on any records, but does not: {one_line(error)}"
+            ) from error

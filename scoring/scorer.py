@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
@@ -14,7 +15,7 @@ from vaewatch.scoring.artifact import Artifact, read_artifact
 from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.budget.fdr import discoveries
 from vaewatch.scoring.budget.segments import kinds_of
-from vaewatch.scoring.errors import ArtifactError, RecordError
+from vaewatch.scoring.errors import ArtifactError, RecordError, SettingError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.intake.damage import BROKEN, damaged
@@ -43,7 +44,7 @@ class Verdict:
     calibration: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdicts:
     """N verdicts. An index gives a `Verdict`; a slice, a mask or indices give `Verdicts`.
 
@@ -78,7 +79,12 @@ class Verdicts:
     def __getitem__(self, index: slice | NDArray[Any] | Sequence[int]) -> Verdicts: ...
     def __getitem__(self, index: Any) -> Verdict | Verdicts:
         if not isinstance(index, SupportsIndex) or isinstance(index, np.ndarray):
-            return self._taken(np.arange(len(self))[index])
+            rows = np.arange(len(self))[index]
+            if rows.ndim > 1:
+                raise IndexError("an index must be a whole number, a slice, a mask or a list.")
+            if rows.ndim == 1:
+                return self._taken(rows)
+            index = rows
         index = int(index)
         return Verdict(
             float(self.score[index]),
@@ -117,6 +123,12 @@ class Verdicts:
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all of both is equal; the one that dataclasses get cannot take arrays."""
+        return isinstance(other, Verdicts) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Scorer:
@@ -161,8 +173,8 @@ class Scorer:
     def verify(self) -> None:
         """Raise an ArtifactError unless the golden records score as they did when it was made."""
         golden = self.artifact.golden
-        self._require_sound_network(golden.records)
-        got = self.score_records(golden.records).score
+        table = table_of(self.artifact.schema, golden.records)
+        got = self._sound_scores(table)
         scale = np.maximum(np.abs(golden.scores), 1.0)  # relative to the score, or to one nat
         apart = np.abs(got - golden.scores) / scale
         if not np.all(apart <= GOLDEN_TOLERANCE):
@@ -170,27 +182,36 @@ class Scorer:
                 f"the artifact's golden records must score within {GOLDEN_TOLERANCE:g} of what is "
                 f"stored, got {apart.max():.2g} apart. Do not use it; train or export it again."
             )
-        table = table_of(self.artifact.schema, golden.records)
         if not np.array_equal(self.artifact.p_values(golden.scores, table), golden.p_values):
             raise ArtifactError(
                 "the artifact's golden records must get the stored p-values, but do not."
             )
 
-    def _require_sound_network(self, records: Sequence[Any]) -> None:
-        """Raise an ArtifactError unless the graph gives each part of each record as a number."""
-        features = self.artifact.vectorizer.transform(table_of(self.artifact.schema, records))
-        if self.network.sizes.features != features.values.shape[1]:
+    def _sound_scores(self, table: Table) -> NDArray[np.float64]:
+        """Return the scores of N records, (N,), or raise an ArtifactError unless the graph gives
+        each part of each as a number. They are explained, too, as any record may be.
+        """
+        features = self.artifact.vectorizer.transform(table)
+        n, d = features.values.shape
+        if self.network.sizes.features != d:
             raise ArtifactError(
-                f"network.onnx must take the {features.values.shape[1]:,} features of the "
-                f"manifest, got {self.network.sizes.features:,}."
+                f"network.onnx must take the {d:,} features of the manifest, got "
+                f"{self.network.sizes.features:,}."
             )
         forward = self.network.forward(features.values)
         for name in OUTPUTS:
             part = getattr(forward, name)
-            if len(part) != len(records) or not np.isfinite(part).all():
+            if part is None:  # of more than a TILE
+                part = self.network.whitened(features.values)
+            if len(part) != n or not np.isfinite(part).all():
                 raise ArtifactError(
                     f"network.onnx must give a finite '{name}' for each record, but does not."
                 )
+        score = self.artifact.rule.total(forward, features)
+        self._explainer.reasons(
+            ScoredTable(table, features, forward, score), np.arange(n), REASONS
+        )
+        return score
 
     def score(
         self, data: Any, *, alpha: float | None = None, explain: int | None = None
@@ -209,10 +230,12 @@ class Scorer:
 
         Raises:
             RecordError: some records break the schema; it names each broken rule.
+            SettingError: alpha or explain cannot be meant.
             CalibrationError: the calibration records of all segments together are too few to
                 certify alpha. Where only those of a record's own segment are, the pooled ones
                 judge it.
         """
+        _check_asked(alpha, explain)
         if isinstance(data, list | tuple):
             records = plain_records(data, set(self.artifact.schema.inputs))
             return self.score_records(records, alpha=alpha, explain=explain)
@@ -287,3 +310,11 @@ class Scorer:
         for row, reasons in zip(rows.tolist(), found, strict=True):
             out[row] = reasons
         return out
+
+
+def _check_asked(alpha: Any, explain: Any) -> None:
+    """Refuse what the types rule out, but Python lets through."""
+    if alpha is not None and not isinstance(alpha, Real):
+        raise SettingError(f"alpha must be a number, got {alpha!r}.")
+    if explain is not None and not (isinstance(explain, SupportsIndex) and int(explain) >= 0):
+        raise SettingError(f"explain must be a whole number of at least 0, got {explain!r}.")

@@ -92,12 +92,11 @@ def results(call: Call) -> tuple[Value, ...]:
         raise refused(f"must use operators of arithmetic alone, got '{operator}'")
     try:
         values = OPERATORS[operator](call)
+        if any(len(v.shape) > MOST_AXES or min(v.shape, default=0) < 0 for v in values):
+            raise ValueError
+        return values
     except (IndexError, ValueError, TypeError, ZeroDivisionError):
         raise refused(f"must give '{operator}' inputs that fit, but does not") from None
-    for value in values:
-        if len(value.shape) > MOST_AXES or min(value.shape, default=0) < 0:
-            raise refused(f"must give '{operator}' inputs that fit, but does not")
-    return values
 
 
 def _same(call: Call) -> tuple[Value, ...]:
@@ -150,9 +149,8 @@ def _matmul(call: Call) -> tuple[Value, ...]:
 
 def _gemm(call: Call) -> tuple[Value, ...]:
     (m, k), (l, n) = call.value(0).shape, call.value(1).shape
-    a, b = (m, k), (l, n)
-    a = a[::-1] if call.number("transA", 0) else a
-    b = b[::-1] if call.number("transB", 0) else b
+    a = (k, m) if call.number("transA", 0) else (m, k)
+    b = (n, l) if call.number("transB", 0) else (l, n)
     product = replace(_product(a, b), dtype=call.value(0).dtype)
     if len(call.given) > 2 and np.broadcast_shapes(call.value(2).shape, product.shape) != (
         product.shape
@@ -191,13 +189,28 @@ def _transpose(call: Call) -> tuple[Value, ...]:
 
 
 def _gather(call: Call) -> tuple[Value, ...]:
-    x, at = call.value(0), call.value(1)
-    axis = _axis(call.number("axis", 0), len(x.shape))
+    x, at, axis = _taken(call)
     return (x.of([*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]]),)
 
 
 def _gather_elements(call: Call) -> tuple[Value, ...]:
-    return (call.value(0).of(call.value(1).shape),)
+    x, at, _ = _taken(call)
+    return (x.of(at.shape),)
+
+
+def _taken(call: Call) -> tuple[Value, Value, int]:
+    """Return values, places and their axis."""
+    x, at, axis = call.value(0), call.value(1), call.number("axis", 0)
+    _require_places(at, x.shape[axis])
+    return x, at, _axis(axis, len(x.shape))
+
+
+def _require_places(at: Value, *sizes: int) -> None:
+    """Check places that the graph holds; ONNX Runtime refuses computed ones that do not fit."""
+    if at.tensor is not None:
+        places = at.tensor.ints().reshape(-1, len(sizes))
+        if ((places < np.negative(sizes)) | (places >= sizes)).any():
+            raise ValueError
 
 
 def _gather_nd(call: Call) -> tuple[Value, ...]:
@@ -205,6 +218,7 @@ def _gather_nd(call: Call) -> tuple[Value, ...]:
     batch, depth = call.number("batch_dims", 0), at.shape[-1]
     if not 0 <= batch < len(at.shape) or not 0 < depth <= len(x.shape) - batch:
         raise ValueError
+    _require_places(at, *x.shape[batch : batch + depth])
     return (x.of([*at.shape[:-1], *x.shape[batch + depth :]]),)
 
 
@@ -227,17 +241,14 @@ def _reduced(call: Call) -> tuple[Value, ...]:
     x, axes = call.value(0), call.ints(1)
     if not axes and call.number("noop_with_empty_axes", 0):
         return (x.of(x.shape),)
-    every = axes or range(len(x.shape))
-    found = [_axis(axis, len(x.shape)) for axis in every]
+    found = [_axis(axis, len(x.shape)) for axis in axes or range(len(x.shape))]
     return (x.of(_without(x.shape, found, call.number("keepdims", 1))),)
 
 
 def _pad(call: Call) -> tuple[Value, ...]:
     x, pads = call.value(0), call.value(1).ints()
-    axes = call.ints(3)
-    found = [_axis(a, len(x.shape)) for a in (axes or range(len(x.shape)))]
-    shape = list(x.shape)
-    half = len(found)
+    found = [_axis(axis, len(x.shape)) for axis in call.ints(3) or range(len(x.shape))]
+    shape, half = list(x.shape), len(found)
     for axis, before, after in zip(found, pads[:half], pads[half:], strict=True):
         shape[axis] += before + after
     return (x.of(shape),)
@@ -280,7 +291,7 @@ def _without(shape: Shape, axes: Sequence[int], keep: int) -> list[int]:
 
 
 _GROUPS: Mapping[Rule, str] = {
-    _same: "Abs Ceil Clip CumSum Elu Erf Exp Floor Identity LeakyRelu Log LogSoftmax Neg Not "
+    _same: "Abs Ceil Clip Elu Erf Exp Floor Identity LeakyRelu Log LogSoftmax Neg Not "
     "Reciprocal Relu Round Sigmoid Sign Softmax Softplus Sqrt Tanh",
     _cast: "Cast",
     _elementwise: "Add And Max Mean Min Mul Or Pow Sub Sum",
@@ -305,6 +316,4 @@ _GROUPS: Mapping[Rule, str] = {
     _constant: "Constant",
 }
 # operator -> the rule of its results; there is no other list of what a graph may do
-OPERATORS: Mapping[str, Rule] = {
-    name: rule for rule, names in _GROUPS.items() for name in names.split()
-}
+OPERATORS = {name: rule for rule, names in _GROUPS.items() for name in names.split()}

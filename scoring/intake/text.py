@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 LONGEST = 300  # characters of a foreign text in an error
+# classes of characters that turn the direction of the text after them (Unicode, annex 9)
+BIDI = ("LRE", "LRO", "RLE", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 LINE_BREAKS = "\t\n\r"  # in the header of a spreadsheet, a name may have several lines
 
 
@@ -22,4 +24,5 @@ def has_control(text: str, allowed: str = "") -> bool:
 
 
 def _plain(character: str) -> str:
-    return " " if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character
+    kind, direction = unicodedata.category(character), unicodedata.bidirectional(character)
+    return " " if kind in ("Cc", "Cs", "Zl", "Zp") or direction in BIDI else character

@@ -15,7 +15,8 @@ from uuid import UUID
 from vaewatch.scoring.errors import Problem, RecordError
 
 AS_THEY_ARE = {str, int, float, bool, NoneType}
-MISSING = ("NAType", "NaTType")  # pandas' NA and NaT, which is not imported for this
+# pandas' NA and NaT, NumPy's masked: neither is imported for this
+MISSING = ("NAType", "NaTType", "MaskedConstant")
 
 
 def plain(value: Any) -> Any:
@@ -26,7 +27,7 @@ def plain(value: Any) -> Any:
     """
     if type(value) in AS_THEY_ARE:
         return value
-    if type(value).__name__ in MISSING or str(value) == "NaT":
+    if type(value).__name__ in MISSING:
         return None
     if isinstance(value, Enum):
         return plain(value.value)
@@ -34,7 +35,7 @@ def plain(value: Any) -> Any:
         return str(value) if isinstance(value, UUID) else value.isoformat()
     if isinstance(value, int | str):  # of a class of its own, as NumPy's texts
         return int(value) if isinstance(value, int) else str(value)
-    if isinstance(value, Decimal | Real):
+    if isinstance(value, Decimal | Real) and type(value).__name__ != "timedelta64":
         return _number(value)
     if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
         return _plain_scalar(value)
@@ -50,12 +51,19 @@ def _plain_container(value: Any) -> Any:
 
 
 def _number(value: Any) -> int | float:
-    whole = not isinstance(value, float) and math.isfinite(value) and value == int(value)
-    return int(value) if whole else float(value)
+    if isinstance(value, Decimal) and value.is_nan():  # a signalling one, too
+        return math.nan
+    try:
+        whole = not isinstance(value, float) and math.isfinite(value) and value == int(value)
+        return int(value) if whole else float(value)
+    except OverflowError:  # a fraction beyond the floats
+        return math.inf if value > 0 else -math.inf
 
 
 def _plain_scalar(value: Any) -> Any:
-    """A scalar of NumPy that is no number of Python's: a boolean, a date or a text."""
+    """A scalar of NumPy that is no number of Python's, or an array without axes."""
+    if getattr(value, "mask", False) or (value.dtype.kind in "mM" and value != value):
+        return None  # masked, or not a time
     if value.dtype.kind == "M":
         return str(value)
     if value.dtype.kind == "m" or type(value.item()) is type(value):
@@ -91,8 +99,9 @@ def _plain_record(
     for name, value in record.items():
         try:
             out[str(name)] = plain(value)
-        except TypeError as error:
+        except (TypeError, RecursionError) as error:
             if names is None or name in names:
-                rule = f"column '{name}' must be a number, a text or a boolean, got a {error}"
+                got = "a list in itself" if isinstance(error, RecursionError) else f"a {error}"
+                rule = f"column '{name}' must be a number, a text or a boolean, got {got}"
                 problems.append(Problem(index, str(name), "type", rule))
     return out

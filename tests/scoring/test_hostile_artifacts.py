@@ -106,6 +106,27 @@ def _not_a_number(model: Any) -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.full_like(array, np.nan), tensor.name))
 
 
+def _indexed(operator: str, at: Any, **attributes: Any) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(at, np.int64), "at"))
+        _node(operator, ["features", "at"], **attributes)(model)
+
+    return change
+
+
+def _computed_place(model: Any) -> None:
+    """A place that the graph computes from a feature, far outside."""
+    size = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    many = numpy_helper.from_array(np.full((1, size), 1e9, np.float32), "many")
+    model.graph.initializer.append(many)
+    for node in (
+        helper.make_node("Add", ["features", "many"], ["far"]),
+        helper.make_node("Cast", ["far"], ["place"], to=TensorProto.INT64),
+        helper.make_node("GatherElements", ["features", "place"], ["more"], axis=1),
+    ):
+        model.graph.node.append(node)
+
+
 def _domain(model: Any) -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
@@ -132,6 +153,12 @@ def _function(model: Any) -> None:
         (_huge, "must be of a size that can be run, got a far larger one"),
         (_short, "must hold 9,8.* numbers in 'w0', got 324 bytes|must hold"),
         (_by_zero, "must divide integers by constants above 0"),
+        (_indexed("Gather", [10**12], axis=1), "must give 'Gather' inputs that fit"),
+        (_indexed("Gather", [1]), "must give 'Gather' inputs that fit"),  # not of one record
+        (_indexed("GatherElements", [[-99]], axis=1), "give 'GatherElements' inputs that fit"),
+        (_indexed("GatherND", [[0, 10**15]]), "must give 'GatherND' inputs that fit"),
+        (_indexed("CumSum", 99), "operators of arithmetic alone, got 'CumSum'"),
+        (_computed_place, "must run on any records, but does not: .*GatherElements"),
         (_not_a_number, "must give a finite 'reconstruction' for each record"),
         (lambda m: m.graph.ClearField("node"), "must make all that it gives, but does not"),
         (lambda m: m.graph.output.pop(), "must give reconstruction, kl, neighbour, whitened"),
@@ -343,6 +370,31 @@ def test_no_fit_goes_on_from_hostile_weights(copy: Path, tmp_path: Path, change:
     done = call("train", tmp_path / "normal.csv", *words)
     assert done.returncode == 4 and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_as_many_golden_records_as_may_be_are_verified(copy: Path):
+    golden = json.loads((copy / GOLDEN).read_text())
+    many = {key: (values * 1000)[:1000] for key, values in golden.items()}
+    (copy / GOLDEN).write_text(json.dumps(many))
+    sign(copy)
+    assert len(Scorer.load(copy).artifact.golden.scores) == 1000
+    many["scores"][999] += 1
+    (copy / GOLDEN).write_text(json.dumps(many))
+    sign(copy)
+    refused(copy, "must score within 0.0001 of what is stored, got")
+
+
+def test_a_failing_graph_is_one_line_without_the_runtimes_own(copy: Path):
+    edit_graph(copy, _computed_place)
+    done = run("inspect", copy, "--verify")
+    assert done.returncode == 4 and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("name", ["no\nne", "\x1b[31mred", "a\u202eb"])
+def test_an_error_cannot_steer_the_terminal(tmp_path: Path, name: str):
+    done = call("inspect", tmp_path / name)
+    assert done.returncode == 4 and done.stderr.count("\n") == 1
+    assert done.stderr[:-1].isprintable()
 
 
 def test_a_column_with_line_breaks_is_shown_on_one_line(copy: Path):
