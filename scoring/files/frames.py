@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem, RecordError, SchemaError
+from vaewatch.scoring.files.cells import no_cell, require_cells
 from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
@@ -72,7 +73,7 @@ def _series_of_pandas(name: str, column: Any) -> pl.Series:
     if kind in "biuf" and isinstance(column.dtype, np.dtype):
         return pl.Series(name, column.to_numpy(), nan_to_null=True)
     if kind == "c":
-        raise _no_cell(name, "complex numbers")
+        raise no_cell(name, "complex numbers")
     missing = np.asarray(column.isna())
     values = [
         None if gone else _cell(name, value)
@@ -90,14 +91,7 @@ def _cell(name: str, value: Any) -> Any:
     try:
         return plain(value)
     except TypeError as error:
-        raise _no_cell(name, f"a {error}") from None
-
-
-def _no_cell(name: str, what: str) -> SchemaError:
-    return SchemaError(
-        f"column '{name}' must hold numbers, texts or booleans, got {what}. Convert it, as with "
-        ".astype(str), or drop it."
-    )
+        raise no_cell(name, f"a {error}") from None
 
 
 def series_of_json(name: str, values: list[Any]) -> pl.Series:
@@ -137,7 +131,7 @@ def _text(value: Any) -> str:
 
 def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Problem, ...]]:
     """Type and check every cell. A bad cell is missing in the table and named in the problems."""
-    schema.require(frame.columns)
+    require_cells(schema, frame)
     problems: list[Problem] = []
     numbers = _all_numbers(frame, schema, problems)
     codes = np.empty((len(frame), len(schema.discrete)), dtype=np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vaewatch.scoring.errors import RecordError, SchemaError
+from vaewatch.scoring.errors import RecordError, SchemaError, SettingError
 from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.scorer import Scorer
@@ -48,6 +49,13 @@ RECORD: dict[str, Any] = {
         (date(2026, 1, 2), "2026-01-02"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         ([np.int8(1), {"a": Decimal("2")}], [1, {"a": 2}]),
+        (np.array(1.5), 1.5),
+        (np.timedelta64("NaT"), None),
+        (np.ma.masked, None),
+        (np.ma.masked_array(1.5, mask=True), None),
+        (np.ma.masked_array(1.5, mask=False), 1.5),
+        (Fraction(10**400), math.inf),
+        (Fraction(-(10**400)), -math.inf),
     ],
 )
 def test_values_become_those_of_json(value: Any, want: Any):
@@ -55,7 +63,31 @@ def test_values_become_those_of_json(value: Any, want: Any):
     assert got == want and type(got) is type(want)
 
 
-@pytest.mark.parametrize("value", [1j, b"raw", pd.Interval(0, 1), pd.Period("2026-01"), object()])
+def test_a_signalling_nan_is_missing(scorer: Scorer):
+    odd = {**RECORD, "age": Decimal("sNaN")}
+    assert scorer.score([odd]).score[0] == scorer.score([RECORD]).score[0]
+    assert _rows_of([odd]) == [RECORD]
+
+
+def test_a_list_in_itself_is_named(scorer: Scorer):
+    inner: list[Any] = []
+    inner.append(inner)
+    with pytest.raises(RecordError, match="'country' must be .* got a list in itself"):
+        scorer.score([{**RECORD, "country": inner}])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1j,
+        b"raw",
+        pd.Interval(0, 1),
+        pd.Period("2026-01"),
+        object(),
+        np.ones(2),
+        np.timedelta64(5, "s"),
+    ],
+)
 def test_what_json_does_not_have_is_named(scorer: Scorer, value: Any):
     rule = "column 'amount' must be a number, a text or a boolean, got a"
     with pytest.raises(RecordError, match=rule):
@@ -85,6 +117,32 @@ def test_verdicts_can_be_sliced_and_masked(scorer: Scorer):
     assert alarms.parts is not None and alarms[0].reasons == verdicts[1].reasons
 
 
+@pytest.mark.parametrize("index", [None, np.bool_(True), np.zeros((1, 1), int), np.array(2.0)])
+def test_an_index_of_another_shape_is_an_index_error(scorer: Scorer, index: Any):
+    with pytest.raises(IndexError):
+        scorer.score([RECORD])[index]
+
+
+def test_verdicts_are_equal_where_all_of_them_is(scorer: Scorer):
+    one, two = scorer.score([RECORD, RECORD]), scorer.score([RECORD, RECORD])
+    assert one == two and one != one[:1] and one[np.array(1)] == two[1]
+    assert one != scorer.score([RECORD, {**RECORD, "amount": 1e6}])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"alpha": "0.01"}, "alpha must be a number, got '0.01'"),
+        ({"explain": 1.5}, "explain must be a whole number of at least 0, got 1.5"),
+        ({"explain": "3"}, "explain must be a whole number of at least 0, got '3'"),
+        ({"explain": -1}, "explain must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_what_is_asked_wrongly_is_named(scorer: Scorer, asked: dict[str, Any], message: str):
+    with pytest.raises(SettingError, match=message):
+        scorer.score([RECORD], **asked)
+
+
 @pytest.mark.parametrize("data", [{"amount": 1}, "amount", pd.Series([1.0])])
 def test_what_is_no_list_of_records_is_refused(scorer: Scorer, data: Any):
     with pytest.raises(SchemaError, match="a DataFrame or a list of records"):
@@ -108,6 +166,14 @@ def test_the_client_wants_a_list():
 def test_a_column_that_no_record_can_have_is_named(values: Any, got: str):
     with pytest.raises(SchemaError, match=f"column 'odd' must hold numbers.*got {got}"):
         frame_of(pd.DataFrame({"odd": values}))
+
+
+@pytest.mark.parametrize("column", ["country", "express"])
+@pytest.mark.parametrize("values", [[{"NL"}], [["NL"]], [{"a": 1}]])
+def test_a_nested_column_is_named(scorer: Scorer, column: str, values: list[Any]):
+    frame = pd.DataFrame([RECORD]).assign(**{column: values})
+    with pytest.raises(SchemaError, match=f"column '{column}' must hold .* got List"):
+        scorer.score(frame)
 
 
 def test_a_column_twice_is_named():
