@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import click
 
@@ -41,13 +45,27 @@ GIB = 1 << 30
 # command -> address space that its libraries take; with less some of them abort (ulimit -v)
 LEAST_SPACE = {"score": 1.0, "replay": 1.0, "serve": 1.0, "train": 1.6, "recalibrate": 1.6}
 LEAST_SPACE |= {"profile": 0.8, "report": 1.3, "sample": 1.6, "evaluate": 1.8}
-NO_MEMORY = ("failed to map segment", "annot allocate memory", "not enough memory", "bad_alloc")
+NO_MEMORY = (
+    "failed to map segment",
+    "annot allocate memory",
+    "ailed to allocate memory",
+    "not enough memory",
+    "bad_alloc",
+)
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class _Commands(click.Group):
     """A group that imports the module of a command when it is called."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _until_the_reader_goes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _until_the_reader_goes():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -105,13 +123,12 @@ def main() -> None:
         hold_changes()  # first of all: until they are handled they would end the service
     debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
     _occupy_closed_streams()
+    _buffer_streams()
     try:
         code = cli(prog_name="vaewatch", standalone_mode=False)
-        sys.stdout.flush()  # or Python would find out that it cannot, and say so in its own way
+        with _until_the_reader_goes():
+            sys.stdout.flush()  # or Python would find out that it cannot, and say so itself
         sys.exit(code)
-    except BrokenPipeError:  # the reader has gone: be silent
-        _abandon_output()
-        sys.exit(BROKEN_PIPE)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing half-written was left behind.", INTERRUPTED)
     except click.UsageError as error:
@@ -137,6 +154,45 @@ def _occupy_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_WRONLY)
             setattr(sys, name, open(number, mode, closefd=False))
+
+
+class _Notes(io.TextIOWrapper):
+    """Text for stderr. What it does not take is lost, but no work and no exit code with it."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def _buffer_streams() -> None:
+    """Buffer stdout and stderr by the line although PYTHONUNBUFFERED asks for less: Python then
+    drops, without a word, what a full disk does not take.
+    """
+    raw = isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase)
+    if raw and sys.stdout is sys.__stdout__:
+        sys.stdout = _by_lines(io.TextIOWrapper, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _by_lines(_Notes, sys.stderr)
+
+
+def _by_lines(kind: type[io.TextIOWrapper], stream: Any) -> io.TextIOWrapper:
+    raw = io.FileIO(stream.fileno(), "w", closefd=False)
+    return kind(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True)
+
+
+@contextmanager
+def _until_the_reader_goes() -> Iterator[None]:
+    """Be silent where a pipe has no reader any more; click's own way would be exit code 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        _abandon_output()
+        sys.exit(BROKEN_PIPE)
 
 
 def _abandon_output() -> None:
@@ -175,6 +231,8 @@ def _explain_machine(error: Exception) -> tuple[str, int]:
         )
     if isinstance(error, OSError) and error.strerror:
         _abandon_output()
+        if error.errno == errno.ENOENT and not error.filename:
+            return "the working folder must be there, but is not. Change to another.", OUR_FAULT
         what = f"'{error.filename}'" if error.filename else "standard output"
         return f"{what} could not be read or written: {error.strerror}.", OUR_FAULT
     return (
@@ -188,7 +246,9 @@ def _fail(text: str, code: int) -> None:
         sys.stdout.flush()
     except OSError:
         _abandon_output()
-    click.echo(f"error: {text}", err=True)
+    from vaewatch.commands.terminal import visible
+
+    click.echo(f"error: {visible(text)}", err=True)
     sys.exit(code)
 
 

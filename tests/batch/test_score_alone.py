@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.conftest import VAEWATCH, call, make_frame, run
@@ -154,6 +155,69 @@ def test_a_closed_or_full_stream_is_one_clear_line(
     assert done.returncode == code, done.stderr
     assert says in done.stderr and done.stderr.count("\n") == (1 if says else 0)
     assert code or (source.parent / "out.csv").read_bytes().count(b"\n") == 501
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # as in a container
+@pytest.mark.parametrize("words", [("inspect", "--json"), ("score", "in.csv")])
+def test_output_that_a_disk_takes_in_part_is_an_error(
+    artifact_path: Path, source: Path, words: tuple[str, ...], unbuffered: str
+):
+    command, *rest = words
+    line = f"ulimit -f 1; '{VAEWATCH}' {command} '{artifact_path}' {' '.join(rest)} > part"
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=source.parent,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("score {0} in.csv --out out.csv 2>/dev/full", 0),
+        ("score {0} in.csv --out out.csv 2> >(true)", 0),
+        ("score nowhere in.csv 2>/dev/full", 4),
+        ("score --nope 2>/dev/full", 2),
+        ("sample {0} --n 100000 | true; exit ${{PIPESTATUS[0]}}", 141),
+    ],
+)
+def test_a_stderr_that_takes_nothing_or_a_reader_that_goes_changes_nothing_else(
+    artifact_path: Path, source: Path, line: str, code: int
+):
+    words = ["bash", "-c", f"'{VAEWATCH}' {line.format(artifact_path)}"]
+    done = subprocess.run(words, cwd=source.parent, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert not line.startswith("score {") or (source.parent / "out.csv").exists()
+
+
+@pytest.mark.parametrize("words", ["train '{1}' --out it", "score '{0}' '{1}' --out out.csv"])
+def test_a_working_folder_that_is_gone_is_named(
+    tmp_path: Path, artifact_path: Path, source: Path, words: str
+):
+    line = f"mkdir gone; cd gone; rmdir ../gone; '{VAEWATCH}' {words}"
+    done = subprocess.run(
+        ["bash", "-c", line.format(artifact_path, source)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and "the working folder must be there, but is not" in done.stderr
+
+
+def test_a_list_where_a_text_must_be_is_one_clear_line(tmp_path: Path, artifact_path: Path):
+    frame = make_frame(10).with_columns(country=pl.concat_list("country"))
+    frame.write_parquet(tmp_path / "in.parquet")
+    out = tmp_path / "out.parquet"
+    done = call("score", artifact_path, tmp_path / "in.parquet", "--out", out)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert "column 'country' must hold numbers, texts or booleans, got List" in done.stderr
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
