@@ -24,6 +24,7 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import TIE, Calibration
 from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
+from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.scorer import Scorer, Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
@@ -100,6 +101,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         frame, config = self._frame(X, reset=True), self._config()
         started = time.perf_counter()
         try:
+            check_column_names(frame.columns)  # before the work
             with computing_on(config.threads):
                 learned = fit(frame, config)
         except SettingError:  # a ValueError already
@@ -163,10 +165,14 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         """Return the records as columns; scikit-learn checks arrays, the schema checks frames."""
+        if isinstance(X, pl.LazyFrame):
+            X = X.collect()
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             frame = _frame_of(X)
             return frame if reset else self._renamed(frame)
+        if isinstance(X, np.ma.MaskedArray):  # scikit-learn would take what the mask hides
+            X = np.ma.filled(X.astype(np.float64), np.nan)
         array = np.asarray(
             validate_data(
                 self,

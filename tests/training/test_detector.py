@@ -150,6 +150,24 @@ def test_a_column_that_cannot_be_learned_is_a_value_error():
         VAEDetector(steps=20).fit(frame)
 
 
+def test_a_name_that_steers_a_terminal_is_a_value_error_before_the_fit():
+    frame = pl.DataFrame({"a\x1b[31m": range(100)})
+    with pytest.raises(ValueError, match="no control characters"):
+        VAEDetector(steps=10**9).fit(frame)
+
+
+def test_a_lazy_frame_is_collected(shop: pl.DataFrame, fitted: VAEDetector):
+    assert fitted.predict(shop.lazy()).tolist() == fitted.predict(shop).tolist()
+
+
+def test_what_a_mask_hides_is_missing():
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    detector = VAEDetector(alpha=0.1, **SMALL).fit(rows)
+    hidden = np.ma.masked_array([[0.0, 1e9]], mask=[[False, True]])
+    missing = detector.score_samples([[0.0, np.nan]])
+    assert detector.score_samples(hidden).tolist() == missing.tolist()
+
+
 def test_a_child_that_was_forked_after_a_fit_warns_once():
     script = (
         "import os, warnings, numpy as np, vaewatch\n"
