@@ -67,14 +67,12 @@ class Client:
         retries: int = 5,
         timeout: float = 30.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServiceError("url must be http://HOST:PORT or https://HOST:PORT.")
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
-        self._base = parts.path.rstrip("/")
+        if chunk < 1 or retries < 0 or not timeout > 0:
+            raise ServiceError(
+                "chunk must be at least 1, retries at least 0 and timeout above 0, got "
+                f"{chunk}, {retries} and {timeout}."
+            )
+        self._connection, self._base = _connection(url, timeout)
         self._headers = {"content-type": "application/json"}
         if key is not None:
             key = key.strip()
@@ -104,7 +102,7 @@ class Client:
         rows, verdicts = _rows_of(records), list[ServiceVerdict]()
         for start in range(0, len(rows), self.chunk):
             body = json.dumps({"records": rows[start : start + self.chunk]}, allow_nan=False)
-            verdicts += map(_verdict, self._ask("POST", path, body, start)["results"])
+            verdicts += _verdicts_of(self._ask("POST", path, body, start))
         return verdicts
 
     def model(self) -> Mapping[str, Any]:
@@ -154,6 +152,20 @@ class Client:
         self.close()
 
 
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection that is not open yet, and what paths start with."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except (ValueError, TypeError, AttributeError):
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ServiceError("url must be http://HOST:PORT or https://HOST:PORT.")
+    https = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
+    return kind(host, port, timeout=timeout), parts.path.rstrip("/")
+
+
 def _seconds_of(retry_after: str) -> float:
     """The seconds to wait, within reason; a proxy may give a date instead, which is left to us."""
     return min(float(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else 0.0
@@ -169,10 +181,13 @@ def _checked(status: int, content: bytes, start: int) -> Any:
         raise ServiceError(f"the service answered {status} and no JSON object.", status)
     if status == 200:
         return answer
-    problems = tuple(
-        Problem(start + p["record"], p["column"], p["code"], p["message"])
-        for p in answer.get("errors", ())
-    )
+    try:
+        problems = tuple(
+            Problem(start + p["record"], p["column"], p["code"], p["message"])
+            for p in answer.get("errors", ())
+        )
+    except (KeyError, TypeError):  # of another program, which has errors of its own
+        problems = ()
     if problems:
         raise RecordError(problems)
     raise ServiceError(str(answer.get("detail", f"the service answered {status}.")), status)
@@ -180,28 +195,53 @@ def _checked(status: int, content: bytes, start: int) -> Any:
 
 def _rows_of(records: Any) -> Sequence[Any]:
     """Records as JSON carries them; a pandas or polars DataFrame is recognised by its methods."""
+    if hasattr(records, "collect"):  # a lazy one of polars
+        records = records.collect()
     if hasattr(records, "to_dicts"):
         rows: Iterable[Any] = records.to_dicts()
     elif hasattr(records, "to_dict") and hasattr(records, "columns"):
+        if not records.columns.is_unique:
+            twice = records.columns[records.columns.duplicated()][0]
+            raise ServiceError(f"column '{twice}' must be in the DataFrame once, got it twice.")
         rows = records.to_dict(orient="records")
-    elif isinstance(records, str | bytes | Mapping):
+    elif isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
         raise ServiceError(
             f"records must be a list of records or a DataFrame, got a {type(records).__name__}. "
             "Put a single record into a list."
         )
     else:
         rows = records
-    return [_without_nan(row) for row in plain_records(list(rows))]
+    return [_sendable(i, row) for i, row in enumerate(plain_records(list(rows)))]
 
 
-def _without_nan(row: Any) -> Any:
-    """Replace NaN, which JSON does not have, by None."""
+def _sendable(index: int, row: Any) -> Any:
+    """Replace NaN, which JSON does not have, by None, and refuse what else it does not have."""
     if not isinstance(row, Mapping):
-        return row
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in row.items()
-    }
+        rule = f"a record must be an object of column: value, got a {type(row).__name__}"
+        raise RecordError((Problem(index, None, "type", rule),))
+    return {name: _finite(index, name, value) for name, value in row.items()}
+
+
+def _finite(index: int, name: str, value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            return None
+        rule = f"column '{name}' must be a finite number, got infinity"
+        raise RecordError((Problem(index, name, "range", rule),))
+    if isinstance(value, list):
+        return [_finite(index, name, each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _finite(index, name, each) for key, each in value.items()}
+    return value
+
+
+def _verdicts_of(answer: Mapping[str, Any]) -> list[ServiceVerdict]:
+    try:
+        return list(map(_verdict, answer["results"]))
+    except (KeyError, TypeError) as error:  # another program's
+        raise ServiceError(
+            "the service answered 200, but not with verdicts. Is the url that of vaewatch?", 200
+        ) from error
 
 
 def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:

@@ -176,3 +176,100 @@ def test_answers_of_a_proxy_are_errors_in_words():
 def test_a_key_that_no_header_can_hold_is_refused(key: str):
     with pytest.raises(ServiceError, match="one line of printable ASCII"):
         vaewatch.Client("http://127.0.0.1:1", key=key)
+
+
+class Other(BaseHTTPRequestHandler):
+    """Another program, which answers JSON of its own."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        status, _, body = self.path[1:].partition("/v1/score")[0].partition("_")
+        self.send_response(int(status))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent."""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, "{}", "not with verdicts. Is the url that of vaewatch"),
+        (200, '{"results":5}', "not with verdicts"),
+        (200, '{"results":[{"score":1}]}', "not with verdicts"),
+        (400, '{"errors":"no"}', "the service answered 400"),
+        (400, '{"errors":[{"m":1}],"detail":"why"}', "why"),
+        (403, '{"errors":null}', "the service answered 403"),
+    ],
+)
+def test_answers_of_another_program_are_errors_in_words(status: int, body: str, message: str):
+    server = HTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{status}_{body}"
+    try:
+        with vaewatch.Client(url, retries=0) as client:
+            with pytest.raises(ServiceError, match=message) as caught:
+                client.score([{"amount": 1}])
+        assert caught.value.status == status
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "message"),
+    [
+        ("http://127.0.0.1:port", {}, "url must be http://HOST:PORT"),
+        ("http://127.0.0.1:99999", {}, "url must be"),
+        ("http://[::1", {}, "url must be"),
+        ("127.0.0.1:8000", {}, "url must be"),
+        (None, {}, "url must be"),
+        ("http://127.0.0.1:1", {"chunk": 0}, "chunk must be at least 1"),
+        ("http://127.0.0.1:1", {"chunk": -1}, "chunk must be at least 1"),
+        ("http://127.0.0.1:1", {"retries": -1}, "retries at least 0"),
+        ("http://127.0.0.1:1", {"timeout": 0}, "timeout above 0"),
+    ],
+)
+def test_a_client_that_cannot_work_is_refused(url: Any, settings: dict[str, Any], message: str):
+    with pytest.raises(ServiceError, match=message):
+        vaewatch.Client(url, **settings)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([{"amount": 1}, {"amount": float("inf")}], "finite number, got infinity .record 1"),
+        ([{"x": {"y": [float("-inf")]}}], "'x' must be a finite number, got infinity .record 0"),
+        (np.zeros((2, 3)), "must be an object of column: value, got a ndarray .record 0"),
+        ([None], "must be an object of column: value, got a NoneType"),
+    ],
+)
+def test_what_no_body_can_hold_names_its_record(records: Any, message: str):
+    with vaewatch.Client("http://127.0.0.1:1") as client:
+        with pytest.raises(RecordError, match=message):
+            client.score(records)
+
+
+def test_frames_that_cannot_be_records_are_refused():
+    pandas = pytest.importorskip("pandas")
+    with vaewatch.Client("http://127.0.0.1:1") as client:
+        with pytest.raises(ServiceError, match="column 'a' must be in the DataFrame once"):
+            client.score(pandas.DataFrame([[1, 2]], columns=["a", "a"]))
+        with pytest.raises(ServiceError, match="a list of records or a DataFrame, got a int"):
+            client.score(5)
+
+
+def test_values_of_python_score_as_their_json(live: Live, mixed_frame: pl.DataFrame):
+    (record,) = mixed_frame.head(1).to_dicts()
+    odd = {**record, "amount": np.float32(record["amount"]), "age": float("nan")}
+    odd |= {"items": np.array(record["items"]), "express": np.bool_(record["express"])}
+    with vaewatch.Client(live.url, KEY) as client:
+        lazy = client.score(mixed_frame.head(1).lazy())
+        (want,) = client.score([record])
+        (got,) = client.score([{**odd, "age": record["age"]}])
+        (missing,) = client.score([odd])
+        assert (missing,) == tuple(client.score([{**record, "age": None}]))
+    assert lazy == [want]
+    assert got.score == pytest.approx(want.score, rel=1e-4)
