@@ -5,6 +5,7 @@ What is looked at here is looked at again by the run itself, which has the last 
 
 from __future__ import annotations
 
+import os
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.disk.versions import check_target
-from vaewatch.scoring.errors import SchemaError, SettingError
+from vaewatch.scoring.errors import OutputError, SchemaError, SettingError
 from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
@@ -34,11 +35,12 @@ def check_ahead(
     """Refuse what a training run would refuse after its imports.
 
     Raises:
-        SettingError: the device is not there.
+        SettingError: the device is not there, or a name could steer a terminal.
         ArtifactError: `out` cannot be written, or `continue_from` is no artifact.
         SchemaError: a file is not there, or the first one lacks a column that a setting names.
     """
     _check_device(config.device)
+    _check_names(config)
     check_target(out, overwrite=overwrite)
     if continue_from is not None:
         read_manifest(Path(continue_from))
@@ -53,10 +55,30 @@ def check_ahead(
         _check_columns(columns, config)
 
 
-def check_files(names: tuple[str, ...]) -> None:
-    """Refuse input files that are not there."""
-    for name in expand(names):
+def check_files(
+    names: tuple[str, ...], label: str | None = None, delimiter: str | None = None
+) -> None:
+    """Refuse input files that are not there, and a first one that lacks the column of labels."""
+    files = expand(names)
+    for name in files:
         _require_file(name)
+    columns = _columns(files[0], delimiter) if files and label else None
+    if columns is not None and label:
+        require_columns(columns, [label], "label")
+
+
+def check_output(path: Path | str | None) -> None:
+    """Refuse a file that could not be written in the end.
+
+    Raises:
+        OutputError: its folder is not there, or takes no file.
+    """
+    if path is not None:
+        folder = Path(path).absolute().parent
+        if not folder.is_dir():
+            raise OutputError(f"'{path}' must be writable: '{folder}' is not a folder.")
+        if not os.access(folder, os.W_OK | os.X_OK) and not Path(path).exists():
+            raise OutputError(f"'{path}' must be writable: '{folder}' takes no file.")
 
 
 def checkpoint_of(out: Path) -> Path:
@@ -71,6 +93,15 @@ def _check_device(device: str) -> None:
             raise SettingError(
                 f"setting 'device' must be a device of this machine, got '{device}', but "
                 "Linux shows no GPU. Use auto or cpu."
+            )
+
+
+def _check_names(config: TrainConfig) -> None:
+    """Refuse names of columns that need not be in the data, and that no artifact takes."""
+    for name in (config.id, config.label):
+        if name is not None and has_control(name, LINE_BREAKS):
+            raise SettingError(
+                f"a column's name must have no control characters, got '{one_line(name)}'."
             )
 
 

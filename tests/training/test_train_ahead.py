@@ -46,6 +46,10 @@ def folder(tmp_path: Path) -> Path:
         (["--label", "expres"], 3, "label column 'expres' must be .*Did you mean 'express'"),
         (["--ignore", "ghost"], 3, "ignored column 'ghost' must be in the input"),
         (["--kind", "ghost=numeric"], 3, "declared column 'ghost' must be in the input"),
+        (["--label", "a\x1bb"], 2, "column's name must have no control characters, got 'a b'"),
+        (["--rejects", "no/rejects.csv"], 1, "'no/rejects.csv' must be writable.*not a folder"),
+        (["--out", "normal.csv/it"], 1, "'normal.csv/it' could not be written.*not a folder"),
+        (["--out", "a\nb"], 2, "name must have no control characters, got 'a b'"),
         (["--out", "there"], 4, "'there' must not exist yet"),
         (["--from", "nowhere"], 4, "'nowhere' is not an artifact: it does not exist"),
         (["absent.csv"], 3, "'absent.csv' must be readable: No such file"),
@@ -76,6 +80,33 @@ def test_an_artifact_that_is_not_there_is_refused_before_the_imports(
     done = refuse(*words, cwd=folder)
     assert done.returncode == 4, done.stderr
     assert "'nowhere' is not an artifact: it does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("evaluate", "it", "normal.csv", "--label", "expres"), 3, "Did you mean 'express'"),
+        (("evaluate", "it", "normal.csv"), 3, "label column 'label' must be in the input"),
+        (
+            ("evaluate", "it", "normal.csv", "--label", "express", "--rejects", "no/r.csv"),
+            1,
+            "'no/r.csv' must be writable",
+        ),
+        (
+            ("recalibrate", "it", "normal.csv", "--out", "new", "--rejects", "no/r.csv"),
+            1,
+            "'no/r.csv' must be writable",
+        ),
+        (("sample", "it", "--out", "no/s.csv"), 1, "'no/s.csv' must be writable"),
+    ],
+)
+def test_a_command_that_cannot_work_is_refused_before_its_imports(
+    folder: Path, artifact_path: Path, words: tuple[str, ...], code: int, message: str
+):
+    (folder / "it").symlink_to(artifact_path)
+    done = refuse(*words, cwd=folder)
+    assert done.returncode == code and message in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_python_door_refuses_early_too(folder: Path):

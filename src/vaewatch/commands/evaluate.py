@@ -59,10 +59,12 @@ def evaluate(
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.scorer import Scorer
-    from vaewatch.training.ahead import check_files
+    from vaewatch.training.ahead import check_files, check_output
 
     scorer = Scorer.load(artifact)
-    check_files(labelled)
+    label = label or scorer.artifact.schema.label or "label"
+    check_files(labelled, label, delimiter)
+    check_output(rejects)
     from vaewatch.training.bounds import bounds_of_artifact
     from vaewatch.training.evaluate import evaluate as measure
     from vaewatch.training.export.weights import load_seen
@@ -71,7 +73,6 @@ def evaluate(
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
-    label = label or scorer.artifact.schema.label or "label"
     bounds = bounds_of_artifact(artifact, draws)
     reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
     frame = read_frame(labelled, reading, scorer.artifact.schema)

@@ -91,11 +91,12 @@ def recalibrate(
         check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.artifact import read_artifact
     from vaewatch.scoring.disk.versions import check_target
-    from vaewatch.training.ahead import check_files
+    from vaewatch.training.ahead import check_files, check_output
 
     check_target(target, overwrite=overwrite)
     schema = read_artifact(artifact).schema
     check_files((*normal, *labelled))
+    check_output(rejects)
     from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.records.read import read_frame

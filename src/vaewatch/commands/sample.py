@@ -27,7 +27,9 @@ def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: 
     """Draw records from the prior through the decoder: what the model takes for normal."""
     whole_number("seed", seed, least=0)  # before torch is imported
     from vaewatch.scoring.artifact import read_manifest
+    from vaewatch.training.ahead import check_output
 
+    check_output(target)
     read_manifest(artifact)
     from vaewatch.training.sample import sample as draw
 

@@ -95,7 +95,10 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 @setting("--shard", metavar="I/N", callback=shard, help="Only each N-th file, from the I-th on.")
 @click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
 @setting(
-    "--fail-above", type=float, metavar="RATE", help="Exit with 5 if a larger share are anomalies."
+    "--fail-above",
+    type=click.FloatRange(0, 1),
+    metavar="RATE",
+    help="Exit with 5 if a larger share are anomalies.",
 )
 @setting(
     "--metrics-file",

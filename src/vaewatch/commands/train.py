@@ -135,8 +135,9 @@ def train(
     if continue_from:
         settings = _given(settings)
     config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
-    from vaewatch.training.ahead import check_ahead, checkpoint_of
+    from vaewatch.training.ahead import check_ahead, check_output, checkpoint_of
 
+    check_output(rejects)
     check_ahead(data, target, config, delimiter, overwrite=overwrite, continue_from=continue_from)
     if not quiet and not resume and checkpoint_of(target).exists():
         err().print(_left_behind(checkpoint_of(target)))
