@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.budget.calibration import Calibration
@@ -24,6 +23,7 @@ from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
     check_calibration,
+    check_counts,
     check_drift,
     check_features,
     check_golden,
@@ -35,7 +35,11 @@ from vaewatch.scoring.intake.contents import (
 )
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.intake.folder import Folder, opened_folder, require_name
+from vaewatch.scoring.intake.once import require_keys_once
+from vaewatch.scoring.intake.tensors import read_tensors
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
+from vaewatch.scoring.precision import ARRAYS as PRECISION_ARRAYS
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
@@ -66,6 +70,8 @@ FILES = {
 }
 NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
 MOST_FILES = 100
+CALIBRATION_ARRAYS = ("scores", "drift_edges", "drift_counts")
+SEGMENT_ARRAYS = ("segment_codes", "segment_sizes", "segment_scores")
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def read_artifact(path: Path | str) -> Artifact:
     try:
         return unpack_artifact(manifest, files)
     except ArtifactError as error:
-        raise ArtifactError(f"'{path}' is damaged: {error}") from error
+        raise ArtifactError(f"'{path}' is damaged: {one_line(error)}") from error
     except (*BROKEN, ScoringError, SafetensorError) as error:
         raise damaged(path, error) from error
 
@@ -183,13 +189,16 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     check_schema(schema)
     vectorizer = Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer))
     check_features(schema, vectorizer.features, vectorizer.constants)
-    arrays = load_tensors(files[CALIBRATION])
+    wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
+    arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted)
     check_calibration(arrays["scores"], manifest.calibration.n)
     check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
-    precision = Precision.from_bytes(files[PRECISION])
+    parts = read_tensors(files[PRECISION], PRECISION, PRECISION_ARRAYS)
+    precision = Precision(*(parts[name] for name in PRECISION_ARRAYS))
     check_precision(precision, len(vectorizer.features))
     check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
     calibration = Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule)
+    require_keys_once(files[GOLDEN], GOLDEN)
     golden = json.loads(files[GOLDEN])
     check_golden(golden)
     return Artifact(
@@ -211,7 +220,7 @@ def _segments_of(
 ) -> Segments | None:
     if schema.segment is None:
         return None
-    codes, sizes, scores = (arrays[f"segment_{name}"] for name in ("codes", "sizes", "scores"))
+    codes, sizes, scores = (arrays[name] for name in SEGMENT_ARRAYS)
     check_segments(schema, codes, sizes, scores)
     each = np.split(scores, np.cumsum(sizes)[:-1]) if len(sizes) else []
     own = zip(codes.tolist(), each, strict=True)
@@ -237,7 +246,13 @@ def read_manifest_bytes(path: Path) -> bytes:
 
 def _manifest_of(folder: Folder) -> Manifest:
     place = folder.path
-    manifest = Manifest.from_bytes(_manifest_bytes(folder), str(place))
+    content = _manifest_bytes(folder)
+    manifest = Manifest.from_bytes(content, str(place))
+    try:
+        require_keys_once(content, MANIFEST)
+        check_counts(manifest)
+    except ArtifactError as error:
+        raise ArtifactError(f"'{place}' is damaged: {error}") from None
     if not set(NEEDED) <= set(manifest.sha256):
         raise ArtifactError(f"'{place}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
     if len(manifest.sha256) > MOST_FILES:

@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 Floats = NDArray[np.floating[Any]]
+ARRAYS = ("scale", "basis", "shrink")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ class Precision:
 
     def to_bytes(self) -> bytes:
         """Pack the arrays in single precision, which is enough for reasons."""
-        names = ("scale", "basis", "shrink")
-        arrays = dict(zip(names, astuple(self), strict=True))
+        arrays = dict(zip(ARRAYS, astuple(self), strict=True))
         return save_tensors(
             {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
         )

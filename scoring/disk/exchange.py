@@ -76,6 +76,6 @@ def while_replaced(read: Callable[[Path | str], T]) -> Callable[[Path | str], T]
 def _identity(path: Path | str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL character
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns

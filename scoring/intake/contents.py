@@ -35,7 +35,21 @@ from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 LONGEST = 1000  # characters of a name
 MOST_GOLDEN = 1000  # records that loading scores
 MOST_MEMBERS = 100_000
+MOST_COLUMNS = 20_000
+MOST_FEATURES = 200_000
+MOST_COUNTED = 10**15  # records in a bin
 UNLIKE = "are not those that training writes"
+
+
+def check_counts(manifest: Manifest) -> None:
+    """Check how much there is before anything looks at each of it."""
+    columns, features = len(manifest.schema.columns), len(manifest.vectorizer.features)
+    for what, count, most in (
+        ("columns", columns, MOST_COLUMNS),
+        ("features", features, MOST_FEATURES),
+    ):
+        if count > most:
+            raise ArtifactError(f"there must be at most {most:,} {what}, got {count:,}.")
 
 
 def check_names(manifest: Manifest) -> None:
@@ -112,6 +126,10 @@ def check_schema(schema: Schema) -> None:
             x for x in (column.low, column.high, *(column.usual or ())) if x is not None
         ):
             raise ArtifactError(f"column '{one_line(column.name)}' must have a finite range.")
+        if column.low is not None and column.high is not None and column.low > column.high:
+            raise ArtifactError(
+                f"column '{one_line(column.name)}' must have a range from low to high."
+            )
     kinds = {column.name: column.kind for column in schema.columns}
     if schema.segment is not None and kinds.get(schema.segment) is not Kind.CATEGORICAL:
         raise ArtifactError(
@@ -247,9 +265,11 @@ def check_drift(schema: Schema, edges: NDArray[Any], counts: NDArray[Any]) -> No
     """Check the bins of the drift reference."""
     width = int(bins_of(schema).max())
     shapes = (len(schema.numeric), BINS - 1), (len(schema.columns), width)
-    if (edges.shape, counts.shape) != shapes or counts.dtype != np.int64:
+    typed = edges.dtype == np.float64 and counts.dtype == np.int64
+    if (edges.shape, counts.shape) != shapes or not typed:
         raise ArtifactError(f"the bins of the drift reference {UNLIKE}.")
-    if not np.isfinite(edges).all() or (edges[:, 1:] < edges[:, :-1]).any() or (counts < 0).any():
+    few = ((counts >= 0) & (counts <= MOST_COUNTED)).all()
+    if not np.isfinite(edges).all() or (edges[:, 1:] < edges[:, :-1]).any() or not few:
         raise ArtifactError(f"the bins of the drift reference {UNLIKE}.")
 
 

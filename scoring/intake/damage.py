@@ -21,4 +21,5 @@ BROKEN = (
 
 def damaged(path: Path | str, error: BaseException) -> ArtifactError:
     """Return the error of an artifact whose content makes no sense to this release."""
-    return ArtifactError(f"'{path}' is damaged: {type(error).__name__}: {one_line(error)}.")
+    what = one_line(error).rstrip(".")
+    return ArtifactError(f"'{path}' is damaged: {type(error).__name__}: {what}.")

@@ -239,7 +239,10 @@ def edit_arrays(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]
         (lambda a: a.update(scores=a["scores"][:50]), "must be 100 scores.*got 50"),
         (lambda a: a.update(scores=a["scores"].astype(np.float32)), "got 100 of float32"),
         (lambda a: a.update(scores=a["scores"].reshape(10, 10)), "got 10 x 10"),
-        (lambda a: a.pop("scores"), "is damaged: KeyError"),
+        (
+            lambda a: a.pop("scores"),
+            "must hold the arrays scores, drift_edges, drift_counts, but lacks",
+        ),
         (lambda a: a["drift_edges"].__setitem__((0, 0), np.nan), "drift reference"),
         (lambda a: a.update(drift_counts=a["drift_counts"][:1]), "drift reference"),
     ],
@@ -274,7 +277,7 @@ def test_a_precision_that_training_cannot_have_made_is_refused(
         ('{"records": [{}], "scores": [NaN], "p_values": [1]}', "finite scores"),
         ('{"records": [{}], "scores": ["1"], "p_values": [1]}', "finite scores"),
         ('{"records": [7], "scores": [1], "p_values": [1]}', "is damaged: RecordError"),
-        ("[" * 100_000, "is damaged: RecursionError"),
+        ("[" * 100_000, "is damaged: golden.json is not JSON"),
         ("[]", "must hold the lists records, scores, p_values"),
     ],
 )
