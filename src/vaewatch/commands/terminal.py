@@ -26,16 +26,22 @@ ONE_LINE = 10_000  # characters: a table that goes to a file or a pipe keeps eac
 
 def out() -> Console:
     """For results: stdout."""
-    from rich.console import Console
-
-    return Console(**PLAIN)
+    return _console()
 
 
 def err() -> Console:
     """For progress and notes: stderr."""
+    return _console(stderr=True)
+
+
+def _console(**where: Any) -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, **PLAIN)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1; `vaewatch.__main__` knows better
+
+    return Plain(**where, **PLAIN)
 
 
 class _Warnings(logging.Handler):
