@@ -6,6 +6,7 @@ The draft of a Parquet file is a folder with a file for each chunk; these are jo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -70,6 +71,8 @@ def place_of(target: str) -> Path | None:
     """The path of a target, through links; None for a device or a pipe."""
     named = Path(target)
     with writable(target):
+        if named.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if named.exists() and not named.is_file():  # before it is resolved, as no pipe can be
             return None
         return resolve(named)

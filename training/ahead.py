@@ -16,6 +16,7 @@ from vaewatch.scoring.disk.versions import check_target
 from vaewatch.scoring.errors import OutputError, SchemaError, SettingError
 from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
+from vaewatch.scoring.intake.contents import require_few
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
 from vaewatch.scoring.schema import require_columns
 from vaewatch.training.config import TrainConfig
@@ -123,6 +124,7 @@ def _columns(name: str, delimiter: str | None) -> list[str] | None:
 
 def _check_columns(columns: list[str], config: TrainConfig) -> None:
     config.require_named(columns)
+    require_few(set(columns) - {config.id, config.label, *config.ignore})
     for name in set(columns) - set(config.ignore):
         if has_control(name, LINE_BREAKS):
             raise SchemaError(

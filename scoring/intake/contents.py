@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
 from vaewatch.scoring.drift import BINS, bins_of
-from vaewatch.scoring.errors import ArtifactError, SettingError
+from vaewatch.scoring.errors import ArtifactError, SchemaError, SettingError
 from vaewatch.scoring.features.feature import (
     INDICATOR,
     MISSING_FLAG,
@@ -103,6 +103,19 @@ def _require_text(what: str, text: str, allowed: str = "") -> None:
         raise ArtifactError(
             f"{what} must have at most {LONGEST:,} characters and no control characters, got "
             f"'{one_line(text)[:80]}'."
+        )
+
+
+def require_few(columns: Collection[str]) -> None:
+    """Refuse more columns to learn than an artifact may have.
+
+    Raises:
+        SchemaError: there are more.
+    """
+    if len(columns) > MOST_COLUMNS:
+        raise SchemaError(
+            f"the input must have at most {MOST_COLUMNS:,} columns to learn, got "
+            f"{len(columns):,}. Leave some out with --ignore."
         )
 
 

@@ -95,7 +95,8 @@ def recalibrate(
 
     check_target(target, overwrite=overwrite)
     schema = read_artifact(artifact).schema
-    check_files((*normal, *labelled))
+    check_files(normal)
+    check_files(labelled, label or schema.label or "label", delimiter)
     check_output(rejects)
     from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.training.recalibrate import recalibrate as run
