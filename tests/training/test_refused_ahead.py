@@ -46,3 +46,19 @@ def test_more_columns_than_an_artifact_may_have_are_refused(tmp_path: Path):
     frame = pl.DataFrame(np.zeros((2, 20_002)))
     with pytest.raises(SchemaError, match="at most 20,000 columns to learn, got 20,001"):
         vaewatch.train(frame, tmp_path / "it", ignore=("column_0",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fail-above", "nan"), "must be a share from 0 to 1, got nan"),
+        (("--fail-above", "-0.1"), "must be a share from 0 to 1, got -0.1"),
+        (("--fail-above", "5"), "must be a share from 0 to 1, got 5"),
+        (("--prefix", "a\nb"), "must have no control characters"),
+    ],
+)
+def test_an_option_that_could_never_work_is_refused_as_usage(
+    artifact_path: Path, new: Path, options: tuple[str, str], message: str
+):
+    done = call("score", artifact_path, new, *options)
+    assert done.returncode == 2 and message in done.stderr

@@ -92,6 +92,18 @@ def character(ctx: click.Context, param: click.Parameter, text: str | None) -> s
     return text
 
 
+def share(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:  # a range of click's lets NaN through
+        raise click.BadParameter(f"must be a share from 0 to 1, got {value:g}.")
+    return value
+
+
+def printable(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    if not text.isprintable():
+        raise click.BadParameter("must have no control characters.")
+    return text
+
+
 def delimiter() -> Callable[[Any], Any]:
     """`--delimiter CHAR`, of every command that reads CSV."""
     return setting(

@@ -18,9 +18,11 @@ from vaewatch.commands.options import (
     config_file,
     delimiter,
     names,
+    printable,
     rejects,
     setting,
     shard,
+    share,
     sources,
     target,
 )
@@ -80,6 +82,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 )
 @setting(
     "--prefix",
+    callback=printable,
     default="",
     metavar="TEXT",
     help="Put it before the names of the added columns, if the input has such columns.",
@@ -96,7 +99,8 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 @click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
 @setting(
     "--fail-above",
-    type=click.FloatRange(0, 1),
+    type=float,
+    callback=share,
     metavar="RATE",
     help="Exit with 5 if a larger share are anomalies.",
 )
