@@ -229,8 +229,6 @@ def _explain_machine(error: Exception) -> tuple[str, int]:
             "its container).",
             OUR_FAULT,
         )
-    if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
-        return "the working folder was deleted. Change to another one.", USAGE
     if isinstance(error, OSError) and error.strerror:
         _abandon_output()
         if error.errno == errno.ENOENT and not error.filename:
@@ -241,14 +239,6 @@ def _explain_machine(error: Exception) -> tuple[str, int]:
         f"{type(error).__name__}: {error}. Run again with vaewatch --debug and report it.",
         OUR_FAULT,
     )
-
-
-def _is_nowhere() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _fail(text: str, code: int) -> None:
