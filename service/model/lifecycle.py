@@ -159,6 +159,8 @@ class Lifecycle:
         seen = await self._stamped(target, None)
         while True:
             await asyncio.sleep(self.settings.watch)
+            if self.registry.draining:
+                return
             now = await self._stamped(registry.path, seen)
             if now != seen:
                 seen = now

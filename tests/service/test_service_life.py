@@ -294,6 +294,13 @@ def test_requests_under_sigterm_are_answered(
         assert set(statuses) == {200}
 
 
+def test_a_watch_ends_in_silence_with_the_service(artifact_path: Path):
+    with serving(artifact_path, "--watch", "0.1", "--drain-seconds", "0.5") as live:
+        live.process.send_signal(signal.SIGTERM)
+        until(lambda: live.process.poll() is not None)
+        assert live.process.returncode == 0 and "the watch of the artifact" not in live.said
+
+
 def test_a_connection_that_has_asked_nothing_yet_is_waited_for(
     artifact_path: Path, records: list[dict[str, Any]]
 ):
