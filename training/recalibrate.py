@@ -7,45 +7,31 @@ so nothing is written unless they are still found (see `vaewatch.training.calibr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import (
-    CALIBRATION,
-    FINDINGS,
-    GOLDEN,
-    REPORT,
-    pack_calibration,
-    pack_golden,
-    read_files,
-)
+from vaewatch.scoring.artifact import FINDINGS, Golden, read_files
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
+from vaewatch.scoring.disk.recalibrated import Renewal, recalibrated
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError, SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.training.calibration.calibrate import calibrate, describe, fit_drift
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.segments import calibrate_segments, describe_segments
 from vaewatch.training.config import RECENT
-from vaewatch.training.export.package import (
-    GOLDEN_RECORDS,
-    Package,
-    make_golden,
-    name_version,
-    now,
-)
+from vaewatch.training.export.package import GOLDEN_RECORDS, Package, make_golden
 from vaewatch.training.export.weights import load_seen
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.order import latest
@@ -169,21 +155,19 @@ def recalibrate(
         if detection.lost and not accept_lost_detection:
             raise CalibrationError(_refusal(detection, path))
         made = New(table, scores, calibration, segments)
-        files = _files(read_files(path, old.artifact.manifest), made)
-        manifest = msgspec.structs.replace(
-            old.artifact.manifest,
-            version=name_version(files, table.schema, alpha),
-            created_at=now(),
-            alpha=alpha,
-            calibration=describe(calibration, made.summaries),
-            name=out.name,
-            parent=old.artifact.version,
-            calibration_fingerprint=data_fingerprint,
-            parent_records=None,
-            outlook=None if table.times is None else rehearse_recent(scores, table.times, alpha),
+        renewal = Renewal(
+            calibration,
+            fit_drift(table),
+            made.golden,
+            data_fingerprint,
+            segments,
+            made.summaries,
+            None if table.times is None else rehearse_recent(scores, table.times, alpha),
         )
-        package = Package(manifest, files)
-        if FINDINGS in files:
+        files = read_files(path, old.artifact.manifest)
+        new = recalibrated(old.artifact.manifest, files, renewal, out.name)
+        package = Package(new.manifest, new.files)
+        if FINDINGS in new.files:
             package = with_report(package)
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
         before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
@@ -255,16 +239,12 @@ class New:
         counts = self.segments.count(self.segments.codes(self.table))
         return describe_segments(self.segments, counts, counts)
 
-
-def _files(old: Mapping[str, bytes], new: New) -> dict[str, bytes]:
-    """Return the old files with those of the new calibration, and without the old report."""
-    few = new.table.take(np.arange(min(GOLDEN_RECORDS, len(new.table))))
-    scores = new.scores[: len(few)]
-    p = p_values(scores, few, new.calibration, new.segments)
-    return {name: content for name, content in old.items() if name != REPORT} | {
-        CALIBRATION: pack_calibration(new.calibration, fit_drift(new.table), new.segments),
-        GOLDEN: pack_golden(make_golden(few, scores, p)),
-    }
+    @property
+    def golden(self) -> Golden:
+        """The first records as golden ones."""
+        few = self.table.take(np.arange(min(GOLDEN_RECORDS, len(self.table))))
+        scores = self.scores[: len(few)]
+        return make_golden(few, scores, p_values(scores, few, self.calibration, self.segments))
 
 
 def _changes(old: Segments | None, new: New) -> tuple[SegmentChange, ...]:

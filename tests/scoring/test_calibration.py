@@ -18,8 +18,9 @@ from vaewatch.scoring.budget.calibration import (
     records_needed,
     severity,
 )
+from vaewatch.scoring.budget.described import describe
 from vaewatch.scoring.errors import CalibrationError, SettingError
-from vaewatch.training.calibration.calibrate import calibrate, describe
+from vaewatch.training.calibration.calibrate import calibrate
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
 

@@ -1,41 +1,14 @@
-"""scores of normal records -> Calibration, and its summary for people."""
+"""scores of normal records -> Calibration."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import (
-    CROSS_FITTED,
-    SPLIT,
-    Calibration,
-    records_for_precision,
-    records_needed,
-)
-from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.described import COMMON_ALPHAS
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
-from vaewatch.scoring.manifest import CalibrationSummary
 from vaewatch.scoring.table import Table
-
-SHOWN_ALPHAS = (0.05, 0.01, 0.001)
-COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
-ASSUMES = (
-    "New normal records are exchangeable with the calibration records: drawn from the same "
-    "source, in any order. "
-    "After a change in the source the rate is no longer promised; recalibrate."
-)
-CONTAMINATION = (
-    "Anomalies among the calibration records hold the highest scores, so normal records alarm "
-    "more seldom than asked, and fewer anomalies are found. --contamination-robust keeps suspects "
-    "out of the fit, not out of the calibration: without them, normal records would alarm more "
-    "often than asked."
-)
-RULES = {
-    SPLIT: "The records were held out of everything that was learned, so the interval is exact.",
-    CROSS_FITTED: "There were too few records to hold any out: each was scored by a member that "
-    "did not see it. New records cost a little less, as the members that serve saw more, so the "
-    "rate may be lower than asked: the interval begins at 0.",
-}
 
 
 def calibrate(scores: NDArray[np.float64], alpha: float, rule: str) -> Calibration:
@@ -53,25 +26,3 @@ def shown_alphas(calibration: Calibration) -> list[float]:
     """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
     every = {*COMMON_ALPHAS, calibration.alpha}
     return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)
-
-
-def describe(
-    calibration: Calibration, segments: tuple[SegmentSummary, ...] = ()
-) -> CalibrationSummary:
-    """Return the calibration summary of the manifest."""
-    alpha, n, step = calibration.alpha, calibration.n, calibration.step()
-    shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
-    return CalibrationSummary(
-        n=n,
-        rule=calibration.rule,
-        rule_means=RULES[calibration.rule],
-        assumes=ASSUMES,
-        contamination=CONTAMINATION,
-        rate_interval_95=calibration.rate_law().interval(),
-        thresholds={f"{a:g}": calibration.threshold(a) for a in shown},
-        least_alpha=1 / (n + 1),
-        records_needed={f"{a:g}": records_needed(a) for a in shown},
-        records_for_20_percent=records_for_precision(alpha),
-        reachable=(step.rate, step.above) if step else None,
-        segments=segments,
-    )

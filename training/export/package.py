@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -19,12 +16,10 @@ from safetensors.torch import save as save_weights
 
 from vaewatch.scoring.artifact import (
     CALIBRATION,
-    FINDINGS,
     GOLDEN,
     MARGINALS,
     NETWORK,
     PRECISION,
-    REPORT,
     SEEN,
     WEIGHTS,
     Artifact,
@@ -33,8 +28,10 @@ from vaewatch.scoring.artifact import (
     pack_golden,
     unpack_artifact,
 )
+from vaewatch.scoring.budget.described import describe
 from vaewatch.scoring.budget.segments import p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.disk.naming import name_version, now
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -45,11 +42,10 @@ from vaewatch.scoring.manifest import (
     format_of,
 )
 from vaewatch.scoring.network import Network
-from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.values import spelled
-from vaewatch.training.calibration.calibrate import describe
 from vaewatch.training.calibration.segments import describe_segments
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
@@ -184,27 +180,6 @@ def _record(few: Table, row: int) -> dict[str, Any]:
     if schema.time is not None and few.times is not None:
         record[schema.time.column] = spelled(schema.time, int(few.times[row]))
     return record
-
-
-def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
-    """Return a name for what the artifact does: the same content, the same version, with a report
-    or without.
-    """
-    named = (schema, alpha) if schema.segment is None else (schema, alpha, schema.segment)
-    digest = hashlib.sha256(repr(named).encode())
-    if schema.time is not None:
-        usual = [(column.period, column.usual) for column in schema.circular]
-        digest.update(repr((schema.time, usual)).encode())
-    for name in sorted(set(files) - {FINDINGS, REPORT}):
-        digest.update(files[name])
-    return digest.hexdigest()[:12]
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601; SOURCE_DATE_EPOCH fixes it for reproducible builds."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds")
 
 
 def library_versions() -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""files -> the version of an artifact, and the moment that it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from vaewatch.scoring.artifact import FINDINGS, REPORT
+from vaewatch.scoring.schema import Schema
+
+
+def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
+    """Return a name for what the artifact does: the same content, the same version, with a report
+    or without.
+    """
+    named = (schema, alpha) if schema.segment is None else (schema, alpha, schema.segment)
+    digest = hashlib.sha256(repr(named).encode())
+    if schema.time is not None:
+        usual = [(column.period, column.usual) for column in schema.circular]
+        digest.update(repr((schema.time, usual)).encode())
+    for name in sorted(set(files) - {FINDINGS, REPORT}):
+        digest.update(files[name])
+    return digest.hexdigest()[:12]
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601; SOURCE_DATE_EPOCH fixes it for reproducible builds."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")

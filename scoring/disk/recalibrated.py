@@ -1,0 +1,90 @@
+"""artifact, new calibration -> manifest and files of one that differs in nothing else.
+
+The weights, the graph and all else that decides a score are the parent's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from vaewatch.scoring.artifact import (
+    CALIBRATION,
+    GOLDEN,
+    REPORT,
+    Artifact,
+    Golden,
+    pack_calibration,
+    pack_golden,
+)
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.described import describe
+from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.disk.naming import name_version, now
+from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.time.blocks import Outlook
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What a recalibration changes.
+
+    fingerprint: SHA-256, in hex, of what calibrates: the records, or their scores alone.
+    segments, summaries: of an artifact with a segment, the calibrations of single segments, and
+        what they promise.
+    outlook: what blocks of time foretell of the new budget; None where it is not known.
+    """
+
+    calibration: Calibration
+    drift: DriftReference
+    golden: Golden
+    fingerprint: str
+    segments: Segments | None = None
+    summaries: tuple[SegmentSummary, ...] = ()
+    outlook: Outlook | None = None
+
+    @classmethod
+    def of_scores(cls, old: Artifact, calibration: Calibration, fingerprint: str) -> Renewal:
+        """Return the renewal where only scores are known: the parent's drift reference and golden
+        records stay, these with their new p-values.
+        """
+        golden = old.golden
+        p_values = calibration.p_values(golden.scores)
+        renewed = Golden(golden.records, golden.scores, p_values)
+        return cls(calibration, old.drift, renewed, fingerprint)
+
+
+@dataclass(frozen=True)
+class NewArtifact:
+    """Its manifest and its files, without a report."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+def recalibrated(
+    parent: Manifest, files: Mapping[str, bytes], renewal: Renewal, name: str
+) -> NewArtifact:
+    """Return the new artifact. `files`: the parent's. `name`: what the new one is called."""
+    calibration = renewal.calibration
+    new = {file: content for file, content in files.items() if file != REPORT} | {
+        CALIBRATION: pack_calibration(calibration, renewal.drift, renewal.segments),
+        GOLDEN: pack_golden(renewal.golden),
+    }
+    manifest = msgspec.structs.replace(
+        parent,
+        version=name_version(new, parent.schema, calibration.alpha),
+        created_at=now(),
+        alpha=calibration.alpha,
+        calibration=describe(calibration, renewal.summaries),
+        name=name,
+        parent=parent.version,
+        calibration_fingerprint=renewal.fingerprint,
+        parent_records=None,
+        outlook=renewal.outlook,
+    )
+    return NewArtifact(manifest, new)
