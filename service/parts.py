@@ -18,6 +18,7 @@ from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor
 from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import Recent
+from vaewatch.service.watch.scores import Scores
 from vaewatch.service.watch.shadow import Shadow
 
 
@@ -41,7 +42,8 @@ class Service:
         levels = levels_from(settings.log_level) if settings.access_log else frozenset[str]()
         registry, metrics = Registry(settings.artifact), Metrics()
         recent = Recent.of(settings) if settings.console else None
-        monitor = Monitor(metrics, settings.workers_folder, recent)
+        folder = settings.workers_folder
+        monitor = Monitor(metrics, folder, recent, Scores(folder))
         shadow = Shadow(registry, metrics)
 
         def observe(

@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from vaewatch.scoring.artifact import NETWORK, PRECISION
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.values import example_of
@@ -48,6 +50,14 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         return self.scorer.artifact.manifest.data_fingerprint
+
+    @cached_property
+    def scale(self) -> str:
+        """What decides the scores: models that differ only in their calibration have the same."""
+        manifest = self.scorer.artifact.manifest
+        files = [manifest.sha256[name] for name in (NETWORK, PRECISION)]
+        parts = (files, manifest.schema.to_json(), manifest.vectorizer, manifest.score)
+        return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
     @cached_property
     def created_at(self) -> float:

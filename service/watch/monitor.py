@@ -24,6 +24,7 @@ from vaewatch.service.model.model import Model
 from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import Place, PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
+from vaewatch.service.watch.scores import Scores
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
@@ -68,11 +69,13 @@ class Monitor:
 
     folder: what workers share; None if there is one process.
     recent: what the console shows; None without the console.
+    scores: what a recalibration is computed from.
     """
 
     metrics: Metrics
     folder: Path | None = None
     recent: Recent | None = None
+    scores: Scores = field(default_factory=Scores)
     _kept: list[tuple[Model, Table, Verdicts, Places]] = field(default_factory=list)
     _records: int = 0
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
@@ -123,6 +126,7 @@ class Monitor:
             self._news = False
         if self.recent is not None:
             self.recent.publish()
+        self.scores.publish()
 
     def _finish(self) -> None:
         """Take the steps that are left of the present count."""
@@ -153,6 +157,7 @@ class Monitor:
         metrics.alarms_expected.labels(model.name.name, model.name.version).inc(expected)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
+        self.scores.add(model.scale, verdicts.score, over.alarms)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)

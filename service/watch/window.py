@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 BLOCKS, BLOCK_RECORDS = 10, 1000
 WINDOW, RECENT = SHARED = ("window", "recent")  # what workers publish for each other
+SCORES = "scores"  # a folder, of what they publish by the hour
 
 
 class Totals(msgspec.Struct):
@@ -92,6 +93,8 @@ def forget(folder: Path, pid: int) -> None:
     """Remove what a dead worker published."""
     for name in SHARED:
         (folder / f"{name}-{pid}.json").unlink(missing_ok=True)
+    for path in (folder / SCORES).glob(f"{pid}-*"):
+        path.unlink(missing_ok=True)
 
 
 def of_others(folder: Path, name: str, kind: type[T]) -> Iterable[T]:

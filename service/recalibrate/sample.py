@@ -1,0 +1,95 @@
+"""pages of scores -> a uniform sample of some span of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.service.watch.scores import EVERY, MINUTE, Page
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span of time in Unix seconds, without its end."""
+
+    since: float
+    until: float
+
+    def touches(self, minutes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) starts of minutes -> (N,): which have a moment in common with the span."""
+        return np.asarray((minutes + MINUTE > self.since) & (minutes < self.until))
+
+
+@dataclass(frozen=True)
+class Period:
+    """The minutes that `over` touches, without those that a span of `without` touches."""
+
+    over: Span
+    without: tuple[Span, ...] = ()
+
+    def holds(self, minutes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(N,) starts of minutes -> (N,): which belong to it."""
+        found = self.over.touches(minutes)
+        for span in self.without:
+            found &= ~span.touches(minutes)
+        return found
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A uniform sample of the records of a period, in order of time.
+
+    scores: (n,) nats. at: (n,) when they were counted, to the minute, in Unix seconds.
+    records, alarms: of the period, counted exactly.
+    """
+
+    scores: NDArray[np.float64]
+    at: NDArray[np.int64]
+    records: int
+    alarms: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one page holds of a period. tickets, at, scores: (n,) of its sample."""
+
+    limit: int
+    records: int
+    alarms: int
+    tickets: NDArray[np.uint32]
+    at: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, page: Page, period: Period) -> _Part:
+        counted = period.holds(page.start + MINUTE * np.arange(60))
+        at = page.start + MINUTE * np.frombuffer(page.minutes, np.uint8).astype(np.int64)
+        rows = period.holds(at)
+        return cls(
+            page.limit,
+            int(np.frombuffer(page.records, np.uint32)[counted].sum()),
+            int(np.frombuffer(page.alarms, np.uint32)[counted].sum()),
+            np.frombuffer(page.tickets, np.uint32)[rows],
+            at[rows],
+            np.frombuffer(page.scores, np.float32)[rows],
+        )
+
+
+def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
+    """Draw at most so many records of a period."""
+    parts = [part for page in pages if (part := _Part.of(page, period)).records]
+    if not parts:
+        return Drawn(np.empty(0), np.empty(0, np.int64), 0, 0)
+    limit = min((part.limit for part in parts), default=EVERY)  # the same chance for every record
+    tickets = np.concatenate([part.tickets for part in parts])
+    rows = np.flatnonzero(tickets < limit)
+    if len(rows) > most:  # the lowest tickets are a uniform sample, too
+        rows = rows[np.argpartition(tickets[rows], most)[:most]]
+    at = np.concatenate([part.at for part in parts])
+    rows = rows[at[rows].argsort(kind="stable")]
+    scores = np.concatenate([part.scores for part in parts]).astype(np.float64)
+    records, alarms = sum(part.records for part in parts), sum(part.alarms for part in parts)
+    return Drawn(scores[rows], at[rows], records, alarms)
