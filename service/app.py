@@ -29,6 +29,7 @@ from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound
 from vaewatch.service.http.tracing import traced
 from vaewatch.service.model.errors import NotReady
 from vaewatch.service.parts import Service
+from vaewatch.service.recalibrate.routes import add_recalibrate_routes, recalibrate_schemas
 from vaewatch.service.score.openapi import score_path, score_schemas
 from vaewatch.service.score.route import SCORE, ScoreRoute
 from vaewatch.service.score.scoring import Scoring
@@ -67,6 +68,7 @@ class Application:
         add_home(api, _console(service))
         _add_routes(api, service)
         _add_changes(api, service)
+        add_recalibrate_routes(api, service.recalibrations, service.keys)
         add_v2_routes(api, service.registry)
         edge = _edge(api, service)
         return cls(service, edge, traced(edge) if settings.otel else edge)
@@ -136,6 +138,7 @@ class _Api(FastAPI):
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(problem_schemas() | score_schemas() | infer_schemas())
+            schemas.update(recalibrate_schemas())
             document["paths"] = {SCORE: score_path(), **document["paths"], **infer_paths()}
             self.openapi_schema = document
         return self.openapi_schema

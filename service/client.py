@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from vaewatch.scoring.errors import Problem, RecordError, ScoringError
 from vaewatch.scoring.intake.values import plain_records
@@ -109,6 +109,39 @@ class Client:
         """Fetch the card of the model that answers."""
         card: Mapping[str, Any] = self._ask("GET", "/v1/model")
         return card
+
+    def recalibrate(self, **asked: Any) -> Mapping[str, Any]:
+        """Propose a calibration on recent traffic, with an admin key; nothing changes yet.
+
+        Args:
+            asked: the members of the body of `POST /v1/recalibrate`: last, since, until, exclude,
+                alpha, force.
+
+        Returns:
+            The proposal, as `GET /v1/recalibrate` lists it.
+
+        Raises:
+            ServiceError: the service refused, or could not be reached.
+        """
+        proposal: Mapping[str, Any] = self._ask("POST", "/v1/recalibrate", json.dumps(asked))
+        return proposal
+
+    def apply(self, proposal: str, *, force: bool = False) -> Mapping[str, Any]:
+        """Put a proposal in place, by its id. `force`: although it is refused."""
+        path = f"/v1/recalibrate/{quote(proposal, safe='')}/apply"
+        done: Mapping[str, Any] = self._ask("POST", path, json.dumps({"force": force}))
+        return done
+
+    def revert(self, proposal: str) -> Mapping[str, Any]:
+        """Put back what a proposal has replaced."""
+        path = f"/v1/recalibrate/{quote(proposal, safe='')}/revert"
+        done: Mapping[str, Any] = self._ask("POST", path)
+        return done
+
+    def recalibrations(self) -> list[Mapping[str, Any]]:
+        """Fetch the last proposals, newest first."""
+        found: list[Mapping[str, Any]] = self._ask("GET", "/v1/recalibrate")["proposals"]
+        return found
 
     def _ask(self, method: str, path: str, body: str | None = None, start: int = 0) -> Any:
         for attempt in range(self.retries + 1):

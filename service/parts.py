@@ -11,6 +11,8 @@ from vaewatch.service.http.limits import Limits
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
+from vaewatch.service.recalibrate.recalibrations import Recalibrations
+from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.score.engine import Engine
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.logs import AccessLog, levels_from
@@ -36,6 +38,7 @@ class Service:
     shadow: Shadow
     engine: Engine
     access_log: AccessLog
+    recalibrations: Recalibrations
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -53,17 +56,19 @@ class Service:
             monitor.observe(model, table, verdicts, place_of)
             shadow.offer(table, verdicts)
 
+        lifecycle = Lifecycle(registry, settings, metrics.count_reload)
         return cls(
             settings=settings,
             keys=Keys(settings),
             registry=registry,
-            lifecycle=Lifecycle(registry, settings, metrics.count_reload),
+            lifecycle=lifecycle,
             limits=Limits(settings, metrics),
             metrics=metrics,
             monitor=monitor,
             shadow=shadow,
             engine=Engine(observe),
             access_log=AccessLog(levels),
+            recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
         )
 
     def close(self) -> None:

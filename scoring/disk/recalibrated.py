@@ -5,6 +5,7 @@ The weights, the graph and all else that decides a score are the parent's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,11 +49,11 @@ class Renewal:
     outlook: Outlook | None = None
 
     @classmethod
-    def of_scores(cls, old: Artifact, calibration: Calibration, fingerprint: str) -> Renewal:
+    def of_scores(cls, old: Artifact, calibration: Calibration) -> Renewal:
         """Return the renewal where only scores are known: the parent's drift reference and golden
         records stay, these with their new p-values.
         """
-        golden = old.golden
+        golden, fingerprint = old.golden, hashlib.sha256(calibration.scores.tobytes()).hexdigest()
         p_values = calibration.p_values(golden.scores)
         renewed = Golden(golden.records, golden.scores, p_values)
         return cls(calibration, old.drift, renewed, fingerprint)

@@ -29,6 +29,7 @@ log = logging.getLogger("vaewatch.service")
 LEAST_KEY = 16  # characters
 MOST_BYTES = 1 << 20  # of a file of keys
 MAKE = 'Make one: printf %s "$KEY" | sha256sum'
+LACKS_ADMIN = "the key must have the admin scope for this; it has the score scope."
 ENVIRONMENT = "VAEWATCH_KEY"  # the name of the key that the environment gives
 NO_KEY = hashlib.sha256().digest()
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
@@ -157,7 +158,20 @@ class Keys:
             raise Unauthorized("the key must be one of this service; it is not.")
         request.key = key.name
         if key.scope < needed:
-            raise Forbidden("the key must have the admin scope for this; it has the score scope.")
+            raise Forbidden(LACKS_ADMIN)
+
+    def require_admin(self, request: Request) -> None:
+        """Refuse a request that may not change the model, on a route that is not in ADMIN because
+        its path names what it changes.
+
+        Raises:
+            Forbidden: its key lacks the scope, or it comes from another site's page.
+        """
+        require_same_origin(request)
+        given = _given_key(request) if self.wanted else None
+        key = None if given is None else self._key_of(given)
+        if self.wanted and (key is None or key.scope < Scope.ADMIN):
+            raise Forbidden(LACKS_ADMIN)
 
     def _needed(self, path: str) -> Scope:
         if path in OPEN or (path == "/metrics" and not self.settings.metrics_key):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.service.watch.scores import EVERY, MINUTE, Page
+from vaewatch.service.watch.scores import MINUTE, Page
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     parts = [part for page in pages if (part := _Part.of(page, period)).records]
     if not parts:
         return Drawn(np.empty(0), np.empty(0, np.int64), 0, 0)
-    limit = min((part.limit for part in parts), default=EVERY)  # the same chance for every record
+    limit = min(part.limit for part in parts)  # the same chance for every record
     tickets = np.concatenate([part.tickets for part in parts])
     rows = np.flatnonzero(tickets < limit)
     if len(rows) > most:  # the lowest tickets are a uniform sample, too

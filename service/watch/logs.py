@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from vaewatch.service.watch.stderr import lines as stderr
 
@@ -59,6 +60,7 @@ class AuditLine(msgspec.Struct, kw_only=True):
     """One change of the model that a request asked for, whatever lines the settings leave out.
 
     key: the name of the key that it brought; None where the service has no keys.
+    proposal: the id of the recalibration, if it is one.
     """
 
     time: str
@@ -69,9 +71,17 @@ class AuditLine(msgspec.Struct, kw_only=True):
     request_id: str
     result: str
     version: str
+    proposal: str | UnsetType = UNSET
 
 
-def audit(action: str, key: str | None, request_id: str, result: str, version: str) -> None:
+def audit(
+    action: str,
+    key: str | None,
+    request_id: str,
+    result: str,
+    version: str,
+    proposal: str | None = None,
+) -> None:
     """Log who changed the model."""
     line = AuditLine(
         time=_stamp(time.time()),
@@ -80,6 +90,7 @@ def audit(action: str, key: str | None, request_id: str, result: str, version: s
         request_id=request_id,
         result=result,
         version=version,
+        proposal=UNSET if proposal is None else proposal,
     )
     stderr.write(_encode(line).decode() + "\n")
 

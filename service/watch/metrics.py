@@ -40,6 +40,8 @@ VERDICTS = NORMAL, ANOMALY, REJECTED = ("normal", "anomaly", "rejected")
 SEGMENT = "segment"  # a label that is there only where the artifact has a segment
 NO_SEGMENT = ""
 RELOADS = ("loaded", "unchanged", "refused")
+RECALIBRATIONS = ("proposed", "refused", "applied", "forced", "reverted", "failed")
+CHANGED = ("applied", "forced", "reverted")  # those that have changed the model
 MOST_KEPT = 1000  # observations of one series; they are flushed every second anyway
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
@@ -156,8 +158,24 @@ class Metrics:
             "Attempts to load an artifact by result: loaded, unchanged or refused.",
             "result",
         )
+        self._recalibration_series()
         self._shadow_series()
         self._connection_series()
+
+    def _recalibration_series(self) -> None:
+        self.recalibrations = self._counter(
+            "recalibrations",
+            "Recalibrations on recent traffic, by what became of a request: proposed, or refused "
+            "at once; applied, or forced although it was refused; reverted; failed.",
+            "result",
+        )
+        self._recalibrated_at = Gauge(
+            f"{PREFIX}_recalibration_timestamp_seconds",
+            "Unix time at which a recalibration was last applied or reverted; 0 if none was "
+            "since the service started.",
+            registry=self.registry,
+            multiprocess_mode="max",
+        )
 
     def _connection_series(self) -> None:
         self._connections = self._gauge("connections", "Open connections.")
@@ -170,6 +188,12 @@ class Metrics:
     def count_reload(self, result: str) -> None:
         """Count a reload; `result` is one of RELOADS."""
         self.reloads.labels(result).inc()
+
+    def count_recalibration(self, result: str) -> None:
+        """Count a request to recalibrate; `result` is one of RECALIBRATIONS."""
+        self.recalibrations.labels(result).inc()
+        if result in CHANGED:
+            self._recalibrated_at.set_to_current_time()
 
     def begin(
         self,
@@ -187,6 +211,8 @@ class Metrics:
         self.alarms_expected.labels(model, version)
         for result in RELOADS:
             self.reloads.labels(result)
+        for result in RECALIBRATIONS:
+            self.recalibrations.labels(result)
         for column in columns:
             for series in (self.missing, self.unknown, self.out_of_range, self.top_reason):
                 series.labels(column)

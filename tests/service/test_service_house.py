@@ -22,7 +22,7 @@ FILES = sorted(path for path in SERVICE.rglob("*.py") if path.name != "__init__.
 # each may import itself and what stands before it; the last three put everything together
 ORDER = (
     *("private", "settings", "signals", "model", "watch", "http", "score", "v2", "console"),
-    *("parts", "app", "serve"),
+    *("recalibrate", "parts", "app", "serve"),
 )
 ALONE = {"v2", "console"}  # neither imports the other
 KNOW_HTTP = {"fastapi", "starlette", "uvicorn", "httptools", "http"}

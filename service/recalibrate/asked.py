@@ -1,0 +1,120 @@
+"""body -> what a recalibration is asked for: its time, the spans left out, alpha."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from vaewatch.service.http.problems import Malformed
+from vaewatch.service.recalibrate.sample import Period, Span
+
+LAST = "24h"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+MOST_EXCLUDED = 100
+LATEST = 253402300799.0  # the end of the year 9999, in Unix seconds
+
+Moment = Annotated[
+    str | float, Meta(description="ISO 8601 (UTC without offset), or Unix seconds.")
+]
+T = TypeVar("T", bound=Struct)
+
+
+class Excluded(Struct, forbid_unknown_fields=True):
+    """A span that is left out, as an incident was then; whole minutes go."""
+
+    since: Moment
+    until: Moment
+
+
+class Asked(Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/recalibrate`. All of it may be left out: then it is the last day."""
+
+    last: Annotated[
+        str | None,
+        Meta(
+            description="How long before now it begins, as `90m`, `24h` or `7d`; `24h` if there "
+            "is no `since` either."
+        ),
+    ] = None
+    since: Annotated[Moment | None, Meta(description="When it begins, instead of `last`.")] = None
+    until: Annotated[Moment | None, Meta(description="When it ends; now by default.")] = None
+    exclude: Annotated[
+        list[Excluded],
+        Meta(max_length=MOST_EXCLUDED, description="Spans to leave out, such as incidents."),
+    ] = []
+    alpha: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | None,
+        Meta(description="False-alarm rate; that of the artifact by default."),
+    ] = None
+    force: Annotated[
+        bool, Meta(description="Whether it may be applied although it is refused; it is logged.")
+    ] = False
+
+    def period(self, now: float) -> Period:
+        """Return the time that is asked for.
+
+        Raises:
+            Malformed: a moment is none, or a span ends before it begins.
+        """
+        if self.last is not None and self.since is not None:
+            raise Malformed("'last' and 'since' must not both be given.")
+        until = now if self.until is None else _seconds(self.until)
+        if self.since is not None:
+            since = _seconds(self.since)
+        else:
+            since = until - _length(LAST if self.last is None else self.last)
+        without = tuple(_span(_seconds(e.since), _seconds(e.until)) for e in self.exclude)
+        return Period(_span(since, until), without)
+
+
+class Agreed(Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/recalibrate/{id}/apply`, which may be empty."""
+
+    force: Annotated[bool, Meta(description="Whether to apply what is refused; it is logged.")] = (
+        False
+    )
+
+
+def read_asked(body: bytes, kind: type[T]) -> T:
+    """Read a JSON body; an empty one is the default.
+
+    Raises:
+        Malformed: it is not what its kind says.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"the body must be as /openapi.json says: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed("the body must be a JSON object.") from None
+
+
+def _span(since: float, until: float) -> Span:
+    if not since < until:
+        raise Malformed("a span must end after it begins.")
+    return Span(since, until)
+
+
+def _length(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if found is None or not int(found[1]):
+        raise Malformed("'last' must be a length of time as '90m', '24h' or '7d'.")
+    return float(int(found[1]) * UNITS[found[2]])
+
+
+def _seconds(moment: str | float) -> float:
+    try:
+        if isinstance(moment, str):
+            at = datetime.fromisoformat(moment)
+            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        else:
+            seconds = moment
+    except (ValueError, OverflowError):
+        raise Malformed("a moment must be ISO 8601 or Unix seconds, got another text.") from None
+    if not 0 <= seconds <= LATEST:
+        raise Malformed("a moment must lie between 1970 and 9999.")
+    return seconds

@@ -1,0 +1,106 @@
+"""proposal -> the artifact at the path that is served, or its parent put back.
+
+Each step looks at what lies at the path first: it may be another artifact by now, and then nothing
+is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaewatch.scoring.artifact import read_files, read_manifest
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.disk.lock import sole_writer
+from vaewatch.scoring.disk.recalibrated import NewArtifact, Renewal, recalibrated
+from vaewatch.scoring.disk.versions import check_target, roll_back, versions, write_artifact
+from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
+from vaewatch.service.model.errors import Conflict
+from vaewatch.service.model.model import Model
+from vaewatch.service.recalibrate.store import Kept
+
+LEAST_KEPT = 2  # versions beside the artifact; where more are kept, so many stay
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of the artifact that answers, where a link leads to it the folder itself."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Place:
+        return cls(path.resolve())
+
+    @property
+    def version(self) -> str:
+        """The version of what lies there now.
+
+        Raises:
+            ArtifactError: it is no artifact.
+        """
+        return read_manifest(self.folder).version
+
+    def write(self, model: Model, kept: Kept) -> str:
+        """Put the new artifact in place of its parent, which is kept beside it; returns the new
+        version.
+
+        Raises:
+            Conflict: another artifact lies there, another run writes to it, or nobody may.
+        """
+        parent = kept.proposal.parent
+        with self._changing():
+            check_target(self.folder, overwrite=True)
+            with sole_writer(self.folder):
+                self.require(parent)
+                new = self._new(model, kept)
+                keep = max(LEAST_KEPT, len(versions(self.folder)))
+                write_artifact(self.folder, new.manifest, new.files, overwrite=True, keep=keep)
+        return new.manifest.version
+
+    def _new(self, model: Model, kept: Kept) -> NewArtifact:
+        artifact, proposal = model.scorer.artifact, kept.proposal
+        calibration = Calibration(kept.calibrating(), proposal.alpha, SPLIT)
+        renewal = Renewal.of_scores(artifact, calibration)
+        files = read_files(self.folder, artifact.manifest)
+        return recalibrated(artifact.manifest, files, renewal, artifact.name)
+
+    def put_back(self, kept: Kept) -> None:
+        """Put the parent back, and keep what it replaces.
+
+        Raises:
+            Conflict: another artifact lies there, or the parent is no longer kept.
+        """
+        proposal = kept.proposal
+        assert proposal.version is not None
+        with self._changing():
+            self.require(proposal.version)
+            roll_back(self.folder, proposal.parent)
+
+    def require(self, version: str) -> None:
+        """Refuse if another artifact lies there.
+
+        Raises:
+            Conflict: one does.
+        """
+        found = self.version
+        if found != version:
+            raise Conflict(
+                f"the artifact must still be version {version}, but it is {found}: it has changed "
+                "since. Reload, and propose again."
+            )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Report as a conflict whatever keeps the folder from being changed."""
+        try:
+            yield
+        except SettingError as error:
+            raise Conflict(f"another change is under way: {error}") from error
+        except (ArtifactError, OutputError) as error:
+            raise Conflict(
+                f"the artifact stays as it is: {error} Where the service may not write, run "
+                "vaewatch recalibrate (or rollback) where the artifact is made, and reload."
+            ) from error

@@ -1,0 +1,192 @@
+"""Which changes of the scores are followed, and which are not: several laws and seeds each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
+from vaewatch.service.recalibrate.change import Change
+from vaewatch.service.recalibrate.proposal import Evidence, Origin, proposal_of
+from vaewatch.service.recalibrate.refusals import refusals_of
+from vaewatch.service.recalibrate.sample import Drawn, Period, Span
+
+Floats = NDArray[np.float64]
+Law = Callable[[np.random.Generator, int], Floats]
+DAY, SEEDS = 86_400, 10
+LAWS: dict[str, Law] = {
+    "exponential": lambda rng, n: rng.exponential(size=n),
+    "gamma": lambda rng, n: rng.gamma(3, size=n),
+    "lognormal": lambda rng, n: np.exp(0.6 * rng.normal(size=n)),
+    "heavy": lambda rng, n: np.abs(rng.standard_t(3, size=n)),
+    "tied": lambda rng, n: np.round(4 * rng.gamma(2, size=n)) / 4,
+}
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+
+
+def anomalies(law: Law, rng: np.random.Generator, n: int) -> Floats:
+    """Scores that nearly all alarm at 1 %."""
+    usual = np.quantile(law(np.random.default_rng(9), 20_000), 0.99)
+    return np.asarray(usual * (1 + 3 * rng.random(n)))
+
+
+def change(
+    law: Law,
+    seed: int,
+    served: Callable[[np.random.Generator, Floats, Floats], Floats],
+    *,
+    alpha: float = 0.01,
+    n: int = 40_000,
+    n_old: int = 5000,
+) -> Change:
+    """`served` takes what normal records would score, and when, as shares of a day."""
+    rng = np.random.default_rng(seed)
+    old = Calibration(np.sort(law(rng, n_old)), alpha, SPLIT)
+    at = np.sort(rng.random(n))
+    scores = served(rng, law(rng, n), at)
+    drawn = Drawn(scores, (DAY * at).astype(np.int64), n, 0)
+    return Change.of(old, drawn, alpha)
+
+
+def codes(
+    law: Law,
+    served: Callable[[np.random.Generator, Floats, Floats], Floats],
+    **options: float | int,
+) -> list[set[str]]:
+    found = (change(law, seed, served, **options) for seed in range(SEEDS))  # type: ignore[arg-type]
+    return [{reason.code for reason in refusals_of(one)} for one in found]
+
+
+@every_law
+def test_normal_traffic_may_be_calibrated_on(law: Law):
+    assert sum(map(bool, codes(law, lambda rng, normal, at: normal))) <= 1
+
+
+@every_law
+@pytest.mark.parametrize("by", [1.15, 1.3])
+def test_a_shift_of_the_whole_is_followed(law: Law, by: float):
+    assert not any(codes(law, lambda rng, normal, at: by * normal))
+
+
+@every_law
+def test_a_slow_drift_is_followed(law: Law):
+    assert sum(map(bool, codes(law, lambda rng, normal, at: normal * np.exp(0.2 * at)))) <= 1
+
+
+@every_law
+@pytest.mark.parametrize(
+    ("share", "minutes", "hours"),
+    [
+        (0.5, 10, 24),
+        (0.05, 120, 24),
+        (0.5, 120, 24),
+        (0.2, 60, 6),
+        (0.03, 60, 1),
+        (0.5, 120, 1),
+        (0.01, 60, 1),
+    ],
+)
+def test_a_flood_is_not_followed(law: Law, share: float, minutes: int, hours: int):
+    """Over a part of the time or all of it; whatever is let through has moved little."""
+    part = min(1.0, minutes / (60 * hours))
+
+    def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
+        start = (1 - part) * rng.random()
+        mask = (at >= start) & (at < start + part) & (rng.random(len(at)) < share)
+        return np.where(mask, anomalies(law, rng, len(at)), normal)
+
+    found = codes(law, flooded)
+    assert sum(map(bool, found)) >= SEEDS - 2, found
+
+
+@every_law
+def test_a_flood_too_small_to_matter_hardly_moves_the_rate(law: Law):
+    def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
+        return np.where((at < 10 / 1440) & (rng.random(len(at)) < 0.05), 1e3, normal)
+
+    for seed in range(SEEDS):
+        one = change(law, seed, flooded)
+        normal = law(np.random.default_rng(99), 200_000)
+        rate = [
+            by.alarms(by.p_values(normal)).mean()
+            for by in (one.new, change(law, seed, lambda r, s, a: s).new)
+        ]
+        assert rate[0] > 0.85 * rate[1]
+
+
+@every_law
+def test_anomalies_all_day_are_not_followed_where_they_would_hide(law: Law):
+    """2 % of anomalies at a budget of 1 %: at most half of them could still alarm."""
+
+    def contaminated(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
+        return np.where(rng.random(len(at)) < 0.02, anomalies(law, rng, len(at)), normal)
+
+    assert all(codes(law, contaminated))
+
+
+def test_too_few_records_and_a_threshold_too_far_are_refused():
+    law = LAWS["gamma"]
+    assert all("few" in found for found in codes(law, lambda r, s, a: s, n=900))
+    assert all("far" in found for found in codes(law, lambda r, s, a: 2.5 * s))
+    assert all("far" in found for found in codes(law, lambda r, s, a: 0.3 * s))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(sorted(LAWS)),
+    st.sampled_from([0.002, 0.01, 0.05, 0.2]),
+    st.floats(0.0, 0.3),
+    st.integers(600, 4000),
+)
+def test_the_rate_of_all_records_returns_to_alpha_and_that_of_normal_ones_below(
+    seed: int, name: str, alpha: float, share: float, n: int
+):
+    """Whatever share of the records are anomalies that score above every normal one."""
+    law, rng = LAWS[name], np.random.default_rng(seed)
+    normal = law(rng, n)
+    mask = rng.random(n) < share
+    scores = np.where(mask, normal.max() + 1 + rng.random(n), normal)
+    drawn = Drawn(scores, np.sort(rng.integers(0, DAY, n)), n, 0)
+    one = Change.of(Calibration(np.sort(law(rng, 1000)), alpha, SPLIT), drawn, alpha)
+    alarms = one.alarms(one.new)
+    k = allowed_rank(alpha, n)
+    assert alarms.sum() <= k
+    assert alarms[~mask].sum() <= max(0, k - mask.sum())
+    assert name == "tied" or alarms.sum() >= k - 3  # each ranks below itself, and some tie
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(sorted(LAWS)),
+    st.sampled_from([0.002, 0.01, 0.3]),
+    st.floats(-50, 50),
+    st.floats(0.01, 100),
+    st.integers(500, 3000),
+)
+def test_a_proposal_does_not_depend_on_the_unit_of_scores(
+    seed: int, name: str, alpha: float, by: float, unit: float, n: int
+):
+    """Every number of it is finite and in its range."""
+    law, rng = LAWS[name], np.random.default_rng(seed)
+    old, new = np.sort(law(rng, 1000)), 1.1 * law(rng, n)
+    at = np.sort(rng.integers(0, DAY, n))
+
+    def described(scale: Callable[[Floats], Floats]) -> object:
+        one = Change.of(Calibration(scale(old), alpha, SPLIT), Drawn(scale(new), at, n, 0), alpha)
+        origin = Origin("0" * 12, 1e9, 3600, None, False, "v", Period(Span(0, DAY)))
+        found = proposal_of(one, Evidence(0.0, []), origin)
+        for side in (found.before, found.after):
+            assert 0 <= side.rate <= 1 and sum(side.severities) == n
+            assert np.isfinite(side.threshold)
+        assert found.rate_interval_95[0] <= found.rate_interval_95[1]
+        return found.state, [reason.code for reason in found.refusals]
+
+    assert described(lambda s: s) == described(lambda s: unit * s)
+    assert described(lambda s: s + 1000 + by) is not None
