@@ -144,6 +144,7 @@ function setKey(text) {
 function draw() {
   put("model-name", `${state.model.name} ${state.model.version}`);
   redraw("health", state.health, drawHealth);
+  drawFollow();
   drawFigures();
   redraw("chart", [state.recent.spans, Math.floor(state.now / state.span_seconds)], drawChart);
   redraw("alarms", [state.recent.alarms, allAlarms], drawAlarms);
@@ -563,6 +564,9 @@ $("reload").onclick = () => change("v1/reload", "Reload the model?",
   "The service loads the artifact that is at its path now, verifies it, and answers from it. A bad artifact changes nothing.", "Reload");
 $("promote").onclick = () => change("v1/promote", "Promote the shadow?",
   "The shadow replaces the model that answers now. Clients get its verdicts at once.", "Promote");
+$("follow-form").onsubmit = propose;
+$("apply").onclick = applyProposal;
+$("revert").onclick = revertProposal;
 $("try-form").onsubmit = tryRecord;
 $("csv").onchange = () => scoreFile($("csv").files[0]);
 for (const kind of ["dragover", "dragleave", "drop"]) {

@@ -23,6 +23,7 @@ from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
+SCRIPTS = ("console.js", "recalibrate.js")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -59,15 +60,19 @@ def add_home(app: FastAPI, console: Console | None) -> None:
 
 
 def _add_files(app: FastAPI) -> None:
-    style, script = ((FOLDER / name).read_bytes() for name in ("console.css", "console.js"))
+    style, *scripts = ((FOLDER / name).read_bytes() for name in ("console.css", *SCRIPTS))
 
     @app.get("/console/console.css", include_in_schema=False)
     async def css() -> Response:
         return Response(style, media_type="text/css")
 
-    @app.get("/console/console.js", include_in_schema=False)
-    async def js() -> Response:
-        return Response(script, media_type="text/javascript")
+    def add_script(name: str, script: bytes) -> None:
+        @app.get(f"/console/{name}", include_in_schema=False)
+        async def js() -> Response:
+            return Response(script, media_type="text/javascript")
+
+    for name, script in zip(SCRIPTS, scripts, strict=True):
+        add_script(name, script)
 
 
 def _add_data(app: FastAPI, sources: Sources) -> None:

@@ -47,7 +47,7 @@ class Scope(IntEnum):
 HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PROBES = HEALTH | {"/metrics"}  # answered however many connections there are
 OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
-OPEN |= {"/console/console.css", "/console/console.js"}  # the page's data are in /console/state
+OPEN |= {"/console/console.css", "/console/console.js", "/console/recalibrate.js"}  # without data
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 

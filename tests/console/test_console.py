@@ -219,7 +219,11 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert page.headers["x-frame-options"] == "DENY"
     assert live.get("/").json()["docs"] == "/docs"
-    for name in ("console/console.css", "console/console.js"):  # relative: a proxy may add a path
+    for name in (
+        "console/console.css",
+        "console/console.js",
+        "console/recalibrate.js",
+    ):  # relative: a proxy may add a path
         assert live.get(f"/{name}").status_code == 200 and f'"{name}"' in page.text
     assert "http" not in page.text.replace("http://www.w3.org/2000/svg", "")  # it works offline
 
@@ -227,7 +231,7 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
 def test_the_console_can_be_switched_off(artifact_path: Path):
     with serving(artifact_path, env={"VAEWATCH_CONSOLE": "false"}) as live:
         assert live.get("/", headers=HTML).json()["docs"] == "/docs"
-        for path in ("/console/state", "/console/console.js"):
+        for path in ("/console/state", "/console/console.js", "/console/recalibrate.js"):
             assert live.get(path).status_code == 404
         assert live.post("/console/score", json={"records": []}).status_code == 404
 

@@ -97,6 +97,7 @@ def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():
         "serve",
         "watch",
         "recalibrate",
+        "follow",
         "python",
         "ray",
     ):
