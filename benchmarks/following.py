@@ -4,7 +4,7 @@
 
 For each kind of traffic an artifact is trained at alpha 0.01 and served by `vaewatch serve`, whose
 clock stands still until it is told the time: a day of traffic is posted in minutes. Every span of
-five minutes is one request. At the end of a scenario a proposal is asked for; if it is not refused
+ten minutes is one request. At the end of a scenario a proposal is asked for; if it is not refused
 it is applied, and new normal records and new anomalies show what has become of the budget and of
 detection.
 """
@@ -42,10 +42,10 @@ from vaewatch.__main__ import main
 main()
 """
 ALPHA, FIT, STEPS = 0.01, 20_000, 1500
-SPAN, DAY, EACH = 300, 86_400, 100  # seconds of a request, of a day; records of a request
+SPAN, DAY, EACH = 600, 86_400, 200  # seconds of a request, of a day; records of a request
 FRESH = 6000  # records that show what a recalibration has done
 START = 1_800_000_000
-MINUTES, SHARES = (10, 30, 120), (0.01, 0.05, 0.2, 0.5)
+MINUTES, SHARES = (10, 40, 120), (0.01, 0.1, 0.5)
 
 Rows = list[dict[str, Any]]
 Draw = Callable[
@@ -221,7 +221,11 @@ def judge(world: World, service: Service, moved: float, why: str) -> Outcome:
 
 def asked(world: World, service: Service, last: str, moved: float) -> Outcome:
     """Ask for a proposal, apply it if it is not refused, and judge what answers then."""
-    proposal = service.propose(last)
+    return agreed(world, service, service.propose(last), moved)
+
+
+def agreed(world: World, service: Service, proposal: Any, moved: float) -> Outcome:
+    """Apply a proposal if it is not refused, and judge what answers then."""
     why = "+".join(sorted(reason["code"] for reason in proposal["refusals"]))
     if not why:
         service.apply(proposal)
@@ -236,13 +240,11 @@ def drifted(world: World) -> Iterator[tuple[str, Outcome]]:
     """A drift over a day, followed by a proposal every four hours over the last two."""
     rng = world.rng
     with serving(world.artifact) as service:
-        why = set[str]()
         for at in range(0, DAY, SPAN):
             service.set_clock(at)
             service.score(world.draw(rng, EACH, at / DAY).to_dicts())
             if at and at % (4 * 3600) == 0:
                 proposal = service.propose("2h")
-                why |= {reason["code"] for reason in proposal["refusals"]}
                 if proposal["state"] == "proposed":
                     service.apply(proposal)
         service.set_clock(DAY)
@@ -281,7 +283,7 @@ def mixed(world: World) -> Iterator[tuple[str, Outcome]]:
     with serving(world.artifact) as service:
         for at in range(0, 6 * 3600, SPAN):
             service.set_clock(at)
-            one, other = world.draw(rng, 70, 0.0), world.draw(rng, 30, 1.5)
+            one, other = world.draw(rng, 140, 0.0), world.draw(rng, 60, 1.5)
             service.score([*one.to_dicts(), *other.to_dicts()])
         service.set_clock(6 * 3600)
         yield "30 % of another kind, last 6 h", asked(world, service, "6h", 0.0)
@@ -291,13 +293,21 @@ def flooded(world: World) -> Iterator[tuple[str, Outcome]]:
     """Floods that end when it is asked: over a day that holds one, and over the flood alone."""
     for minutes in MINUTES:
         for share in SHARES:
-            begin = DAY - 60 * minutes
-            for last in ("24h", f"{minutes}m"):
-                with serving(world.artifact) as service:
-                    run(world, service, DAY, still, lambda at: share if at >= begin else 0.0)  # noqa: B023
-                    what = "24 h" if last == "24h" else "only it"
-                    name = f"flood of {minutes} min at {share:.0%}, {what}"
-                    yield name, asked(world, service, last, 0.0)
+            yield from _flood(world, minutes, share)
+
+
+def _flood(world: World, minutes: int, share: float) -> Iterator[tuple[str, Outcome]]:
+    begin = DAY - 60 * minutes
+    with serving(world.artifact) as service:
+        run(world, service, DAY, still, lambda at: share if at >= begin else 0.0)
+        proposals = [("only it", service.propose(f"{minutes}m")), ("24 h", service.propose("24h"))]
+        for time, proposal in proposals:
+            yield (
+                f"flood of {minutes} min at {share:.0%}, {time}",
+                agreed(world, service, proposal, 0.0),
+            )
+            if not proposal["refusals"]:
+                service.post(f"/v1/recalibrate/{proposal['id']}/revert", {})
 
 
 def main() -> None:

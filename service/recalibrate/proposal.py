@@ -107,7 +107,7 @@ class Proposal(Struct, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where a proposal comes from. moment: now, in Unix seconds. lives: seconds until it
     expires.
     """
@@ -121,7 +121,7 @@ class Origin:
     period: Period
 
 
-def proposal_of(change: Change, evidence: Evidence, origin: Origin) -> Proposal:
+def proposal_of(change: Change, evidence: Evidence, origin: Provenance) -> Proposal:
     """Describe a change, and judge it."""
     refusals, period, factor = refusals_of(change), origin.period, change.factor
     return Proposal(

@@ -21,21 +21,21 @@ from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.recalibrate.asked import Asked
+from vaewatch.service.recalibrate.body import RecalibrateRequest
 from vaewatch.service.recalibrate.change import Change
-from vaewatch.service.recalibrate.place import Place
+from vaewatch.service.recalibrate.folder import ArtifactFolder
 from vaewatch.service.recalibrate.proposal import (
     MOST_COLUMNS,
     MUCH,
     Drift,
     Evidence,
-    Origin,
     Proposal,
+    Provenance,
     iso,
     proposal_of,
 )
-from vaewatch.service.recalibrate.sample import draw
-from vaewatch.service.recalibrate.store import Kept, Store
+from vaewatch.service.recalibrate.sample import Drawn, Period, draw
+from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.metrics import PREFIX, Metrics
 from vaewatch.service.watch.monitor import Monitor
@@ -59,7 +59,7 @@ class Recalibrations:
     store: Store
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def propose(self, asked: Asked, key: str | None) -> Proposal:
+    async def propose(self, asked: RecalibrateRequest, key: str | None) -> Proposal:
         """Compute what a recalibration would do, and keep it for a while.
 
         Raises:
@@ -72,13 +72,20 @@ class Recalibrations:
             check_rate(asked.alpha)
         period, lives = asked.period(now), EXPIRES_SECONDS
         name, version = secrets.token_hex(6), model.name.version
-        origin = Origin(name, now, lives, key, asked.force, version, period)
+        origin = Provenance(name, now, lives, key, asked.force, version, period)
         self.monitor.flush()
-        pages, evidence = self.monitor.scores.pages(model.scale), self._evidence(model)
+        mine, evidence = self.monitor.scores.mine(model.scale), self._evidence(model)
         alpha = model.name.alpha if asked.alpha is None else asked.alpha
-        kept = await asyncio.to_thread(_computed, model, pages, origin, evidence, alpha)
-        self.store.put(kept)
-        return kept.proposal
+
+        def computed() -> tuple[Change, Proposal]:
+            pages = [*mine, *self.monitor.scores.others(model.scale)]
+            change = Change.of(model.scorer.artifact.calibration, _drawn(pages, period), alpha)
+            return change, proposal_of(change, evidence, origin)
+
+        change, proposal = await asyncio.to_thread(computed)
+        self.store.put_scores(proposal, change.new.scores)
+        self.store.put(proposal)
+        return proposal
 
     def _evidence(self, model: Model) -> Evidence:
         name = f"{PREFIX}_exchangeability_log10"
@@ -103,27 +110,28 @@ class Recalibrations:
             Conflict: it is refused, has expired or was reverted, or the artifact has changed.
         """
         async with self._lock:
-            kept, model = self.store.get(name), self.registry.active
-            proposal, place = kept.proposal, Place.of(self.registry.path)
+            proposal, model = self.store.get(name), self.registry.active
+            folder = ArtifactFolder.of(self.registry.path)
             if proposal.state == "applied":
-                await asyncio.to_thread(place.require, proposal.version or "")
+                await asyncio.to_thread(folder.require, proposal.version or "")
                 return proposal
-            forced = force or proposal.forced
-            _require_open(proposal, forced)
+            _require_open(proposal, forced=force or proposal.forced)
             if model.name.version != proposal.parent:
                 raise Conflict(REPLACED)
-            version = await asyncio.to_thread(place.write, model, kept)
-            kept.proposal = msgspec.structs.replace(
-                proposal, state="applied", version=version, forced=forced and _refused(proposal)
+            scores = self.store.scores(proposal)
+            version = await asyncio.to_thread(folder.write, model, proposal, scores)
+            applied = msgspec.structs.replace(
+                proposal, state="applied", version=version, forced=bool(proposal.refusals)
             )
+            self.store.put(applied)
             try:
                 await self.lifecycle.reload()
             except ArtifactError:
-                await asyncio.to_thread(place.put_back, kept)
+                await asyncio.to_thread(folder.put_back, applied)
+                self.store.put(proposal)
                 raise
-            self.store.put(kept)
         self.lifecycle.signal_parent(signal.SIGHUP)
-        return kept.proposal
+        return applied
 
     async def revert(self, name: str) -> Proposal:
         """Put the artifact back that a proposal has replaced; a second time changes nothing.
@@ -133,47 +141,40 @@ class Recalibrations:
             Conflict: it was never applied, or the artifact has changed since.
         """
         async with self._lock:
-            kept, place = self.store.get(name), Place.of(self.registry.path)
-            if kept.proposal.state == "reverted":
-                await asyncio.to_thread(place.require, kept.proposal.parent)
-                return kept.proposal
-            if kept.proposal.state != "applied":
+            proposal, folder = self.store.get(name), ArtifactFolder.of(self.registry.path)
+            if proposal.state == "reverted":
+                await asyncio.to_thread(folder.require, proposal.parent)
+                return proposal
+            if proposal.state != "applied":
                 raise Conflict("the proposal must have been applied, but was not.")
-            await asyncio.to_thread(place.put_back, kept)
+            await asyncio.to_thread(folder.put_back, proposal)
+            reverted = msgspec.structs.replace(proposal, state="reverted")
+            self.store.put(reverted)
             await self.lifecycle.reload()
-            kept.proposal = msgspec.structs.replace(kept.proposal, state="reverted")
-            self.store.put(kept)
         self.lifecycle.signal_parent(signal.SIGHUP)
-        return kept.proposal
+        return reverted
 
     def listed(self) -> list[Proposal]:
         """Return the last proposals, newest first."""
-        return [kept.proposal for kept in self.store.all()]
+        return self.store.all()
 
 
-def _computed(
-    model: Model, pages: list[Page], origin: Origin, evidence: Evidence, alpha: float
-) -> Kept:
-    drawn = draw(pages, origin.period, MOST_CALIBRATING)
+def _drawn(pages: list[Page], period: Period) -> Drawn:
+    drawn = draw(pages, period, MOST_CALIBRATING)
     if not len(drawn.scores):
         raise CalibrationError(
-            f"there must be records from {iso(origin.period.over.since)} to "
-            f"{iso(origin.period.over.until)}, got none. The service remembers seven days, since "
-            "its start, of the model that answers."
+            f"there must be records from {iso(period.over.since)} to {iso(period.over.until)}, "
+            "got none. The service remembers seven days, since its start, of the model that "
+            "answers."
         )
-    change = Change.of(model.scorer.artifact.calibration, drawn, alpha)
-    return Kept.of(proposal_of(change, evidence, origin), change.new.scores)
+    return drawn
 
 
-def _refused(proposal: Proposal) -> bool:
-    return bool(proposal.refusals)
-
-
-def _require_open(proposal: Proposal, forced: bool) -> None:
+def _require_open(proposal: Proposal, *, forced: bool) -> None:
     if proposal.state == "reverted":
         raise Conflict("the proposal was applied and reverted. Propose again.")
     if iso(time.time()) > proposal.expires_at:
         raise Conflict(f"the proposal has expired at {proposal.expires_at}. Propose again.")
-    if _refused(proposal) and not forced:
+    if proposal.refusals and not forced:
         reasons = " ".join(f"{reason.code}: {reason.text}" for reason in proposal.refusals)
         raise Conflict(f'the proposal is refused. {reasons} To apply it all the same: "force".')

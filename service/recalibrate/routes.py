@@ -14,14 +14,14 @@ from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.body import Disconnected, read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import reference, schemas_of
-from vaewatch.service.recalibrate.asked import Agreed, Asked, read_asked
+from vaewatch.service.recalibrate.body import ApplyRequest, RecalibrateRequest, read_asked
 from vaewatch.service.recalibrate.proposal import Proposal
 from vaewatch.service.recalibrate.recalibrations import Recalibrations
 from vaewatch.service.recalibrate.store import ID
 from vaewatch.service.watch.logs import audit
 
 PATH = "/v1/recalibrate"
-Change = Callable[[bytes, Request], Awaitable[Proposal]]
+Work = Callable[[bytes, Request], Awaitable[Proposal]]
 
 
 class ProposalList(msgspec.Struct):
@@ -32,7 +32,7 @@ class ProposalList(msgspec.Struct):
 
 def recalibrate_schemas() -> dict[str, Any]:
     """The schemas that the routes refer to."""
-    return schemas_of(Asked, Agreed, Proposal, ProposalList)
+    return schemas_of(RecalibrateRequest, ApplyRequest, Proposal, ProposalList)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Changes:
     recalibrations: Recalibrations
     keys: Keys
 
-    async def make(self, action: str, name: str, request: HttpRequest, change: Change) -> Response:
+    async def make(self, action: str, name: str, request: HttpRequest, change: Work) -> Response:
         """Make a change. `name`: the proposal's id, if it has one yet."""
         asked: Request = request.scope[REQUEST]
         self.keys.require_admin(asked)
@@ -85,11 +85,11 @@ def add_recalibrate_routes(app: FastAPI, recalibrations: Recalibrations, keys: K
         PATH,
         tags=["model"],
         summary="Propose a calibration on recent records; nothing changes yet",
-        openapi_extra=_answer("Proposal", body="Asked"),
+        openapi_extra=_answer("Proposal", body="RecalibrateRequest"),
     )
     async def propose(request: HttpRequest) -> Response:
         async def change(body: bytes, asked: Request) -> Proposal:
-            return await recalibrations.propose(read_asked(body, Asked), asked.key)
+            return await recalibrations.propose(read_asked(body, RecalibrateRequest), asked.key)
 
         return await changes.make("recalibrate", "", request, change)
 
@@ -97,11 +97,11 @@ def add_recalibrate_routes(app: FastAPI, recalibrations: Recalibrations, keys: K
         f"{PATH}/{{id}}/apply",
         tags=["model"],
         summary="Put a proposal in place, in every worker",
-        openapi_extra=_answer("Proposal", body="Agreed"),
+        openapi_extra=_answer("Proposal", body="ApplyRequest"),
     )
     async def apply(id: str, request: HttpRequest) -> Response:
         async def change(body: bytes, asked: Request) -> Proposal:
-            return await recalibrations.apply(id, force=read_asked(body, Agreed).force)
+            return await recalibrations.apply(id, force=read_asked(body, ApplyRequest).force)
 
         return await changes.make("recalibrate.apply", id, request, change)
 

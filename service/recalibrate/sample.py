@@ -12,7 +12,7 @@ from vaewatch.service.watch.scores import MINUTE, Page
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeSpan:
     """A span of time in Unix seconds, without its end."""
 
     since: float
@@ -27,8 +27,8 @@ class Span:
 class Period:
     """The minutes that `over` touches, without those that a span of `without` touches."""
 
-    over: Span
-    without: tuple[Span, ...] = ()
+    over: TimeSpan
+    without: tuple[TimeSpan, ...] = ()
 
     def holds(self, minutes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,) starts of minutes -> (N,): which belong to it."""

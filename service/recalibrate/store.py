@@ -22,21 +22,6 @@ MOST_PROPOSALS = 20
 ID = re.compile(r"[0-9a-f]{12}")
 
 
-class Kept(msgspec.Struct):
-    """A proposal, and the (n,) float64 scores of the new calibration, ascending, as bytes."""
-
-    proposal: Proposal
-    scores: bytes
-
-    @classmethod
-    def of(cls, proposal: Proposal, scores: NDArray[np.float64]) -> Kept:
-        return cls(proposal, scores.tobytes())
-
-    def calibrating(self) -> NDArray[np.float64]:
-        """Return the scores of the new calibration."""
-        return np.frombuffer(self.scores, np.float64)
-
-
 @dataclass
 class Store:
     """The proposals of a service. folder: what workers share; None if there is one process."""
@@ -44,38 +29,59 @@ class Store:
     folder: Path | None = None
     _here: dict[str, bytes] = field(default_factory=dict)
 
-    def put(self, kept: Kept) -> None:
+    def put(self, proposal: Proposal) -> None:
         """Keep a proposal, or what has become of it."""
-        content, name = msgspec.msgpack.encode(kept), kept.proposal.id
-        if self.folder is None:
-            self._here[name] = content
-        else:
-            path = self.folder / FOLDER / name
-            path.parent.mkdir(exist_ok=True)
-            draft = path.with_name(f".{name}-{os.getpid()}")
-            draft.write_bytes(content)
-            draft.rename(path)
+        self._write(proposal.id, msgspec.msgpack.encode(proposal))
         for old in self.all()[MOST_PROPOSALS:]:
-            self._drop(old.proposal.id)
+            for name in (old.id, _scores_of(old)):
+                self._drop(name)
 
-    def _drop(self, name: str) -> None:
-        if self.folder is None:
-            self._here.pop(name, None)
-        else:
-            (self.folder / FOLDER / name).unlink(missing_ok=True)
+    def put_scores(self, proposal: Proposal, scores: NDArray[np.float64]) -> None:
+        """Keep the (n,) scores that a proposal calibrates on."""
+        self._write(_scores_of(proposal), scores.tobytes())
 
-    def get(self, name: str) -> Kept:
-        """Return a proposal.
+    def get(self, name: str) -> Proposal:
+        """Return a proposal by its id.
 
         Raises:
-            NotFound: there is none of this id.
+            NotFound: there is none.
         """
         content = self._read(name) if ID.fullmatch(name) else None
         if content is None:
             raise NotFound(
                 "there is no proposal of this id; GET /v1/recalibrate lists those that there are."
             )
-        return msgspec.msgpack.decode(content, type=Kept)
+        return msgspec.msgpack.decode(content, type=Proposal)
+
+    def scores(self, proposal: Proposal) -> NDArray[np.float64]:
+        """Return the (n,) scores that a proposal calibrates on.
+
+        Raises:
+            NotFound: newer proposals have taken their place.
+        """
+        content = self._read(_scores_of(proposal))
+        if content is None:
+            raise NotFound("the proposal is no longer kept. Propose again.")
+        return np.frombuffer(content, np.float64)
+
+    def all(self) -> list[Proposal]:
+        """Return all proposals, newest first."""
+        names = list(self._here)
+        if self.folder is not None:
+            names = [path.name for path in (self.folder / FOLDER).glob("[0-9a-f]*")]
+        contents = [self._read(name) for name in names if ID.fullmatch(name)]
+        found = [msgspec.msgpack.decode(c, type=Proposal) for c in contents if c is not None]
+        return sorted(found, key=lambda proposal: proposal.created_at, reverse=True)
+
+    def _write(self, name: str, content: bytes) -> None:
+        if self.folder is None:
+            self._here[name] = content
+            return
+        path = self.folder / FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_name(f".{name}-{os.getpid()}")
+        draft.write_bytes(content)
+        draft.rename(path)
 
     def _read(self, name: str) -> bytes | None:
         if self.folder is None:
@@ -85,11 +91,12 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def all(self) -> list[Kept]:
-        """Return all proposals, newest first."""
-        names = list(self._here)
-        if self.folder is not None:
-            names = [path.name for path in (self.folder / FOLDER).glob("[0-9a-f]*")]
-        contents = [content for name in names if (content := self._read(name)) is not None]
-        found = [msgspec.msgpack.decode(content, type=Kept) for content in contents]
-        return sorted(found, key=lambda kept: kept.proposal.created_at, reverse=True)
+    def _drop(self, name: str) -> None:
+        if self.folder is None:
+            self._here.pop(name, None)
+        else:
+            (self.folder / FOLDER / name).unlink(missing_ok=True)
+
+
+def _scores_of(proposal: Proposal) -> str:
+    return f"{proposal.id}.scores"

@@ -178,15 +178,19 @@ class Scores:
         if self.folder is not None:
             self._path(start, segment).unlink(missing_ok=True)
 
-    def pages(self, scale: str) -> list[Page]:
-        """Return the pages of a scale, of all workers."""
-        mine = [
+    def mine(self, scale: str) -> list[Page]:
+        """Return this process's pages of a scale."""
+        return [
             hour.page(self._scale, segment)
             for (_, segment), hour in self._hours.items()
             if self._scale == scale
         ]
-        others = [] if self.folder is None else _of_others(self.folder / SCORES)
-        return [*mine, *(page for page in others if page.scale == scale)]
+
+    def others(self, scale: str) -> list[Page]:
+        """Return the pages of a scale that other workers have published."""
+        if self.folder is None:
+            return []
+        return [page for page in _published(self.folder / SCORES) if page.scale == scale]
 
 
 def _write(path: Path, page: Page) -> None:
@@ -196,7 +200,7 @@ def _write(path: Path, page: Page) -> None:
     draft.rename(path)
 
 
-def _of_others(folder: Path) -> Iterator[Page]:
+def _published(folder: Path) -> Iterator[Page]:
     for path in folder.glob("[0-9]*"):
         if not path.name.startswith(f"{os.getpid()}-"):
             try:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
 from vaewatch.service.recalibrate.change import Change
-from vaewatch.service.recalibrate.proposal import Evidence, Origin, proposal_of
+from vaewatch.service.recalibrate.proposal import Evidence, Provenance, proposal_of
 from vaewatch.service.recalibrate.refusals import refusals_of
-from vaewatch.service.recalibrate.sample import Drawn, Period, Span
+from vaewatch.service.recalibrate.sample import Drawn, Period, TimeSpan
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Floats]
@@ -180,7 +180,7 @@ def test_a_proposal_does_not_depend_on_the_unit_of_scores(
 
     def described(scale: Callable[[Floats], Floats]) -> object:
         one = Change.of(Calibration(scale(old), alpha, SPLIT), Drawn(scale(new), at, n, 0), alpha)
-        origin = Origin("0" * 12, 1e9, 3600, None, False, "v", Period(Span(0, DAY)))
+        origin = Provenance("0" * 12, 1e9, 3600, None, False, "v", Period(TimeSpan(0, DAY)))
         found = proposal_of(one, Evidence(0.0, []), origin)
         for side in (found.before, found.after):
             assert 0 <= side.rate <= 1 and sum(side.severities) == n

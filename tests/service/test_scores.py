@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaewatch.service.recalibrate.sample import Period, Span, draw
+from vaewatch.service.recalibrate.sample import Period, TimeSpan, draw
 from vaewatch.service.watch import scores as module
-from vaewatch.service.watch.scores import HOUR, KEPT_SECONDS, MINUTE, Scores
+from vaewatch.service.watch.scores import HOUR, KEPT_SECONDS, MINUTE, Page, Scores
 from vaewatch.service.watch.window import SCORES, forget
 
 START = 1_800_000_000 // HOUR * HOUR
-ALWAYS = Period(Span(0, 1e12))
+ALWAYS = Period(TimeSpan(0, 1e12))
+
+
+def pages_of(scores: Scores) -> list[Page]:
+    return [*scores.mine("a"), *scores.others("a")]
 
 
 class Clock:
@@ -43,13 +47,13 @@ def test_few_records_are_all_kept_and_counted_by_minute(clock: Clock):
     for minute in range(90):
         clock.now = START + MINUTE * minute
         kept.add("a", np.arange(10.0) + 100 * minute, alarms=minute % 2)
-    drawn = draw(kept.pages("a"), ALWAYS, 10_000)
+    drawn = draw(kept.mine("a"), ALWAYS, 10_000)
     expected = [100.0 * minute + i for minute in range(90) for i in range(10)]
     assert drawn.scores.tolist() == expected
     assert drawn.records == 900 and drawn.alarms == 45
     assert drawn.at.tolist() == [START + MINUTE * m for m in range(90) for _ in range(10)]
-    period = Period(Span(START + 600, START + 1200), (Span(START + 700, START + 701),))
-    some = draw(kept.pages("a"), period, 900)
+    period = Period(TimeSpan(START + 600, START + 1200), (TimeSpan(START + 700, START + 701),))
+    some = draw(kept.mine("a"), period, 900)
     assert sorted(set((some.scores // 100).tolist())) == [10, 12, 13, 14, 15, 16, 17, 18, 19]
     assert some.records == 90
 
@@ -61,9 +65,9 @@ def test_memory_is_bounded_and_the_sample_stays_uniform(clock: Clock):
         clock.now = START + HOUR * hour
         for _ in range(10):
             kept.add("a", np.full(records // 10, float(hour)), alarms=0)
-            pages = kept.pages("a")
+            pages = kept.mine("a")
             assert sum(len(page.scores) // 4 for page in pages) <= 2000
-    drawn = draw(kept.pages("a"), ALWAYS, 10_000)
+    drawn = draw(kept.mine("a"), ALWAYS, 10_000)
     shares = np.bincount(drawn.scores.astype(int)) / len(drawn.scores)
     assert drawn.records == 65_000 and 900 < len(drawn.scores) <= 2000
     np.testing.assert_allclose(shares, np.array([20, 5, 40]) / 65, atol=0.05)
@@ -74,7 +78,7 @@ def test_whatever_comes_the_counts_are_exact_and_the_bound_holds(batches: list[i
     kept = Scores(most=most, _generator=np.random.default_rng(0))
     for size in batches:
         kept.add("a", np.arange(float(size)), alarms=size // 3)
-    drawn = draw(kept.pages("a"), ALWAYS, 10**6)
+    drawn = draw(kept.mine("a"), ALWAYS, 10**6)
     assert drawn.records == sum(batches) and drawn.alarms == sum(b // 3 for b in batches)
     assert len(drawn.scores) <= min(most, drawn.records)
     assert drawn.records > most or len(drawn.scores) == drawn.records
@@ -85,16 +89,16 @@ def test_what_is_too_old_goes_and_another_model_starts_again(clock: Clock):
     kept.add("a", np.zeros(5), alarms=0)
     clock.now += KEPT_SECONDS + HOUR
     kept.add("a", np.ones(3), alarms=0)
-    assert draw(kept.pages("a"), ALWAYS, 100).scores.tolist() == [1.0] * 3
+    assert draw(kept.mine("a"), ALWAYS, 100).scores.tolist() == [1.0] * 3
     kept.add("b", np.full(2, 7.0), alarms=0)
-    assert kept.pages("a") == []
-    assert draw(kept.pages("b"), ALWAYS, 100).scores.tolist() == [7.0] * 2
+    assert kept.mine("a") == []
+    assert draw(kept.mine("b"), ALWAYS, 100).scores.tolist() == [7.0] * 2
 
 
 def test_a_sample_of_fewer_is_uniform_too(clock: Clock):
     kept = Scores(_generator=np.random.default_rng(3))
     kept.add("a", np.arange(50_000.0), alarms=0)
-    drawn = draw(kept.pages("a"), ALWAYS, 5000)
+    drawn = draw(kept.mine("a"), ALWAYS, 5000)
     assert len(drawn.scores) == 5000 and drawn.records == 50_000
     np.testing.assert_allclose(
         np.quantile(drawn.scores, [0.1, 0.5, 0.9]) / 5e4, [0.1, 0.5, 0.9], atol=0.02
@@ -110,12 +114,12 @@ def test_workers_see_each_other_s_pages_until_they_die(clock: Clock, tmp_path: P
     elsewhere = path.with_name(path.name.replace(str(os.getpid()), "12345"))
     path.rename(elsewhere)  # as another process publishes it
     mine.add("a", np.arange(10.0, 13.0), alarms=0)
-    assert len(mine.pages("a")) == 2 and mine.pages("b") == []
-    drawn = draw(mine.pages("a"), ALWAYS, 100)
+    assert len(pages_of(mine)) == 2 and mine.mine("b") == []
+    drawn = draw(pages_of(mine), ALWAYS, 100)
     assert sorted(drawn.scores.tolist()) == [0, 1, 2, 3, 10, 11, 12]
-    assert {page.segment for page in mine.pages("a")} == {None, "shop/NL"}
+    assert {page.segment for page in pages_of(mine)} == {None, "shop/NL"}
     forget(tmp_path, 12345)
-    assert draw(mine.pages("a"), ALWAYS, 100).records == 3
+    assert draw(pages_of(mine), ALWAYS, 100).records == 3
 
 
 def test_a_page_is_published_at_most_every_ten_seconds_and_only_if_it_is_new(

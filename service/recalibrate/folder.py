@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vaewatch.scoring.artifact import read_files, read_manifest
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.disk.lock import sole_writer
@@ -19,19 +22,19 @@ from vaewatch.scoring.disk.versions import check_target, roll_back, versions, wr
 from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.model import Model
-from vaewatch.service.recalibrate.store import Kept
+from vaewatch.service.recalibrate.proposal import Proposal
 
 LEAST_KEPT = 2  # versions beside the artifact; where more are kept, so many stay
 
 
 @dataclass(frozen=True)
-class Place:
+class ArtifactFolder:
     """The folder of the artifact that answers, where a link leads to it the folder itself."""
 
     folder: Path
 
     @classmethod
-    def of(cls, path: Path) -> Place:
+    def of(cls, path: Path) -> ArtifactFolder:
         return cls(path.resolve())
 
     @property
@@ -43,37 +46,34 @@ class Place:
         """
         return read_manifest(self.folder).version
 
-    def write(self, model: Model, kept: Kept) -> str:
+    def write(self, model: Model, proposal: Proposal, scores: NDArray[np.float64]) -> str:
         """Put the new artifact in place of its parent, which is kept beside it; returns the new
         version.
 
         Raises:
             Conflict: another artifact lies there, another run writes to it, or nobody may.
         """
-        parent = kept.proposal.parent
         with self._changing():
             check_target(self.folder, overwrite=True)
             with sole_writer(self.folder):
-                self.require(parent)
-                new = self._new(model, kept)
+                self.require(proposal.parent)
+                new = self._new(model, Calibration(scores, proposal.alpha, SPLIT))
                 keep = max(LEAST_KEPT, len(versions(self.folder)))
                 write_artifact(self.folder, new.manifest, new.files, overwrite=True, keep=keep)
         return new.manifest.version
 
-    def _new(self, model: Model, kept: Kept) -> NewArtifact:
-        artifact, proposal = model.scorer.artifact, kept.proposal
-        calibration = Calibration(kept.calibrating(), proposal.alpha, SPLIT)
+    def _new(self, model: Model, calibration: Calibration) -> NewArtifact:
+        artifact = model.scorer.artifact
         renewal = Renewal.of_scores(artifact, calibration)
         files = read_files(self.folder, artifact.manifest)
         return recalibrated(artifact.manifest, files, renewal, artifact.name)
 
-    def put_back(self, kept: Kept) -> None:
+    def put_back(self, proposal: Proposal) -> None:
         """Put the parent back, and keep what it replaces.
 
         Raises:
             Conflict: another artifact lies there, or the parent is no longer kept.
         """
-        proposal = kept.proposal
         assert proposal.version is not None
         with self._changing():
             self.require(proposal.version)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vaewatch.service.http.problems import Malformed
-from vaewatch.service.recalibrate.sample import Period, Span
+from vaewatch.service.recalibrate.sample import Period, TimeSpan
 
 LAST = "24h"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,7 +30,7 @@ class Excluded(Struct, forbid_unknown_fields=True):
     until: Moment
 
 
-class Asked(Struct, forbid_unknown_fields=True):
+class RecalibrateRequest(Struct, forbid_unknown_fields=True):
     """The body of `POST /v1/recalibrate`. All of it may be left out: then it is the last day."""
 
     last: Annotated[
@@ -71,7 +71,7 @@ class Asked(Struct, forbid_unknown_fields=True):
         return Period(_span(since, until), without)
 
 
-class Agreed(Struct, forbid_unknown_fields=True):
+class ApplyRequest(Struct, forbid_unknown_fields=True):
     """The body of `POST /v1/recalibrate/{id}/apply`, which may be empty."""
 
     force: Annotated[bool, Meta(description="Whether to apply what is refused; it is logged.")] = (
@@ -93,10 +93,10 @@ def read_asked(body: bytes, kind: type[T]) -> T:
         raise Malformed("the body must be a JSON object.") from None
 
 
-def _span(since: float, until: float) -> Span:
+def _span(since: float, until: float) -> TimeSpan:
     if not since < until:
         raise Malformed("a span must end after it begins.")
-    return Span(since, until)
+    return TimeSpan(since, until)
 
 
 def _length(text: str) -> float:
