@@ -31,6 +31,7 @@ MINUTE, HOUR = 60, 3600  # seconds
 KEPT_SECONDS = 7 * 24 * HOUR
 MOST_SCORES = 1 << 18  # in a process: two MiB
 PUBLISH_SECONDS = 10.0
+MOST_PARTS = 256  # arrays of an hour that are not joined yet: each takes room of its own
 EVERY = 1 << 32  # the limit below which every ticket lies
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -84,6 +85,8 @@ class Hour:
             self._minutes.append(np.full(len(chosen), minute, np.uint8))
             self._tickets.append(tickets[kept])
             self._scores.append(chosen)
+            if len(self._scores) > MOST_PARTS:
+                self.arrays()
         return len(chosen)
 
     def thin(self, limit: int) -> int:
@@ -96,7 +99,7 @@ class Hour:
         return sum(map(len, self._scores))
 
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float32]]:
-        """Return the minutes, tickets and scores of those that are kept, (n,) each."""
+        """Join what is kept: the minutes, tickets and scores, (n,) each."""
         self._minutes = [np.concatenate([np.empty(0, np.uint8), *self._minutes])]
         self._tickets = [np.concatenate([np.empty(0, np.uint32), *self._tickets])]
         self._scores = [np.concatenate([np.empty(0, np.float32), *self._scores])]

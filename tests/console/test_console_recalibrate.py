@@ -18,12 +18,14 @@ from tests.browser import (
     page_of,
     sideways_overflow,
 )
+from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from tests.service.test_recalibrate import moved, odd, score
 from tests.service.test_service_life import ADMIN, SCORE, bearer, version_of, write_keys
+from vaewatch.training.train import train
 
 pytestmark = needs_chromium
-SHIFT = 1.7  # of the shop's numbers: more alarms than chance explains, and no more
+SHIFT = 1.5  # of the shop's numbers: more alarms than chance explains, and no more
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +34,30 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact with calibration records enough to tell a shift from an attack."""
+    out = tmp_path_factory.mktemp("artifacts") / "shop"
+    train(make_frame(6000), out, alpha=0.05, report=False, id="order", **SMALL)
+    return out
+
+
 @pytest.fixture
-def live(artifact_path: Path, tmp_path: Path) -> Iterator[Live]:
+def live(shop: Path, tmp_path: Path) -> Iterator[Live]:
     """A service whose budget is broken, with keys."""
-    artifact, keys = shutil.copytree(artifact_path, tmp_path / "shop"), tmp_path / "keys"
+    artifact, keys = shutil.copytree(shop, tmp_path / "shop"), tmp_path / "keys"
     write_keys(keys, score=SCORE, admin=ADMIN)
     with serving(artifact, "--keys-file", str(keys)) as running:
         yield running
 
 
-def opened(page: Page, live: Live) -> None:
+def opened(page: Page, live: Live, complaints: list[str]) -> None:
+    """The browser complains of the first answer, which asks for the key."""
     page.goto(live.url)
     page.get_by_label("Key", exact=True).fill(SCORE)
     page.get_by_role("button", name="Open the console").click()
     expect(page.locator("#shown")).to_be_visible()
+    complaints.clear()
 
 
 def answer(page: Page, yes: str, key: str = ADMIN) -> None:
@@ -58,11 +70,11 @@ def version(live: Live) -> str:
 
 
 def test_it_is_offered_where_the_budget_is_broken_and_by_keyboard(
-    browser: Browser, live: Live, artifact_path: Path
+    browser: Browser, live: Live, shop: Path
 ):
-    parent = version_of(artifact_path)
+    parent = version_of(shop)
     with page_of(browser) as (page, complaints):
-        opened(page, live)
+        opened(page, live, complaints)
         assert page.locator("#follow").is_hidden()
         score(live, moved(3000, 1, SHIFT), **bearer(SCORE))
         expect(page.locator("#follow")).to_be_visible()
@@ -75,7 +87,7 @@ def test_it_is_offered_where_the_budget_is_broken_and_by_keyboard(
         assert version(live) == parent  # nothing has changed
         rows = page.locator("#proposal-rates tr")
         shares = rows.first.inner_text().replace(" %", "").split()[-2:]
-        assert float(shares[0]) > 8 and float(shares[1]) == pytest.approx(5, abs=0.1)
+        assert float(shares[0]) > 6 and float(shares[1]) == pytest.approx(5, abs=0.1)
         assert page.locator("#proposal-pictures svg").count() == 2
         assert "3,000 records" in page.locator("#proposal-text").inner_text()
         assert axe_findings(page) == []
@@ -94,8 +106,8 @@ def test_it_is_offered_where_the_budget_is_broken_and_by_keyboard(
 
 def test_an_attack_is_refused_in_words_and_applied_by_force_alone(browser: Browser, live: Live):
     score(live, [*moved(1000, 1, 1.0), *odd(500, 1)], **bearer(SCORE))
-    with page_of(browser) as (page, _):
-        opened(page, live)
+    with page_of(browser) as (page, complaints):
+        opened(page, live, complaints)
         page.get_by_role("button", name="Propose a recalibration").click()
         answer(page, "Propose")
         expect(page.locator("#proposal-title")).to_contain_text("why it is refused")
@@ -113,8 +125,8 @@ def test_an_attack_is_refused_in_words_and_applied_by_force_alone(browser: Brows
 
 def test_the_admin_key_is_needed_and_a_span_must_be_whole(browser: Browser, live: Live):
     score(live, moved(3000, 1, SHIFT), **bearer(SCORE))
-    with page_of(browser) as (page, _):
-        opened(page, live)
+    with page_of(browser) as (page, complaints):
+        opened(page, live, complaints)
         page.get_by_label("Leave out from").fill("2026-01-01T10:00")
         page.get_by_role("button", name="Propose a recalibration").click()
         expect(page.locator("#follow-status")).to_contain_text("when it begins and when it ends")
@@ -133,7 +145,7 @@ def test_it_is_legible_on_every_screen_and_in_the_dark(browser: Browser, live: L
     for theme in THEMES:
         for width in WIDTHS:
             with page_of(browser, theme=theme, width=width) as (page, complaints):
-                opened(page, live)
+                opened(page, live, complaints)
                 page.get_by_role("button", name="Propose a recalibration").click()
                 answer(page, "Propose")
                 expect(page.locator("#proposal")).to_be_visible()
