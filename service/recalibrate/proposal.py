@@ -18,7 +18,7 @@ from vaewatch.service.recalibrate.sample import Period
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 MUCH = 0.25  # PSI above that by chance
 LATE = 0.1  # of the records: the last ones
-LEAST_SECONDS = 3600.0  # of a time that holds more than one mood of the traffic
+LEAST_MINUTES = 60  # of a time that holds more than one mood of the traffic
 MOST_COLUMNS = 10
 
 State = Literal["proposed", "refused", "applied", "reverted"]
@@ -193,11 +193,10 @@ def _contamination(change: Change) -> str:
 
 def _warnings(change: Change, evidence: Evidence) -> Sequence[str]:
     found, at = [], change.drawn.at
-    seconds = float(at[-1] - at[0]) + 60
-    if seconds < LEAST_SECONDS:
-        found.append(
-            f"The records are those of {seconds / 60:.0f} minutes: other hours may be different."
-        )
+    minutes = int(at[-1] - at[0]) // 60 + 1
+    if minutes < LEAST_MINUTES:
+        span = "one minute" if minutes == 1 else f"{minutes} minutes"
+        found.append(f"The records are those of {span}: other hours may be different.")
     late = change.alarms(change.new)[-_late(len(at)) :]
     if int(late.sum()) > most_by_chance(len(late), change.new.rate_law(change.alpha)):
         found.append(

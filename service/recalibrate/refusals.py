@@ -24,6 +24,7 @@ from vaewatch.service.watch.scores import MINUTE
 LEAST_ABOVE = 10  # records at or above the threshold: the interval is then 0.5 to 1.7 times alpha
 MOST_FACTOR = 2.0  # times as far as before may the threshold lie from the old median score
 CLEAR = 3.0  # standard errors of the change among the records that do not alarm
+LEAST_UNUSUAL = 0.5  # of the excess of alarms: so many more must be unusual without alarming
 APART = 2.0  # times alpha: records below are neither alarms nor close to them
 BOUNDS = (0.1, 0.2, 0.35, 0.5)  # p-values up to which records that do not alarm are unusual
 MOST_IN_BURSTS = 0.2  # of the alarms by the new calibration
@@ -51,7 +52,7 @@ def _few(change: Change) -> Refused | None:
     low, high = change.new.rate_law().interval()
     return Refused(
         "few",
-        f"at alpha {change.new.alpha:g} it takes {int(LEAST_ABOVE / change.new.alpha):,} records, "
+        f"At alpha {change.new.alpha:g} it takes {int(LEAST_ABOVE / change.new.alpha):,} records, "
         f"got {n:,}: the true rate would lie anywhere from {low:.2g} to {high:.2g}. Take a longer "
         "time, or wait.",
     )
@@ -63,7 +64,7 @@ def _far(change: Change) -> Refused | None:
         return None
     return Refused(
         "far",
-        f"the threshold would lie {factor:.2g} times as far from the usual score as it does; "
+        f"The threshold would lie {factor:.2g} times as far from the usual score as it does; "
         f"{1 / MOST_FACTOR:g} to {MOST_FACTOR:g} times may be followed. Records have changed too "
         "much for this network: continue its fit (vaewatch train --from), or mend what feeds it.",
     )
@@ -118,13 +119,13 @@ def _severe(change: Change) -> Refused | None:
     if alarms <= most_by_chance(n, change.old.rate_law(change.alpha)):
         return None
     excess = Excess.of(change)
-    if excess.errors >= CLEAR and excess.unusual >= excess.alarms:
+    if excess.errors >= CLEAR and excess.unusual >= LEAST_UNUSUAL * excess.alarms:
         return None
     return Refused(
         "severe",
-        f"{alarms / n:.2%} of the records alarm, but those that do not are as they were: it is no "
-        "shift of the whole, but records added to its end, as an attack adds them. For normal "
-        "records the calibration still holds. Look at the alarms first.",
+        f"{alarms / n:.2%} of the records alarm, but those that do not have hardly changed. That "
+        "is no shift of the whole, but looks like records added to its end, as by an attack. "
+        "For normal records the calibration may still hold. Look at the alarms first.",
     )
 
 

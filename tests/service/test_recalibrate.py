@@ -64,7 +64,7 @@ def test_a_shift_is_proposed_applied_and_reverted(artifact: Path):
         low, high = proposal["rate_interval_95"]
         assert low < 0.05 < high
         assert sum(proposal["after"]["severities"]) == 3000
-        assert any("minutes" in text for text in proposal["warnings"])
+        assert any("other hours" in text for text in proposal["warnings"])
         assert live.get("/v1/model").json()["version"] == parent.version  # nothing has changed
 
         path = f"/v1/recalibrate/{proposal['id']}"
