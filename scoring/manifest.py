@@ -263,7 +263,11 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
         ),
     ] = None
     calibration_fingerprint: Annotated[
-        str | None, Meta(description="As `data_fingerprint`, of the records that recalibrated it.")
+        str | None,
+        Meta(
+            description="As `data_fingerprint`, of the records that recalibrated it; of their "
+            "scores alone, where a service did so on its traffic."
+        ),
     ] = None
     parent_records: Annotated[
         int | None,
