@@ -20,7 +20,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -86,7 +86,7 @@ def requests(rng: np.random.Generator, n: int, moved: float) -> pl.DataFrame:
             "kind": kind,
             "bytes": np.exp(sent).round(),
             "milliseconds": np.exp(took).round(2),
-            "status": rng.choice(["200", "304", "404"], n, p=[0.9, 0.08, 0.02]),
+            "status": rng.choice(["ok", "cached", "missing"], n, p=[0.9, 0.08, 0.02]),
             "hops": rng.poisson(3, n),
         }
     )
@@ -279,14 +279,15 @@ def changed(world: World) -> Iterator[tuple[str, Outcome]]:
 
 def mixed(world: World) -> Iterator[tuple[str, Outcome]]:
     """A third of the records is of another kind from some moment on."""
-    rng = world.rng
+
+    def both(rng: np.random.Generator, n: int, moved: float) -> pl.DataFrame:
+        other = int(0.3 * n)
+        return pl.concat([world.draw(rng, n - other, 0.0), world.draw(rng, other, moved)])
+
+    mix = replace(world, draw=both)
     with serving(world.artifact) as service:
-        for at in range(0, 6 * 3600, SPAN):
-            service.set_clock(at)
-            one, other = world.draw(rng, 140, 0.0), world.draw(rng, 60, 1.5)
-            service.score([*one.to_dicts(), *other.to_dicts()])
-        service.set_clock(6 * 3600)
-        yield "30 % of another kind, last 6 h", asked(world, service, "6h", 0.0)
+        run(mix, service, 6 * 3600, lambda at: 1.0, still)
+        yield "30 % of another kind, last 6 h", asked(mix, service, "6h", 1.0)
 
 
 def flooded(world: World) -> Iterator[tuple[str, Outcome]]:
