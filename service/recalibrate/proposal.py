@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from vaewatch.scoring.budget.calibration import SEVERITIES, Calibration
+from vaewatch.service.recalibrate.body import Excluded
 from vaewatch.service.recalibrate.change import Change, most_by_chance
 from vaewatch.service.recalibrate.refusals import Excess, Refused, refusals_of
 from vaewatch.service.recalibrate.sample import Period
@@ -77,12 +78,12 @@ class Proposal(Struct, kw_only=True):
     ] = None
     since: str
     until: str
-    exclude: list[tuple[str, str]]
+    exclude: list[Excluded]
     records: Annotated[int, Meta(description="Records of that time, counted exactly.")]
     n: Annotated[int, Meta(description="Records that calibrate: a uniform sample of them.")]
     alpha: float
     rate_interval_95: Annotated[
-        tuple[float, float],
+        list[float],
         Meta(
             description="Range of the true alarm rate by the new calibration, at 95 %, of "
             "records such as these."
@@ -134,11 +135,11 @@ def proposal_of(change: Change, evidence: Evidence, origin: Provenance) -> Propo
         parent=origin.parent,
         since=iso(period.over.since),
         until=iso(period.over.until),
-        exclude=[(iso(span.since), iso(span.until)) for span in period.without],
+        exclude=[Excluded(iso(span.since), iso(span.until)) for span in period.without],
         records=change.drawn.records,
         n=change.new.n,
         alpha=change.new.alpha,
-        rate_interval_95=change.new.rate_law().interval(),
+        rate_interval_95=[*change.new.rate_law().interval()],
         before=_side(change, change.old),
         after=_side(change, change.new),
         factor=factor if np.isfinite(factor) else None,
