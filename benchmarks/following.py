@@ -1,6 +1,6 @@
 """Recalibrating on traffic: is a drift followed, and is an attack not? From outside, over HTTP.
 
-    python -m benchmarks.following [--seeds 2] [--out benchmarks/RESULTS.md]
+    python -m benchmarks.following [--seeds 2] [--traffic orders sensors] [--out FILE]
 
 For each kind of traffic an artifact is trained at alpha 0.01 and served by `vaewatch serve`, whose
 clock stands still until it is told the time: a day of traffic is posted in minutes. Every span of
@@ -314,12 +314,13 @@ def _flood(world: World, minutes: int, share: float) -> Iterator[tuple[str, Outc
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--traffic", nargs="+", choices=[*TRAFFIC], default=[*TRAFFIC])
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
     found: dict[str, list[Outcome]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        for name, draw in TRAFFIC.items():
-            artifact = Path(folder, name)
+        for name in args.traffic:
+            draw, artifact = TRAFFIC[name], Path(folder, name)
             frame = draw(np.random.default_rng(1), FIT, 0.0)
             train(frame, artifact, alpha=ALPHA, report=False, steps=STEPS, members=4, served=2)
             for seed in range(args.seeds):
@@ -328,12 +329,14 @@ def main() -> None:
                     for title, outcome in scenarios(world):
                         found[title].append(outcome)
                         print(name, seed, title, outcome, file=sys.stderr, flush=True)
-    write_section(args.out, "The alarm budget", "Following traffic", _text(found, args.seeds))
+    write_section(
+        args.out, "The alarm budget", "Following traffic", _text(found, args.traffic, args.seeds)
+    )
 
 
-def _text(found: dict[str, list[Outcome]], seeds: int) -> str:
+def _text(found: dict[str, list[Outcome]], traffic: list[str], seeds: int) -> str:
     head = (
-        f"Three kinds of traffic ({', '.join(TRAFFIC)}), {seeds} seeds each, alpha {ALPHA:g}, "
+        f"Traffic: {', '.join(traffic)}; {seeds} seeds each, alpha {ALPHA:g}, "
         f"{EACH * DAY // SPAN:,} records a day. Alarm rates of fresh normal records and of fresh "
         "anomalies, by the first calibration and by the one that answers in the end; means, and "
         "for normal records the range.\n\n"
