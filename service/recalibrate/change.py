@@ -23,7 +23,7 @@ from vaewatch.scoring.budget.calibration import (
     count_severities,
     severity,
 )
-from vaewatch.service.console.budget import chance_interval
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.service.recalibrate.sample import Drawn
 
 Floats = NDArray[np.float64]
@@ -90,4 +90,4 @@ class Change:
 
 def most_by_chance(records: int, law: RateLaw) -> int:
     """Return the most alarms that chance explains of so many records."""
-    return chance_interval(records, law)[1]
+    return Expected.of(law, records).high
