@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import FINDINGS, Golden, read_files
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.own import calibrate_segments, describe_segments
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
@@ -29,7 +30,6 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
 from vaewatch.training.calibration.rehearsal import rehearse_recent
-from vaewatch.training.calibration.segments import calibrate_segments, describe_segments
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import GOLDEN_RECORDS, Package, make_golden
 from vaewatch.training.export.weights import load_seen

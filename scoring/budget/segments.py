@@ -67,7 +67,7 @@ class Ranked:
 class Segments:
     """The calibrations of the segments that can certify alpha by themselves.
 
-    Made by `vaewatch.training.calibration.segments`.
+    Made by `vaewatch.scoring.budget.own`.
 
     Attributes:
         own: the calibration of each such segment, by its code in the column.

@@ -22,11 +22,12 @@ from vaewatch.scoring.artifact import (
 )
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.described import describe
-from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.budget.segments import Segments, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.table import table_of
 from vaewatch.scoring.time.blocks import Outlook
 
 
@@ -49,14 +50,22 @@ class Renewal:
     outlook: Outlook | None = None
 
     @classmethod
-    def of_scores(cls, old: Artifact, calibration: Calibration) -> Renewal:
+    def of_scores(
+        cls,
+        old: Artifact,
+        calibration: Calibration,
+        segments: Segments | None = None,
+        summaries: tuple[SegmentSummary, ...] = (),
+    ) -> Renewal:
         """Return the renewal where only scores are known: the parent's drift reference and golden
-        records stay, these with their new p-values.
+        records stay, these with their new p-values. Nothing is foretold of blocks of time.
         """
-        golden, fingerprint = old.golden, hashlib.sha256(calibration.scores.tobytes()).hexdigest()
-        p_values = calibration.p_values(golden.scores)
-        renewed = Golden(golden.records, golden.scores, p_values)
-        return cls(calibration, old.drift, renewed, fingerprint)
+        golden, digest = old.golden, hashlib.sha256(calibration.scores.tobytes())
+        for own in segments.own_scores if segments else ():
+            digest.update(own.tobytes())
+        p = p_values(golden.scores, table_of(old.schema, golden.records), calibration, segments)
+        renewed = Golden(golden.records, golden.scores, p)
+        return cls(calibration, old.drift, renewed, digest.hexdigest(), segments, summaries)
 
 
 @dataclass(frozen=True)

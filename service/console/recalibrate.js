@@ -89,11 +89,30 @@ function drawProposal() {
       make("tr", null, make("th", { scope: "row" }, name),
         make("td", { "data-label": "Now" }, rateBar(was, most, true)), make("td", { "data-label": "Then" }, rateBar(is, most, false)))));
   $("proposal-pictures").replaceChildren(picture("Now", before.severities), picture("With the new calibration", after.severities));
+  drawSegmentChanges(proposal.segments);
   fill("proposal-refusals", proposal.refusals.map((one) => one.text));
   fill("proposal-warnings", [...proposal.warnings, proposal.contamination]);
   show("apply", at === "proposed" || at === "refused");
   put("apply", at === "refused" ? "Apply by force" : "Apply");
   show("revert", at === "applied");
+}
+
+/** One row for each segment: the rates now and then, and which calibration judges it. */
+function drawSegmentChanges(segments) {
+  show("proposal-segments", segments.length > 0);
+  $("proposal-segment-rows").replaceChildren(...segments.map((one) => {
+    const range = one.rate_interval_95;
+    const judge = one.before === one.after ? one.after : `${one.before}, then ${one.after}`;
+    return make("tr", null,
+      make("th", { scope: "row" }, one.segment === null ? "(missing)" : one.segment,
+        one.refusals.length ? make("div", null, make("span", { class: "tag" }, one.kept ? "not followed" : "followed by force")) : null,
+        ...one.refusals.map((reason) => make("p", { class: "note" }, reason.text))),
+      make("td", { "data-label": "Records" }, count(one.n)),
+      make("td", { "data-label": "Alarm now" }, one.n ? rateOf(one.rate_before) : "–"),
+      make("td", { "data-label": "Alarm then" }, one.n ? rateOf(one.rate_after) : "–"),
+      make("td", { "data-label": "True rate then" }, range ? `${rateOf(range[0])} to ${rateOf(range[1])}` : "no promise"),
+      make("td", { "data-label": "Calibration" }, judge));
+  }));
 }
 
 function fill(id, texts) {

@@ -20,8 +20,6 @@ from vaewatch.scoring.budget.calibration import (
     SPLIT,
     Calibration,
     RateLaw,
-    count_severities,
-    severity,
 )
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.service.recalibrate.sample import Drawn
@@ -82,10 +80,6 @@ class Change:
         middle = float(np.median(self.old.scores))
         far = self.threshold(self.old) - middle
         return (self.threshold(self.new) - middle) / far if far > 0 else float("inf")
-
-    def severities(self, by: Calibration) -> NDArray[np.int64]:
-        """Return the records of the sample in each range of severity."""
-        return count_severities(severity(by.p_values(self.drawn.scores)))
 
 
 def most_by_chance(records: int, law: RateLaw) -> int:

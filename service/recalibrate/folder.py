@@ -11,17 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vaewatch.scoring.artifact import read_files, read_manifest
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.disk.lock import sole_writer
 from vaewatch.scoring.disk.recalibrated import NewArtifact, Renewal, recalibrated
 from vaewatch.scoring.disk.versions import check_target, roll_back, versions, write_artifact
 from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.model import Model
+from vaewatch.service.recalibrate.calibrating import Calibrating
 from vaewatch.service.recalibrate.proposal import Proposal
 
 LEAST_KEPT = 2  # versions beside the artifact; where more are kept, so many stay
@@ -46,7 +44,7 @@ class ArtifactFolder:
         """
         return read_manifest(self.folder).version
 
-    def write(self, model: Model, proposal: Proposal, scores: NDArray[np.float64]) -> str:
+    def write(self, model: Model, proposal: Proposal, scores: Calibrating) -> str:
         """Put the new artifact in place of its parent, which is kept beside it; returns the new
         version.
 
@@ -57,14 +55,20 @@ class ArtifactFolder:
             check_target(self.folder, overwrite=True)
             with sole_writer(self.folder):
                 self.require(proposal.parent)
-                new = self._new(model, Calibration(scores, proposal.alpha, SPLIT))
+                new = self._new(model, proposal.alpha, scores)
                 keep = max(LEAST_KEPT, len(versions(self.folder)))
                 write_artifact(self.folder, new.manifest, new.files, overwrite=True, keep=keep)
         return new.manifest.version
 
-    def _new(self, model: Model, calibration: Calibration) -> NewArtifact:
+    def _new(self, model: Model, alpha: float, scores: Calibrating) -> NewArtifact:
         artifact = model.scorer.artifact
-        renewal = Renewal.of_scores(artifact, calibration)
+        calibration = scores.pooled(alpha)
+        if artifact.segments is None:
+            renewal = Renewal.of_scores(artifact, calibration)
+        else:
+            segments, counts = scores.segments(artifact.schema, calibration), scores.each()
+            summaries = describe_segments(segments, counts, counts)
+            renewal = Renewal.of_scores(artifact, calibration, segments, summaries)
         files = read_files(self.folder, artifact.manifest)
         return recalibrated(artifact.manifest, files, renewal, artifact.name)
 

@@ -9,12 +9,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import SEVERITIES, Calibration
+from vaewatch.scoring.budget.calibration import (
+    SEVERITIES,
+    Calibration,
+    count_severities,
+    severity,
+)
 from vaewatch.service.recalibrate.body import Excluded
 from vaewatch.service.recalibrate.change import Change, most_by_chance
 from vaewatch.service.recalibrate.refusals import Excess, Refused, refusals_of
 from vaewatch.service.recalibrate.sample import Period
+from vaewatch.service.recalibrate.segments import Renewed, SegmentChange
 
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 MUCH = 0.25  # PSI above that by chance
@@ -43,9 +50,13 @@ class Evidence(Struct):
 
 
 class Side(Struct):
-    """One calibration, and how it judges the records of the sample."""
+    """How the records of the sample are judged: each by the calibration of its segment, where the
+    artifact has a segment.
+    """
 
-    threshold: Annotated[float, Meta(description="Score in nats from which records alarm.")]
+    threshold: Annotated[
+        float, Meta(description="Score in nats from which records alarm; that of the pooled one.")
+    ]
     alarms: Annotated[int, Meta(description="Alarms among the `n` records.")]
     rate: Annotated[float, Meta(description="Their share.")]
     late_rate: Annotated[float, Meta(description="The share among the last tenth of them.")]
@@ -105,6 +116,13 @@ class Proposal(Struct, kw_only=True):
     ]
     warnings: list[str]
     refusals: list[Refused]
+    segments: Annotated[
+        list[SegmentChange],
+        Meta(
+            description="What changes for each segment, that with most records first; empty where "
+            "the artifact has no segment."
+        ),
+    ] = []
 
 
 @dataclass(frozen=True)
@@ -122,9 +140,17 @@ class Provenance:
     period: Period
 
 
-def proposal_of(change: Change, evidence: Evidence, origin: Provenance) -> Proposal:
-    """Describe a change, and judge it."""
-    refusals, period, factor = refusals_of(change), origin.period, change.factor
+def proposal_of(
+    change: Change, evidence: Evidence, origin: Provenance, renewed: Renewed | None = None
+) -> Proposal:
+    """Describe a change, and judge it. `renewed`: what it does to segments, if there are any."""
+    period, factor = origin.period, change.factor
+    refusals = refusals_of(change, explained=renewed is not None and renewed.explains)
+    if renewed is None:
+        p_values = [by.p_values(change.drawn.scores) for by in (change.old, change.new)]
+    else:
+        p_values = renewed.p_values()
+    before, after = _side(change, change.old, p_values[0]), _side(change, change.new, p_values[1])
     return Proposal(
         id=origin.id,
         state="refused" if refusals else "proposed",
@@ -140,13 +166,14 @@ def proposal_of(change: Change, evidence: Evidence, origin: Provenance) -> Propo
         n=change.new.n,
         alpha=change.new.alpha,
         rate_interval_95=[*change.new.rate_law().interval()],
-        before=_side(change, change.old),
-        after=_side(change, change.new),
+        before=before,
+        after=after,
         factor=factor if np.isfinite(factor) else None,
         evidence=evidence,
-        contamination=_contamination(change),
-        warnings=list(_warnings(change, evidence)),
+        contamination=_contamination(change.alpha, before.rate),
+        warnings=[*_warnings(change, evidence), *(renewed.warnings() if renewed else ())],
         refusals=refusals,
+        segments=renewed.changes() if renewed else [],
     )
 
 
@@ -159,8 +186,8 @@ def _late(n: int) -> int:
     return max(1, int(LATE * n))
 
 
-def _side(change: Change, by: Calibration) -> Side:
-    alarms = change.alarms(by)
+def _side(change: Change, by: Calibration, p_values: NDArray[np.float64]) -> Side:
+    alarms = by.alarms(p_values, change.alpha)
     own = by.alarms(by.p_values(change.old.scores), change.alpha)
     return Side(
         threshold=change.threshold(by),
@@ -168,13 +195,12 @@ def _side(change: Change, by: Calibration) -> Side:
         rate=float(alarms.mean()),
         late_rate=float(alarms[-_late(len(alarms)) :].mean()),
         old_scores_rate=float(own.mean()),
-        severities=change.severities(by).tolist(),
+        severities=count_severities(severity(p_values)).tolist(),
     )
 
 
-def _contamination(change: Change) -> str:
-    """Say what anomalies among the records do to the new budget, at worst."""
-    alpha, rate = change.alpha, float(change.alarms(change.old).mean())
+def _contamination(alpha: float, rate: float) -> str:
+    """Say what anomalies among the records do to the new budget, at worst. `rate`: before."""
     excess = min(max(0.0, (rate - alpha) / (1 - alpha)), 1.0)
     text = (
         f"The records that alarm count as well: without them normal records would alarm at up to "

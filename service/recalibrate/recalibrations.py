@@ -22,6 +22,7 @@ from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.recalibrate.body import RecalibrateRequest
+from vaewatch.service.recalibrate.calibrating import Calibrating
 from vaewatch.service.recalibrate.change import Change
 from vaewatch.service.recalibrate.folder import ArtifactFolder
 from vaewatch.service.recalibrate.proposal import (
@@ -35,6 +36,7 @@ from vaewatch.service.recalibrate.proposal import (
     proposal_of,
 )
 from vaewatch.service.recalibrate.sample import Drawn, Period, draw
+from vaewatch.service.recalibrate.segments import Renewed
 from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.metrics import PREFIX, Metrics
@@ -77,13 +79,18 @@ class Recalibrations:
         mine, evidence = self.monitor.scores.mine(model.scale), self._evidence(model)
         alpha = model.name.alpha if asked.alpha is None else asked.alpha
 
-        def computed() -> tuple[Change, Proposal]:
+        def computed() -> tuple[Calibrating, Proposal]:
             pages = [*mine, *self.monitor.scores.others(model.scale)]
-            change = Change.of(model.scorer.artifact.calibration, _drawn(pages, period), alpha)
-            return change, proposal_of(change, evidence, origin)
+            artifact, drawn = model.scorer.artifact, _drawn(pages, period)
+            change = Change.of(artifact.calibration, drawn, alpha)
+            if artifact.segments is None:
+                return Calibrating.of(change.new), proposal_of(change, evidence, origin)
+            renewed = Renewed.of(artifact.segments, change, force=asked.force)
+            scores = Calibrating.of(change.new, renewed.new, renewed.counts.tolist())
+            return scores, proposal_of(change, evidence, origin, renewed)
 
-        change, proposal = await asyncio.to_thread(computed)
-        self.store.put_scores(proposal, change.new.scores)
+        scores, proposal = await asyncio.to_thread(computed)
+        self.store.put_scores(proposal, scores)
         self.store.put(proposal)
         return proposal
 
@@ -121,7 +128,7 @@ class Recalibrations:
             scores = self.store.scores(proposal)
             version = await asyncio.to_thread(folder.write, model, proposal, scores)
             applied = msgspec.structs.replace(
-                proposal, state="applied", version=version, forced=bool(proposal.refusals)
+                proposal, state="applied", version=version, forced=_is_forced(proposal)
             )
             self.store.put(applied)
             try:
@@ -168,6 +175,12 @@ def _drawn(pages: list[Page], period: Period) -> Drawn:
             "answers."
         )
     return drawn
+
+
+def _is_forced(proposal: Proposal) -> bool:
+    """Whether something refused is learned: the whole, or a segment."""
+    learned = any(one.refusals and not one.kept for one in proposal.segments)
+    return learned or bool(proposal.refusals)
 
 
 def _require_open(proposal: Proposal, *, forced: bool) -> None:

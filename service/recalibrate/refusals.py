@@ -39,9 +39,23 @@ class Refused(msgspec.Struct, frozen=True):
     text: str
 
 
-def refusals_of(change: Change) -> list[Refused]:
-    """Return all that speaks against a change; nothing of one that may be applied."""
-    found = (_few(change), _far(change), _severe(change), _burst(change))
+def refusals_of(change: Change, *, explained: bool = False) -> list[Refused]:
+    """Return all that speaks against a change; nothing of one that may be applied.
+
+    explained: whether shifts of single segments make the excess of alarms, each by itself.
+    """
+    severe = None if explained else _severe(change)
+    found = (_few(change), _far(change), severe, _burst(change))
+    return [reason for reason in found if reason is not None]
+
+
+def refusals_of_segment(change: Change, *, known: bool) -> list[Refused]:
+    """Return what speaks against a segment's own change.
+
+    That it has enough records is another question. known: whether it had a calibration of its own
+    before; if not, its scores may differ from the pooled ones without any change.
+    """
+    found = (_far(change), _severe(change), _burst(change)) if known else (_burst(change),)
     return [reason for reason in found if reason is not None]
 
 
@@ -113,18 +127,23 @@ def _middle(
     return (here - usual) / error, (here - usual) * beyond
 
 
+def exceeds(change: Change) -> bool:
+    """Whether more records alarm by the old calibration than chance explains."""
+    alarms, law = change.alarms(change.old), change.old.rate_law(change.alpha)
+    return int(alarms.sum()) > most_by_chance(len(alarms), law)
+
+
 def _severe(change: Change) -> Refused | None:
     """Refuse if more records alarm than by chance, but the others are as they were."""
-    n, alarms = len(change.p_values), int(change.alarms(change.old).sum())
-    if alarms <= most_by_chance(n, change.old.rate_law(change.alpha)):
+    if not exceeds(change):
         return None
     excess = Excess.of(change)
     if excess.errors >= CLEAR and excess.unusual >= LEAST_UNUSUAL * excess.alarms:
         return None
     return Refused(
         "severe",
-        f"{alarms / n:.2%} of the records alarm, but those that do not have hardly changed. That "
-        "is no shift of the whole, but looks like records added to its end, as by an attack. "
+        f"{change.alarms(change.old).mean():.2%} of the records alarm, but those that do not have "
+        "hardly changed. That is no shift of the whole, but looks like records added to its end, as by an attack. "
         "For normal records the calibration may still hold. Look at the alarms first.",
     )
 
@@ -132,6 +151,8 @@ def _severe(change: Change) -> Refused | None:
 def _burst(change: Change) -> Refused | None:
     """Refuse if the alarms by the new calibration stand close together in time."""
     alarms = change.alarms(change.new)
+    if len(alarms) < LEAST_SPANS:
+        return None
     total = int(alarms.sum())
     spans = int(np.clip(total // ALARMS_A_SPAN, LEAST_SPANS, SPANS))
     starts = np.arange(spans) * len(alarms) // spans  # as many records in each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,17 +44,25 @@ class Drawn:
 
     scores: (n,) nats. at: (n,) when they were counted, to the minute, in Unix seconds.
     records, alarms: of the period, counted exactly.
+    codes: (n,) their segments; empty where the artifact has no segment.
     """
 
     scores: NDArray[np.float64]
     at: NDArray[np.int64]
     records: int
     alarms: int
+    codes: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def of_segment(self, code: int) -> Drawn:
+        """Return those of one segment, as many records as are drawn."""
+        rows = self.codes == code
+        n = int(rows.sum())
+        return Drawn(self.scores[rows], self.at[rows], n, 0, self.codes[rows])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one page holds of a period. tickets, at, scores: (n,) of its sample."""
+    """What one page holds of a period. tickets, at, scores, codes: (n,) of its sample."""
 
     limit: int
     records: int
@@ -62,12 +70,13 @@ class _Part:
     tickets: NDArray[np.uint32]
     at: NDArray[np.int64]
     scores: NDArray[np.float32]
+    codes: NDArray[np.uint8]
 
     @classmethod
     def of(cls, page: Page, period: Period) -> _Part:
         counted = period.holds(page.start + MINUTE * np.arange(60))
         at = page.start + MINUTE * np.frombuffer(page.minutes, np.uint8).astype(np.int64)
-        rows = period.holds(at)
+        rows, codes = period.holds(at), np.frombuffer(page.codes, np.uint8)
         return cls(
             page.limit,
             int(np.frombuffer(page.records, np.uint32)[counted].sum()),
@@ -75,6 +84,7 @@ class _Part:
             np.frombuffer(page.tickets, np.uint32)[rows],
             at[rows],
             np.frombuffer(page.scores, np.float32)[rows],
+            codes[rows] if len(codes) else codes,
         )
 
 
@@ -91,5 +101,6 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     at = np.concatenate([part.at for part in parts])
     rows = rows[at[rows].argsort(kind="stable")]
     scores = np.concatenate([part.scores for part in parts]).astype(np.float64)
+    codes = np.concatenate([part.codes for part in parts]).astype(np.int32)
     records, alarms = sum(part.records for part in parts), sum(part.alarms for part in parts)
-    return Drawn(scores[rows], at[rows], records, alarms)
+    return Drawn(scores[rows], at[rows], records, alarms, codes[rows] if len(codes) else codes)

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from vaewatch.service.http.problems import NotFound
+from vaewatch.service.recalibrate.calibrating import Calibrating
 from vaewatch.service.recalibrate.proposal import Proposal
 
 FOLDER = "recalibrations"
@@ -36,9 +35,9 @@ class Store:
             for name in (old.id, _scores_of(old)):
                 self._drop(name)
 
-    def put_scores(self, proposal: Proposal, scores: NDArray[np.float64]) -> None:
-        """Keep the (n,) scores that a proposal calibrates on."""
-        self._write(_scores_of(proposal), scores.tobytes())
+    def put_scores(self, proposal: Proposal, scores: Calibrating) -> None:
+        """Keep the scores that a proposal calibrates on."""
+        self._write(_scores_of(proposal), msgspec.msgpack.encode(scores))
 
     def get(self, name: str) -> Proposal:
         """Return a proposal by its id.
@@ -53,8 +52,8 @@ class Store:
             )
         return msgspec.msgpack.decode(content, type=Proposal)
 
-    def scores(self, proposal: Proposal) -> NDArray[np.float64]:
-        """Return the (n,) scores that a proposal calibrates on.
+    def scores(self, proposal: Proposal) -> Calibrating:
+        """Return the scores that a proposal calibrates on.
 
         Raises:
             NotFound: newer proposals have taken their place.
@@ -62,7 +61,7 @@ class Store:
         content = self._read(_scores_of(proposal))
         if content is None:
             raise NotFound("the proposal is no longer kept. Propose again.")
-        return np.frombuffer(content, np.float64)
+        return msgspec.msgpack.decode(content, type=Calibrating)
 
     def all(self) -> list[Proposal]:
         """Return all proposals, newest first."""

@@ -53,14 +53,16 @@ class Watch:
 class Over:
     """The alarms of some records at the artifact's own alpha, whatever alpha a request asked for.
 
-    severity: (N,). slots, by_segment: where the artifact has a segment, the place of each record's
-    calibration, (N,), and the records and alarms of each segment, (codes, 2).
+    severity: (N,). The rest where the artifact has a segment: slots: (N,) the place of each
+    record's calibration; by_segment: (codes, 2) the records and alarms of each segment;
+    codes: (N,) the segment of each record.
     """
 
     alarms: int
     severity: NDArray[np.float64]
     slots: NDArray[np.int64] | None = None
     by_segment: Counts | None = None
+    codes: NDArray[np.int32] | None = None
 
 
 @dataclass
@@ -157,7 +159,7 @@ class Monitor:
         metrics.alarms_expected.labels(model.name.name, model.name.version).inc(expected)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
-        self.scores.add(model.scale, verdicts.score, over.alarms)
+        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
@@ -198,7 +200,7 @@ class Monitor:
             self.metrics.records.labels(*names, NORMAL, label).inc(int(total[code]) - n)
             self.metrics.alarms.labels(*names, label).inc(int(over[code]))
         by_segment = np.stack([total, over], axis=1)
-        return Over(int(alarms.sum()), ranked.severity, ranked.slots, by_segment)
+        return Over(int(alarms.sum()), ranked.severity, ranked.slots, by_segment, codes)
 
     def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
         """Count the events of each column; returns them as (EVENTS, columns)."""

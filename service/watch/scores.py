@@ -6,7 +6,8 @@ so that memory stays bounded and what is left is a uniform sample of all records
 and every worker alike. Counts of records and alarms are exact.
 
 A score is held as a float32: its rounding, 6e-8 of the score, is far below the 1e-5 at which the
-calibration calls two scores equal.
+calibration calls two scores equal. Where the artifact has a segment, the code of the record's is
+held beside its score, in one byte: so memory does not depend on how many segments there are.
 
 With several workers each publishes its pages, one an hour, in a folder beside the metrics, at most
 every ten seconds. What a dead worker had is lost, and all of it when the service stops.
@@ -16,9 +17,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ from vaewatch.service.watch.window import SCORES
 
 MINUTE, HOUR = 60, 3600  # seconds
 KEPT_SECONDS = 7 * 24 * HOUR
-MOST_SCORES = 1 << 18  # in a process: two MiB
+MOST_SCORES = 1 << 18  # in a process: two to three MiB
 PUBLISH_SECONDS = 10.0
 MOST_PARTS = 256  # arrays of an hour that are not joined yet: each takes room of its own
 EVERY = 1 << 32  # the limit below which every ticket lies
@@ -38,18 +38,17 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Page(msgspec.Struct, array_like=True):
-    """The sample of one hour and one segment, as it is published. Arrays are bytes.
+    """The sample of one hour, as it is published. Arrays are bytes.
 
     scale: what decides the scores; those of another model cannot be compared with them.
-    segment: None where the artifact has no segments.
     start: of the hour, in Unix seconds.
     limit: records whose ticket is below it are kept.
     records, alarms: (60,) uint32 counts by minute.
     minutes: (n,) uint8 of the kept records, tickets: (n,) uint32, scores: (n,) float32.
+    codes: (n,) uint8 of their segments; empty where the artifact has no segment.
     """
 
     scale: str
-    segment: str | None
     start: int
     limit: int
     records: bytes
@@ -57,58 +56,83 @@ class Page(msgspec.Struct, array_like=True):
     minutes: bytes
     tickets: bytes
     scores: bytes
+    codes: bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Records of an hour, (n,) each; `codes` is empty where the artifact has no segment."""
+
+    minutes: NDArray[np.uint8]
+    tickets: NDArray[np.uint32]
+    scores: NDArray[np.float32]
+    codes: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def below(self, limit: int) -> Kept:
+        """Return those whose ticket lies below a limit."""
+        kept = self.tickets < limit
+        codes = self.codes[kept] if len(self.codes) else self.codes
+        return Kept(self.minutes[kept], self.tickets[kept], self.scores[kept], codes)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Kept]) -> Kept:
+        """Join parts, of which there is at least one."""
+        return cls(
+            np.concatenate([part.minutes for part in parts]),
+            np.concatenate([part.tickets for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.codes for part in parts]),
+        )
+
+
+NO_CODES = np.empty(0, np.uint8)
+NOTHING = Kept(NO_CODES, np.empty(0, np.uint32), np.empty(0, np.float32), NO_CODES)
 
 
 @dataclass
 class Hour:
-    """The sample of one hour and one segment, as it grows."""
+    """The sample of one hour, as it grows."""
 
     start: int
     limit: int
     records: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(60, np.uint32))
     alarms: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(60, np.uint32))
     dirty: bool = False  # the other workers have yet to see it
-    _minutes: list[NDArray[np.uint8]] = field(default_factory=list)
-    _tickets: list[NDArray[np.uint32]] = field(default_factory=list)
-    _scores: list[NDArray[np.float32]] = field(default_factory=list)
+    _parts: list[Kept] = field(default_factory=list)
 
-    def add(
-        self, minute: int, tickets: NDArray[np.uint32], scores: NDArray[np.float64], alarms: int
-    ) -> int:
+    def add(self, minute: int, drawn: Kept, alarms: int) -> int:
         """Take the records of a minute; returns how many are kept."""
-        self.records[minute] += len(scores)
+        self.records[minute] += len(drawn)
         self.alarms[minute] += alarms
         self.dirty = True
-        kept = tickets < self.limit
-        chosen = np.minimum(scores[kept], _LARGEST).astype(np.float32)
+        chosen = drawn.below(self.limit)
         if len(chosen):
-            self._minutes.append(np.full(len(chosen), minute, np.uint8))
-            self._tickets.append(tickets[kept])
-            self._scores.append(chosen)
-            if len(self._scores) > MOST_PARTS:
-                self.arrays()
+            self._parts.append(chosen)
+            if len(self._parts) > MOST_PARTS:
+                self.kept()
         return len(chosen)
 
     def thin(self, limit: int) -> int:
         """Lower the limit; returns how many are left."""
-        minutes, tickets, scores = self.arrays()
+        kept = self.kept()
         if limit < self.limit:
-            kept = tickets < limit
-            self._minutes, self._tickets = [minutes[kept]], [tickets[kept]]
-            self._scores, self.limit, self.dirty = [scores[kept]], limit, True
-        return sum(map(len, self._scores))
+            kept = kept.below(limit)
+            self._parts, self.limit, self.dirty = [kept], limit, True
+        return len(kept)
 
-    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float32]]:
-        """Join what is kept: the minutes, tickets and scores, (n,) each."""
-        self._minutes = [np.concatenate([np.empty(0, np.uint8), *self._minutes])]
-        self._tickets = [np.concatenate([np.empty(0, np.uint32), *self._tickets])]
-        self._scores = [np.concatenate([np.empty(0, np.float32), *self._scores])]
-        return self._minutes[0], self._tickets[0], self._scores[0]
+    def kept(self) -> Kept:
+        """Join what is kept."""
+        self._parts = [Kept.joined(self._parts or [NOTHING])]
+        return self._parts[0]
 
-    def page(self, scale: str, segment: str | None) -> Page:
+    def page(self, scale: str) -> Page:
         """Return it as it is published."""
-        arrays = [array.tobytes() for array in (self.records, self.alarms, *self.arrays())]
-        return Page(scale, segment, self.start, self.limit, *arrays)
+        kept = self.kept()
+        arrays = (self.records, self.alarms, kept.minutes, kept.tickets, kept.scores, kept.codes)
+        return Page(scale, self.start, self.limit, *(array.tobytes() for array in arrays))
 
 
 @dataclass
@@ -123,24 +147,36 @@ class Scores:
     _generator: np.random.Generator = field(default_factory=np.random.default_rng)
     _scale: str = ""
     _limit: int = EVERY  # of the hours to come
-    _hours: dict[tuple[int, str | None], Hour] = field(default_factory=dict)
+    _hours: dict[int, Hour] = field(default_factory=dict)
     _kept: int = 0
     _published_at: float = 0.0
 
     def add(
-        self, scale: str, scores: NDArray[np.float64], alarms: int, segment: str | None = None
+        self,
+        scale: str,
+        scores: NDArray[np.float64],
+        alarms: int,
+        codes: NDArray[np.int32] | None = None,
     ) -> None:
-        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha."""
+        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha, and the (N,)
+        codes of their segments, if the artifact has a segment.
+        """
         if scale != self._scale:
             self._start_again(scale)
-        now = int(time.time())
+        now, n = int(time.time()), len(scores)
         start = now - now % HOUR
-        hour = self._hours.get((start, segment))
+        hour = self._hours.get(start)
         if hour is None:
             self._forget_old(now)
-            hour = self._hours[start, segment] = Hour(start, self._limit)
-        tickets = self._generator.integers(EVERY, size=len(scores), dtype=np.uint32)
-        self._kept += hour.add((now - start) // MINUTE, tickets, scores, alarms)
+            hour = self._hours[start] = Hour(start, self._limit)
+        minute = (now - start) // MINUTE
+        drawn = Kept(
+            np.full(n, minute, np.uint8),
+            self._generator.integers(EVERY, size=n, dtype=np.uint32),
+            np.minimum(scores, _LARGEST).astype(np.float32),
+            NO_CODES if codes is None else codes.astype(np.uint8),
+        )
+        self._kept += hour.add(minute, drawn, alarms)
         while self._kept > self.most:
             self._halve()
 
@@ -149,15 +185,15 @@ class Scores:
         self._kept = sum(hour.thin(min(hour.limit, self._limit)) for hour in self._hours.values())
 
     def _start_again(self, scale: str) -> None:
-        for start, segment in self._hours:
-            self._unpublish(start, segment)
+        for start in self._hours:
+            self._unpublish(start)
         self._scale, self._limit, self._kept, self._hours = scale, EVERY, 0, {}
 
     def _forget_old(self, now: int) -> None:
         """Forget what is too old; where there is room again, the next hours keep more."""
-        for start, segment in [key for key in self._hours if key[0] + HOUR <= now - KEPT_SECONDS]:
-            self._kept -= self._hours.pop((start, segment)).thin(0)
-            self._unpublish(start, segment)
+        for start in [start for start in self._hours if start + HOUR <= now - KEPT_SECONDS]:
+            self._kept -= self._hours.pop(start).thin(0)
+            self._unpublish(start)
         if self._kept < self.most // 8:
             self._limit = min(EVERY, 2 * self._limit)
 
@@ -167,27 +203,22 @@ class Scores:
         if self.folder is None or now - self._published_at < PUBLISH_SECONDS:
             return
         self._published_at = now
-        for (start, segment), hour in self._hours.items():
+        for start, hour in self._hours.items():
             if hour.dirty:
-                _write(self._path(start, segment), hour.page(self._scale, segment))
+                _write(self._path(start), hour.page(self._scale))
                 hour.dirty = False
 
-    def _path(self, start: int, segment: str | None) -> Path:
+    def _path(self, start: int) -> Path:
         assert self.folder is not None
-        name = "" if segment is None else sha256(segment.encode()).hexdigest()[:16]
-        return self.folder / SCORES / f"{os.getpid()}-{start}-{name}"
+        return self.folder / SCORES / f"{os.getpid()}-{start}"
 
-    def _unpublish(self, start: int, segment: str | None) -> None:
+    def _unpublish(self, start: int) -> None:
         if self.folder is not None:
-            self._path(start, segment).unlink(missing_ok=True)
+            self._path(start).unlink(missing_ok=True)
 
     def mine(self, scale: str) -> list[Page]:
         """Return this process's pages of a scale."""
-        return [
-            hour.page(self._scale, segment)
-            for (_, segment), hour in self._hours.items()
-            if self._scale == scale
-        ]
+        return [hour.page(scale) for hour in self._hours.values() if self._scale == scale]
 
     def others(self, scale: str) -> list[Page]:
         """Return the pages of a scale that other workers have published."""

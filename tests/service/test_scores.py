@@ -107,17 +107,22 @@ def test_a_sample_of_fewer_is_uniform_too(clock: Clock):
 
 def test_workers_see_each_other_s_pages_until_they_die(clock: Clock, tmp_path: Path):
     mine, other = Scores(tmp_path), Scores(tmp_path)
-    other.add("a", np.arange(4.0), alarms=1, segment="shop/NL")
+    codes = np.array([3, 0, 101, 3], np.int32)
+    other.add("a", np.arange(4.0), alarms=1, codes=codes)
     clock.now += 60
     other.publish()
     (path,) = (tmp_path / SCORES).iterdir()
     elsewhere = path.with_name(path.name.replace(str(os.getpid()), "12345"))
     path.rename(elsewhere)  # as another process publishes it
-    mine.add("a", np.arange(10.0, 13.0), alarms=0)
+    mine.add("a", np.arange(10.0, 13.0), alarms=0, codes=np.full(3, 7, np.int32))
     assert len(pages_of(mine)) == 2 and mine.mine("b") == []
     drawn = draw(pages_of(mine), ALWAYS, 100)
     assert sorted(drawn.scores.tolist()) == [0, 1, 2, 3, 10, 11, 12]
-    assert {page.segment for page in pages_of(mine)} == {None, "shop/NL"}
+    assert dict(zip(drawn.scores.tolist(), drawn.codes.tolist(), strict=True)) == {
+        **dict(enumerate(codes.tolist())),
+        **dict.fromkeys((10, 11, 12), 7),
+    }
+    assert sorted(drawn.of_segment(3).scores.tolist()) == [0, 3]
     forget(tmp_path, 12345)
     assert draw(pages_of(mine), ALWAYS, 100).records == 3
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.own import calibrate_segments
 from vaewatch.scoring.budget.segments import Segments, segment_column
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate
-from vaewatch.training.calibration.segments import calibrate_segments
 from vaewatch.training.records.split import Split
 
 

@@ -29,6 +29,7 @@ from vaewatch.scoring.artifact import (
     unpack_artifact,
 )
 from vaewatch.scoring.budget.described import describe
+from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.budget.segments import p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
@@ -46,7 +47,6 @@ from vaewatch.scoring.schema import Kind
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.values import spelled
-from vaewatch.training.calibration.segments import describe_segments
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.records.seen import Seen

@@ -9,7 +9,6 @@ from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.schema import Schema
-from vaewatch.training.calibration.calibrate import calibrate
 
 Counts = NDArray[np.int64]
 
@@ -28,7 +27,7 @@ def calibrate_segments(
     for code in range(len(segments.column.categories)):
         mine = scores[codes == code]
         if allowed_rank(pooled.alpha, len(mine)) >= 1:
-            own[code] = calibrate(mine, pooled.alpha, pooled.rule)
+            own[code] = Calibration(np.sort(mine), pooled.alpha, pooled.rule)
     return Segments(schema, own, pooled)
 
 

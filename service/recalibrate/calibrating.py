@@ -1,0 +1,50 @@
+"""the scores that a proposal calibrates on <-> bytes that every worker can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.schema import Schema
+
+
+class Calibrating(msgspec.Struct, array_like=True, frozen=True):
+    """Sorted float64 scores, as bytes: all of them, and by code those of the segments that get a
+    calibration of their own.
+
+    counts: records of each code in the sample; empty where the artifact has no segment.
+    """
+
+    scores: bytes
+    own: dict[int, bytes]
+    counts: list[int]
+
+    @classmethod
+    def of(
+        cls, pooled: Calibration, segments: Segments | None = None, counts: Sequence[int] = ()
+    ) -> Calibrating:
+        own = {} if segments is None else segments.own
+        each = {code: calibration.scores.tobytes() for code, calibration in own.items()}
+        return cls(pooled.scores.tobytes(), each, list(counts))
+
+    def pooled(self, alpha: float) -> Calibration:
+        """Return the calibration of all of them."""
+        return _calibration(self.scores, alpha)
+
+    def segments(self, schema: Schema, pooled: Calibration) -> Segments:
+        """Return the calibrations of the segments, beside the pooled one."""
+        own = {code: _calibration(scores, pooled.alpha) for code, scores in self.own.items()}
+        return Segments(schema, own, pooled)
+
+    def each(self) -> NDArray[np.int64]:
+        """Return the records of each code, (codes,)."""
+        return np.array(self.counts, np.int64)
+
+
+def _calibration(scores: bytes, alpha: float) -> Calibration:
+    return Calibration(np.frombuffer(scores, np.float64), alpha, SPLIT)
