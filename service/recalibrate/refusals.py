@@ -143,7 +143,8 @@ def _severe(change: Change) -> Refused | None:
     return Refused(
         "severe",
         f"{change.alarms(change.old).mean():.2%} of the records alarm, but those that do not have "
-        "hardly changed. That is no shift of the whole, but looks like records added to its end, as by an attack. "
+        "hardly changed. That is no shift of the whole, but looks like records added to its end, "
+        "as by an attack. "
         "For normal records the calibration may still hold. Look at the alarms first.",
     )
 

@@ -123,6 +123,26 @@ def test_an_attack_is_refused_in_words_and_applied_by_force_alone(browser: Brows
         assert version(live) != before
 
 
+def test_a_proposal_shows_a_line_for_each_segment(browser: Browser, tmp_path: Path):
+    artifact, options = tmp_path / "by-country", {**SMALL, "report": False}
+    train(make_frame(20_000), artifact, alpha=0.05, id="order", segment="country", **options)
+    loud = [row | {"country": "DE"} for row in odd(200, 3)]  # an attack on one of them
+    with serving(artifact) as live:
+        score(live, [*moved(6000, 1, SHIFT), *loud])
+        with page_of(browser, width=WIDTHS[0]) as (page, complaints):
+            page.goto(live.url)
+            page.get_by_role("button", name="Propose a recalibration").click()
+            page.locator("#ask").get_by_role("button", name="Propose").click()
+            rows = page.locator("#proposal-segment-rows tr")
+            expect(rows).to_have_count(3)
+            texts = dict(zip(("NL", "DE", "FR"), rows.all_inner_texts(), strict=True))
+            assert all(text.startswith(name) for name, text in texts.items())
+            assert "own" in texts["NL"] and "not followed" not in texts["NL"]
+            assert "not followed" in texts["DE"] and "times as far from" in texts["DE"]
+            assert axe_findings(page) == [] and sideways_overflow(page) <= 0
+            assert complaints == []
+
+
 def test_the_admin_key_is_needed_and_a_span_must_be_whole(browser: Browser, live: Live):
     score(live, moved(6000, 1, SHIFT), **bearer(SCORE))
     with page_of(browser) as (page, complaints):

@@ -14,14 +14,16 @@ import polars as pl
 import pytest
 
 import vaewatch
-from tests.conftest import make_frame
+from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving, until
 from tests.service.test_service_life import ADMIN, SCORE, bearer, write_keys
+from tests.training.test_time import make_orders
 from vaewatch.scoring.artifact import NETWORK, read_manifest
 from vaewatch.scoring.disk.versions import versions, write_artifact
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.client import ServiceError
+from vaewatch.training.train import train
 
 Json = dict[str, Any]
 
@@ -306,3 +308,18 @@ def test_the_client_recalibrates(artifact: Path):
             assert [one["id"] for one in client.recalibrations()] == [proposal["id"]]
             with pytest.raises(ServiceError, match="reverted"):
                 client.apply(proposal["id"])
+
+
+def test_what_was_foretold_of_blocks_of_time_is_not_kept(tmp_path: Path):
+    path, orders = tmp_path / "timed", make_orders(1500)
+    train(orders, path, report=False, alpha=0.05, id="order", time="created_at", **SMALL)
+    parent = read_manifest(path)
+    assert parent.outlook is not None
+    with serving(path) as live:
+        score(live, orders.drop("order").to_dicts())
+        name = live.post("/v1/recalibrate").json()["id"]
+        applied = live.post(f"/v1/recalibrate/{name}/apply", json={"force": True}).json()
+        assert live.get("/v1/model").json()["version"] == applied["version"]
+    child = read_manifest(path)
+    assert child.outlook is None and child.parent == parent.version
+    assert child.format_version == parent.format_version
