@@ -19,8 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN, TICKLEFT
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 INK, MUTED, GRID, SURFACE = "#010101", "#010102", "#010103", "#010104"
@@ -102,10 +104,31 @@ def draw(
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": key}):
         canvas = Canvas(figsize=(WIDE, high))
         FigureCanvasSVG(canvas)
-        on(canvas.add_axes((left / WIDE, BOTTOM / high, *size)))
+        ax = canvas.add_axes((left / WIDE, BOTTOM / high, *size))
+        on(ax)
+        _mark_minor(ax)
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return Figure(key, title, read, alt, _inline(buffer.getvalue(), key, title, alt))
+
+
+def _mark_minor(ax: Axes) -> None:
+    """Draw the minor ticks of each axis as the marks of one line.
+
+    matplotlib makes five objects for each tick, which took a third of the time of these plots.
+    """
+    for axis, marker, place in (
+        (ax.xaxis, TICKDOWN, ax.get_xaxis_transform()),
+        (ax.yaxis, TICKLEFT, ax.get_yaxis_transform()),
+    ):
+        at = np.asarray(axis.get_minorticklocs())
+        low, high = sorted(axis.get_view_interval())
+        at = at[(at >= low) & (at <= high)]
+        axis.set_minor_locator(NullLocator())
+        ends = (at, np.zeros_like(at)) if axis is ax.xaxis else (np.zeros_like(at), at)
+        marks: Any = {"marker": marker, "markersize": 2, "markeredgewidth": 0.6}
+        line = Line2D(*ends, color=MUTED, linestyle="none", zorder=0.5, **marks)
+        ax.add_artist(line).set(transform=place, clip_on=False)
 
 
 def _inline(svg: str, key: str, title: str, alt: str) -> Markup:

@@ -5,7 +5,10 @@ Where no folder for its cache can be written, as in a container, matplotlib woul
 
 from __future__ import annotations
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vaewatch.scoring.artifact import FINDINGS, REPORT
@@ -23,9 +26,24 @@ def with_report(package: Package) -> Package:
 def make_report(package: Package, labelled: Labelled | None = None) -> bytes:
     """Return the page of an artifact; one without FINDINGS has fewer sections."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from vaewatch.training.report.findings import Findings
-    from vaewatch.training.report.page import render
+    with _garbage_left():
+        from vaewatch.training.report.findings import Findings
+        from vaewatch.training.report.page import render
 
-    files = package.files
-    found = Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
-    return render(package.manifest, package.artifact().calibration, found, labelled)
+        files = package.files
+        found = Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
+        return render(package.manifest, package.artifact().calibration, found, labelled)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Collect no garbage for the length of a block: plots make objects by the hundred thousand,
+    and to look through them again and again would take a sixth of a report's time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

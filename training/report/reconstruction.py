@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.vectorizer import Vectorizer
@@ -79,12 +80,15 @@ def _look_at(name: str, values: Real, errors: Real, *, numeric: bool) -> ColumnF
     explained = 1 - float((errors**2).sum(-1).mean()) / spread
     if not numeric:
         return ColumnFit(name, explained, None, ())
-    from scipy.special import ndtr  # only where a report is made
-
     z = errors.ravel() / max(float(np.sqrt(np.mean(errors**2))), np.finfo(np.float64).tiny)
-    counts = np.histogram(ndtr(z), BINS, (0.0, 1.0))[0]
+    counts = np.histogram(_phi(z), BINS, (0.0, 1.0))[0]
     central = float((np.abs(z) <= CENTRAL_DEVIATIONS).mean())
     return ColumnFit(name, explained, central, tuple(counts.tolist()))
+
+
+def _phi(z: Real) -> Real:
+    """Return the standard normal distribution function; SciPy's would take 0.1 s to import."""
+    return np.asarray(torch.special.ndtr(torch.from_numpy(z)).numpy())
 
 
 def look_at_events(

@@ -135,14 +135,15 @@ def train(
     if continue_from:
         settings = _given(settings)
     config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
-    from vaewatch.training.ahead import check_ahead, check_output, checkpoint_of
+    from vaewatch.imports import without_garbage
+
+    with without_garbage():
+        from vaewatch.training.ahead import check_ahead, check_output, checkpoint_of
 
     check_output(rejects)
     check_ahead(data, target, config, delimiter, overwrite=overwrite, continue_from=continue_from)
     if not quiet and not resume and checkpoint_of(target).exists():
         err().print(_left_behind(checkpoint_of(target)))
-    from vaewatch.imports import without_garbage
-
     with without_garbage():
         from vaewatch.commands.profile import print_columns
         from vaewatch.commands.progress import fit_progress
