@@ -55,7 +55,10 @@ class Table:
 
     def take(self, rows: NDArray[Any]) -> Table:
         """Return the rows at these indices."""
-        texts = [[text[i] for i in rows.tolist()] for text in self.texts]
+        texts = [
+            text.gather(rows) if hasattr(text, "gather") else [text[i] for i in rows.tolist()]
+            for text in self.texts
+        ]
         times = None if self.times is None else self.times[rows]
         return Table(self.schema, self.numbers[rows], self.codes[rows], texts, times)
 
