@@ -60,15 +60,19 @@ def fit(
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
     parent: Parent | None = None,
+    inferred: Schema | None = None,
 ) -> Learned:
     """Learn from a frame of normal records; a parent is an artifact whose fit is continued.
+
+    inferred: the schema of the frame by these settings, if it is known already.
 
     Raises:
         SchemaError: the columns cannot be learned.
         CalibrationError: there are too few records for `config.alpha`.
     """
     continued = parent.continued(frame, config) if parent else None
-    inferred = None if config.time is None else infer_schema(frame, config)
+    if inferred is None and config.time is not None:
+        inferred = infer_schema(frame, config)
     times = None if inferred is None else _times(inferred, frame)
     split = _split(frame, config, continued, times)
     check_alpha(config.alpha, split.calibrates)

@@ -114,7 +114,8 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     started = time.perf_counter()
     with _alone(out), computing_on(config.threads), process_group(device):
         progress = run.progress or silent
-        learned = fit(given.sample.frame, given.config, progress, checkpoint, parent)
+        frame, known = given.sample.frame, given.schema
+        learned = fit(frame, given.config, progress, checkpoint, parent, known)
         found = find(learned) if run.report else None
         seconds = round(time.perf_counter() - started, 3)
         if rank() == 0:
