@@ -65,6 +65,9 @@ class Summary:
     @property
     def expected(self) -> Expected:
         """The alarms that chance explains among the scored records."""
+        segments, counts = self.artifact.segments, self.counts.segments
+        if segments is not None and counts.size:
+            return segments.expected(counts[:, 0], self.job.alpha)
         return Expected.at(self.artifact.calibration, self.counts.scored, self.job.alpha)
 
     def drift(self) -> dict[str, float]:

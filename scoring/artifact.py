@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.segments import Segments, p_values
+from vaewatch.scoring.budget.segments import POOLED, Segments, p_values
+from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import ArtifactError, ScoringError
@@ -211,12 +212,15 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         calibration=calibration,
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
-        segments=_segments_of(schema, arrays, calibration),
+        segments=_segments_of(schema, arrays, calibration, manifest.calibration.segments),
     )
 
 
 def _segments_of(
-    schema: Schema, arrays: Mapping[str, NDArray[Any]], pooled: Calibration
+    schema: Schema,
+    arrays: Mapping[str, NDArray[Any]],
+    pooled: Calibration,
+    summaries: Sequence[SegmentSummary],
 ) -> Segments | None:
     if schema.segment is None:
         return None
@@ -225,7 +229,9 @@ def _segments_of(
     each = np.split(scores, np.cumsum(sizes)[:-1]) if len(sizes) else []
     own = zip(codes.tolist(), each, strict=True)
     alpha, rule = pooled.alpha, pooled.rule
-    return Segments(schema, {code: Calibration(own, alpha, rule) for code, own in own}, pooled)
+    calibrations = {code: Calibration(own, alpha, rule) for code, own in own}
+    rest = [each.n for each in summaries if each.calibration == POOLED] if summaries else None
+    return Segments(schema, calibrations, pooled, None if rest is None else sum(rest))
 
 
 def read_manifest(path: Path) -> Manifest:

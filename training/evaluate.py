@@ -123,13 +123,12 @@ def evaluate(
     calibration = scorer.artifact.calibration
     law = calibration.rate_law(alpha)
     expected = Expected.of(law, normals)
-    expected_mean = expected.mean
     p_value = budget_p_value(false, normals, law) if normals else None
     by_segment: tuple[SegmentBudget, ...] = ()
     if (segments := scorer.artifact.segments) is not None:
         codes = segments.codes(table)[~anomaly]
         by_segment = budgets_by_segment(segments, codes, alarm[~anomaly], alpha)
-        expected_mean = sum(each.expected_false_alarms for each in by_segment)
+        expected = segments.expected(segments.count(codes), alpha)
         least = least_p_value(by_segment)
         p_value = p_value if least is None else least
     return Evaluation(
@@ -142,7 +141,7 @@ def evaluate(
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,
         false_alarms=false,
-        expected_false_alarms=expected_mean,
+        expected_false_alarms=expected.mean,
         false_alarms_by_chance=(expected.low, expected.high),
         budget_p_value=p_value,
         calibration_records=law.n,

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
-from vaewatch.batch.replay.times import read_times
+from vaewatch.batch.replay.times import read_times, zone_of
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
@@ -124,6 +125,7 @@ class Replay:
     # (codes, 1 + alphas) records and alarms of each segment; (0, 0) without segments
     segments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     labels: tuple[str | None, ...] = ()  # of the segments, by code
+    judge: Segments | None = None  # known once all chunks are counted
 
     @cached_property
     def allowed(self) -> tuple[float, ...]:
@@ -149,7 +151,7 @@ class Replay:
         return AlphaReplay(
             alpha=self.alphas[which],
             alarms=int(alarms.sum()),
-            expected=Expected.of(self.laws[which], records),
+            expected=self._expected(which, records),
             rate=float(alarms.sum() / max(records, 1)),
             hourly_mean=float(alarms.mean()) if len(alarms) else 0.0,
             hourly_most=int(alarms.max(initial=0)),
@@ -157,6 +159,11 @@ class Replay:
             daily_most=int(daily.max(initial=0)),
             alerts=tuple(self._alert(alert, which) for alert in ALERTS),
         )
+
+    def _expected(self, which: int, records: int) -> Expected:
+        if self.judge is None:
+            return Expected.of(self.laws[which], records)
+        return self.judge.expected(self.segments[:, 0], self.alphas[which])
 
     def _alert(self, alert: Alert, which: int) -> AlertReplay:
         found = bursts(alert, self.minutes.starts, self._traffic(which))
@@ -250,9 +257,8 @@ def replay(
                 segments=total.segments + one.counts.segments,
             )
     _require_times(total, time)
-    if not watch.in_order:
-        return total
-    return replace(total, changed=total.firings(NAME, SEVERITY, watch.bursts(), 0))
+    changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
+    return replace(total, judge=segments, changed=changed)
 
 
 def _require_times(total: Replay, time: str) -> None:
@@ -263,12 +269,6 @@ def _require_times(total: Replay, time: str) -> None:
             f"--time column '{time}' must hold {KNOWN}, got {total.untimed:,} records without "
             f"such a time, {timed:,} with one, and {total.rejected:,} that were rejected."
         )
-
-
-def _zone(scorer: Scorer) -> str:
-    """Return the zone of times without an offset."""
-    own = scorer.artifact.schema.time
-    return "UTC" if own is None else own.zone
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counte
     counted = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
         return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
-    times = read_times(records.frame()[time], _zone(scorer))
+    times = read_times(records.frame()[time], zone_of(scorer.artifact.schema))
     timed = times.minutes.is_not_null().to_numpy() & records.good
     verdicts = scorer.score_table(records.table, explain=0)
     decided = decide(scorer.artifact, verdicts, timed, records.table, nothing.alphas)

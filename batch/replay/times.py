@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.time.form import IN_A_SECOND, KNOWN, NO_TIME, SECOND, Form
 from vaewatch.scoring.time.frames import FORMS, read_moments
 
@@ -43,3 +44,8 @@ def read_times(times: pl.Series, zone: str = "UTC") -> Times:
 def minutes_of(times: pl.Series) -> pl.Series:
     """(N,) minutes since 1970; null where there is no time."""
     return read_times(times).minutes
+
+
+def zone_of(schema: Schema) -> str:
+    """Return the zone of times without an offset."""
+    return "UTC" if schema.time is None else schema.time.zone

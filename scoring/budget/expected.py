@@ -3,18 +3,20 @@
 Of N records at most N are normal, so that what N normal ones bring bounds the false alarms among
 them. Expected / alarms is therefore an upper bound of the share of false ones on average, over
 calibrations too. One calibration may be unlucky: the upper end of the range bounds the share for
-all but 1 in 200.
+all but 1 in 200. All of this is as true as that normal records still are like the calibration's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vaewatch.scoring.budget.calibration import Calibration, RateLaw
-from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.chance import Chance, alike
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
+PROVIDED = "if normal traffic is as it was"  # where it has changed, more of them are false
 EXACT = 10  # from so many expected alarms on, tenths say nothing
 
 
@@ -53,6 +55,24 @@ class Expected:
             low=Chance(records, law.low, law.n).quantile(tail),
             high=Chance(records, law.high, law.n).quantile(1 - tail),
             bound=law.low < law.high,
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence[tuple[RateLaw, int]]) -> Expected:
+        """Return what several laws bring together, each among so many records of its own.
+
+        Disjoint calibrations are independent, so that means and variances add up. The range is
+        that of the beta-binomial law with the same mean and at least the same variance.
+        """
+        if len(parts) == 1:
+            return cls.of(*parts[0])
+        tail, records = (1 - CONFIDENCE) / 2, sum(n for _, n in parts)
+        return cls(
+            records=records,
+            mean=sum(n * law.mean for law, n in parts),
+            low=alike([Chance(n, law.low, law.n) for law, n in parts]).quantile(tail),
+            high=alike([Chance(n, law.high, law.n) for law, n in parts]).quantile(1 - tail),
+            bound=any(law.low < law.high for law, _ in parts),
         )
 
     @classmethod
@@ -114,7 +134,7 @@ class Expected:
             return "more than chance explains"
         most, at_worst = percent(share), percent(worst)
         bad_luck = "" if at_worst == most else f" ({at_worst.removeprefix('about ')} at worst)"
-        return f"at most {most} of them false{bad_luck}"
+        return f"at most {most} of them false{bad_luck}, {PROVIDED}"
 
 
 def shown(number: float) -> str:

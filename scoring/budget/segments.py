@@ -8,7 +8,7 @@ pooled calibration, and so are segments that the fit data did not have and recor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -16,7 +16,8 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
+from vaewatch.scoring.budget.calibration import Calibration, RateLaw, allowed_rank
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.intake.text import has_control, one_line
 from vaewatch.scoring.schema import Column, Schema, missing_code, other_code
 from vaewatch.scoring.table import Table
@@ -72,11 +73,13 @@ class Segments:
     Attributes:
         own: the calibration of each such segment, by its code in the column.
         pooled: the calibration of all others.
+        rest: how many of its records are of segments that it judges, if known.
     """
 
     schema: Schema
     own: Mapping[int, Calibration]
     pooled: Calibration
+    rest: int | None = None
 
     @cached_property
     def column(self) -> Column:
@@ -144,6 +147,45 @@ class Segments:
             severity[rows] = calibration.severity_of.take(below)
         return Ranked(p_value, severity, slots)
 
+    def expected(self, records: NDArray[np.int64], alpha: float | None = None) -> Expected:
+        """Return the alarms that chance explains of (codes,) normal records by segment."""
+        slots, laws = self.slots(np.arange(len(records), dtype=np.int32), alpha), self.laws(alpha)
+        totals = np.zeros(len(laws), np.int64)
+        np.add.at(totals, slots, records)
+        both = zip(laws, totals.tolist(), strict=True)
+        return Expected.together([(law, total) for law, total in both if total])
+
+    @cached_property
+    def expected_rates(self) -> NDArray[np.float64]:
+        """(codes,) shares of normal records expected to alarm, at the artifact's alpha."""
+        return np.array([law.mean for law in self.laws()]).take(self._slot_of)
+
+    def laws(self, alpha: float | None = None) -> list[RateLaw]:
+        """Return the law of the false-alarm rate at each place of `calibrations`; at 0, that of
+        the segments that the pooled one judges, and so are those that cannot certify alpha.
+        """
+        at = self.pooled.alpha if alpha is None else alpha
+        able = {code: own for code, own in self.own.items() if allowed_rank(at, own.n) >= 1}
+        rest = self._law_of_the_rest(at, list(able.values()))
+        return [rest, *(able[code].rate_law(at) if code in able else rest for code in self.own)]
+
+    def _law_of_the_rest(self, alpha: float, able: list[Calibration]) -> RateLaw:
+        """Return the law of the segments that the pooled calibration judges, all together.
+
+        Their n records in the pooled calibration say it. If c of these lie above the threshold,
+        which comes from all, the rate is between Beta(c, n + 1 - c) and Beta(c + 1, n - c). Which
+        they are is known within limits: no own calibration holds their scores.
+        Without any such record, the pooled law is all that is known.
+        """
+        pooled = self.pooled.rate_law(alpha)
+        left = without(self.pooled.scores, [own.scores for own in able])
+        n = len(left) if self.rest is None else min(self.rest, len(left))
+        if not able or len(able) < len(self.own) or n <= 0:
+            return pooled
+        over = int(self.pooled.alarms(self.pooled.p_values(left), alpha).sum())
+        low, high = max(0, over - (len(left) - n)), min(over + 1, n)
+        return RateLaw(n, min(low, high) if pooled.low else 0, high)
+
     def names(self, codes: NDArray[np.int32]) -> list[str | None]:
         """(N,) codes -> the label of each record's segment; None where it is missing."""
         found: list[str | None] = self._names.take(codes).tolist()
@@ -152,6 +194,17 @@ class Segments:
     def count(self, codes: NDArray[np.int32]) -> NDArray[np.int64]:
         """(N,) codes -> (codes,) records of each segment."""
         return np.bincount(codes, minlength=len(self.labels))
+
+
+def without(
+    scores: NDArray[np.float64], others: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the (N,) scores that none of the others holds, each as often as it is left."""
+    values, counts = np.unique(scores, return_counts=True)
+    taken = np.concatenate([*others, np.zeros(0)])
+    place = np.minimum(np.searchsorted(values, taken), len(values) - 1)
+    np.subtract.at(counts, place[values[place] == taken], 1)
+    return np.repeat(values, np.maximum(counts, 0))
 
 
 def kinds_of(slots: NDArray[np.int64]) -> list[str]:

@@ -17,7 +17,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
-from vaewatch.service.console.segments import SegmentState, loud, segments_of
+from vaewatch.service.console.segments import SegmentState, expected_of, loud, segments_of
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
@@ -110,7 +110,8 @@ def overview_of(sources: Sources) -> Overview:
     recent, model = sources.recent, sources.registry.active
     window = sources.monitor.window(model)
     artifact, series = model.scorer.artifact, samples_of(sources.metrics.families())
-    budget = budget_of(artifact.calibration, window.records, window.alarms)
+    expected = expected_of(artifact.segments, window)
+    budget = budget_of(artifact.calibration, window.records, window.alarms, expected)
     columns = columns_of(artifact.drift, window)
     segments = segments_of(artifact.segments, window)
     evidence = _total(series, "exchangeability_log10")

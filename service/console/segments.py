@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.expected import CONFIDENCE
+from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
 from vaewatch.service.watch.window import Totals
 
@@ -55,6 +55,13 @@ def segments_of(segments: Segments | None, window: Totals) -> list[SegmentState]
         expected = records * law.mean
         found.append(SegmentState(name, OWN, records, alarms, expected, low, high, state))
     return sorted(found, key=lambda each: -each.records)
+
+
+def expected_of(segments: Segments | None, window: Totals) -> Expected | None:
+    """Return the alarms that the calibrations let expect of all; None without segments."""
+    if segments is None or not window.segments:
+        return None
+    return segments.expected(np.array(window.segments, np.int64)[:, 0])
 
 
 def loud(segments: Sequence[SegmentState]) -> list[str]:

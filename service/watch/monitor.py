@@ -155,7 +155,7 @@ class Monitor:
         over = self._count_verdicts(model, table, verdicts)
         metrics.severity.observe_many(over.severity)
         metrics.score.observe_many(verdicts.score)
-        expected = len(table) * model.expected_rate
+        expected = model.expected_alarms(len(table), over.by_segment)
         metrics.alarms_expected.labels(model.name.name, model.name.version).inc(expected)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)

@@ -92,8 +92,9 @@ RARE = Expected(1000, 0.001, 0, 0)
     ("expected", "alarms", "words"),
     [
         (TEN, 37, "37 alarms, about 10 expected of normal traffic (3 to 20 by chance): "
-                  "at most about 27% of them false (54% at worst)"),
-        (TEN, 21, "at most about 48% of them false (95% at worst)"),
+                  "at most about 27% of them false (54% at worst), "
+                  "if normal traffic is as it was"),
+        (TEN, 21, "at most about 48% of them false (95% at worst), if"),
         (TEN, 20, "20 alarms, about 10 expected of normal traffic (3 to 20 by chance): "
                   "no more than chance explains"),
         (TEN, 3, "no more than chance explains"),
@@ -101,7 +102,7 @@ RARE = Expected(1000, 0.001, 0, 0)
                  "fewer than normal traffic brings"),
         (TEN, 0, "no alarms, about 10 expected"),
         (TEN, 2_000_000, "2,000,000 alarms, about 10 expected"),
-        (TEN, 2_000_000, "at most 1% of them false"),
+        (TEN, 2_000_000, "at most 1% of them false, if"),
         (RARE, 0, "no alarms, about 0.001 expected of normal traffic (0 by chance): no more"),
         (RARE, 1, "1 alarm, about 0.001 expected of normal traffic (0 by chance): more than "
                   "chance explains"),
@@ -150,3 +151,32 @@ def test_whatever_the_numbers_there_is_a_sentence(m: int, n: int, alpha: float, 
     assert 0 <= expected.low <= expected.high <= m
     assert expected.low - 1 <= expected.mean <= expected.high + 1
     assert expected.words(min(alarms, m))
+
+
+def test_the_range_of_several_calibrations_together_covers_what_they_bring():
+    rng, held, total = np.random.default_rng(2), 0, 0
+    laws, records = [RateLaw.of(0.01, n) for n in (150, 150, 1200)], (5000, 100, 40)
+    expected = Expected.together(list(zip(laws, records, strict=True)))
+    for _ in range(4000):
+        rates = [rng.beta(law.low, law.n + 1 - law.low) for law in laws]
+        alarms = int(rng.binomial(records, rates).sum())
+        held += expected.low <= alarms <= expected.high
+        total += alarms
+    assert held / 4000 >= CONFIDENCE - 3 * (0.01 / 4000) ** 0.5
+    assert total / 4000 == pytest.approx(expected.mean, rel=0.05)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 2000)), max_size=9),
+       st.floats(0.001, 0.5))  # fmt: skip
+def test_laws_together_have_the_sum_of_their_means(parts: list[tuple[int, int]], alpha: float):
+    laws = [(RateLaw.of(alpha, n), m) for m, n in parts]
+    expected = Expected.together(laws)
+    assert expected.mean == pytest.approx(sum(Expected.of(*each).mean for each in laws))
+    assert 0 <= expected.low <= expected.high <= expected.records == sum(m for m, _ in parts)
+    assert expected.low - 1 <= expected.mean <= expected.high + 1
+
+
+def test_one_law_together_is_itself():
+    law = RateLaw.of(0.01, 999)
+    assert Expected.together([(law, 500)]) == Expected.of(law, 500)

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from tests.conftest import make_frame
 from vaewatch.scoring.artifact import CALIBRATION
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.segments import LONGEST_LABEL, Segments, label_of, labels_of
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.manifest import MANIFEST
@@ -53,6 +54,38 @@ def test_each_record_is_ranked_as_it_is_alone(rows: list[tuple[float, int]], alp
         assert ranked.p_value[i] == by.p_values(np.array([score]))[0]
         assert ranked.severity[i] == pytest.approx(-np.log10(ranked.p_value[i]))
         assert (ranked.slots[i] > 0) == (own is not None)
+
+
+def test_the_alarms_of_all_are_expected_by_the_calibrations_that_judge_them():
+    """Of two segments judged by the pooled calibration, the loud one brings more than alpha."""
+    rng, held, pooled_held = np.random.default_rng(3), 0, 0
+    sizes, scale, records = (
+        (200, 60, 20),
+        np.array([1.0, 2.0, 12.0]),
+        np.array([900, 300, 60, 0, 0]),
+    )
+    codes = np.repeat(np.arange(5), records).astype(np.int32)
+    for _ in range(400):
+        each = [np.sort(rng.exponential(s, n)) for s, n in zip(scale, sizes, strict=True)]
+        own = {code: Calibration(each[code], 0.02, SPLIT) for code in (0, 1)}
+        pooled = Calibration(np.sort(np.concatenate(each)), 0.02, SPLIT)
+        found = Segments(Schema((SITE,), segment="site"), own, pooled)
+        expected = found.expected(records)
+        alarms = int((found.rank(rng.exponential(scale[codes]), codes).p_value <= 0.02).sum())
+        held += expected.low <= alarms <= expected.high
+        by_pool = Expected.at(pooled, len(codes))
+        pooled_held += by_pool.low <= alarms <= by_pool.high
+        assert expected.mean == pytest.approx(float(records @ found.expected_rates))
+    assert held / 400 >= 0.975 > pooled_held / 400
+
+
+def test_without_calibrations_of_their_own_all_is_as_the_pooled_one_expects():
+    found = segments()
+    alone = Segments(found.schema, {}, found.pooled)
+    assert alone.expected(np.array([50, 20, 0, 9, 1])) == Expected.at(found.pooled, 80)
+    assert found.expected(np.array([50, 20, 9, 0, 1]), 0.002) == Expected.at(
+        found.pooled, 80, 0.002
+    )
 
 
 def test_a_name_with_control_characters_or_a_long_one_is_cut_and_stays_unique():

@@ -16,6 +16,8 @@ from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 class SegmentBudget:
     """The normals of one segment and their alarms.
 
+    expected_false_alarms: where the pooled calibration judged, an upper bound, by the calibration
+    records of all such segments.
     segment: None for records without one. calibration: the one that judged them, own or pooled.
     rate_interval, budget_p_value: as those of the whole evaluation, by the segment's own
     calibration; None where the pooled one judged, which promises nothing to a single segment.
@@ -42,7 +44,7 @@ def budgets_by_segment(
     """Return the budget of each segment of (N,) normals, that with most of them first."""
     total, false = segments.count(codes), segments.count(codes[alarms])
     slots = segments.slots(np.arange(len(total), dtype=np.int32), alpha).tolist()
-    found = []
+    laws, found = segments.laws(alpha), []
     for code in np.flatnonzero(total).tolist():
         calibration, own = segments.calibrations[slots[code]], slots[code] > 0
         law, normals, count = calibration.rate_law(alpha), int(total[code]), int(false[code])
@@ -53,7 +55,7 @@ def budgets_by_segment(
                 calibration_records=calibration.n,
                 normals=normals,
                 false_alarms=count,
-                expected_false_alarms=normals * law.mean,
+                expected_false_alarms=normals * laws[slots[code]].mean,
                 rate_interval=law.interval() if own else None,
                 budget_p_value=budget_p_value(count, normals, law) if own else None,
             )
