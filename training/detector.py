@@ -8,9 +8,9 @@ of the fit records; on the fit records themselves, `predict` raises fewer alarms
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import fields
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -66,6 +66,10 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         neighbours: int | None = TrainConfig.neighbours,
         contamination_robust: bool = TrainConfig.contamination_robust,
         kinds: Mapping[str, str] | None = None,
+        time: str | None = None,
+        time_zone: str = TrainConfig.time_zone,
+        calendar: str = TrainConfig.calendar,
+        calibrate: str = TrainConfig.calibrate,
         segment: str | None = None,
         device: str = TrainConfig.device,
         threads: int = TrainConfig.threads,
@@ -85,6 +89,10 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.neighbours = neighbours
         self.contamination_robust = contamination_robust
         self.kinds = kinds
+        self.time = time
+        self.time_zone = time_zone
+        self.calendar = calendar
+        self.calibrate = calibrate
         self.segment = segment
         self.device = device
         self.threads = threads
@@ -99,7 +107,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         warn_if_forked()
         watch_forks()
         frame, config = self._frame(X, reset=True), self._config()
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             check_column_names(frame.columns)  # before the work
             with computing_on(config.threads):
@@ -108,7 +116,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             raise
         except ScoringError as error:
             raise ValueError(str(error)) from error
-        seconds = round(time.perf_counter() - started, 3)
+        seconds = round(perf_counter() - started, 3)
         origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
         self.artifact_: Artifact = pack(learned, origin).artifact()
         self._scorer = Scorer(self.artifact_)

@@ -84,6 +84,13 @@ class Parent:
             CalibrationError: it cannot be told which records are those of the artifact's fit.
         """
         schema, apart = self.artifact.schema, {config.id, config.label, *config.ignore}
+        time = None if schema.time is None else schema.time.column
+        if config.time != time:
+            was, got = ("none" if each is None else f"'{each}'" for each in (time, config.time))
+            raise SchemaError(
+                f"the time must be that of the artifact whose fit is continued, {was}, got {got}. "
+                "Rename the column, or train anew."
+            )
         names = [name for name in frame.columns if name not in apart]
         if differ := sorted(set(names) ^ set(schema.inputs)):
             lacks = "the artifact" if differ[0] in names else "the input"

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
+from sklearn.base import clone
 
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
@@ -22,6 +24,7 @@ from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.detector import VAEDetector
 from vaewatch.training.records.order import held_out_blocks, latest, ranks
 from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import usual_arc
@@ -585,3 +588,22 @@ def test_a_later_fit_holds_out_the_latest_of_the_new_records():
     assert split.held_out.tolist() == list(range(1000 - size, 1000))
     blocks = split_later(known, TrainConfig(alpha=0.05, time="at"), times)
     assert len(blocks.held_out) == size and blocks.held_out.min() >= 600
+
+
+def test_the_detector_takes_a_time_of_pandas():
+    frame = make_orders(1500).to_pandas()
+    moments = pd.to_datetime(frame.created_at, utc=True, format="ISO8601")
+    frame["created_at"] = moments.dt.tz_convert("Europe/Amsterdam")
+    small = {"steps": 40, "members": 4, "served": 2, "width": 16, "alpha": 0.05}
+    detector = VAEDetector(time="created_at", time_zone="Europe/Amsterdam", **small).fit(frame)
+    time = detector.artifact_.schema.time
+    assert time is not None and time.zone == "Europe/Amsterdam"
+    assert "created_at.hour" in detector.artifact_.schema.names
+    assert (detector.predict(frame) == -1).mean() < 0.1
+    assert clone(detector).get_params()["time"] == "created_at"
+
+
+def test_a_fit_is_continued_with_the_time_it_had(orders: Path, tmp_path: Path):
+    other = make_orders(500).rename({"created_at": "at"})
+    with pytest.raises(SchemaError, match="time must be .* continued, 'created_at', got 'at'"):
+        train(other, tmp_path / "next", continue_from=orders, time="at")
