@@ -1,7 +1,8 @@
 """An artifact of an earlier release loads for ever, and every record scores as it did.
 
-`artifacts/format-2` was written by the release that had four top-level packages; `format-2.ndjson`
-holds records with the verdicts that it gave them. Neither is ever made again.
+`artifacts/format-2` was written by the release that had four top-level packages, `format-3`, which
+has a time and a segment, by the first that knew these; `format-N.ndjson` holds records with the
+verdicts that it gave them. None is ever made again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.conftest import call, make_frame
@@ -27,6 +29,9 @@ def test_it_scores_as_it_did(path: Path):
     np.testing.assert_allclose(verdicts.score, [line["score"] for line in before], rtol=1e-5)
     np.testing.assert_allclose(verdicts.p_value, [line["p_value"] for line in before], rtol=1e-12)
     assert verdicts.is_anomaly.tolist() == [line["is_anomaly"] for line in before]
+    for verdict, line in zip(verdicts, before, strict=True):
+        judged_by = verdict.segment, verdict.calibration
+        assert judged_by == (line.get("segment"), line.get("calibration"))
     # which columns they name is the business of each release
     explained = [bool(reasons) for reasons in verdicts.reasons]
     assert explained == [bool(line["reasons"]) for line in before]
@@ -35,7 +40,9 @@ def test_it_scores_as_it_did(path: Path):
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.name)
 def test_every_command_takes_it(path: Path, tmp_path: Path):
     new = tmp_path / "new.csv"
-    make_frame(100, seed=3).write_csv(new)
+    frame = make_frame(100, seed=3)
+    at = [f"2026-04-{1 + i % 28:02}T{8 + i % 9:02}:30" for i in range(len(frame))]
+    frame.with_columns(pl.Series("created_at", at)).write_csv(new)
     for words in (
         ("inspect", path, "--verify"),
         ("score", path, new, "--quiet"),
