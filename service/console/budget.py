@@ -12,6 +12,7 @@ class Budget(msgspec.Struct):
     """The alarms among recent records, beside what chance allows: `low` to `high` of them.
 
     state: 'empty', 'below', 'within' or 'above'.
+    bound: whether `expected` is an upper bound only.
     verdict: how many of the alarms chance explains, as a phrase.
     """
 
@@ -24,6 +25,7 @@ class Budget(msgspec.Struct):
     confidence: float
     state: str
     verdict: str = ""
+    bound: bool = False
 
 
 def budget_of(
@@ -43,4 +45,5 @@ def budget_of(
         confidence=CONFIDENCE,
         state=expected.state(alarms),
         verdict=expected.verdict(alarms),
+        bound=expected.bound,
     )

@@ -74,9 +74,10 @@ def numbers_of(budget: Budget) -> str:
     chance = (
         f"{budget.low:,} to {budget.high:,}" if budget.low < budget.high else f"{budget.high:,}"
     )
+    about = "up to" if budget.bound else "about"
     return (
         f"{_counted(budget.alarms, 'alarm')} in the last {_counted(budget.records, 'record')}; "
-        f"about {shown(budget.expected)} expected, and chance alone gives {chance}."
+        f"{about} {shown(budget.expected)} expected, and chance alone gives {chance}."
     )
 
 

@@ -39,7 +39,9 @@ def alarms_in_time(found: Outlook) -> Figure:
         ax.bar(at, high - low, 0.8, low, color=BLUE, alpha=0.25, label="what chance allows")
         ax.plot(at, expected, color=MUTED, linestyle=":", label="expected")
         ax.plot(at, alarms, color=ORANGE, marker="o", label="alarms")
-        ax.set_xticks(at, [block.start[:10] for block in blocks], rotation=30, ha="right")
+        every = at[::3]  # more dates would overlap
+        ax.set_xticks(every, [blocks[i].start[:10] for i in every])
+        ax.set_ylim(0, 1.45 * ax.get_ylim()[1])  # room for the legend
         ax.set_ylabel("alarms of a block")
         ax.set_ylim(bottom=0)
         ax.legend()
