@@ -43,7 +43,6 @@ def alarms_in_time(found: Outlook) -> Figure:
         ax.set_xticks(every, [blocks[i].start[:10] for i in every])
         ax.set_ylim(0, 1.45 * ax.get_ylim()[1])  # room for the legend
         ax.set_ylabel("alarms of a block")
-        ax.set_ylim(bottom=0)
         ax.legend()
 
     said = ", ".join(f"{a} of {e:.2g} expected" for a, e in zip(alarms, expected, strict=True))
