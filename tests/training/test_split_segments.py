@@ -104,3 +104,27 @@ def test_where_a_fit_is_continued_only_new_records_calibrate_segments():
     split = hold_out_segments(split_later(known, config), groups, config, known)
     assert not known[split.unfitted].any()
     assert all(250 <= (groups[split.own] == group).sum() <= 500 for group in (0, 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_segment_that_comes_in_a_short_time_is_held_out_of_too(seed: int):
+    """Blocks of time may have none of it, as of twelve experiments in turn."""
+    n, config = 600, TrainConfig(alpha=0.01, seed=seed, time="at")
+    groups = np.repeat(np.arange(12), n)
+    times = np.arange(len(groups)) * 1_000_000
+    split = hold_out_segments(
+        split_records(len(groups), 8, config, times), groups, config, times=times
+    )
+    held = np.bincount(groups[split.held_out], minlength=12)
+    own = np.bincount(groups[split.own], minlength=12)
+    assert held.min() == 0 and own.min() >= 100
+    assert not np.isin(split.own, split.fit).any()
+
+
+def test_a_segment_in_all_of_time_is_held_out_of_as_without_one():
+    config = TrainConfig(alpha=0.1, seed=3, time="at")
+    groups, times = np.arange(N) % 3, np.arange(N) * 1_000_000
+    split = split_records(N, 2, config, times)
+    assert len(hold_out_segments(split, groups, config, times=times).own) == len(
+        hold_out_segments(split, groups, config).own
+    )

@@ -32,6 +32,8 @@ from vaewatch.training.records.split import (
 from vaewatch.training.streams import Stream, stream
 
 DEVIATIONS = 3.0  # below its mean: as few of a segment the uniform sample may have
+SPANS = 10  # of time, in each of which a segment that is spread over time has records
+THIN = 0.5  # of its mean number in a span: with fewer it is not spread
 
 
 def hold_out_segments(
@@ -46,7 +48,8 @@ def hold_out_segments(
     Args:
         groups: (N,) the segment of each record; -1 for none.
         known: (N,) records that cannot be held out, where a fit is continued.
-        times: (N,) moments; the latest are held out where the settings ask for recent ones.
+        times: (N,) moments; then blocks of time are held out, or the latest records where the
+            settings ask for recent ones.
     """
     alpha, seed = config.alpha, config.seed
     if not len(split.held_out):  # every fit record calibrates, and so does every one of a segment
@@ -57,6 +60,7 @@ def hold_out_segments(
     pooled[split.held_out] = True
     free = ~pooled if known is None else ~pooled & ~known
     left = int(free.sum())
+    spans = None if times is None else _spans(times[free], len(times), free)
     chosen = []
     for group in np.unique(groups[groups >= 0]).tolist():
         rest = np.flatnonzero(free & (groups == group))
@@ -65,7 +69,10 @@ def hold_out_segments(
         sampled = rng.permutation(np.flatnonzero(pooled & (groups == group)))
         if latest is not None:
             drawn = drawn[np.argsort(-latest[drawn], kind="stable")]
-        more = drawn[: _more(Rest(len(rest), left, len(split.held_out), old), alpha)]
+        sampled_evenly = spans is None or _is_spread(spans[rest])
+        more = drawn[
+            : _more(Rest(len(rest), left, len(split.held_out), old, sampled_evenly), alpha)
+        ]
         both = np.concatenate([more, sampled])
         if latest is not None:
             both = both[np.argsort(-latest[both], kind="stable")]
@@ -79,13 +86,15 @@ def hold_out_segments(
 class Rest:
     """What the uniform sample of `held_out` records left: `own` of the segment, of `all` records.
 
-    old: records of the segment that cannot be held out.
+    old: records of the segment that cannot be held out. evenly: whether the sample has about the
+    segment's share; blocks of time may have none of one that comes in a short time alone.
     """
 
     own: int
     all: int
     held_out: int
     old: int
+    evenly: bool = True
 
     @property
     def expected(self) -> float:
@@ -94,10 +103,26 @@ class Rest:
 
     @property
     def fewest(self) -> int:
-        """As few as the uniform sample may have."""
+        """As few as the sample may have."""
+        if not self.evenly:
+            return 0
         share = self.own / self.all
         deviation = math.sqrt(self.expected * (1 - share) * (1 + self.held_out / self.all))
         return math.floor(max(self.expected - DEVIATIONS * deviation, 0.0) + ROUNDING)
+
+
+def _spans(moments: NDArray[np.int64], n: int, free: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Cut the moments of the free ones of N records into spans of as many records, (N,)."""
+    spans = np.zeros(n, np.int64)
+    order = np.argsort(moments, kind="stable")
+    spans[np.flatnonzero(free)[order]] = np.arange(len(order)) * SPANS // max(len(order), 1)
+    return spans
+
+
+def _is_spread(spans: NDArray[np.int64]) -> bool:
+    """Return whether records with these spans come in all of time."""
+    counts = np.bincount(spans, minlength=SPANS)
+    return bool(counts.min() >= THIN * counts.mean())
 
 
 def _more(rest: Rest, alpha: float) -> int:
