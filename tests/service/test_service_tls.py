@@ -119,7 +119,8 @@ def test_requests_under_way_over_tls_let_probes_through(
         with crowd(live, MOST, sent[:-10], agreed=True), crowd(live, 150, sent[:-10], agreed=True):
             for path in PROBES * 3:
                 assert live.get(path).status_code == 200
-            assert live.post("/v1/score", content=BODY).status_code == 429
+            # a client that had agreed and not yet sent may have made way for one that then sends
+            until(lambda: live.post("/v1/score", content=BODY).status_code == 429)
             assert live.value("vaewatch_connections") <= MOST + 65
         until(lambda: live.post("/v1/score", content=BODY).status_code == 200)
 
