@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from vaewatch.scoring.intake.contents import (
 )
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.intake.folder import Folder, opened_folder, require_name
-from vaewatch.scoring.intake.once import require_keys_once
+from vaewatch.scoring.intake.once import read_json
 from vaewatch.scoring.intake.tensors import read_tensors
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
@@ -199,8 +198,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     check_precision(precision, len(vectorizer.features))
     check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
     calibration = Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule)
-    require_keys_once(files[GOLDEN], GOLDEN)
-    golden = json.loads(files[GOLDEN])
+    golden = read_json(files[GOLDEN], GOLDEN)
     check_golden(golden)
     return Artifact(
         manifest=manifest,
@@ -255,7 +253,7 @@ def _manifest_of(folder: Folder) -> Manifest:
     content = _manifest_bytes(folder)
     manifest = Manifest.from_bytes(content, str(place))
     try:
-        require_keys_once(content, MANIFEST)
+        read_json(content, MANIFEST)  # no key twice, which msgspec takes
         check_counts(manifest)
     except ArtifactError as error:
         raise ArtifactError(f"'{place}' is damaged: {error}") from None

@@ -6,17 +6,19 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+SegmentName = Annotated[
+    str | None,
+    Meta(
+        description="Its name. `other`: the segments without a category of their own; null: "
+        "records without a segment."
+    ),
+]
+
 
 class SegmentSummary(Struct, frozen=True):
     """What one segment's calibration promises, for people."""
 
-    segment: Annotated[
-        str | None,
-        Meta(
-            description="Its name. `other`: the segments without a category of their own; null: "
-            "records without a segment."
-        ),
-    ]
+    segment: SegmentName
     records: Annotated[int, Meta(description="Records of the segment that were read.")]
     n: Annotated[int, Meta(description="Calibration records of the segment.")]
     calibration: Annotated[

@@ -6,7 +6,6 @@ alike, and records of one instant are never divided.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -23,8 +22,6 @@ BLOCKS = 10  # the last ones, that are shown
 LEAST = 10  # records of a block
 LATELY = 3  # blocks at the end, which say what comes next
 WEEK = 7.0  # days
-
-LawBefore = Callable[[int], RateLaw]  # the index of a record in order of time -> law of a block
 
 
 class Block(Struct, frozen=True):

@@ -149,7 +149,7 @@ def proposal_of(
     if renewed is None:
         p_values = [by.p_values(change.drawn.scores) for by in (change.old, change.new)]
     else:
-        p_values = renewed.p_values()
+        p_values = renewed.p_values
     before, after = _side(change, change.old, p_values[0]), _side(change, change.new, p_values[1])
     return Proposal(
         id=origin.id,

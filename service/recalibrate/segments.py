@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
+from vaewatch.scoring.budget.summary import SegmentName
 from vaewatch.service.recalibrate.change import Change, most_by_chance
 from vaewatch.service.recalibrate.refusals import Refused, exceeds, refusals_of_segment
 from vaewatch.service.recalibrate.sample import Drawn
@@ -30,13 +31,7 @@ Judge = Literal["own", "pooled"]
 class SegmentChange(Struct):
     """What a recalibration does to one segment."""
 
-    segment: Annotated[
-        str | None,
-        Meta(
-            description="Its name. `other`: the segments without a category of their own; null: "
-            "records without a segment."
-        ),
-    ]
+    segment: SegmentName
     n: Annotated[int, Meta(description="Records of the segment in the sample.")]
     before: Annotated[Judge, Meta(description="Which calibration judges it now.")]
     after: Annotated[Judge, Meta(description="Which one would judge it then.")]
@@ -110,8 +105,9 @@ class Renewed:
         """(codes,) records of each segment in the sample."""
         return self.old.count(self.drawn.codes)
 
+    @cached_property
     def p_values(self) -> list[NDArray[np.float64]]:
-        """Return the (n,) p-values of the sample, before and after."""
+        """The (n,) p-values of the sample, before and after."""
         scores, codes = self.drawn.scores, self.drawn.codes
         return [side.rank(scores, codes, self.alpha).p_value for side in (self.old, self.new)]
 
@@ -121,7 +117,7 @@ class Renewed:
         records alarm than by chance.
         """
         rest = ~np.isin(self.drawn.codes, list(self.shifted))
-        alarms = self.old.pooled.alarms(self.p_values()[0][rest], self.alpha)
+        alarms = self.old.pooled.alarms(self.p_values[0][rest], self.alpha)
         most = most_by_chance(int(rest.sum()), self.old.pooled.rate_law(self.alpha))
         return bool(self.shifted) and int(alarms.sum()) <= most
 
@@ -129,7 +125,7 @@ class Renewed:
         """Describe what changes for each segment that has records or had a calibration."""
         codes, counts = self.drawn.codes, self.counts
         alarms = [
-            self.old.count(codes[self.old.pooled.alarms(p, self.alpha)]) for p in self.p_values()
+            self.old.count(codes[self.old.pooled.alarms(p, self.alpha)]) for p in self.p_values
         ]
         rates = [counted / np.maximum(counts, 1) for counted in alarms]
         every = {*np.flatnonzero(counts).tolist(), *self.old.own}

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 
 import vaewatch
 from tests.conftest import call, make_frame
+from tests.training.test_resume import DYING
 from vaewatch.scoring.artifact import WEIGHTS
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.calibration.out_of_bag import out_of_bag
@@ -171,20 +172,6 @@ def test_the_benchmark_says_where_nothing_was_measured(tmp_path: Path):
     assert "`python -m benchmarks.gpu --out results.md`" in out.read_text()
     done = subprocess.run([*command[:-2], "--device", "cpu"], capture_output=True, text=True)
     assert done.returncode == 2 and "a rehearsal measures nothing" in done.stderr
-
-
-DYING = """
-import os
-from vaewatch.__main__ import main
-from vaewatch.training.vae.loop import Loop
-real = Loop.step
-def step(self):
-    real(self)
-    if self.done == 250:
-        os._exit(1)
-Loop.step = step
-main()
-"""
 
 
 @gpu
