@@ -12,7 +12,7 @@ import polars as pl
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import PART_COLUMNS, Parts
-from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 
 ADDED = {
     "anomaly_score": pl.Float64,

@@ -27,7 +27,7 @@ from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rows import Rows
 from vaewatch.scoring.files.source import format_named
 from vaewatch.scoring.schema import Column, Kind, Schema
-from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject
-from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 
 
 @dataclass(frozen=True)

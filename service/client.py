@@ -22,7 +22,7 @@ from vaewatch.scoring.errors import Problem, RecordError, ScoringError
 from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.reasons import CalendarReason, Reason
 from vaewatch.scoring.score import Parts
-from vaewatch.scoring.scorer import Verdict
+from vaewatch.scoring.verdicts import Verdict
 
 BUSY = (429, 503)
 LONGEST_WAIT = 60.0  # seconds, whatever Retry-After asks for

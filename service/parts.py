@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import Limits
 from vaewatch.service.model.lifecycle import Lifecycle

@@ -25,7 +25,8 @@ from vaewatch.scoring.budget.calibration import TIE, Calibration
 from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.intake.contents import check_column_names
-from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, pack
 from vaewatch.training.pipeline import fit

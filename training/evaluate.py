@@ -16,10 +16,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
 from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.calibration.by_segment import (
     SegmentBudget,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 
 
 @dataclass(frozen=True)

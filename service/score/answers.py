@@ -14,7 +14,7 @@ from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
-from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import ModelName
 
 

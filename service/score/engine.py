@@ -17,9 +17,9 @@ from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.structs import Structs
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 from vaewatch.service.score.answers import Result, results_of
 from vaewatch.service.score.options import Options

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import Place, PlaceOf

@@ -20,7 +20,7 @@ import numpy as np
 
 from vaewatch.scoring.budget.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
-from vaewatch.scoring.scorer import Verdict, Verdicts
+from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.window import RECENT, of_others, publish

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.columns import translated
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry

@@ -13,8 +13,9 @@ from vaewatch.batch.added import frame_of_verdicts
 from vaewatch.batch.encode import Encoder
 from vaewatch.scoring.files.csv import CsvFile
 from vaewatch.scoring.files.records import Records
+from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Column, Kind, Schema
-from vaewatch.scoring.scorer import Reason, Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 
 SCHEMA = Schema((Column("a", Kind.CATEGORICAL), Column("b", Kind.CATEGORICAL)))
 TEXT = st.text(st.sampled_from('ab1 ,;\t"\r\né\x85.e-#'), max_size=4)

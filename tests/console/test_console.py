@@ -28,7 +28,8 @@ from vaewatch.scoring.budget.calibration import Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.reasons import Reason
-from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of

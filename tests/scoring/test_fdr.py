@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts, check_fdr, discoveries
 from vaewatch.scoring.errors import CalibrationError, SettingError
-from vaewatch.scoring.scorer import Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 
 RATES = st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
 

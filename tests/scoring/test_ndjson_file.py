@@ -27,8 +27,8 @@ from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import split_lines
 from vaewatch.scoring.files.source import open_source
 from vaewatch.scoring.schema import Column, Kind, Schema
-from vaewatch.scoring.scorer import Verdicts
 from vaewatch.scoring.table import parse_records
+from vaewatch.scoring.verdicts import Verdicts
 
 COLUMNS = (
     Column("amount", Kind.NUMERIC),

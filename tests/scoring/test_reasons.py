@@ -19,8 +19,9 @@ from vaewatch.scoring.expected.numbers import rounded
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Kind
-from vaewatch.scoring.scorer import Scorer, Verdicts
+from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.train import train
 
 Record = dict[str, Any]

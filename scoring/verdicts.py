@@ -1,0 +1,115 @@
+"""The verdicts on N records, and on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.fdr import discoveries
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.score import Parts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One record's verdict."""
+
+    score: float
+    p_value: float
+    severity: float
+    is_anomaly: bool
+    reasons: tuple[Reason, ...]
+    parts: Parts | None = None
+    segment: str | None = None
+    calibration: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """N verdicts. An index gives a `Verdict`; a slice, a mask or indices give `Verdicts`.
+
+    Attributes:
+        score: (N,) nats; higher is more anomalous.
+        p_value: (N,) share of normal records that score at least as high.
+        severity: (N,) -log10 of the p-value.
+        is_anomaly: (N,) whether the p-value is at most alpha.
+        reasons: of each record; empty for records that were not explained.
+        parts: of each score, where they were asked for.
+        segment: of each record, its name; None where it is missing. Only where the artifact has a
+            segment.
+        calibration: which one judged each record: `own`, of its segment, or `pooled`. Only where
+            the artifact has a segment.
+    """
+
+    score: NDArray[np.float64]
+    p_value: NDArray[np.float64]
+    severity: NDArray[np.float64]
+    is_anomaly: NDArray[np.bool_]
+    reasons: Sequence[tuple[Reason, ...]]
+    parts: Sequence[Parts] | None = None
+    segment: Sequence[str | None] | None = None
+    calibration: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice | NDArray[Any] | Sequence[int]) -> Verdicts: ...
+    def __getitem__(self, index: Any) -> Verdict | Verdicts:
+        if not isinstance(index, SupportsIndex) or isinstance(index, np.ndarray):
+            rows = np.arange(len(self))[index]
+            if rows.ndim > 1:
+                raise IndexError("an index must be a whole number, a slice, a mask or a list.")
+            if rows.ndim == 1:
+                return self._taken(rows)
+            index = rows
+        index = int(index)
+        return Verdict(
+            float(self.score[index]),
+            float(self.p_value[index]),
+            float(self.severity[index]),
+            bool(self.is_anomaly[index]),
+            self.reasons[index],
+            None if self.parts is None else self.parts[index],
+            None if self.segment is None else self.segment[index],
+            None if self.calibration is None else self.calibration[index],
+        )
+
+    def _taken(self, rows: NDArray[np.int64]) -> Verdicts:
+        return Verdicts(
+            self.score[rows],
+            self.p_value[rows],
+            self.severity[rows],
+            self.is_anomaly[rows],
+            [self.reasons[i] for i in rows.tolist()],
+            None if self.parts is None else [self.parts[i] for i in rows.tolist()],
+            None if self.segment is None else [self.segment[i] for i in rows.tolist()],
+            None if self.calibration is None else [self.calibration[i] for i in rows.tolist()],
+        )
+
+    def discoveries(self, q: float) -> NDArray[np.bool_]:
+        """Return which of the N records are anomalies of which at most a share q is false, on
+        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is.
+
+        Returns:
+            (N,) as a mask: `verdicts[verdicts.discoveries(0.1)]`.
+
+        Raises:
+            SettingError: q is not between 0 and 1.
+        """
+        return discoveries(self.p_value, q)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all of both is equal; the one that dataclasses get cannot take arrays."""
+        return isinstance(other, Verdicts) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
