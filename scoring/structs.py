@@ -21,13 +21,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
-from vaewatch.scoring.table import (
-    Table,
-    category_codes,
-    parse_category,
-    set_calendar,
-    set_missing,
-)
+from vaewatch.scoring.spelling.values import category_codes, parse_category
+from vaewatch.scoring.table import Table, set_calendar, set_missing
 from vaewatch.scoring.time.time import UnreadableTime
 from vaewatch.scoring.time.values import moments_of
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
 from typing import Any
 
 from vaewatch.scoring.errors import SettingError
-from vaewatch.scoring.schema import INPUT_KINDS, Kind, require_columns
+from vaewatch.scoring.schema import Kind, require_columns
 from vaewatch.scoring.time.parts import Part
-from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
+from vaewatch.training.settings import checks
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
@@ -153,168 +150,33 @@ class TrainConfig:
         return replace(self, served=min(suits, self.members - JUDGES))
 
 
-Check = Callable[[str, Any], Any]  # a setting's name and value -> the value as it is kept
-
-
-def whole_number(name: str, value: Any, least: int, most: int = 2**63 - 1) -> int:
-    """Return a setting that must be a whole number in a range."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise SettingError(f"setting '{name}' must be a whole number, got {value!r}.")
-    number = int(value)
-    if number < least:
-        raise SettingError(f"setting '{name}' must be at least {least}, got {number}.")
-    if number > most:
-        raise SettingError(f"setting '{name}' must be at most {most}, got {number}.")
-    return number
-
-
-def _whole(least: int) -> Check:
-    return lambda name, value: whole_number(name, value, least)
-
-
-def _whole_or_none(least: int) -> Check:
-    return lambda name, value: None if value is None else whole_number(name, value, least)
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise SettingError(f"setting '{name}' must be a number, got {value!r}.")
-    return value if isinstance(value, int) else float(value)  # an int is stored as it was given
-
-
-def _rate(name: str, value: Any) -> float:
-    from vaewatch.scoring.budget.calibration import (
-        check_rate,  # NumPy: only where a run is configured
-    )
-
-    rate = _number(name, value)
-    check_rate(rate)
-    return rate
-
-
-def _weight(name: str, value: Any) -> float:
-    weight = _number(name, value)
-    if not (math.isfinite(weight) and weight >= 0):
-        raise SettingError(f"setting '{name}' must be finite and at least 0, got {weight:g}.")
-    return weight
-
-
-def _positive(name: str, value: Any) -> float:
-    number = _number(name, value)
-    if not (math.isfinite(number) and number > 0):
-        raise SettingError(f"setting '{name}' must be finite and above 0, got {number:g}.")
-    return number
-
-
-def _one_of(*allowed: str) -> Check:
-    def check(name: str, value: Any) -> str:
-        if value not in allowed:
-            text = f"setting '{name}' must be one of {', '.join(allowed)}, got {value!r}."
-            raise SettingError(text)
-        return str(value)
-
-    return check
-
-
-def _device(name: str, value: Any) -> str:
-    if not (isinstance(value, str) and re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", value)):
-        raise SettingError(f"setting '{name}' must be auto, cpu, cuda or cuda:N, got {value!r}.")
-    return value
-
-
-def _yes_or_no(name: str, value: Any) -> bool:
-    if value not in (True, False):
-        raise SettingError(f"setting '{name}' must be true or false, got {value!r}.")
-    return bool(value)
-
-
-def _column(name: str, value: Any) -> str | None:
-    if not (value is None or isinstance(value, str)):
-        raise SettingError(f"setting '{name}' must be a column's name, got {value!r}.")
-    return value
-
-
-def _columns(name: str, value: Any) -> tuple[str, ...]:
-    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
-    if isinstance(value, str) or not texts:
-        raise SettingError(f"setting '{name}' must be a list of columns' names, got {value!r}.")
-    return tuple(value)
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
-    if isinstance(value, str) or not texts:
-        raise SettingError(f"setting '{name}' must be a list of texts, got {value!r}.")
-    return tuple(value)
-
-
-def _zone(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise SettingError(f"setting '{name}' must be the name of a zone, got {value!r}.")
-    if value not in UTC_NAMES:
-        zone_named(value)
-    return str(value)
-
-
-def _calendar(name: str, value: Any) -> str:
-    texts = [value] if isinstance(value, str) else list(value)
-    parts = [part.strip() for text in texts for part in text.split(",")]
-    if parts in (["auto"], ["none"]):
-        return str(parts[0])
-    if not parts or any(part not in tuple(Part) for part in parts):
-        raise SettingError(
-            f"setting '{name}' must be auto, none, or some of {', '.join(Part)} with commas "
-            f"between, got {value!r}."
-        )
-    return ",".join(part for part in Part if part in parts)
-
-
-def _mark(name: str, value: Any) -> str | None:
-    if value not in (None, ".", ","):
-        raise SettingError(f"setting '{name}' must be . or , got {value!r}.")
-    return None if value is None else str(value)
-
-
-def _kinds(name: str, value: Any) -> dict[str, Kind]:
-    if not isinstance(value, Mapping):
-        raise SettingError(f"setting '{name}' must map columns to kinds, got {value!r}.")
-    return {str(column): parse_kind(kind) for column, kind in value.items()}
-
-
-def parse_kind(text: str) -> Kind:
-    """Return the kind that a text names."""
-    if text not in INPUT_KINDS:
-        raise SettingError(f"a kind must be one of {', '.join(INPUT_KINDS)}, got {text!r}.")
-    return Kind(text)
-
-
-_CHECKS: dict[str, Check] = {
-    "alpha": _rate,
-    "seed": _whole(0),
-    "model": _one_of("vae", "ae"),
-    "score": _one_of("full", "reconstruction"),
-    "beta": _weight,
-    "device": _device,
-    "members": _whole(1 + JUDGES),
-    "served": _whole_or_none(1),
-    "width": _whole(1),
-    "latent": _whole_or_none(1),
-    "steps": _whole(1),
-    "batch": _whole(1),
-    "learning_rate": _positive,
-    "max_records": _whole(1),
-    "contamination_robust": _yes_or_no,
-    "neighbours": _whole_or_none(0),
-    "id": _column,
-    "label": _column,
-    "ignore": _columns,
-    "kinds": _kinds,
-    "nulls": _texts,
-    "decimal": _mark,
-    "threads": _whole(1),
-    "time": _column,
-    "time_zone": _zone,
-    "calendar": _calendar,
-    "calibrate": _one_of("all", RECENT),
-    "segment": _column,
+_CHECKS: dict[str, checks.Check] = {
+    "alpha": checks.rate,
+    "seed": checks.whole(0),
+    "model": checks.one_of("vae", "ae"),
+    "score": checks.one_of("full", "reconstruction"),
+    "beta": checks.weight,
+    "device": checks.device,
+    "members": checks.whole(1 + JUDGES),
+    "served": checks.whole_or_none(1),
+    "width": checks.whole(1),
+    "latent": checks.whole_or_none(1),
+    "steps": checks.whole(1),
+    "batch": checks.whole(1),
+    "learning_rate": checks.positive,
+    "max_records": checks.whole(1),
+    "contamination_robust": checks.yes_or_no,
+    "neighbours": checks.whole_or_none(0),
+    "id": checks.column,
+    "label": checks.column,
+    "ignore": checks.columns,
+    "kinds": checks.kinds,
+    "nulls": checks.texts,
+    "decimal": checks.mark,
+    "threads": checks.whole(1),
+    "time": checks.column,
+    "time_zone": checks.zone,
+    "calendar": checks.calendar,
+    "calibrate": checks.one_of("all", RECENT),
+    "segment": checks.column,
 }

@@ -27,9 +27,9 @@ from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.parts import PERIODS, Part
 from vaewatch.scoring.time.time import Time
 from vaewatch.scoring.time.values import spelled
-from vaewatch.training.config import whole_number
 from vaewatch.training.export.weights import load_served
 from vaewatch.training.marginals import Marginals, load_marginals
+from vaewatch.training.settings.checks import whole_number
 from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import VAE
 

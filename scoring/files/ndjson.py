@@ -38,8 +38,9 @@ from vaewatch.scoring.files.records import (
 from vaewatch.scoring.files.rejects import Reject, reject_bad_row, reject_problems
 from vaewatch.scoring.files.rows import Rows, split_lines
 from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.spelling.values import kind_of
 from vaewatch.scoring.structs import UNREADABLE, StructReader
-from vaewatch.scoring.table import Table, kind_of, parse_records
+from vaewatch.scoring.table import Table, parse_records
 
 NULL = msgspec.Raw(b"null")
 LINES = Header((), b"", "\n", b"\n", 0, 0)  # every newline ends a record: JSON escapes its own

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
-from vaewatch.scoring.table import Table, category_codes, set_calendar
+from vaewatch.scoring.spelling.values import category_codes
+from vaewatch.scoring.table import Table, set_calendar
 
 
 def require_same_columns(active: Schema, shadow: Schema) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.table import Table, kind_of, parse_records
+from vaewatch.scoring.spelling.values import kind_of
+from vaewatch.scoring.table import Table, parse_records
 from vaewatch.service.http.problems import Malformed, TooLarge
 from vaewatch.service.model.reader import RecordReader, lines_of
 

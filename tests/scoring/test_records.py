@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 
 from vaewatch.scoring.errors import RecordError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
-from vaewatch.scoring.table import (
-    parse_boolean,
-    parse_category,
-    parse_number,
-    parse_records,
-    table_of,
-)
+from vaewatch.scoring.spelling.values import parse_boolean, parse_category, parse_number
+from vaewatch.scoring.table import parse_records, table_of
 
 SCHEMA = Schema(
     (

@@ -19,8 +19,9 @@ from vaewatch.scoring.spelling.booleans import are_booleans, read_word
 from vaewatch.scoring.spelling.categories import BLANKS, key_of, one_spelling, spell
 from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import NumberFormat, formats_of, is_unit
+from vaewatch.scoring.spelling.values import parse_category
 from vaewatch.scoring.structs import StructReader
-from vaewatch.scoring.table import parse_category, parse_records
+from vaewatch.scoring.table import parse_records
 
 CODE = Column("code", Kind.CATEGORICAL, categories=("1", "0.1", "NL", "true"))
 SCHEMA = Schema((CODE,))

@@ -136,7 +136,7 @@ def _kind() -> Callable[[Any], Any]:
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    from vaewatch.training.config import parse_kind
+    from vaewatch.training.settings.checks import parse_kind
 
     pairs = [value.rpartition("=") for value in values]
     for column, _, kind in pairs:

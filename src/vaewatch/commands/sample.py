@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vaewatch.commands.options import save, setting
-from vaewatch.training.config import whole_number
+from vaewatch.training.settings.checks import whole_number
 
 
 @click.command(epilog="Example:  vaewatch sample artifact --n 100 --out drawn.csv")
