@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,19 +53,14 @@ def silent_runtime() -> Any:
     return onnxruntime
 
 
-class Network:
-    """The forward pass of an artifact. Threads may share it.
-
-    Args:
-        graph: the bytes of network.onnx.
-        threads: threads of one pass.
+class Session:
+    """A graph that ONNX Runtime runs. Threads may share it.
 
     Raises:
-        ArtifactError: it is no graph of a network, or not one to be run.
+        ArtifactError: ONNX Runtime does not load it.
     """
 
-    def __init__(self, graph: bytes, threads: int = 1) -> None:
-        self.sizes = check_graph(graph, INPUT, OUTPUTS)
+    def __init__(self, graph: bytes, threads: int) -> None:
         onnxruntime = silent_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -80,6 +75,37 @@ class Network:
             raise ArtifactError(
                 f"network.onnx must be a graph that ONNX Runtime loads: {one_line(error)}"
             ) from error
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Any]) -> list[Floats]:
+        """Return these outputs for the inputs.
+
+        Raises:
+            ArtifactError: the graph does not run on them.
+        """
+        try:
+            return list(self._session.run(outputs, inputs))
+        except Exception as error:
+            if "alloc" in str(error):  # the machine's memory is at fault
+                raise
+            raise ArtifactError(
+                f"network.onnx must run on any records, but does not: {one_line(error)}"
+            ) from error
+
+
+class Network:
+    """The forward pass of an artifact. Threads may share it.
+
+    Args:
+        graph: the bytes of network.onnx.
+        threads: threads of one pass.
+
+    Raises:
+        ArtifactError: it is no graph of a network, or not one to be run.
+    """
+
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
+        self.sizes = check_graph(graph, INPUT, OUTPUTS)
+        self._session = Session(graph, threads)
 
     def forward(self, features: NDArray[np.float32]) -> Forward:
         """Return the parts of the scores of features, (N, D)."""
@@ -104,11 +130,4 @@ class Network:
         if not n:  # ONNX Runtime's reductions refuse an empty batch
             one = np.zeros((1, features.shape[1]), np.float32)
             return [out[:0] for out in self._run(outputs, one)]
-        try:
-            return list(self._session.run(outputs, {INPUT: features}))
-        except Exception as error:
-            if "alloc" in str(error):  # the machine's memory is at fault
-                raise
-            raise ArtifactError(
-                f"network.onnx must run on any records, but does not: {one_line(error)}"
-            ) from error
+        return self._session.run(outputs, {INPUT: features})

@@ -44,7 +44,8 @@ from vaewatch.training.records.split import Split, split_later, split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
-from vaewatch.training.vae.fit import Fitted, fit_vae
+from vaewatch.training.vae.fit import Drawn, Fitted, fit_vae
+from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.laggards import without_laggards
 
 log = logging.getLogger("vaewatch.training")
@@ -88,7 +89,7 @@ def fit(
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
     order = None if times is None else ranks(times[split.fit], stream(config.seed, Stream.ORDER))
-    fitted = fit_vae(x, config, progress, checkpoint, start, order)
+    fitted = fit_vae(x, config, progress, checkpoint, start, _folds(order, config))
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
@@ -132,6 +133,13 @@ def _judge(table: Table, split: Split, evidence: Evidence, score: Score) -> Judg
     rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
     scores = np.concatenate([evidence.scores, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
+
+
+def _folds(order: NDArray[np.int64] | None, config: TrainConfig) -> Drawn | None:
+    """Make the folds blocks of time, given the (N,) rank of each record by time."""
+    if order is None or config.served is None:
+        return None
+    return Drawn(Folds.in_order(order, config.members, config.served))
 
 
 def _times(schema: Schema, frame: pl.DataFrame) -> NDArray[np.int64] | None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaewatch.scoring.intake.call import Call, Shape, Value
 from vaewatch.scoring.intake.graph import FLOAT, Graph, read_graph
-from vaewatch.scoring.intake.shapes import Call, Shape, Value, results
+from vaewatch.scoring.intake.shapes import results
 from vaewatch.scoring.intake.wire import refused
 
 MANY = 509  # records; a prime, so that no shape fits it by chance
@@ -27,6 +28,14 @@ class Sizes:
     members: int
 
 
+@dataclass(frozen=True)
+class WindowSizes:
+    """D, the numbers of a record, and Q, the directions along which the VAE sees a window."""
+
+    width: int
+    directions: int
+
+
 def check_graph(content: bytes, takes: str, gives: Sequence[str]) -> Sizes:
     """Return the sizes of a graph that takes (N, D) features and gives, in this order, values of
     (N,) each and, last, of (N, S, D).
@@ -34,19 +43,50 @@ def check_graph(content: bytes, takes: str, gives: Sequence[str]) -> Sizes:
     Raises:
         ArtifactError: it is another graph, or not one to be run.
     """
-    graph = read_graph(content)
+    graph = _graph(content, gives)
     features = _features(graph, takes)
-    names = tuple(port.name for port in graph.outputs)
-    if names != tuple(gives):
-        raise refused(f"must give {', '.join(gives)}, got {', '.join(names)}")
     members = 0
     for n in (1, MANY):
-        *parts, whitened = _run(graph, n, features)
+        *parts, whitened = _run(graph, (n, features), n)
         for name, value in zip(gives, parts, strict=False):
             _require(name, value, (n,))
         members = whitened.shape[1] if len(whitened.shape) == 3 else 0
         _require(gives[-1], whitened, (n, max(members, 1), features))
     return Sizes(features, members)
+
+
+def check_window_graph(content: bytes, takes: str, gives: Sequence[str], size: int) -> WindowSizes:
+    """Return the sizes of a graph that takes (B, T, D) records, judges each of the N windows of
+    `size` records in each of B stretches of T, and gives, in this order, values of (N,) each and,
+    last, of (N, Q).
+
+    Raises:
+        ArtifactError: it is another graph, or not one to be run.
+    """
+    graph = _graph(content, gives)
+    (port, *others) = graph.inputs or (None,)
+    if port is None or others or (port.name, port.dtype, len(port.shape)) != (takes, FLOAT, 3):
+        raise refused(f"must take (B, T, D) numbers named '{takes}' alone, but does not")
+    if port.shape[:2] != (None, None) or not port.shape[2]:
+        raise refused(f"must take any number of '{takes}' with D numbers each, but does not")
+    width, places = port.shape[2], 0
+    for stretches, windows in ((1, 1), (2, 3), (MANY, 1), (1, MANY)):
+        n = stretches * windows
+        shape = (stretches, windows + size - 1, width)
+        *parts, expected = _run(graph, shape, n)
+        for name, value in zip(gives, parts, strict=False):
+            _require(name, value, (n,))
+        places = expected.shape[1] if len(expected.shape) == 2 else 0
+        _require(gives[-1], expected, (n, max(places, 1)))
+    return WindowSizes(width, places)
+
+
+def _graph(content: bytes, gives: Sequence[str]) -> Graph:
+    graph = read_graph(content)
+    names = tuple(port.name for port in graph.outputs)
+    if names != tuple(gives):
+        raise refused(f"must give {', '.join(gives)}, got {', '.join(names)}")
+    return graph
 
 
 def _features(graph: Graph, takes: str) -> int:
@@ -64,9 +104,9 @@ def _require(name: str, value: Value, shape: Shape) -> None:
         raise refused(f"must give {wanted} numbers as '{name}', got {got}")
 
 
-def _run(graph: Graph, n: int, features: int) -> list[Value]:
-    """Return the outputs for n records, as shapes."""
-    values = {graph.inputs[0].name: Value((n, features), FLOAT)}
+def _run(graph: Graph, shape: Shape, n: int) -> list[Value]:
+    """Return the outputs for an input of this shape, which brings n scores, as shapes."""
+    values = {graph.inputs[0].name: Value(shape, FLOAT)}
     for tensor in graph.tensors:
         if tensor.name in values or not tensor.name:
             raise refused(f"must name each value once, got two of '{tensor.name}'")

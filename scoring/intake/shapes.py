@@ -8,75 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from vaewatch.scoring.intake.graph import BOOL, FLOAT, INT64, INTEGERS, TYPES, Node, Tensor
+from vaewatch.scoring.intake.call import MOST_AXES, Call, Shape, Value
+from vaewatch.scoring.intake.graph import BOOL, FLOAT, INT64, INTEGERS, TYPES, Tensor
 from vaewatch.scoring.intake.wire import refused
-
-MOST_AXES = 8
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the graph. work: the multiplications that it takes; at least one a number."""
-
-    shape: Shape
-    dtype: int
-    tensor: Tensor | None = None
-    work: int = 0
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        return self.size * int(np.dtype(TYPES[self.dtype]).itemsize)
-
-    def of(self, shape: Sequence[int], dtype: int | None = None) -> Value:
-        """Return a value of another shape made from this one."""
-        return Value(tuple(shape), self.dtype if dtype is None else dtype)
-
-    def ints(self) -> list[int]:
-        """Return the numbers of a constant that decides a shape.
-
-        Raises:
-            ArtifactError: the graph computes them, or there are more than a shape can have.
-        """
-        if self.tensor is None or self.size > 2 * MOST_AXES:
-            raise refused("must hold the numbers that decide a shape, but computes one")
-        return [int(value) for value in self.tensor.ints()]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A node and the values that it gets; those that are left out at the end are not there."""
-
-    node: Node
-    inputs: tuple[Value | None, ...]
-
-    def value(self, at: int) -> Value:
-        value = self.inputs[at] if at < len(self.inputs) else None
-        if value is None:
-            raise refused(f"must give '{self.node.operator}' its inputs, but one is not there")
-        return value
-
-    def ints(self, at: int) -> list[int] | None:
-        """Return an optional constant input."""
-        there = at < len(self.inputs) and self.inputs[at] is not None
-        return self.value(at).ints() if there else None
-
-    def number(self, name: str, default: int) -> int:
-        value = self.node.attributes.get(name, default)
-        return value if isinstance(value, int) else default
-
-    @property
-    def given(self) -> list[Value]:
-        return [value for value in self.inputs if value is not None]
-
 
 Rule = Callable[[Call], tuple[Value, ...]]
 
@@ -279,6 +217,54 @@ def _constant(call: Call) -> tuple[Value, ...]:
     return (Value(value.shape, value.dtype, value),)
 
 
+def _slice(call: Call) -> tuple[Value, ...]:
+    x, starts, ends = call.value(0), call.value(1).ints(), call.value(2).ints()
+    axes, steps = call.ints(3), call.ints(4)
+    shape = list(x.shape)
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = _axis(axes[i] if axes else i, len(shape))
+        step = steps[i] if steps else 1
+        if step < 1:
+            raise ValueError
+        shape[axis] = len(range(*slice(start, end, step).indices(x.shape[axis])))
+    return (x.of(shape),)
+
+
+def _conv(call: Call) -> tuple[Value, ...]:
+    """Convolutions along one axis, without padding."""
+    (n, channels, length), (out, inner, taps) = call.value(0).shape, call.value(1).shape
+    groups, (dilation,) = call.number("group", 1), call.node.attributes.get("dilations", [1])
+    (stride,) = call.node.attributes.get("strides", [1])
+    if not _unpadded(call) or stride != 1 or dilation < 1:
+        raise ValueError
+    if groups < 1 or channels != inner * groups or out % groups:
+        raise ValueError
+    steps = length - (taps - 1) * dilation
+    if steps < 1 or (len(call.given) > 2 and call.value(2).shape != (out,)):
+        raise ValueError
+    work = n * out * steps * inner * taps
+    return (replace(call.value(0).of([n, out, steps]), tensor=None, work=work),)
+
+
+def _unpadded(call: Call) -> bool:
+    attributes = call.node.attributes
+    return "auto_pad" not in attributes and not any(attributes.get("pads", []))
+
+
+def _max_pool(call: Call) -> tuple[Value, ...]:
+    n, channels, length = call.value(0).shape
+    (span,), (stride,) = (
+        call.node.attributes.get(name, [1]) for name in ("kernel_shape", "strides")
+    )
+    (dilation,) = call.node.attributes.get("dilations", [1])
+    if not _unpadded(call) or not stride == dilation == 1 or call.number("ceil_mode", 0):
+        raise ValueError
+    if not 1 <= span <= length:
+        raise ValueError
+    steps = length - span + 1
+    return (replace(call.value(0).of([n, channels, steps]), work=n * channels * steps * span),)
+
+
 def _axis(axis: int, rank: int) -> int:
     return range(rank)[axis]
 
@@ -313,6 +299,9 @@ _GROUPS: Mapping[Rule, str] = {
     _pad: "Pad",
     _unsqueeze: "Unsqueeze",
     _squeeze: "Squeeze",
+    _slice: "Slice",
+    _conv: "Conv",
+    _max_pool: "MaxPool",
     _constant: "Constant",
 }
 # operator -> the rule of its results; there is no other list of what a graph may do

@@ -56,7 +56,7 @@ def scores(fitted: Fitted, x: np.ndarray) -> np.ndarray:
 def make_loop(x: np.ndarray, room: int | None = None, device: str = "cuda") -> Loop:
     generator, home = torch.Generator().manual_seed(0), torch.device(device)
     vae = VAE(members=4, features=6, latent=3, width=16, generator=generator).to(home)
-    return Loop(vae, Batches.of(x, SEEN, home, room), CONFIG)
+    return Loop(vae, Batches.of(x, SEEN, home, room=room), CONFIG)
 
 
 def weights(fitted: Fitted) -> torch.Tensor:

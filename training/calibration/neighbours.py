@@ -9,7 +9,7 @@ features, distances say more, and so more records are kept and the part weighs m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +58,24 @@ class Bank:
     nearest: int
 
     @classmethod
-    def of(cls, records: NDArray[np.float32], nearest: int) -> Bank:
-        """Make the bank of (K, D) standardised records, along their own principal directions."""
-        directions = principal_directions(records.astype(np.float64))
+    def of(
+        cls, records: NDArray[np.float32], nearest: int, directions: Floats | None = None
+    ) -> Bank:
+        """Make the bank of (K, D) standardised records, along their own principal directions if no
+        others are given.
+        """
+        if directions is None:
+            directions = principal_directions(records.astype(np.float64))
         places, off = _split(records, directions)
         nearest = max(1, min(nearest, len(records) - 1))  # a kept record itself does not count
         return cls(directions, np.column_stack([places, np.sqrt(off)]), nearest)
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def only(self, kept: NDArray[np.bool_]) -> Bank:
+        """Return a bank of some of the records, (K,)."""
+        return replace(self, places=self.places[kept])
 
     def distance(self, x: NDArray[np.float32], own: NDArray[np.int64] | None = None) -> Floats:
         """(N, D) -> (N,): mean distance to the nearest records, in standardised features.

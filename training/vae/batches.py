@@ -40,16 +40,18 @@ class Batches:
         x: NDArray[np.float32],
         seen: Sequence[NDArray[np.int64]],
         device: torch.device,
+        noise: NDArray[np.float32] | None = None,
         room: int | None = None,
     ) -> Batches:
         """Place the records; `room` is the bytes that they may take on the device."""
+        noise = noise_deviations(x) if noise is None else noise
         counts = torch.tensor([[len(indices)] for indices in seen])
         even = np.stack([np.resize(indices, int(counts.max())) for indices in seen])
         room = free_room(device) if room is None else room
         home = device if x.nbytes + even.nbytes <= room else torch.device("cpu")
-        noise = torch.from_numpy(noise_deviations(x)).to(device)
         records, places = torch.from_numpy(x), torch.from_numpy(even)
-        return cls(records.to(home), places.to(home), counts.to(home), noise)
+        deviations = torch.from_numpy(noise).to(device)
+        return cls(records.to(home), places.to(home), counts.to(home), deviations)
 
     @property
     def device(self) -> torch.device:

@@ -48,23 +48,32 @@ class Fitted:
     log: tuple[Step, ...]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What is known of a fit before it begins, where it is not as the features suggest.
+
+    noise: (D,) standard deviations of the noise that the encoder sees.
+    """
+
+    folds: Folds | None = None
+    noise: NDArray[np.float32] | None = None
+
+
 def fit_vae(
     x: NDArray[np.float32],
     config: TrainConfig,
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
     start: Mapping[str, Tensor] | None = None,
-    order: NDArray[np.int64] | None = None,
+    drawn: Drawn | None = None,
 ) -> Fitted:
     """Fit the stack to (N, D) standardised features, from the weights of `start` if there are
-    any. With the (N,) rank of each record by time, its `order`, folds are blocks of time.
+    any.
     """
     device, config = pick_device(config.device), config.suiting(x.shape[1])
     assert config.served is not None
-    if order is None:
-        folds = Folds.draw(len(x), config.members, config.served, config.seed)
-    else:
-        folds = Folds.in_order(order, config.members, config.served)
+    drawn = drawn or Drawn()
+    folds = drawn.folds or Folds.draw(len(x), config.members, config.served, config.seed)
     vae = VAE(
         members=config.members,
         features=x.shape[1],
@@ -75,7 +84,7 @@ def fit_vae(
     if start is not None:
         vae.load_state_dict(start)
     vae = vae.to(device)
-    batches = Batches.of(x, folds.seen(), device)
+    batches = Batches.of(x, folds.seen(), device, drawn.noise)
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
     log = _run(loop, probe, progress, checkpoint)

@@ -22,13 +22,15 @@ def served_members(members: int, served: int) -> list[int]:
 @dataclass(frozen=True)
 class Folds:
     """of: (N,) each fit record's fold. judges: (F,) the member that leaves out each fold.
-    serving: the members that serve.
+    serving: the members that serve. beside: (N, F) which records of other folds a judge leaves
+    out, too, since they overlap with its own; None if none do.
     """
 
     of: NDArray[np.int64]
     judges: NDArray[np.int64]
     serving: list[int]
     members: int
+    beside: NDArray[np.bool_] | None = None
 
     @classmethod
     def draw(cls, n: int, members: int, served: int, seed: int) -> Folds:
@@ -62,5 +64,7 @@ class Folds:
 
     def seen(self) -> list[NDArray[np.int64]]:
         """Return, for each member, the indices of the records that it sees."""
-        judge = self.judge
-        return [np.flatnonzero(judge != member) for member in range(self.members)]
+        seen = self.judge != np.arange(self.members)[:, None]
+        if self.beside is not None:
+            seen[self.judges] &= ~self.beside.T
+        return [np.flatnonzero(own) for own in seen]
