@@ -24,10 +24,13 @@ ADDED = {
 }
 EXPLAINED = {**ADDED, **dict.fromkeys(PART_COLUMNS, pl.Float64)}  # with the parts of the scores
 SEGMENTED = {"segment": pl.String, "calibration": pl.String}  # where the artifact has a segment
+HISTORY = {"history": pl.String}  # where it has a window
 _values = attrgetter(*(part.name for part in fields(Parts)))  # `astuple` copies each number
 
 
-def added_types(schema: Schema, prefix: str, *, explained: bool) -> dict[str, Any]:
+def added_types(
+    schema: Schema, prefix: str, *, explained: bool, windowed: bool = False
+) -> dict[str, Any]:
     """Return the added columns by the names that they have in the output, with their types.
 
     An input's column that is named as the segment would be already holds it, and stays alone.
@@ -37,6 +40,8 @@ def added_types(schema: Schema, prefix: str, *, explained: bool) -> dict[str, An
         types |= SEGMENTED
         if f"{prefix}segment" == schema.segment:
             del types["segment"]
+    if windowed:
+        types |= HISTORY
     if explained:
         types |= dict.fromkeys(PART_COLUMNS, pl.Float64)
     return dict(zip(prefixed(types, prefix), types.values(), strict=True))
@@ -50,15 +55,16 @@ def prefixed(names: Iterable[str], prefix: str) -> tuple[str, ...]:
 def frame_of_verdicts(
     verdicts: Verdicts, version: str, quote: Callable[[str], str] = str
 ) -> pl.DataFrame:
-    """One row a record. `top_reasons` are joined by semicolons, null where there are none. The
-    segment comes next, where the artifact has one, and the parts of the scores last, if they were
+    """One row a record; one that was not judged has nulls. `top_reasons` are joined by semicolons,
+    null where there are none. The segment or the history comes next, where the artifact has one,
+    and the parts of the scores last, if they were
     asked for. Every text passes through `quote`.
     """
     reasons = [quote(_joined(r)) if r else None for r in verdicts.reasons]
     columns = [  # as series: from a dict of arrays polars makes a frame in threads of its own
-        pl.Series("anomaly_score", verdicts.score),
-        pl.Series("p_value", verdicts.p_value),
-        pl.Series("severity", verdicts.severity),
+        pl.Series("anomaly_score", verdicts.score, nan_to_null=True),
+        pl.Series("p_value", verdicts.p_value, nan_to_null=True),
+        pl.Series("severity", verdicts.severity, nan_to_null=True),
         pl.Series("is_anomaly", verdicts.is_anomaly),
         pl.Series("top_reasons", reasons, dtype=pl.String),
         pl.Series("model_version", [quote(version)]).new_from_index(0, len(reasons)),
@@ -67,10 +73,14 @@ def frame_of_verdicts(
         names = [None if name is None else quote(name) for name in verdicts.segment]
         columns.append(pl.Series("segment", names, dtype=pl.String))
         columns.append(pl.Series("calibration", verdicts.calibration, dtype=pl.String))
+    if verdicts.history is not None:
+        columns[3] = columns[3].set(~pl.Series(verdicts.judged), None)
+        columns.append(pl.Series("history", verdicts.history, dtype=pl.String))
     frame = pl.DataFrame(columns)
     if verdicts.parts is None:
         return frame
     parts = pl.DataFrame(list(map(_values, verdicts.parts)), PART_COLUMNS, orient="row")
+    parts = parts.fill_nan(None)
     return pl.concat([frame, parts], how="horizontal")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.added import added_types, frame_of_verdicts
 from vaewatch.batch.job import Job
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows
@@ -37,6 +38,7 @@ class Encoder:
     chosen: whether these columns alone were asked for.
     verbatim: the header of the files whose rows pass through as they came; None if none do.
     explained: whether the parts of the scores are written too.
+    windowed: whether records are judged with those before them.
     packing: .gz, .zst or empty; chunks are packed one by one, and follow each other.
     """
 
@@ -51,9 +53,10 @@ class Encoder:
     schema: Schema
     version: str
     prefix: str = ""
+    windowed: bool = False
 
     @classmethod
-    def of(cls, job: Job, first: Source, schema: Schema, version: str) -> Encoder:
+    def of(cls, job: Job, first: Source, artifact: Artifact) -> Encoder:
         to = job.to or format_named(job.out) or first.format
         _check_columns(job, first)
         return cls(
@@ -65,9 +68,10 @@ class Encoder:
             line_end=first.line_end,
             explained=bool(job.explain),
             packing=packing_of(job.out),
-            schema=schema,
-            version=version,
+            schema=artifact.schema,
+            version=artifact.version,
             prefix=job.prefix,
+            windowed=artifact.window is not None,
         )
 
     def require_writable_types(self, source: Source) -> None:
@@ -130,7 +134,9 @@ class Encoder:
 
     @property
     def _added(self) -> dict[str, Any]:
-        return added_types(self.schema, self.prefix, explained=self.explained)
+        return added_types(
+            self.schema, self.prefix, explained=self.explained, windowed=self.windowed
+        )
 
     def _verdicts(self, verdicts: Verdicts) -> pl.DataFrame:
         frame = self._kept(frame_of_verdicts(verdicts, self.version))

@@ -24,10 +24,11 @@ def open_inputs(scorer: Scorer, job: Job, journal: Journal) -> Iterator[Inputs]:
     """Open the first file of a job, and check the others."""
     files = journal.files
     with _open(files[0], scorer, job) as first:
-        encoder = Encoder.of(job, first, scorer.artifact.schema, scorer.artifact.version)
+        encoder = Encoder.of(job, first, scorer.artifact)
         encoder.require_writable_types(first)
         sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
-        inputs = Inputs(Stage(scorer, job, encoder, sizes, journal.found), files, first)
+        stage = Stage(scorer, job, encoder, sizes, journal.found, history=scorer.history())
+        inputs = Inputs(stage, files, first)
         inputs.check()
         yield inputs
 

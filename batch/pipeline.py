@@ -24,7 +24,8 @@ from vaewatch.scoring.scorer import Scorer
 
 def run_here(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
     """Score on the cores of this machine."""
-    with Team(stage.job.threads) as team:
+    threads = 1 if stage.history is not None else stage.job.threads  # records must stay in order
+    with Team(threads) as team:
         yield from run_with(team, chunks, stage)
 
 

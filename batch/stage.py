@@ -18,6 +18,7 @@ from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.history import History
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -51,6 +52,8 @@ class Stage:
     sizes: bytes of each file.
     found: the discoveries of the whole job, if they decide what an anomaly is.
     counting: whether p-values are only counted, to find the discoveries.
+    history: the records before a chunk, of an artifact with a window. It is one for all chunks,
+        which must come in order, and to this process alone.
     """
 
     scorer: Scorer
@@ -59,6 +62,7 @@ class Stage:
     sizes: tuple[int, ...]
     found: Discoveries | None = None
     counting: bool = False
+    history: History | None = None
 
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
@@ -69,7 +73,8 @@ class Stage:
             counts = Counts(rejected=len(rejects))
             return ScoredChunk(taken.at, end, b"", rejects, counts, share)
         if self.counting:
-            p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
+            verdicts = self.scorer.score_table(records.table, explain=0, history=self.history)
+            p_values = verdicts.p_value[records.good & verdicts.judged]
             counts = Counts(scored=len(p_values), rejected=len(rejects))
             counted = PValueCounts.of(p_values)
             return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
@@ -83,10 +88,14 @@ class Stage:
     def _verdicts(self, table: Table) -> Verdicts:
         job, found = self.job, self.found
         if found is None:
-            return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
+            return self.scorer.score_table(
+                table, alpha=job.alpha, explain=job.explain, history=self.history
+            )
         if found.found:
-            return self.scorer.score_table(table, cut=found.p_value, explain=job.explain)
-        verdicts = self.scorer.score_table(table, explain=job.explain or 0)
+            return self.scorer.score_table(
+                table, cut=found.p_value, explain=job.explain, history=self.history
+            )
+        verdicts = self.scorer.score_table(table, explain=job.explain or 0, history=self.history)
         return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
 
     def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
@@ -101,7 +110,7 @@ class Stage:
             written=len(rows),
             anomalies=int(alarms.sum()),
             rejected=len(records.rejects),
-            severities=count_severities(verdicts.severity[good]),
+            severities=count_severities(verdicts.severity[good][verdicts.judged[good]]),
             drift=self.scorer.artifact.drift.count(table),
             **more,
         )

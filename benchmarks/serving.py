@@ -31,7 +31,8 @@ from benchmarks.arrivals import SPACINGS
 from benchmarks.load import SERVER_CORE, Load, Pace, Rounds, free_port, measure, on_core, running
 from benchmarks.peers import PEERS, install, version_of
 from benchmarks.results import write_section
-from vaewatch.scoring.artifact import Artifact, read_artifact
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.files.frames import checked_table
 
 BIN = Path(sys.executable).parent

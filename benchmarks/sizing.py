@@ -27,7 +27,7 @@ import polars as pl
 
 from benchmarks.load import POST
 from benchmarks.results import write_section
-from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.files.frames import checked_table
 
 BIN = Path(sys.executable).parent

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.load import CLIENT_CORE, free_port, running
 from benchmarks.results import write_section
 from benchmarks.serving import FLOOR, FLOOR_SERVER, our_server, with_port, write_bodies
-from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.disk.reading import read_artifact
 
 CLIENTS = 4
 LOAD_SECONDS = 0.5  # before the signal

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save as save_tensors
 
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.segments import POOLED, Segments, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
-from vaewatch.scoring.disk.exchange import while_replaced
 from vaewatch.scoring.drift import DriftReference
-from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
     check_calibration,
-    check_counts,
     check_drift,
     check_features,
     check_golden,
@@ -33,20 +27,22 @@ from vaewatch.scoring.intake.contents import (
     check_schema,
     check_segments,
 )
-from vaewatch.scoring.intake.damage import BROKEN, damaged
-from vaewatch.scoring.intake.folder import Folder, opened_folder, require_name
 from vaewatch.scoring.intake.once import read_json
 from vaewatch.scoring.intake.tensors import read_tensors
-from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.manifest import MANIFEST, Manifest, json_bytes
 from vaewatch.scoring.precision import ARRAYS as PRECISION_ARRAYS
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.series.check import check_directions, check_window
+from vaewatch.scoring.series.directions import ARRAYS as DIRECTIONS_ARRAYS
+from vaewatch.scoring.series.directions import Directions
+from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import Table
 
 NETWORK = "network.onnx"
 PRECISION = "precision.safetensors"
+DIRECTIONS = "directions.safetensors"
 CALIBRATION = "calibration.safetensors"
 GOLDEN = "golden.json"
 WEIGHTS = "weights.safetensors"
@@ -60,6 +56,7 @@ FILES = {
     NETWORK: "The forward pass as one ONNX graph: (N, D) features in; the parts of N scores and "
     "each member's whitened residuals out.",
     PRECISION: "The inverse covariance of the residuals, which shares a score out to columns.",
+    DIRECTIONS: "In its place, of windows: the directions along which the VAE sees them.",
     CALIBRATION: "The sorted calibration scores, and the bins of the drift reference.",
     GOLDEN: "A few records with the scores and p-values that they must get.",
     WEIGHTS: "The weights of every member, for torch; scoring does not read them.",
@@ -69,7 +66,7 @@ FILES = {
     REPORT: "The training report: one page that needs no other file.",
 }
 NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
-MOST_FILES = 100
+NEEDED_OF_WINDOWS = (NETWORK, DIRECTIONS, CALIBRATION, GOLDEN)
 CALIBRATION_ARRAYS = ("scores", "drift_edges", "drift_counts")
 SEGMENT_ARRAYS = ("segment_codes", "segment_sizes", "segment_scores")
 
@@ -88,19 +85,25 @@ class Artifact:
     """All that scoring needs, as read from a folder; the manifest is for people.
 
     calibration: of all records together. segments: those of single segments, where the schema has
-    a segment.
+    a segment. precision: of single records. directions: of windows, in its place.
     """
 
     manifest: Manifest
     schema: Schema
     vectorizer: Vectorizer
     graph: bytes
-    precision: Precision
+    precision: Precision | None
     rule: ScoreRule
     calibration: Calibration
     drift: DriftReference
     golden: Golden
     segments: Segments | None = None
+    directions: Directions | None = None
+
+    @property
+    def window(self) -> Window | None:
+        """The window that a record is judged with; None if it is judged by itself."""
+        return self.manifest.window
 
     def p_values(self, scores: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
         """Return the p-values of a table's (N,) scores."""
@@ -113,6 +116,11 @@ class Artifact:
     @property
     def version(self) -> str:
         return self.manifest.version
+
+
+def needed(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of the files that scoring needs."""
+    return NEEDED if manifest.window is None else NEEDED_OF_WINDOWS
 
 
 def pack_calibration(
@@ -139,45 +147,6 @@ def pack_golden(golden: Golden) -> bytes:
     return json_bytes({"records": golden.records, "scores": scores, "p_values": p_values})
 
 
-@while_replaced
-def read_artifact(path: Path | str) -> Artifact:
-    """Read a folder, and check its format version, every hash, and all that scoring rests on.
-
-    Raises:
-        ArtifactError: it is no artifact, not whole, or not as it was written.
-    """
-    with opened_folder(Path(path)) as folder:
-        manifest = _manifest_of(folder)
-        files = {name: _verified(folder, name, manifest.sha256[name]) for name in NEEDED}
-        for name in set(manifest.sha256) - set(NEEDED):
-            _require_as_written(folder, name, manifest.sha256[name])
-    try:
-        return unpack_artifact(manifest, files)
-    except ArtifactError as error:
-        raise ArtifactError(f"'{path}' is damaged: {one_line(error)}") from error
-    except (*BROKEN, ScoringError, SafetensorError) as error:
-        raise damaged(path, error) from error
-
-
-def read_files(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """Return every file that the manifest lists, each with the hash that it had when written.
-
-    Files that scoring does not need may have been taken away, to make an image smaller; those that
-    are there must be as they were written.
-    """
-    with opened_folder(path) as folder:
-        return {
-            name: _verified(folder, name, digest)
-            for name, digest in manifest.sha256.items()
-            if name in NEEDED or _is_there(folder, name)
-        }
-
-
-def _is_there(folder: Folder, name: str) -> bool:
-    require_name(folder.path, name)
-    return folder.has(name)
-
-
 def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     """Return what a manifest and its files hold, ready to score.
 
@@ -193,13 +162,21 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted)
     check_calibration(arrays["scores"], manifest.calibration.n)
     check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
-    parts = read_tensors(files[PRECISION], PRECISION, PRECISION_ARRAYS)
-    precision = Precision(*(parts[name] for name in PRECISION_ARRAYS))
-    check_precision(precision, len(vectorizer.features))
+    precision = directions = None
+    if manifest.window is None:
+        parts = read_tensors(files[PRECISION], PRECISION, PRECISION_ARRAYS)
+        precision = Precision(*(parts[name] for name in PRECISION_ARRAYS))
+        check_precision(precision, len(vectorizer.features))
+    else:
+        check_window(manifest.window, schema)
+        parts = read_tensors(files[DIRECTIONS], DIRECTIONS, DIRECTIONS_ARRAYS)
+        directions = Directions(*(parts[name] for name in DIRECTIONS_ARRAYS))
+        width = manifest.window.width(len(vectorizer.features))
+        check_directions(directions, manifest.window.size * width)
     check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
     calibration = Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule)
     golden = read_json(files[GOLDEN], GOLDEN)
-    check_golden(golden)
+    check_golden(golden, 0 if manifest.window is None else manifest.window.size - 1)
     return Artifact(
         manifest=manifest,
         schema=schema,
@@ -211,6 +188,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
         segments=_segments_of(schema, arrays, calibration, manifest.calibration.segments),
+        directions=directions,
     )
 
 
@@ -230,78 +208,3 @@ def _segments_of(
     calibrations = {code: Calibration(own, alpha, rule) for code, own in own}
     rest = [each.n for each in summaries if each.calibration == POOLED] if summaries else None
     return Segments(schema, calibrations, pooled, None if rest is None else sum(rest))
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Return the manifest of a folder.
-
-    Raises:
-        ArtifactError: the folder is no artifact, or its manifest not one that this release reads.
-    """
-    with opened_folder(path) as folder:
-        return _manifest_of(folder)
-
-
-def read_manifest_bytes(path: Path) -> bytes:
-    """Return the manifest of a folder as it was written, with keys of a later release."""
-    with opened_folder(path) as folder:
-        return _manifest_bytes(folder)
-
-
-def _manifest_of(folder: Folder) -> Manifest:
-    place = folder.path
-    content = _manifest_bytes(folder)
-    manifest = Manifest.from_bytes(content, str(place))
-    try:
-        read_json(content, MANIFEST)  # no key twice, which msgspec takes
-        check_counts(manifest)
-    except ArtifactError as error:
-        raise ArtifactError(f"'{place}' is damaged: {error}") from None
-    if not set(NEEDED) <= set(manifest.sha256):
-        raise ArtifactError(f"'{place}' is damaged: {MANIFEST} must list {', '.join(NEEDED)}.")
-    if len(manifest.sha256) > MOST_FILES:
-        raise ArtifactError(
-            f"'{place}' is damaged: {MANIFEST} must list at most {MOST_FILES} files, got "
-            f"{len(manifest.sha256):,}."
-        )
-    return manifest
-
-
-def _manifest_bytes(folder: Folder) -> bytes:
-    if not folder.has(MANIFEST):
-        raise ArtifactError(f"'{folder.path}' is not an artifact: it has no {MANIFEST}.")
-    return folder.read(MANIFEST)
-
-
-def read_verified(path: Path, name: str, digest: str) -> bytes:
-    """Return a file of an artifact, if its hash is the one that the manifest lists."""
-    with opened_folder(path) as folder:
-        return _verified(folder, name, digest)
-
-
-def read_kept(path: Path, name: str) -> bytes | None:
-    """Return a file that scoring does not need, verified; None if it has been taken away."""
-    with opened_folder(path) as folder:
-        digest = _manifest_of(folder).sha256.get(name)
-        if digest is None or not _is_there(folder, name):
-            return None
-        return _verified(folder, name, digest)
-
-
-def _verified(folder: Folder, name: str, digest: str) -> bytes:
-    content = folder.read(name)
-    _require_hash(folder, name, hashlib.sha256(content).hexdigest() == digest)
-    return content
-
-
-def _require_as_written(folder: Folder, name: str, digest: str) -> None:
-    """Check a file that is not needed, if it is there, without holding it."""
-    if _is_there(folder, name):
-        _require_hash(folder, name, folder.digest(name) == digest)
-
-
-def _require_hash(folder: Folder, name: str, holds: bool) -> None:
-    if not holds:
-        raise ArtifactError(
-            f"'{folder.path}' is damaged: {name} is not the file that was written."
-        )

@@ -14,82 +14,29 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.keys import broken_key
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Kind, Schema
+from vaewatch.scoring.series.window import SeriesSummary, Window
 from vaewatch.scoring.time.blocks import Outlook
 
 FORMAT_VERSION = 2
 WITH_TIME_OR_SEGMENT = 3  # the format of a schema that earlier releases cannot read
+WITH_WINDOW = 4
+FORMATS = (FORMAT_VERSION, WITH_TIME_OR_SEGMENT, WITH_WINDOW)
 MANIFEST = "manifest.json"
 
 Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
 
 
-def format_of(schema: Schema) -> int:
-    """Return the version of the format that an artifact of this schema takes."""
+def format_of(schema: Schema, window: Window | None = None) -> int:
+    """Return the version of the format that an artifact of this schema and window takes."""
+    if window is not None:
+        return WITH_WINDOW
     plain = schema.time is None and schema.segment is None
     return FORMAT_VERSION if plain else WITH_TIME_OR_SEGMENT
-
-
-class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
-    """What the calibration promises, for people; nothing here decides a verdict."""
-
-    n: Annotated[int, Meta(description="Calibration records.")]
-    rule: Annotated[
-        str,
-        Meta(
-            description="`split`: scores of records that were held out of everything. "
-            "`cross-fitted`: out-of-bag scores of the fit records."
-        ),
-    ]
-    rule_means: Annotated[str, Meta(description="What the rule means, in a sentence.")]
-    assumes: Annotated[str, Meta(description="What the promise rests on, in a sentence.")]
-    contamination: Annotated[
-        str, Meta(description="What anomalies among the calibration records do, in a sentence.")
-    ]
-    rate_interval_95: Annotated[
-        tuple[float, float],
-        Meta(description="Range of the true false-alarm rate at `alpha`, at 95 %; shares."),
-    ]
-    thresholds: Annotated[
-        dict[str, float | None],
-        Meta(
-            description="alpha, as text: the score in nats from which a record is an anomaly; "
-            "null where n records cannot certify that alpha."
-        ),
-    ]
-    least_alpha: Annotated[
-        float, Meta(description="The least alpha that n records can certify: 1 / (n + 1).")
-    ]
-    records_needed: Annotated[
-        dict[str, int],
-        Meta(description="alpha, as text: calibration records that it takes to certify it."),
-    ]
-    records_for_20_percent: Annotated[
-        int,
-        Meta(description="Calibration records that bring the interval within 20 % of `alpha`."),
-    ]
-    reachable: Annotated[
-        tuple[float, float] | None,
-        Meta(
-            description="Where calibration scores tie at the threshold: the share of normal "
-            "records that alarm, and the next share that can be reached. `alpha` lies between."
-        ),
-    ] = None
-    tail: Annotated[
-        dict[str, float],
-        Meta(
-            description="Where the threshold is more than 20 times that of alpha 0.1: the columns "
-            "whose rare values put it there, and their shares."
-        ),
-    ] = msgspec.field(default_factory=dict)
-    segments: Annotated[
-        tuple[SegmentSummary, ...],
-        Meta(description="Of an artifact with a segment: the calibration of each."),
-    ] = ()
 
 
 class VectorizerState(Struct, frozen=True):
@@ -192,6 +139,19 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     segment: Annotated[
         str | None, Meta(description="Column whose values have calibrations of their own.")
     ] = None
+    window: Annotated[
+        int | str | None, Meta(description="Records judged together, or `auto`.")
+    ] = None
+    entity: Annotated[
+        str | None, Meta(description="Column that says whose history a record belongs to.")
+    ] = None
+    gap: Annotated[
+        str | None, Meta(description="A longer pause begins a window anew, such as `90s`.")
+    ] = None
+    incidents_per_day: Annotated[
+        Number | None,
+        Meta(description="False incidents per entity and day asked for, which chose `alpha`."),
+    ] = None
 
 
 class Metrics(Struct, frozen=True):
@@ -284,6 +244,15 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
         ),
     ] = None
 
+    window: Annotated[
+        Window | None,
+        Meta(description="Of an artifact that judges records with those before them."),
+    ] = None
+    series: Annotated[
+        SeriesSummary | None,
+        Meta(description="With a window: what the fit made of its series."),
+    ] = None
+
     def to_bytes(self) -> bytes:
         return json_bytes({**msgspec.to_builtins(self), "schema": self.schema.to_json()})
 
@@ -300,9 +269,9 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
             raise ArtifactError(f"'{place}' is damaged: {MANIFEST} is not JSON.") from None
         if not isinstance(data, dict) or "format_version" not in data:
             raise ArtifactError(f"'{place}' is not an artifact: {MANIFEST} has no format_version.")
-        if data["format_version"] not in (FORMAT_VERSION, WITH_TIME_OR_SEGMENT):
+        if data["format_version"] not in FORMATS:
             raise ArtifactError(
-                f"format_version must be {FORMAT_VERSION} or {WITH_TIME_OR_SEGMENT}, got "
+                f"format_version must be {FORMATS[0]} to {FORMATS[-1]}, got "
                 f"{one_line(data['format_version'])} in '{place}'. Upgrade vaewatch, or train "
                 "again with this release."
             )

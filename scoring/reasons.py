@@ -44,7 +44,7 @@ class Reason:
     contribution: float
 
     def __str__(self) -> str:
-        observed, expected = _shown_apart(self.observed, self.expected)
+        observed, expected = shown_apart(self.observed, self.expected)
         if self.expected == OTHER:
             expected = "one of its many rare values"
         return f"{self.column} is {observed}, expected {expected}"
@@ -64,7 +64,7 @@ class CalendarReason(Reason):
         return f"{self.column}: {self.words}"
 
 
-def _shown_apart(a: Value, b: Value) -> tuple[str, str]:
+def shown_apart(a: Value, b: Value) -> tuple[str, str]:
     """Show two values, with four digits or as many more as tell them apart."""
     pairs = ((_shown(a, digits), _shown(b, digits)) for digits in range(4, 18))
     return next((pair for pair in pairs if pair[0] != pair[1]), (_shown(a), _shown(b)))

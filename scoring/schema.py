@@ -131,6 +131,7 @@ class Schema:
 
     A time is carried through, too; its calendar are the last of the columns.
     segment: the categorical column whose values have calibrations of their own.
+    entity: the column that says whose history a record belongs to; it is carried through, too.
     """
 
     columns: tuple[Column, ...]
@@ -140,12 +141,16 @@ class Schema:
     null_tokens: tuple[str, ...] = field(default=NULL_TOKENS)
     time: Time | None = field(default=None, repr=False)
     segment: str | None = field(default=None, repr=False)  # `name_version` hashes the `repr`
+    entity: str | None = field(default=None, repr=False)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The columns that a record names: the learned ones that are not derived, and the time."""
-        names = tuple(c.name for c in self.columns if c.kind is not Kind.CIRCULAR)
-        return names if self.time is None else (*names, self.time.column)
+        """The columns that a record names: the learned ones that are not derived, the time and the
+        entity.
+        """
+        names = [c.name for c in self.columns if c.kind is not Kind.CIRCULAR]
+        names += [self.time.column] if self.time is not None else []
+        return (*names, self.entity) if self.entity is not None else tuple(names)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -198,8 +203,9 @@ class Schema:
                     del column[name]
         if self.time is None:
             del data["time"]
-        if data["segment"] is None:
-            del data["segment"]
+        for name in ("segment", "entity"):
+            if data[name] is None:
+                del data[name]
         return data
 
     def require(self, present: list[str]) -> None:

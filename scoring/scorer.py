@@ -10,17 +10,19 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import Artifact, read_artifact
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.budget.segments import kinds_of
+from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.errors import ArtifactError, RecordError, SettingError
-from vaewatch.scoring.expected.candidates import Candidates
-from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.intake.deadline import LOAD_SECONDS, within
 from vaewatch.scoring.intake.values import plain_records
-from vaewatch.scoring.network import OUTPUTS, Network
-from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
+from vaewatch.scoring.judge import RecordJudge
+from vaewatch.scoring.network import Network
+from vaewatch.scoring.reasons import Reason, ScoredTable
+from vaewatch.scoring.series.history import History
+from vaewatch.scoring.series.judge import WindowJudge
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -33,15 +35,25 @@ class Scorer:
 
     def __init__(self, artifact: Artifact, threads: int = 1) -> None:
         self.artifact, self._threads = artifact, threads
-        self.network = Network(artifact.graph, threads)
-        learned, rule = (artifact.vectorizer, artifact.precision), artifact.rule
-        self._explainer = Explainer(
-            self.network, rule, Candidates(*learned, rule.unseen), Expectation(*learned)
-        )
+        self._windows = None if artifact.window is None else WindowJudge(artifact, threads)
+        if self._windows is None:
+            self._records = RecordJudge(artifact, threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the artifact: a session of ONNX Runtime cannot be pickled."""
         return Scorer, (self.artifact, self._threads)
+
+    @property
+    def network(self) -> Network:
+        """The forward pass of an artifact that judges each record by itself."""
+        return self._records.network
+
+    def history(self, most: int | None = None) -> History | None:
+        """Return an empty history, of at most so many entities; None where records are judged each
+        by itself.
+        """
+        window = self.artifact.window
+        return None if window is None else History(window, most)
 
     @classmethod
     def load(cls, path: Path | str, threads: int = 1) -> Scorer:
@@ -71,7 +83,16 @@ class Scorer:
         """Raise an ArtifactError unless the golden records score as they did when it was made."""
         golden = self.artifact.golden
         table = table_of(self.artifact.schema, golden.records)
-        got = self._sound_scores(table)
+        rows = np.arange(len(table))
+        if self._windows is not None:
+            rows, got = self._windows.sound_scores(table, REASONS)
+        else:
+            got = self._records.sound_scores(table, REASONS)
+        if len(got) != len(golden.scores):
+            raise ArtifactError(
+                f"the artifact's {len(golden.scores):,} golden scores must be those of its golden "
+                f"records, but these get {len(got):,}."
+            )
         scale = np.maximum(np.abs(golden.scores), 1.0)  # relative to the score, or to one nat
         apart = np.abs(got - golden.scores) / scale
         if not np.all(apart <= GOLDEN_TOLERANCE):
@@ -79,36 +100,12 @@ class Scorer:
                 f"the artifact's golden records must score within {GOLDEN_TOLERANCE:g} of what is "
                 f"stored, got {apart.max():.2g} apart. Do not use it; train or export it again."
             )
-        if not np.array_equal(self.artifact.p_values(golden.scores, table), golden.p_values):
+        if not np.array_equal(
+            self.artifact.p_values(golden.scores, table.take(rows)), golden.p_values
+        ):
             raise ArtifactError(
                 "the artifact's golden records must get the stored p-values, but do not."
             )
-
-    def _sound_scores(self, table: Table) -> NDArray[np.float64]:
-        """Return the scores of N records, (N,), or raise an ArtifactError unless the graph gives
-        each part of each as a number. They are explained, too, as any record may be.
-        """
-        features = self.artifact.vectorizer.transform(table)
-        n, d = features.values.shape
-        if self.network.sizes.features != d:
-            raise ArtifactError(
-                f"network.onnx must take the {d:,} features of the manifest, got "
-                f"{self.network.sizes.features:,}."
-            )
-        forward = self.network.forward(features.values)
-        for name in OUTPUTS:
-            part = getattr(forward, name)
-            if part is None:  # of more than a TILE
-                part = self.network.whitened(features.values)
-            if len(part) != n or not np.isfinite(part).all():
-                raise ArtifactError(
-                    f"network.onnx must give a finite '{name}' for each record, but does not."
-                )
-        score = self.artifact.rule.total(forward, features)
-        self._explainer.reasons(
-            ScoredTable(table, features, forward, score), np.arange(n), REASONS
-        )
-        return score
 
     def score(
         self, data: Any, *, alpha: float | None = None, explain: int | None = None
@@ -157,18 +154,24 @@ class Scorer:
         alpha: float | None = None,
         explain: int | None = None,
         cut: float | None = None,
+        history: History | None = None,
     ) -> Verdicts:
         """Score a table; see `score`. `cut`: the largest p-value of an anomaly, in place of alpha;
-        the calibrations that judge stay those of the artifact's alpha.
+        the calibrations that judge stay those of the artifact's alpha. `history`: the records
+        before these, of an artifact with a window; it takes these in. Without one, the table's
+        first records warm up.
         """
-        rule, calibration = self.artifact.rule, self.artifact.calibration
+        calibration = self.artifact.calibration
         if alpha is None:
             alpha = calibration.alpha
         else:
             check_alpha(alpha, calibration.n)
-        features = self.artifact.vectorizer.transform(table)
-        forward = self.network.forward(features.values)
-        score = rule.total(forward, features)
+        if self._windows is not None:
+            cut = alpha if cut is None else cut
+            return self._score_windows(self._windows, table, cut, explain, history)
+        judge = self._records
+        scored = judge.judge(table)
+        score = scored.scores
         segment = used = None
         if (segments := self.artifact.segments) is None:
             below = calibration.below(score)
@@ -185,28 +188,66 @@ class Scorer:
             p_value=p_value,
             severity=severity,
             is_anomaly=is_anomaly,
-            reasons=self._reasons(
-                ScoredTable(table, features, forward, score), is_anomaly, explain
-            ),
-            parts=rule.parts(forward, features) if explain else None,
+            reasons=_reasons(judge, scored, is_anomaly, explain),
+            parts=judge.parts(scored) if explain else None,
             segment=segment,
             calibration=used,
         )
 
-    def _reasons(
-        self, scored: ScoredTable, is_anomaly: NDArray[np.bool_], explain: int | None
-    ) -> list[tuple[Reason, ...]]:
-        """Explain the records that get reasons; the others get none."""
-        out: list[tuple[Reason, ...]] = [()] * len(is_anomaly)
-        asked = is_anomaly if explain is None else np.full(len(out), explain > 0)
-        rows = asked.nonzero()[0]
-        if not len(rows):
-            return out
-        most = REASONS if explain is None else explain
-        found = self._explainer.reasons(scored, rows, most)
-        for row, reasons in zip(rows.tolist(), found, strict=True):
-            out[row] = reasons
+    def _score_windows(
+        self,
+        judge: WindowJudge,
+        table: Table,
+        cut: float,
+        explain: int | None,
+        history: History | None,
+    ) -> Verdicts:
+        """Score a table whose records are judged with those before them."""
+        judged = judge.judge(table, History(judge.window) if history is None else history)
+        n, rows, calibration = len(table), judged.rows, self.artifact.calibration
+        below = calibration.below(judged.scores)
+        p_value = calibration.p_value_of.take(below)
+        is_anomaly = np.zeros(n, bool)
+        is_anomaly[rows] = calibration.alarms(p_value, cut)
+        wanted = is_anomaly
+        if explain is not None:
+            wanted = np.zeros(n, bool)
+            wanted[rows] = explain > 0
+        reasons: list[tuple[Reason, ...]] = [()] * n
+        for row, found in judge.reasons(judged, wanted, REASONS if explain is None else explain):
+            reasons[row] = found
+        return Verdicts(
+            score=_spread(judged.scores, rows, n),
+            p_value=_spread(p_value, rows, n),
+            severity=_spread(calibration.severity_of.take(below), rows, n),
+            is_anomaly=is_anomaly,
+            reasons=reasons,
+            parts=judge.all_parts(judged) if explain else None,
+            history=judged.standings(),
+        )
+
+
+def _reasons(
+    judge: RecordJudge, scored: ScoredTable, is_anomaly: NDArray[np.bool_], explain: int | None
+) -> list[tuple[Reason, ...]]:
+    """Explain the records that get reasons; the others get none."""
+    out: list[tuple[Reason, ...]] = [()] * len(is_anomaly)
+    asked = is_anomaly if explain is None else np.full(len(out), explain > 0)
+    rows = asked.nonzero()[0]
+    if not len(rows):
         return out
+    most = REASONS if explain is None else explain
+    found = judge.reasons(scored, rows, most)
+    for row, reasons in zip(rows.tolist(), found, strict=True):
+        out[row] = reasons
+    return out
+
+
+def _spread(values: NDArray[np.float64], rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Put values in their rows, of n in all; NaN elsewhere."""
+    out = np.full(n, np.nan)
+    out[rows] = values
+    return out
 
 
 def _check_asked(alpha: Any, explain: Any) -> None:

@@ -20,6 +20,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.series.entity import entity_of
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.values import category_codes, parse_category
 from vaewatch.scoring.table import Table, set_calendar, set_missing
@@ -30,6 +31,7 @@ Structs = list[Any]  # of the type of one schema
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _TIME: Any = str | int | float | None
+_ENTITY: Any = str | int | float
 # the usual spellings; others are read the slow way
 _BOOLEANS: dict[Any, int] = {None: 2, True: 1, False: 0}
 for _words, _code in ((TRUE, 1), (FALSE, 0)):
@@ -64,6 +66,8 @@ class StructReader:
         for get in self._booleans:
             if not _BOOLEANS.keys() >= set(map(get, rows)):
                 return False
+        if self.schema.entity is not None and any(entity_of(row.e) is None for row in rows):
+            return False
         return self.schema.time is None or self._times(rows) is not None
 
     def table(self, rows: Structs) -> Table:
@@ -86,10 +90,14 @@ class StructReader:
         numbers = self._number_array(rows)
         if self.schema.time is None:
             return Table(self.schema, numbers, shaped, texts)
+        entities = None
+        if self.schema.entity is not None:
+            entities = [entity_of(row.e) or "" for row in rows]
         times = self._times(rows)
         if times is None:
             raise AssertionError("`plain` refuses such rows")
-        return Table(self.schema, self._with_calendar(numbers, times), shaped, texts, times)
+        numbers = self._with_calendar(numbers, times)
+        return Table(self.schema, numbers, shaped, texts, times, entities)
 
     def _times(self, rows: Structs) -> NDArray[np.int64] | None:
         """Return the moments of the rows, (N,); None if one is no time."""
@@ -139,6 +147,9 @@ def _struct_of(schema: Schema, others: Sequence[str] | None) -> Any:
     if schema.time is not None:
         fields.append(("t", _TIME) if schema.time.required else ("t", _TIME, None))
         names["t"] = schema.time.column
+    if schema.entity is not None:
+        fields.append(("e", _ENTITY))
+        names["e"] = schema.entity
     if others is not None:
         fields += [(f"o{j}", Any, None) for j in range(len(others))]
         names |= {f"o{j}": name for j, name in enumerate(others)}

@@ -20,6 +20,7 @@ from vaewatch.scoring.schema import (
     missing_code,
     other_code,
 )
+from vaewatch.scoring.series.entity import entities_of_records
 from vaewatch.scoring.spelling.values import (
     BadCell,
     category_codes,
@@ -46,6 +47,7 @@ class Table:
         codes: (N, discrete columns) int32; `vaewatch.scoring.schema.code_name` names a code.
         texts: the raw values of each discrete column, to name an unseen category in a reason.
         times: (N,) microseconds since 1970, NO_TIME where missing; None without a time column.
+        entities: of each record, its name; None without an entity column.
     """
 
     schema: Schema
@@ -53,6 +55,7 @@ class Table:
     codes: NDArray[np.int32]
     texts: Sequence[Sequence[Any]]
     times: NDArray[np.int64] | None = None
+    entities: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -64,16 +67,19 @@ class Table:
             for text in self.texts
         ]
         times = None if self.times is None else self.times[rows]
-        return Table(self.schema, self.numbers[rows], self.codes[rows], texts, times)
+        own = None if self.entities is None else [self.entities[i] for i in rows.tolist()]
+        return Table(self.schema, self.numbers[rows], self.codes[rows], texts, times, own)
 
     def join(self, other: Table) -> Table:
         """Return these rows followed by the other table's."""
         texts = [[*mine, *its] for mine, its in zip(self.texts, other.texts, strict=True)]
         numbers = np.concatenate([self.numbers, other.numbers])
-        codes, times = np.concatenate([self.codes, other.codes]), None
+        codes, times, entities = np.concatenate([self.codes, other.codes]), None, None
         if self.times is not None and other.times is not None:
             times = np.concatenate([self.times, other.times])
-        return Table(self.schema, numbers, codes, texts, times)
+        if self.entities is not None and other.entities is not None:
+            entities = [*self.entities, *other.entities]
+        return Table(self.schema, numbers, codes, texts, times, entities)
 
     def observed(self, row: int, column: Column) -> float | str | bool | None:
         """Return one cell's value as JSON can carry it; None if it is missing."""
@@ -114,8 +120,9 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
         text, code = _discrete(column, kept, problems)
         codes[:, j] = code
         texts.append(text)
+    entities = schema.entity and entities_of_records(schema.entity, kept, problems)
     problems.sort(key=lambda problem: problem.record)
-    return Table(schema, numbers, codes, texts, times), tuple(problems)
+    return Table(schema, numbers, codes, texts, times, entities or None), tuple(problems)
 
 
 def _times(

@@ -26,6 +26,7 @@ class Verdict:
     parts: Parts | None = None
     segment: str | None = None
     calibration: str | None = None
+    history: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class Verdicts:
     """N verdicts. An index gives a `Verdict`; a slice, a mask or indices give `Verdicts`.
 
     Attributes:
-        score: (N,) nats; higher is more anomalous.
+        score: (N,) nats; higher is more anomalous. NaN, as are p-value and severity, of a record
+            without a full window, which is not judged.
         p_value: (N,) share of normal records that score at least as high.
         severity: (N,) -log10 of the p-value.
         is_anomaly: (N,) whether the p-value is at most alpha.
@@ -53,6 +55,7 @@ class Verdicts:
     parts: Sequence[Parts] | None = None
     segment: Sequence[str | None] | None = None
     calibration: Sequence[str] | None = None
+    history: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -79,6 +82,7 @@ class Verdicts:
             None if self.parts is None else self.parts[index],
             None if self.segment is None else self.segment[index],
             None if self.calibration is None else self.calibration[index],
+            None if self.history is None else self.history[index],
         )
 
     def _taken(self, rows: NDArray[np.int64]) -> Verdicts:
@@ -91,7 +95,13 @@ class Verdicts:
             None if self.parts is None else [self.parts[i] for i in rows.tolist()],
             None if self.segment is None else [self.segment[i] for i in rows.tolist()],
             None if self.calibration is None else [self.calibration[i] for i in rows.tolist()],
+            None if self.history is None else [self.history[i] for i in rows.tolist()],
         )
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """(N,) which records have a verdict: all but those without a full window."""
+        return ~np.isnan(self.score)
 
     def discoveries(self, q: float) -> NDArray[np.bool_]:
         """Return which of the N records are anomalies of which at most a share q is false, on

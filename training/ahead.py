@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.disk.versions import check_target
 from vaewatch.scoring.errors import OutputError, SchemaError, SettingError
 from vaewatch.scoring.files.source import expand, open_frames

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.training.export.weights import load_vae
 from vaewatch.training.vae.elbo import importance_weighted_bound, log_importance_weights
 from vaewatch.training.vae.threads import computing_on

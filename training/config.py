@@ -56,6 +56,10 @@ class TrainConfig:
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
     calibrate: str = "all"  # the records that calibrate: of all the time, or the most "recent"
     segment: str | None = None  # a column each of whose values has a calibration of its own
+    window: int | str | None = None  # records that are judged together, the newest by the others
+    entity: str | None = None  # a column that says whose history a record belongs to
+    gap: str | None = None  # a longer pause, such as 90s, begins a window anew; None: as suits
+    incidents_per_day: float | None = None  # false ones of an entity, by which alpha is chosen
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
@@ -79,6 +83,37 @@ class TrainConfig:
         self._require_time()
         if self.segment is not None:
             self._require_learned(self.segment)
+        self._require_series()
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a record is judged with those before it."""
+        return self.window != 1 and (self.window is not None or self.entity is not None)
+
+    def _require_series(self) -> None:
+        """Refuse a window without a time, and what windows do not take."""
+        for name in ("gap", "incidents_per_day"):
+            if getattr(self, name) is not None and not self.windowed:
+                raise SettingError(f"setting '{name}' takes a window: ask for one with --window.")
+        if self.entity is not None:
+            uses = {self.id: "id", self.label: "label", self.time: "time"}
+            uses |= {self.segment: "segment"} | dict.fromkeys(self.ignore, "ignore")
+            uses |= dict.fromkeys(self.kinds, "kinds")
+            if self.entity in uses:
+                raise SettingError(
+                    f"setting 'entity' must be a column of its own, but '{self.entity}' is that "
+                    f"of setting '{uses[self.entity]}'."
+                )
+        if not self.windowed:
+            return
+        if self.time is None:
+            raise SettingError(
+                "setting 'window' takes a time, by which records are in order: name its column "
+                "with --time."
+            )
+        for name in ("score", "calibrate", "contamination_robust", "segment", "neighbours"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise SettingError(f"setting '{name}' cannot be used with a window.")
 
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
@@ -114,15 +149,15 @@ class TrainConfig:
     def parts(self) -> tuple[Part, ...] | None:
         """The parts of the time that were chosen to be learned; None for those that suit."""
         if self.calendar == "auto":
-            return None
+            return () if self.windowed else None
         chosen = () if self.calendar == "none" else self.calendar.split(",")
         return tuple(part for part in Part if part in chosen)
 
     @property
     def named(self) -> frozenset[str]:
         """The columns that the settings name."""
-        named = (self.id, self.label, self.time, self.segment, *self.ignore, *self.kinds)
-        return frozenset(filter(None, named))
+        one = (self.id, self.label, self.time, self.segment, self.entity)
+        return frozenset(filter(None, (*one, *self.ignore, *self.kinds)))
 
     def require_named(self, columns: Sequence[str]) -> None:
         """Refuse a column that a setting names and the input lacks; files of normals may lack that
@@ -134,12 +169,13 @@ class TrainConfig:
         require_columns(columns, [self.id] if self.id else [], "id")
         require_columns(columns, [self.time] if self.time else [], "time")
         require_columns(columns, [self.segment] if self.segment else [], "segment")
+        require_columns(columns, [self.entity] if self.entity else [], "entity")
         require_columns(columns, self.ignore, "ignored")
         require_columns(columns, list(self.kinds), "declared")
 
     def taking_for_texts(self, names: Sequence[str]) -> TrainConfig:
         """Return the recipe with these columns as categories, unless it declares their kinds."""
-        texts = [name for name in names if name != self.time]
+        texts = [name for name in names if name not in (self.time, self.entity)]
         return replace(self, kinds={**dict.fromkeys(texts, Kind.CATEGORICAL), **self.kinds})
 
     def suiting(self, features: int) -> TrainConfig:
@@ -179,4 +215,8 @@ _CHECKS: dict[str, checks.Check] = {
     "calendar": checks.calendar,
     "calibrate": checks.one_of("all", RECENT),
     "segment": checks.column,
+    "window": checks.window,
+    "entity": checks.column,
+    "gap": checks.span,
+    "incidents_per_day": checks.positive_or_none,
 }

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaewatch.scoring.artifact import Artifact, read_artifact
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table

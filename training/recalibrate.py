@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import FINDINGS, Golden, read_files
+from vaewatch.scoring.artifact import FINDINGS, Golden
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.budget.own import calibrate_segments, describe_segments
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
+from vaewatch.scoring.disk.reading import read_files
 from vaewatch.scoring.disk.recalibrated import Renewal, recalibrated
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError, SettingError

@@ -18,7 +18,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
 from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle

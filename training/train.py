@@ -17,7 +17,7 @@ import torch
 from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.scorer import Scorer
@@ -35,6 +35,8 @@ from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.findings import Findings, find
 from vaewatch.training.report.make import with_report
 from vaewatch.training.report.odd import Input, odd_records
+from vaewatch.training.series.package import pack_series
+from vaewatch.training.series.pipeline import fit_series
 from vaewatch.training.tail import tail_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
@@ -113,14 +115,11 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     checkpoint = Checkpoint.beside(out, key, resume=run.resume)
     started = time.perf_counter()
     with _alone(out), computing_on(config.threads), process_group(device):
-        progress = run.progress or silent
-        frame, known = given.sample.frame, given.schema
-        learned = fit(frame, given.config, progress, checkpoint, parent, known)
-        found = find(learned) if run.report else None
-        seconds = round(time.perf_counter() - started, 3)
+        origin = Origin(out.name, given.fingerprint, given.sample.total, 0.0)
+        pack = _windows if config.windowed else _records
+        package = pack(given, run, checkpoint, parent, origin)
         if rank() == 0:
-            origin = Origin(out.name, given.fingerprint, given.sample.total, seconds)
-            package = _packed(learned, origin, found, given.sample)
+            package = package.taking(time.perf_counter() - started)
             write_artifact(
                 out, package.manifest, package.files, overwrite=run.overwrite, keep=run.keep
             )
@@ -130,10 +129,31 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
 
 
 def _read(data: Any, config: TrainConfig, reading: Reading) -> _Input:
-    sample = read_sample(data, config.max_records, config.seed, reading)
+    most = None if config.windowed else config.max_records  # a sample would tear windows
+    sample = read_sample(data, most, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
     sample, schema = _sound(sample, config, reading)
     return _Input(sample, schema, config, fingerprint(sample.frame))
+
+
+def _records(
+    given: _Input, run: Run, checkpoint: Checkpoint, parent: Parent | None, origin: Origin
+) -> Package:
+    """Fit and pack a model that judges each record by itself."""
+    frame, progress = given.sample.frame, run.progress or silent
+    learned = fit(frame, given.config, progress, checkpoint, parent, given.schema)
+    found = find(learned) if run.report else None
+    return _packed(learned, origin, found, given.sample)
+
+
+def _windows(
+    given: _Input, run: Run, checkpoint: Checkpoint, parent: Parent | None, origin: Origin
+) -> Package:
+    """Fit and pack a model that judges each record with those before it."""
+    if parent is not None:
+        raise SettingError("--from continues a fit of single records, not of windows.")
+    frame, progress = given.sample.frame, run.progress or silent
+    return pack_series(fit_series(frame, given.config, progress, checkpoint, given.schema), origin)
 
 
 def _packed(learned: Learned, origin: Origin, found: Findings | None, sample: Sample) -> Package:

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from _ext.markdown import code, table
-from vaewatch.scoring.artifact import FILES, NEEDED
+from vaewatch.scoring.artifact import FILES, NEEDED, NEEDED_OF_WINDOWS
 from vaewatch.scoring.manifest import MANIFEST, Manifest
 
 
 def artifact_files() -> str:
     """The files of an artifact, and which of them scoring needs."""
     rows = (
-        (code(name), meaning, "yes" if name in (*NEEDED, MANIFEST) else "")
+        (code(name), meaning, "yes" if name in (*NEEDED, *NEEDED_OF_WINDOWS, MANIFEST) else "")
         for name, meaning in FILES.items()
     )
     return table(("file", "holds", "to score"), rows)

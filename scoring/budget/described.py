@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vaewatch.scoring.budget.calibration import (
     CROSS_FITTED,
     SPLIT,
     Calibration,
+    RateLaw,
     records_for_precision,
     records_needed,
 )
-from vaewatch.scoring.budget.summary import SegmentSummary
-from vaewatch.scoring.manifest import CalibrationSummary
+from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 
 SHOWN_ALPHAS = (0.05, 0.01, 0.001)
 COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
@@ -31,6 +33,34 @@ RULES = {
     "did not see it. New records cost a little less, as the members that serve saw more, so the "
     "rate may be lower than asked: the interval begins at 0.",
 }
+
+WINDOWS_RULE = (
+    "Each block of time was scored by a member, and compared with kept windows, that share no "
+    "record with it. The scores of neighbouring windows are alike, so that the interval is that "
+    "of as many records as there are independent blocks. It begins at 0, as what serves saw more."
+)
+WINDOWS_ASSUME = (
+    "New spans of time are exchangeable with those of the fit data: a normal week is like those "
+    "before. After a change in the source the rate is no longer promised; train again."
+)
+
+
+def describe_blocks(calibration: Calibration, blocks: int) -> CalibrationSummary:
+    """Return the calibration summary of windows whose scores are worth so many independent ones.
+
+    The members that serve, and the windows that are kept, have seen all of the fit data, so that
+    the rate may be lower than asked, as with any cross-fitted calibration.
+    """
+    k = max(1, round(calibration.alpha * (blocks + 1)))
+    law = RateLaw(blocks, 0, min(k, blocks))
+    summary = describe(calibration)
+    return replace(
+        summary,
+        rule_means=WINDOWS_RULE,
+        assumes=WINDOWS_ASSUME,
+        rate_interval_95=law.interval(),
+        reachable=None,
+    )
 
 
 def describe(

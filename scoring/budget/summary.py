@@ -1,10 +1,10 @@
-"""What the calibration of a segment promises, as the manifest holds it."""
+"""What a calibration, and that of a single segment, promises, as the manifest holds it."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 SegmentName = Annotated[
     str | None,
@@ -35,3 +35,61 @@ class SegmentSummary(Struct, frozen=True):
     threshold: Annotated[
         float, Meta(description="The score in nats from which its records are anomalies.")
     ]
+
+
+class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
+    """What the calibration promises, for people; nothing here decides a verdict."""
+
+    n: Annotated[int, Meta(description="Calibration records.")]
+    rule: Annotated[
+        str,
+        Meta(
+            description="`split`: scores of records that were held out of everything. "
+            "`cross-fitted`: out-of-bag scores of the fit records."
+        ),
+    ]
+    rule_means: Annotated[str, Meta(description="What the rule means, in a sentence.")]
+    assumes: Annotated[str, Meta(description="What the promise rests on, in a sentence.")]
+    contamination: Annotated[
+        str, Meta(description="What anomalies among the calibration records do, in a sentence.")
+    ]
+    rate_interval_95: Annotated[
+        tuple[float, float],
+        Meta(description="Range of the true false-alarm rate at `alpha`, at 95 %; shares."),
+    ]
+    thresholds: Annotated[
+        dict[str, float | None],
+        Meta(
+            description="alpha, as text: the score in nats from which a record is an anomaly; "
+            "null where n records cannot certify that alpha."
+        ),
+    ]
+    least_alpha: Annotated[
+        float, Meta(description="The least alpha that n records can certify: 1 / (n + 1).")
+    ]
+    records_needed: Annotated[
+        dict[str, int],
+        Meta(description="alpha, as text: calibration records that it takes to certify it."),
+    ]
+    records_for_20_percent: Annotated[
+        int,
+        Meta(description="Calibration records that bring the interval within 20 % of `alpha`."),
+    ]
+    reachable: Annotated[
+        tuple[float, float] | None,
+        Meta(
+            description="Where calibration scores tie at the threshold: the share of normal "
+            "records that alarm, and the next share that can be reached. `alpha` lies between."
+        ),
+    ] = None
+    tail: Annotated[
+        dict[str, float],
+        Meta(
+            description="Where the threshold is more than 20 times that of alpha 0.1: the columns "
+            "whose rare values put it there, and their shares."
+        ),
+    ] = field(default_factory=dict)
+    segments: Annotated[
+        tuple[SegmentSummary, ...],
+        Meta(description="Of an artifact with a segment: the calibration of each."),
+    ] = ()

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 
 from vaewatch.scoring.artifact import FINDINGS, REPORT
 from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.series.window import Window
 
 
-def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> str:
+def name_version(
+    files: Mapping[str, bytes], schema: Schema, alpha: float, window: Window | None = None
+) -> str:
     """Return a name for what the artifact does: the same content, the same version, with a report
     or without.
     """
@@ -20,6 +23,8 @@ def name_version(files: Mapping[str, bytes], schema: Schema, alpha: float) -> st
     if schema.time is not None:
         usual = [(column.period, column.usual) for column in schema.circular]
         digest.update(repr((schema.time, usual)).encode())
+    if window is not None:
+        digest.update(repr((window, schema.entity)).encode())
     for name in sorted(set(files) - {FINDINGS, REPORT}):
         digest.update(files[name])
     return digest.hexdigest()[:12]

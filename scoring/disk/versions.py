@@ -23,9 +23,9 @@ from pathlib import Path
 
 import msgspec
 
-from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.disk.exchange import exchange
 from vaewatch.scoring.disk.lock import sole_writer, writable
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.scoring.files.whole import hidden, named, remove, sync_folder
 from vaewatch.scoring.intake.text import has_control, one_line

@@ -22,6 +22,7 @@ from vaewatch.scoring.errors import Problem, RecordError, SchemaError
 from vaewatch.scoring.files.cells import no_cell, require_cells
 from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.series.entity import entities_of_column
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
 from vaewatch.scoring.spelling.columns import parse_spelled
@@ -141,8 +142,12 @@ def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Pr
         codes[:, j], text = parse(frame[column.name], column, schema, problems)
         texts.append(text)
     times = read_calendar(schema, frame, numbers, problems) if schema.time else None
+    entities = None
+    if schema.entity is not None:
+        names = as_categories(without_codes(frame[schema.entity]))
+        entities = entities_of_column(names, problems)
     problems.sort(key=lambda problem: problem.record)
-    return Table(schema, numbers, codes, texts, times), tuple(problems)
+    return Table(schema, numbers, codes, texts, times, entities), tuple(problems)
 
 
 def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:

@@ -286,17 +286,20 @@ def check_drift(schema: Schema, edges: NDArray[Any], counts: NDArray[Any]) -> No
         raise ArtifactError(f"the bins of the drift reference {UNLIKE}.")
 
 
-def check_golden(golden: Any) -> None:
-    """Check that there is something to verify a graph with."""
+def check_golden(golden: Any, before: int = 0) -> None:
+    """Check that there is something to verify a graph with, beside the `before` records that only
+    stand before those that are judged.
+    """
     keys = ("records", "scores", "p_values")
     lists = [golden.get(key) if isinstance(golden, dict) else None for key in keys]
     if not all(isinstance(each, list) for each in lists):
         raise ArtifactError(f"golden.json must hold the lists {', '.join(keys)}.")
     records, *numbers = (each for each in lists if each is not None)
-    if not 0 < len(records) <= MOST_GOLDEN or {len(each) for each in numbers} != {len(records)}:
+    judged = len(records) - before
+    if not 0 < judged <= MOST_GOLDEN or {len(each) for each in numbers} != {judged}:
         raise ArtifactError(
             f"golden.json must hold 1 to {MOST_GOLDEN:,} records and a score and a p-value for "
-            f"each, got {len(records):,} records."
+            f"each, got {judged:,} records."
         )
     plain = all(isinstance(x, int | float) for each in numbers for x in each)
     if not plain or not all(map(_finite, numbers)):

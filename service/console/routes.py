@@ -14,7 +14,8 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
-from vaewatch.scoring.artifact import REPORT, read_verified
+from vaewatch.scoring.artifact import REPORT
+from vaewatch.scoring.disk.reading import read_verified
 from vaewatch.service.console.overview import Sources, overview_of
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.http.body import Disconnected

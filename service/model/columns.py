@@ -33,6 +33,8 @@ def _inputs(schema: Schema) -> dict[str, str]:
     kinds: dict[str, str] = {
         column.name: column.kind for column in schema.columns if column.kind is not Kind.CIRCULAR
     }
+    if schema.entity is not None:
+        kinds[schema.entity] = "an entity"
     return kinds if schema.time is None else kinds | {schema.time.column: schema.time.form}
 
 
@@ -51,7 +53,7 @@ def translated(table: Table, schema: Schema) -> Table:
     whole = np.empty((len(table), len(schema.numeric)))
     whole[:, : len(numeric)] = numbers
     set_calendar(schema, table.times, whole)
-    return Table(schema, whole, codes, texts, table.times)
+    return Table(schema, whole, codes, texts, table.times, table.entities)
 
 
 def _index(columns: tuple[Column, ...], name: str) -> int:

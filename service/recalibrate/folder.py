@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaewatch.scoring.artifact import read_files, read_manifest
 from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.disk.lock import sole_writer
+from vaewatch.scoring.disk.reading import read_files, read_manifest
 from vaewatch.scoring.disk.recalibrated import NewArtifact, Renewal, recalibrated
 from vaewatch.scoring.disk.versions import check_target, roll_back, versions, write_artifact
 from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError

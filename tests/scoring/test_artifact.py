@@ -21,8 +21,8 @@ from vaewatch.scoring.artifact import (
     REPORT,
     SEEN,
     WEIGHTS,
-    read_manifest,
 )
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.disk.versions import write_artifact
 from vaewatch.scoring.errors import ArtifactError, OutputError
 from vaewatch.scoring.manifest import MANIFEST, Manifest
@@ -96,7 +96,7 @@ def test_a_truncated_manifest_is_refused(copy: Path):
 def test_an_artifact_of_the_future_is_refused(copy: Path):
     edit_manifest(copy, lambda m: m.update(format_version=99))
     with pytest.raises(
-        ArtifactError, match="format_version must be 2 or 3, got 99.*Upgrade vaewatch"
+        ArtifactError, match="format_version must be 2 to 4, got 99.*Upgrade vaewatch"
     ):
         Scorer.load(copy)
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from tests.conftest import call, make_frame
-from vaewatch.scoring.artifact import FILES, read_manifest
+from vaewatch.scoring.artifact import DIRECTIONS, FILES
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.manifest import MANIFEST, Manifest
 from vaewatch.scoring.scorer import Scorer
@@ -91,4 +92,4 @@ def test_every_field_says_what_it_means():
 
 
 def test_every_file_of_an_artifact_says_what_it_holds(artifact_path: Path):
-    assert {path.name for path in artifact_path.iterdir()} == set(FILES)
+    assert {path.name for path in artifact_path.iterdir()} == set(FILES) - {DIRECTIONS}

@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 
 from tests.conftest import call, make_frame, run
-from vaewatch.scoring.artifact import read_artifact, read_files, read_manifest
 from vaewatch.scoring.disk import exchange
+from vaewatch.scoring.disk.reading import read_artifact, read_files, read_manifest
 from vaewatch.scoring.disk.versions import check_target, roll_back, versions, write_artifact
 from vaewatch.scoring.errors import ArtifactError, OutputError, SettingError
 from vaewatch.scoring.scorer import Scorer
@@ -147,7 +147,7 @@ WRITER = """
 import sys, itertools
 from pathlib import Path
 import msgspec
-from vaewatch.scoring.artifact import read_files, read_manifest
+from vaewatch.scoring.disk.reading import read_files, read_manifest
 from vaewatch.scoring.disk.lock import sole_writer
 from vaewatch.scoring.disk.versions import roll_back, write_artifact
 out = Path(sys.argv[1])
@@ -163,7 +163,7 @@ for number in itertools.count():
 """
 READER = """
 import sys
-from vaewatch.scoring.artifact import read_artifact
+from vaewatch.scoring.disk.reading import read_artifact
 print("ready", flush=True)
 while True:
     read_artifact(sys.argv[1])

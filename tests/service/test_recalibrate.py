@@ -18,7 +18,8 @@ from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving, until
 from tests.service.test_service_life import ADMIN, SCORE, bearer, write_keys
 from tests.training.test_time import make_orders
-from vaewatch.scoring.artifact import NETWORK, read_manifest
+from vaewatch.scoring.artifact import NETWORK
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.disk.versions import versions, write_artifact
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.scorer import Scorer

@@ -12,10 +12,10 @@ import pytest
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving, until
 from tests.service.test_recalibrate import moved, score
-from vaewatch.scoring.artifact import read_manifest
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.budget.own import calibrate_segments
 from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.schema import other_code
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.recalibrate.change import Change

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving, until
 from tests.service.test_service_life import new_workers, reloads_on_sighup
-from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.training.train import train
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from tests.conftest import SMALL, make_frame, run
 from tests.live import Live, serving, until
-from vaewatch.scoring.artifact import read_manifest
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 import vaewatch
 from tests.conftest import Done, call, make_frame
-from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_manifest
+from vaewatch.scoring.artifact import SEEN, WEIGHTS
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.errors import ArtifactError, CalibrationError, SchemaError, SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig

@@ -11,8 +11,9 @@ import pytest
 from scipy.stats import betabinom
 
 from tests.conftest import Done, call, make_frame
-from vaewatch.scoring.artifact import NETWORK, WEIGHTS, read_manifest
+from vaewatch.scoring.artifact import NETWORK, WEIGHTS
 from vaewatch.scoring.budget.calibration import allowed_rank
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.detection import column_chance

@@ -18,8 +18,9 @@ from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.conftest import ODD_NAME, ODD_VALUE, SMALL, Done, call, make_frame, run
-from vaewatch.scoring.artifact import FINDINGS, REPORT, read_manifest
+from vaewatch.scoring.artifact import FINDINGS, REPORT
 from vaewatch.scoring.budget.calibration import RateLaw
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from tests.conftest import call, make_frame
-from vaewatch.scoring.artifact import SEEN, read_manifest
+from vaewatch.scoring.artifact import SEEN
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema

@@ -7,7 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from vaewatch.scoring.artifact import SEEN, WEIGHTS, read_kept, read_manifest
+from vaewatch.scoring.artifact import SEEN, WEIGHTS
+from vaewatch.scoring.disk.reading import read_kept, read_manifest
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.training.records.seen import Seen

@@ -47,7 +47,10 @@ def infer_schema(frame: pl.DataFrame, config: TrainConfig) -> Schema:
     if all(frame[name].null_count() == len(frame) for name in names):
         raise SchemaError("there must be a value to learn from, but every cell is missing.")
     ignored = tuple(config.ignore)
-    schema = Schema(columns, config.id, config.label, ignored, segment=config.segment)
+    entity = config.entity if config.windowed else None
+    schema = Schema(
+        columns, config.id, config.label, ignored, segment=config.segment, entity=entity
+    )
     return schema if config.time is None else _with_time(schema, frame, config)
 
 
@@ -65,17 +68,17 @@ def _with_time(schema: Schema, frame: pl.DataFrame, config: TrainConfig) -> Sche
 
 
 def columns_to_learn(frame: pl.DataFrame, config: TrainConfig) -> list[str]:
-    """Return the names of the columns that are neither id nor label, time nor ignored.
+    """Return the names of the columns that are neither id nor label, time nor entity nor ignored.
 
     Raises:
         SchemaError: a named column is not there, or none is left.
     """
     config.require_named(frame.columns)
-    apart = {config.id, config.label, config.time, *config.ignore}
+    apart = {config.id, config.label, config.time, config.entity, *config.ignore}
     names = [name for name in frame.columns if name not in apart]
     if not names:
         raise SchemaError(
-            "there must be a column to learn, but all are id, label, time or ignored."
+            "there must be a column to learn, but all are id, label, time, entity or ignored."
         )
     return names
 

@@ -11,6 +11,7 @@ from typing import Any
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import INPUT_KINDS, Kind
 from vaewatch.scoring.time.parts import Part
+from vaewatch.scoring.time.spans import microseconds
 from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
 
 Check = Callable[[str, Any], Any]  # a setting's name and value -> the value as it is kept
@@ -64,6 +65,10 @@ def positive(name: str, value: Any) -> float:
     if not (math.isfinite(found) and found > 0):
         raise SettingError(f"setting '{name}' must be finite and above 0, got {found:g}.")
     return found
+
+
+def positive_or_none(name: str, value: Any) -> float | None:
+    return None if value is None else positive(name, value)
 
 
 def one_of(*allowed: str) -> Check:
@@ -146,3 +151,26 @@ def parse_kind(text: str) -> Kind:
     if text not in INPUT_KINDS:
         raise SettingError(f"a kind must be one of {', '.join(INPUT_KINDS)}, got {text!r}.")
     return Kind(text)
+
+
+MOST_IN_WINDOW = 1024  # records; a longer one costs more than it tells
+
+
+def window(name: str, value: Any) -> int | str | None:
+    if value is None or value == "auto":
+        return value if value is None else "auto"
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, str):
+        raise SettingError(f"setting '{name}' must be auto or a number of records, got {value!r}.")
+    return whole_number(name, value, 1, MOST_IN_WINDOW)
+
+
+def span(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or microseconds(value) is None:
+        raise SettingError(
+            f"setting '{name}' must be a span of time such as 90s, 5m, 2h or 1d, got {value!r}."
+        )
+    return value

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 def inspect(artifact: Path, verify: bool, as_json: bool) -> None:
     """Show what an artifact holds."""
-    from vaewatch.scoring.artifact import read_manifest, read_manifest_bytes
+    from vaewatch.scoring.disk.reading import read_manifest, read_manifest_bytes
     from vaewatch.scoring.scorer import Scorer
 
     manifest = read_manifest(artifact)

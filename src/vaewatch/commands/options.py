@@ -203,6 +203,12 @@ def reading_options() -> Callable[[Any], Any]:
             metavar="COLUMN",
             help="Calibrate each of its values by itself, where there are enough records.",
         ),
+        setting(
+            "--entity",
+            metavar="COLUMN",
+            help="Says whose record it is, such as a machine: each is judged with its own before "
+            "it; with --time.",
+        ),
         _kind(),
         delimiter(),
         nulls(),

@@ -89,7 +89,7 @@ def recalibrate(
 
     if alpha is not None:
         check_rate(alpha)  # before torch is imported and a file is read
-    from vaewatch.scoring.artifact import read_artifact
+    from vaewatch.scoring.disk.reading import read_artifact
     from vaewatch.scoring.disk.versions import check_target
     from vaewatch.training.ahead import check_files, check_output
 

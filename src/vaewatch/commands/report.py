@@ -60,7 +60,7 @@ def report(
     it compares a plain autoencoder, PCA and an isolation forest. Both are named as for `vaewatch
     train`. The artifact stays as it is.
     """
-    from vaewatch.scoring.artifact import read_files
+    from vaewatch.scoring.disk.reading import read_files
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.ahead import check_files
 

@@ -37,7 +37,7 @@ def rollback(artifact: Path, version: str | None, only_list: bool) -> None:
 
 def _print_versions(artifact: Path) -> None:
     from vaewatch.commands.terminal import print_table
-    from vaewatch.scoring.artifact import read_manifest
+    from vaewatch.scoring.disk.reading import read_manifest
     from vaewatch.scoring.disk.versions import versions
 
     found = [(read_manifest(artifact), "in place")]

@@ -26,7 +26,7 @@ from vaewatch.training.settings.checks import whole_number
 def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
     """Draw records from the prior through the decoder: what the model takes for normal."""
     whole_number("seed", seed, least=0)  # before torch is imported
-    from vaewatch.scoring.artifact import read_manifest
+    from vaewatch.scoring.disk.reading import read_manifest
     from vaewatch.training.ahead import check_output
 
     check_output(target)

@@ -44,6 +44,22 @@ if TYPE_CHECKING:
     help="recent: the latest records calibrate, and are held out; with --time.",
 )
 @setting(
+    "--window",
+    metavar="N|auto",
+    help="Judge a record with those before it, N in all; with --time.  [default: auto with "
+    "--entity, else 1]",
+)
+@setting(
+    "--gap",
+    metavar="SPAN",
+    help="A longer pause, such as 90s or 5m, begins a window anew.  [default: as suits the steps]",
+)
+@setting(
+    "--incidents-per-day",
+    type=float,
+    help="Choose alpha so that an entity has so many false incidents a day; with --window.",
+)
+@setting(
     "--model",
     type=click.Choice(["vae", "ae"]),
     default=TrainConfig.model,

@@ -1,0 +1,49 @@
+"""What an artifact of windows must hold, before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.series.directions import Directions
+from vaewatch.scoring.series.window import Window
+
+MOST_IN_WINDOW = 1024
+MOST_DIRECTIONS = 1024
+LONGEST = 2**53  # microseconds
+
+
+def check_window(window: Window, schema: Schema) -> None:
+    """Refuse a window that training does not make.
+
+    Raises:
+        ArtifactError: it is one.
+    """
+    if not 2 <= window.size <= MOST_IN_WINDOW:
+        raise ArtifactError(
+            f"a window must hold 2 to {MOST_IN_WINDOW:,} records, got {window.size:,}."
+        )
+    if not (0 < window.gap <= LONGEST and 0 < window.step <= LONGEST):
+        raise ArtifactError("a window must have a gap and a step above 0, but does not.")
+    pace = window.pace
+    if pace is not None and not (math.isfinite(pace.mean) and 0 < pace.deviation < math.inf):
+        raise ArtifactError("the pace of a window must have a mean and a deviation above 0.")
+    if schema.time is None or not schema.time.required:
+        raise ArtifactError("a window takes a time that each record has, but the schema has none.")
+
+
+def check_directions(directions: Directions, width: int) -> None:
+    """Refuse directions that do not fit windows of `width` numbers.
+
+    Raises:
+        ArtifactError: they are such.
+    """
+    mean, basis = directions.mean, directions.basis
+    fits = mean.shape == (width,) and basis.ndim == 2 and basis.shape[0] == width
+    if not fits or not 1 <= basis.shape[1] <= MOST_DIRECTIONS or mean.dtype != np.float32:
+        raise ArtifactError(f"directions must fit windows of {width:,} numbers, but do not.")
+    if basis.dtype != np.float32 or not (np.isfinite(mean).all() and np.isfinite(basis).all()):
+        raise ArtifactError("directions must be finite numbers of 32 bits, but are not.")

@@ -1,0 +1,58 @@
+"""The entity of a record: whose history it belongs to. It is a name, and never learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.spelling.categories import spell
+from vaewatch.scoring.spelling.values import kind_of
+
+LONGEST = 1000  # characters; a name is kept as long as its records are
+
+
+def entity_of(value: Any) -> str | None:
+    """Return the name in a value as JSON carries it; None if it holds none."""
+    if isinstance(value, bool) or value is None or value != value:
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return spell(value)
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST else None
+
+
+def entities_of_records(
+    column: str, records: Sequence[Mapping[str, Any]], problems: list[Problem]
+) -> list[str]:
+    """Return the entity of each record; one without a name is among the problems."""
+    return [_named(column, i, record.get(column), problems) for i, record in enumerate(records)]
+
+
+def _named(column: str, row: int, value: Any, problems: list[Problem]) -> str:
+    name = entity_of(value)
+    if name is None:
+        problems.append(_problem(column, row, value))
+    return name or ""
+
+
+def _problem(column: str, row: int, value: Any) -> Problem:
+    if value is None or value == "" or value != value:
+        rule = f"column '{column}' must name the record's entity, got nothing"
+        return Problem(row, column, "missing", rule)
+    if isinstance(value, str):
+        rule = f"column '{column}' must be a name of at most {LONGEST:,} characters"
+        return Problem(row, column, "range", f"{rule}, got {len(value):,}")
+    rule = f"column '{column}' must be a name, a text or a number, got {kind_of(value)}"
+    return Problem(row, column, "type", rule)
+
+
+def entities_of_column(texts: pl.Series, problems: list[Problem]) -> list[str]:
+    """Return the entity of each of the (N,) cells, as texts; see `entities_of_records`."""
+    names = texts.fill_null("")
+    for row in (names.str.len_chars().is_between(1, LONGEST).not_()).arg_true().to_list():
+        problems.append(_problem(texts.name, row, texts[row]))
+    return names.to_list()

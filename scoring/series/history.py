@@ -1,0 +1,248 @@
+"""records of entities, as they come -> runs of full windows.
+
+A history holds the last W - 1 records of each entity, as features: what a new record is judged
+with. Training, batch and service share it. A record that is late or repeated, and one without a
+full window, is an outcome here and no error: see `Standing`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.series.window import Window
+
+NEVER = np.iinfo(np.int64).min  # the moment of a record that is not there
+ONE = ""  # the entity of a series without entities
+
+
+class Standing(StrEnum):
+    """How a record stands to the history of its entity.
+
+    Only a record with a full window is judged. One that is older than the newest record of its
+    entity is late; one of the same moment is repeated. Both are left out of the history.
+    """
+
+    FULL = "full"
+    WARMING_UP = "warming_up"
+    LATE = "late"
+    REPEATED = "repeated"
+
+
+STANDINGS = tuple(Standing)  # the index of each stands for it in an array
+_FULL, _WARMING_UP, _LATE, _REPEATED = range(len(STANDINGS))
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """N records of any entities, in the order that they came.
+
+    Attributes:
+        entities: of each record; None where there is one series.
+        moments: (N,) microseconds since 1970.
+        values: (N, D) features.
+        unseen: (N, C), whether a column holds a value that the fit data never had.
+    """
+
+    entities: Sequence[str] | None
+    moments: NDArray[np.int64]
+    values: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive records of one entity, of which the last n have full windows.
+
+    Attributes:
+        rows: (n,) the indices of these records among the arrivals.
+        values: (W - 1 + n, D) features; unseen: (W - 1 + n, C).
+    """
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+
+    def any_unseen(self) -> NDArray[np.bool_]:
+        """(n,): whether a record of each window holds an unseen value."""
+        size = len(self.values) - len(self.rows) + 1
+        within = np.concatenate([[0], np.cumsum(self.unseen.any(1))])
+        return np.asarray(within[size:] > within[:-size])
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of N arrivals.
+
+    Attributes:
+        standings: (N,) indices in STANDINGS.
+        runs: the records with full windows.
+        gaps: pauses that were longer than the window's gap.
+        evicted: entities that had to leave, to keep within the memory.
+    """
+
+    standings: NDArray[np.int8]
+    runs: tuple[Run, ...]
+    gaps: int
+    evicted: int
+
+
+@dataclass
+class Past:
+    """The newest records of one entity: at most W - 1 since the last gap.
+
+    last: the moment of the newest. values: (k, D); unseen: (k, C).
+    """
+
+    last: int
+    values: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+
+
+@dataclass
+class History:
+    """The newest records of at most `most` entities; the least recently seen one leaves first."""
+
+    window: Window
+    most: int | None = None
+    pasts: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self.pasts)
+
+    def add(self, arrivals: Arrivals) -> Taken:
+        """Take records in, and return those that have full windows now."""
+        standings = np.full(len(arrivals.moments), _WARMING_UP, np.int8)
+        runs: list[Run] = []
+        gaps = evicted = 0
+        for entity, rows in _by_entity(arrivals):
+            past = self.pasts.get(entity)
+            kept, since = _in_order(past, arrivals.moments[rows], rows, standings)
+            if len(kept):
+                stretches = self._stretches(past, arrivals, kept, since)
+                gaps += len(stretches) - 1 + (past is not None and not stretches[0].continues)
+                runs += [run for stretch in stretches if (run := self._run(stretch))]
+                self.pasts[entity] = self._past(stretches[-1], int(arrivals.moments[kept[-1]]))
+            if entity in self.pasts:
+                self.pasts.move_to_end(entity)
+            evicted += self._evict()
+        for run in runs:
+            standings[run.rows] = _FULL
+        return Taken(standings, tuple(runs), gaps, evicted)
+
+    def _stretches(
+        self,
+        past: Past | None,
+        arrivals: Arrivals,
+        kept: NDArray[np.int64],
+        since: NDArray[np.int64],
+    ) -> list[_Stretch]:
+        """Part an entity's records, (n,), where a pause is longer than the gap."""
+        anew = since > self.window.gap
+        anew[0] |= past is None
+        starts = np.flatnonzero(anew).tolist()
+        bounds = sorted({0, *starts}) + [len(kept)]
+        values = arrivals.values[kept]
+        if self.window.pace is not None:
+            pace = self.window.pace.feature(since, self.window.step)
+            pace[anew] = 0.0  # as usual, since there is no record before
+            values = np.column_stack([values, pace])
+        unseen = arrivals.unseen[kept]
+        out = []
+        for a, b in zip(bounds, bounds[1:], strict=False):
+            continues = not anew[a]
+            own = values[a:b], unseen[a:b]
+            if continues and past is not None:
+                own = np.concatenate([past.values, own[0]]), np.concatenate([past.unseen, own[1]])
+            out.append(_Stretch(kept[a:b], *own, continues))
+        return out
+
+    def _run(self, stretch: _Stretch) -> Run | None:
+        full = len(stretch.values) - (self.window.size - 1)
+        if full <= 0:
+            return None
+        return Run(stretch.rows[-full:], stretch.values, stretch.unseen)
+
+    def _past(self, stretch: _Stretch, last: int) -> Past:
+        keep = slice(max(0, len(stretch.values) - (self.window.size - 1)), None)
+        return Past(last, stretch.values[keep].copy(), stretch.unseen[keep].copy())
+
+    def _evict(self) -> int:
+        evicted = 0
+        while self.most is not None and len(self.pasts) > self.most:
+            self.pasts.popitem(last=False)
+            evicted += 1
+        return evicted
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Records of one entity without a gap, after those of before that they continue."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+    continues: bool
+
+
+def _by_entity(arrivals: Arrivals) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yield each entity and the rows of its records, in the order in which they came."""
+    n = len(arrivals.moments)
+    if arrivals.entities is None:
+        if n:
+            yield ONE, np.arange(n)
+        return
+    places: dict[str, list[int]] = {}
+    for row, entity in enumerate(arrivals.entities):
+        places.setdefault(entity, []).append(row)
+    for entity, rows in places.items():
+        yield entity, np.array(rows, np.int64)
+
+
+def _in_order(
+    past: Past | None,
+    moments: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    standings: NDArray[np.int8],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Mark the late and the repeated among an entity's records, (n,); return the others, and the
+    microseconds since the record before each.
+    """
+    newest = np.maximum.accumulate(np.concatenate([[past.last if past else NEVER], moments]))
+    before = newest[:-1]
+    standings[rows[moments < before]] = _LATE
+    standings[rows[moments == before]] = _REPEATED
+    fresh = moments > before
+    kept, before = rows[fresh], before[fresh]
+    return kept, np.where(
+        before == NEVER, 0, moments[fresh] - np.where(before == NEVER, 0, before)
+    )
+
+
+FEW = 4  # windows of a run; so few are judged one by one, many together share their records
+MOST_TOGETHER = 256  # windows a pass, so that activations stay in the cache
+
+
+def tiles(
+    runs: Sequence[Run], size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield, for windows of `size` records, the rows of at most MOST_TOGETHER windows and their
+    records, (B, T, D): B windows each by itself, or all windows of one stretch of T records.
+    """
+    alone: list[tuple[int, NDArray[np.float32]]] = []
+    for run in runs:
+        n = len(run.rows)
+        if n < FEW:
+            alone += [(int(run.rows[i]), run.values[i : i + size]) for i in range(n)]
+            continue
+        for start in range(0, n, MOST_TOGETHER):
+            rows = run.rows[start : start + MOST_TOGETHER]
+            yield rows, run.values[None, start : start + len(rows) + size - 1]
+    for start in range(0, len(alone), MOST_TOGETHER):
+        some = alone[start : start + MOST_TOGETHER]
+        yield np.array([row for row, _ in some]), np.stack([values for _, values in some])

@@ -1,0 +1,148 @@
+"""records, history -> scores: each record with those before it, where its window is full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.feature import Features
+from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.network import Forward
+from vaewatch.scoring.score import Parts
+from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
+from vaewatch.scoring.series.network import PARTS, WindowNetwork
+from vaewatch.scoring.series.reasons import SeriesExplainer, SeriesReason, Unlike
+from vaewatch.scoring.table import Table
+
+Floats = NDArray[np.float64]
+
+TILE = 256  # windows that are explained at a time
+NO_PARTS = Parts(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of N records.
+
+    Attributes:
+        taken: the standing of each, and the runs of full windows.
+        rows: (n,) the records with full windows, and their scores, (n,).
+        forward: the parts of these scores. features: (n, 1), whether a value in a window is
+            unseen.
+    """
+
+    taken: Taken
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    forward: Forward
+    features: Features
+
+    def standings(self) -> list[str]:
+        """Return how each record stands to the history of its entity, in a word."""
+        return [STANDINGS[code].value for code in self.taken.standings.tolist()]
+
+
+class WindowJudge:
+    """The part of a Scorer that judges windows. Threads may share it; a history they may not.
+
+    Raises:
+        ArtifactError: the graph is not one that fits the artifact.
+    """
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        window, directions = artifact.window, artifact.directions
+        if window is None or directions is None:
+            raise ArtifactError("an artifact of windows must have a window, but has none.")
+        self.artifact, self.window = artifact, window
+        self.network = WindowNetwork(artifact.graph, window.size, threads)
+        width = window.width(len(artifact.vectorizer.features))
+        sizes = self.network.sizes
+        if (sizes.width, sizes.directions) != (width, directions.basis.shape[1]):
+            raise ArtifactError(
+                f"network.onnx must take the {width:,} numbers of a record of the manifest and "
+                f"give {directions.basis.shape[1]:,} places, got {sizes.width:,} and "
+                f"{sizes.directions:,}."
+            )
+        self._explainer = SeriesExplainer(artifact.vectorizer, window, directions)
+
+    def judge(self, table: Table, history: History) -> Judged:
+        """Take a table's records into a history, and score those with full windows."""
+        taken = history.add(arrivals_of(self.artifact.vectorizer, table))
+        rows, forward = self.network.forward(taken.runs)
+        unseen = np.zeros(len(table), bool)
+        for run in taken.runs:
+            unseen[run.rows] = run.any_unseen()
+        marked = unseen[rows][:, None]
+        features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
+        scores = self.artifact.rule.total(forward, features)
+        return Judged(taken, rows, scores, forward, features)
+
+    def all_parts(self, judged: Judged) -> list[Parts]:
+        """Return the parts of each record's score; NaN for one without a full window."""
+        out = [NO_PARTS] * len(judged.taken.standings)
+        parts = self.artifact.rule.parts(judged.forward, judged.features)
+        for row, own in zip(judged.rows.tolist(), parts, strict=True):
+            out[row] = own
+        return out
+
+    def reasons(
+        self, judged: Judged, wanted: NDArray[np.bool_], most: int
+    ) -> Iterator[tuple[int, tuple[SeriesReason, ...]]]:
+        """Yield the wanted rows, of (N,), that have full windows, and at most `most` reasons."""
+        at = np.full(len(wanted), -1)
+        at[judged.rows] = np.arange(len(judged.rows))
+        found = [
+            (row, run.values[k : k + self.window.size], run.unseen[k : k + self.window.size])
+            for run in judged.taken.runs
+            for k, row in enumerate(run.rows.tolist())
+            if wanted[row]
+        ]
+        parts = np.stack(
+            [
+                judged.forward.reconstruction.astype(np.float64),
+                self.artifact.rule.unseen * judged.features.unseen[:, 0],
+            ],
+            axis=1,
+        )
+        for start in range(0, len(found), TILE):
+            some = found[start : start + TILE]
+            rows = [row for row, _, _ in some]
+            observed = np.stack([values for _, values, _ in some])
+            expected = self._expected(observed)
+            unseen = np.stack([each for _, _, each in some])
+            unlike = Unlike(observed, expected, unseen, parts[at[rows]])
+            yield from zip(rows, self._explainer.reasons(unlike, most), strict=True)
+
+    def sound_scores(self, table: Table, most: int) -> tuple[NDArray[np.int64], Floats]:
+        """Return the rows of a table that have full windows, and their scores, or raise an
+        ArtifactError unless the graph gives each part of each as a number.
+        """
+        judged = self.judge(table, History(self.window))
+        for name in PARTS:
+            part = getattr(judged.forward, name)
+            if len(part) != len(judged.rows) or not np.isfinite(part).all():
+                raise ArtifactError(
+                    f"network.onnx must give a finite '{name}' for each window, but does not."
+                )
+        list(self.reasons(judged, np.ones(len(table), bool), most))
+        order = np.argsort(judged.rows)
+        return judged.rows[order], judged.scores[order]
+
+    def _expected(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, W, D) -> (N, W, D): the windows that the VAE makes of them."""
+        places = self.network.expected(windows).astype(np.float32)
+        return self._explainer.directions.windows(places).reshape(windows.shape)
+
+
+def arrivals_of(vectorizer: Vectorizer, table: Table) -> Arrivals:
+    """Return a table's records as a history takes them."""
+    if table.times is None:
+        raise AssertionError("a window takes a time: `check_window` refuses an artifact without")
+    features = vectorizer.transform(table)
+    return Arrivals(table.entities, table.times, features.values, features.unseen)

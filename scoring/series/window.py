@@ -1,0 +1,78 @@
+"""Window: how many records of an entity are judged together, and what parts them."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+SECOND = 1_000_000  # microseconds, in which moments are
+
+
+class Pace(Struct, frozen=True):
+    """The scale of log1p of the time since the record before, in usual steps."""
+
+    mean: Annotated[float, Meta(description="In the fit data.")]
+    deviation: Annotated[float, Meta(description="In the fit data.")]
+
+    def feature(self, since: NDArray[np.int64], step: int) -> NDArray[np.float32]:
+        """(N,) microseconds since the record before -> (N,), standardised."""
+        raw = np.log1p(since / max(step, 1))
+        return np.asarray((raw - self.mean) / self.deviation, dtype=np.float32)
+
+    def seconds(self, feature: float, step: int) -> float:
+        """Return the seconds that a feature stands for."""
+        raw = min(feature * self.deviation + self.mean, 50.0)
+        return max(math.expm1(raw), 0.0) * step / SECOND
+
+
+class Window(Struct, frozen=True, omit_defaults=True):
+    """The window of an artifact that judges each record with those before it."""
+
+    size: Annotated[int, Meta(description="W, the records of a window.")]
+    gap: Annotated[
+        int, Meta(description="Microseconds: after a longer pause a window begins anew.")
+    ]
+    step: Annotated[int, Meta(description="Microseconds from one record to the next, usually.")]
+    pace: Annotated[
+        Pace | None,
+        Meta(
+            description="Scale of the time since the record before, which is learned where it "
+            "varies."
+        ),
+    ] = None
+
+    def width(self, features: int) -> int:
+        """Return the numbers of a record that a window sees, for D features."""
+        return features + (self.pace is not None)
+
+
+class SeriesSummary(Struct, frozen=True):
+    """What a fit made of its series, and what its budget means for them."""
+
+    entities: Annotated[int, Meta(description="Entities of the fit data; 1 without a column.")]
+    short: Annotated[
+        int, Meta(description="Entities without a full window, which were not learned.")
+    ]
+    gaps: Annotated[int, Meta(description="Pauses after which a window begins anew.")]
+    repeated: Annotated[
+        int, Meta(description="Records of a moment that their entity already had; left out.")
+    ]
+    windows: Annotated[int, Meta(description="Full windows.")]
+    blocks: Annotated[
+        int,
+        Meta(
+            description="Independent blocks that the calibration scores are worth, by their "
+            "autocorrelation; the interval of the rate is that of so many records."
+        ),
+    ]
+    incidents_per_day: Annotated[
+        dict[str, float],
+        Meta(
+            description="alpha, as text: false incidents per entity and day, as counted on the "
+            "fit data. Alarms of one entity no further apart than a window are one incident."
+        ),
+    ]

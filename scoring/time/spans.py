@@ -1,0 +1,24 @@
+"""A span of time as people write it: 90s, 5m, 2h, 1d."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {"us": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
+SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m|h|d)")
+LONGEST = 2**53
+
+
+def microseconds(text: str) -> int | None:
+    """Return the microseconds of a span; None if it is none above 0."""
+    found = SPAN.fullmatch(text.strip())
+    if found is None:
+        return None
+    span = round(float(found[1]) * UNITS[found[2]])
+    return span if 0 < span <= LONGEST else None
+
+
+def span_text(span: int) -> str:
+    """Return microseconds as people write them, in the largest unit with few digits."""
+    unit = next((u for u in ("d", "h", "m", "s", "ms") if span >= UNITS[u]), "us")
+    return f"{span / UNITS[unit]:.4g}{unit}"

@@ -1,0 +1,239 @@
+"""WindowModel -> network.onnx: stretches of records in, the parts of each window's score out.
+
+The windows of one stretch share the convolutions of their records, so that a file costs little
+more a record than its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.network import Forward
+from vaewatch.scoring.series.history import Run
+from vaewatch.scoring.series.network import EXPECTED, INPUT, OUTPUTS, PARTS, WindowNetwork
+from vaewatch.training.calibration.neighbours import Bank
+from vaewatch.training.export.builder import (
+    Builder,
+    array_of,
+    decode,
+    encode,
+    least_of_many,
+    serialise,
+)
+from vaewatch.training.series.model import (
+    FEATURE_LIMIT,
+    LIMIT,
+    RECONSTRUCTION_WEIGHT,
+    SHAPE_WEIGHT,
+    Scale,
+    WindowModel,
+)
+
+END = 2**31 - 1  # of an axis
+SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
+TOLERANCE = 1e-3
+
+
+def export_windows(model: WindowModel, *, kl: bool) -> bytes:
+    """Return the graph from (B, T, D) records to `vaewatch.scoring.series.network.OUTPUTS`."""
+    graph = Builder()
+    low, high = graph.weight(-LIMIT), graph.weight(LIMIT)
+    records = graph.add("Clip", INPUT, low, high)
+    shape = _nearest(graph, model.shapes, _kernels(graph, model, records))
+    flat = _unfold(graph, model, records)
+    course = _nearest(graph, model.courses, _course(graph, model, flat))
+    twice = graph.add("Mul", _scaled(graph, model.scales.shape, shape), graph.weight(SHAPE_WEIGHT))
+    both = graph.add("Add", twice, _scaled(graph, model.scales.course, course))
+    error = _reconstruct(graph, model, flat, kl=kl)
+    own = _scaled(graph, model.scales.reconstruction, error)
+    own = graph.add("Mul", own, graph.weight(RECONSTRUCTION_WEIGHT))
+    for name, value in (("neighbour", both), ("reconstruction", own)):
+        graph.add("Squeeze", value, graph.ints(1), name=name)
+    width = model.kernels.mixing.shape[0] // 2
+    gives = {name: ("N",) for name in PARTS} | {EXPECTED: ("N", model.vae.features)}
+    return serialise(graph, {INPUT: ("B", "T", width)}, {name: gives[name] for name in OUTPUTS})
+
+
+def _slice(graph: Builder, x: str, start: int, end: int, axis: int = 1) -> str:
+    return graph.add("Slice", x, graph.ints(start), graph.ints(end), graph.ints(axis))
+
+
+def _in_a_row(
+    graph: Builder, x: str, span: int, axis: int, join: Callable[[str, str], str]
+) -> str:
+    """Join each `span` neighbours along an axis, by joining twice as many each time."""
+    powers = {1: x}
+    while 2 * max(powers) <= span:
+        last = max(powers)
+        own = powers[last]
+        powers[2 * last] = join(
+            _slice(graph, own, 0, -last, axis), _slice(graph, own, last, END, axis)
+        )
+    parts, offset = [], 0
+    for power in sorted(powers, reverse=True):
+        if span - offset >= power:
+            beyond = span - power - offset
+            end = -beyond if beyond else END
+            parts.append(_slice(graph, powers[power], offset, end, axis))
+            offset += power
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = join(whole, part)
+    return whole
+
+
+def _kernels(graph: Builder, model: WindowModel, records: str) -> str:
+    """(B, T, D) -> (N, 2K): the kernels' features of each window, standardised."""
+    kernels = model.kernels
+    after, before = _slice(graph, records, 1, END), _slice(graph, records, 0, -1)
+    both = graph.add("Concat", after, graph.add("Sub", after, before), axis=2)
+    mixed = graph.add("MatMul", both, graph.weight(kernels.mixing))
+    steps = graph.add("Transpose", mixed, perm=[0, 2, 1])
+    shares, largest = [], []
+    for own in kernels.groups():
+        dilation, count = int(kernels.dilations[own.start]), own.stop - own.start
+        taps = graph.weight(kernels.taps[own][:, None])
+        group = _slice(graph, steps, own.start, own.stop)
+        out = graph.add("Conv", group, taps, group=count, dilations=[dilation])
+        span = model.size - 1 - kernels.reach(dilation)
+        largest.append(graph.add("MaxPool", out, kernel_shape=[span], strides=[1]))
+        shares.append(_share(graph, out, kernels.centres[own], kernels.widths[own], span))
+    whole = graph.add("Concat", *shares, *largest, axis=1)
+    rows = graph.add("Transpose", whole, perm=[0, 2, 1])
+    raw = graph.add("Reshape", rows, graph.ints(-1, 2 * len(kernels)))
+    centred = graph.add("Sub", raw, graph.weight(model.means))
+    scaled = graph.add("Div", centred, graph.weight(model.deviations))
+    limit = graph.weight(-FEATURE_LIMIT), graph.weight(FEATURE_LIMIT)
+    return graph.add("Clip", scaled, *limit)
+
+
+def _share(
+    graph: Builder, out: str, centres: NDArray[np.float32], widths: NDArray[np.float32], span: int
+) -> str:
+    """(B, k, steps) -> (B, k, windows): the softened share of steps above the centre."""
+    centred = graph.add("Sub", out, graph.weight(centres[:, None]))
+    raised = graph.add(
+        "Add", graph.add("Div", centred, graph.weight(widths[:, None])), graph.weight(0.5)
+    )
+    soft = graph.add("Clip", raised, graph.weight(0.0), graph.weight(1.0))
+    total = _in_a_row(graph, soft, span, 2, lambda a, b: graph.add("Add", a, b))
+    return graph.add("Div", total, graph.weight(float(span)))
+
+
+def _unfold(graph: Builder, model: WindowModel, records: str) -> str:
+    """(B, T, D) -> (N, W * D): each window's records in a row, the oldest first."""
+    whole = _in_a_row(
+        graph, records, model.size, 1, lambda a, b: graph.add("Concat", a, b, axis=2)
+    )
+    return graph.add("Reshape", whole, graph.ints(-1, len(model.directions.mean)))
+
+
+def _course(graph: Builder, model: WindowModel, flat: str) -> str:
+    """(N, W * D) -> (N, W * D), without each column's mean in the window."""
+    apart = graph.add(
+        "Reshape", flat, graph.ints(-1, model.size, len(model.directions.mean) // model.size)
+    )
+    level = graph.add("ReduceMean", apart, graph.ints(1), keepdims=1)
+    centred = graph.add("Sub", apart, level)
+    return graph.add("Reshape", centred, graph.ints(-1, len(model.directions.mean)))
+
+
+def _off(graph: Builder, x: str, places: str, directions: NDArray[np.float64]) -> str:
+    """(N, D) and its places, (N, Q) -> (N, 1): the squared distance off the directions. Taken as a
+    difference of squares, it would lose its digits.
+    """
+    inside = graph.add("MatMul", places, graph.weight(directions.T))
+    return graph.add("ReduceSumSquare", graph.add("Sub", x, inside), graph.ints(1), keepdims=1)
+
+
+def _nearest(graph: Builder, bank: Bank, x: str) -> str:
+    """(N, D) -> (N, 1): the mean distance to the nearest of the bank.
+
+    The product that finds them loses the digits of a small distance. So it only finds candidates,
+    and the distances to these are computed again.
+    """
+    q = bank.directions.shape[1]
+    places = graph.add("MatMul", x, graph.weight(bank.directions))
+    off = _off(graph, x, places, bank.directions)
+    lengths = (bank.places**2).sum(1)
+    product = graph.add("MatMul", places, graph.weight(-2.0 * bank.places[:, :q].T))
+    squared = graph.add("Add", product, graph.weight(lengths))
+    count = min(bank.nearest + SPARE, len(bank))
+    candidates = least_of_many(graph, squared, count, len(bank))
+    near = graph.add("Gather", graph.weight(bank.places), candidates, axis=0)
+    padded = graph.add("Pad", places, graph.ints(0, 0, 0, 1))
+    between = graph.add("Sub", graph.add("Unsqueeze", padded, graph.ints(1)), near)
+    apart = graph.add("ReduceSumSquare", between, graph.ints(2), keepdims=0)
+    distances = graph.add("Sqrt", graph.add("Add", apart, off))
+    least, _ = graph.least(distances, bank.nearest)
+    return graph.add("ReduceMean", least, graph.ints(1), keepdims=1)
+
+
+def _reconstruct(graph: Builder, model: WindowModel, flat: str, *, kl: bool) -> str:
+    """(N, W * D) -> (N, 1): the squared error, as a mean over the members; also add `kl` and what
+    is `expected`.
+    """
+    vae, directions = model.vae, model.directions
+    centred = graph.add("Sub", flat, graph.weight(directions.mean))
+    places = graph.add("MatMul", centred, graph.weight(directions.basis))
+    off = _off(graph, centred, places, directions.basis.astype(np.float64))
+    x = graph.add("Div", places, graph.weight(model.unit))
+    codes = [encode(graph, vae, x, member) for member in range(vae.members)]
+    expected = [
+        graph.add("Gemm", decode(graph, vae, code, m), *_leave(graph, model, m))
+        for m, code in enumerate(codes)
+    ]
+    errors = [
+        graph.add("ReduceSumSquare", graph.add("Sub", x, own), graph.ints(1), keepdims=1)
+        for own in expected
+    ]
+    inside = graph.add("Mean", *errors)
+    graph.add("Mul", graph.add("Mean", *expected), graph.weight(model.unit), name=EXPECTED)
+    if kl:
+        graph.half_square(graph.add("Concat", *codes, axis=1), vae.members, "kl")
+    else:
+        graph.zero_of(x, "kl")
+    return graph.add("Add", off, graph.add("Mul", inside, graph.weight(model.unit**2)))
+
+
+def _leave(graph: Builder, model: WindowModel, member: int) -> Iterator[str]:
+    leave = model.vae.leave
+    yield graph.weight(array_of(leave.weight[member]))
+    yield graph.weight(array_of(leave.bias[member, 0]))
+
+
+def _scaled(graph: Builder, scale: Scale, value: str) -> str:
+    """(N, 1) -> (N, 1), in what is usual: see `Scale.apply`."""
+    above = graph.add("Sub", value, graph.weight(scale.middle))
+    shares = graph.add("Relu", graph.add("Div", above, graph.weight(scale.spread)))
+    return graph.add("Log", graph.add("Add", shares, graph.weight(1.0)))
+
+
+def check_windows_against_torch(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
+    """Return the largest difference between the parts that graph and torch give to the windows of
+    a run, relative to the part or to 1.
+
+    Raises:
+        RuntimeError: it is more than rounding explains, so that the export must not be used.
+    """
+    values = np.clip(probe.values, -LIMIT, LIMIT)
+    windows = np.lib.stride_tricks.sliding_window_view(values, model.size, axis=0)
+    views = model.views(values[None], np.ascontiguousarray(windows.swapaxes(1, 2)))
+    _, got = network.forward([probe])
+    want = Forward(
+        model.scales.reconstruction_part(views),
+        got.kl,
+        model.scales.neighbour_part(views),
+    )
+    apart = 0.0
+    for name in ("reconstruction", "neighbour"):
+        a, b = getattr(want, name), getattr(got, name)
+        apart = max(apart, float(np.max(np.abs(a - b) / np.maximum(np.abs(a), 1.0), initial=0)))
+    if not apart <= TOLERANCE:
+        raise RuntimeError(
+            f"the exported graph must agree with torch within {TOLERANCE:g}, got {apart:.2g} apart"
+        )
+    return apart

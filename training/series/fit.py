@@ -1,0 +1,214 @@
+"""Windows -> WindowFit: the model of windows, and what normal windows measure that it did not see.
+
+All windows that end in one block of time are a fold. A fold is judged by the member that saw
+neither its windows nor any that share a record with them, and by the kept windows of which the
+same is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.series.directions import Directions
+from vaewatch.training.calibration.neighbours import Bank
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.progress import Progress, silent
+from vaewatch.training.series.kernels import Kernels
+from vaewatch.training.series.model import (
+    Floats,
+    Scales,
+    Views,
+    WindowModel,
+    courses_of,
+)
+from vaewatch.training.series.windows import Windows
+from vaewatch.training.streams import Stream, stream
+from vaewatch.training.vae.checkpoint import Checkpoint
+from vaewatch.training.vae.fit import Drawn, Fitted, fit_vae
+from vaewatch.training.vae.folds import Folds, served_members
+from vaewatch.training.vae.laggards import without_laggards
+
+FITTED = 60_000  # windows that the VAE sees; its steps would not see more
+KEPT = 4000  # windows that others are compared with
+NEAREST = 3
+JUDGED = 40_000  # windows that calibrate
+BLOCK = 8  # windows' lengths that are judged in a row
+DIRECTIONS = 48
+BETA = 0.1  # light: a window's places are many, and the KL would blur them
+NOISE = 0.1  # of a place's own deviation: more would hide what a window does
+LEAST_DEVIATION = 1e-4
+CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class WindowFit:
+    """The model, and the fit windows that judged it.
+
+    Attributes:
+        windows: (J,) judged ones, in order. folds: (J,) the block of time of each.
+        views: what they measure, out of fold.
+    """
+
+    model: WindowModel
+    fitted: Fitted
+    windows: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    views: Views
+
+
+def fit_windows(
+    windows: Windows,
+    config: TrainConfig,
+    progress: Progress = silent,
+    checkpoint: Checkpoint | None = None,
+) -> WindowFit:
+    """Fit the model to clipped windows.
+
+    Raises:
+        CalibrationError: there are too few windows to judge any.
+    """
+    rng = stream(config.seed, Stream.WINDOWS)
+    config = replace(config, beta=BETA * config.beta)
+    folds = _folds(windows, config)
+    kept = np.sort(rng.permutation(len(windows))[:KEPT])
+    bank = windows.take(kept)
+    kernels = Kernels.draw(windows.size, bank.shape[2], config.seed).fitted(
+        [run.values for run in windows.runs]
+    )
+    features = np.concatenate([kernels.features(some) for some in _chunks(bank)])
+    means, deviations = features.mean(0), features.std(0)
+    deviations = np.where(deviations > LEAST_DEVIATION, deviations, 1.0).astype(np.float32)
+    directions, unit = _directions(bank, config.seed)
+    chosen = np.sort(rng.permutation(len(windows))[:FITTED])
+    x = np.concatenate(
+        [directions.places(some.reshape(len(some), -1)) for some in _taken(windows, chosen)]
+    )
+    x /= np.float32(unit)
+    own = replace(folds, of=folds.of[chosen], beside=_rows(folds.beside, chosen))
+    noise = (NOISE * x.std(0)).astype(np.float32)
+    fitted = fit_vae(x, config, progress, checkpoint, None, Drawn(own, noise))
+    fitted = without_laggards(fitted, x)
+    progress("calibrating", 0, 0)
+    scaled = np.clip((features - means) / deviations, -20.0, 20.0).astype(np.float32)
+    model = WindowModel(
+        size=windows.size,
+        kernels=kernels,
+        means=means.astype(np.float32),
+        deviations=deviations,
+        shapes=_bank(scaled, config.seed),
+        courses=_bank(courses_of(bank), config.seed),
+        directions=directions,
+        unit=unit,
+        vae=fitted.vae.only(fitted.folds.serving),
+        scales=Scales(*[None] * 3),  # type: ignore[arg-type]
+    )
+    judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
+    judged = _blocks(len(windows), BLOCK * windows.size, rng)
+    views = _judge(windows, model, fitted, judges, kept, judged)
+    model = replace(model, scales=Scales.of(views))
+    return WindowFit(model, fitted, judged, folds.of[judged], views)
+
+
+def _folds(windows: Windows, config: TrainConfig) -> Folds:
+    assert config.served is not None
+    serving = served_members(config.members, config.served)
+    judges = np.setdiff1d(np.arange(config.members), serving)
+    of = windows.folds(len(judges))
+    return Folds(of, judges, serving, config.members, windows.beside(of, len(judges)))
+
+
+def _rows(beside: NDArray[np.bool_] | None, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    return None if beside is None else beside[rows]
+
+
+def _chunks(windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    return (windows[start : start + CHUNK] for start in range(0, len(windows), CHUNK))
+
+
+def _taken(windows: Windows, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    return (windows.take(chosen[start : start + CHUNK]) for start in range(0, len(chosen), CHUNK))
+
+
+def _leading(rows: NDArray[np.float32], seed: int) -> tuple[Floats, Floats]:
+    """(K, D) -> the singular values and the (D, Q) directions in which the rows reach furthest."""
+    from sklearn.utils.extmath import randomized_svd
+
+    rank = min(DIRECTIONS, *rows.shape)
+    _, strength, directions = randomized_svd(rows, rank, n_iter=4, random_state=seed)
+    return strength.astype(np.float64), directions.T.astype(np.float64)
+
+
+def _bank(rows: NDArray[np.float32], seed: int) -> Bank:
+    return Bank.of(rows, NEAREST, _leading(rows, seed)[1])
+
+
+def _directions(bank: NDArray[np.float32], seed: int) -> tuple[Directions, float]:
+    """(K, W, D) -> the leading directions, and the unit in which windows lie along them."""
+    flat = bank.reshape(len(bank), -1)
+    mean = flat.mean(0)
+    strength, basis = _leading(flat - mean, seed)
+    unit = float(np.sqrt((strength**2).mean() / len(flat))) or 1.0
+    return Directions(mean, basis.astype(np.float32)), unit
+
+
+def _blocks(n: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return at most JUDGED of n windows, as whole blocks of neighbours, in order."""
+    starts = np.arange(0, n, length)
+    if n > JUDGED:
+        starts = np.sort(rng.permutation(starts)[: max(1, JUDGED // length)])
+    return np.concatenate([np.arange(s, min(s + length, n)) for s in starts.tolist()])
+
+
+def _judge(
+    windows: Windows,
+    model: WindowModel,
+    fitted: Fitted,
+    folds: Folds,
+    kept: NDArray[np.int64],
+    judged: NDArray[np.int64],
+) -> Views:
+    """Measure the judged windows, each fold by what did not see it."""
+    found = np.empty((3, len(judged)))
+    for fold, judge in enumerate(folds.judges.tolist()):
+        at = np.flatnonzero(folds.of[judged] == fold)
+        apart = folds.of[kept] != fold
+        if folds.beside is not None:
+            apart &= ~folds.beside[kept, fold]
+        if len(at) and apart.sum() <= NEAREST:
+            raise CalibrationError(
+                f"there must be more than {NEAREST} windows of {windows.size} records that share "
+                "none with a sixth of the time that they judge, got "
+                f"{int(apart.sum())}. Use a smaller --window, or more records."
+            )
+        alone = replace(
+            model,
+            shapes=model.shapes.only(apart),
+            courses=model.courses.only(apart),
+            vae=fitted.vae.only([judge]),
+        )
+        for rows, records in _together(windows, judged[at]):
+            views = alone.views(records, windows.take(judged[at][rows]))
+            found[:, at[rows]] = views.reconstruction, views.shape, views.course
+    return Views(*found)
+
+
+def _together(
+    windows: Windows, chosen: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the places of windows that follow one another, at most CHUNK, and their records,
+    (1, T, D), of (n,) windows in order.
+    """
+    runs = windows.run_of[chosen]
+    parts = np.flatnonzero((np.diff(chosen) != 1) | (np.diff(runs) != 0)) + 1
+    for places in np.split(np.arange(len(chosen)), parts):
+        for start in range(0, len(places), CHUNK):
+            rows = places[start : start + CHUNK]
+            run = int(runs[rows[0]])
+            first = int(chosen[rows[0]] - windows.starts[run])
+            values = windows.runs[run].values[first : first + len(rows) + windows.size - 1]
+            yield rows, values[None]

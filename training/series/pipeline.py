@@ -1,0 +1,179 @@
+"""records -> LearnedSeries: the recipe of windows, top to bottom and in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
+from vaewatch.scoring.budget.described import SHOWN_ALPHAS
+from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.series.history import Run
+from vaewatch.scoring.series.network import WindowNetwork
+from vaewatch.scoring.series.window import SeriesSummary
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.remarks import remarks
+from vaewatch.training.records.schema import infer_schema, with_categories_of
+from vaewatch.training.series.export import check_windows_against_torch, export_windows
+from vaewatch.training.series.fit import WindowFit, fit_windows
+from vaewatch.training.series.model import UNSEEN
+from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
+from vaewatch.training.series.records import Series, series_of
+from vaewatch.training.vae.checkpoint import Checkpoint
+
+log = logging.getLogger("vaewatch.training")
+
+SERVED = 2  # members that the graph averages
+PROBES = 64  # windows on which the exported graph must agree with torch
+
+
+@dataclass(frozen=True)
+class LearnedSeries:
+    """A fit of windows, from its settings to its calibration.
+
+    Attributes:
+        scores: (J,) out of fold, of the windows that judged the fit.
+        summary: what the fit made of its series.
+    """
+
+    config: TrainConfig
+    table: Table
+    series: Series
+    vectorizer: Vectorizer
+    fit: WindowFit
+    rule: ScoreRule
+    graph: bytes
+    export_difference: float
+    scores: NDArray[np.float64]
+    calibration: Calibration
+    drift: DriftReference
+    summary: SeriesSummary
+
+
+def fit_series(
+    frame: pl.DataFrame,
+    config: TrainConfig,
+    progress: Progress = silent,
+    checkpoint: Checkpoint | None = None,
+    inferred: Schema | None = None,
+) -> LearnedSeries:
+    """Learn the windows of a frame of normal records.
+
+    Raises:
+        SchemaError: the columns cannot be learned, or no entity has a full window.
+        CalibrationError: there are too few windows for `config.alpha`.
+    """
+    schema = with_categories_of(inferred or infer_schema(frame, config), frame)
+    if schema.time is None or not schema.time.required:
+        raise SchemaError(
+            f"each record must have a time, by which windows are in order, but column "
+            f"'{config.time}' lacks some. Set these records aside, or leave out --window."
+        )
+    for remark in remarks(schema, frame, config.kinds):
+        log.warning("%s", remark.text)
+    config = replace(config, served=config.served or SERVED)
+    table = checked_table(schema, frame)
+    vectorizer = fit_vectorizer(table)
+    series = series_of(table, vectorizer, config)
+    check_alpha(config.alpha, len(series.windows))
+    fit = fit_windows(series.windows, config, progress, checkpoint)
+    graph = export_windows(fit.model, kl=config.model == "vae")
+    network = WindowNetwork(graph, series.window.size, config.threads)
+    difference = check_windows_against_torch(fit.model, network, _probe(series))
+    scores = fit.model.scales.reconstruction_part(fit.views)
+    scores = scores + fit.model.scales.neighbour_part(fit.views)
+    scores += UNSEEN * series.windows.unseen(fit.windows)
+    calibration = calibrate(scores, config.alpha, CROSS_FITTED)
+    judged = _Judged.of(table, series, fit, scores, calibration)
+    if config.incidents_per_day is not None:
+        alpha = judged.alpha_for(config.incidents_per_day)
+        config, calibration = replace(config, alpha=alpha), replace(calibration, alpha=alpha)
+    return LearnedSeries(
+        config=config,
+        table=table,
+        series=series,
+        vectorizer=vectorizer,
+        fit=fit,
+        rule=ScoreRule(UNSEEN, kl_weight=0.0, neighbour_weight=1.0),
+        graph=graph,
+        export_difference=difference,
+        scores=scores,
+        calibration=calibration,
+        drift=fit_drift(table),
+        summary=judged.summary(calibration.alpha),
+    )
+
+
+def _probe(series: Series) -> Run:
+    """Return some neighbouring windows, made less usual, so that every part of them shows."""
+    run = max(series.windows.runs, key=lambda run: len(run.rows))
+    n = min(PROBES, len(run.rows))
+    values = run.values[: n + series.window.size - 1]
+    wave = np.sin(np.arange(values.size, dtype=np.float32)).reshape(values.shape)
+    return Run(run.rows[:n], values + wave, run.unseen[: len(values)])
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The windows that judged a fit, (J,), as incidents are counted among them."""
+
+    series: Series
+    fit: WindowFit
+    scores: NDArray[np.float64]
+    calibration: Calibration
+    entities: Sequence[str] | None
+    moments: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        table: Table,
+        series: Series,
+        fit: WindowFit,
+        scores: NDArray[np.float64],
+        calibration: Calibration,
+    ) -> _Judged:
+        rows = series.windows.rows[fit.windows]  # among the records in order of time
+        entities = None
+        if table.entities is not None:
+            entities = [table.entities[i] for i in series.order[rows].tolist()]
+        return cls(series, fit, scores, calibration, entities, series.windows.moments[rows])
+
+    def alpha_for(self, wanted: float) -> float:
+        """Return the alpha with so many false incidents per entity and day."""
+        place = self.entities, self.moments, self.series.window
+        return alpha_for(wanted, self.calibration, self.scores, *place)
+
+    def summary(self, alpha: float) -> SeriesSummary:
+        windows = self.series.windows
+        runs = windows.run_of[self.fit.windows]
+        breaks = (np.diff(self.fit.windows) != 1) | (np.diff(runs) != 0)
+        stretches = np.concatenate([[0], np.cumsum(breaks)])
+        place = self.entities, self.moments, self.series.window
+        shown = sorted({*SHOWN_ALPHAS, alpha}, reverse=True)
+        return SeriesSummary(
+            entities=self.series.entities,
+            short=self.series.short,
+            gaps=self.series.gaps,
+            repeated=self.series.repeated,
+            windows=len(windows),
+            blocks=independent_blocks(self.scores, stretches),
+            incidents_per_day={
+                f"{a:g}": incidents_per_day(self.calibration, self.scores, *place, a)
+                for a in shown
+            },
+        )

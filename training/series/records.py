@@ -1,0 +1,158 @@
+"""fit records -> Windows: in order of time, parted at gaps, with what was left out counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Run, Standing
+from vaewatch.scoring.series.judge import arrivals_of
+from vaewatch.scoring.series.window import Pace, Window
+from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.spans import microseconds, span_text
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.series.model import LIMIT
+from vaewatch.training.series.windows import Windows
+
+USUAL_STEP, LONG_STEP = 0.5, 0.99  # quantiles of the steps
+GAP = 10.0  # times a long step
+UNEVEN = 0.1  # deviation of log1p of the step from which it is learned
+SHORTEST_PERIOD, LONGEST_PERIOD = 8, 128
+NO_PERIOD = 64  # records of a window where nothing comes back
+PERIOD_RECORDS = 20_000
+PERIOD_FEATURES = 20
+LEAST_LAG, MOST_LAG = 6, 303
+SHARE = 8  # a window is at most an eighth of the longest stretch
+
+
+@dataclass(frozen=True)
+class Series:
+    """The fit records as windows.
+
+    Attributes:
+        runs: as they came, before what is far out was cut.
+        order: (N,) the records in order of time.
+        entities, short, gaps, repeated: see `vaewatch.scoring.series.window.SeriesSummary`.
+    """
+
+    window: Window
+    windows: Windows
+    runs: tuple[Run, ...]
+    order: NDArray[np.int64]
+    entities: int
+    short: int
+    gaps: int
+    repeated: int
+
+
+def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Series:
+    """Put a table's N records in order, and part them into windows.
+
+    Raises:
+        SchemaError: no entity has a full window.
+    """
+    if table.times is None:
+        raise AssertionError("the settings of a window take a time")
+    order = np.argsort(table.times, kind="stable")
+    arrivals = arrivals_of(vectorizer, table.take(order))
+    entities, moments = arrivals.entities, arrivals.moments
+    steps = _steps(entities, moments)
+    window = _window(steps, config)
+    if config.window in (None, "auto"):
+        window = replace_size(window, _size(arrivals, window))
+    elif isinstance(config.window, int):
+        window = replace_size(window, config.window)
+    taken = History(window).add(arrivals)
+    names = {""} if entities is None else set(entities)
+    if not taken.runs:
+        longest = max(np.unique(entities, return_counts=True)[1]) if entities else len(moments)
+        raise SchemaError(
+            f"a window of {window.size:,} records must fit into the records of an entity without "
+            f"a pause of more than {span_text(window.gap)}, but the longest has "
+            f"{longest:,} records. Use a smaller --window, or a longer --gap."
+        )
+    full = {""} if entities is None else {entities[run.rows[0]] for run in taken.runs}
+    clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
+    return Series(
+        window=window,
+        windows=Windows(window.size, clipped, moments),
+        runs=taken.runs,
+        order=order,
+        entities=len(names),
+        short=len(names) - len(full),
+        gaps=taken.gaps,
+        repeated=int((taken.standings == STANDINGS.index(Standing.REPEATED)).sum()),
+    )
+
+
+def replace_size(window: Window, size: int) -> Window:
+    """Return the window with another number of records."""
+    return Window(size, window.gap, window.step, window.pace)
+
+
+def _steps(entities: Sequence[str] | None, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the times between consecutive records of an entity, without repeated ones."""
+    if entities is None:
+        steps = np.diff(moments)
+    else:
+        names = np.unique(entities, return_inverse=True)[1]
+        order = np.lexsort([moments, names])
+        steps = np.diff(moments[order])[np.diff(names[order]) == 0]
+    return np.asarray(steps[steps > 0])
+
+
+def _window(steps: NDArray[np.int64], config: TrainConfig) -> Window:
+    """Return the window's step, gap and pace; its size is not known yet.
+
+    Raises:
+        SchemaError: no entity has two records of different times.
+    """
+    if not len(steps):
+        raise SchemaError(
+            f"a window takes records that follow one another, but column '{config.time}' has no "
+            "two different times of one entity."
+        )
+    step = max(1, int(np.quantile(steps, USUAL_STEP)))
+    given = None if config.gap is None else microseconds(config.gap)
+    gap = given or round(GAP * float(np.quantile(steps, LONG_STEP)))
+    inside = np.log1p(steps[steps <= gap] / step)
+    pace = None
+    if len(inside) and inside.std() > UNEVEN:
+        pace = Pace(float(inside.mean()), float(inside.std()))
+    return Window(2, gap, step, pace)
+
+
+def _size(arrivals: Arrivals, window: Window) -> int:
+    """Return how many records suit a window: those after which values come back."""
+    taken = History(window).add(arrivals)
+    if not taken.runs:
+        return 2
+    longest = max(taken.runs, key=lambda run: len(run.values)).values
+    period = period_of(longest[:PERIOD_RECORDS, :PERIOD_FEATURES])
+    wanted = NO_PERIOD if period is None else int(np.clip(period, SHORTEST_PERIOD, LONGEST_PERIOD))
+    return max(2, min(wanted, len(longest) // SHARE))
+
+
+def period_of(values: NDArray[np.float32]) -> int | None:
+    """(T, D) -> the lag at which the mean autocorrelation of the columns has its highest local
+    maximum; None without one from LEAST_LAG to MOST_LAG records.
+    """
+    x = values.astype(np.float64) - values.mean(0)
+    n = len(x)
+    spectrum = np.fft.rfft(x, 1 << (2 * n - 1).bit_length(), axis=0)
+    products = np.fft.irfft(spectrum * np.conj(spectrum), axis=0)[: min(MOST_LAG + 2, n)]
+    alive = products[0] > 1e-12 * n
+    if not alive.any() or len(products) < LEAST_LAG:
+        return None
+    acf = (products[:, alive] / products[0, alive]).mean(1)
+    inner = np.arange(4, len(acf) - 1)
+    peaks = inner[(acf[inner] > acf[inner - 1]) & (acf[inner] > acf[inner + 1])]
+    if not len(peaks):
+        return None
+    best = int(peaks[acf[peaks].argmax()])
+    return best if LEAST_LAG <= best <= MOST_LAG else None

@@ -1,0 +1,85 @@
+"""fit records -> Windows: every full window, and which of them are apart in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.series.history import Run
+
+
+@dataclass(frozen=True)
+class Windows:
+    """M full windows of W records, run after run, each run in order of time.
+
+    Attributes:
+        moments: (N,) of the records whose rows the runs name.
+    """
+
+    size: int
+    runs: Sequence[Run]
+    moments: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(runs + 1,) the first window of each run, and M."""
+        return np.cumsum([0, *(len(run.rows) for run in self.runs)])
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """(M,) the record that each window judges: its last."""
+        return np.concatenate([run.rows for run in self.runs])
+
+    @cached_property
+    def run_of(self) -> NDArray[np.int64]:
+        """(M,) the run of each window."""
+        return np.repeat(np.arange(len(self.runs)), np.diff(self.starts))
+
+    def take(self, windows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n,) windows -> their records, (n, W, D)."""
+        if not len(windows):
+            return np.empty((0, self.size, self.runs[0].values.shape[1]), np.float32)
+        out = np.empty((len(windows), self.size, self.runs[0].values.shape[1]), np.float32)
+        runs = self.run_of[windows]
+        for run in np.unique(runs):
+            own = np.flatnonzero(runs == run)
+            values = np.lib.stride_tricks.sliding_window_view(
+                self.runs[run].values, self.size, axis=0
+            )
+            out[own] = values[windows[own] - self.starts[run]].swapaxes(1, 2)
+        return out
+
+    def unseen(self, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) windows -> (n,): whether one of their records holds an unseen value."""
+        found = np.concatenate([run.any_unseen() for run in self.runs])
+        return np.asarray(found[windows])
+
+    def folds(self, count: int) -> NDArray[np.int64]:
+        """(M,) the block of time, of `count`, in which each window ends. All entities together:
+        what happens at one time is alike.
+        """
+        ends = self.moments[self.rows]
+        order = np.argsort(ends, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return rank * count // max(len(rank), 1)
+
+    def beside(self, folds: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+        """(M, count): which windows share a record with a window of a fold that is not theirs."""
+        out = np.zeros((len(self), count), bool)
+        reach = self.size - 1
+        for start, end in zip(self.starts, self.starts[1:], strict=False):
+            for fold in range(count):
+                inside = np.concatenate([[0], np.cumsum(folds[start:end] == fold)])
+                at = np.arange(end - start)
+                low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, end - start)
+                out[start:end, fold] = inside[high] > inside[low]
+        out[np.arange(len(self)), folds] = False
+        return out
