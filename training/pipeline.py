@@ -24,7 +24,7 @@ from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
-from vaewatch.training.calibration.rehearsal import rehearse, rehearse_recent
+from vaewatch.training.calibration.rehearsal import Played, rehearse, rehearse_recent
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import RECENT, TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
@@ -93,7 +93,7 @@ def fit(
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
-    found = _fit_score(fitted, x, rules, config, None if times is None else times[split.fit])
+    found = _fit_score(fitted, x, rules, config)
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
@@ -103,10 +103,8 @@ def fit(
 
     judged = _judge(table, split, found.evidence, score)
     calibration = judged.calibration(config.alpha, split)
-    outlook = found.outlook
-    if times is not None and config.calibrate == RECENT:
-        pooled = judged.pooled(split)
-        outlook = rehearse_recent(pooled.scores, times[pooled.rows], config.alpha)
+    suspects = vectorizer.transform(table.take(split.trimmed)).values
+    tried = _Tried(fitted, found, rules, suspects)
     return Learned(
         config=config,
         table=table,
@@ -122,7 +120,7 @@ def fit(
         segments=judged.segments(split, calibration),
         evidence=found.evidence,
         continued=continued,
-        outlook=outlook,
+        outlook=None if times is None else tried.outlook(times, split, judged, config),
     )
 
 
@@ -172,7 +170,7 @@ class _ScoreFit:
     model: ScoreModel
     rule: ScoreRule
     evidence: Evidence
-    outlook: Outlook | None
+    oob: OutOfBag
 
 
 def _fit_score(
@@ -180,7 +178,6 @@ def _fit_score(
     x: NDArray[np.float32],
     rules: Rules,
     config: TrainConfig,
-    times: NDArray[np.int64] | None,
 ) -> _ScoreFit:
     """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
     kl = config.model == "vae"
@@ -192,8 +189,34 @@ def _fit_score(
     served = fitted.vae.only(fitted.folds.serving)
     precision = oob.precision()
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
-    outlook = None if times is None else rehearse(oob, x[rows], times[rows], rules, config)
-    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores), outlook)
+    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores), oob)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A fit that is to be tried on the time after its past.
+
+    suspects: (M, D) features of the records that a robust fit leaves out.
+    """
+
+    fitted: Fitted
+    found: _ScoreFit
+    rules: Rules
+    suspects: NDArray[np.float32]
+
+    def outlook(
+        self, times: NDArray[np.int64], split: Split, judged: Judged, config: TrainConfig
+    ) -> Outlook | None:
+        """Say whether the budget holds over the (N,) times of all records."""
+        if config.calibrate == RECENT:
+            pooled = judged.pooled(split)
+            return rehearse_recent(pooled.scores, times[pooled.rows], config.alpha)
+        seen, found = self.found.evidence, self.found
+        played = Played.of(found.oob, seen.x[seen.rows], times[split.fit[seen.rows]])
+        if len(self.suspects):
+            left_out = times[split.trimmed]
+            played = played.with_suspects(self.suspects, left_out, self.fitted, config)
+        return rehearse(played, self.rules, config)
 
 
 def _add_up(

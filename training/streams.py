@@ -24,8 +24,9 @@ class Stream(IntEnum):
     ORDER = 12  # which of the records of one instant comes first
     PLANTED = 11  # the anomalies that are planted in new normals when an artifact is recalibrated
     SEGMENTS = 13  # the records that are held out for the calibrations of single segments
-    KERNELS = 14  # the random convolutions of windows
-    WINDOWS = 15  # the windows that a fit, its bank and its calibration take
+    KERNELS = 15  # the random convolutions of windows
+    WINDOWS = 16  # the windows that a fit, its bank and its calibration take
+    SUSPECTS = 14  # the suspects that are played through with the last fold of time
 
 
 def stream(seed: int, which: Stream) -> np.random.Generator:

