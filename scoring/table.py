@@ -32,7 +32,7 @@ from vaewatch.scoring.spelling.values import (
 from vaewatch.scoring.time.calendar import calendar_of
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.parts import shown
-from vaewatch.scoring.time.time import Time, UnreadableTime
+from vaewatch.scoring.time.time import LostTime, Time, UnreadableTime
 from vaewatch.scoring.time.values import moments_of
 
 LARGEST_INTEGER = 2**53  # above, a float64 stands for several integers, in digits nobody wrote
@@ -140,8 +140,9 @@ def _moment(time: Time, index: int, value: Any, problems: list[Problem]) -> int:
     try:
         return int(moments_of(time, [value])[0])
     except UnreadableTime as error:
-        got = "" if value is None else f", got {kind_of(value)}"
-        code = "missing" if value is None else "time"
+        lost = isinstance(error, LostTime)
+        got = "" if lost else f", got {kind_of(value)}"
+        code = "missing" if lost else "time"
         rule = f"column '{time.column}' {error}{got}"
         problems.append(Problem(index, time.column, code, rule))
         return NO_TIME

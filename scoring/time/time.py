@@ -27,6 +27,10 @@ class UnreadableTime(ValueError):
     """A value is no time of the column's form; the text says what it must be."""
 
 
+class LostTime(UnreadableTime):
+    """There is no time, although the fit data always have one."""
+
+
 @dataclass(frozen=True)
 class Time:
     """The time column of a schema. It is never learned as a moment, since none comes again.
@@ -75,11 +79,12 @@ class Time:
         offset the moment is in the schema's zone. NO_TIME of a null.
 
         Raises:
+            LostTime: there is none, but must be.
             UnreadableTime: it is no such time.
         """
         if value is None or value != value or self._is_blank(value):
             if self.required:
-                raise UnreadableTime(LOST)
+                raise LostTime(LOST)
             return NO_TIME, Form.OFFSET
         found = self._parsed(value)
         if found is None or not self.accepts(found[1]):

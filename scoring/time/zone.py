@@ -32,6 +32,11 @@ def _unknown(name: str) -> str:
             f"a zone must be one of the IANA database, which this machine lacks, got '{name}'. "
             "Install the system's tzdata or pip install tzdata, or use UTC."
         )
-    like = get_close_matches(name, zones, 1)
-    hint = f"Did you mean '{like[0]}'?" if like else "Give one such as Europe/Amsterdam or UTC."
+    folded = {zone.casefold(): zone for zone in sorted(zones)}
+    like = get_close_matches(name.casefold(), folded, 1)
+    hint = (
+        f"Did you mean '{folded[like[0]]}'?"
+        if like
+        else "Give one such as Europe/Amsterdam or UTC."
+    )
     return f"a zone must be a name of the IANA database, got '{name}'. {hint}"

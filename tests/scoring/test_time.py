@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,17 @@ def test_a_time_is_the_same_in_a_record_and_in_a_frame(form: Form, zone: str):
             wanted = NO_TIME
         assert (got, bool(bad)) == (wanted, wanted == NO_TIME), cell
     assert not check_moments(time, pl.Series("at", list(map(str, CELLS[form])))).bad.any()
+
+
+@pytest.mark.parametrize("value", [None, "", " NA ", math.nan])
+def test_no_time_is_missing_however_it_is_said(value: Any):
+    """The same code and words in a record and in a frame."""
+    schema = schema_of(Form.LOCAL)
+    said = "column 'at' must hold a time, as all of the fit data do, got none"
+    (problem,) = parse_records(schema, [{"amount": 1, "at": value}])[1]
+    assert (problem.code, problem.message) == ("missing", said)
+    (problem,) = parse_records(schema, [{"amount": 1, "at": "soon"}])[1]
+    assert problem.code == "time" and problem.message.endswith("got a string")
 
 
 @pytest.mark.parametrize("form", [f for f in Form if "since" in f or f.endswith("seconds")])
@@ -260,6 +272,8 @@ def test_clocks_that_are_put_forward_or_back_keep_the_hour_of_the_wall():
 def test_an_unknown_zone_is_refused_with_its_like():
     with pytest.raises(SettingError, match="Did you mean 'Europe/Amsterdam'"):
         zone_named("Europe/Amsterdm")
+    with pytest.raises(SettingError, match="Did you mean 'UTC'"):
+        zone_named("utc")
     for name in ("", "../etc/passwd", "+02:00"):
         with pytest.raises(SettingError, match="a zone must be a name of the IANA database"):
             zone_named(name)
