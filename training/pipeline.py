@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
@@ -40,7 +42,7 @@ from vaewatch.training.records.schema import (
     segment_groups,
     with_categories_of,
 )
-from vaewatch.training.records.split import Split, split_later, split_records
+from vaewatch.training.records.split import LAST_SHARE, Split, split_later, split_records
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -117,7 +119,7 @@ def fit(
         precision=found.model.precision,
         calibration=calibration,
         drift=fit_drift(table),
-        segments=judged.segments(split, calibration),
+        segments=_segments(judged, split, calibration),
         evidence=found.evidence,
         continued=continued,
         outlook=None if times is None else tried.outlook(times, split, judged, config),
@@ -138,6 +140,21 @@ def _folds(order: NDArray[np.int64] | None, config: TrainConfig) -> Drawn | None
     if order is None or config.served is None:
         return None
     return Drawn(Folds.in_order(order, config.members, config.served))
+
+
+def _segments(judged: Judged, split: Split, pooled: Calibration) -> Segments | None:
+    segments, alpha = judged.segments(split, pooled), pooled.alpha
+    if segments is not None and not segments.own:
+        least = math.ceil(1 / alpha / (LAST_SHARE if split.rule == SPLIT else 1))
+        log.warning(
+            "no value of segment column '%s' has enough records for a calibration of its own, "
+            "about %s at alpha %g: the pooled one judges all. Name a column of fewer values, or "
+            "ask for a larger alpha.",
+            segments.schema.segment,
+            f"{least:,}",
+            alpha,
+        )
+    return segments
 
 
 def _times(schema: Schema, frame: pl.DataFrame) -> NDArray[np.int64] | None:

@@ -259,9 +259,13 @@ def test_one_segment_alone_has_the_calibration_of_all(tmp_path: Path):
     assert scorer.score(frame[:5]).calibration == ["own"] * 5
 
 
-def test_where_every_segment_is_too_small_all_are_pooled(tmp_path: Path):
+def test_where_every_segment_is_too_small_all_are_pooled_and_it_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     frame = mixture(900, 0).with_columns(shop=pl.int_range(pl.len()) % 50)
     scorer = train(frame, tmp_path / "out", segment="shop", alpha=0.05, **SMALL)
+    said = "no value of segment column 'shop' has enough records for a calibration of its own"
+    assert f"{said}, about 80 at alpha 0.05" in caplog.text
     plain = train(frame.cast({"shop": pl.String}), tmp_path / "plain", alpha=0.05, **SMALL,
                   kinds={"shop": "categorical"})  # fmt: skip
     segments = scorer.artifact.segments
