@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ import pytest
 from vaewatch.__main__ import main
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
 ODD_NAME = "<script>alert(1)</script> $x_1$ 'a' & \"b\""
@@ -79,6 +82,15 @@ def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What mostly waits comes first: where tests run side by side, others work meanwhile."""
     items.sort(key=lambda item: item.path.name != "test_watching.py")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium for the tests of one module."""
+    from tests.browser import chromium  # playwright, which most tests have no use for
+
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

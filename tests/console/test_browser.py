@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Browser, Route
 
-from tests.browser import axe_findings, chromium, needs_chromium, page_of, sideways_overflow
+from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
 
 pytestmark = needs_chromium
 BAD = """<!doctype html><html lang="en"><head><title>bad</title></head><body><main>
 <h1 style="width: 3000px">Bad</h1><p style="color: #ccc; background: #fff">pale</p>
 <input><script>nothing.there()</script></main></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 def test_a_bad_page_is_seen_to_be_bad(browser: Browser):

@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import (
     axe_findings,
-    chromium,
     needs_chromium,
     page_of,
     sideways_overflow,
@@ -41,12 +40,6 @@ TABS = 80  # presses of a key before we give up
 @pytest.fixture(scope="module")
 def records(mixed_frame: pl.DataFrame) -> list[dict[str, Any]]:
     return mixed_frame.drop("order").to_dicts()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from tests.browser import (
     THEMES,
     WIDTHS,
     axe_findings,
-    chromium,
     needs_chromium,
     page_of,
     sideways_overflow,
@@ -26,12 +25,6 @@ from vaewatch.training.train import train
 
 pytestmark = needs_chromium
 SHIFT = 1.3  # of the shop's numbers: more alarms than chance explains, and no more
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +12,6 @@ from tests.browser import (
     THEMES,
     WIDTHS,
     axe_findings,
-    chromium,
     needs_chromium,
     page_of,
     sideways_overflow,
@@ -22,12 +20,6 @@ from tests.conftest import ODD_NAME, call, make_frame
 from vaewatch.scoring.artifact import REPORT
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
