@@ -212,7 +212,8 @@ class Schema:
         """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""
         missing = [name for name in self.inputs if name not in set(present)]
         if missing:
-            extra = [name for name in present if name not in set(self.inputs)]
+            known = {*self.inputs, self.id, self.label, *self.ignored}
+            extra = [name for name in present if name not in known]
             hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
                 f"column {_listed(missing)} must be there, but the input lacks it.{hint}"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaewatch.scoring.errors import RecordError
+from vaewatch.scoring.errors import RecordError, SchemaError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.values import parse_boolean, parse_category, parse_number
 from vaewatch.scoring.table import parse_records, table_of
@@ -162,3 +162,12 @@ def test_an_integer_category_is_its_digits_in_any_type(number: int, as_float: bo
     schema = Schema((Column("code", Kind.CATEGORICAL, categories=(str(number),)),))
     value = float(number) if as_float else number
     assert np.array_equal(table_of(schema, [{"code": value}]).codes, [[0]])
+
+
+def test_carried_columns_are_not_among_those_that_may_be_renamed():
+    schema = Schema(
+        (Column("amount", Kind.NUMERIC),), id="order", label="fraud", ignored=("note",)
+    )
+    with pytest.raises(SchemaError) as refused:
+        schema.require(["order", "fraud", "note", "sum"])
+    assert str(refused.value).endswith("Columns the schema does not know: 'sum'.")
