@@ -29,6 +29,7 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.order import held_out_blocks, latest, ranks
+from vaewatch.training.records.profile import profile_frame
 from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import usual_arc
 from vaewatch.training.train import train
@@ -392,6 +393,13 @@ def test_the_zone_moves_the_hour(tmp_path: Path):
     there = small(frame, tmp_path / "b", time_zone="Asia/Tokyo").artifact.schema.circular[0].usual
     assert utc is not None and there is not None
     assert (there[0] - utc[0]) % 24 == pytest.approx(9, abs=0.01)
+
+
+def test_the_last_minute_of_a_day_is_not_shown_as_the_first():
+    times = [f"2025-01-{d:02}T{t}Z" for d in range(1, 29) for t in ("06:00:00", "23:59:50")]
+    frame = pl.DataFrame({"at": times, "amount": np.arange(len(times)) % 7})
+    found = {one.name: one.values for one in profile_frame(frame, TrainConfig(time="at"))}
+    assert found["at.hour"].startswith("06:00 to 23:59")
 
 
 def test_a_circle_that_is_full_has_no_usual_arc():

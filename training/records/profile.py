@@ -25,7 +25,7 @@ from vaewatch.scoring.schema import (
 )
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NAMES
-from vaewatch.scoring.time.parts import named
+from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.rare import mostly_rare
@@ -151,7 +151,8 @@ def _circular(column: Column, numbers: NDArray[np.float64]) -> ColumnProfile:
     if part is None or not len(given):
         return ColumnProfile(column.name, column.kind, 1.0, 0, "", ("no value at all.",))
     distinct = len(np.unique(given))
-    low, high = (named(float(end), part) for end in (given.min(), given.max()))
+    last = given.max() if part is not Part.HOUR else np.floor(given.max() * 60) / 60
+    low, high = (named(float(end), part) for end in (given.min(), last))
     usual = usual_words(column)
     shown = f"{low} to {high}" + (f", {usual}" if usual else "")
     missing = 1 - len(given) / len(numbers)

@@ -72,8 +72,8 @@ def replay(
 ) -> None:
     """Count the alarms that past records would have raised, by hour and day.
 
-    INPUT: as for `vaewatch score`. Times without a zone are UTC; numbers are seconds, or by their
-    size milli-, micro- or nanoseconds.
+    INPUT: as for `vaewatch score`. Times without an offset are of the artifact's zone, or UTC if
+    it has no time; numbers are seconds, or by their size milli-, micro- or nanoseconds.
     """
     products_on_one_thread()
     from vaewatch.batch.replay.plot import write_plot

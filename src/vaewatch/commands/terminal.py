@@ -124,7 +124,7 @@ def print_outlook(console: Console, found: Outlook | None) -> None:
         return
     from vaewatch.scoring.time.blocks import rows_of, words
 
-    head = ("from", "to", "records", "alarms", "expected", "by chance", "")
+    head = ("from (UTC)", "to", "records", "alarms", "expected", "by chance", "")
     print_table(console, head, rows_of(found), right=(2, 3, 4, 5))
     for name, sentence in zip(("over time", "", ""), words(found), strict=False):
         print_fact(console, name, sentence)

@@ -20,7 +20,7 @@ def time_section(found: Outlook) -> Section:
         Plots((alarms_in_time(found),)),
         Grid(
             "Alarms of each block of time",
-            ("from", "to", "records", "alarms", "expected", "by chance", ""),
+            ("from (UTC)", "to", "records", "alarms", "expected", "by chance", ""),
             rows_of(found),
             numbers=(2, 3, 4, 5),
         ),
