@@ -44,7 +44,8 @@ def main() -> None:
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train(make_frame(2000), folder / "shop", alpha=0.01, id="order", **SMALL)
+        settings = {**SMALL, "alpha": 0.01, "id": "order", "segment": "country"}
+        train(make_frame(2000), folder / "shop", **settings)
         with watched(folder / "shop", folder) as shop:
             began = time.time()
             for kind, seconds in ACTS:

@@ -80,6 +80,13 @@ def write_records(folder: Path, seed: int) -> None:
         say(f"{folder / name}: {size:,} records")
 
 
+def columns_of(schema: Mapping[str, Any]) -> dict[str, str]:
+    """The kinds of the columns that a record names: the time, but not its hour and weekday."""
+    named = {c["name"]: c["kind"] for c in schema["columns"] if c["kind"] != "circular"}
+    time = schema.get("time")
+    return named if time is None else {**named, time["column"]: "time"}
+
+
 def read_records(path: Path, columns: Mapping[str, str]) -> list[Record]:
     """The columns of the model, as JSON carries them; an empty cell is missing."""
     with path.open(newline="") as file:
@@ -134,7 +141,7 @@ class Traffic:
     def run(self) -> None:
         """Until a signal, or for as long as planned."""
         card = self.client.model()
-        columns = {column["name"]: column["kind"] for column in card["schema"]["columns"]}
+        columns = columns_of(card["schema"])
         began = printed = due = time.monotonic()
         for batch, attack_begins in self._batches(columns, began):
             self._send(batch)

@@ -64,6 +64,19 @@ def test_traffic_is_scored_and_ends_on_a_signal(artifact_path: Path, tmp_path: P
     assert out.startswith(f"end; {sent:,.0f} records sent")
 
 
+def test_traffic_has_the_time_and_the_segment_of_the_model(tmp_path: Path):
+    days = pl.int_range(1000, eager=True) * 3600 + 1_700_000_000
+    frame = make_frame(1000).with_columns(at=days)
+    settings = {"id": "order", "time": "at", "segment": "country", "alpha": 0.05, **SMALL}
+    train(frame, tmp_path / "timed", report=False, **settings)
+    frame.write_csv(tmp_path / "new.csv")
+    with serving(tmp_path / "timed") as live:
+        words = (live.url, tmp_path / "new.csv", "--rate", 500, "--seconds", 1)
+        out, err = start("traffic.py", "send", *words).communicate(timeout=20)
+        sent = live.value("vaewatch_records_total", verdict="normal", segment="NL")
+    assert err == "" and sent and out.startswith("end; ")
+
+
 def test_traffic_without_a_column_of_the_model_says_which(artifact_path: Path, tmp_path: Path):
     make_frame(5).drop("country").write_csv(tmp_path / "new.csv")
     with serving(artifact_path) as live:
