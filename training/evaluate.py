@@ -37,6 +37,8 @@ from vaewatch.training.vae.threads import computing_on
 class Evaluation:
     """Figures of one labelled file at one alpha; rates are shares, not per cent.
 
+    expected_is_bound: whether the expected false alarms are an upper bound only, since the pooled
+    calibration judges some segments, or scores tie at the threshold.
     false_alarms_by_chance: the range in which chance leaves the false alarms, at 99 %.
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
@@ -73,6 +75,7 @@ class Evaluation:
     fitted_normals: int = 0
     outlook: Outlook | None = None
     segments: tuple[SegmentBudget, ...] = ()
+    expected_is_bound: bool = False
 
     @property
     def budget_holds(self) -> bool | None:
@@ -157,6 +160,7 @@ def evaluate(
         fitted_normals=int((seen.likely(table) & ~anomaly).sum()) if seen else 0,
         outlook=_outlook(table, alarm, ~anomaly, law),
         segments=by_segment,
+        expected_is_bound=expected.bound,
     )
 
 

@@ -217,6 +217,21 @@ def test_recalibration_takes_the_latest_records(orders: Path, tmp_path: Path):
     assert "over time" in done.stdout
 
 
+def test_a_segment_with_few_recent_records_is_pooled_and_what_to_do_is_said(tmp_path: Path):
+    def shops(n: int, seed: int) -> pl.DataFrame:
+        return make_orders(n, seed).with_columns(shop=pl.int_range(n) % 3)
+
+    settings = {**SMALL, "alpha": ALPHA, "id": "order", "time": "created_at", "segment": "shop"}
+    train(shops(3000, 0), tmp_path / "shops", report=False, **settings)
+    shops(900, 7).write_csv(tmp_path / "new.csv")
+    words = ("recalibrate", tmp_path / "shops", tmp_path / "new.csv", "--out")
+    done = call(*words, tmp_path / "a")
+    assert done.returncode == 0 and "pooled" not in done.stdout
+    done = call(*words, tmp_path / "b", "--calibrate", "recent")
+    assert done.returncode == 0 and "own -> pooled" in done.stdout
+    assert done.stderr.endswith("Give more of them, or leave out --calibrate recent.\n")
+
+
 def test_recalibration_on_recent_records_takes_a_time(artifact_path: Path, tmp_path: Path):
     make_orders(100).write_csv(tmp_path / "new.csv")
     more = ("--out", tmp_path / "again", "--calibrate", "recent")

@@ -101,7 +101,8 @@ def _print_evaluation(found: Evaluation) -> None:
     line("AUPRC", found.auprc)
     line("recall", found.recall, f"at alpha {found.alpha:g}")
     line("precision", found.precision)
-    expected = f"{found.expected_false_alarms:,.1f} expected, {found.by_chance}"
+    most = "up to " if found.expected_is_bound else ""
+    expected = f"{most}{found.expected_false_alarms:,.1f} expected, {found.by_chance}"
     alarms = f"{found.false_alarms:,} alarms on normals, {expected}"
     line("false-alarm rate", found.false_alarm_rate, alarms)
     if found.budget_holds is not None:

@@ -123,9 +123,10 @@ def recalibrate(
     _warn(done.detection, artifact)
     if lost := [shown_segment(each.segment) for each in done.segments if each.lost]:
         names = ", ".join(f"'{name}'" for name in lost[:5]) + " and others" * (len(lost) > 5)
+        recent = ", or leave out --calibrate recent" if calibrate_on == "recent" else ""
         err().print(
             f"warning: too few new records of {names} to certify alpha: the pooled calibration "
-            "judges them now, where they had one of their own. Give more of them."
+            f"judges them now, where they had one of their own. Give more of them{recent}."
         )
 
 
