@@ -32,6 +32,7 @@ from vaewatch.training.records.order import held_out_blocks, latest, ranks
 from vaewatch.training.records.profile import profile_frame
 from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import usual_arc
+from vaewatch.training.report.sections.time import starts
 from vaewatch.training.train import train
 from vaewatch.training.vae.folds import Folds
 
@@ -144,6 +145,12 @@ def test_the_report_the_card_and_the_page_speak_of_time(orders: Path):
     assert "Not learned: created_at, which says when a record was made." in page
     card = call("inspect", orders).stdout
     assert "created_at, 2025-01-01" in card and "over time" in card
+
+
+def test_blocks_of_one_day_are_drawn_with_their_hours():
+    times = ["2025-03-09T11:20:00Z", "2025-03-09T13:19:00Z", "2025-03-10T00:05:00Z"]
+    assert starts(times[1:]) == ["2025-03-09", "2025-03-10"]
+    assert starts(times) == ["03-09\n11:20", "03-09\n13:19", "03-10\n00:05"]
 
 
 def test_a_sample_has_times_that_can_be_scored(orders: Path, tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -28,6 +30,14 @@ def time_section(found: Outlook) -> Section:
     return Section("time", "Does the budget hold over time?", lead, blocks)
 
 
+def starts(times: Sequence[str]) -> list[str]:
+    """Return the dates of moments in ISO 8601, with the minute where two have the same date."""
+    dates = [time[:10] for time in times]
+    if len(set(dates)) == len(dates):
+        return dates
+    return [f"{time[5:10]}\n{time[11:16]}" for time in times]
+
+
 def alarms_in_time(found: Outlook) -> Figure:
     blocks = found.blocks
     at = np.arange(len(blocks))
@@ -40,7 +50,7 @@ def alarms_in_time(found: Outlook) -> Figure:
         ax.plot(at, expected, color=MUTED, linestyle=":", label="expected")
         ax.plot(at, alarms, color=ORANGE, marker="o", label="alarms")
         every = at[::3]  # more dates would overlap
-        ax.set_xticks(every, [blocks[i].start[:10] for i in every])
+        ax.set_xticks(every, starts([blocks[i].start for i in every]))
         ax.set_ylim(0, 1.45 * ax.get_ylim()[1])  # room for the legend
         ax.set_ylabel("alarms of a block")
         ax.legend()
