@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = {**SMALL, "alpha": 0.01, "id": "order", "segment": "country"}
-        train(make_frame(2000), folder / "shop", **settings)
+        train(make_frame(20_000), folder / "shop", **settings)
         with watched(folder / "shop", folder) as shop:
             began = time.time()
             for kind, seconds in ACTS:
@@ -73,7 +73,7 @@ def draw(server: Prometheus, start: float, end: float) -> Figure:
         figure.text(
             left + 0.006, top - 0.85 / high, panel["title"], size=8, weight="bold", zorder=5
         )
-        names = 0.03 if panel["type"] == "bargauge" else 0.0  # room for words on the left
+        names = 0.066 if panel["type"] == "bargauge" else 0.0  # room for words on the left
         width = box[2] - 0.042 - names
         inner = (left + 0.034 + names, box[1] + 2.0 / high, width, box[3] - 3.4 / high)
         axes = figure.add_axes(inner)
