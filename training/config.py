@@ -16,6 +16,7 @@ JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
+TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,18 @@ class TrainConfig:
     incidents_per_day: float | None = None  # false ones of an entity, by which alpha is chosen
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
-        """Return the recipe with these settings; an unknown name is a SettingError, too."""
+    def of(cls, settings: Mapping[str, Any], *, continues: bool = False) -> TrainConfig:
+        """Return the recipe with these settings; an unknown name is a SettingError, too. A fit
+        that continues another one has its time: without one here, what takes one is left out.
+        """
         names = [field.name for field in fields(cls)]
         for name in settings:
             if name not in names:
                 like = difflib.get_close_matches(name, names, 1)
                 hint = f"Did you mean '{like[0]}'?" if like else f"Known: {', '.join(names)}."
                 raise SettingError(f"there is no setting '{name}'. {hint}")
-        return cls(**settings)
+        left_out = TIMED if continues and settings.get("time") is None else ()
+        return cls(**{name: settings[name] for name in settings if name not in left_out})
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -118,11 +122,10 @@ class TrainConfig:
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
         if self.time is None:
-            for name in ("time_zone", "calendar", "calibrate"):
-                if getattr(self, name) != getattr(type(self), name):
-                    raise SettingError(
-                        f"setting '{name}' takes a time: name its column with --time."
-                    )
+            if given := [n for n in TIMED if getattr(self, n) != getattr(type(self), n)]:
+                raise SettingError(
+                    f"setting '{given[0]}' takes a time: name its column with --time."
+                )
         elif self.time in (self.id, self.label, *self.ignore, *self.kinds):
             raise SettingError(
                 f"setting 'time' must be a column that is not named otherwise, got '{self.time}', "
@@ -205,9 +208,9 @@ _CHECKS: dict[str, checks.Check] = {
     "neighbours": checks.whole_or_none(0),
     "id": checks.column,
     "label": checks.column,
-    "ignore": checks.columns,
+    "ignore": checks.list_of("columns' names"),
     "kinds": checks.kinds,
-    "nulls": checks.texts,
+    "nulls": checks.list_of("texts"),
     "decimal": checks.mark,
     "threads": checks.whole(1),
     "time": checks.column,

@@ -73,7 +73,8 @@ def train(
     from vaewatch.training.ahead import check_ahead
     from vaewatch.training.config import TrainConfig
 
-    config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
+    # what is wrong is refused before torch is imported
+    config = TrainConfig.of(settings, continues=continue_from is not None)
     check_ahead(
         data, Path(out), config, delimiter, overwrite=overwrite, continue_from=continue_from
     )

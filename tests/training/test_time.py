@@ -19,7 +19,7 @@ from sklearn.base import clone
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
-from vaewatch.scoring.errors import ArtifactError, SchemaError
+from vaewatch.scoring.errors import ArtifactError, SchemaError, SettingError
 from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
@@ -255,6 +255,20 @@ def test_a_fit_with_a_time_can_be_continued(orders: Path, tmp_path: Path):
     assert scorer.artifact.manifest.parent_records
 
 
+@pytest.mark.parametrize("option", [("calibrate", "recent"), ("calendar", "none")])
+def test_a_fit_that_continues_has_the_time_of_its_artifact(
+    orders: Path, tmp_path: Path, option: tuple[str, str]
+):
+    pl.concat([make_orders(4000), make_orders(1500, seed=9)]).write_csv(tmp_path / "all.csv")
+    words = ("--from", orders, "--out", tmp_path / "next", f"--{option[0]}", option[1])
+    done = call("train", tmp_path / "all.csv", *words, "--steps", 60, "--no-report", "--quiet")
+    assert done.returncode == 0, done.stderr
+    schema = Scorer.load(tmp_path / "next").artifact.schema
+    assert schema.time is not None and (schema.circular == ()) is (option[1] == "none")
+    wrong = call("train", tmp_path / "all.csv", *words[:-1], "noon", "--overwrite")
+    assert wrong.returncode == 2 and option[0] in wrong.stderr
+
+
 def refused(frame: pl.DataFrame, tmp_path: Path, *options: object) -> str:
     frame.write_csv(tmp_path / "in.csv")
     done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *options)
@@ -295,6 +309,9 @@ def test_settings_of_a_time_take_one(tmp_path: Path, option: tuple[str, str]):
 
 
 def test_an_unknown_part_of_the_calendar_is_refused(tmp_path: Path):
+    for wrong in (5, None, [1]):
+        with pytest.raises(SettingError, match="setting 'calendar' must be auto, none, or some"):
+            TrainConfig(time="created_at", calendar=wrong)  # type: ignore[arg-type]
     said = refused(make_orders(20), tmp_path, "--time", "created_at", "--calendar", "minute")
     assert "must be auto, none, or some of hour, weekday, day" in said
 

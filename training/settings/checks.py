@@ -99,18 +99,14 @@ def column(name: str, value: Any) -> str | None:
     return value
 
 
-def columns(name: str, value: Any) -> tuple[str, ...]:
-    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
-    if isinstance(value, str) or not texts:
-        raise SettingError(f"setting '{name}' must be a list of columns' names, got {value!r}.")
-    return tuple(value)
+def list_of(what: str) -> Check:
+    def check(name: str, value: Any) -> tuple[str, ...]:
+        texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
+        if isinstance(value, str) or not texts:
+            raise SettingError(f"setting '{name}' must be a list of {what}, got {value!r}.")
+        return tuple(value)
 
-
-def texts(name: str, value: Any) -> tuple[str, ...]:
-    texts = isinstance(value, Sequence) and all(isinstance(item, str) for item in value)
-    if isinstance(value, str) or not texts:
-        raise SettingError(f"setting '{name}' must be a list of texts, got {value!r}.")
-    return tuple(value)
+    return check
 
 
 def zone(name: str, value: Any) -> str:
@@ -122,8 +118,8 @@ def zone(name: str, value: Any) -> str:
 
 
 def calendar(name: str, value: Any) -> str:
-    texts = [value] if isinstance(value, str) else list(value)
-    parts = [part.strip() for text in texts for part in text.split(",")]
+    texts = value if isinstance(value, list | tuple) else [value]
+    parts = [part.strip() for text in texts for part in str(text).split(",")]
     if parts in (["auto"], ["none"]):
         return str(parts[0])
     if not parts or any(part not in tuple(Part) for part in parts):

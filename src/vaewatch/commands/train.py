@@ -150,7 +150,8 @@ def train(
     """
     if continue_from:
         settings = _given(settings)
-    config = TrainConfig.of(settings)  # what is wrong is refused before torch is imported
+    # what is wrong is refused before torch is imported
+    config = TrainConfig.of(settings, continues=continue_from is not None)
     from vaewatch.imports import without_garbage
 
     with without_garbage():
