@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
-from vaewatch.batch.replay.times import read_times, zone_of
+from vaewatch.batch.replay.times import read_times, require_times, zone_of
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
-from vaewatch.scoring.time.form import KNOWN, SECOND
+from vaewatch.scoring.time.form import SECOND
 
 HOUR, DAY = 60, 1440  # minutes
 
@@ -256,19 +255,10 @@ def replay(
                 units=total.units | one.counts.units,
                 segments=total.segments + one.counts.segments,
             )
-    _require_times(total, time)
+    timed = int(total.minutes.records.sum())
+    require_times(time, timed, total.untimed, total.rejected)
     changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
     return replace(total, judge=segments, changed=changed)
-
-
-def _require_times(total: Replay, time: str) -> None:
-    """Refuse a file most of whose records have no time, which would look like an all-clear."""
-    timed = int(total.minutes.records.sum())
-    if total.untimed >= timed:
-        raise SchemaError(
-            f"--time column '{time}' must hold {KNOWN}, got {total.untimed:,} records without "
-            f"such a time, {timed:,} with one, and {total.rejected:,} that were rejected."
-        )
 
 
 @dataclass(frozen=True)

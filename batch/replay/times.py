@@ -49,3 +49,17 @@ def minutes_of(times: pl.Series) -> pl.Series:
 def zone_of(schema: Schema) -> str:
     """Return the zone of times without an offset."""
     return "UTC" if schema.time is None else schema.time.zone
+
+
+def require_times(time: str, timed: int, untimed: int, rejected: int) -> None:
+    """Refuse a file most of whose records have no time, which would look like an all-clear."""
+    if not timed and rejected > untimed:
+        raise SchemaError(
+            f"records must be as the artifact takes them, but {rejected:,} of them were rejected: "
+            "vaewatch score with --rejects FILE says why."
+        )
+    if untimed >= timed:
+        raise SchemaError(
+            f"--time column '{time}' must hold {KNOWN}, got {untimed:,} records without "
+            f"such a time, {timed:,} with one, and {rejected:,} that were rejected."
+        )

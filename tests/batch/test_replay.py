@@ -275,3 +275,12 @@ def test_what_replay_cannot_do_is_refused(timed: Path, artifact_path: Path):
     assert done.returncode == 3 and "--time column 'when' must be in the input" in error_of(done)
     done = replay(artifact_path, timed, "--time", "at", "--alphas", "1e-6")
     assert done.returncode == 3 and "takes at least" in error_of(done)
+
+
+def test_a_file_whose_times_have_another_form_says_that_its_records_are_rejected(tmp_path: Path):
+    hours = pl.int_range(1000, eager=True) * 3600 + 1_700_000_000
+    frame = make_frame(1000).with_columns(at=hours)
+    train(frame, tmp_path / "timed", id="order", time="at", report=False, **SMALL)
+    frame.with_columns(at=pl.lit("2026-03-29T20:00:00Z")).write_csv(tmp_path / "new.csv")
+    done = call("replay", tmp_path / "timed", tmp_path / "new.csv")
+    assert done.returncode == 3 and "but 1,000 of them were rejected" in done.stderr
