@@ -42,7 +42,13 @@ from vaewatch.training.records.schema import (
     segment_groups,
     with_categories_of,
 )
-from vaewatch.training.records.split import LAST_SHARE, Split, split_later, split_records
+from vaewatch.training.records.split import (
+    LAST_SHARE,
+    LATER_SHARE,
+    Split,
+    split_later,
+    split_records,
+)
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -119,7 +125,7 @@ def fit(
         precision=found.model.precision,
         calibration=calibration,
         drift=fit_drift(table),
-        segments=_segments(judged, split, calibration),
+        segments=_segments(judged, split, calibration, continued),
         evidence=found.evidence,
         continued=continued,
         outlook=None if times is None else tried.outlook(times, split, judged, config),
@@ -142,17 +148,18 @@ def _folds(order: NDArray[np.int64] | None, config: TrainConfig) -> Drawn | None
     return Drawn(Folds.in_order(order, config.members, config.served))
 
 
-def _segments(judged: Judged, split: Split, pooled: Calibration) -> Segments | None:
+def _segments(
+    judged: Judged, split: Split, pooled: Calibration, continued: Continued | None
+) -> Segments | None:
     segments, alpha = judged.segments(split, pooled), pooled.alpha
     if segments is not None and not segments.own:
-        least = math.ceil(1 / alpha / (LAST_SHARE if split.rule == SPLIT else 1))
+        new = " new" if continued else ""
+        share = LATER_SHARE if continued else LAST_SHARE if split.rule == SPLIT else 1
         log.warning(
-            "no value of segment column '%s' has enough records for a calibration of its own, "
+            "no value of segment column '%s' has enough%s records for a calibration of its own, "
             "about %s at alpha %g: the pooled one judges all. Name a column of fewer values, or "
             "ask for a larger alpha.",
-            segments.schema.segment,
-            f"{least:,}",
-            alpha,
+            *(segments.schema.segment, new, f"{math.ceil(1 / alpha / share):,}", alpha),
         )
     return segments
 
