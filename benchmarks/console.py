@@ -3,7 +3,7 @@
     python -m benchmarks.console
 
 Trains on the orders of deploy/traffic.py with a segment, sends normal ones, then an attack, and
-takes the page while it lasts. The page shows 20 minutes; the default fills half of them.
+takes the page while it lasts. The page shows ten minutes, of which the default fills eight.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ RATE = 60  # records a second
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=PICTURE)
-    parser.add_argument("--seconds", type=float, default=600.0, help="of traffic")
-    parser.add_argument("--attack", type=float, default=80.0, help="seconds of it, at its end")
+    parser.add_argument("--seconds", type=float, default=480.0, help="of traffic")
+    parser.add_argument("--attack", type=float, default=70.0, help="seconds of it, at its end")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
