@@ -53,6 +53,8 @@ def zone_of(schema: Schema) -> str:
 
 def require_times(time: str, timed: int, untimed: int, rejected: int) -> None:
     """Refuse a file most of whose records have no time, which would look like an all-clear."""
+    if not timed + untimed + rejected:
+        raise SchemaError("the input must have records, got none.")
     if not timed and rejected > untimed:
         raise SchemaError(
             f"records must be as the artifact takes them, but {rejected:,} of them were rejected: "

@@ -284,3 +284,6 @@ def test_a_file_whose_times_have_another_form_says_that_its_records_are_rejected
     frame.with_columns(at=pl.lit("2026-03-29T20:00:00Z")).write_csv(tmp_path / "new.csv")
     done = call("replay", tmp_path / "timed", tmp_path / "new.csv")
     assert done.returncode == 3 and "but 1,000 of them were rejected" in done.stderr
+    frame.clear().write_csv(tmp_path / "none.csv")
+    done = call("replay", tmp_path / "timed", tmp_path / "none.csv")
+    assert done.returncode == 3 and "must have records, got none" in done.stderr
