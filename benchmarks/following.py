@@ -1,181 +1,50 @@
 """Recalibrating on traffic: is a drift followed, and is an attack not? From outside, over HTTP.
 
-    python -m benchmarks.following [--seeds 2] [--traffic orders sensors] [--out FILE]
+    python -m benchmarks.following [--seeds 2] [--traffic orders sensors] [--segments] [--out FILE]
 
 For each kind of traffic an artifact is trained at alpha 0.01 and served by `vaewatch serve`, whose
 clock stands still until it is told the time: a day of traffic is posted in minutes. Every span of
 ten minutes is one request. At the end of a scenario a proposal is asked for; if it is not refused
 it is applied, and new normal records and new anomalies show what has become of the budget and of
-detection.
+detection. With `--segments` the records come from four regions, and what changes does so in one.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import httpx
 import numpy as np
 import polars as pl
 
-from benchmarks.results import write_section
+from benchmarks import regions
+from benchmarks.moving import (
+    ALPHA,
+    DAY,
+    EACH,
+    FIT,
+    FRESH,
+    SPAN,
+    STEPS,
+    TRAFFIC,
+    Service,
+    World,
+    anomalies,
+    serving,
+)
+from benchmarks.regions import Region
+from benchmarks.results import spread, write_section
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
 
-# the service as the command starts it, but for its clock, which is a file
-CLOCKED = """
-import sys, time
-clock, sys.argv = sys.argv[1], ["vaewatch", *sys.argv[2:]]
-time.time = lambda: float(open(clock).read())
-from vaewatch.__main__ import main
-main()
-"""
-ALPHA, FIT, STEPS = 0.01, 20_000, 1500
-SPAN, DAY, EACH = 600, 86_400, 200  # seconds of a request, of a day; records of a request
-FRESH = 6000  # records that show what a recalibration has done
-START = 1_800_000_000
 MINUTES, SHARES = (10, 40, 120), (0.01, 0.1, 0.5)
-
-Rows = list[dict[str, Any]]
-Draw = Callable[
-    [np.random.Generator, int, float], pl.DataFrame
-]  # of so many records, how far moved
-
-
-def orders(rng: np.random.Generator, n: int, moved: float) -> pl.DataFrame:
-    """Orders of a shop: amounts follow the basket; as they move, everything is dearer."""
-    size = rng.normal(size=n) * (1 + 0.3 * moved)
-    country = rng.choice(["NL", "DE", "FR", "BE"], n, p=[0.5, 0.3, 0.15, 0.05])
-    return pl.DataFrame(
-        {
-            "amount": np.exp(3.5 + 0.6 * size + 0.15 * rng.normal(size=n) + 0.1 * moved),
-            "items": 1 + rng.poisson(np.exp(0.8 + 0.4 * size)),
-            "weight": np.exp(0.5 * size + 0.3 * rng.normal(size=n) * (1 + 0.3 * moved)),
-            "country": country,
-            "express": rng.random(n) < np.where(country == "NL", 0.4, 0.1),
-        }
-    )
-
-
-def sensors(rng: np.random.Generator, n: int, moved: float) -> pl.DataFrame:
-    """A machine's sensors: six that share two causes; as they move, it wears and they spread."""
-    cause = rng.normal(size=(n, 2))
-    mix = np.random.default_rng(5).normal(size=(2, 6))
-    values = cause @ mix + (0.3 + 0.12 * moved) * rng.normal(size=(n, 6)) + 0.2 * moved
-    return pl.DataFrame({f"s{i}": column for i, column in enumerate(values.T)})
-
-
-def requests(rng: np.random.Generator, n: int, moved: float) -> pl.DataFrame:
-    """A web server's log, with heavy tails; as it moves, answers grow and take longer."""
-    kind = rng.choice(["page", "image", "search"], n, p=[0.5, 0.4, 0.1])
-    sent = np.where(kind == "image", 11.0, 9.0) + (0.8 + 0.15 * moved) * rng.standard_t(6, size=n)
-    took = 0.4 * sent + np.where(kind == "search", 2.0, 0.0) + rng.normal(size=n) + 0.3 * moved
-    return pl.DataFrame(
-        {
-            "kind": kind,
-            "bytes": np.exp(sent).round(),
-            "milliseconds": np.exp(took).round(2),
-            "status": rng.choice(["ok", "cached", "missing"], n, p=[0.9, 0.08, 0.02]),
-            "hops": rng.poisson(3, n),
-        }
-    )
-
-
-TRAFFIC: dict[str, Draw] = {"orders": orders, "sensors": sensors, "requests": requests}
-
-
-def anomalies(draw: Draw, rng: np.random.Generator, n: int) -> pl.DataFrame:
-    """Records whose numbers do not belong together, and are far out in one of them."""
-    rows = draw(rng, n, 0.0)
-    numeric = [name for name, kind in rows.schema.items() if kind.is_numeric()]
-    far = {name: float(rows[name].quantile(0.98) or 0) for name in numeric}
-    mixed = rows.with_columns(pl.col(name).shuffle(int(rng.integers(1 << 30))) for name in numeric)
-    one = rng.integers(len(numeric), size=n)
-    return mixed.with_columns(
-        pl.when(pl.Series(one == i))
-        .then(far[name] * 2.5 + 2)
-        .otherwise(pl.col(name))
-        .cast(rows.schema[name])
-        .alias(name)
-        for i, name in enumerate(numeric)
-    )
-
-
-@dataclass
-class Service:
-    """A running service with a clock that is set from here."""
-
-    url: str
-    clock: Path
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=120))
-
-    def set_clock(self, seconds: float) -> None:
-        draft = self.clock.with_suffix(".draft")
-        draft.write_text(str(START + seconds))
-        draft.rename(self.clock)
-
-    def post(self, path: str, body: object) -> Any:
-        answer = self.client.post(self.url + path, json=body)
-        answer.raise_for_status()
-        return answer.json()
-
-    def score(self, rows: Rows) -> list[bool]:
-        found = self.post("/v1/score", {"records": rows})["results"]
-        self.client.get(f"{self.url}/metrics")  # counts what was kept back, at the present time
-        return [result["is_anomaly"] for result in found]
-
-    def propose(self, last: str) -> Any:
-        return self.post("/v1/recalibrate", {"last": last})
-
-    def apply(self, proposal: Any) -> None:
-        self.post(f"/v1/recalibrate/{proposal['id']}/apply", {})
-
-
-@contextmanager
-def serving(artifact: Path) -> Iterator[Service]:
-    """Serve a copy of an artifact, at time 0."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy, clock = shutil.copytree(artifact, Path(folder, "model")), Path(folder, "clock")
-        clock.write_text(str(START))
-        words = [str(clock), "serve", str(copy), "--port", "0", "--max-records", "20000"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLOCKED, *words],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "VAEWATCH_DRAIN_SECONDS": "0", "VAEWATCH_LOG_LEVEL": "error"},
-        )
-        assert process.stderr is not None
-        try:
-            said = next(line for line in process.stderr if line.startswith("listening on "))
-            yield Service(said.split()[-1], clock)
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
-
-
-@dataclass(frozen=True)
-class World:
-    """One kind of traffic, its artifact, and the seed of a run."""
-
-    name: str
-    draw: Draw
-    artifact: Path
-    seed: int
-
-    @property
-    def rng(self) -> np.random.Generator:
-        return np.random.default_rng([self.seed, 7])
 
 
 @dataclass(frozen=True)
@@ -315,23 +184,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--traffic", nargs="+", choices=[*TRAFFIC], default=[*TRAFFIC])
+    parser.add_argument("--segments", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
+    if args.segments:
+        title, text = (
+            "Following segments",
+            regions.text(_measure_regions(args), args.traffic, args.seeds),
+        )
+    else:
+        title, text = "Following traffic", _text(_measure(args), args.traffic, args.seeds)
+    write_section(args.out, "The alarm budget", title, text)
+
+
+def _measure(args: argparse.Namespace) -> dict[str, list[Outcome]]:
     found: dict[str, list[Outcome]] = defaultdict(list)
+    for world in _worlds(args):
+        for scenarios in (drifted, changed, mixed, flooded):
+            for title, outcome in scenarios(world):
+                found[title].append(outcome)
+                print(world.name, world.seed, title, outcome, file=sys.stderr, flush=True)
+    return found
+
+
+def _measure_regions(args: argparse.Namespace) -> dict[str, list[Region]]:
+    found: dict[str, list[Region]] = defaultdict(list)
+    for world in _worlds(args):
+        for title, outcome in regions.scenarios(world):
+            found[title].append(outcome)
+            print(world.name, world.seed, title, outcome, file=sys.stderr, flush=True)
+    return found
+
+
+def _worlds(args: argparse.Namespace) -> Iterator[World]:
+    """Train an artifact for each kind of traffic, and yield it with each seed."""
+    options: dict[str, Any] = {"alpha": ALPHA, "report": False, "steps": STEPS, "members": 4}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.traffic:
             draw, artifact = TRAFFIC[name], Path(folder, name)
-            frame = draw(np.random.default_rng(1), FIT, 0.0)
-            train(frame, artifact, alpha=ALPHA, report=False, steps=STEPS, members=4, served=2)
+            rng = np.random.default_rng(1)
+            if args.segments:
+                options["segment"] = "region"
+                frame = regions.regional(draw, rng, FIT, {}, {})
+            else:
+                frame = draw(rng, FIT, 0.0)
+            train(frame, artifact, served=2, **options)
             for seed in range(args.seeds):
-                world = World(name, draw, artifact, seed)
-                for scenarios in (drifted, changed, mixed, flooded):
-                    for title, outcome in scenarios(world):
-                        found[title].append(outcome)
-                        print(name, seed, title, outcome, file=sys.stderr, flush=True)
-    write_section(
-        args.out, "The alarm budget", "Following traffic", _text(found, args.traffic, args.seeds)
-    )
+                yield World(name, draw, artifact, seed)
 
 
 def _text(found: dict[str, list[Outcome]], traffic: list[str], seeds: int) -> str:
@@ -349,14 +248,10 @@ def _text(found: dict[str, list[Outcome]], traffic: list[str], seeds: int) -> st
 def _row(name: str, outcomes: list[Outcome]) -> str:
     refused = [outcome for outcome in outcomes if outcome.why]
     codes = sorted({code for outcome in refused for code in outcome.why.split("+")})
-    normal = [_spread([outcome.normal[i] for outcome in outcomes]) for i in (0, 1)]
+    normal = [spread([outcome.normal[i] for outcome in outcomes]) for i in (0, 1)]
     detected = [f"{fmean(outcome.found[i] for outcome in outcomes):.1%}" for i in (0, 1)]
     cells = [f"{len(refused)} of {len(outcomes)}", ", ".join(codes), *normal, *detected]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def _spread(rates: list[float]) -> str:
-    return f"{fmean(rates):.2%} ({min(rates):.2%} to {max(rates):.2%})"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import fmean
 
 
 def write_section(path: Path, chapter: str, title: str, text: str) -> None:
@@ -31,6 +32,11 @@ def write_section(path: Path, chapter: str, title: str, text: str) -> None:
     ]
     path.write_text("\n".join(parts).rstrip() + "\n")
     print(section)
+
+
+def spread(rates: list[float]) -> str:
+    """Return the mean of rates, and their range."""
+    return f"{fmean(rates):.2%} ({min(rates):.2%} to {max(rates):.2%})"
 
 
 def _origin() -> str:

@@ -16,13 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import (
-    SPLIT,
-    Calibration,
-    RateLaw,
-)
-from vaewatch.scoring.budget.expected import Expected
-from vaewatch.service.recalibrate.sample import Drawn
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.service.recalibrate.sample import NOTHING, Drawn
 
 Floats = NDArray[np.float64]
 
@@ -32,21 +27,23 @@ class Change:
     """An old and a new calibration at one alpha, and the sample that made the new one.
 
     alpha: that of the new calibration, or the least that both can certify.
+    before: a sample of the traffic before, if any is kept.
     """
 
     old: Calibration
     new: Calibration
     drawn: Drawn
+    before: Drawn = NOTHING
 
     @classmethod
-    def of(cls, old: Calibration, drawn: Drawn, alpha: float) -> Change:
+    def of(cls, old: Calibration, drawn: Drawn, alpha: float, before: Drawn = NOTHING) -> Change:
         """Calibrate on a sample.
 
         Raises:
             SettingError: no number of records could certify alpha.
             CalibrationError: more records could.
         """
-        return cls(old, Calibration(np.sort(drawn.scores), alpha, SPLIT), drawn)
+        return cls(old, Calibration(np.sort(drawn.scores), alpha, SPLIT), drawn, before)
 
     @property
     def alpha(self) -> float:
@@ -73,6 +70,13 @@ class Change:
         return threshold
 
     @property
+    def room(self) -> float:
+        """How many alarms of the sample may be others than normal records until these alarm more
+        seldom than the interval of the new calibration says.
+        """
+        return self.new.n * (self.new.alpha - self.new.rate_law().interval()[0])
+
+    @property
     def factor(self) -> float:
         """How many times as far the new threshold lies from the old median score as the old one
         does. Neither the unit nor the origin of the scores matters to it.
@@ -80,8 +84,3 @@ class Change:
         middle = float(np.median(self.old.scores))
         far = self.threshold(self.old) - middle
         return (self.threshold(self.new) - middle) / far if far > 0 else float("inf")
-
-
-def most_by_chance(records: int, law: RateLaw) -> int:
-    """Return the most alarms that chance explains of so many records."""
-    return Expected.of(law, records).high

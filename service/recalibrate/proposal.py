@@ -17,9 +17,11 @@ from vaewatch.scoring.budget.calibration import (
     count_severities,
     severity,
 )
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.service.recalibrate.body import Excluded
-from vaewatch.service.recalibrate.change import Change, most_by_chance
-from vaewatch.service.recalibrate.refusals import Excess, Refused, refusals_of
+from vaewatch.service.recalibrate.change import Change
+from vaewatch.service.recalibrate.excess import Excess
+from vaewatch.service.recalibrate.refusals import Refused, refusals_of
 from vaewatch.service.recalibrate.sample import Period
 from vaewatch.service.recalibrate.segments import Renewed, SegmentChange
 
@@ -225,7 +227,7 @@ def _warnings(change: Change, evidence: Evidence) -> Sequence[str]:
         span = "one minute" if minutes == 1 else f"{minutes} minutes"
         found.append(f"The records are those of {span}: other hours may be different.")
     late = change.alarms(change.new)[-_late(len(at)) :]
-    if int(late.sum()) > most_by_chance(len(late), change.new.rate_law(change.alpha)):
+    if int(late.sum()) > Expected.at(change.new, len(late), change.alpha).high:
         found.append(
             f"The change goes on: of the last {len(late):,} records {late.mean():.2%} would still "
             "alarm. Take a shorter time, or recalibrate again soon."

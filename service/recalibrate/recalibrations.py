@@ -44,6 +44,7 @@ from vaewatch.service.watch.monitor import Monitor
 from vaewatch.service.watch.scores import Page
 
 EXPIRES_SECONDS = 3600.0
+BEFORE_SECONDS = 86_400.0  # the traffic before, in which every hour of the day has been
 MOST_CALIBRATING = 100_000  # scores: the interval is within 20 % of alpha 0.001
 REPLACED = "the artifact that answers has changed since the proposal. Propose again."
 
@@ -82,7 +83,8 @@ class Recalibrations:
         def computed() -> tuple[Calibrating, Proposal]:
             pages = [*mine, *self.monitor.scores.others(model.scale)]
             artifact, drawn = model.scorer.artifact, _drawn(pages, period)
-            change = Change.of(artifact.calibration, drawn, alpha)
+            before = draw(pages, period.before(BEFORE_SECONDS), MOST_CALIBRATING)
+            change = Change.of(artifact.calibration, drawn, alpha, before)
             if artifact.segments is None:
                 return Calibrating.of(change.new), proposal_of(change, evidence, origin)
             renewed = Renewed.of(artifact.segments, change, force=asked.force)

@@ -37,6 +37,11 @@ class Period:
             found &= ~span.touches(minutes)
         return found
 
+    def before(self, seconds: float) -> Period:
+        """Return the whole minutes before it, for so long, without the same spans."""
+        until = self.over.since // MINUTE * MINUTE
+        return Period(TimeSpan(until - seconds, until), self.without)
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -58,6 +63,9 @@ class Drawn:
         rows = self.codes == code
         n = int(rows.sum())
         return Drawn(self.scores[rows], self.at[rows], n, 0, self.codes[rows])
+
+
+NOTHING = Drawn(np.empty(0), np.empty(0, np.int64), 0, 0)
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     """Draw at most so many records of a period."""
     parts = [part for page in pages if (part := _Part.of(page, period)).records]
     if not parts:
-        return Drawn(np.empty(0), np.empty(0, np.int64), 0, 0)
+        return NOTHING
     limit = min(part.limit for part in parts)  # the same chance for every record
     tickets = np.concatenate([part.tickets for part in parts])
     rows = np.flatnonzero(tickets < limit)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
 from vaewatch.scoring.budget.summary import SegmentName
-from vaewatch.service.recalibrate.change import Change, most_by_chance
-from vaewatch.service.recalibrate.refusals import Refused, exceeds, refusals_of_segment
+from vaewatch.service.recalibrate.change import Change
+from vaewatch.service.recalibrate.excess import beyond_chance
+from vaewatch.service.recalibrate.refusals import Refused, refusals_of_segment
 from vaewatch.service.recalibrate.sample import Drawn
 
 NAMED = 5  # segments that a warning names
@@ -87,11 +88,12 @@ class Renewed:
             if allowed_rank(alpha, mine.records) < 1:
                 continue
             before = old.own.get(code)
-            change = Change.of(before or old.pooled, mine, alpha)
+            earlier = pooled.before.of_segment(code)
+            change = Change.of(before or old.pooled, mine, alpha, earlier)
             reasons = refusals_of_segment(change, known=before is not None)
             if reasons:
                 refused[code] = reasons
-            elif before is not None and exceeds(change):
+            elif before is not None and beyond_chance(change):
                 shifted.add(code)
             if not reasons or force:
                 own[code] = change.new
@@ -118,8 +120,8 @@ class Renewed:
         """
         rest = ~np.isin(self.drawn.codes, list(self.shifted))
         alarms = self.old.pooled.alarms(self.p_values[0][rest], self.alpha)
-        most = most_by_chance(int(rest.sum()), self.old.pooled.rate_law(self.alpha))
-        return bool(self.shifted) and int(alarms.sum()) <= most
+        expected = self.old.expected(self.old.count(self.drawn.codes[rest]), self.alpha)
+        return bool(self.shifted) and int(alarms.sum()) <= expected.high
 
     def changes(self) -> list[SegmentChange]:
         """Describe what changes for each segment that has records or had a calibration."""
