@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import NETWORK, PRECISION
 from vaewatch.scoring.schema import Column, Kind
@@ -74,15 +72,6 @@ class Model:
     def expected_rate(self) -> float:
         """The share of normal records that is expected to alarm: its upper bound with ties."""
         return self.scorer.artifact.calibration.rate_law().mean
-
-    def expected_alarms(self, records: int, by_segment: NDArray[np.int64] | None) -> float:
-        """Return how many of so many normal records are expected to alarm. by_segment: (codes, 2),
-        of which the first are the records.
-        """
-        segments = self.scorer.artifact.segments
-        if segments is None or by_segment is None:
-            return records * self.expected_rate
-        return float(by_segment[:, 0] @ segments.expected_rates)
 
     @cached_property
     def card(self) -> dict[str, Any]:

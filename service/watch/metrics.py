@@ -30,7 +30,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
 
 PREFIX = "vaewatch"
-SEGMENTED = (f"{PREFIX}_records", f"{PREFIX}_alarms")  # families with the label
+SEGMENTED = tuple(f"{PREFIX}_{name}" for name in ("records", "alarms", "alarms_expected"))
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -123,6 +123,7 @@ class Metrics:
             "alarms that the calibration expects.",
             "model",
             "version",
+            SEGMENT,
         )
         self.severity = self._many(
             "severity", "Severity (-log10 of the p-value) of scored records.", SEVERITIES
@@ -207,8 +208,8 @@ class Metrics:
             for verdict in (NORMAL, ANOMALY):
                 self.records.labels(model, version, verdict, segment)
             self.alarms.labels(model, version, segment)
+            self.alarms_expected.labels(model, version, segment)
         self.records.labels(model, version, REJECTED, NO_SEGMENT)
-        self.alarms_expected.labels(model, version)
         for result in RELOADS:
             self.reloads.labels(result)
         for result in RECALIBRATIONS:

@@ -155,8 +155,6 @@ class Monitor:
         over = self._count_verdicts(model, table, verdicts)
         metrics.severity.observe_many(over.severity)
         metrics.score.observe_many(verdicts.score)
-        expected = model.expected_alarms(len(table), over.by_segment)
-        metrics.alarms_expected.labels(model.name.name, model.name.version).inc(expected)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
         self.scores.add(model.scale, verdicts.score, over.alarms, over.codes)
@@ -179,6 +177,8 @@ class Monitor:
         records.labels(*names, NORMAL, NO_SEGMENT).inc(len(table) - alarms)
         over = int(artifact.calibration.alarms(verdicts.p_value).sum())
         self.metrics.alarms.labels(*names, NO_SEGMENT).inc(over)
+        expected = len(table) * model.expected_rate
+        self.metrics.alarms_expected.labels(*names, NO_SEGMENT).inc(expected)
         return Over(over, verdicts.severity)
 
     def _count_segments(
@@ -193,12 +193,13 @@ class Monitor:
         ranked = segments.rank(verdicts.score, codes)
         alarms = segments.pooled.alarms(ranked.p_value)
         total, anomalies = segments.count(codes), segments.count(codes[verdicts.is_anomaly])
-        over = segments.count(codes[alarms])
+        over, expected = segments.count(codes[alarms]), total * segments.expected_rates
         for code in np.flatnonzero(total).tolist():
             label, n = segments.metric_labels[code], int(anomalies[code])
             self.metrics.records.labels(*names, ANOMALY, label).inc(n)
             self.metrics.records.labels(*names, NORMAL, label).inc(int(total[code]) - n)
             self.metrics.alarms.labels(*names, label).inc(int(over[code]))
+            self.metrics.alarms_expected.labels(*names, label).inc(float(expected[code]))
         by_segment = np.stack([total, over], axis=1)
         return Over(int(alarms.sum()), ranked.severity, ranked.slots, by_segment, codes)
 
