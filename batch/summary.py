@@ -23,9 +23,10 @@ BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 class SegmentCount:
     """The scored records of one segment.
 
-    calibration: the one that judged it, own or pooled. expected: the alarms that its own one lets
-    expect of as many normal records; None by the pooled one, which promises nothing for it alone,
-    and where a false discovery rate decides.
+    calibration: the one that judged it, own or pooled. expected: the alarms to expect of as many
+    normal records; by the pooled one, which promises nothing for it alone, an upper bound, by the
+    calibration records of all such segments. None where a false discovery rate decides.
+    bound: whether it is an upper bound only.
     """
 
     segment: str | None
@@ -33,6 +34,7 @@ class SegmentCount:
     records: int
     anomalies: int
     expected: float | None
+    bound: bool
 
     @property
     def rate(self) -> float:
@@ -83,13 +85,14 @@ class Summary:
         if segments is None or not counts.size:
             return []
         slots = segments.slots(np.arange(len(counts), dtype=np.int32), self.job.alpha)
-        kinds, found = kinds_of(slots), []
+        kinds, laws, found = kinds_of(slots), segments.laws(self.job.alpha), []
         for code in np.flatnonzero(counts[:, 0]).tolist():
             records, anomalies = counts[code].tolist()
-            law = segments.calibrations[slots[code]].rate_law(self.job.alpha)
-            expected = records * law.mean if slots[code] and self.job.fdr is None else None
+            law = laws[slots[code]]
+            expected = records * law.mean if self.job.fdr is None else None
+            bound = not slots[code] or law.low < law.high
             label = segments.labels[code]
-            found.append(SegmentCount(label, kinds[code], records, anomalies, expected))
+            found.append(SegmentCount(label, kinds[code], records, anomalies, expected, bound))
         return sorted(found, key=lambda each: -each.records)
 
     def to_json(self) -> dict[str, Any]:
@@ -149,6 +152,7 @@ class Summary:
         expected, alarms = self.expected, self.counts.anomalies
         return {
             "alarms": expected.mean,
+            "bound": expected.bound,
             "by_chance": [expected.low, expected.high],
             "most_false": expected.most_false(alarms),
             "worst_false": expected.worst_false(alarms),

@@ -114,7 +114,7 @@ def cases(path: Path, rest: pl.DataFrame, seed: int) -> Iterator[Case]:
                 scores = scorer.score_table(table, explain=0).score
                 for alpha in ALPHAS:
                     if alpha * (size + 1) >= 1:
-                        comparison = Comparison(scorer, calibrate(scores, alpha, "split"))
+                        comparison = Comparison.of(scorer, calibrate(scores, alpha, "split"))
                         yield Case(change, few, alpha, comparison.detection(table, scores))
 
 

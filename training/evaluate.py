@@ -13,12 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaewatch.scoring.budget.calibration import RateLaw
-from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.budget.expected import Expected, tenths
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
+from vaewatch.scoring.time.blocks import Outlook, outlook
+from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.bounds import Bounds
@@ -37,8 +38,6 @@ from vaewatch.training.vae.threads import computing_on
 class Evaluation:
     """Figures of one labelled file at one alpha; rates are shares, not per cent.
 
-    expected_is_bound: whether the expected false alarms are an upper bound only, since the pooled
-    calibration judges some segments, or scores tie at the threshold.
     false_alarms_by_chance: the range in which chance leaves the false alarms, at 99 %.
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
@@ -47,6 +46,8 @@ class Evaluation:
     normal_labels, anomaly_labels: the labels that were seen, by what they were taken for.
     fitted_normals: how many of the normals the network was fitted to, so that they alarm too
     rarely.
+    bound: whether the expected false alarms are an upper bound only, since the pooled calibration
+    judges some segments, or scores tie at the threshold.
     outlook: the alarms of the normals in blocks of time, where the artifact has a time.
     segments: the normals by segment, where the artifact has one. Then the budget's p-value is that
     of the segment whose count is least probable, by Bonferroni's bound, of those that have a
@@ -73,14 +74,18 @@ class Evaluation:
     normal_labels: tuple[str, ...] = ()
     anomaly_labels: tuple[str, ...] = ()
     fitted_normals: int = 0
+    bound: bool = False
     outlook: Outlook | None = None
     segments: tuple[SegmentBudget, ...] = ()
-    expected_is_bound: bool = False
 
     @property
     def budget_holds(self) -> bool | None:
         """False if the realised rate contradicts the calibration; None without normals."""
         return None if self.budget_p_value is None else self.budget_p_value >= DOUBT
+
+    @property
+    def expected(self) -> str:
+        return tenths(self.expected_false_alarms, bound=self.bound)
 
     @property
     def by_chance(self) -> str:
@@ -158,20 +163,28 @@ def evaluate(
         normal_labels=found.normal,
         anomaly_labels=found.other,
         fitted_normals=int((seen.likely(table) & ~anomaly).sum()) if seen else 0,
-        outlook=_outlook(table, alarm, ~anomaly, law),
+        bound=expected.bound,
+        outlook=_outlook(scorer.artifact, table, alarm, ~anomaly, alpha),
         segments=by_segment,
-        expected_is_bound=expected.bound,
     )
 
 
 def _outlook(
-    table: Table, alarm: NDArray[np.bool_], normal: NDArray[np.bool_], law: RateLaw
+    artifact: Artifact,
+    table: Table,
+    alarm: NDArray[np.bool_],
+    normal: NDArray[np.bool_],
+    alpha: float,
 ) -> Outlook | None:
     """Return the alarms of the normals in blocks of time; None without a time."""
     if table.times is None:
         return None
     own = normal & (table.times != NO_TIME)
-    return outlook(Counted.of(table.times[own], alarm[own]), law)
+    times, alarms, segments = table.times[own], alarm[own], artifact.segments
+    if segments is None:
+        return outlook(Counted.of(times, alarms), [artifact.calibration.rate_law(alpha)])
+    slots = segments.slots(segments.codes(table)[own], alpha)
+    return outlook(Counted.of(times, alarms, slots), segments.laws(alpha))
 
 
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:

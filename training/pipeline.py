@@ -128,7 +128,7 @@ def fit(
         segments=_segments(judged, split, calibration, continued),
         evidence=found.evidence,
         continued=continued,
-        outlook=None if times is None else tried.outlook(times, split, judged, config),
+        outlook=None if times is None else tried.outlook(table, split, judged, config),
     )
 
 
@@ -229,16 +229,17 @@ class _Tried:
     suspects: NDArray[np.float32]
 
     def outlook(
-        self, times: NDArray[np.int64], split: Split, judged: Judged, config: TrainConfig
+        self, table: Table, split: Split, judged: Judged, config: TrainConfig
     ) -> Outlook | None:
-        """Say whether the budget holds over the (N,) times of all records."""
+        """Say whether the budget holds over time, of a table of all records."""
         if config.calibrate == RECENT:
             pooled = judged.pooled(split)
-            return rehearse_recent(pooled.scores, times[pooled.rows], config.alpha)
+            return rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
         seen, found = self.found.evidence, self.found
-        played = Played.of(found.oob, seen.x[seen.rows], times[split.fit[seen.rows]])
+        fit = table.take(split.fit[seen.rows])
+        played = Played.of(found.oob, seen.x[seen.rows], fit)
         if len(self.suspects):
-            left_out = times[split.trimmed]
+            left_out = table.take(split.trimmed)
             played = played.with_suspects(self.suspects, left_out, self.fitted, config)
         return rehearse(played, self.rules, config)
 

@@ -29,8 +29,9 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
-from vaewatch.training.calibration.detection import Comparison, Detection, Labelled
+from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
 from vaewatch.training.calibration.rehearsal import rehearse_recent
+from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import GOLDEN_RECORDS, Package, make_golden
 from vaewatch.training.export.weights import load_seen
@@ -146,15 +147,12 @@ def recalibrate(
             table = _latest(table, alpha)
         scores = old.score_table(table, explain=0).score
         calibration = calibrate(scores, alpha, SPLIT)
-        segments = None
-        if old.artifact.segments is not None:
-            codes = old.artifact.segments.codes(table)
-            segments = calibrate_segments(table.schema, codes, scores, calibration)
-        comparison = Comparison(old, calibration)
+        segments = _segments(old, table, scores, calibration)
+        comparison = Comparison.of(old, calibration, segments)
         known = None if labelled is None else _labelled(comparison, labelled, label, normal_labels)
         detection = comparison.detection(table, scores, known)
-        if detection.lost and not accept_lost_detection:
-            raise CalibrationError(_refusal(detection, path))
+        if not accept_lost_detection:
+            _require_found(detection, path)
         made = New(table, scores, calibration, segments)
         renewal = Renewal(
             calibration,
@@ -163,7 +161,7 @@ def recalibrate(
             data_fingerprint,
             segments,
             made.summaries,
-            None if table.times is None else rehearse_recent(scores, table.times, alpha),
+            rehearse_recent(scores, table, alpha),
         )
         files = read_files(path, old.artifact.manifest)
         new = recalibrated(old.artifact.manifest, files, renewal, out.name)
@@ -171,8 +169,10 @@ def recalibrate(
         if FINDINGS in new.files:
             package = with_report(package)
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
-        before = _rates(old.artifact.calibration, old.artifact.calibration, scores)
-        after = _rates(calibration, old.artifact.calibration, scores)
+        before, after = (
+            _rates(side, old.artifact.calibration, scores, comparison.codes(table))
+            for side in (comparison.old, comparison.new)
+        )
         changes = _changes(old.artifact.segments, made)
         return Recalibrated(Scorer.load(out), before, after, detection, left_out, changes)
 
@@ -202,6 +202,16 @@ def _latest(table: Table, alpha: float) -> Table:
     return table.take(np.flatnonzero(chosen))
 
 
+def _segments(
+    old: Scorer, table: Table, scores: NDArray[np.float64], pooled: Calibration
+) -> Segments | None:
+    """Calibrate each segment anew; None if the artifact has none."""
+    if old.artifact.segments is None:
+        return None
+    codes = old.artifact.segments.codes(table)
+    return calibrate_segments(table.schema, codes, scores, pooled)
+
+
 def _labelled(
     comparison: Comparison, frame: pl.DataFrame, label: str | None, normal: Sequence[str]
 ) -> Labelled:
@@ -211,8 +221,13 @@ def _labelled(
     return comparison.labelled(checked_table(schema, frame), labels.anomaly)
 
 
-def _refusal(detection: Detection, path: Path) -> str:
-    worst, found = min(detection.lost.items(), key=lambda item: item[1].after / item[1].before)
+def _require_found(detection: Detection, path: Path) -> None:
+    worst = detection.worst()
+    if worst is not None:
+        raise CalibrationError(_refusal(*worst, path))
+
+
+def _refusal(detection: Detection, worst: str, found: Found, path: Path) -> str:
     return (
         f"the new calibration must still find anomalies, but it finds {found.after:.1%} of the "
         f"{worst}, where the old one finds {found.before:.1%}: the threshold at alpha "
@@ -254,13 +269,9 @@ def _changes(old: Segments | None, new: New) -> tuple[SegmentChange, ...]:
         return ()
     codes, alpha = old.codes(new.table), new.calibration.alpha
     rows = old.count(codes)
-    alarms = [
-        each.count(codes[each.pooled.alarms(each.rank(new.scores, codes, alpha).p_value, alpha)])
-        for each in (old, new.segments)
-    ]
+    alarms = [each.count_alarms(new.scores, codes, alpha) for each in (old, new.segments)]
     every = np.arange(len(rows), dtype=np.int32)
     kinds = [kinds_of(each.slots(every, alpha)) for each in (old, new.segments)]
-    order = sorted({*np.flatnonzero(rows).tolist(), *old.own}, key=lambda code: -int(rows[code]))
     return tuple(
         SegmentChange(
             segment=old.labels[code],
@@ -271,12 +282,11 @@ def _changes(old: Segments | None, new: New) -> tuple[SegmentChange, ...]:
             rate_before=float(alarms[0][code] / max(rows[code], 1)),
             rate_after=float(alarms[1][code] / max(rows[code], 1)),
         )
-        for code in order
+        for code in old.present(rows)
     )
 
 
-def _rates(by: Calibration, old: Calibration, new: NDArray[np.float64]) -> Rates:
-    def rate(scores: NDArray[np.float64]) -> float:
-        return float(by.alarms(by.p_values(scores)).mean())
-
-    return Rates(rate(old.scores), rate(new))
+def _rates(by: Side, old: Calibration, new: NDArray[np.float64], codes: Codes | None) -> Rates:
+    alpha = by.pooled.alpha
+    rates = (by.pooled.alarms(by.pooled.p_values(old.scores)), by.alarms(new, codes, alpha))
+    return Rates(*(float(alarms.mean()) for alarms in rates))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
+from vaewatch.batch.replay.timeline import Timeline
 from vaewatch.batch.replay.times import read_times, require_times, zone_of
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
@@ -28,49 +29,11 @@ from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.blocks import Counted, Outlook, outlook
+from vaewatch.scoring.time.blocks import Outlook, outlook
+from vaewatch.scoring.time.counted import BySlot, Counted
 from vaewatch.scoring.time.form import SECOND
 
 HOUR, DAY = 60, 1440  # minutes
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """Counts by minute, hour or day, in order of time; those without records are left out.
-
-    starts: (T,) minutes since 1970. records, severe: (T,). alarms: (T, A), a column for each
-    alpha.
-    """
-
-    starts: NDArray[np.int64]
-    records: NDArray[np.int64]
-    severe: NDArray[np.int64]
-    alarms: NDArray[np.int64]
-
-    def __add__(self, other: Timeline) -> Timeline:
-        starts, place = np.unique(np.concatenate([self.starts, other.starts]), return_inverse=True)
-
-        def both(mine: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-            total = np.zeros((len(starts), *mine.shape[1:]), np.int64)
-            np.add.at(total, place, np.concatenate([mine, others]))
-            return total
-
-        return Timeline(
-            starts,
-            both(self.records, other.records),
-            both(self.severe, other.severe),
-            both(self.alarms, other.alarms),
-        )
-
-    def by(self, minutes: int) -> Timeline:
-        """The same counts by longer spans of so many minutes; `starts` stay in minutes."""
-        whole = replace(self, starts=self.starts // minutes * minutes)
-        return whole + Timeline.none(self.alarms.shape[1])
-
-    @classmethod
-    def none(cls, alphas: int) -> Timeline:
-        empty = np.zeros(0, np.int64)
-        return cls(empty, empty, empty, np.zeros((0, alphas), np.int64))
 
 
 @dataclass(frozen=True)
@@ -125,6 +88,7 @@ class Replay:
     segments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     labels: tuple[str | None, ...] = ()  # of the segments, by code
     judge: Segments | None = None  # known once all chunks are counted
+    slots: BySlot | None = None  # by minute, those that judge at the first alpha
 
     @cached_property
     def allowed(self) -> tuple[float, ...]:
@@ -134,9 +98,13 @@ class Replay:
     @cached_property
     def outlook(self) -> Outlook | None:
         """The alarms at the first alpha in blocks of time; None without records."""
-        minutes = self.minutes
-        at = minutes.starts * 60 * SECOND
-        return outlook(Counted(at, minutes.records, minutes.alarms[:, 0]), self.laws[0])
+        minutes, slots = self.minutes, self.slots
+        at, alarms = minutes.starts * 60 * SECOND, minutes.alarms[:, 0]
+        if self.judge is None or slots is None:
+            return outlook(Counted(at, minutes.records, alarms), self.laws[:1])
+        judged = replace(slots, times=slots.times * 60 * SECOND)
+        counted = Counted(at, minutes.records, alarms, judged)
+        return outlook(counted, self.judge.laws(self.alphas[0]))
 
     @cached_property
     def hours(self) -> Timeline:
@@ -254,11 +222,16 @@ def replay(
                 rejected=total.rejected + one.counts.rejected,
                 units=total.units | one.counts.units,
                 segments=total.segments + one.counts.segments,
+                slots=_both(total.slots, one.counts.slots),
             )
     timed = int(total.minutes.records.sum())
     require_times(time, timed, total.untimed, total.rejected)
     changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
     return replace(total, judge=segments, changed=changed)
+
+
+def _both(one: BySlot | None, other: BySlot | None) -> BySlot | None:
+    return other if one is None else one if other is None else one + other
 
 
 @dataclass(frozen=True)
@@ -306,5 +279,6 @@ def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counte
         untimed=int((records.good & ~timed).sum()),
         units=frozenset({times.unit} - {""}),
         segments=decided.by_segment,
+        slots=None if decided.judges is None else BySlot.of(at, decided.judges),
     )
     return _Counted(counts, at, verdicts.score[timed], decided.slots)

@@ -54,13 +54,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Decided:
-    """Of N records, the (N, A) alarms at A alphas. by_segment: counts as `Judged` has them, and
-    slots: (N,) which calibration judges each; (0, 0) and None without segments.
+    """Of N records, the (N, A) alarms at A alphas. by_segment: counts as `Judged` has them.
+    slots: (N,) which calibration judges each at the artifact's alpha; judges: the same at the
+    first one. (0, 0) and None without segments.
     """
 
     alarms: NDArray[np.int64]
     by_segment: NDArray[np.int64]
     slots: NDArray[np.int64] | None
+    judges: NDArray[np.int64] | None = None
 
 
 def decide(
@@ -79,5 +81,6 @@ def decide(
         return Decided(np.stack(alarms, axis=1).astype(np.int64), none, None)
     judged = Judged(segments, segments.codes(table)[which], verdicts.score[which])
     alarms = [judged.alarms(alpha) for alpha in alphas]
-    slots = segments.slots(judged.codes)
-    return Decided(np.stack(alarms, axis=1).astype(np.int64), judged.counts(alarms), slots)
+    slots, judges = segments.slots(judged.codes), segments.slots(judged.codes, alphas[0])
+    decided = np.stack(alarms, axis=1).astype(np.int64)
+    return Decided(decided, judged.counts(alarms), slots, judges)

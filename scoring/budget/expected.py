@@ -16,6 +16,7 @@ from vaewatch.scoring.budget.calibration import Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance, alike
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
+TAIL = (1 - CONFIDENCE) / 2
 PROVIDED = "if normal traffic is as it was"  # where it has changed, more of them are false
 EXACT = 10  # from so many expected alarms on, tenths say nothing
 
@@ -46,9 +47,8 @@ class Expected:
     bound: bool = False
 
     @classmethod
-    def of(cls, law: RateLaw, records: int) -> Expected:
-        """Return what a law brings among so many records."""
-        tail = (1 - CONFIDENCE) / 2
+    def of(cls, law: RateLaw, records: int, tail: float = TAIL) -> Expected:
+        """Return what a law brings among so many records. tail: the chance beyond either end."""
         return cls(
             records=records,
             mean=records * law.mean,
@@ -58,15 +58,15 @@ class Expected:
         )
 
     @classmethod
-    def together(cls, parts: Sequence[tuple[RateLaw, int]]) -> Expected:
+    def together(cls, parts: Sequence[tuple[RateLaw, int]], tail: float = TAIL) -> Expected:
         """Return what several laws bring together, each among so many records of its own.
 
         Disjoint calibrations are independent, so that means and variances add up. The range is
         that of the beta-binomial law with the same mean and at least the same variance.
         """
         if len(parts) == 1:
-            return cls.of(*parts[0])
-        tail, records = (1 - CONFIDENCE) / 2, sum(n for _, n in parts)
+            return cls.of(*parts[0], tail)
+        records = sum(n for _, n in parts)
         return cls(
             records=records,
             mean=sum(n * law.mean for law, n in parts),
@@ -142,6 +142,11 @@ def shown(number: float) -> str:
     if number >= EXACT:
         return f"{number:,.0f}"
     return f"{number:.1f}" if number >= 0.1 or number == 0 else f"{number:.1g}"
+
+
+def tenths(number: float, *, bound: bool) -> str:
+    """Return an expected number for a table: to a tenth, and whether it is an upper bound."""
+    return f"{'up to ' if bound else ''}{number:,.1f}"
 
 
 def percent(share: float) -> str:

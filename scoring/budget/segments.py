@@ -147,6 +147,23 @@ class Segments:
             severity[rows] = calibration.severity_of.take(below)
         return Ranked(p_value, severity, slots)
 
+    def count_alarms(
+        self,
+        scores: NDArray[np.float64],
+        codes: NDArray[np.int32],
+        alpha: float | None = None,
+    ) -> NDArray[np.int64]:
+        """Count the alarms of each segment, (codes,), among (N,) scores with these codes."""
+        alarms = self.pooled.alarms(self.rank(scores, codes, alpha).p_value, alpha)
+        return self.count(codes[alarms])
+
+    def present(self, records: NDArray[np.int64]) -> list[int]:
+        """Return the codes that have records, of (codes,) counts, or a calibration of their own;
+        that with most records first.
+        """
+        every = {*np.flatnonzero(records).tolist(), *self.own}
+        return sorted(every, key=lambda code: (-int(records[code]), code))
+
     def expected(self, records: NDArray[np.int64], alpha: float | None = None) -> Expected:
         """Return the alarms that chance explains of (codes,) normal records by segment."""
         slots, laws = self.slots(np.arange(len(records), dtype=np.int32), alpha), self.laws(alpha)

@@ -6,7 +6,8 @@ alike, and records of one instant are never divided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -14,17 +15,15 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import RateLaw
-from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.expected import CONFIDENCE, Expected, State, shown
+from vaewatch.scoring.budget.expected import TAIL, Expected, State, shown
+from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 
-BLOCKS = 10  # the last ones, that are shown
-LEAST = 10  # records of a block
 LATELY = 3  # blocks at the end, which say what comes next
 WEEK = 7.0  # days
 
 
-class Block(Struct, frozen=True):
+class Block(Struct, frozen=True, omit_defaults=True):
     """The alarms of one span of time."""
 
     start: Annotated[str, Meta(description="Time of its first record, ISO 8601 in UTC.")]
@@ -40,6 +39,7 @@ class Block(Struct, frozen=True):
             "lies outside one time in a hundred."
         ),
     ]
+    bound: Annotated[bool, Meta(description="Whether `expected` is an upper bound only.")] = False
 
     @property
     def state(self) -> State:
@@ -79,103 +79,102 @@ class Outlook(Struct, frozen=True):
         return any(b.state is State.ABOVE for b in (*self.blocks, self.together, self.lately))
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Records and alarms by time.
+# the laws by which calibrations judge some records, by any key, and how many records each judges
+Laws = Mapping[int, tuple[RateLaw, int]]
 
-    times: (T,) microseconds since 1970, ascending. records, alarms: (T,) at each of these.
+
+def outlook(counted: Counted, laws: Sequence[RateLaw]) -> Outlook | None:
+    """Return the blocks of records that calibrations judge by these laws, those of the slots of
+    `counted`; None without records.
     """
-
-    times: NDArray[np.int64]
-    records: NDArray[np.int64]
-    alarms: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, times: NDArray[np.int64], alarms: NDArray[np.bool_]) -> Counted:
-        """Count N records with their times, which may come in any order."""
-        moments, place = np.unique(times, return_inverse=True)
-        records = np.bincount(place, minlength=len(moments))
-        own = np.bincount(place, alarms.astype(np.float64), minlength=len(moments))
-        return cls(moments, records.astype(np.int64), np.rint(own).astype(np.int64))
-
-    def cuts(self, blocks: int = BLOCKS) -> NDArray[np.int64]:
-        """Return where each block begins among the moments, and where the last one ends."""
-        total = np.cumsum(self.records)
-        n = int(total[-1]) if len(total) else 0
-        wanted = max(1, min(blocks, n // LEAST))
-        inner = np.searchsorted(total, n * np.arange(1, wanted) / wanted, side="left") + 1
-        return np.unique(np.concatenate([[0], inner[inner < len(total)], [len(total)]]))
+    cuts = counted.cuts()
+    each = []
+    for start, end in pairwise(cuts.tolist()):
+        records = counted.by_slot(start, end, len(laws))
+        judged = enumerate(zip(laws, records, strict=True))
+        each.append({slot: (law, n) for slot, (law, n) in judged if n})
+    return outlook_of(counted, cuts, each)
 
 
-def outlook(counted: Counted, law: RateLaw) -> Outlook | None:
-    """Return the blocks of records that one calibration judges; None without records."""
-    return outlook_of(counted, counted.cuts(), [law] * (BLOCKS + 1))
-
-
-def outlook_of(counted: Counted, cuts: NDArray[np.int64], laws: list[RateLaw]) -> Outlook | None:
-    """Return the blocks between cuts, each with a law of its own."""
+def outlook_of(counted: Counted, cuts: NDArray[np.int64], laws: Sequence[Laws]) -> Outlook | None:
+    """Return the blocks between cuts, each judged by laws of its own."""
     if not len(counted.times):
         return None
-    spans = list(zip(cuts.tolist(), cuts[1:].tolist(), strict=False))
-    tail = (1 - CONFIDENCE) / 2 / len(spans)
-    blocks = tuple(
-        _block(counted, span, law, tail) for span, law in zip(spans, laws, strict=False)
-    )
-    late = spans[-LATELY:]
+    spans = list(pairwise(cuts.tolist()))
+    tail = TAIL / len(spans)
+    each = zip(spans, laws, strict=True)
+    blocks = tuple(_block(counted, span, _expected(own, tail)) for span, own in each)
     span = int(counted.times[-1] - counted.times[0])
     return Outlook(
         blocks=blocks,
-        together=_together(blocks, laws[: len(spans)]),
-        lately=_together(blocks[-LATELY:], laws[len(spans) - len(late) : len(spans)]),
+        together=_together(blocks, laws),
+        lately=_together(blocks[-LATELY:], laws[-LATELY:]),
         days=span / DAY,
         held=_held(counted, blocks, spans, laws),
     )
 
 
-def _block(counted: Counted, span: tuple[int, int], law: RateLaw, tail: float) -> Block:
+def _expected(laws: Laws, tail: float) -> Expected:
+    return Expected.together(list(laws.values()), tail)
+
+
+def _block(counted: Counted, span: tuple[int, int], expected: Expected) -> Block:
     start, end = span
-    records = int(counted.records[start:end].sum())
     return Block(
         start=_text(counted.times[start]),
         end=_text(counted.times[end - 1]),
-        records=records,
+        records=int(counted.records[start:end].sum()),
         alarms=int(counted.alarms[start:end].sum()),
-        expected=records * law.mean,
-        low=Chance(records, law.low, law.n).quantile(tail),
-        high=Chance(records, law.high, law.n).quantile(1 - tail),
+        expected=expected.mean,
+        low=expected.low,
+        high=expected.high,
+        bound=expected.bound,
     )
 
 
-def _together(blocks: tuple[Block, ...], laws: list[RateLaw]) -> Block:
-    """Join blocks; what chance allows of them together goes by the law with the fewest records,
-    the widest.
+def _together(blocks: tuple[Block, ...], laws: Sequence[Laws]) -> Block:
+    """Join blocks; what chance allows of them together goes for each calibration by its law with
+    the fewest records, the widest.
     """
-    law = min(laws, key=lambda law: law.n)
-    records = sum(block.records for block in blocks)
-    expected = Expected.of(law, records)
+    expected = _expected(_joined(laws, lambda law, other: min(law, other, key=_size)), TAIL)
     return Block(
         start=blocks[0].start,
         end=blocks[-1].end,
-        records=records,
+        records=sum(block.records for block in blocks),
         alarms=sum(block.alarms for block in blocks),
         expected=sum(block.expected for block in blocks),
         low=expected.low,
         high=expected.high,
+        bound=expected.bound,
     )
+
+
+def _size(law: RateLaw) -> int:
+    return law.n
+
+
+def _joined(laws: Sequence[Laws], law_of: Callable[[RateLaw, RateLaw], RateLaw]) -> Laws:
+    """Add up the records of each key; `law_of` chooses between an earlier and a later law."""
+    found: dict[int, tuple[RateLaw, int]] = {}
+    for part in laws:
+        for key, (law, records) in part.items():
+            before, so_far = found.get(key, (law, 0))
+            found[key] = law_of(before, law), so_far + records
+    return found
 
 
 def _held(
     counted: Counted,
     blocks: tuple[Block, ...],
     spans: list[tuple[int, int]],
-    laws: list[RateLaw],
+    laws: Sequence[Laws],
 ) -> float | None:
     """Return after how many days the alarms since the start were more than chance explains."""
-    tail = (1 - CONFIDENCE) / 2 / len(blocks)
-    records = alarms = 0
-    for block, (start, _), law in zip(blocks, spans, laws, strict=False):
-        records, alarms = records + block.records, alarms + block.alarms
-        if alarms > Chance(records, law.high, law.n).quantile(1 - tail):
+    tail, alarms, so_far = TAIL / len(blocks), 0, dict[int, tuple[RateLaw, int]]()
+    for block, (start, _), part in zip(blocks, spans, laws, strict=True):
+        alarms += block.alarms
+        so_far = dict(_joined([so_far, part], lambda earlier, later: later))
+        if alarms > _expected(so_far, tail).high:
             return int(counted.times[start] - counted.times[0]) / DAY
     return None
 
@@ -213,7 +212,7 @@ def rows_of(found: Outlook) -> list[tuple[str, ...]]:
             _minute(block.end),
             f"{block.records:,}",
             f"{block.alarms:,}",
-            shown(block.expected),
+            f"up to {shown(block.expected)}" if block.bound else shown(block.expected),
             f"{block.low:,} to {block.high:,}",
             STATES.get(block.state, ""),
         )
@@ -254,7 +253,8 @@ def _how_often(found: Outlook) -> str:
 def _counted(block: Block) -> str:
     between = f"{block.low:,} to {block.high:,} by chance"
     alarms = "alarm" if block.alarms == 1 else "alarms"
-    return f"{block.alarms:,} {alarms}, about {shown(block.expected)} expected ({between})"
+    about = "up to" if block.bound else "about"
+    return f"{block.alarms:,} {alarms}, {about} {shown(block.expected)} expected ({between})"
 
 
 def _blocks(found: Outlook) -> str:

@@ -179,7 +179,7 @@ function drawFigures() {
   drawLatency();
   put("window-alarms", count(budget.alarms));
   put("window-note", budget.records
-    ? `in the last ${counted(budget.records, "record")}; ${budget.expected.toFixed(1)} expected, `
+    ? `in the last ${counted(budget.records, "record")}; ${upTo(budget)} expected, `
       + `${count(budget.low)} to ${count(budget.high)} by chance: ${budget.verdict}`
     : `the budget: 1 in ${count(Math.round(1 / budget.alpha))} normal records`);
   show("gauge", budget.records > 0);
@@ -339,21 +339,24 @@ function drawColumns() {
   more("more-columns", places.length, COLUMNS_SHOWN, allColumns, "columns");
 }
 
+/** An expected number of alarms, and whether it is an upper bound only. */
+const upTo = ({ expected, bound }) => `${bound ? "up to " : ""}${expected.toFixed(1)}`;
+
 const PROMISED = { above: "more alarms than promised", below: "fewer alarms than promised" };
 
 /** One row for each segment with recent records, where the artifact has a segment. */
 function drawSegments() {
   const { segments, budget } = state;
   show("segments", segments.length > 0);
-  put("segments-note", `The last ${counted(budget.records, "record")} by segment. A calibration of its own promises its rate; the pooled one promises nothing to a single segment.`);
+  put("segments-note", `The last ${counted(budget.records, "record")} by segment. A calibration of its own promises its rate; the pooled one promises nothing to a single segment, which may be much louder than the whole.`);
   $("segment-rows").replaceChildren(...segments.map((each) =>
     make("tr", null,
       make("th", { scope: "row" }, each.segment === null ? "(missing)" : each.segment,
         PROMISED[each.state] ? make("div", null, make("span", { class: "tag" }, PROMISED[each.state])) : null),
       make("td", { "data-label": "Records" }, count(each.records)),
       make("td", { "data-label": "Alarms" }, count(each.alarms)),
-      make("td", { "data-label": "Expected" }, each.expected === null ? "no promise"
-        : `${each.expected.toFixed(1)}, ${count(each.low)} to ${count(each.high)} by chance`),
+      make("td", { "data-label": "Expected" }, upTo(each) + (each.low === null ? ", no promise"
+        : `, ${count(each.low)} to ${count(each.high)} by chance`)),
       make("td", { "data-label": "Calibration" }, each.calibration))));
 }
 

@@ -18,8 +18,11 @@ class SegmentState(msgspec.Struct):
 
     segment: None for records without one.
     calibration: the one that judges it, own or pooled.
-    expected, low, high: the alarms that its own calibration lets expect, and those that chance
-        allows; None where the pooled one judges, which promises nothing to a single segment.
+    expected: the alarms to expect; where the pooled one judges, an upper bound, by the calibration
+        records of all such segments together.
+    low, high: the alarms that chance allows; None where the pooled one judges, which promises
+        nothing to a single segment.
+    bound: whether `expected` is an upper bound only.
     state: 'below', 'within' or 'above'; None where nothing is promised.
     """
 
@@ -31,6 +34,7 @@ class SegmentState(msgspec.Struct):
     low: int | None = None
     high: int | None = None
     state: str | None = None
+    bound: bool = False
 
 
 def segments_of(segments: Segments | None, window: Totals) -> list[SegmentState]:
@@ -40,20 +44,22 @@ def segments_of(segments: Segments | None, window: Totals) -> list[SegmentState]
     slots = segments.slots(np.arange(len(window.segments), dtype=np.int32)).tolist()
     # with many segments, chance makes one of them loud
     tail = (1 - CONFIDENCE) / 2 / max(len(segments.own), 1)
-    found = []
+    found, laws = [], segments.laws()
     for code, (records, alarms) in enumerate(window.segments):
         if not records:
             continue
         name, slot = segments.labels[code], slots[code]
+        law = laws[slot]
         if not slot:
-            found.append(SegmentState(name, POOLED, records, alarms))
+            most = records * law.mean
+            found.append(SegmentState(name, POOLED, records, alarms, most, bound=True))
             continue
-        law = segments.calibrations[slot].rate_law()
         low = Chance(records, law.low, law.n).quantile(tail)
         high = Chance(records, law.high, law.n).quantile(1 - tail)
         state = "below" if alarms < low else "above" if alarms > high else "within"
         expected = records * law.mean
-        found.append(SegmentState(name, OWN, records, alarms, expected, low, high, state))
+        bound = law.low < law.high
+        found.append(SegmentState(name, OWN, records, alarms, expected, low, high, state, bound))
     return sorted(found, key=lambda each: -each.records)
 
 

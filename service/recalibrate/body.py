@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from vaewatch.scoring.time.form import SECOND, moment_of_digits, moment_of_text
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.recalibrate.sample import Period, TimeSpan
 
@@ -107,14 +107,13 @@ def _length(text: str) -> float:
 
 
 def _seconds(moment: str | float) -> float:
-    try:
-        if isinstance(moment, str):
-            at = datetime.fromisoformat(moment)
-            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-        else:
-            seconds = moment
-    except (ValueError, OverflowError):
-        raise Malformed("a moment must be ISO 8601 or Unix seconds, got another text.") from None
+    if isinstance(moment, str):
+        found = moment_of_text(moment) or moment_of_digits(moment)
+        if found is None:
+            raise Malformed("a moment must be ISO 8601 or Unix seconds, got another text.")
+        seconds = found[0] / SECOND
+    else:
+        seconds = moment
     if not 0 <= seconds <= LATEST:
         raise Malformed("a moment must lie between 1970 and 9999.")
     return seconds

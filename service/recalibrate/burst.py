@@ -62,7 +62,7 @@ def _flood(change: Change) -> Burst | None:
     are there as they are at other times.
     """
     alarms = change.alarms(change.new)
-    mask = _crowded(alarms)
+    mask = crowded(alarms)
     if not mask.any() or mask.all():
         return None
     excess = float(alarms[mask].sum() - alarms[~mask].mean() * mask.sum())
@@ -73,7 +73,7 @@ def _flood(change: Change) -> Burst | None:
     return _burst(change, mask, excess / int(alarms.sum()))
 
 
-def _crowded(alarms: Mask) -> Mask:
+def crowded(alarms: Mask) -> Mask:
     """(n,) alarms in order of time -> (n,): which records lie in a span with more alarms than
     chance explains, by a bound that holds for draws without replacement (Hoeffding, 1963).
     """
@@ -88,11 +88,13 @@ def _crowded(alarms: Mask) -> Mask:
     counts, usual = so_far[ends] - so_far[starts], total * (ends - starts) / n
     times = np.maximum(counts / usual, 1.0)
     log_chance = -usual * (times * np.log(times) - times + 1)
-    found = log_chance < np.log(TAIL / len(starts))
-    edges = np.zeros(n + 1, np.int64)
-    np.add.at(edges, starts[found], 1)
-    np.add.at(edges, ends[found], -1)
-    return np.asarray(np.cumsum(edges)[:n] > 0)
+    mask = np.zeros(n, np.bool_)
+    for i in log_chance.argsort().tolist():  # the most improbable first, and apart from each other
+        if log_chance[i] >= np.log(TAIL / len(starts)):
+            break
+        if not mask[starts[i] : ends[i]].any():
+            mask[starts[i] : ends[i]] = True
+    return mask
 
 
 def _burst(change: Change, mask: Mask, share: float) -> Burst:

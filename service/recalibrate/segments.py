@@ -125,14 +125,15 @@ class Renewed:
 
     def changes(self) -> list[SegmentChange]:
         """Describe what changes for each segment that has records or had a calibration."""
-        codes, counts = self.drawn.codes, self.counts
-        alarms = [
-            self.old.count(codes[self.old.pooled.alarms(p, self.alpha)]) for p in self.p_values
+        scores, codes, counts = self.drawn.scores, self.drawn.codes, self.counts
+        rates = [
+            side.count_alarms(scores, codes, self.alpha) / np.maximum(counts, 1)
+            for side in (self.old, self.new)
         ]
-        rates = [counted / np.maximum(counts, 1) for counted in alarms]
-        every = {*np.flatnonzero(counts).tolist(), *self.old.own}
-        order = sorted(every, key=lambda code: (-int(counts[code]), code))
-        return [self._change(code, *(float(rate[code]) for rate in rates)) for code in order]
+        return [
+            self._change(code, *(float(rate[code]) for rate in rates))
+            for code in self.old.present(counts)
+        ]
 
     def _change(self, code: int, before: float, after: float) -> SegmentChange:
         was, now = self._judge(self.old, code), self._judge(self.new, code)

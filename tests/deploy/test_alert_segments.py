@@ -14,6 +14,7 @@ from vaewatch.scoring.table import Table
 
 INTERVAL, STEPS = 15, 40  # seconds between two scrapes; ten minutes
 FAST = "VaewatchSegmentTooManyAlarmsFast"
+SLOW = "VaewatchSegmentTooManyAlarmsSlow"
 
 
 def minute(service: Scrapes, seed: int, odd: bool) -> Table:
@@ -43,6 +44,42 @@ def test_an_attack_on_one_segment_pages_though_the_sum_keeps_the_budget(
         {**loud, "exp_samples": [{"labels": '{segment="DE"}', "value": 1}]},
     ]
     service.promtool(tmp_path, INTERVAL, checks)
+
+
+@needs_prometheus
+def test_a_loud_segment_that_the_pooled_calibration_judges_is_a_ticket_and_no_page(
+    segmented_path: Path, tmp_path: Path
+):
+    """A fifth of the orders from FR are absurd, all the time; they are one order in 20."""
+    service, minutes = Scrapes(segmented_path), 370
+    schema, place = service.scorer.artifact.schema, pl.int_range(pl.len())
+
+    def orders(seed: int) -> Table:
+        frame = make_frame(100, seed).with_columns(
+            country=pl.when(place < 5).then(pl.lit("FR")).otherwise(pl.lit("NL")),
+            amount=pl.when(place < 1).then(1e6).otherwise("amount"),
+        )
+        return checked_table(schema, frame)
+
+    service.take(orders(seed) for seed in range(minutes))
+    end = 60 * minutes
+    firing = f'ALERTS{{alertname="{SLOW}",alertstate="firing"}}'
+    loud = {"expr": f"group by (segment) ({firing})", "eval_time": f"{end}s"}
+    alarms, explained = (
+        f'vaewatch:segment_{name}:increase6h{{segment="FR"}}'
+        for name in ("alarms", "alarms_explained")
+    )
+    checks = [
+        is_on(end, SLOW),
+        is_on(end, FAST, on=False),
+        {**loud, "exp_samples": [{"labels": '{segment="FR"}', "value": 1}]},
+        {
+            "expr": f"group by (segment) ({explained} > 0 and {alarms} > 0)",
+            "eval_time": f"{end}s",
+            "exp_samples": [{"labels": '{segment="FR"}', "value": 1}],
+        },
+    ]
+    service.promtool(tmp_path, 60, checks)
 
 
 @needs_prometheus

@@ -171,6 +171,24 @@ def test_warnings_name_what_is_not_followed(shop: Path):
     assert not list(changed(shop, {"NL": 1.2}).warnings())
 
 
+def test_a_flood_of_a_segment_that_was_pooled_shows_beside_its_own_traffic_before(shop: Path):
+    rng = np.random.default_rng(5)
+    artifact = Scorer.load(shop).artifact
+    pooled = Calibration(np.sort(rng.gamma(3, size=5000)), 0.05, SPLIT)
+    old = Segments(artifact.schema, {}, pooled)
+
+    def traffic(n: int) -> Drawn:
+        return Drawn(2 * rng.gamma(3, size=n), np.arange(n), n, 0, np.zeros(n, np.int32))
+
+    for flood, expected in ((0, []), (100, ["severe"])):
+        drawn = traffic(1000)
+        drawn.scores[rng.permutation(1000)[:flood]] = 90 + rng.random(flood)
+        change = Change.of(pooled, drawn, 0.05, traffic(4000))
+        renewed = Renewed.of(old, change, force=False)
+        found = [reason.code for reason in renewed.refused.get(0, [])]
+        assert found == expected and (0 in renewed.new.own) is not bool(flood)
+
+
 def test_a_segment_that_was_pooled_gets_its_own_once_enough_records_came(shop: Path):
     """Its scores may lie elsewhere than those of the pooled calibration; that is no attack."""
     rng = np.random.default_rng(4)

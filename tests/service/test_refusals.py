@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
+from vaewatch.service.recalibrate.burst import crowded
 from vaewatch.service.recalibrate.change import Change
 from vaewatch.service.recalibrate.proposal import Evidence, Provenance, proposal_of
 from vaewatch.service.recalibrate.refusals import refusals_of
@@ -43,14 +44,18 @@ def change(
     alpha: float = 0.01,
     n: int = 40_000,
     n_old: int = 5000,
+    n_before: int = 0,
 ) -> Change:
-    """`served` takes what normal records would score, and when, as shares of a day."""
+    """`served` takes what normal records would score, and when, as shares of a day; before that,
+    so many normal records came.
+    """
     rng = np.random.default_rng(seed)
     old = Calibration(np.sort(law(rng, n_old)), alpha, SPLIT)
     at = np.sort(rng.random(n))
     scores = served(rng, law(rng, n), at)
     drawn = Drawn(scores, (DAY * at).astype(np.int64), n, 0)
-    return Change.of(old, drawn, alpha)
+    earlier = Drawn(law(rng, n_before), np.arange(n_before), n_before, 0)
+    return Change.of(old, drawn, alpha, earlier)
 
 
 def codes(
@@ -102,6 +107,60 @@ def test_a_flood_is_not_followed(law: Law, share: float, minutes: int, hours: in
 
     found = codes(law, flooded)
     assert sum(map(bool, found)) >= SEEDS - 2, found
+
+
+TWO_HOURS = {"n": 2400, "n_old": 2500}
+A_DAY_BEFORE = {"n_before": 26_400}
+
+
+@every_law
+@pytest.mark.parametrize(("before", "least"), [({}, 6), (A_DAY_BEFORE, 9)])
+def test_a_flood_as_large_as_the_budget_is_not_followed(
+    law: Law, before: dict[str, int], least: int
+):
+    """1 % of two hours, asked for alone. The day before shows what a small calibration cannot."""
+
+    def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
+        return np.where(rng.random(len(at)) < 0.01, anomalies(law, rng, len(at)), normal)
+
+    found = codes(law, flooded, **TWO_HOURS, **before)
+    assert sum(map(bool, found)) >= least, found
+
+
+@every_law
+def test_what_a_day_holds_of_a_flood_is_not_followed_if_it_takes_much_of_the_budget(law: Law):
+    """10 % of 40 minutes are 80 of the 288 alarms that a day of 28,800 records may raise."""
+
+    def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
+        start = (1 - 40 / 1440) * rng.random()
+        mask = (at >= start) & (at < start + 40 / 1440) & (rng.random(len(at)) < 0.1)
+        return np.where(mask, anomalies(law, rng, len(at)), normal)
+
+    assert all(codes(law, flooded, n=28_800, n_old=2500))
+
+
+@every_law
+def test_the_traffic_before_speaks_against_no_shift_and_no_normal_traffic(law: Law):
+    for by in (1.0, 1.2, 1.4):
+        found = codes(law, lambda r, s, a, by=by: by * s, **TWO_HOURS, **A_DAY_BEFORE)
+        assert sum(map(bool, found)) <= 1, (by, found)
+
+
+def test_more_alarms_at_the_busy_hours_are_no_burst_where_all_scores_are_higher_then():
+    """By a quarter, for half of the day."""
+    law = LAWS["gamma"]
+    day = codes(law, lambda r, s, at: s * np.where(at < 0.5, 1.25, 1.0))
+    assert not any("burst" in found for found in day), day
+
+
+def test_alarms_at_random_are_crowded_nowhere():
+    rng = np.random.default_rng(2)
+    assert sum(bool(crowded(rng.random(5000) < 0.01).any()) for _ in range(400)) <= 8
+    alarms = rng.random(5000) < 0.01
+    alarms[1000:1100] |= rng.random(100) < 0.3
+    mask = crowded(alarms)
+    assert mask[1000:1100].mean() > 0.7 and mask.sum() < 400
+    assert not crowded(np.zeros(0, bool)).any() and not crowded(np.ones(3, bool)).any()
 
 
 @every_law

@@ -15,6 +15,7 @@ from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving
 from vaewatch.scoring.budget.segments import LONGEST_LABEL
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import table_of
 from vaewatch.service.client import Client
 from vaewatch.training.train import train
 
@@ -107,6 +108,10 @@ def test_counters_have_the_segment_and_sum_to_what_they_counted(segmented_path: 
     )
     records = [*frame.to_dicts(), {**frame.row(0, named=True), "country": None}]
     verdicts = scorer.score(records, explain=0)
+    segments = scorer.artifact.segments
+    assert segments is not None
+    rates = dict(zip(segments.metric_labels, segments.expected_rates.tolist(), strict=True))
+    codes = segments.codes(table_of(scorer.artifact.schema, records))
     with serving(segmented_path) as live:
         name = {"model": "by-country"}
         start = live.series()
@@ -123,6 +128,10 @@ def test_counters_have_the_segment_and_sum_to_what_they_counted(segmented_path: 
             assert counted == (own & alarms).sum()
             assert live.value("vaewatch_records_total", segment=segment) == own.sum()
             assert live.value("vaewatch_alarms_total", segment=segment) == (own & alarms).sum()
+            explained = live.value("vaewatch_alarms_expected_total", segment=segment)
+            assert explained == pytest.approx(own.sum() * rates[segment])
+        total = live.value("vaewatch_alarms_expected_total")
+        assert total == pytest.approx(segments.expected(segments.count(codes)).mean)
         assert live.value("vaewatch_records_total") == len(records) + 1
         labels = [dict(has) for (n, has) in live.series() if n == "vaewatch_records_total"]
         rejected = [has for has in labels if has["verdict"] == "rejected"]

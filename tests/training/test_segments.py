@@ -169,7 +169,7 @@ def test_evaluate_prints_and_writes_segments(by_shop: Path, scorer: Scorer, tmp_
     assert done.returncode == 0 and "no promise" in done.stdout and "holds (p = " in done.stdout
     found = json.loads(call("evaluate", by_shop, tmp_path / "in.csv", "--json").stdout)
     assert [each["segment"] for each in found["segments"]] == ["calm", "wild", "tiny"]
-    assert found["expected_is_bound"] and re.search(r"alarms on normals, up to \d", done.stdout)
+    assert found["bound"] and re.search(r"alarms on normals, up to \d", done.stdout)
 
 
 def test_recalibrate_makes_every_segment_anew_and_tells_which_becomes_pooled(

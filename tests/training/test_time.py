@@ -22,7 +22,8 @@ from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.errors import ArtifactError, SchemaError, SettingError
 from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.blocks import Counted, Outlook, outlook, words
+from vaewatch.scoring.time.blocks import Outlook, outlook, words
+from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
@@ -545,18 +546,20 @@ def test_folds_in_order_are_blocks():
 def test_blocks_hold_all_records_once_and_never_cut_an_instant():
     rng = np.random.default_rng(0)
     times = rng.integers(0, 60, 500) * SECOND * 1000
-    found = outlook(Counted.of(times, rng.random(500) < 0.01), RateLaw.of(0.01, 999))
+    found = outlook(Counted.of(times, rng.random(500) < 0.01), [RateLaw.of(0.01, 999)])
     assert found is not None and sum(block.records for block in found.blocks) == 500
     ends = [(block.start, block.end) for block in found.blocks]
     assert all(a[1] < b[0] for a, b in zip(ends, ends[1:], strict=False))
 
 
 def test_one_instant_is_one_block():
-    found = outlook(Counted.of(np.zeros(300, np.int64), np.zeros(300, bool)), RateLaw.of(0.1, 99))
+    found = outlook(
+        Counted.of(np.zeros(300, np.int64), np.zeros(300, bool)), [RateLaw.of(0.1, 99)]
+    )
     assert found is not None and len(found.blocks) == 1 and found.days == 0
     assert words(found)
     assert (
-        outlook(Counted.of(np.zeros(0, np.int64), np.zeros(0, bool)), RateLaw.of(0.1, 9)) is None
+        outlook(Counted.of(np.zeros(0, np.int64), np.zeros(0, bool)), [RateLaw.of(0.1, 9)]) is None
     )
 
 
@@ -596,7 +599,7 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
     times = np.arange(1000, dtype=np.int64) * DAY // 20
     flags = np.zeros(1000, bool)
     flags[1000 - alarms :] = alarms > 0
-    found = outlook(Counted.of(times, flags), RateLaw.of(0.01, 999))
+    found = outlook(Counted.of(times, flags), [RateLaw.of(0.01, 999)])
     assert found is not None and text in " ".join(words(found))
 
 

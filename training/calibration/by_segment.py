@@ -18,6 +18,7 @@ class SegmentBudget:
 
     expected_false_alarms: where the pooled calibration judged, an upper bound, by the calibration
     records of all such segments.
+    bound: whether that is an upper bound only.
     segment: None for records without one. calibration: the one that judged them, own or pooled.
     rate_interval, budget_p_value: as those of the whole evaluation, by the segment's own
     calibration; None where the pooled one judged, which promises nothing to a single segment.
@@ -31,6 +32,7 @@ class SegmentBudget:
     expected_false_alarms: float
     rate_interval: tuple[float, float] | None
     budget_p_value: float | None
+    bound: bool = False
 
     @property
     def holds(self) -> bool | None:
@@ -58,6 +60,7 @@ def budgets_by_segment(
                 expected_false_alarms=normals * laws[slots[code]].mean,
                 rate_interval=law.interval() if own else None,
                 budget_p_value=budget_p_value(count, normals, law) if own else None,
+                bound=not own or law.low < law.high,
             )
         )
     return tuple(sorted(found, key=lambda each: -each.normals))

@@ -7,9 +7,8 @@ must alarm can show that: planted anomalies, which need no labels, and labelled 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import numpy as np
@@ -17,15 +16,17 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.score import score_features
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.planted import Fault, plant
+from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.streams import Stream, stream
 
 PLANTED = 2000  # records that each kind of fault is planted in
+PLANTED_IN_SEGMENT = 400  # the same, for each segment
 LEAST_NORMAL = 100  # of these that must not alarm without the fault, or all are counted
 GROUPS = (  # faults that the network judges, and those that it has no feature for
     (Fault.SHUFFLED, Fault.FAR),
@@ -87,6 +88,7 @@ class Detection:
             reference.
         planted: fault -> what is found of anomalies planted in new normals that did not alarm.
         labelled: of labelled records, if any were given.
+        segments: the same of each segment with a calibration of its own, by its name.
     """
 
     alpha: float
@@ -98,6 +100,7 @@ class Detection:
     column_chance: float
     planted: Mapping[Fault, Found]
     labelled: Labelled | None
+    segments: Mapping[str, Detection] = field(default_factory=dict)
 
     @property
     def anomalies(self) -> dict[str, Found]:
@@ -133,6 +136,19 @@ class Detection:
         lost = {name: found for name, found in groups.items() if found.fell_to(LOST)}
         return lost if self.changed else {}
 
+    def worst(self) -> tuple[Detection, str, Found] | None:
+        """Return what is lost most, of all records or of one segment: where, what and how much."""
+        every = [
+            (self, ""),
+            *((own, f" in segment '{name}'") for name, own in self.segments.items()),
+        ]
+        lost = [
+            (own, f"{kind}{where}", found)
+            for own, where in every
+            for kind, found in own.lost.items()
+        ]
+        return min(lost, key=lambda one: one[2].after / one[2].before) if lost else None
+
     @property
     def _known(self) -> dict[str, Found]:
         found = self.labelled.anomalies if self.labelled else None
@@ -161,18 +177,23 @@ def _differ(old: NDArray[np.int64], new: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two calibrations of one scorer, and how records alarm by each."""
+    """The old and the new calibrations of one scorer, and how records alarm by each."""
 
     scorer: Scorer
-    new: Calibration
+    new: Side
+
+    @classmethod
+    def of(cls, scorer: Scorer, new: Calibration, segments: Segments | None = None) -> Comparison:
+        return cls(scorer, Side(new, segments))
 
     @property
-    def old(self) -> Calibration:
-        return self.scorer.artifact.calibration
+    def old(self) -> Side:
+        artifact = self.scorer.artifact
+        return Side(artifact.calibration, artifact.segments)
 
     @property
     def alpha(self) -> float:
-        return max(self.new.alpha, 1 / (self.old.n + 1))
+        return max(self.new.pooled.alpha, 1 / (self.old.pooled.n + 1))
 
     def score(self, table: Table) -> Scores:
         artifact = self.scorer.artifact
@@ -180,55 +201,83 @@ class Comparison:
             self.scorer.network, artifact.rule, artifact.vectorizer.transform(table)
         )
 
-    def alarms(self, by: Calibration, scores: Scores) -> NDArray[np.bool_]:
-        return by.alarms(by.p_values(scores), self.alpha)
+    def codes(self, table: Table) -> Codes | None:
+        """Return the (N,) codes of the segments of records; None without segments."""
+        segments = self.scorer.artifact.segments
+        return None if segments is None else segments.codes(table)
 
-    def threshold(self, by: Calibration) -> float:
-        """Return the score in nats from which records alarm; infinite if none does."""
-        threshold = by.threshold(self.alpha)
-        return math.inf if threshold is None else threshold
-
-    def found(self, scores: Scores) -> Found | None:
+    def found(self, scores: Scores, codes: Codes | None) -> Found | None:
         """Return the shares of (N,) scores that alarm, or None of no scores."""
         if not len(scores):
             return None
-        before, after = (float(self.alarms(by, scores).mean()) for by in (self.old, self.new))
+        before, after = (
+            float(side.alarms(scores, codes, self.alpha).mean()) for side in (self.old, self.new)
+        )
         return Found(len(scores), before, after)
 
-    def planted(self, table: Table, scores: Scores) -> dict[Fault, Found]:
-        """Plant each kind of fault in new normals, given their (N,) scores."""
+    def planted(self, table: Table, scores: Scores, size: int = PLANTED) -> dict[Fault, Found]:
+        """Plant each kind of fault in new normals, given their (N,) scores. Each is judged as a
+        record of the segment that it is planted in.
+        """
         artifact = self.scorer.artifact
         rng = stream(artifact.manifest.training.seed, Stream.PLANTED)
-        rows = rng.integers(len(table), size=PLANTED)
-        chosen, normal = table.take(rows), ~self.alarms(self.old, scores[rows])
+        rows = rng.integers(len(table), size=size)
+        chosen = table.take(rows)
+        codes = self.codes(chosen)
+        normal = ~self.old.alarms(scores[rows], codes, self.alpha)
         if normal.sum() < LEAST_NORMAL:
             normal[:] = True
         found: dict[Fault, Found] = {}
         for fault in Fault:
             faulty = plant(fault, chosen, artifact.vectorizer, rng)
-            shares = None if faulty is None else self.found(self.score(faulty)[normal])
-            if shares is not None:
-                found[fault] = shares
+            if faulty is not None:
+                own = None if codes is None else codes[normal]
+                shares = self.found(self.score(faulty)[normal], own)
+                if shares is not None:
+                    found[fault] = shares
         return found
 
     def labelled(self, table: Table, anomaly: NDArray[np.bool_]) -> Labelled:
         scores = self.score(table)
-        return Labelled(self.found(scores[anomaly]), self.found(scores[~anomaly]))
+        kinds = []
+        for rows in (anomaly, ~anomaly):
+            codes = self.codes(table)
+            kinds.append(self.found(scores[rows], None if codes is None else codes[rows]))
+        return Labelled(*kinds)
 
     def detection(
         self, table: Table, scores: Scores, labelled: Labelled | None = None
     ) -> Detection:
         """Return the whole comparison, given the new normals and their (N,) scores."""
-        threshold, alarms = self.threshold(self.new), self.alarms(self.old, scores)
-        law = self.old.rate_law(self.alpha)
+        chance = column_chance(self.scorer.artifact.drift, table)
+        whole = replace(self._compare(table, scores), column_chance=chance, labelled=labelled)
+        return replace(whole, segments=self._of_segments(table, scores))
+
+    def _of_segments(self, table: Table, scores: Scores) -> dict[str, Detection]:
+        """Compare each segment that has a calibration of its own before or after."""
+        old, new, codes = self.old.segments, self.new.segments, self.codes(table)
+        if old is None or codes is None:
+            return {}
+        found = {}
+        for code in sorted({*old.own, *(new.own if new else ())}):
+            rows = np.flatnonzero(codes == code)
+            if len(rows):
+                own = self._compare(table.take(rows), scores[rows], code)
+                found[old.labels[code] or ""] = own
+        return found
+
+    def _compare(self, table: Table, scores: Scores, code: int | None = None) -> Detection:
+        """Compare records, or those of one segment; its columns have no reference."""
+        codes, old, alpha = self.codes(table), self.old, self.alpha
+        threshold, alarms = self.new.threshold(alpha, code), old.alarms(scores, codes, alpha)
         return Detection(
-            alpha=self.alpha,
-            old_threshold=self.threshold(self.old),
+            alpha=alpha,
+            old_threshold=old.threshold(alpha, code),
             new_threshold=threshold,
-            old_alpha=float(self.old.p_values(np.array([threshold]))[0]),
+            old_alpha=old.p_value(threshold, alpha, code),
             alarms=float(alarms.mean()),
-            chance=Chance(len(scores), law.high, law.n).at_least(int(alarms.sum())),
-            column_chance=column_chance(self.scorer.artifact.drift, table),
-            planted=self.planted(table, scores),
-            labelled=labelled,
+            chance=old.chance(alarms, codes, alpha),
+            column_chance=1.0,
+            planted=self.planted(table, scores, PLANTED if code is None else PLANTED_IN_SEGMENT),
+            labelled=None,
         )

@@ -101,8 +101,7 @@ def _print_evaluation(found: Evaluation) -> None:
     line("AUPRC", found.auprc)
     line("recall", found.recall, f"at alpha {found.alpha:g}")
     line("precision", found.precision)
-    most = "up to " if found.expected_is_bound else ""
-    expected = f"{most}{found.expected_false_alarms:,.1f} expected, {found.by_chance}"
+    expected = f"{found.expected} expected, {found.by_chance}"
     alarms = f"{found.false_alarms:,} alarms on normals, {expected}"
     line("false-alarm rate", found.false_alarm_rate, alarms)
     if found.budget_holds is not None:
@@ -130,6 +129,7 @@ def _print_segments(found: Evaluation) -> None:
     """Print the false alarms of each segment, where the artifact has one."""
     from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.commands.terminal import print_table
+    from vaewatch.scoring.budget.expected import tenths
 
     rows = []
     for each in found.segments:
@@ -141,7 +141,7 @@ def _print_segments(found: Evaluation) -> None:
                 shown_segment(each.segment),
                 f"{each.normals:,}",
                 f"{each.false_alarms:,}",
-                f"{each.expected_false_alarms:,.1f}",
+                tenths(each.expected_false_alarms, bound=each.bound),
                 f"{each.false_alarms / each.normals:.4f}",
                 each.calibration,
                 verdict,

@@ -205,12 +205,19 @@ def _print_detection(detection: Detection) -> None:
 
 def _warn(detection: Detection, artifact: Path) -> None:
     """Warn of anomalies that are no longer found, whatever the reason."""
-    if not detection.lowered:
-        return
+    if detection.lowered:
+        _warn_of(detection, "", artifact)
+        return  # its segments are part of it
+    for name, own in detection.segments.items():
+        if own.lowered:
+            _warn_of(own, f" in segment '{name}'", artifact)
+
+
+def _warn_of(detection: Detection, where: str, artifact: Path) -> None:
     names = ", ".join(f"'{name}'" for name in detection.lowered)
     err().print(
-        f"warning: half or less is found of what the old calibration finds of {names}. By the old "
-        f"one {detection.alarms:.1%} of these normals alarm; chance alone gives so many with "
-        f"probability {detection.chance:.2g}. If they have changed, fit to old and new ones: "
-        f"vaewatch train OLD NEW --from {artifact}. If not, give more of them."
+        f"warning: half or less is found of what the old calibration finds of {names}{where}. "
+        f"By the old one {detection.alarms:.1%} of these normals alarm; chance alone gives so "
+        f"many with probability {detection.chance:.2g}. If they have changed, fit to old and new "
+        f"ones: vaewatch train OLD NEW --from {artifact}. If not, give more of them."
     )

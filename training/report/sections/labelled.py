@@ -72,7 +72,7 @@ def labelled_section(labelled: Labelled | None, calibration: Calibration) -> Sec
 
 def _facts(labelled: Labelled) -> Facts:
     found = labelled.evaluation
-    expected = f"expected {found.expected_false_alarms:,.1f}, {found.by_chance}"
+    expected = f"expected {found.expected}, {found.by_chance}"
     rows = [
         ("records", number(found.records)),
         ("anomalies", number(found.anomalies)),
@@ -121,7 +121,7 @@ def _by_alpha(labelled: Labelled) -> Grid:
             _four(found.precision),
             _four(found.false_alarm_rate),
             f"{found.false_alarms:,}",
-            f"{found.expected_false_alarms:,.1f}",
+            found.expected,
             number(found.budget_p_value, 2),
         )
         for found in labelled.at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vaewatch.scoring.budget.expected import tenths
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.calibration.by_segment import SegmentBudget
 from vaewatch.training.report.blocks import Block, Grid, Text, number
@@ -48,7 +49,7 @@ def alarms_by_segment(segments: Sequence[SegmentBudget]) -> Iterator[Grid]:
             _named(each.segment),
             f"{each.normals:,}",
             f"{each.false_alarms:,}",
-            f"{each.expected_false_alarms:,.1f}",
+            tenths(each.expected_false_alarms, bound=each.bound),
             f"{each.false_alarms / each.normals:.4f}",
             each.calibration,
             number(each.budget_p_value, 2),

@@ -50,13 +50,14 @@ def _row(each: SegmentSummary, needed: int) -> tuple[str, ...]:
 def print_counts_by_segment(console: Console, summary: Summary) -> None:
     """Print the anomalies of each segment, where the artifact has one."""
     from vaewatch.commands.terminal import print_table
+    from vaewatch.scoring.budget.expected import tenths
 
     rows = [
         (
             shown_segment(each.segment),
             f"{each.records:,}",
             f"{each.anomalies:,}",
-            "" if each.expected is None else f"{each.expected:,.1f}",
+            "" if each.expected is None else tenths(each.expected, bound=each.bound),
             f"{each.rate:.2%}",
             each.calibration,
         )
