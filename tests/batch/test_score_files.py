@@ -382,6 +382,7 @@ def test_the_summary_and_the_metrics_add_up(
     words = expected.words(found["anomalies"])
     assert found["expected"] == {
         "alarms": expected.mean,
+        "bound": expected.bound,
         "by_chance": [expected.low, expected.high],
         "most_false": expected.most_false(found["anomalies"]),
         "worst_false": expected.worst_false(found["anomalies"]),

@@ -190,6 +190,20 @@ def test_recalibrate_makes_every_segment_anew_and_tells_which_becomes_pooled(
     assert "too few new records of 'wild' to certify alpha" in said.stderr
 
 
+def test_nothing_is_written_where_one_segment_would_lose_its_sight(by_shop: Path, tmp_path: Path):
+    """It makes up a thirteenth of the records."""
+    mixture(6000, 12, wild=200.0).write_csv(tmp_path / "odd.csv")
+    words = ("recalibrate", by_shop, tmp_path / "odd.csv", "--out", tmp_path / "out")
+    done = call(*words)
+    assert done.returncode == 3 and "in segment 'wild'" in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+    forced = call(*words, "--accept-lost-detection")
+    assert forced.returncode == 0 and "in segment 'wild'" in forced.stderr
+    usual = recalibrate(by_shop, mixture(6000, 13), tmp_path / "usual", overwrite=False)
+    assert set(usual.detection.segments) == {"calm", "wild"}
+    assert usual.detection.worst() is None
+
+
 def test_a_fit_that_continues_keeps_the_segment(by_shop: Path, tmp_path: Path):
     both = pl.concat([mixture(8000, 0), mixture(4000, 21)])
     scorer = train(both, tmp_path / "out", continue_from=by_shop)
