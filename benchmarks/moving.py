@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Service:
 
     url: str
     clock: Path
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=120))
+    client: httpx.Client
 
     def set_clock(self, seconds: float) -> None:
         draft = self.clock.with_suffix(".draft")
@@ -142,7 +142,8 @@ def serving(artifact: Path) -> Iterator[Service]:
         assert process.stderr is not None
         try:
             said = next(line for line in process.stderr if line.startswith("listening on "))
-            yield Service(said.split()[-1], clock)
+            with httpx.Client(timeout=120) as client:
+                yield Service(said.split()[-1], clock, client)
         finally:
             process.terminate()
             process.communicate(timeout=60)

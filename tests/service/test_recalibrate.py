@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 import vaewatch
+from benchmarks.moving import serving as clocked
 from tests.conftest import SMALL, make_frame
 from tests.live import Live, serving, until
 from tests.service.test_service_life import ADMIN, SCORE, bearer, write_keys
@@ -24,6 +25,7 @@ from vaewatch.scoring.disk.versions import versions, write_artifact
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.client import ServiceError
+from vaewatch.service.recalibrate.sample import Period, TimeSpan
 from vaewatch.training.train import train
 
 Json = dict[str, Any]
@@ -324,3 +326,28 @@ def test_what_was_foretold_of_blocks_of_time_is_not_kept(tmp_path: Path):
     child = read_manifest(path)
     assert child.outlook is None and child.parent == parent.version
     assert child.format_version == parent.format_version
+
+
+def test_a_flood_shows_beside_the_traffic_before(artifact: Path):
+    """4 % of a minute, of a budget of 5 %: a small calibration alone can hardly show that."""
+    with clocked(artifact) as service:
+        for hour in range(10):
+            service.set_clock(3600 * hour)
+            service.score(moved(600, hour, 1.0))
+        service.set_clock(36_000)
+        quiet = service.propose("1h")
+        assert quiet["records"] == 600 and not quiet["refusals"]
+        service.score([*moved(960, 20, 1.0), *odd(40, 20)])
+        service.set_clock(36_060)
+        flooded = service.propose("1m")
+        assert flooded["records"] == 1000
+        assert "severe" in {reason["code"] for reason in flooded["refusals"]}
+
+
+def test_the_time_before_ends_with_the_minute_in_which_a_period_begins():
+    period = Period(TimeSpan(1000, 2000), (TimeSpan(100, 200),))
+    before = period.before(600)
+    assert before.over == TimeSpan(360, 960) and before.without == period.without
+    minutes = 60 * np.arange(40)
+    assert not (period.holds(minutes) & before.holds(minutes)).any()
+    assert (period.holds(minutes) | before.holds(minutes)).sum() == 28
