@@ -128,6 +128,21 @@ def test_the_numbers_are_those_of_the_metrics(
         assert complaints == []
 
 
+def test_of_segments_that_the_pooled_calibration_judges_it_says_up_to(
+    browser: Browser, segmented_path: Path
+):
+    with serving(segmented_path) as live, page_of(browser) as (page, complaints):
+        live.post("/v1/score", json={"records": make_frame(900, seed=8).to_dicts()})
+        opened(page, live)
+        assert re.search(r"; up to [\d.]+ expected, ", text(page, "#window-note"))
+        rows = page.locator("#segment-rows tr").all_inner_texts()
+        own, pooled = ([row for row in rows if row.split()[0] == name][0] for name in ("NL", "FR"))
+        assert "by chance" in own and "no promise" not in own
+        assert re.search(r"up to [\d.]+, no promise", pooled)
+        assert "much louder" in text(page, "#segments-note")
+        assert axe_findings(page) == [] and complaints == []
+
+
 def test_a_record_is_tried_by_keyboard_alone(
     browser: Browser, live: Live, records: list[dict[str, Any]]
 ):
