@@ -29,6 +29,7 @@ from vaewatch.training.series.model import (
     RECONSTRUCTION_WEIGHT,
     SHAPE_WEIGHT,
     Scale,
+    Shape,
     WindowModel,
 )
 
@@ -42,17 +43,19 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
     graph = Builder()
     low, high = graph.weight(-LIMIT), graph.weight(LIMIT)
     records = graph.add("Clip", INPUT, low, high)
-    shape = _nearest(graph, model.shapes, _kernels(graph, model, records))
     flat = _unfold(graph, model, records)
     course = _nearest(graph, model.courses, _course(graph, model, flat))
-    twice = graph.add("Mul", _scaled(graph, model.scales.shape, shape), graph.weight(SHAPE_WEIGHT))
-    both = graph.add("Add", twice, _scaled(graph, model.scales.course, course))
+    both = _scaled(graph, model.scales.course, course)
+    for shape, scale in zip(model.shapes, model.scales.shapes, strict=True):
+        near = _nearest(graph, shape.bank, _kernels(graph, shape, records))
+        weighted = graph.add("Mul", _scaled(graph, scale, near), graph.weight(SHAPE_WEIGHT))
+        both = graph.add("Add", both, weighted)
     error = _reconstruct(graph, model, flat, kl=kl)
     own = _scaled(graph, model.scales.reconstruction, error)
     own = graph.add("Mul", own, graph.weight(RECONSTRUCTION_WEIGHT))
     for name, value in (("neighbour", both), ("reconstruction", own)):
         graph.add("Squeeze", value, graph.ints(1), name=name)
-    width = model.kernels.mixing.shape[0] // 2
+    width = len(model.directions.mean) // model.size
     gives = {name: ("N",) for name in PARTS} | {EXPECTED: ("N", model.vae.features)}
     return serialise(graph, {INPUT: ("B", "T", width)}, {name: gives[name] for name in OUTPUTS})
 
@@ -85,10 +88,11 @@ def _in_a_row(
     return whole
 
 
-def _kernels(graph: Builder, model: WindowModel, records: str) -> str:
+def _kernels(graph: Builder, shape: Shape, records: str) -> str:
     """(B, T, D) -> (N, 2K): the kernels' features of each window, standardised."""
-    kernels = model.kernels
-    after, before = _slice(graph, records, 1, END), _slice(graph, records, 0, -1)
+    kernels = shape.kernels
+    after = _slice(graph, records, shape.before + 1, END)
+    before = _slice(graph, records, shape.before, -1)
     both = graph.add("Concat", after, graph.add("Sub", after, before), axis=2)
     mixed = graph.add("MatMul", both, graph.weight(kernels.mixing))
     steps = graph.add("Transpose", mixed, perm=[0, 2, 1])
@@ -98,14 +102,14 @@ def _kernels(graph: Builder, model: WindowModel, records: str) -> str:
         taps = graph.weight(kernels.taps[own][:, None])
         group = _slice(graph, steps, own.start, own.stop)
         out = graph.add("Conv", group, taps, group=count, dilations=[dilation])
-        span = model.size - 1 - kernels.reach(dilation)
+        span = kernels.size - 1 - kernels.reach(dilation)
         largest.append(graph.add("MaxPool", out, kernel_shape=[span], strides=[1]))
         shares.append(_share(graph, out, kernels.centres[own], kernels.widths[own], span))
     whole = graph.add("Concat", *shares, *largest, axis=1)
     rows = graph.add("Transpose", whole, perm=[0, 2, 1])
     raw = graph.add("Reshape", rows, graph.ints(-1, 2 * len(kernels)))
-    centred = graph.add("Sub", raw, graph.weight(model.means))
-    scaled = graph.add("Div", centred, graph.weight(model.deviations))
+    centred = graph.add("Sub", raw, graph.weight(shape.means))
+    scaled = graph.add("Div", centred, graph.weight(shape.deviations))
     limit = graph.weight(-FEATURE_LIMIT), graph.weight(FEATURE_LIMIT)
     return graph.add("Clip", scaled, *limit)
 

@@ -20,8 +20,10 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.series.model import (
+    FEATURE_LIMIT,
     Floats,
     Scales,
+    Shape,
     Views,
     WindowModel,
     courses_of,
@@ -39,6 +41,8 @@ NEAREST = 3
 JUDGED = 40_000  # windows that calibrate
 BLOCK = 8  # windows' lengths that are judged in a row
 DIRECTIONS = 48
+# the second view of a window's shape: its last quarter, but no fewer records than kernels need
+SHORTER, SHORTEST = 4, 8
 BETA = 0.1  # light: a window's places are many, and the KL would blur them
 NOISE = 0.1  # of a place's own deviation: more would hide what a window does
 LEAST_DEVIATION = 1e-4
@@ -77,12 +81,10 @@ def fit_windows(
     folds = _folds(windows, config)
     kept = np.sort(rng.permutation(len(windows))[:KEPT])
     bank = windows.take(kept)
-    kernels = Kernels.draw(windows.size, bank.shape[2], config.seed).fitted(
-        [run.values for run in windows.runs]
+    sizes: tuple[int, ...] = (windows.size, max(SHORTEST, windows.size // SHORTER))
+    shapes = tuple(
+        _shape(windows, bank, s, config.seed) for s in dict.fromkeys(sizes) if s <= windows.size
     )
-    features = np.concatenate([kernels.features(some) for some in _chunks(bank)])
-    means, deviations = features.mean(0), features.std(0)
-    deviations = np.where(deviations > LEAST_DEVIATION, deviations, 1.0).astype(np.float32)
     directions, unit = _directions(bank, config.seed)
     chosen = np.sort(rng.permutation(len(windows))[:FITTED])
     x = np.concatenate(
@@ -94,13 +96,9 @@ def fit_windows(
     fitted = fit_vae(x, config, progress, checkpoint, None, Drawn(own, noise))
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
-    scaled = np.clip((features - means) / deviations, -20.0, 20.0).astype(np.float32)
     model = WindowModel(
         size=windows.size,
-        kernels=kernels,
-        means=means.astype(np.float32),
-        deviations=deviations,
-        shapes=_bank(scaled, config.seed),
+        shapes=shapes,
         courses=_bank(courses_of(bank), config.seed),
         directions=directions,
         unit=unit,
@@ -112,6 +110,19 @@ def fit_windows(
     views = _judge(windows, model, fitted, judges, kept, judged)
     model = replace(model, scales=Scales.of(views))
     return WindowFit(model, fitted, judged, folds.of[judged], views)
+
+
+def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) -> Shape:
+    """Fit the view of the last `size` records of each window to the kept windows, (K, W, D)."""
+    kernels = Kernels.draw(size, bank.shape[2], seed).fitted([r.values for r in windows.runs])
+    before = windows.size - size
+    features = np.concatenate(
+        [kernels.features(some[:, before:].copy()) for some in _chunks(bank)]
+    )
+    means, deviations = features.mean(0), features.std(0)
+    deviations = np.where(deviations > LEAST_DEVIATION, deviations, 1.0).astype(np.float32)
+    scaled = np.clip((features - means) / deviations, -FEATURE_LIMIT, FEATURE_LIMIT)
+    return Shape(before, kernels, means, deviations, _bank(scaled.astype(np.float32), seed))
 
 
 def _folds(windows: Windows, config: TrainConfig) -> Folds:
@@ -173,7 +184,7 @@ def _judge(
     judged: NDArray[np.int64],
 ) -> Views:
     """Measure the judged windows, each fold by what did not see it."""
-    found = np.empty((3, len(judged)))
+    found = np.empty((2 + len(model.shapes), len(judged)))
     for fold, judge in enumerate(folds.judges.tolist()):
         at = np.flatnonzero(folds.of[judged] == fold)
         apart = folds.of[kept] != fold
@@ -187,14 +198,14 @@ def _judge(
             )
         alone = replace(
             model,
-            shapes=model.shapes.only(apart),
+            shapes=tuple(shape.only(apart) for shape in model.shapes),
             courses=model.courses.only(apart),
             vae=fitted.vae.only([judge]),
         )
         for rows, records in _together(windows, judged[at]):
             views = alone.views(records, windows.take(judged[at][rows]))
-            found[:, at[rows]] = views.reconstruction, views.shape, views.course
-    return Views(*found)
+            found[:, at[rows]] = views.reconstruction, views.course, *views.shapes
+    return Views(found[0], found[2:], found[1])
 
 
 def _together(

@@ -3,7 +3,8 @@
 Three views of a window, each of which sees what the others do not (`benchmarks/RESULTS.md`):
 - reconstruction: how far it is from what the VAE makes of it. The VAE works on the window's places
   along the leading directions of the fit windows, and all that lies across them counts as error.
-- shape: how far it is from the nearest kept windows by the features of random convolutions.
+- shapes: how far it is from the nearest kept windows by the features of random convolutions; and
+  how far its last quarter is, in which a short anomaly fills more of the view.
 - course: how far it is from them once each column's mean in the window is taken away.
 Each is measured in what is usual among normal windows: 0 up to their median, and log1p beyond it,
 so that none drowns the others.
@@ -11,7 +12,7 @@ so that none drowns the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -53,10 +54,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Views:
-    """What each view measures of N windows, (N,) each."""
+    """What each view measures of N windows, (N,) each; of shapes, (S, N)."""
 
     reconstruction: Floats
-    shape: Floats
+    shapes: Floats
     course: Floats
 
 
@@ -65,12 +66,13 @@ class Scales:
     """What is usual of each view."""
 
     reconstruction: Scale
-    shape: Scale
+    shapes: tuple[Scale, ...]
     course: Scale
 
     @classmethod
     def of(cls, views: Views) -> Scales:
-        return cls(*(Scale.of(view) for view in (views.reconstruction, views.shape, views.course)))
+        shapes = tuple(map(Scale.of, views.shapes))
+        return cls(Scale.of(views.reconstruction), shapes, Scale.of(views.course))
 
     def reconstruction_part(self, views: Views) -> Floats:
         """Return what the VAE adds to N scores, (N,)."""
@@ -78,8 +80,35 @@ class Scales:
 
     def neighbour_part(self, views: Views) -> Floats:
         """Return what the nearest kept windows add to N scores, (N,)."""
-        shape, course = self.shape.apply(views.shape), self.course.apply(views.course)
-        return SHAPE_WEIGHT * shape + course
+        shapes = [s.apply(own) for s, own in zip(self.shapes, views.shapes, strict=True)]
+        return np.asarray(SHAPE_WEIGHT * np.sum(shapes, axis=0) + self.course.apply(views.course))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The view of a window's last records by random convolutions.
+
+    Attributes:
+        before: how many records of a window it does not see.
+        means, deviations: (2K,) of the kernels' features among fit windows.
+        bank: the kept windows by these features.
+    """
+
+    before: int
+    kernels: Kernels
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    bank: Bank
+
+    def features(self, records: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, T, D) clipped records -> (B * (T - W + 1), 2K), standardised."""
+        raw = self.kernels.features(np.ascontiguousarray(records[:, self.before :]))
+        scaled = (raw - self.means) / self.deviations
+        return np.asarray(np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT))
+
+    def only(self, kept: NDArray[np.bool_]) -> Shape:
+        """Return the view that compares with some of the kept windows alone."""
+        return replace(self, bank=self.bank.only(kept))
 
 
 @dataclass(frozen=True)
@@ -87,28 +116,19 @@ class WindowModel:
     """All that the graph computes of windows of `size` records with D numbers.
 
     Attributes:
-        means, deviations: (2K,) of the kernels' features among fit windows.
-        shapes: the kept windows by these features. courses: by their records about their means.
+        courses: the kept windows by their records about their means.
         unit: of the VAE's features, which are places along the directions.
         vae: the members whose errors are averaged.
         scales: of each view.
     """
 
     size: int
-    kernels: Kernels
-    means: NDArray[np.float32]
-    deviations: NDArray[np.float32]
-    shapes: Bank
+    shapes: tuple[Shape, ...]
     courses: Bank
     directions: Directions
     unit: float
     vae: VAE
     scales: Scales
-
-    def shape_features(self, records: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, T, D) clipped records -> (B * (T - W + 1), 2K), standardised."""
-        raw = (self.kernels.features(records) - self.means) / self.deviations
-        return np.asarray(np.clip(raw, -FEATURE_LIMIT, FEATURE_LIMIT))
 
     def residuals(self, windows: NDArray[np.float32], vae: VAE) -> NDArray[np.float32]:
         """(N, W, D) clipped windows -> (N, M, W * D): what each member does not explain."""
@@ -125,7 +145,7 @@ class WindowModel:
         residuals = self.residuals(windows, self.vae).astype(np.float64)
         return Views(
             (residuals**2).sum(-1).mean(1),
-            self.shapes.distance(self.shape_features(records)),
+            np.stack([shape.bank.distance(shape.features(records)) for shape in self.shapes]),
             self.courses.distance(courses_of(windows)),
         )
 
