@@ -251,7 +251,8 @@ def _unpadded(call: Call) -> bool:
     return "auto_pad" not in attributes and not any(attributes.get("pads", []))
 
 
-def _max_pool(call: Call) -> tuple[Value, ...]:
+def _pooled(call: Call) -> tuple[Value, ...]:
+    """Means or maxima along one axis, without padding."""
     n, channels, length = call.value(0).shape
     (span,), (stride,) = (
         call.node.attributes.get(name, [1]) for name in ("kernel_shape", "strides")
@@ -301,7 +302,7 @@ _GROUPS: Mapping[Rule, str] = {
     _squeeze: "Squeeze",
     _slice: "Slice",
     _conv: "Conv",
-    _max_pool: "MaxPool",
+    _pooled: "AveragePool MaxPool",
     _constant: "Constant",
 }
 # operator -> the rule of its results; there is no other list of what a graph may do

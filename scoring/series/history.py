@@ -226,23 +226,32 @@ def _in_order(
 
 FEW = 4  # windows of a run; so few are judged one by one, many together share their records
 MOST_TOGETHER = 256  # windows a pass, so that activations stay in the cache
+MOST_RECORDS = 4096  # a pass
+MOST_NUMBERS = 1 << 22  # of all windows of a pass, so that wide ones do not fill the memory
 
 
 def tiles(
     runs: Sequence[Run], size: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield, for windows of `size` records, the rows of at most MOST_TOGETHER windows and their
-    records, (B, T, D): B windows each by itself, or all windows of one stretch of T records.
+    records, (B, T, D): B stretches of T records, whose windows are all judged.
     """
-    alone: list[tuple[int, NDArray[np.float32]]] = []
+    pieces: dict[int, list[tuple[Run, int]]] = {}  # by how many windows they have
     for run in runs:
         n = len(run.rows)
-        if n < FEW:
-            alone += [(int(run.rows[i]), run.values[i : i + size]) for i in range(n)]
-            continue
-        for start in range(0, n, MOST_TOGETHER):
-            rows = run.rows[start : start + MOST_TOGETHER]
-            yield rows, run.values[None, start : start + len(rows) + size - 1]
-    for start in range(0, len(alone), MOST_TOGETHER):
-        some = alone[start : start + MOST_TOGETHER]
-        yield np.array([row for row, _ in some]), np.stack([values for _, values in some])
+        most = _most(size * run.values.shape[1]) if n >= FEW else 1
+        for start in range(0, n, most):
+            pieces.setdefault(min(most, n - start), []).append((run, start))
+    for n, alike in pieces.items():
+        fitting = _most(size * alike[0][0].values.shape[1]) // n
+        count = max(1, min(fitting, MOST_RECORDS // (n + size - 1)))
+        for first in range(0, len(alike), count):
+            some = alike[first : first + count]
+            rows = np.concatenate([run.rows[start : start + n] for run, start in some])
+            records = [run.values[start : start + n + size - 1] for run, start in some]
+            yield rows, np.stack(records)
+
+
+def _most(numbers: int) -> int:
+    """Return how many windows of so many numbers one pass takes."""
+    return max(1, min(MOST_TOGETHER, MOST_NUMBERS // max(numbers, 1)))

@@ -114,7 +114,7 @@ def least_of_many(graph: Builder, values: str, count: int, k: int) -> str:
 Shapes = Mapping[str, tuple[Any, ...]]  # name -> sizes; a text stands for any size
 
 
-def serialise(graph: Builder, takes: Shapes, gives: Shapes) -> bytes:
+def serialise(graph: Builder, takes: Shapes, gives: Shapes, opset: int = OPSET) -> bytes:
     """Return the graph from these inputs to these outputs, all of float32."""
 
     def values(shapes: Shapes) -> list[onnx.ValueInfoProto]:
@@ -124,7 +124,7 @@ def serialise(graph: Builder, takes: Shapes, gives: Shapes) -> bytes:
     proto = helper.make_graph(
         graph.nodes, "vaewatch", values(takes), values(gives), initializer=graph.weights
     )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)])
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

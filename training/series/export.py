@@ -6,7 +6,7 @@ more a record than its products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from vaewatch.training.series.model import (
 )
 
 END = 2**31 - 1  # of an axis
+OPSET = 18  # ONNX Runtime takes 10 times as long for the AveragePool of a later one
 SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
 TOLERANCE = 1e-3
 
@@ -57,82 +58,66 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
         graph.add("Squeeze", value, graph.ints(1), name=name)
     width = len(model.directions.mean) // model.size
     gives = {name: ("N",) for name in PARTS} | {EXPECTED: ("N", model.vae.features)}
-    return serialise(graph, {INPUT: ("B", "T", width)}, {name: gives[name] for name in OUTPUTS})
+    takes = {INPUT: ("B", "T", width)}
+    return serialise(graph, takes, {name: gives[name] for name in OUTPUTS}, OPSET)
 
 
 def _slice(graph: Builder, x: str, start: int, end: int, axis: int = 1) -> str:
     return graph.add("Slice", x, graph.ints(start), graph.ints(end), graph.ints(axis))
 
 
-def _in_a_row(
-    graph: Builder, x: str, span: int, axis: int, join: Callable[[str, str], str]
-) -> str:
-    """Join each `span` neighbours along an axis, by joining twice as many each time."""
-    powers = {1: x}
-    while 2 * max(powers) <= span:
-        last = max(powers)
-        own = powers[last]
-        powers[2 * last] = join(
-            _slice(graph, own, 0, -last, axis), _slice(graph, own, last, END, axis)
-        )
-    parts, offset = [], 0
-    for power in sorted(powers, reverse=True):
-        if span - offset >= power:
-            beyond = span - power - offset
-            end = -beyond if beyond else END
-            parts.append(_slice(graph, powers[power], offset, end, axis))
-            offset += power
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = join(whole, part)
-    return whole
-
-
 def _kernels(graph: Builder, shape: Shape, records: str) -> str:
-    """(B, T, D) -> (N, 2K): the kernels' features of each window, standardised."""
+    """(B, T, D) -> (N, 2K): the kernels' features of each window, standardised.
+
+    A kernel's output is taken from its centre, in widths of its soft step: so the share is the
+    mean of what is cut at half a width, less one half, and both features are moved and scaled
+    only once, where they are standardised.
+    """
     kernels = shape.kernels
-    after = _slice(graph, records, shape.before + 1, END)
-    before = _slice(graph, records, shape.before, -1)
-    both = graph.add("Concat", after, graph.add("Sub", after, before), axis=2)
-    mixed = graph.add("MatMul", both, graph.weight(kernels.mixing))
-    steps = graph.add("Transpose", mixed, perm=[0, 2, 1])
+    steps = graph.add("Transpose", records, perm=[0, 2, 1])
+    after = _slice(graph, steps, shape.before + 1, END, 2)
+    before = _slice(graph, steps, shape.before, -1, 2)
+    both = graph.add("Concat", after, graph.add("Sub", after, before), axis=1)
+    mixed = graph.add("MatMul", graph.weight(kernels.mixing.T), both)  # (B, K, T - 1)
     shares, largest = [], []
     for own in kernels.groups():
         dilation, count = int(kernels.dilations[own.start]), own.stop - own.start
-        taps = graph.weight(kernels.taps[own][:, None])
-        group = _slice(graph, steps, own.start, own.stop)
-        out = graph.add("Conv", group, taps, group=count, dilations=[dilation])
-        span = kernels.size - 1 - kernels.reach(dilation)
-        largest.append(graph.add("MaxPool", out, kernel_shape=[span], strides=[1]))
-        shares.append(_share(graph, out, kernels.centres[own], kernels.widths[own], span))
+        taps = graph.weight((kernels.taps[own] / kernels.widths[own, None])[:, None])
+        shift = graph.weight(-kernels.centres[own] / kernels.widths[own])
+        group = _slice(graph, mixed, own.start, own.stop)
+        out = graph.add("Conv", group, taps, shift, group=count, dilations=[dilation])
+        span = [kernels.size - 1 - kernels.reach(dilation)]
+        soft = graph.add("Clip", out, graph.weight(-0.5), graph.weight(0.5))
+        shares.append(graph.add("AveragePool", soft, kernel_shape=span, strides=[1]))
+        largest.append(graph.add("MaxPool", out, kernel_shape=span, strides=[1]))
     whole = graph.add("Concat", *shares, *largest, axis=1)
     rows = graph.add("Transpose", whole, perm=[0, 2, 1])
     raw = graph.add("Reshape", rows, graph.ints(-1, 2 * len(kernels)))
-    centred = graph.add("Sub", raw, graph.weight(shape.means))
-    scaled = graph.add("Div", centred, graph.weight(shape.deviations))
+    unit = np.concatenate([np.ones_like(kernels.widths), kernels.widths])
+    zero = np.concatenate([np.full_like(kernels.centres, 0.5), kernels.centres])
+    centred = graph.add("Sub", raw, graph.weight((shape.means - zero) / unit))
+    scaled = graph.add("Mul", centred, graph.weight(unit / shape.deviations))
     limit = graph.weight(-FEATURE_LIMIT), graph.weight(FEATURE_LIMIT)
     return graph.add("Clip", scaled, *limit)
 
 
-def _share(
-    graph: Builder, out: str, centres: NDArray[np.float32], widths: NDArray[np.float32], span: int
-) -> str:
-    """(B, k, steps) -> (B, k, windows): the softened share of steps above the centre."""
-    centred = graph.add("Sub", out, graph.weight(centres[:, None]))
-    raised = graph.add(
-        "Add", graph.add("Div", centred, graph.weight(widths[:, None])), graph.weight(0.5)
-    )
-    soft = graph.add("Clip", raised, graph.weight(0.0), graph.weight(1.0))
-    total = _in_a_row(graph, soft, span, 2, lambda a, b: graph.add("Add", a, b))
-    return graph.add("Div", total, graph.weight(float(span)))
-
-
 def _unfold(graph: Builder, model: WindowModel, records: str) -> str:
-    """(B, T, D) -> (N, W * D): each window's records in a row, the oldest first."""
-    whole = _in_a_row(
-        graph, records, model.size, 1, lambda a, b: graph.add("Concat", a, b, axis=2)
-    )
-    return graph.add("Reshape", whole, graph.ints(-1, len(model.directions.mean)))
+    """(B, T, D) -> (N, W * D): each window's records in a row, the oldest first; a few records are
+    put in a row first, then a few of these rows.
+    """
+    size = model.size
+    few = int(np.sqrt(size))
+    rows = graph.add("Concat", *_moved(graph, records, range(few), few - 1), axis=2)
+    whole = size - size % few
+    parts = _moved(graph, rows, range(0, whole, few), size - few)
+    parts += _moved(graph, records, range(whole, size), size - 1)
+    flat = graph.add("Concat", *parts, axis=2)
+    return graph.add("Reshape", flat, graph.ints(-1, len(model.directions.mean)))
+
+
+def _moved(graph: Builder, x: str, starts: Iterable[int], last: int) -> list[str]:
+    """(B, T, D) -> for each start the T - last rows from it."""
+    return [_slice(graph, x, start, start - last or END) for start in starts]
 
 
 def _course(graph: Builder, model: WindowModel, flat: str) -> str:
