@@ -106,7 +106,9 @@ class Past:
 
 @dataclass
 class History:
-    """The newest records of at most `most` entities; the least recently seen one leaves first."""
+    """The newest records of at most `most` entities; the least recently seen ones leave once the
+    records of a call are taken in.
+    """
 
     window: Window
     most: int | None = None
@@ -119,7 +121,7 @@ class History:
         """Take records in, and return those that have full windows now."""
         standings = np.full(len(arrivals.moments), _WARMING_UP, np.int8)
         runs: list[Run] = []
-        gaps = evicted = 0
+        gaps = 0
         for entity, rows in _by_entity(arrivals):
             past = self.pasts.get(entity)
             kept, since = _in_order(past, arrivals.moments[rows], rows, standings)
@@ -130,7 +132,7 @@ class History:
                 self.pasts[entity] = self._past(stretches[-1], int(arrivals.moments[kept[-1]]))
             if entity in self.pasts:
                 self.pasts.move_to_end(entity)
-            evicted += self._evict()
+        evicted = self._evict()
         for run in runs:
             standings[run.rows] = _FULL
         return Taken(standings, tuple(runs), gaps, evicted)
@@ -191,7 +193,7 @@ class _Stretch:
 
 
 def _by_entity(arrivals: Arrivals) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yield each entity and the rows of its records, in the order in which they came."""
+    """Yield each entity and the rows of its records, in order; the entity seen last comes last."""
     n = len(arrivals.moments)
     if arrivals.entities is None:
         if n:
@@ -200,7 +202,7 @@ def _by_entity(arrivals: Arrivals) -> Iterator[tuple[str, NDArray[np.int64]]]:
     places: dict[str, list[int]] = {}
     for row, entity in enumerate(arrivals.entities):
         places.setdefault(entity, []).append(row)
-    for entity, rows in places.items():
+    for entity, rows in sorted(places.items(), key=lambda place: place[1][-1]):
         yield entity, np.array(rows, np.int64)
 
 

@@ -15,6 +15,9 @@ from vaewatch.scoring.series.history import History, Past
 from vaewatch.scoring.series.window import Window
 
 
+MOST_MOMENT = 2**58  # microseconds from 1970: beyond any year of four digits
+
+
 class KeptError(ScoringError):
     """Bytes are no history of an artifact."""
 
@@ -91,6 +94,8 @@ def _past(kept: _Past, window: Window, width: int, columns: int) -> Past:
     n = kept.records
     if not 0 <= n < window.size:
         raise ValueError(f"got {n} records for a window of {window.size}")
+    if abs(kept.last) > MOST_MOMENT or len(kept.unseen) != -(-n * columns // 8):
+        raise ValueError("got a moment or marks that no records have")
     values = np.frombuffer(kept.values, np.float32).reshape(n, width)
     bits = np.unpackbits(np.frombuffer(kept.unseen, np.uint8), count=n * columns)
     if not np.isfinite(values).all():
