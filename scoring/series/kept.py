@@ -14,7 +14,6 @@ from vaewatch.scoring.errors import ScoringError
 from vaewatch.scoring.series.history import History, Past
 from vaewatch.scoring.series.window import Window
 
-
 MOST_MOMENT = 2**58  # microseconds from 1970: beyond any year of four digits
 
 

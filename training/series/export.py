@@ -7,11 +7,11 @@ more a record than its products.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.network import Forward
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import EXPECTED, INPUT, OUTPUTS, PARTS, WindowNetwork
 from vaewatch.training.calibration.neighbours import Bank
@@ -29,6 +29,7 @@ from vaewatch.training.series.model import (
     RECONSTRUCTION_WEIGHT,
     SHAPE_WEIGHT,
     Scale,
+    Scales,
     Shape,
     WindowModel,
 )
@@ -203,26 +204,35 @@ def _scaled(graph: Builder, scale: Scale, value: str) -> str:
 
 def check_windows_against_torch(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
     """Return the largest difference between the parts that graph and torch give to the windows of
-    a run, relative to the part or to 1.
+    a run, relative to the part or to 1. A part of a usual window is 0, whatever is computed. So
+    what the views measure is compared, too, by a graph whose scales hide nothing.
 
     Raises:
         RuntimeError: it is more than rounding explains, so that the export must not be used.
     """
-    values = np.clip(probe.values, -LIMIT, LIMIT)
-    windows = np.lib.stride_tricks.sliding_window_view(values, model.size, axis=0)
-    views = model.views(values[None], np.ascontiguousarray(windows.swapaxes(1, 2)))
-    _, got = network.forward([probe])
-    want = Forward(
-        model.scales.reconstruction_part(views),
-        got.kl,
-        model.scales.neighbour_part(views),
-    )
-    apart = 0.0
-    for name in ("reconstruction", "neighbour"):
-        a, b = getattr(want, name), getattr(got, name)
-        apart = max(apart, float(np.max(np.abs(a - b) / np.maximum(np.abs(a), 1.0), initial=0)))
+    plain_scale = Scale(0.0, 1.0)
+    scales = Scales(plain_scale, (plain_scale,) * len(model.shapes), plain_scale)
+    open_ = replace(model, scales=scales)
+    plain = WindowNetwork(export_windows(open_, kl=False), model.size)
+    apart = max(_apart(model, network, probe), _apart(open_, plain, probe))
     if not apart <= TOLERANCE:
         raise RuntimeError(
             f"the exported graph must agree with torch within {TOLERANCE:g}, got {apart:.2g} apart"
         )
+    return apart
+
+
+def _apart(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
+    values = np.clip(probe.values, -LIMIT, LIMIT)
+    windows = np.lib.stride_tricks.sliding_window_view(values, model.size, axis=0)
+    views = model.views(values[None], np.ascontiguousarray(windows.swapaxes(1, 2)))
+    rows, got = network.forward([probe])
+    order = np.argsort(rows)
+    apart = 0.0
+    for part, want in (
+        (got.reconstruction, model.scales.reconstruction_part(views)),
+        (got.neighbour, model.scales.neighbour_part(views)),
+    ):
+        off = np.abs(part[order] - want) / np.maximum(np.abs(want), 1.0)
+        apart = max(apart, float(np.max(np.nan_to_num(off, nan=np.inf), initial=0)))
     return apart

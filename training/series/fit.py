@@ -37,6 +37,7 @@ from vaewatch.training.vae.laggards import without_laggards
 
 FITTED = 60_000  # windows that the VAE sees; its steps would not see more
 KEPT = 4000  # windows that others are compared with
+LEAST_KEPT, MOST_NUMBERS = 500, 1 << 27  # fewer of wide windows, so that they fit into memory
 NEAREST = 3
 JUDGED = 40_000  # windows that calibrate
 BLOCK = 8  # windows' lengths that are judged in a row
@@ -79,7 +80,8 @@ def fit_windows(
     rng = stream(config.seed, Stream.WINDOWS)
     config = replace(config, beta=BETA * config.beta)
     folds = _folds(windows, config)
-    kept = np.sort(rng.permutation(len(windows))[:KEPT])
+    kept = np.sort(rng.permutation(len(windows))[: _kept(windows)])
+    _require_apart(_some(folds, kept), windows.size)
     bank = windows.take(kept)
     sizes: tuple[int, ...] = (windows.size, max(SHORTEST, windows.size // SHORTER))
     shapes = tuple(
@@ -91,7 +93,8 @@ def fit_windows(
         [directions.places(some.reshape(len(some), -1)) for some in _taken(windows, chosen)]
     )
     x /= np.float32(unit)
-    own = replace(folds, of=folds.of[chosen], beside=_rows(folds.beside, chosen))
+    own = _some(folds, chosen)
+    _require_apart(own, windows.size)
     noise = (NOISE * x.std(0)).astype(np.float32)
     fitted = fit_vae(x, config, progress, checkpoint, None, Drawn(own, noise))
     fitted = without_laggards(fitted, x)
@@ -108,7 +111,7 @@ def fit_windows(
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
     judged = _blocks(len(windows), BLOCK * windows.size, rng)
     views = _judge(windows, model, fitted, judges, kept, judged)
-    model = replace(model, scales=Scales.of(views))
+    model = replace(model, scales=Scales.of(views, directions.mean.size))
     return WindowFit(model, fitted, judged, folds.of[judged], views)
 
 
@@ -133,8 +136,38 @@ def _folds(windows: Windows, config: TrainConfig) -> Folds:
     return Folds(of, judges, serving, config.members, windows.beside(of, len(judges)))
 
 
-def _rows(beside: NDArray[np.bool_] | None, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    return None if beside is None else beside[rows]
+def _kept(windows: Windows) -> int:
+    """Return how many windows others are compared with, at most."""
+    numbers = windows.size * windows.runs[0].values.shape[1]
+    return max(LEAST_KEPT, min(KEPT, MOST_NUMBERS // numbers))
+
+
+def _some(folds: Folds, rows: NDArray[np.int64]) -> Folds:
+    """Return the folds of some windows."""
+    beside = None if folds.beside is None else folds.beside[rows]
+    return replace(folds, of=folds.of[rows], beside=beside)
+
+
+def _apart(folds: Folds, fold: int) -> NDArray[np.bool_]:
+    """(N,) whether a window shares no record with those of a fold."""
+    apart = folds.of != fold
+    if folds.beside is not None:
+        apart &= ~folds.beside[:, fold]
+    return np.asarray(apart)
+
+
+def _require_apart(folds: Folds, size: int) -> None:
+    """Refuse windows of which too few share no record with those of a fold: nothing could judge
+    these.
+    """
+    count = len(folds.judges)
+    least = min(int(_apart(folds, fold).sum()) for fold in range(count))
+    if least <= NEAREST:
+        raise CalibrationError(
+            f"there must be more than {NEAREST} windows of {size} records that share none with a "
+            f"block of time of {count} that they judge, got {least}. Use a smaller --window, or "
+            "more records."
+        )
 
 
 def _chunks(windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -187,15 +220,7 @@ def _judge(
     found = np.empty((2 + len(model.shapes), len(judged)))
     for fold, judge in enumerate(folds.judges.tolist()):
         at = np.flatnonzero(folds.of[judged] == fold)
-        apart = folds.of[kept] != fold
-        if folds.beside is not None:
-            apart &= ~folds.beside[kept, fold]
-        if len(at) and apart.sum() <= NEAREST:
-            raise CalibrationError(
-                f"there must be more than {NEAREST} windows of {windows.size} records that share "
-                "none with a sixth of the time that they judge, got "
-                f"{int(apart.sum())}. Use a smaller --window, or more records."
-            )
+        apart = _apart(folds, fold)[kept]
         alone = replace(
             model,
             shapes=tuple(shape.only(apart) for shape in model.shapes),

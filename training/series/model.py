@@ -29,6 +29,8 @@ LIMIT = 20.0  # standard deviations: what is further out is as odd as can be
 RECONSTRUCTION_WEIGHT, SHAPE_WEIGHT = 0.5, 2.0
 UNSEEN = 1.0  # what an unseen value within the window adds
 FEATURE_LIMIT = 20.0  # of a convolution's feature, in its deviations
+# what is nothing: of a number's variance, of a distance between features, of a number's deviation
+LEAST_ERROR, LEAST_SHAPE, LEAST_COURSE = 1e-4, 0.05, 1e-3
 
 Floats = NDArray[np.float64]
 
@@ -43,9 +45,12 @@ class Scale:
     spread: float
 
     @classmethod
-    def of(cls, values: Floats) -> Scale:
+    def of(cls, values: Floats, least: float) -> Scale:
+        """`least`: what is nothing. Where normal windows repeat each other exactly, all that they
+        measure is rounding, and it must not decide which is the oddest.
+        """
         middle, high = np.quantile(values, [0.5, 0.95])
-        return cls(float(middle), max(float(high - middle), 1e-6 * max(float(middle), 1.0)))
+        return cls(float(middle) + least, max(float(high - middle), least))
 
     def apply(self, values: Floats) -> Floats:
         """(N,) -> (N,): 0 up to the median, 0.7 at the 95 % quantile, and slower beyond it."""
@@ -70,9 +75,13 @@ class Scales:
     course: Scale
 
     @classmethod
-    def of(cls, views: Views) -> Scales:
-        shapes = tuple(map(Scale.of, views.shapes))
-        return cls(Scale.of(views.reconstruction), shapes, Scale.of(views.course))
+    def of(cls, views: Views, numbers: int) -> Scales:
+        """Return the scales of windows of so many numbers."""
+        return cls(
+            Scale.of(views.reconstruction, LEAST_ERROR * numbers),
+            tuple(Scale.of(own, LEAST_SHAPE) for own in views.shapes),
+            Scale.of(views.course, LEAST_COURSE * numbers**0.5),
+        )
 
     def reconstruction_part(self, views: Views) -> Floats:
         """Return what the VAE adds to N scores, (N,)."""

@@ -84,9 +84,7 @@ def test_incidents_are_those_of_a_loop_over_alarms(alpha: float):
     calibration = calibrate(scores, 0.01, CROSS_FITTED)
     got = incidents_per_day(calibration, scores, entities, moments, WINDOW, alpha)
     cut = np.sort(scores)[::-1][int(alpha * (n + 1)) - 2]
-    alarms = [
-        (e, int(m)) for e, m, s in zip(entities, moments, scores, strict=True) if s >= cut
-    ]
+    alarms = [(e, int(m)) for e, m, s in zip(entities, moments, scores, strict=True) if s >= cut]
     assert got == pytest.approx(counted(alarms, 10) / (n / 1440))
 
 

@@ -67,9 +67,7 @@ def test_windows_of_one_moment_may_be_parted_but_never_lost():
 @pytest.mark.parametrize("size", [2, 7])
 def test_take_gives_the_records_of_each_window_in_order(size: int):
     windows = windows_of(size, 5)
-    every = [
-        run.values[k : k + size] for run in windows.runs for k in range(len(run.rows))
-    ]
+    every = [run.values[k : k + size] for run in windows.runs for k in range(len(run.rows))]
     rng = np.random.default_rng(1)
     for chosen in (np.arange(len(windows)), rng.integers(0, len(windows), 40), np.array([], int)):
         got = windows.take(chosen)

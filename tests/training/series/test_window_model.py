@@ -1,0 +1,152 @@
+"""The exported graph against the model in torch, on usual windows and far out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.series.history import Run
+from vaewatch.scoring.series.network import WindowNetwork
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.series.export import (
+    TOLERANCE,
+    check_windows_against_torch,
+    export_windows,
+)
+from vaewatch.training.series.fit import WindowFit, fit_windows
+from vaewatch.training.series.model import LIMIT, Scale, Scales
+from vaewatch.training.series.windows import Windows
+
+SETTINGS = TrainConfig(steps=30, width=16, members=4, served=2)
+
+
+def series(n: int, width: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = np.sin(np.arange(n)[:, None] / 7 + np.arange(width)) + 0.1 * rng.normal(size=(n, width))
+    return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+
+
+def run_of(values: np.ndarray, size: int) -> Run:
+    n = len(values) - size + 1
+    return Run(np.arange(size - 1, len(values)), values, np.zeros((n + size - 1, 1), bool))
+
+
+def windows_of(values: np.ndarray, size: int) -> Windows:
+    return Windows(size, [run_of(values, size)], np.arange(len(values)))
+
+
+def fitted(size: int, width: int, n: int = 500) -> tuple[WindowFit, np.ndarray]:
+    values = series(n, width)
+    return fit_windows(windows_of(values, size), SETTINGS), values
+
+
+SHAPES = [(2, 1), (2, 4), (3, 2), (8, 1), (17, 3), (64, 2), (8, 300)]
+
+
+@pytest.mark.parametrize(("size", "width"), SHAPES)
+def test_graph_and_torch_agree_on_usual_windows_and_far_out(size: int, width: int):
+    fit, values = fitted(size, width)
+    network = WindowNetwork(export_windows(fit.model, kl=True), size)
+    assert (network.sizes.width, network.sizes.directions) == (width, fit.model.vae.features)
+    for probe in (
+        values[:100],
+        10 * values[:100],
+        series(100, width, seed=1)[::-1].copy(),
+        np.full((70, width), 1e6, np.float32),
+        np.full((70, width), -LIMIT, np.float32),
+        np.zeros((70, width), np.float32),
+    ):
+        assert check_windows_against_torch(fit.model, network, run_of(probe, size)) <= TOLERANCE
+    _, far = network.forward([run_of(10 * values[:100], size)])
+    assert far.reconstruction.max() > 0 and far.neighbour.max() > 0
+
+
+@pytest.mark.parametrize("part", ["shapes", "courses", "means", "vae", "directions"])
+def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: str):
+    """Each view is compared as it is measured, before what is usual becomes 0."""
+    fit, values = fitted(8, 2)
+    usual = Scales(*[Scale(1e9, 1.0)] * 3)  # of which no window shows more
+    model = replace(fit.model, scales=usual)
+    network = WindowNetwork(export_windows(model, kl=True), 8)
+    _, got = network.forward([run_of(values[:60], 8)])
+    assert not got.reconstruction.any() and not got.neighbour.any()
+    check_windows_against_torch(model, network, run_of(values[:60], 8))
+    for bank in ("shapes", "courses"):
+        if part == bank:
+            own = getattr(model, bank)
+            model = replace(model, **{bank: replace(own, places=own.places + 1)})
+    if part == "means":
+        model = replace(model, means=model.means + 1)
+    if part == "vae":
+        model = replace(model, vae=fit.fitted.vae.only([0]))
+    if part == "directions":
+        model = replace(model, unit=2 * model.unit)
+    other = WindowNetwork(export_windows(replace(model, scales=fit.model.scales), kl=True), 8)
+    with pytest.raises(RuntimeError, match="the exported graph must agree with torch within"):
+        check_windows_against_torch(fit.model, other, run_of(3 * values[:60], 8))
+
+
+@pytest.mark.parametrize(("size", "width"), [(2, 1), (8, 2), (64, 3)])
+def test_a_window_scores_the_same_alone_in_a_run_and_among_others(size: int, width: int):
+    fit, values = fitted(size, width)
+    network = WindowNetwork(export_windows(fit.model, kl=True), size)
+    values = np.concatenate([values[:200], 4 * values[200:400]])
+    whole = run_of(values, size)
+
+    def scores(runs: list[Run]) -> np.ndarray:
+        rows, forward = network.forward(runs)
+        out = np.empty((len(rows), 2))
+        out[rows - (size - 1)] = np.stack([forward.reconstruction, forward.neighbour], 1)
+        return out
+
+    together = scores([whole])
+
+    def pieces(length: int) -> list[Run]:
+        return [
+            Run(rows, values[a : a + len(rows) + size - 1], whole.unseen)
+            for a in range(0, len(whole.rows), length)
+            if len(rows := whole.rows[a : a + length])
+        ]
+
+    single = np.concatenate(
+        [
+            np.stack([f.reconstruction, f.neighbour], 1)
+            for _, f in (network.forward([piece]) for piece in pieces(1))
+        ]
+    )
+    for other in (single, scores(pieces(1)), scores(pieces(3)), scores(pieces(7)[::-1])):
+        np.testing.assert_allclose(other, together, rtol=1e-5, atol=1e-5)
+
+
+def test_normal_windows_that_repeat_each_other_exactly_measure_nothing():
+    """Rounding would decide which is the oddest, and the graph rounds otherwise than torch."""
+    values = np.tile(series(8, 2), (60, 1))
+    fit = fit_windows(windows_of(values, 16), replace(SETTINGS, steps=600))
+    network = WindowNetwork(export_windows(fit.model, kl=True), 16)
+    _, usual = network.forward([run_of(values, 16)])
+    assert not usual.neighbour.any() and usual.reconstruction.max() < 0.1
+    values[300, 0] += 3
+    _, odd = network.forward([run_of(values, 16)])
+    assert odd.neighbour[300 - 15 : 301].min() > 1
+
+
+@pytest.mark.parametrize(("size", "width"), [(8, 2), (2, 1)])
+def test_judges_see_nothing_that_shares_a_record_with_what_they_judge(size: int, width: int):
+    fit, values = fitted(size, width)
+    windows = windows_of(values, size)
+    folds = fit.fitted.folds
+    own = fit.windows
+    assert (np.diff(own) > 0).all() and len(own) == len(windows)
+    for fold in range(len(folds.judges)):
+        judged = own[fit.folds == fold]
+        reach = {k for j in judged for k in range(j - size + 1, j + size)}
+        beside = {int(k) for k in np.flatnonzero(folds.beside[:, fold])}
+        assert beside == {k for k in reach if 0 <= k < len(windows)} - set(judged.tolist())
+
+
+def test_too_few_windows_are_refused_in_words():
+    with pytest.raises(CalibrationError, match="there must be more than 3 windows of 40 records"):
+        fit_windows(windows_of(series(90, 1), 40), SETTINGS)
