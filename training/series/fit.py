@@ -139,7 +139,7 @@ def _folds(windows: Windows, config: TrainConfig) -> Folds:
 def _kept(windows: Windows) -> int:
     """Return how many windows others are compared with, at most."""
     numbers = windows.size * windows.runs[0].values.shape[1]
-    return max(LEAST_KEPT, min(KEPT, MOST_NUMBERS // numbers))
+    return int(max(LEAST_KEPT, min(KEPT, MOST_NUMBERS // numbers)))
 
 
 def _some(folds: Folds, rows: NDArray[np.int64]) -> Folds:
