@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.scoring.series.window import Window
@@ -33,6 +34,10 @@ def check_window(window: Window, schema: Schema) -> None:
         raise ArtifactError("the pace of a window must have a mean and a deviation above 0.")
     if schema.time is None or not schema.time.required:
         raise ArtifactError("a window takes a time that each record has, but the schema has none.")
+    if schema.entity is not None:
+        check_column_names([schema.entity])
+        if schema.entity in ("", schema.time.column, *schema.names):
+            raise ArtifactError("the entity must be a column of its own, which is not learned.")
 
 
 def check_directions(directions: Directions, width: int) -> None:

@@ -18,6 +18,7 @@ from vaewatch.scoring.score import Parts
 from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
 from vaewatch.scoring.series.network import PARTS, WindowNetwork
 from vaewatch.scoring.series.reasons import SeriesExplainer, SeriesReason, Unlike
+from vaewatch.scoring.series.window import hide_first_pace
 from vaewatch.scoring.table import Table
 
 Floats = NDArray[np.float64]
@@ -114,6 +115,8 @@ class WindowJudge:
             some = found[start : start + TILE]
             rows = [row for row, _, _ in some]
             observed = np.stack([values for _, values, _ in some])
+            if self.window.pace is not None:
+                hide_first_pace(observed)
             expected = self._expected(observed)
             unseen = np.stack([each for _, _, each in some])
             unlike = Unlike(observed, expected, unseen, parts[at[rows]])

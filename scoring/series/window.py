@@ -29,6 +29,13 @@ class Pace(Struct, frozen=True):
         return max(math.expm1(raw), 0.0) * step / SECOND
 
 
+def hide_first_pace(windows: NDArray[np.float32]) -> None:
+    """Take the pace, the last number, of the first record of each window, (N, W, D), to be as usual:
+    it is the time since a record before the window, and a window must score the same without it.
+    """
+    windows[:, 0, -1] = 0.0
+
+
 class Window(Struct, frozen=True, omit_defaults=True):
     """The window of an artifact that judges each record with those before it."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import EXPECTED, INPUT, OUTPUTS, PARTS, WindowNetwork
+from vaewatch.scoring.series.window import hide_first_pace
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.export.builder import (
     Builder,
@@ -113,7 +114,15 @@ def _unfold(graph: Builder, model: WindowModel, records: str) -> str:
     parts = _moved(graph, rows, range(0, whole, few), size - few)
     parts += _moved(graph, records, range(whole, size), size - 1)
     flat = graph.add("Concat", *parts, axis=2)
-    return graph.add("Reshape", flat, graph.ints(-1, len(model.directions.mean)))
+    flat = graph.add("Reshape", flat, graph.ints(-1, len(model.directions.mean)))
+    return flat if not model.paced else graph.add("Mul", flat, graph.weight(_mask(model)))
+
+
+def _mask(model: WindowModel) -> NDArray[np.float32]:
+    """Return (W * D,) what leaves out the pace of the first record: see `hide_first_pace`."""
+    mask = np.ones((1, model.size, len(model.directions.mean) // model.size), np.float32)
+    hide_first_pace(mask)
+    return mask.reshape(-1)
 
 
 def _moved(graph: Builder, x: str, starts: Iterable[int], last: int) -> list[str]:
@@ -225,7 +234,10 @@ def check_windows_against_torch(model: WindowModel, network: WindowNetwork, prob
 def _apart(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
     values = np.clip(probe.values, -LIMIT, LIMIT)
     windows = np.lib.stride_tricks.sliding_window_view(values, model.size, axis=0)
-    views = model.views(values[None], np.ascontiguousarray(windows.swapaxes(1, 2)))
+    windows = np.ascontiguousarray(windows.swapaxes(1, 2))
+    if model.paced:
+        hide_first_pace(windows)
+    views = model.views(values[None], windows)
     rows, got = network.forward([probe])
     order = np.argsort(rows)
     apart = 0.0

@@ -107,6 +107,7 @@ def fit_windows(
         unit=unit,
         vae=fitted.vae.only(fitted.folds.serving),
         scales=Scales(*[None] * 3),  # type: ignore[arg-type]
+        paced=windows.paced,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
     judged = _blocks(len(windows), BLOCK * windows.size, rng)
@@ -117,7 +118,9 @@ def fit_windows(
 
 def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) -> Shape:
     """Fit the view of the last `size` records of each window to the kept windows, (K, W, D)."""
-    kernels = Kernels.draw(size, bank.shape[2], seed).fitted([r.values for r in windows.runs])
+    kernels = Kernels.draw(size, bank.shape[2], seed, paced=windows.paced).fitted(
+        [run.values for run in windows.runs]
+    )
     before = windows.size - size
     features = np.concatenate(
         [kernels.features(some[:, before:].copy()) for some in _chunks(bank)]

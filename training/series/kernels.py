@@ -48,17 +48,19 @@ class Kernels:
         return len(self.taps)
 
     @classmethod
-    def draw(cls, size: int, width: int, seed: int) -> Kernels:
-        """Draw kernels for windows of `size` records with `width` numbers."""
+    def draw(cls, size: int, width: int, seed: int, *, paced: bool = False) -> Kernels:
+        """Draw kernels for windows of `size` records with `width` numbers. If the last of these is
+        the pace, they do not see its changes, as the first record of a window shows none.
+        """
         rng = stream(seed, Stream.KERNELS)
         steps = size - 1  # changes need the record before
         length = TAPS if steps >= TAPS else max(1, (steps + 1) // 2)
         most = int(np.log2(max((steps - 1) / max(length - 1, 1), 1)))
         dilations = np.sort(2 ** rng.integers(0, most + 1, KERNELS))
-        mixing = np.zeros((2 * width, KERNELS))
+        mixing, seen = np.zeros((2 * width, KERNELS)), 2 * width - paced
         for k in range(KERNELS):
-            count = int(2 ** rng.uniform(0, np.log2(min(2 * width, MOST_MIXED) + 0.99)))
-            mixing[rng.choice(2 * width, count, replace=False), k] = rng.normal(size=count)
+            count = int(2 ** rng.uniform(0, np.log2(min(seen, MOST_MIXED) + 0.99)))
+            mixing[rng.choice(seen, count, replace=False), k] = rng.normal(size=count)
         taps = rng.normal(size=(KERNELS, length))
         if length > 1:
             level = rng.random(KERNELS) < 0.5  # half of the kernels do not see it

@@ -129,6 +129,7 @@ class WindowModel:
         unit: of the VAE's features, which are places along the directions.
         vae: the members whose errors are averaged.
         scales: of each view.
+        paced: whether the last number of a record is the pace, see `hide_first_pace`.
     """
 
     size: int
@@ -138,6 +139,7 @@ class WindowModel:
     unit: float
     vae: VAE
     scales: Scales
+    paced: bool = False
 
     def residuals(self, windows: NDArray[np.float32], vae: VAE) -> NDArray[np.float32]:
         """(N, W, D) clipped windows -> (N, M, W * D): what each member does not explain."""

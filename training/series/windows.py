@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.series.history import Run
+from vaewatch.scoring.series.window import hide_first_pace
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class Windows:
 
     Attributes:
         moments: (N,) of the records whose rows the runs name.
+        paced: whether the last number of a record is the pace, see `hide_first_pace`.
     """
 
     size: int
     runs: Sequence[Run]
     moments: NDArray[np.int64]
+    paced: bool = False
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -54,6 +57,8 @@ class Windows:
                 self.runs[run].values, self.size, axis=0
             )
             out[own] = values[windows[own] - self.starts[run]].swapaxes(1, 2)
+        if self.paced:
+            hide_first_pace(out)
         return out
 
     def unseen(self, windows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -22,12 +22,12 @@ SMALL: dict[str, Any] = {
 
 
 def telemetry(n: int = 160, entities: int = 3, seed: int = 0) -> pl.DataFrame:
-    """Numbers, a category, a constant, missing values, steps of 10 s or a little more."""
+    """Numbers, a category, a constant, missing values, steps of 10 s and now and then of 30 s."""
     rng = np.random.default_rng(seed)
     parts = []
     for e in range(entities):
         t = np.arange(n)
-        seconds = 10 * t + np.cumsum(rng.random(n) < 0.1) * 7
+        seconds = 10 * t + np.cumsum(rng.random(n) < 0.1) * 20
         pressure = np.sin(t / 3 + e) + 0.1 * rng.normal(size=n)
         flow = np.where(rng.random(n) < 0.05, np.nan, np.roll(2 * pressure, 2))
         at = np.datetime64("2026-01-01T00:00:00") + seconds.astype("timedelta64[s]")

@@ -34,21 +34,23 @@ def run_of(values: np.ndarray, size: int) -> Run:
     return Run(np.arange(size - 1, len(values)), values, np.zeros((n + size - 1, 1), bool))
 
 
-def windows_of(values: np.ndarray, size: int) -> Windows:
-    return Windows(size, [run_of(values, size)], np.arange(len(values)))
+def windows_of(values: np.ndarray, size: int, paced: bool = False) -> Windows:
+    return Windows(size, [run_of(values, size)], np.arange(len(values)), paced)
 
 
-def fitted(size: int, width: int, n: int = 500) -> tuple[WindowFit, np.ndarray]:
-    values = series(n, width)
-    return fit_windows(windows_of(values, size), SETTINGS), values
+def fitted(size: int, width: int, paced: bool = False) -> tuple[WindowFit, np.ndarray]:
+    values = series(500, width)
+    return fit_windows(windows_of(values, size, paced), SETTINGS), values
 
 
 SHAPES = [(2, 1), (2, 4), (3, 2), (8, 1), (17, 3), (64, 2), (8, 300)]
 
 
-@pytest.mark.parametrize(("size", "width"), SHAPES)
-def test_graph_and_torch_agree_on_usual_windows_and_far_out(size: int, width: int):
-    fit, values = fitted(size, width)
+@pytest.mark.parametrize(
+    ("size", "width", "paced"), [*((*s, False) for s in SHAPES), (2, 2, True), (9, 3, True)]
+)
+def test_graph_and_torch_agree_on_usual_windows_and_far_out(size: int, width: int, paced: bool):
+    fit, values = fitted(size, width, paced)
     network = WindowNetwork(export_windows(fit.model, kl=True), size)
     assert (network.sizes.width, network.sizes.directions) == (width, fit.model.vae.features)
     for probe in (
@@ -119,6 +121,21 @@ def test_a_window_scores_the_same_alone_in_a_run_and_among_others(size: int, wid
     )
     for other in (single, scores(pieces(1)), scores(pieces(3)), scores(pieces(7)[::-1])):
         np.testing.assert_allclose(other, together, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3, 12])
+def test_the_pace_of_the_first_record_of_a_window_counts_for_nothing(size: int):
+    """It is the time since a record that is not in the window."""
+    fit, values = fitted(size, 3, paced=True)
+    network = WindowNetwork(export_windows(fit.model, kl=True), size)
+    values = 3 * values[: size + 20]
+    changed = values.copy()
+    changed[0, -1] = 15.0
+    (_, a), (_, b) = (network.forward([run_of(each, size)]) for each in (values, changed))
+    assert a.neighbour[0] == b.neighbour[0] and a.reconstruction[0] == b.reconstruction[0]
+    changed[1, -1] = 15.0
+    _, b = network.forward([run_of(changed, size)])
+    assert b.neighbour[0] > a.neighbour[0] and np.array_equal(a.neighbour[2:], b.neighbour[2:])
 
 
 def test_normal_windows_that_repeat_each_other_exactly_measure_nothing():
