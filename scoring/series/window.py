@@ -30,8 +30,8 @@ class Pace(Struct, frozen=True):
 
 
 def hide_first_pace(windows: NDArray[np.float32]) -> None:
-    """Take the pace, the last number, of the first record of each window, (N, W, D), to be as usual:
-    it is the time since a record before the window, and a window must score the same without it.
+    """Take the pace, the last number, of the first record of each window, (N, W, D), to be as
+    usual: it is the time since a record before the window, which must score the same without that.
     """
     windows[:, 0, -1] = 0.0
 
