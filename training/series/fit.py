@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ BETA = 0.1  # light: a window's places are many, and the KL would blur them
 NOISE = 0.1  # of a place's own deviation: more would hide what a window does
 LEAST_DEVIATION = 1e-4
 CHUNK = 2048
+LEAST_CHUNK, MOST_IN_CHUNK = 64, 1 << 23  # windows, and their numbers
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ def _folds(windows: Windows, config: TrainConfig) -> Folds:
 
 def _kept(windows: Windows) -> int:
     """Return how many windows others are compared with, at most."""
-    numbers = windows.size * windows.runs[0].values.shape[1]
-    return int(max(LEAST_KEPT, min(KEPT, MOST_NUMBERS // numbers)))
+    return max(LEAST_KEPT, min(KEPT, MOST_NUMBERS // _numbers(windows)))
 
 
 def _some(folds: Folds, rows: NDArray[np.int64]) -> Folds:
@@ -178,7 +179,8 @@ def _chunks(windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def _taken(windows: Windows, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-    return (windows.take(chosen[start : start + CHUNK]) for start in range(0, len(chosen), CHUNK))
+    most = _chunk(windows)
+    return (windows.take(chosen[start : start + most]) for start in range(0, len(chosen), most))
 
 
 def _leading(rows: NDArray[np.float32], seed: int) -> tuple[Floats, Floats]:
@@ -239,15 +241,35 @@ def _judge(
 def _together(
     windows: Windows, chosen: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield the places of windows that follow one another, at most CHUNK, and their records,
-    (1, T, D), of (n,) windows in order.
+    """Yield the places of some of (n,) windows in order, and their records, (B, T, D): stretches
+    of as many windows each that follow one another.
     """
+    most = _chunk(windows)
     runs = windows.run_of[chosen]
     parts = np.flatnonzero((np.diff(chosen) != 1) | (np.diff(runs) != 0)) + 1
-    for places in np.split(np.arange(len(chosen)), parts):
-        for start in range(0, len(places), CHUNK):
-            rows = places[start : start + CHUNK]
-            run = int(runs[rows[0]])
-            first = int(chosen[rows[0]] - windows.starts[run])
-            values = windows.runs[run].values[first : first + len(rows) + windows.size - 1]
-            yield rows, values[None]
+    alike: dict[int, list[int]] = {}  # the first places of stretches, by their windows
+    for start, end in pairwise([0, *parts.tolist(), len(chosen)]):
+        for first in range(start, end, most):
+            alike.setdefault(min(most, end - first), []).append(first)
+    for n, firsts in alike.items():
+        count = max(1, most // n)
+        for k in range(0, len(firsts), count):
+            some = firsts[k : k + count]
+            records = [_records(windows, int(chosen[first]), n) for first in some]
+            yield np.add.outer(some, np.arange(n)).reshape(-1), np.stack(records)
+
+
+def _records(windows: Windows, window: int, n: int) -> NDArray[np.float32]:
+    """Return the records of n windows that follow one another, (n + W - 1, D)."""
+    run = int(windows.run_of[window])
+    first = window - int(windows.starts[run])
+    return windows.runs[run].values[first : first + n + windows.size - 1]
+
+
+def _chunk(windows: Windows) -> int:
+    """Return how many windows are measured at a time."""
+    return max(LEAST_CHUNK, min(CHUNK, MOST_IN_CHUNK // _numbers(windows)))
+
+
+def _numbers(windows: Windows) -> int:
+    return int(windows.size * windows.runs[0].values.shape[1])

@@ -80,9 +80,11 @@ class Kernels:
         """
         every = max(1, sum(map(len, records)) // ROWS)
         outputs = [
-            [out[0, :, ::every] for _, out in self._convolve(torch.from_numpy(each[None]))]
-            for each in records
-            if len(each) >= self.size
+            [
+                out[:, :, ::every].transpose(0, 1).flatten(1)
+                for _, out in self._convolve(torch.from_numpy(some))
+            ]
+            for some in _alike([each for each in records if len(each) >= self.size])
         ]
         together = [torch.cat(group, -1).numpy() for group in zip(*outputs, strict=True)]
         low, middle, high = (
@@ -128,6 +130,17 @@ class Kernels:
             taps = torch.from_numpy(self.taps[kernels])[:, None]
             dilation = int(self.dilations[kernels.start])
             yield kernels, conv1d(own, taps, dilation=dilation, groups=len(taps))
+
+
+def _alike(records: list[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Yield stretches of as many records together, (B, T, D): many entities have few records."""
+    by_length: dict[int, list[NDArray[np.float32]]] = {}
+    for each in records:
+        by_length.setdefault(len(each), []).append(each)
+    for length, alike in by_length.items():
+        count = max(1, ROWS // length)
+        for start in range(0, len(alike), count):
+            yield np.stack(alike[start : start + count])
 
 
 def _unit(weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -81,10 +81,10 @@ class Windows:
         out = np.zeros((len(self), count), bool)
         reach = self.size - 1
         for start, end in zip(self.starts, self.starts[1:], strict=False):
-            for fold in range(count):
-                inside = np.concatenate([[0], np.cumsum(folds[start:end] == fold)])
-                at = np.arange(end - start)
-                low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, end - start)
-                out[start:end, fold] = inside[high] > inside[low]
+            own = folds[start:end, None] == np.arange(count)
+            inside = np.concatenate([np.zeros((1, count), np.int64), np.cumsum(own, 0)])
+            at = np.arange(end - start)
+            low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, end - start)
+            out[start:end] = inside[high] > inside[low]
         out[np.arange(len(self)), folds] = False
         return out

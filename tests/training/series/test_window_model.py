@@ -16,7 +16,7 @@ from vaewatch.training.series.export import (
     check_windows_against_torch,
     export_windows,
 )
-from vaewatch.training.series.fit import WindowFit, fit_windows
+from vaewatch.training.series.fit import WindowFit, _together, fit_windows
 from vaewatch.training.series.model import LIMIT, Scale, Scales
 from vaewatch.training.series.windows import Windows
 
@@ -162,6 +162,34 @@ def test_judges_see_nothing_that_shares_a_record_with_what_they_judge(size: int,
         reach = {k for j in judged for k in range(j - size + 1, j + size)}
         beside = {int(k) for k in np.flatnonzero(folds.beside[:, fold])}
         assert beside == {k for k in reach if 0 <= k < len(windows)} - set(judged.tolist())
+
+
+def test_windows_that_are_measured_together_are_those_that_were_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Stretches of any length, of entities with any number of records."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(4, 12, 60).tolist()
+    values = series(sum(lengths), 2)
+    runs, start = [], 0
+    for length in lengths:
+        own = values[start : start + length]
+        rows = np.arange(start + 3, start + length)
+        runs.append(Run(rows, own, np.zeros((length, 1), bool)))
+        start += length
+    windows = Windows(4, runs, np.arange(len(values)))
+    chosen = np.flatnonzero(rng.random(len(windows)) < 0.7)
+    for most in (1, 3, 2048):
+        monkeypatch.setattr("vaewatch.training.series.fit.LEAST_CHUNK", 1)
+        monkeypatch.setattr("vaewatch.training.series.fit.CHUNK", most)
+        places = []
+        for rows, records in _together(windows, chosen):
+            n = records.shape[1] - 3
+            assert len(rows) == len(records) * n <= max(most, n)
+            got = np.stack([own[k : k + 4] for own in records for k in range(n)])
+            assert np.array_equal(got, windows.take(chosen[rows]))
+            places += rows.tolist()
+        assert sorted(places) == list(range(len(chosen)))
 
 
 def test_too_few_windows_are_refused_in_words():
