@@ -70,18 +70,21 @@ def test_graph_and_torch_agree_on_usual_windows_and_far_out(size: int, width: in
 def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: str):
     """Each view is compared as it is measured, before what is usual becomes 0."""
     fit, values = fitted(8, 2)
-    usual = Scales(*[Scale(1e9, 1.0)] * 3)  # of which no window shows more
-    model = replace(fit.model, scales=usual)
+    usual = Scale(1e9, 1.0)  # of which no window shows more
+    scales = Scales(usual, (usual,) * len(fit.model.shapes), usual)
+    model = replace(fit.model, scales=scales)
     network = WindowNetwork(export_windows(model, kl=True), 8)
     _, got = network.forward([run_of(values[:60], 8)])
     assert not got.reconstruction.any() and not got.neighbour.any()
     check_windows_against_torch(model, network, run_of(values[:60], 8))
-    for bank in ("shapes", "courses"):
-        if part == bank:
-            own = getattr(model, bank)
-            model = replace(model, **{bank: replace(own, places=own.places + 1)})
+    (*others, last), bank = model.shapes, model.courses
+    if part == "courses":
+        model = replace(model, courses=replace(bank, places=bank.places + 1))
+    if part == "shapes":
+        bank = replace(last.bank, places=last.bank.places + 1)
+        model = replace(model, shapes=(*others, replace(last, bank=bank)))
     if part == "means":
-        model = replace(model, means=model.means + 1)
+        model = replace(model, shapes=(*others, replace(last, means=last.means + 1)))
     if part == "vae":
         model = replace(model, vae=fit.fitted.vae.only([0]))
     if part == "directions":
