@@ -7,6 +7,7 @@ arithmetic alone (`shapes`), and takes bounded memory and time for any records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from vaewatch.scoring.intake.call import Call, Shape, Value
 from vaewatch.scoring.intake.graph import FLOAT, Graph, read_graph
 from vaewatch.scoring.intake.shapes import results
 from vaewatch.scoring.intake.wire import refused
+from vaewatch.scoring.series.history import MOST_NUMBERS, MOST_RECORDS
 
 MANY = 509  # records; a prime, so that no shape fits it by chance
 MOST_BYTES = 4 << 30  # of all values of a run together
@@ -70,7 +72,8 @@ def check_window_graph(content: bytes, takes: str, gives: Sequence[str], size: i
     if port.shape[:2] != (None, None) or not port.shape[2]:
         raise refused(f"must take any number of '{takes}' with D numbers each, but does not")
     width, places = port.shape[2], 0
-    for stretches, windows in ((1, 1), (2, 3), (MANY, 1), (1, MANY)):
+    alone, together = _prime(MOST_RECORDS // size), _prime(MOST_NUMBERS // (size * width))
+    for stretches, windows in ((1, 1), (2, 3), (alone, 1), (1, together)):
         n = stretches * windows
         shape = (stretches, windows + size - 1, width)
         *parts, expected = _run(graph, shape, n)
@@ -79,6 +82,12 @@ def check_window_graph(content: bytes, takes: str, gives: Sequence[str], size: i
         places = expected.shape[1] if len(expected.shape) == 2 else 0
         _require(gives[-1], expected, (n, max(places, 1)))
     return WindowSizes(width, places)
+
+
+def _prime(most: int) -> int:
+    """Return the largest prime of at most so many, and of at most MANY; at least 5."""
+    found = range(min(most, MANY), 5, -1)
+    return next((n for n in found if all(n % k for k in range(2, math.isqrt(n) + 1))), 5)
 
 
 def _graph(content: bytes, gives: Sequence[str]) -> Graph:

@@ -50,6 +50,7 @@ NOISE = 0.1  # of a place's own deviation: more would hide what a window does
 LEAST_DEVIATION = 1e-4
 CHUNK = 2048
 LEAST_CHUNK, MOST_IN_CHUNK = 64, 1 << 23  # windows, and their numbers
+MOST_STEPS = 1 << 14  # of windows whose convolutions are computed together
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,10 @@ def _require_apart(folds: Folds, size: int) -> None:
         )
 
 
-def _chunks(windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    return (windows[start : start + CHUNK] for start in range(0, len(windows), CHUNK))
+def _few(windows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """(K, W, D) -> a few of these windows at a time, of which each has convolutions of its own."""
+    most = max(1, MOST_STEPS // windows.shape[1])
+    return (windows[start : start + most] for start in range(0, len(windows), most))
 
 
 def _taken(windows: Windows, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
