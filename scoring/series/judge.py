@@ -15,7 +15,7 @@ from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.network import Forward
 from vaewatch.scoring.score import Parts
-from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
+from vaewatch.scoring.series.history import MOST_RECORDS, STANDINGS, Arrivals, History, Taken
 from vaewatch.scoring.series.network import PARTS, WindowNetwork
 from vaewatch.scoring.series.reasons import SeriesExplainer, SeriesReason, Unlike
 from vaewatch.scoring.series.window import hide_first_pace
@@ -23,7 +23,6 @@ from vaewatch.scoring.table import Table
 
 Floats = NDArray[np.float64]
 
-TILE = 256  # windows that are explained at a time
 NO_PARTS = Parts(math.nan, math.nan, math.nan)
 
 
@@ -111,8 +110,9 @@ class WindowJudge:
             ],
             axis=1,
         )
-        for start in range(0, len(found), TILE):
-            some = found[start : start + TILE]
+        tile = max(1, MOST_RECORDS // self.window.size)
+        for start in range(0, len(found), tile):
+            some = found[start : start + tile]
             rows = [row for row, _, _ in some]
             observed = np.stack([values for _, values, _ in some])
             if self.window.pace is not None:
