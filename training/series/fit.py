@@ -125,9 +125,7 @@ def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) ->
         [run.values for run in windows.runs]
     )
     before = windows.size - size
-    features = np.concatenate(
-        [kernels.features(some[:, before:].copy()) for some in _chunks(bank)]
-    )
+    features = np.concatenate([kernels.features(some[:, before:].copy()) for some in _few(bank)])
     means, deviations = features.mean(0), features.std(0)
     deviations = np.where(deviations > LEAST_DEVIATION, deviations, 1.0).astype(np.float32)
     scaled = np.clip((features - means) / deviations, -FEATURE_LIMIT, FEATURE_LIMIT)
