@@ -34,31 +34,42 @@ RULES = {
     "rate may be lower than asked: the interval begins at 0.",
 }
 
-WINDOWS_RULE = (
-    "Each block of time was scored by a member, and compared with kept windows, that share no "
-    "record with it. The scores of neighbouring windows are alike, so that the interval is that "
-    "of as many records as there are independent blocks. It begins at 0, as what serves saw more."
+NEIGHBOURS = (
+    "The scores of neighbouring windows are alike, so that the interval is that of as many "
+    "records as there are independent blocks."
 )
+WINDOWS_RULES = {
+    SPLIT: f"The records were held out of everything that was learned. {NEIGHBOURS}",
+    CROSS_FITTED: "Each block of time was scored by a member, and compared with kept windows, "
+    f"that share no record with it. {NEIGHBOURS} It begins at 0, as what serves saw more.",
+}
 WINDOWS_ASSUME = (
     "New spans of time are exchangeable with those of the fit data: a normal week is like those "
     "before. After a change in the source the rate is no longer promised; train again."
 )
 
 
-def describe_blocks(calibration: Calibration, blocks: int) -> CalibrationSummary:
-    """Return the calibration summary of windows whose scores are worth so many independent ones.
+def block_law(calibration: Calibration, alpha: float, blocks: int) -> RateLaw:
+    """Return the law of the true false-alarm rate of windows whose scores are worth so many
+    independent ones.
 
     The members that serve, and the windows that are kept, have seen all of the fit data, so that
     the rate may be lower than asked, as with any cross-fitted calibration.
     """
-    k = max(1, round(calibration.alpha * (blocks + 1)))
-    law = RateLaw(blocks, 0, min(k, blocks))
-    summary = describe(calibration)
+    k = min(max(1, round(alpha * (blocks + 1))), blocks)
+    return RateLaw(blocks, k if calibration.rule == SPLIT else 0, k)
+
+
+def describe_blocks(calibration: Calibration, blocks: int) -> CalibrationSummary:
+    """Return the calibration summary of windows; see `block_law`."""
+    summary, alpha = describe(calibration), calibration.alpha
+    alike = calibration.n / blocks  # neighbours that are worth one
     return replace(
         summary,
-        rule_means=WINDOWS_RULE,
+        rule_means=WINDOWS_RULES[calibration.rule],
         assumes=WINDOWS_ASSUME,
-        rate_interval_95=law.interval(),
+        rate_interval_95=block_law(calibration, alpha, blocks).interval(),
+        records_for_20_percent=round(records_for_precision(alpha) * alike),
         reachable=None,
     )
 

@@ -83,3 +83,17 @@ class SeriesSummary(Struct, frozen=True):
             "fit data. Alarms of one entity no further apart than a window are one incident."
         ),
     ]
+    late: Annotated[
+        int,
+        Meta(
+            description="Records that stood after a newer one of their entity in the fit data; "
+            "put in order of their times."
+        ),
+    ] = 0
+    period: Annotated[
+        int | None,
+        Meta(
+            description="Records after which values come back, by which `auto` chose the window; "
+            "null where none was found, or looked for."
+        ),
+    ] = None

@@ -19,6 +19,8 @@ def microseconds(text: str) -> int | None:
 
 
 def span_text(span: int) -> str:
-    """Return microseconds as people write them, in the largest unit with few digits."""
-    unit = next((u for u in ("d", "h", "m", "s", "ms") if span >= UNITS[u]), "us")
+    """Return microseconds as people write them, in the largest unit that takes few digits."""
+    units = [unit for unit in ("d", "h", "m", "s", "ms") if span >= UNITS[unit]] or ["us"]
+    few = [u for u in units if 10 * span % UNITS[u] == 0 and span < 10_000 * UNITS[u]]
+    unit = (few or units)[0]
     return f"{span / UNITS[unit]:.4g}{unit}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
-from vaewatch.scoring.budget.described import SHOWN_ALPHAS
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
@@ -30,8 +30,8 @@ from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.export import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
+from vaewatch.training.series.judged import JudgedWindows
 from vaewatch.training.series.model import UNSEEN
-from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 
@@ -98,10 +98,12 @@ def fit_series(
     scores = scores + fit.model.scales.neighbour_part(fit.views)
     scores += UNSEEN * series.windows.unseen(fit.windows)
     calibration = calibrate(scores, config.alpha, CROSS_FITTED)
-    judged = _Judged.of(table, series, fit, scores, calibration)
+    judged = _judged(table, series, fit, scores, calibration)
     if config.incidents_per_day is not None:
         alpha = judged.alpha_for(config.incidents_per_day)
         config, calibration = replace(config, alpha=alpha), replace(calibration, alpha=alpha)
+    summary = _summary(series, judged, calibration.alpha)
+    _warn(summary, calibration)
     return LearnedSeries(
         config=config,
         table=table,
@@ -114,7 +116,7 @@ def fit_series(
         scores=scores,
         calibration=calibration,
         drift=fit_drift(table),
-        summary=judged.summary(calibration.alpha),
+        summary=summary,
     )
 
 
@@ -127,53 +129,47 @@ def _probe(series: Series) -> Run:
     return Run(run.rows[:n], values + wave, run.unseen[: len(values)])
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """The windows that judged a fit, (J,), as incidents are counted among them."""
+def _judged(
+    table: Table,
+    series: Series,
+    fit: WindowFit,
+    scores: NDArray[np.float64],
+    calibration: Calibration,
+) -> JudgedWindows:
+    """Return the windows that judged a fit."""
+    rows = series.windows.rows[fit.windows]  # among the records in order of time
+    entities = None
+    if table.entities is not None:
+        entities = [table.entities[i] for i in series.order[rows].tolist()]
+    runs = series.windows.run_of[fit.windows]
+    breaks = (np.diff(fit.windows) != 1) | (np.diff(runs) != 0)
+    stretches = np.concatenate([[0], np.cumsum(breaks)])
+    moments = series.windows.moments[rows]
+    return JudgedWindows(series.window, calibration, scores, moments, entities, stretches)
 
-    series: Series
-    fit: WindowFit
-    scores: NDArray[np.float64]
-    calibration: Calibration
-    entities: Sequence[str] | None
-    moments: NDArray[np.int64]
 
-    @classmethod
-    def of(
-        cls,
-        table: Table,
-        series: Series,
-        fit: WindowFit,
-        scores: NDArray[np.float64],
-        calibration: Calibration,
-    ) -> _Judged:
-        rows = series.windows.rows[fit.windows]  # among the records in order of time
-        entities = None
-        if table.entities is not None:
-            entities = [table.entities[i] for i in series.order[rows].tolist()]
-        return cls(series, fit, scores, calibration, entities, series.windows.moments[rows])
+def _summary(series: Series, judged: JudgedWindows, alpha: float) -> SeriesSummary:
+    return SeriesSummary(
+        entities=series.entities,
+        short=series.short,
+        gaps=series.gaps,
+        repeated=series.repeated,
+        windows=len(series.windows),
+        blocks=judged.blocks,
+        incidents_per_day=judged.incidents(alpha),
+        late=series.late,
+        period=series.period,
+    )
 
-    def alpha_for(self, wanted: float) -> float:
-        """Return the alpha with so many false incidents per entity and day."""
-        place = self.entities, self.moments, self.series.window
-        return alpha_for(wanted, self.calibration, self.scores, *place)
 
-    def summary(self, alpha: float) -> SeriesSummary:
-        windows = self.series.windows
-        runs = windows.run_of[self.fit.windows]
-        breaks = (np.diff(self.fit.windows) != 1) | (np.diff(runs) != 0)
-        stretches = np.concatenate([[0], np.cumsum(breaks)])
-        place = self.entities, self.moments, self.series.window
-        shown = sorted({*SHOWN_ALPHAS, alpha}, reverse=True)
-        return SeriesSummary(
-            entities=self.series.entities,
-            short=self.series.short,
-            gaps=self.series.gaps,
-            repeated=self.series.repeated,
-            windows=len(windows),
-            blocks=independent_blocks(self.scores, stretches),
-            incidents_per_day={
-                f"{a:g}": incidents_per_day(self.calibration, self.scores, *place, a)
-                for a in shown
-            },
+def _warn(summary: SeriesSummary, calibration: Calibration) -> None:
+    """Say so where the blocks are too few for the rate that was asked for."""
+    alpha, blocks = calibration.alpha, summary.blocks
+    if alpha * (blocks + 1) < 1:
+        high = block_law(calibration, alpha, blocks).interval()[1]
+        log.warning(
+            "neighbouring windows are so alike that these records are worth %s independent ones, "
+            "and a rate of %g takes %s: up to %.2g of normal records may alarm. Give a longer "
+            "time or more entities, or ask for a larger alpha.",
+            *(f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high),
         )

@@ -10,24 +10,19 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Run, Standing
+from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.window import Pace, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.series.model import LIMIT
+from vaewatch.training.series.sizes import size_of
 from vaewatch.training.series.windows import Windows
 
 USUAL_STEP, LONG_STEP = 0.5, 0.99  # quantiles of the steps
 GAP = 10.0  # times a long step
 UNEVEN = 0.1  # deviation of log1p of the step from which it is learned
-SHORTEST_PERIOD, LONGEST_PERIOD = 8, 128
-NO_PERIOD = 64  # records of a window where nothing comes back
-PERIOD_RECORDS = 20_000
-PERIOD_FEATURES = 20
-LEAST_LAG, MOST_LAG = 6, 303
-SHARE = 8  # a window is at most an eighth of the longest stretch
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,8 @@ class Series:
     Attributes:
         runs: as they came, before what is far out was cut.
         order: (N,) the records in order of time.
-        entities, short, gaps, repeated: see `vaewatch.scoring.series.window.SeriesSummary`.
+        entities, short, gaps, repeated, late, period: see
+            `vaewatch.scoring.series.window.SeriesSummary`.
     """
 
     window: Window
@@ -48,6 +44,8 @@ class Series:
     short: int
     gaps: int
     repeated: int
+    late: int
+    period: int | None
 
 
 def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Series:
@@ -62,9 +60,10 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
     arrivals = arrivals_of(vectorizer, table.take(order))
     entities, moments = arrivals.entities, arrivals.moments
     steps = _steps(entities, moments)
-    window = _window(steps, config)
+    window, period = _window(steps, config), None
     if config.window in (None, "auto"):
-        window = replace_size(window, _size(arrivals, window))
+        size, period = size_of(arrivals, window)
+        window = replace_size(window, size)
     elif isinstance(config.window, int):
         window = replace_size(window, config.window)
     taken = History(window).add(arrivals)
@@ -87,7 +86,24 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
         short=len(names) - len(full),
         gaps=taken.gaps,
         repeated=int((taken.standings == STANDINGS.index(Standing.REPEATED)).sum()),
+        late=_late(table),
+        period=period,
     )
+
+
+def _late(table: Table) -> int:
+    """Return how many records stand after a newer one of their entity."""
+    if table.times is None:
+        return 0
+    rows, moments = np.arange(len(table)), table.times
+    names = np.zeros(len(table), np.int64)
+    if table.entities is not None:
+        names = np.unique(np.asarray(table.entities, object).astype(str), return_inverse=True)[1]
+    rows = np.argsort(names, kind="stable")
+    names, moments = names[rows], moments[rows]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(names)) + 1])
+    parts = np.split(moments, starts[1:])
+    return sum(int((own < np.maximum.accumulate(own)).sum()) for own in parts if len(own))
 
 
 def replace_size(window: Window, size: int) -> Window:
@@ -125,34 +141,3 @@ def _window(steps: NDArray[np.int64], config: TrainConfig) -> Window:
     if len(inside) and inside.std() > UNEVEN:
         pace = Pace(float(inside.mean()), float(inside.std()))
     return Window(2, gap, step, pace)
-
-
-def _size(arrivals: Arrivals, window: Window) -> int:
-    """Return how many records suit a window: those after which values come back."""
-    taken = History(window).add(arrivals)
-    if not taken.runs:
-        return 2
-    longest = max(taken.runs, key=lambda run: len(run.values)).values
-    period = period_of(longest[:PERIOD_RECORDS, :PERIOD_FEATURES])
-    wanted = NO_PERIOD if period is None else int(np.clip(period, SHORTEST_PERIOD, LONGEST_PERIOD))
-    return max(2, min(wanted, len(longest) // SHARE))
-
-
-def period_of(values: NDArray[np.float32]) -> int | None:
-    """(T, D) -> the lag at which the mean autocorrelation of the columns has its highest local
-    maximum; None without one from LEAST_LAG to MOST_LAG records.
-    """
-    x = values.astype(np.float64) - values.mean(0)
-    n = len(x)
-    spectrum = np.fft.rfft(x, 1 << (2 * n - 1).bit_length(), axis=0)
-    products = np.fft.irfft(spectrum * np.conj(spectrum), axis=0)[: min(MOST_LAG + 2, n)]
-    alive = products[0] > 1e-12 * n
-    if not alive.any() or len(products) < LEAST_LAG:
-        return None
-    acf = (products[:, alive] / products[0, alive]).mean(1)
-    inner = np.arange(4, len(acf) - 1)
-    peaks = inner[(acf[inner] > acf[inner - 1]) & (acf[inner] > acf[inner + 1])]
-    if not len(peaks):
-        return None
-    best = int(peaks[acf[peaks].argmax()])
-    return best if LEAST_LAG <= best <= MOST_LAG else None

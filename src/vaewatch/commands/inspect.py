@@ -53,6 +53,7 @@ def _print_card(manifest: Manifest, verified: bool) -> None:
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
     from vaewatch.scoring.time.blocks import words
 
@@ -64,8 +65,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "fit", f"{records} of data {manifest.data_fingerprint[:12]}"
     yield (
         "calibration",
-        f"{calibration.n:,} records, {calibration.rule}; alpha {manifest.alpha:g}: true "
-        f"rate in {low:.2g} to {high:.2g} (95 %)",
+        f"{calibration.n:,} records, {calibration.rule}{worth(manifest)}; alpha "
+        f"{manifest.alpha:g}: true rate in {low:.2g} to {high:.2g} (95 %)",
     )
     if calibration.segments:
         own = sum(each.rate_interval_95 is not None for each in calibration.segments)
@@ -82,6 +83,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "tail", f"the threshold lies among rare values of {columns}"
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
+    yield from series_facts(manifest)
     if manifest.outlook:
         yield "over time", words(manifest.outlook)[1]
     if manifest.parent:

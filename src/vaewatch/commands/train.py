@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from vaewatch.commands.terminal import err, out, show_warnings
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from vaewatch.scoring.budget.calibration import Calibration
+    from vaewatch.scoring.manifest import Manifest
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.scoring.time.time import Time
     from vaewatch.training.records.profile import ColumnProfile
@@ -212,6 +213,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _print_trained(scorer: Scorer, target: Path) -> None:
     from vaewatch.batch.added import added_types
+    from vaewatch.commands.tables.series import print_series
     from vaewatch.commands.terminal import print_fact
     from vaewatch.scoring.artifact import REPORT
 
@@ -228,6 +230,7 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
     )
     if manifest.schema.time:
         print_fact(console, "time", _time(manifest.schema.time))
+    print_series(console, manifest)
     if manifest.parent:
         own = f"{manifest.parent_records:,}" if manifest.parent_records else "none"
         print_fact(
@@ -260,19 +263,21 @@ def _time(time: Time) -> str:
 
 def _print_budget(scorer: Scorer) -> None:
     from vaewatch.commands.tables.segments import print_segments
+    from vaewatch.commands.tables.series import print_incidents, worth
     from vaewatch.commands.terminal import print_fact, print_outlook, print_table
     from vaewatch.training.calibration.calibrate import shown_alphas
 
     console, calibration = out(), scorer.artifact.calibration
-    summary, alpha = scorer.artifact.manifest.calibration, calibration.alpha
+    manifest = scorer.artifact.manifest
+    summary, alpha = manifest.calibration, calibration.alpha
     low, high = summary.rate_interval_95
     one_in = f"one false alarm in {1 / alpha:,.0f} normal records"
-    print_fact(console, "alarm budget", f"asked for {alpha:g}: {one_in}")
+    print_fact(console, "alarm budget", f"{_asked(manifest)}: {one_in}")
     print_fact(
         console,
         "",
-        f"{calibration.n:,} calibration records ({calibration.rule}): the true rate lies in "
-        f"{low:.2g} to {high:.2g} (95 %)",
+        f"{calibration.n:,} calibration records ({calibration.rule}){worth(manifest)}: the true "
+        f"rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
     if summary.reachable:
         print_fact(console, "", _reachable(*summary.reachable))
@@ -281,11 +286,21 @@ def _print_budget(scorer: Scorer) -> None:
     wish = summary.records_for_20_percent
     if wish > calibration.n and not summary.reachable:  # of ties, more records bring more
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
-    rows = [_budget_row(calibration, a) for a in shown_alphas(calibration)]
-    head = ("alpha", "one in", "threshold", "true rate, 95 %", "")
-    print_table(console, head, rows, right=(0, 1, 2, 3))
-    print_segments(console, scorer.artifact.manifest)
-    print_outlook(console, scorer.artifact.manifest.outlook)
+    rows = [_budget_row(scorer, a) for a in shown_alphas(calibration)]
+    incidents = () if manifest.series is None else ("incidents a day",)
+    head = ("alpha", "one in", "threshold", "true rate, 95 %", *incidents, "")
+    print_table(console, head, rows, right=range(len(head) - 1))
+    print_incidents(console, manifest)
+    print_segments(console, manifest)
+    print_outlook(console, manifest.outlook)
+
+
+def _asked(manifest: Manifest) -> str:
+    """Say what was asked for: a rate, or incidents that chose one."""
+    wanted = manifest.training.incidents_per_day
+    if wanted is None:
+        return f"asked for {manifest.alpha:g}"
+    return f"alpha {manifest.alpha:g}, for {wanted:g} false incidents per entity and day as asked"
 
 
 def _tail(shares: Mapping[str, float]) -> str:
@@ -304,8 +319,16 @@ def _reachable(rate: float, above: float) -> str:
     )
 
 
-def _budget_row(calibration: Calibration, alpha: float) -> tuple[str, ...]:
-    low, high = calibration.rate_law(alpha).interval()
+def _budget_row(scorer: Scorer, alpha: float) -> tuple[str, ...]:
+    from vaewatch.scoring.budget.described import block_law
+
+    calibration, series = scorer.artifact.calibration, scorer.artifact.manifest.series
+    law, own = calibration.rate_law(alpha), []
+    if series is not None:
+        law = block_law(calibration, alpha, series.blocks)
+        own = [f"{series.incidents_per_day.get(f'{alpha:g}', math.nan):.3g}"]
+    low, high = law.interval()
     asked = "asked for" if alpha == calibration.alpha else ""
     rate = f"{low:.2g} to {high:.2g}"
-    return f"{alpha:g}", f"{1 / alpha:,.0f}", f"{calibration.threshold(alpha):.4g}", rate, asked
+    threshold = f"{calibration.threshold(alpha):.4g}"
+    return f"{alpha:g}", f"{1 / alpha:,.0f}", threshold, rate, *own, asked

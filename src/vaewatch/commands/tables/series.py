@@ -1,0 +1,126 @@
+"""The windows of an artifact that judges records with those before them, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vaewatch.scoring.manifest import Manifest
+
+
+def print_series(console: Console, manifest: Manifest) -> None:
+    """Print the window and the series that it was fitted to, if the artifact has one."""
+    from vaewatch.commands.terminal import print_fact
+
+    for name, text in _window_facts(manifest):
+        print_fact(console, name, text)
+
+
+def print_incidents(console: Console, manifest: Manifest) -> None:
+    """Print what incidents and p-values are, if the artifact has a window."""
+    from vaewatch.commands.terminal import print_fact
+
+    for name, text in _budget_facts(manifest):
+        print_fact(console, name, text)
+
+
+def series_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield all of it as names and texts; nothing without a window."""
+    yield from _window_facts(manifest)
+    series = manifest.series
+    if series is not None:
+        counts = ", ".join(f"{n:.3g} at {a}" for a, n in series.incidents_per_day.items())
+        yield "incidents", f"false ones per entity and day, by alpha: {counts}"
+    yield from (("", text) for _, text in _budget_facts(manifest))
+
+
+def worth(manifest: Manifest) -> str:
+    """Return how many independent blocks calibrate, as a part of a sentence; nothing without a
+    window.
+    """
+    series = manifest.series
+    if series is None:
+        return ""
+    return f", worth {series.blocks:,} independent block{'s' * (series.blocks != 1)}"
+
+
+def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from vaewatch.scoring.time.spans import span_text
+
+    window, series = manifest.window, manifest.series
+    if window is None or series is None:
+        return
+    long = span_text(window.size * window.step)
+    yield (
+        "window",
+        f"{window.size:,} records ({_why(manifest)}), {long} at the usual step of "
+        f"{span_text(window.step)}",
+    )
+    learned = "" if window.pace is None else ". Steps vary, so that they are learned"
+    yield (
+        "",
+        f"after a pause of more than {span_text(window.gap)} it begins anew, {series.gaps:,} "
+        f"time{'s' * (series.gaps != 1)} here{learned}",
+    )
+    yield "series", _entities(manifest)
+    yield (
+        "",
+        f"{series.windows:,} full windows; {series.repeated:,} records of a repeated time left "
+        f"out, {series.late:,} out of order put in order",
+    )
+
+
+def _why(manifest: Manifest) -> str:
+    """Say who chose the size of the window."""
+    from vaewatch.training.series.sizes import LONGEST_PERIOD, NO_PERIOD, SHORTEST_PERIOD
+
+    window, series = manifest.window, manifest.series
+    if window is None or series is None or isinstance(manifest.training.window, int):
+        return "as asked"
+    if series.period is None:
+        wanted, found = NO_PERIOD, "values do not come back"
+    else:
+        wanted = min(max(series.period, SHORTEST_PERIOD), LONGEST_PERIOD)
+        found = f"values come back after {series.period:,}"
+    if window.size < wanted:
+        return f"auto: {found}, but the longest stretch allows no more"
+    if series.period is not None and wanted != series.period:
+        return f"auto: {found}, and it is kept within {SHORTEST_PERIOD} to {LONGEST_PERIOD}"
+    return f"auto: {found}"
+
+
+def _entities(manifest: Manifest) -> str:
+    window, series = manifest.window, manifest.series
+    if window is None or series is None:
+        return ""
+    column = manifest.schema.entity
+    if column is None:
+        return "one: no column says whose a record is"
+    entities = "1 entity" if series.entities == 1 else f"{series.entities:,} entities"
+    short = (
+        f"{series.short:,} of them too short for a window" if series.short else "none too short"
+    )
+    return f"{entities}, by column '{column}'; {short}"
+
+
+def _budget_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from vaewatch.scoring.series.incidents import DAY
+    from vaewatch.scoring.time.spans import span_text
+
+    window, series = manifest.window, manifest.series
+    if window is None or series is None:
+        return
+    days = manifest.calibration.n * window.step / DAY
+    yield (
+        "incidents",
+        f"false ones per entity and day, counted on {days:,.3g} entity-days; alarms of one "
+        f"entity within {span_text(window.size * window.step)} of each other are one incident",
+    )
+    yield (
+        "p-value",
+        "the share of normal records that score at least as high, each with those before it. "
+        "Neighbours alarm together, so that alarms come in runs: count incidents",
+    )

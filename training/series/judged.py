@@ -1,0 +1,51 @@
+"""scores of windows, with their entities and moments -> what a budget of them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.series.window import Window
+from vaewatch.training.calibration.calibrate import shown_alphas
+from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
+
+
+@dataclass(frozen=True)
+class JudgedWindows:
+    """J windows that calibrate, in order of time within each stretch.
+
+    Attributes:
+        scores: (J,) by what did not see them. moments: (J,) of the records that they judge.
+        entities: of each; None where there is one series.
+        stretches: (J,) which follow one another without a break.
+    """
+
+    window: Window
+    calibration: Calibration
+    scores: NDArray[np.float64]
+    moments: NDArray[np.int64]
+    entities: Sequence[str] | None
+    stretches: NDArray[np.int64]
+
+    @cached_property
+    def blocks(self) -> int:
+        """How many independent scores they are worth."""
+        return independent_blocks(self.scores, self.stretches)
+
+    def alpha_for(self, wanted: float) -> float:
+        """Return the alpha with so many false incidents per entity and day."""
+        place = self.entities, self.moments, self.window
+        return alpha_for(wanted, self.calibration, self.scores, *place)
+
+    def incidents(self, alpha: float) -> dict[str, float]:
+        """Return the false incidents per entity and day at this alpha and those that are shown."""
+        place = self.entities, self.moments, self.window
+        shown = sorted({*shown_alphas(self.calibration), alpha}, reverse=True)
+        return {
+            f"{a:g}": incidents_per_day(self.calibration, self.scores, *place, a) for a in shown
+        }
