@@ -8,18 +8,17 @@ so nothing is written unless they are still found (see `vaewatch.training.calibr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import FINDINGS, Golden
+from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
-from vaewatch.scoring.budget.own import calibrate_segments, describe_segments
-from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
-from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.budget.own import calibrate_segments
+from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.reading import read_files
 from vaewatch.scoring.disk.recalibrated import Renewal, recalibrated
@@ -31,15 +30,17 @@ from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
 from vaewatch.training.calibration.rehearsal import rehearse_recent
+from vaewatch.training.calibration.renewed import New, Renewed, SegmentChange, changes_of
 from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.config import RECENT
-from vaewatch.training.export.package import GOLDEN_RECORDS, Package, make_golden
+from vaewatch.training.export.package import Package
 from vaewatch.training.export.weights import load_seen
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.order import latest
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.records.split import recent_size
 from vaewatch.training.report.make import with_report
+from vaewatch.training.series.recalibrate import renew_series
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.threads import computing_on
 
@@ -52,29 +53,6 @@ class Rates:
 
     on_old: float
     on_new: float
-
-
-@dataclass(frozen=True)
-class SegmentChange:
-    """One segment's calibration before and after, own or pooled, and the rates at which its new
-    normals alarm by both.
-
-    segment: None for records without one. records: its new normals. n_before: the size of its own
-    calibration before; None if that was the pooled one.
-    """
-
-    segment: str | None
-    records: int
-    n_before: int | None
-    before: str
-    after: str
-    rate_before: float
-    rate_after: float
-
-    @property
-    def lost(self) -> bool:
-        """Whether it had a calibration of its own, and has none any more."""
-        return (self.before, self.after) == (OWN, POOLED)
 
 
 @dataclass(frozen=True)
@@ -132,7 +110,7 @@ def recalibrate(
     check_target(out, overwrite=overwrite)
     with made_folder(out.absolute().parent), sole_writer(out), computing_on(1):
         old = Scorer.load(path)
-        alpha = old.artifact.calibration.alpha if alpha is None else alpha
+        asked, alpha = alpha, old.artifact.calibration.alpha if alpha is None else alpha
         check_alpha(alpha, len(frame))
         data_fingerprint = fingerprint(frame)
         if data_fingerprint == old.artifact.manifest.data_fingerprint:
@@ -141,40 +119,84 @@ def recalibrate(
                 "its training run. Give newer ones; to change alpha alone, pass --alpha to "
                 "vaewatch score."
             )
-        table = _unseen(checked_table(old.artifact.schema, frame), path, alpha)
-        left_out = len(frame) - len(table)
-        if calibrate_on == RECENT:
-            table = _latest(table, alpha)
-        scores = old.score_table(table, explain=0).score
-        calibration = calibrate(scores, alpha, SPLIT)
-        segments = _segments(old, table, scores, calibration)
-        comparison = Comparison.of(old, calibration, segments)
-        known = None if labelled is None else _labelled(comparison, labelled, label, normal_labels)
-        detection = comparison.detection(table, scores, known)
+        table = checked_table(old.artifact.schema, frame)
+        if old.artifact.window is None:
+            made = _renew(old, path, table, alpha, calibrate_on, data_fingerprint)
+        else:
+            made = _renew_windows(old, path, table, asked, calibrate_on, data_fingerprint)
+        detection = made.detection
+        if labelled is not None:
+            known = _labelled(made.comparison, labelled, label, normal_labels)
+            detection = replace(detection, labelled=known)
         if not accept_lost_detection:
             _require_found(detection, path)
-        made = New(table, scores, calibration, segments)
-        renewal = Renewal(
-            calibration,
-            fit_drift(table),
-            made.golden,
-            data_fingerprint,
-            segments,
-            made.summaries,
-            rehearse_recent(scores, table, alpha),
-        )
         files = read_files(path, old.artifact.manifest)
-        new = recalibrated(old.artifact.manifest, files, renewal, out.name)
+        new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
         package = Package(new.manifest, new.files)
         if FINDINGS in new.files:
             package = with_report(package)
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
         before, after = (
-            _rates(side, old.artifact.calibration, scores, comparison.codes(table))
-            for side in (comparison.old, comparison.new)
+            _rates(side, old.artifact.calibration, made.scores, made.codes)
+            for side in (made.comparison.old, made.comparison.new)
         )
-        changes = _changes(old.artifact.segments, made)
-        return Recalibrated(Scorer.load(out), before, after, detection, left_out, changes)
+        return Recalibrated(
+            Scorer.load(out), before, after, detection, made.left_out, made.changes
+        )
+
+
+def _renew_windows(
+    old: Scorer,
+    path: Path,
+    table: Table,
+    alpha: float | None,
+    calibrate_on: str,
+    data_fingerprint: str,
+) -> Renewed:
+    """Calibrate an artifact that judges records with those before them."""
+    if calibrate_on == RECENT:
+        raise SettingError(
+            "--calibrate recent cannot be used with a window: give the latest records alone."
+        )
+    return renew_series(old, table, path, alpha, data_fingerprint)
+
+
+def _renew(
+    old: Scorer,
+    path: Path,
+    given: Table,
+    alpha: float,
+    calibrate_on: str,
+    data_fingerprint: str,
+) -> Renewed:
+    """Calibrate an artifact that judges each record by itself."""
+    table = _unseen(given, path, alpha)
+    left_out = len(given) - len(table)
+    if calibrate_on == RECENT:
+        table = _latest(table, alpha)
+    scores = old.score_table(table, explain=0).score
+    calibration = calibrate(scores, alpha, SPLIT)
+    segments = _segments(old, table, scores, calibration)
+    comparison = Comparison.of(old, calibration, segments)
+    made = New(table, scores, calibration, segments)
+    renewal = Renewal(
+        calibration,
+        fit_drift(table),
+        made.golden,
+        data_fingerprint,
+        segments,
+        made.summaries,
+        rehearse_recent(scores, table, alpha),
+    )
+    return Renewed(
+        scores,
+        comparison,
+        comparison.detection(table, scores),
+        renewal,
+        left_out,
+        comparison.codes(table),
+        changes_of(old.artifact.segments, made),
+    )
 
 
 def _unseen(table: Table, path: Path, alpha: float) -> Table:
@@ -236,53 +258,6 @@ def _refusal(detection: Detection, worst: str, found: Found, path: Path) -> str:
         "alarm now: they differ from those of the fit, or there are anomalies among them. Nothing "
         f"was written. Fit to old and new normals: vaewatch train OLD NEW --from {path}. To write "
         "it all the same, pass --accept-lost-detection."
-    )
-
-
-@dataclass(frozen=True)
-class New:
-    """New normal records, their (N,) scores, and what is calibrated by them."""
-
-    table: Table
-    scores: NDArray[np.float64]
-    calibration: Calibration
-    segments: Segments | None
-
-    @property
-    def summaries(self) -> tuple[SegmentSummary, ...]:
-        if self.segments is None:
-            return ()
-        counts = self.segments.count(self.segments.codes(self.table))
-        return describe_segments(self.segments, counts, counts)
-
-    @property
-    def golden(self) -> Golden:
-        """The first records as golden ones."""
-        few = self.table.take(np.arange(min(GOLDEN_RECORDS, len(self.table))))
-        scores = self.scores[: len(few)]
-        return make_golden(few, scores, p_values(scores, few, self.calibration, self.segments))
-
-
-def _changes(old: Segments | None, new: New) -> tuple[SegmentChange, ...]:
-    """Return what changed for each segment that has new normals or had a calibration."""
-    if old is None or new.segments is None:
-        return ()
-    codes, alpha = old.codes(new.table), new.calibration.alpha
-    rows = old.count(codes)
-    alarms = [each.count_alarms(new.scores, codes, alpha) for each in (old, new.segments)]
-    every = np.arange(len(rows), dtype=np.int32)
-    kinds = [kinds_of(each.slots(every, alpha)) for each in (old, new.segments)]
-    return tuple(
-        SegmentChange(
-            segment=old.labels[code],
-            records=int(rows[code]),
-            n_before=old.own[code].n if code in old.own else None,
-            before=kinds[0][code],
-            after=kinds[1][code],
-            rate_before=float(alarms[0][code] / max(rows[code], 1)),
-            rate_after=float(alarms[1][code] / max(rows[code], 1)),
-        )
-        for code in old.present(rows)
     )
 
 

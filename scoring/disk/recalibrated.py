@@ -21,12 +21,13 @@ from vaewatch.scoring.artifact import (
     pack_golden,
 )
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.described import describe
+from vaewatch.scoring.budget.described import describe, describe_blocks
 from vaewatch.scoring.budget.segments import Segments, p_values
-from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import table_of
 from vaewatch.scoring.time.blocks import Outlook
 
@@ -39,6 +40,7 @@ class Renewal:
     segments, summaries: of an artifact with a segment, the calibrations of single segments, and
         what they promise.
     outlook: what blocks of time foretell of the new budget; None where it is not known.
+    series: of an artifact with a window, what its new budget means; None where it is not known.
     """
 
     calibration: Calibration
@@ -48,6 +50,7 @@ class Renewal:
     segments: Segments | None = None
     summaries: tuple[SegmentSummary, ...] = ()
     outlook: Outlook | None = None
+    series: SeriesSummary | None = None
 
     @classmethod
     def of_scores(
@@ -80,21 +83,30 @@ def recalibrated(
     parent: Manifest, files: Mapping[str, bytes], renewal: Renewal, name: str
 ) -> NewArtifact:
     """Return the new artifact. `files`: the parent's. `name`: what the new one is called."""
-    calibration = renewal.calibration
+    calibration, series = renewal.calibration, renewal.series or parent.series
     new = {file: content for file, content in files.items() if file != REPORT} | {
         CALIBRATION: pack_calibration(calibration, renewal.drift, renewal.segments),
         GOLDEN: pack_golden(renewal.golden),
     }
     manifest = msgspec.structs.replace(
         parent,
-        version=name_version(new, parent.schema, calibration.alpha),
+        version=name_version(new, parent.schema, calibration.alpha, parent.window),
         created_at=now(),
         alpha=calibration.alpha,
-        calibration=describe(calibration, renewal.summaries),
+        calibration=_described(calibration, renewal, series),
         name=name,
         parent=parent.version,
         calibration_fingerprint=renewal.fingerprint,
         parent_records=None,
         outlook=renewal.outlook,
+        series=series,
     )
     return NewArtifact(manifest, new)
+
+
+def _described(
+    calibration: Calibration, renewal: Renewal, series: SeriesSummary | None
+) -> CalibrationSummary:
+    if series is None:
+        return describe(calibration, renewal.summaries)
+    return describe_blocks(calibration, series.blocks)

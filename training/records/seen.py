@@ -140,7 +140,7 @@ def hashes(table: Table) -> NDArray[np.uint32]:
     """Return a hash of each record's values, (N,), the same for any schema with these columns."""
     total = np.zeros(len(table), np.uint64)
     for name, values in sorted(_values(table), key=lambda pair: pair[0]):
-        total = _mixed(total ^ _mixed(values + np.uint64(_hash(name))))
+        total = mixed(total ^ mixed(values + np.uint64(hashed(name))))
     return (total >> np.uint64(32)).astype(np.uint32)
 
 
@@ -151,10 +151,10 @@ def _values(table: Table) -> Iterator[tuple[str, Hashes]]:
         yield column.name, np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
     for j, column in enumerate(table.schema.discrete):
         codes = table.codes[:, j]
-        values = np.array([_hash(name) for name in _names(column)], np.uint64)[codes]
+        values = np.array([hashed(name) for name in _names(column)], np.uint64)[codes]
         if column.kind is Kind.CATEGORICAL:
             for row in np.flatnonzero(codes == other_code(column)).tolist():
-                values[row] = _hash(repr(str(table.texts[j][row])))
+                values[row] = hashed(repr(str(table.texts[j][row])))
         yield column.name, values
 
 
@@ -163,11 +163,11 @@ def _names(column: Column) -> list[str]:
     return [repr(code_name(column, code)) for code in codes]
 
 
-def _hash(text: str) -> int:
+def hashed(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _mixed(x: Hashes) -> Hashes:
+def mixed(x: Hashes) -> Hashes:
     """Return SplitMix64 of each (Steele, Lea & Flood, 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

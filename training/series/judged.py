@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.window import Window
 from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
@@ -38,7 +40,18 @@ class JudgedWindows:
         return independent_blocks(self.scores, self.stretches)
 
     def alpha_for(self, wanted: float) -> float:
-        """Return the alpha with so many false incidents per entity and day."""
+        """Return the alpha with so many false incidents per entity and day.
+
+        Raises:
+            CalibrationError: the records are of too short a time for it.
+        """
+        days = len(self.scores) * self.window.step / DAY
+        if wanted * days < 1:
+            raise CalibrationError(
+                f"--incidents-per-day {wanted:g} takes {1 / wanted:,.3g} entity-days of normal "
+                f"records, in which one false incident would be counted, got {days:,.3g}. Ask for "
+                "more incidents, or give more records."
+            )
         place = self.entities, self.moments, self.window
         return alpha_for(wanted, self.calibration, self.scores, *place)
 

@@ -14,6 +14,7 @@ from vaewatch.scoring.artifact import (
     DIRECTIONS,
     GOLDEN,
     NETWORK,
+    SEEN,
     WEIGHTS,
     Golden,
     pack_calibration,
@@ -36,6 +37,7 @@ from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.training.export.package import Origin, Package, library_versions, make_golden
 from vaewatch.training.series.pipeline import LearnedSeries
+from vaewatch.training.series.seen import seen_of
 
 GOLDEN_WINDOWS = 5
 
@@ -74,6 +76,7 @@ def _files(learned: LearnedSeries) -> dict[str, bytes]:
         CALIBRATION: pack_calibration(learned.calibration, learned.drift),
         GOLDEN: pack_golden(_golden(learned)),
         WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict()),
+        SEEN: seen_of(learned.table).to_bytes(),
     }
 
 

@@ -103,7 +103,7 @@ def fit_series(
         alpha = judged.alpha_for(config.incidents_per_day)
         config, calibration = replace(config, alpha=alpha), replace(calibration, alpha=alpha)
     summary = _summary(series, judged, calibration.alpha)
-    _warn(summary, calibration)
+    warn_of_few_blocks(summary, calibration)
     return LearnedSeries(
         config=config,
         table=table,
@@ -162,7 +162,7 @@ def _summary(series: Series, judged: JudgedWindows, alpha: float) -> SeriesSumma
     )
 
 
-def _warn(summary: SeriesSummary, calibration: Calibration) -> None:
+def warn_of_few_blocks(summary: SeriesSummary, calibration: Calibration) -> None:
     """Say so where the blocks are too few for the rate that was asked for."""
     alpha, blocks = calibration.alpha, summary.blocks
     if alpha * (blocks + 1) < 1:

@@ -131,6 +131,7 @@ def recalibrate(
 
 
 def _print_change(done: Recalibrated) -> None:
+    from vaewatch.commands.tables.series import incident_counts, worth
     from vaewatch.commands.terminal import print_fact, print_outlook, print_table
 
     artifact, console = done.scorer.artifact, out()
@@ -155,9 +156,12 @@ def _print_change(done: Recalibrated) -> None:
     print_fact(
         console,
         "alarm budget",
-        f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records: "
-        f"the true rate lies in {low:.2g} to {high:.2g} (95 %)",
+        f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records"
+        f"{worth(artifact.manifest)}: the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
+    if artifact.manifest.series is not None:
+        counts = incident_counts(artifact.manifest.series)
+        print_fact(console, "incidents", f"false ones per entity and day, by alpha: {counts}")
     print_outlook(console, artifact.manifest.outlook)
 
 

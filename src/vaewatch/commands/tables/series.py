@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vaewatch.scoring.manifest import Manifest
+    from vaewatch.scoring.series.window import SeriesSummary
 
 
 def print_series(console: Console, manifest: Manifest) -> None:
@@ -32,9 +33,14 @@ def series_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from _window_facts(manifest)
     series = manifest.series
     if series is not None:
-        counts = ", ".join(f"{n:.3g} at {a}" for a, n in series.incidents_per_day.items())
+        counts = incident_counts(series)
         yield "incidents", f"false ones per entity and day, by alpha: {counts}"
     yield from (("", text) for _, text in _budget_facts(manifest))
+
+
+def incident_counts(series: SeriesSummary) -> str:
+    """Return the false incidents per entity and day at each alpha that is shown."""
+    return ", ".join(f"{count:.3g} at {a}" for a, count in series.incidents_per_day.items())
 
 
 def worth(manifest: Manifest) -> str:

@@ -1,0 +1,236 @@
+"""artifact of windows, new normal records -> what its new calibration is.
+
+The windows that calibrate share no record with those of the fit, so that theirs is a split
+calibration. Neighbours are alike, so that its interval is that of as many records as there are
+independent blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.artifact import Golden
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.disk.recalibrated import Renewal
+from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.history import Standing
+from vaewatch.scoring.series.window import SeriesSummary
+from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
+from vaewatch.training.calibration.planted import Fault, plant
+from vaewatch.training.calibration.renewed import Renewed
+from vaewatch.training.calibration.side import Side
+from vaewatch.training.export.weights import load_seen
+from vaewatch.training.series.judged import JudgedWindows
+from vaewatch.training.series.pipeline import warn_of_few_blocks
+from vaewatch.training.series.seen import find_again
+from vaewatch.training.streams import Stream, stream
+
+PLANTED = 400  # windows that each kind of fault is planted in
+FAULTY = 4  # the last quarter of a window is at fault
+LEAST_NORMAL = 50
+log = logging.getLogger("vaewatch.training")
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """N records in order of time, and how the old artifact judges them.
+
+    Attributes:
+        scores: (N,); NaN of one without a full window.
+        again: (N,) which are among those of the fit.
+    """
+
+    scorer: Scorer
+    table: Table
+    scores: NDArray[np.float64]
+    in_history: NDArray[np.bool_]
+    again: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, scorer: Scorer, table: Table, path: Path) -> Ordered:
+        assert table.times is not None  # the schema of a window has a time
+        table = table.take(np.argsort(table.times, kind="stable"))
+        verdicts = scorer.score_table(table, explain=0)
+        kept = np.array(
+            [w in (Standing.FULL, Standing.WARMING_UP) for w in verdicts.history or ()]
+        )
+        seen = load_seen(path)
+        again = np.zeros(len(table), bool) if seen is None else find_again(seen, table)
+        return cls(scorer, table, verdicts.score, kept, again)
+
+    def windows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the records of each window that may calibrate, (J, W), an entity after another,
+        and which windows follow one another without a break, (J,).
+        """
+        window = self.scorer.artifact.window
+        assert window is not None
+        size, names = window.size, np.zeros(len(self.table), np.int64)
+        if self.table.entities is not None:
+            every = np.asarray(self.table.entities, object).astype(str)
+            names = np.unique(every, return_inverse=True)[1]
+        rows = np.argsort(names, kind="stable")
+        rows = rows[self.in_history[rows]]  # of an entity in a row, in order of time
+        places = np.flatnonzero(~np.isnan(self.scores[rows]))
+        each = rows[places[:, None] + np.arange(1 - size, 1)]
+        fresh = ~self.again[each].any(1)
+        places, each = places[fresh], each[fresh]
+        breaks = np.diff(places) != 1
+        breaks |= np.diff(names[each[:, -1]]) != 0 if len(each) else False
+        return each, np.concatenate([[0], np.cumsum(breaks)])[: len(each)]
+
+
+@dataclass(frozen=True)
+class WindowComparison(Comparison):
+    """The two calibrations of a scorer of windows. blocks: what the new one is worth."""
+
+    blocks: int
+
+    def score(self, table: Table) -> NDArray[np.float64]:
+        """Score records in order of time; those that are not judged are left out."""
+        assert table.times is not None
+        scores = self.scorer.score_table(
+            table.take(np.argsort(table.times, kind="stable")), explain=0
+        ).score
+        return scores[~np.isnan(scores)]
+
+    def labelled(self, table: Table, anomaly: NDArray[np.bool_]) -> Labelled:
+        assert table.times is not None
+        order = np.argsort(table.times, kind="stable")
+        scores = self.scorer.score_table(table.take(order), explain=0).score
+        judged, own = ~np.isnan(scores), anomaly[order]
+        return Labelled(*(self.found(scores[judged & kind], None) for kind in (own, ~own)))
+
+    def compare(
+        self, table: Table, windows: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> Detection:
+        """Return the whole comparison, given the new windows, (J, W), and their scores."""
+        series, old, alpha = self.scorer.artifact.manifest.series, self.old, self.alpha
+        law = block_law(old.pooled, alpha, series.blocks if series else old.pooled.n)
+        share = float(old.alarms(scores, None, alpha).mean())
+        threshold = self.new.threshold(alpha)
+        return Detection(
+            alpha=alpha,
+            old_threshold=old.threshold(alpha),
+            new_threshold=threshold,
+            old_alpha=old.p_value(threshold, alpha),
+            alarms=share,
+            chance=Chance(self.blocks, law.high, law.n).at_least(round(share * self.blocks)),
+            column_chance=1.0,  # neighbours are alike, so that a test of single records would lie
+            planted=self._planted(table, windows, scores),
+            labelled=None,
+        )
+
+    def _planted(
+        self, table: Table, windows: NDArray[np.int64], scores: NDArray[np.float64]
+    ) -> dict[Fault, Found]:
+        """Plant each kind of fault in the last records of new windows that did not alarm."""
+        artifact = self.scorer.artifact
+        rng = stream(artifact.manifest.training.seed, Stream.PLANTED)
+        normal = np.flatnonzero(~self.old.alarms(scores, None, self.alpha))
+        if len(normal) < LEAST_NORMAL:
+            normal = np.arange(len(scores))
+        chosen = windows[rng.permutation(normal)[:PLANTED]]
+        k, size = chosen.shape
+        names = np.repeat(np.arange(k), size).astype(str).tolist()  # each window by itself
+        whole = replace(table.take(chosen.ravel()), entities=names)
+        last = (
+            np.arange(k)[:, None] * size + np.arange(size - max(1, size // FAULTY), size)
+        ).ravel()
+        found: dict[Fault, Found] = {}
+        for fault in Fault:
+            faulty = plant(fault, whole.take(last), artifact.vectorizer, rng)
+            if faulty is None:
+                continue
+            numbers, codes = whole.numbers.copy(), whole.codes.copy()
+            numbers[last], codes[last] = faulty.numbers, faulty.codes
+            own = replace(whole, numbers=numbers, codes=codes)
+            shares = self.found(_last_of(self.scorer, own, size), None)
+            if shares is not None:
+                found[fault] = shares
+        return found
+
+
+def _last_of(scorer: Scorer, table: Table, size: int) -> NDArray[np.float64]:
+    """Return the scores of the last records of windows that stand one after another."""
+    scores = scorer.score_table(table, explain=0).score[size - 1 :: size]
+    return scores[~np.isnan(scores)]
+
+
+def renew_series(
+    scorer: Scorer, table: Table, path: Path, alpha: float | None, fingerprint: str
+) -> Renewed:
+    """Calibrate an artifact of windows on a table of new normal records.
+
+    alpha: None for that of the artifact, or for one that gives as many false incidents as it was
+    asked for.
+
+    Raises:
+        CalibrationError: the windows are too few for alpha.
+    """
+    artifact = scorer.artifact
+    window, old = artifact.window, artifact.manifest.series
+    assert window is not None and old is not None
+    ordered = Ordered.of(scorer, table, path)
+    windows, stretches = ordered.windows()
+    rows = windows[:, -1]
+    wanted = artifact.manifest.training.incidents_per_day if alpha is None else None
+    rate = artifact.calibration.alpha if alpha is None else alpha
+    _check_enough(ordered, len(rows), rate)
+    scores, times = ordered.scores[rows], ordered.table.times
+    assert times is not None
+    names = ordered.table.entities
+    own = None if names is None else [names[i] for i in rows.tolist()]
+    calibration = calibrate(scores, rate, SPLIT)
+    judged = JudgedWindows(window, calibration, scores, times[rows], own, stretches)
+    if wanted is not None:
+        calibration = replace(calibration, alpha=judged.alpha_for(wanted))
+    summary = msgspec.structs.replace(
+        old, blocks=judged.blocks, incidents_per_day=judged.incidents(calibration.alpha)
+    )
+    warn_of_few_blocks(summary, calibration)
+    comparison = WindowComparison(scorer, Side(calibration), judged.blocks)
+    return Renewed(
+        scores,
+        comparison,
+        comparison.compare(ordered.table, windows, scores),
+        _renewal(scorer, calibration, ordered.table, summary, fingerprint),
+        int(ordered.again.sum()),
+    )
+
+
+def _check_enough(ordered: Ordered, windows: int, alpha: float) -> None:
+    window = ordered.scorer.artifact.window
+    assert window is not None
+    try:
+        check_alpha(alpha, windows)
+    except CalibrationError as error:
+        again = int(ordered.again.sum())
+        known = f", and {again:,} are of the entities and times of the fit" if again else ""
+        raise CalibrationError(
+            f"of {len(ordered.table):,} records {windows:,} have a full window of {window.size:,} "
+            f"new ones{known}: {error}"
+        ) from None
+
+
+def _renewal(
+    scorer: Scorer,
+    calibration: Calibration,
+    table: Table,
+    summary: SeriesSummary,
+    fingerprint: str,
+) -> Renewal:
+    """Return what changes; the golden records stay, with their new p-values."""
+    golden = scorer.artifact.golden
+    renewed = Golden(golden.records, golden.scores, calibration.p_values(golden.scores))
+    return Renewal(calibration, fit_drift(table), renewed, fingerprint, series=summary)
