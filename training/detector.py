@@ -121,7 +121,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
         self.artifact_: Artifact = pack(learned, origin).artifact()
         self._scorer = Scorer(self.artifact_)
-        self.offset_ = _offset(self.artifact_.calibration)
+        self.offset_ = offset_of(self.artifact_.calibration)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -138,7 +138,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             return scored - self.offset_
         frame = self._frame(X, reset=False)
         codes = segments.codes(checked_table(self.artifact_.schema, frame))
-        offsets = np.array([_offset(each) for each in segments.calibrations])
+        offsets = np.array([offset_of(each) for each in segments.calibrations])
         return np.asarray(scored - offsets[segments.slots(codes)])
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -178,7 +178,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             X = X.collect()
         if hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            frame = _frame_of(X)
+            frame = frame_from(X)
             return frame if reset else self._renamed(frame)
         if isinstance(X, np.ma.MaskedArray):  # scikit-learn would take what the mask hides
             X = np.ma.filled(X.astype(np.float64), np.nan)
@@ -206,14 +206,14 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
 
-def _offset(calibration: Calibration) -> float:
+def offset_of(calibration: Calibration) -> float:
     """Return minus the score from which a record is an alarm."""
     threshold = calibration.threshold(calibration.alpha)
     assert threshold is not None  # `fit` refuses an alpha that has none
     return -(threshold + TIE * abs(threshold))
 
 
-def _frame_of(X: Any) -> pl.DataFrame:
+def frame_from(X: Any) -> pl.DataFrame:
     try:
         return frame_of(X)
     except ScoringError as error:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from vaewatch.service.client import Client
     from vaewatch.training.detector import VAEDetector
     from vaewatch.training.progress import Progress
+    from vaewatch.training.series.detector import SeriesDetector
 
-__all__ = ["Client", "Scorer", "VAEDetector", "load", "train"]
+__all__ = ["Client", "Scorer", "SeriesDetector", "VAEDetector", "load", "train"]
 
 # name -> its module
 LAZY = {
     "Scorer": "vaewatch.scoring.scorer",
     "Client": "vaewatch.service.client",
+    "SeriesDetector": "vaewatch.training.series.detector",
     "VAEDetector": "vaewatch.training.detector",
 }
 
