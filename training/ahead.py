@@ -18,6 +18,7 @@ from vaewatch.scoring.files.source import expand, open_frames
 from vaewatch.scoring.files.whole import hidden
 from vaewatch.scoring.intake.contents import require_few
 from vaewatch.scoring.intake.text import LINE_BREAKS, has_control, one_line
+from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.schema import require_columns
 from vaewatch.training.config import TrainConfig
 
@@ -44,7 +45,7 @@ def check_ahead(
     _check_names(config)
     check_target(out, overwrite=overwrite)
     if continue_from is not None:
-        read_manifest(Path(continue_from))
+        check_continued(read_manifest(Path(continue_from)), config)
     if hasattr(data, "columns"):
         return _check_columns([str(name) for name in data.columns], config)
     names = [data] if isinstance(data, str | Path) else list(data)
@@ -54,6 +55,20 @@ def check_ahead(
     columns = _columns(files[0], delimiter) if files else None
     if columns is not None:
         _check_columns(columns, config)
+
+
+def check_continued(parent: Manifest, config: TrainConfig) -> None:
+    """Refuse to continue a fit of windows, or to begin one with the weights of another.
+
+    Raises:
+        SettingError: it is one.
+    """
+    if parent.window is not None or config.windowed:
+        what = f"'{parent.name}' judges windows" if parent.window else "a window is asked for"
+        raise SettingError(
+            f"--from continues a fit of single records, but {what}: train on old and new records "
+            "without --from."
+        )
 
 
 def check_files(

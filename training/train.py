@@ -17,10 +17,11 @@ import torch
 from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
-from vaewatch.scoring.errors import SchemaError, SettingError
+from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.ahead import check_continued
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, Package, pack
 from vaewatch.training.learned import Learned
@@ -35,6 +36,7 @@ from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.findings import Findings, find
 from vaewatch.training.report.make import with_report
 from vaewatch.training.report.odd import Input, odd_records
+from vaewatch.training.series.checks import check_series, newest
 from vaewatch.training.series.package import pack_series
 from vaewatch.training.series.pipeline import fit_series
 from vaewatch.training.tail import tail_of
@@ -104,6 +106,8 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     run, out = Run.among(options), Path(out)
     parent = None if run.continue_from is None else Parent.load(run.continue_from)
     config = TrainConfig.of(parent.settings(options) if parent else options)
+    if parent is not None:
+        check_continued(parent.artifact.manifest, config)
     device = pick_device(config.device)
     check_target(out, overwrite=run.overwrite)
     with _alone(out):
@@ -133,6 +137,8 @@ def _read(data: Any, config: TrainConfig, reading: Reading) -> _Input:
     sample = read_sample(data, most, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
     sample, schema = _sound(sample, config, reading)
+    if schema is not None and config.windowed and config.max_records != TrainConfig.max_records:
+        sample = newest(sample, schema, config.max_records)
     return _Input(sample, schema, config, fingerprint(sample.frame))
 
 
@@ -149,9 +155,7 @@ def _records(
 def _windows(
     given: _Input, run: Run, checkpoint: Checkpoint, parent: Parent | None, origin: Origin
 ) -> Package:
-    """Fit and pack a model that judges each record with those before it."""
-    if parent is not None:
-        raise SettingError("--from continues a fit of single records, not of windows.")
+    """Fit and pack a model that judges each record with those before it; it has no parent."""
     frame, progress = given.sample.frame, run.progress or silent
     return pack_series(fit_series(frame, given.config, progress, checkpoint, given.schema), origin)
 
@@ -187,6 +191,8 @@ def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> tuple[Sampl
     while True:
         try:
             schema = infer_schema(sample.frame, config)
+            if config.windowed:
+                check_series(sample.frame, schema)
         except ColumnError as error:
             if reading.rejects is None or not error.problems:
                 raise SchemaError(error.at(sample.place(error.row))) from error

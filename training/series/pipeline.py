@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.drift import DriftReference
-from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
@@ -28,6 +27,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
+from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
 from vaewatch.training.series.judged import JudgedWindows
@@ -38,6 +38,7 @@ from vaewatch.training.vae.checkpoint import Checkpoint
 log = logging.getLogger("vaewatch.training")
 
 SERVED = 2  # members that the graph averages
+REPEATED = 0.05  # of the records: of more, something is amiss
 PROBES = 64  # windows on which the exported graph must agree with torch
 
 
@@ -74,21 +75,19 @@ def fit_series(
     """Learn the windows of a frame of normal records.
 
     Raises:
-        SchemaError: the columns cannot be learned, or no entity has a full window.
+        SchemaError: the columns cannot be learned, a record has no place in a series, or no
+            entity has a full window.
         CalibrationError: there are too few windows for `config.alpha`.
     """
     schema = with_categories_of(inferred or infer_schema(frame, config), frame)
-    if schema.time is None or not schema.time.required:
-        raise SchemaError(
-            f"each record must have a time, by which windows are in order, but column "
-            f"'{config.time}' lacks some. Set these records aside, or leave out --window."
-        )
+    check_series(frame, schema)
     for remark in remarks(schema, frame, config.kinds):
         log.warning("%s", remark.text)
     config = replace(config, served=config.served or SERVED)
     table = checked_table(schema, frame)
     vectorizer = fit_vectorizer(table)
     series = series_of(table, vectorizer, config)
+    _warn_of_repeated(series, config)
     check_alpha(config.alpha, len(series.windows))
     fit = fit_windows(series.windows, config, progress, checkpoint)
     graph = export_windows(fit.model, kl=config.model == "vae")
@@ -160,6 +159,21 @@ def _summary(series: Series, judged: JudgedWindows, alpha: float) -> SeriesSumma
         late=series.late,
         period=series.period,
     )
+
+
+def _warn_of_repeated(series: Series, config: TrainConfig) -> None:
+    """Say so where many records are left out, since their times come again."""
+    if series.repeated > REPEATED * len(series.order):
+        whose = (
+            f"Is there another column beside '{config.entity}' that parts them?"
+            if config.entity
+            else "If they are of several machines, customers or the like, name the column that "
+            "says of which with --entity."
+        )
+        log.warning(
+            "%s of %s records have a time that came before, and are left out. %s",
+            *(f"{series.repeated:,}", f"{len(series.order):,}", whose),
+        )
 
 
 def warn_of_few_blocks(summary: SeriesSummary, calibration: Calibration) -> None:

@@ -95,7 +95,8 @@ if TYPE_CHECKING:
     "--max-records",
     type=int,
     default=TrainConfig.max_records,
-    help="Records to read; of more, a uniform sample.",
+    help="Records to read; of more, a uniform sample. With a window: all, or the newest N if you "
+    "set it.",
 )
 @setting(
     "--neighbours",

@@ -1,0 +1,60 @@
+"""fit records -> those that have a place in a series."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from vaewatch.scoring.errors import Problem
+from vaewatch.scoring.files.frames import as_categories, without_codes
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.series.entity import LONGEST, entities_of_column
+from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.frames import check_moments
+from vaewatch.training.records.kinds import MEND, PLACE, ColumnError
+from vaewatch.training.records.sample import Sample
+
+
+def check_series(frame: pl.DataFrame, schema: Schema) -> None:
+    """Refuse records without a time or without an entity.
+
+    Raises:
+        ColumnError: there are some.
+    """
+    if schema.time is not None:
+        name = schema.time.column
+        moments = check_moments(schema.time, frame[name]).moments
+        rule = f"column '{name}' must hold a time in each record, by which windows are in order"
+        rows = np.flatnonzero(moments == NO_TIME).tolist()
+        _refuse(tuple(Problem(row, name, "missing", rule) for row in rows), rule, len(frame))
+    if schema.entity is not None:
+        problems: list[Problem] = []
+        entities_of_column(as_categories(without_codes(frame[schema.entity])), problems)
+        rule = (
+            f"column '{schema.entity}' must name the entity of each record, in at most "
+            f"{LONGEST:,} characters"
+        )
+        _refuse(tuple(problems), rule, len(frame))
+
+
+def newest(sample: Sample, schema: Schema, most: int) -> Sample:
+    """Return at most so many records, the newest: a sample of others would tear windows."""
+    if len(sample.frame) <= most or schema.time is None:
+        return sample
+    moments = check_moments(schema.time, sample.frame[schema.time.column]).moments
+    rows = np.sort(np.argsort(moments, kind="stable")[-most:])
+    places = sample.places[rows] if len(sample.places) else sample.places
+    return replace(sample, frame=sample.frame[rows], places=places)
+
+
+def _refuse(problems: tuple[Problem, ...], rule: str, records: int) -> None:
+    if problems:
+        first = min(problem.record for problem in problems)
+        raise ColumnError(
+            f"{rule}, but {len(problems):,} of {records:,} records break that (the first is "
+            f"{PLACE}).{MEND}",
+            first,
+            problems,
+        )
