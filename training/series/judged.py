@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,13 +46,7 @@ class JudgedWindows:
         Raises:
             CalibrationError: the records are of too short a time for it.
         """
-        days = len(self.scores) * self.window.step / DAY
-        if wanted * days < 1:
-            raise CalibrationError(
-                f"--incidents-per-day {wanted:g} takes {1 / wanted:,.3g} entity-days of normal "
-                f"records, in which one false incident would be counted, got {days:,.3g}. Ask for "
-                "more incidents, or give more records."
-            )
+        check_countable(wanted, len(self.scores), self.window)
         place = self.entities, self.moments, self.window
         return alpha_for(wanted, self.calibration, self.scores, *place)
 
@@ -62,3 +57,18 @@ class JudgedWindows:
         return {
             f"{a:g}": incidents_per_day(self.calibration, self.scores, *place, a) for a in shown
         }
+
+
+def check_countable(wanted: float, records: int, window: Window) -> None:
+    """Refuse so few incidents per entity and day that not one would be counted in records.
+
+    Raises:
+        CalibrationError: they are so few.
+    """
+    days = records * window.step / DAY
+    if wanted * days < 1:
+        raise CalibrationError(
+            f"--incidents-per-day {wanted:g} takes {math.ceil(1 / wanted):,} entity-days of "
+            f"normal records, in which one false incident would be counted, got {days:,.3g}. Ask "
+            "for more incidents, or give more records."
+        )

@@ -30,7 +30,7 @@ from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
-from vaewatch.training.series.judged import JudgedWindows
+from vaewatch.training.series.judged import JudgedWindows, check_countable
 from vaewatch.training.series.model import UNSEEN
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -89,6 +89,8 @@ def fit_series(
     series = series_of(table, vectorizer, config)
     _warn_of_repeated(series, config)
     check_alpha(config.alpha, len(series.windows))
+    if config.incidents_per_day is not None:
+        check_countable(config.incidents_per_day, len(series.windows), series.window)
     fit = fit_windows(series.windows, config, progress, checkpoint)
     graph = export_windows(fit.model, kl=config.model == "vae")
     network = WindowNetwork(graph, series.window.size, config.threads)
