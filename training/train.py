@@ -36,6 +36,7 @@ from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.findings import Findings, find
 from vaewatch.training.report.make import with_report
 from vaewatch.training.report.odd import Input, odd_records
+from vaewatch.training.report.series import find_series
 from vaewatch.training.series.checks import check_series, newest
 from vaewatch.training.series.package import pack_series
 from vaewatch.training.series.pipeline import fit_series
@@ -157,7 +158,11 @@ def _windows(
 ) -> Package:
     """Fit and pack a model that judges each record with those before it; it has no parent."""
     frame, progress = given.sample.frame, run.progress or silent
-    return pack_series(fit_series(frame, given.config, progress, checkpoint, given.schema), origin)
+    learned = fit_series(frame, given.config, progress, checkpoint, given.schema)
+    package = pack_series(learned, origin)
+    if not run.report or rank() > 0:
+        return package
+    return with_report(package.holding(FINDINGS, find_series(learned).to_bytes()))
 
 
 def _packed(learned: Learned, origin: Origin, found: Findings | None, sample: Sample) -> Package:

@@ -12,6 +12,7 @@ from vaewatch.scoring.time.blocks import words as words_of
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.report.reconstruction import CENTRAL
+from vaewatch.training.report.series import SeriesFindings
 
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WIDE = 0.5  # of alpha, to either side: a budget with a wider interval is too uncertain
 GAP = 0.1  # of a nat a feature, between in and out of bag
 WORSE = 0.02  # of a nat a feature: the bound out of bag has fallen since its best
+MANY = 0.05  # of the records: of more repeated ones, something is amiss
 OFF = 0.06  # from 90 %: further away, a column does not spread as a normal law
 
 
@@ -40,7 +42,29 @@ def check_all(
     return checks
 
 
-def _data(found: Findings) -> Iterator[Check]:
+def check_windows(
+    manifest: Manifest, calibration: Calibration, found: SeriesFindings | None
+) -> list[Check]:
+    """Return the checks of an artifact that judges records with those before them."""
+    series = manifest.series
+    checks = list(_data(found)) if found else []
+    if series is None:
+        return checks
+    few = series.repeated > MANY * manifest.metrics.records
+    words = f"{series.repeated:,} records have a time that their entity already had."
+    checks.append(Check(not few, words, "windows"))
+    low, high = manifest.calibration.rate_interval_95
+    alpha = calibration.alpha
+    wide = max(high / alpha - 1, 1 - low / alpha)
+    words = (
+        f"Asked for {alpha:g}: the records are worth {series.blocks:,} independent ones, so that "
+        f"the true false-alarm rate lies in {low:.2g} to {high:.2g}."
+    )
+    checks.append(Check(wide <= WIDE, words, "budget"))
+    return checks
+
+
+def _data(found: Findings | SeriesFindings) -> Iterator[Check]:
     warned = [column.name for column in found.columns if column.warnings]
     if warned:
         names = ", ".join(warned[:4]) + (" and others" if len(warned) > 4 else "")

@@ -63,7 +63,7 @@ class Findings:
 
     def to_bytes(self) -> bytes:
         return (
-            json.dumps(_plain(asdict(self)), ensure_ascii=False, allow_nan=False) + "\n"
+            json.dumps(plain(asdict(self)), ensure_ascii=False, allow_nan=False) + "\n"
         ).encode()
 
     @classmethod
@@ -113,18 +113,18 @@ def find(learned: Learned) -> Findings:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON carries it, floats with DIGITS digits."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def _tuples(kind: Any) -> Any:
+def tuples(kind: Any) -> Any:
     """Return a reader of rows as dataclasses, lists in them as tuples."""
 
     def deep(value: Any) -> Any:
@@ -135,7 +135,7 @@ def _tuples(kind: Any) -> Any:
 
 def _latent(data: dict[str, Any]) -> Latent:
     arrays = {name: np.array(data[name], dtype=float) for name in ("means", "variances", "effect")}
-    rest = {"active": tuple(data["active"]), "units": _tuples(Unit)(data["units"])}
+    rest = {"active": tuple(data["active"]), "units": tuples(Unit)(data["units"])}
     return Latent(**{**data, **arrays, **rest})
 
 
@@ -147,15 +147,15 @@ def _reliability(data: dict[str, Any] | None) -> Reliability | None:
 
 _READ: dict[str, Any] = {
     "profiled": int,
-    "columns": _tuples(ColumnProfile),
-    "log": _tuples(Step),
+    "columns": tuples(ColumnProfile),
+    "log": tuples(Step),
     "batch": int,
     "seen": int,
     "latent": _latent,
     "high": lambda values: np.array(values, dtype=bool),
     "judged": int,
-    "fits": _tuples(ColumnFit),
+    "fits": tuples(ColumnFit),
     "reliability": _reliability,
-    "odd": _tuples(OddRecord),
+    "odd": tuples(OddRecord),
 }
 _LATER = {"odd"}  # earlier releases did not write it

@@ -29,9 +29,11 @@ def make_report(package: Package, labelled: Labelled | None = None) -> bytes:
     with _garbage_left():
         from vaewatch.training.report.findings import Findings
         from vaewatch.training.report.page import render
+        from vaewatch.training.report.series import SeriesFindings
 
         files = package.files
-        found = Findings.from_bytes(files[FINDINGS]) if FINDINGS in files else None
+        read = (SeriesFindings if package.manifest.window else Findings).from_bytes
+        found = read(files[FINDINGS]) if FINDINGS in files else None
         return render(package.manifest, package.artifact().calibration, found, labelled)
 
 

@@ -17,7 +17,7 @@ from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Check, Section, Text
-from vaewatch.training.report.checks import check_all
+from vaewatch.training.report.checks import check_all, check_windows
 from vaewatch.training.report.findings import Findings
 from vaewatch.training.report.sections.budget import alphas_section, budget_section
 from vaewatch.training.report.sections.card import card_section
@@ -29,12 +29,19 @@ from vaewatch.training.report.sections.odd import odd_section
 from vaewatch.training.report.sections.reconstruction import reconstruction_section
 from vaewatch.training.report.sections.scores import score_section
 from vaewatch.training.report.sections.time import time_section
+from vaewatch.training.report.sections.windows import (
+    windows_budget,
+    windows_fit,
+    windows_in_time,
+    windows_section,
+)
+from vaewatch.training.report.series import SeriesFindings
 
 if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
 
 TEMPLATE = "page.html"
-PART_ONE = {"data", "odd", "budget", "time", "labelled"}
+PART_ONE = {"data", "odd", "windows", "budget", "time", "labelled"}
 PART_TWO = "For those who know variational autoencoders"
 NO_FINDINGS = (
     f"This artifact holds no {FINDINGS}, which training writes beside the report: the sections "
@@ -49,7 +56,7 @@ OF_THE_PARENT = (
 def render(
     manifest: Manifest,
     calibration: Calibration,
-    found: Findings | None,
+    found: Findings | SeriesFindings | None,
     labelled: Labelled | None = None,
 ) -> bytes:
     """Return the page as UTF-8; without findings or labelled records it has fewer sections."""
@@ -60,14 +67,21 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    checks = check_all(manifest, calibration, found, labelled)
+    if manifest.window is None:
+        own = found if isinstance(found, Findings) else None
+        checks = check_all(manifest, calibration, own, labelled)
+        sections = _sections(manifest, calibration, own, labelled)
+    else:
+        series = found if isinstance(found, SeriesFindings) else None
+        checks = check_windows(manifest, calibration, series)
+        sections = _of_windows(manifest, calibration, series)
     page = environment.get_template(TEMPLATE).render(
         manifest=manifest,
         calibration=calibration,
         checks=[check for check in checks if _for_all(check)],
         more_checks=[check for check in checks if not _for_all(check)],
         notes=list(_notes(manifest, found)),
-        sections=list(_sections(manifest, calibration, found, labelled)),
+        sections=list(sections),
     )
     return page.encode()
 
@@ -77,7 +91,7 @@ def _for_all(check: Check) -> bool:
     return not check.good or check.section in PART_ONE
 
 
-def _notes(manifest: Manifest, found: Findings | None) -> Iterator[Text]:
+def _notes(manifest: Manifest, found: Findings | SeriesFindings | None) -> Iterator[Text]:
     if found is None:
         yield Text(NO_FINDINGS, warning=True)
     if manifest.calibration_fingerprint:
@@ -110,4 +124,21 @@ def _of_the_network(
         yield reconstruction_section(found)
     yield score_section(calibration)
     yield alphas_section(calibration)
+    yield card_section(manifest)
+
+
+def _of_windows(
+    manifest: Manifest, calibration: Calibration, found: SeriesFindings | None
+) -> Iterator[Section]:
+    """Yield the sections of an artifact that judges records with those before them."""
+    if found is not None:
+        yield data_section(manifest, found)
+        yield windows_section(manifest, found)
+    yield windows_budget(manifest, calibration)
+    if found is not None:
+        yield windows_in_time(found)
+        kl = manifest.training.model == "vae"
+        yield replace(windows_fit(manifest, found, kl=kl), opens=PART_TWO)
+    scores = score_section(calibration)
+    yield scores if found is not None else replace(scores, opens=PART_TWO)
     yield card_section(manifest)

@@ -48,7 +48,7 @@ class LearnedSeries:
 
     Attributes:
         scores: (J,) out of fold, of the windows that judged the fit.
-        summary: what the fit made of its series.
+        summary: what the fit made of its series. judged: the windows that judged it.
     """
 
     config: TrainConfig
@@ -63,6 +63,7 @@ class LearnedSeries:
     calibration: Calibration
     drift: DriftReference
     summary: SeriesSummary
+    judged: JudgedWindows
 
 
 def fit_series(
@@ -118,6 +119,7 @@ def fit_series(
         calibration=calibration,
         drift=fit_drift(table),
         summary=summary,
+        judged=replace(judged, calibration=calibration),
     )
 
 

@@ -69,6 +69,10 @@ def report(
     target = target or Path(f"{artifact.resolve().name}-report.html")
     _check_target(target, artifact, (*labelled, *normal))
     scorer = Scorer.load(artifact)
+    if labelled and scorer.artifact.window is not None:
+        raise click.UsageError(
+            "--labelled cannot be used with a window: vaewatch evaluate measures it on labels."
+        )
     check_files((*labelled, *normal))
     from vaewatch.training.export.package import Package
     from vaewatch.training.report.make import make_report

@@ -20,6 +20,17 @@ LIMITS = (
     "that are rare in the fit records alarm more often than others: check that before people are "
     "affected by it."
 )
+LIMITS_OF_WINDOWS = (
+    "Limits: an alarm says unusual, not harmful, and a course that looks like a normal one is not "
+    "found. A record is judged with those of its entity before it, and with none after it; one "
+    "without a full window is not judged. Neighbouring records alarm together. Normal times must "
+    "be like those of the fit: after a change in the source the alarm budget no longer holds, and "
+    "vaewatch recalibrate restores it."
+)
+REASONS_OF_WINDOWS = (
+    "Reasons name the columns whose course in the window departs most from what was expected, and "
+    "how many records ago. They say where it departs, not what caused it."
+)
 REASONS = (
     "Reasons name the columns whose expected value, given the rest of the record, would lower the "
     "score most. They say where a record departs from what was expected, not what caused it."
@@ -43,9 +54,12 @@ def card_section(manifest: Manifest) -> Section:
     if manifest.calibration_fingerprint:
         calibrated = ("fingerprint of the calibration data", manifest.calibration_fingerprint)
         facts.insert(1, calibrated)
+    words = (LIMITS, REASONS)
+    if manifest.window is not None:
+        words = (LIMITS_OF_WINDOWS, REASONS_OF_WINDOWS)
     return Section(
         "card",
         "Model card",
         "What it is for, what it is not for, and how to reproduce it.",
-        (Text(INTENDED), Text(LIMITS), Text(REASONS), Facts(facts)),
+        (Text(INTENDED), *map(Text, words), Facts(facts)),
     )

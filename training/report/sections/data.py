@@ -18,9 +18,10 @@ from vaewatch.training.report.blocks import (
     share,
 )
 from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.series import SeriesFindings
 
 
-def data_section(manifest: Manifest, found: Findings) -> Section:
+def data_section(manifest: Manifest, found: Findings | SeriesFindings) -> Section:
     metrics = manifest.metrics
     facts = Facts(
         (
@@ -67,6 +68,7 @@ def _apart(schema: Schema) -> Iterator[Text]:
         ("names the records", [schema.id]),
         ("holds labels", [schema.label]),
         ("says when a record was made", [schema.time.column if schema.time else None]),
+        ("says whose a record is", [schema.entity]),
         ("was left out, as asked", schema.ignored),
     ):
         for name in filter(None, names):

@@ -12,6 +12,7 @@ from vaewatch.scoring.manifest import Manifest
 from vaewatch.training.report.blocks import Facts, Plots, Section, Text, number
 from vaewatch.training.report.figure import BLUE, ORANGE, TEAL, Figure, draw
 from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.series import SeriesFindings
 
 WARMED_UP = 0.1  # of the steps; what comes before would set the scale
 EPOCHS = 0.48  # inches that a second axis takes
@@ -63,7 +64,7 @@ def _bound(found: Findings) -> str:
     return number(-(last.out_of_bag_nll + last.out_of_bag_kl))
 
 
-def bound_curve(found: Findings, *, kl: bool) -> Figure:
+def bound_curve(found: Findings | SeriesFindings, *, kl: bool) -> Figure:
     step = np.array([line.step for line in found.log])
     inside = -np.array([line.in_bag_nll + line.in_bag_kl for line in found.log])
     outside = -np.array([line.out_of_bag_nll + line.out_of_bag_kl for line in found.log])
@@ -86,7 +87,7 @@ def bound_curve(found: Findings, *, kl: bool) -> Figure:
     )
 
 
-def parts_curve(found: Findings) -> Figure:
+def parts_curve(found: Findings | SeriesFindings) -> Figure:
     step = np.array([line.step for line in found.log])
     nll = np.array([line.out_of_bag_nll for line in found.log])
     kl = np.array([line.out_of_bag_kl for line in found.log])
@@ -121,7 +122,7 @@ def _lines(
     ax.legend()
 
 
-def _add_epochs(ax: Axes, found: Findings) -> None:
+def _add_epochs(ax: Axes, found: Findings | SeriesFindings) -> None:
     each = found.seen / found.batch  # steps of an epoch
 
     def to_epochs(steps: Any) -> Any:

@@ -1,0 +1,265 @@
+"""Manifest, SeriesFindings -> the sections of a report that are about windows."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
+from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.window import SeriesSummary, Window
+from vaewatch.scoring.time.spans import span_text
+from vaewatch.training.calibration.calibrate import shown_alphas
+from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
+from vaewatch.training.report.figure import (
+    BLUE,
+    MUTED,
+    ORANGE,
+    TEAL,
+    VIOLET,
+    Figure,
+    draw,
+    name_rows,
+    room_for,
+)
+from vaewatch.training.report.sections.fit import bound_curve, parts_curve
+from vaewatch.training.report.sections.time import starts
+from vaewatch.training.report.series import Picture, SeriesFindings, Span
+
+LINE = 0.42  # inches that the course of a column takes
+LEAST_HIGH = 1.6
+KINDS = {
+    "typical": (
+        "A typical window, and what the VAE makes of it",
+        "Of the windows that judged the fit, the one with the median score. The dashed lines, "
+        "what is expected, should follow the solid ones.",
+    ),
+    "rare": (
+        "The rarest window, and what the VAE makes of it",
+        "The one with the highest score. Where the lines part, the window is unlike the others: "
+        "if that is a fault, leave it out and train again.",
+    ),
+    "drawn": (
+        "Windows drawn from the prior",
+        "What the model takes for normal, without looking at any record: each colour is one "
+        "window. Their courses should be like those of real windows, though smoother.",
+    ),
+}
+
+
+def windows_section(manifest: Manifest, found: SeriesFindings) -> Section:
+    """Show what a window is, and windows as pictures."""
+    window, series = manifest.window, manifest.series
+    assert window is not None and series is not None
+    facts = Facts(
+        (
+            ("records of a window", number(window.size)),
+            ("its usual length", span_text(window.size * window.step)),
+            ("usual step", span_text(window.step)),
+            ("it begins anew after", span_text(window.gap)),
+            ("entities", number(series.entities)),
+            ("too short for a window", number(series.short)),
+            ("full windows", number(series.windows)),
+            ("gaps", number(series.gaps)),
+            ("repeated records, left out", number(series.repeated)),
+            ("records put in order", number(series.late)),
+        )
+    )
+    words = (
+        "A record is judged with those of its entity before it: its score is that of the window "
+        "that ends at it. Each line is the course of a column, in its own scale, from the oldest "
+        "record of the window to the one that is judged."
+    )
+    real = [
+        _picture(f"window-{each.kind}", [each], found.features)
+        for each in found.pictures
+        if each.kind != "drawn"
+    ]
+    prior = [each for each in found.pictures if each.kind == "drawn"]
+    figures = [*real, *([_picture("window-drawn", prior, found.features)] if prior else [])]
+    blocks: tuple[Block, ...] = (facts, Text(words), Plots(figures))
+    return Section("windows", "Windows", "What is judged together, and what is usual.", blocks)
+
+
+def _picture(key: str, pictures: list[Picture], names: tuple[str, ...]) -> Figure:
+    first = pictures[0]
+    title, read = KINDS[first.kind]
+    size = len(first.observed[0])
+    ago = np.arange(1 - size, 1)
+
+    def on(ax: Axes) -> None:
+        for row in range(len(names)):
+            lines = [np.array(each.observed[row]) for each in pictures]
+            expected = [np.array(each.expected[row]) for each in pictures if each.expected]
+            both = np.concatenate([*lines, *expected])
+            low, spread = both.min(), float(np.ptp(both)) or 1.0
+            for line, colour in zip(lines, (BLUE, TEAL, VIOLET), strict=False):
+                ax.plot(ago, row + 0.4 - 0.8 * (line - low) / spread, color=colour, linewidth=1.3)
+            for line in expected:
+                scaled = row + 0.4 - 0.8 * (line - low) / spread
+                ax.plot(ago, scaled, color=ORANGE, linestyle="--", linewidth=1.3)
+        name_rows(ax, names)
+        ax.set_xlabel("records ago (0: the one that is judged)")
+
+    said = f" It ends at {first.ends} and scores {first.score:.4g}." if first.ends else ""
+    windows = f"{len(pictures)} window{'s' * (len(pictures) != 1)}"
+    return draw(
+        key,
+        title,
+        read=read,
+        alt=f"{windows} of {size} records.{said}",
+        on=on,
+        high=max(LEAST_HIGH, 0.7 + LINE * len(names)),
+        left=room_for(names),
+    )
+
+
+def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
+    """Show what a budget of alarms is worth where neighbours are alike."""
+    window, series, summary = manifest.window, manifest.series, manifest.calibration
+    assert window is not None and series is not None
+    low, high = summary.rate_interval_95
+    long = span_text(window.size * window.step)
+    facts = Facts(
+        (
+            ("asked for", f"{calibration.alpha:g}"),
+            ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
+            ("calibration records", number(calibration.n)),
+            ("independent blocks", number(series.blocks)),
+            ("entity-days", number(calibration.n * window.step / DAY, 3)),
+            ("false incidents per entity and day", _incidents(series, calibration.alpha)),
+            ("rule", summary.rule),
+            ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
+        )
+    )
+    blocks: tuple[Block, ...] = (
+        facts,
+        Text(f"{summary.rule.capitalize()}: {summary.rule_means}"),
+        Text(f"What it assumes: {summary.assumes}"),
+        Text(
+            "The p-value of a record is the share of normal records that score at least as high, "
+            "each with those before it. Neighbouring records alarm together, so that alarms come "
+            f"in runs: alarms of one entity within {long} of each other are one incident."
+        ),
+        *_few(calibration, series, high),
+        _by_alpha(calibration, series, window),
+    )
+    lead = "How often normal records alarm, and how many incidents that makes."
+    return Section("budget", "The alarm budget", lead, blocks)
+
+
+def _few(calibration: Calibration, series: SeriesSummary, high: float) -> tuple[Text, ...]:
+    if calibration.alpha * (series.blocks + 1) >= 1:
+        return ()
+    return (
+        Text(
+            f"The calibration records are worth {series.blocks:,} independent ones, fewer than a "
+            f"rate of {calibration.alpha:g} takes: up to {high:.2g} of normal records may alarm. "
+            "A longer time or more entities make that narrower.",
+            warning=True,
+        ),
+    )
+
+
+def _incidents(series: SeriesSummary, alpha: float) -> str:
+    return number(series.incidents_per_day.get(f"{alpha:g}"), 3)
+
+
+def _by_alpha(calibration: Calibration, series: SeriesSummary, window: Window) -> Grid:
+    rows = []
+    for alpha in shown_alphas(calibration):
+        low, high = block_law(calibration, alpha, series.blocks).interval()
+        alike = calibration.n / series.blocks
+        rows.append(
+            (
+                f"{alpha:g}",
+                number(calibration.threshold(alpha)),
+                f"{low:.2g} to {high:.2g}",
+                _incidents(series, alpha),
+                number(round(records_for_precision(alpha) * alike)),
+            )
+        )
+    head = ("alpha", "threshold", "true rate, 95 %", "incidents a day", "records for ± 20 %")
+    caption = "The budget at several alphas, with false incidents per entity and day"
+    return Grid(caption, head, rows, numbers=(0, 1, 2, 3, 4))
+
+
+def windows_in_time(found: SeriesFindings) -> Section:
+    """Show the out-of-fold alarms of each block of time."""
+    alpha = found.alpha
+    rows = [
+        (
+            _minute(span.start),
+            _minute(span.end),
+            number(span.records),
+            number(span.alarms),
+            f"{alpha * span.records:.3g}",
+            number(span.incidents),
+        )
+        for span in found.spans
+    ]
+    head = ("from (UTC)", "to", "records", "alarms", "expected", "incidents begun")
+    blocks = (
+        Text(
+            "Each block is judged by what saw none of it. All blocks together have as many alarms "
+            "as expected, since they calibrate; one that holds most of them is unlike the others, "
+            "and so may be the time to come."
+        ),
+        Plots((_alarms(found.spans, alpha),)),
+        Grid("Alarms of each block of time", head, rows, numbers=(2, 3, 4, 5)),
+    )
+    lead = "How the alarms on the fit records lie in time."
+    return Section("time", "Blocks of time", lead, blocks)
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def _alarms(spans: tuple[Span, ...], alpha: float) -> Figure:
+    at = np.arange(len(spans))
+    alarms = np.array([span.alarms for span in spans])
+    expected = np.array([alpha * span.records for span in spans])
+
+    def on(ax: Axes) -> None:
+        ax.bar(at, alarms, 0.8, color=BLUE, alpha=0.55, label="alarms")
+        ax.plot(at, expected, color=MUTED, linestyle=":", label="expected")
+        every = at[::3]
+        ax.set_xticks(every, starts([spans[i].start for i in every]))
+        ax.set_ylim(0, 1.35 * max(ax.get_ylim()[1], 1.0))
+        ax.set_ylabel("alarms of a block")
+        ax.legend()
+
+    said = ", ".join(f"{a} of {e:.3g} expected" for a, e in zip(alarms, expected, strict=True))
+    return draw(
+        "time",
+        "Alarms in each block of time",
+        read="Bars about as high as the dotted line are what is expected. A few high ones show "
+        "times that are unlike the others.",
+        alt=f"Alarms from {spans[0].start} to {spans[-1].end}: {said}.",
+        on=on,
+    )
+
+
+def windows_fit(manifest: Manifest, found: SeriesFindings, *, kl: bool) -> Section:
+    """Show how the bound rose, in and out of bag."""
+    last, training = found.log[-1], manifest.training
+    facts = Facts(
+        (
+            ("members", f"{training.members}, of them {training.served} score"),
+            ("steps", f"{last.step:,}"),
+            ("windows that it sees", number(found.seen)),
+            ("latent dimensions", number(manifest.metrics.latent)),
+        )
+    )
+    words = Text(
+        "The VAE sees a window by its places along the leading directions of the fit windows. "
+        "Each member leaves out two blocks of time, so that every window is out of bag for two "
+        "members. The KL counts a tenth of --beta: a window has many places, and more would blur "
+        "them."
+    )
+    plots = [bound_curve(found, kl=kl), *([parts_curve(found)] if kl else [])]
+    lead = "Whether the stack learned the windows, and whether it memorised them."
+    return Section("fit", "The fit", lead, (facts, words, Plots(plots)))
