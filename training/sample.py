@@ -18,16 +18,18 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
+from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle
 from vaewatch.scoring.time.form import DAY, SECOND, moment_of_text
 from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.parts import PERIODS, Part
 from vaewatch.scoring.time.time import Time
 from vaewatch.scoring.time.values import spelled
-from vaewatch.training.export.weights import load_served
+from vaewatch.training.export.weights import load_served, load_unit
 from vaewatch.training.marginals import Marginals, load_marginals
 from vaewatch.training.settings.checks import whole_number
 from vaewatch.training.vae.threads import computing_on
@@ -41,14 +43,23 @@ TYPES = {Kind.BOOLEAN: pl.Boolean, Kind.CATEGORICAL: pl.String}
 
 @dataclass(frozen=True)
 class Decoded:
-    """(N, D) standardised features: `mean` of p(x|z), and one `draw` from it."""
+    """(N, D) standardised features: `mean` of p(x|z), and one `draw` from it.
+
+    together: so many records in a row are of one window, and share their chance of an event.
+    """
 
     mean: Floats
     draw: Floats
+    together: int = 1
+
+    def chance(self, rng: np.random.Generator) -> Floats:
+        """Return (N,) draws from 0 to 1."""
+        return np.repeat(rng.random(len(self.mean) // self.together), self.together)
 
 
 def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
-    """Draw n records of an artifact's schema, each from a served member that is drawn at random.
+    """Draw n records of an artifact's schema, each from a served member that is drawn at random;
+    of an artifact that judges windows, n windows of records.
 
     Raises:
         SettingError: n or the seed is not what it must be.
@@ -56,10 +67,45 @@ def sample(path: Path, n: int, seed: int = 0) -> pl.DataFrame:
     """
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     artifact = read_artifact(path)
+    if artifact.window is not None:
+        return _windows(path, artifact, artifact.window, n, seed)
     with computing_on(1):
         decoded = decode_prior(load_served(path), max(n, RANKED), seed)
     rng = np.random.default_rng(seed)
     return records_of(artifact.vectorizer, load_marginals(path), decoded, rng).head(n)
+
+
+def _windows(path: Path, artifact: Artifact, window: Window, n: int, seed: int) -> pl.DataFrame:
+    """Draw n windows, one after another, each an entity of its own or apart by more than a gap.
+
+    The VAE draws places along the leading directions, which make a window; a member decodes each.
+    """
+    directions = artifact.directions
+    assert directions is not None
+    with computing_on(1):
+        drawn = decode_prior(load_served(path), max(n, -(-RANKED // window.size)), seed).mean
+    flat = directions.windows((drawn * load_unit(path)).astype(np.float32)).astype(np.float64)
+    records = flat.reshape(len(flat) * window.size, -1)[:, : len(artifact.vectorizer.features)]
+    rng, both = np.random.default_rng(seed), Decoded(records, records, window.size)
+    frame = records_of(artifact.vectorizer, load_marginals(path), both, rng)
+    return _in_order(frame.head(n * window.size), artifact, window)
+
+
+def _in_order(frame: pl.DataFrame, artifact: Artifact, window: Window) -> pl.DataFrame:
+    """Give the records of drawn windows their entities, and times after those of the fit."""
+    schema, rows = artifact.schema, np.arange(len(frame))
+    assert schema.time is not None  # `check_window` refuses an artifact without
+    which, step = rows // window.size, rows % window.size
+    found = moment_of_text(schema.time.last)
+    moments = (found[0] if found else 0) + window.gap + window.step * (step + 1)
+    if schema.entity is None:
+        moments += which * (window.gap + window.size * window.step)
+    times = [spelled(schema.time, moment) for moment in moments.tolist()]
+    columns = [pl.Series(schema.time.column, times)]
+    if schema.entity is not None:
+        columns.append(pl.Series(schema.entity, [f"drawn-{k + 1}" for k in which.tolist()]))
+    values = frame.drop(schema.time.column, strict=False)
+    return pl.DataFrame([*columns, *values.get_columns()])
 
 
 def decode_prior(vae: VAE, n: int, seed: int) -> Decoded:
@@ -85,7 +131,7 @@ def records_of(
     """Turn N decoded records into columns in their own units."""
     mean = np.array([f.mean for f in vectorizer.features])
     deviation = np.array([f.deviation for f in vectorizer.features])
-    raw = Decoded(decoded.mean * deviation + mean, decoded.draw)
+    raw = Decoded(decoded.mean * deviation + mean, decoded.draw, decoded.together)
     schema = vectorizer.schema
     plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
     frame = pl.DataFrame([_column(vectorizer, marginals, c, raw, rng) for c in plain])
@@ -143,24 +189,25 @@ def _column(
         if constant is not None:
             codes = np.full(n, int(constant))
         else:
-            codes = _draw_events({c: raw.mean[:, i] for c, i in at.items() if c is not None}, rng)
+            means = {c: raw.mean[:, i] for c, i in at.items() if c is not None}
+            codes = _draw_events(means, raw.chance(rng))
         return pl.Series(column.name, _values(column, codes), dtype=TYPES[column.kind])
     if constant is not None:
         numbers = np.full(n, constant)
     else:
         numbers = marginals.place(column.name, raw.draw[:, at[None]])
         numbers = np.round(numbers) if column.integer else numbers
-    missing = np.zeros(n, dtype=bool) if -1 not in at else rng.random(n) < raw.mean[:, at[-1]]
+    missing = np.zeros(n, dtype=bool) if -1 not in at else raw.chance(rng) < raw.mean[:, at[-1]]
     values = [None if gone else x for gone, x in zip(missing, numbers.tolist(), strict=True)]
     series = pl.Series(column.name, values, dtype=pl.Float64)
     return series.cast(pl.Int64) if column.integer else series
 
 
-def _draw_events(means: dict[int, Floats], rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw_events(means: dict[int, Floats], chance: Floats) -> NDArray[np.int64]:
     """Draw (N,) codes; `means` maps each code to its (N,) probabilities, here made to sum to 1."""
     weights = np.clip(np.stack(list(means.values()), axis=1), 0.0, 1.0) + 1e-12
     upto = np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)
-    place = np.minimum((rng.random((len(upto), 1)) > upto).sum(1), len(means) - 1)
+    place = np.minimum((chance[:, None] > upto).sum(1), len(means) - 1)
     return np.asarray(np.array(list(means), dtype=np.int64)[place])
 
 

@@ -15,6 +15,8 @@ from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.vae import VAE
 
+UNIT = "unit"  # of windows: the unit of the VAE's features, beside the weights
+
 
 def load_vae(path: Path) -> VAE:
     """Load all members from the verified weights of an artifact.
@@ -27,9 +29,24 @@ def load_vae(path: Path) -> VAE:
         tensors = load_tensors(weights)
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ArtifactError(f"'{path}' is damaged: its weights must be finite.")
-        return VAE.of(tensors).eval()
+        return VAE.of({name: each for name, each in tensors.items() if name != UNIT}).eval()
     except (*BROKEN, RuntimeError, SafetensorError) as error:
         raise damaged(path, error) from error
+
+
+def load_unit(path: Path) -> float:
+    """Load the unit in which the VAE of an artifact of windows sees places along the directions.
+
+    Raises:
+        ArtifactError: it holds none.
+    """
+    try:
+        found = load_tensors(require_kept(path, WEIGHTS)).get(UNIT)
+    except (*BROKEN, SafetensorError) as error:
+        raise damaged(path, error) from error
+    if found is None or found.numel() != 1 or not bool(found.isfinite().all()):
+        raise ArtifactError(f"'{path}' is damaged: its weights must have a unit.")
+    return float(found)
 
 
 def load_served(path: Path) -> VAE:

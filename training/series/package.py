@@ -6,6 +6,7 @@ from dataclasses import asdict, astuple
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_weights
 
@@ -13,6 +14,7 @@ from vaewatch.scoring.artifact import (
     CALIBRATION,
     DIRECTIONS,
     GOLDEN,
+    MARGINALS,
     NETWORK,
     SEEN,
     WEIGHTS,
@@ -36,6 +38,8 @@ from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.training.export.package import Origin, Package, library_versions, make_golden
+from vaewatch.training.export.weights import UNIT
+from vaewatch.training.marginals import Marginals
 from vaewatch.training.series.pipeline import LearnedSeries
 from vaewatch.training.series.seen import seen_of
 
@@ -70,12 +74,14 @@ def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
 
 
 def _files(learned: LearnedSeries) -> dict[str, bytes]:
+    unit = torch.tensor([learned.fit.model.unit], dtype=torch.float64)
     return {
         NETWORK: learned.graph,
         DIRECTIONS: learned.fit.model.directions.to_bytes(),
         CALIBRATION: pack_calibration(learned.calibration, learned.drift),
         GOLDEN: pack_golden(_golden(learned)),
-        WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict()),
+        WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict() | {UNIT: unit}),
+        MARGINALS: Marginals.of(learned.table).to_bytes(),
         SEEN: seen_of(learned.table).to_bytes(),
     }
 

@@ -12,7 +12,12 @@ from vaewatch.training.settings.checks import whole_number
 
 @click.command(epilog="Example:  vaewatch sample artifact --n 100 --out drawn.csv")
 @click.argument("artifact", type=click.Path(path_type=Path))
-@setting("--n", type=click.IntRange(1), default=10, help="How many records.")
+@setting(
+    "--n",
+    type=click.IntRange(1),
+    default=10,
+    help="How many records, or windows.",
+)
 @click.option(
     "--out", "target", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
 )
@@ -24,7 +29,11 @@ from vaewatch.training.settings.checks import whole_number
 )
 @setting("--seed", type=int, default=0, help="Same seed, same records.")
 def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
-    """Draw records from the prior through the decoder: what the model takes for normal."""
+    """Draw records from the prior through the decoder: what the model takes for normal.
+
+    Of an artifact with a window it draws whole windows: each is an entity of its own, in order of
+    time.
+    """
     whole_number("seed", seed, least=0)  # before torch is imported
     from vaewatch.scoring.disk.reading import read_manifest
     from vaewatch.training.ahead import check_output

@@ -73,18 +73,27 @@ def windows_section(manifest: Manifest, found: SeriesFindings) -> Section:
         "record of the window to the one that is judged."
     )
     real = [
-        _picture(f"window-{each.kind}", [each], found.features)
+        _picture(f"window-{each.kind}", [each], found)
         for each in found.pictures
         if each.kind != "drawn"
     ]
     prior = [each for each in found.pictures if each.kind == "drawn"]
-    figures = [*real, *([_picture("window-drawn", prior, found.features)] if prior else [])]
+    figures = [*real, *([_picture("window-drawn", prior, found)] if prior else [])]
     blocks: tuple[Block, ...] = (facts, Text(words), Plots(figures))
     return Section("windows", "Windows", "What is judged together, and what is usual.", blocks)
 
 
-def _picture(key: str, pictures: list[Picture], names: tuple[str, ...]) -> Figure:
-    first = pictures[0]
+def _scales(pictures: tuple[Picture, ...]) -> list[tuple[float, float]]:
+    """Return the least value of each line in all pictures, and how far it is to the largest."""
+    whole = [[*each.observed, *each.expected] for each in pictures]
+    count = len(pictures[0].observed)
+    values = [np.concatenate([own[row] for own in whole for row in range(at, len(own), count)])
+              for at in range(count)]  # fmt: skip
+    return [(float(each.min()), float(np.ptp(each)) or 1.0) for each in values]
+
+
+def _picture(key: str, pictures: list[Picture], found: SeriesFindings) -> Figure:
+    first, names, scales = pictures[0], found.features, _scales(found.pictures)
     title, read = KINDS[first.kind]
     size = len(first.observed[0])
     ago = np.arange(1 - size, 1)
@@ -93,8 +102,7 @@ def _picture(key: str, pictures: list[Picture], names: tuple[str, ...]) -> Figur
         for row in range(len(names)):
             lines = [np.array(each.observed[row]) for each in pictures]
             expected = [np.array(each.expected[row]) for each in pictures if each.expected]
-            both = np.concatenate([*lines, *expected])
-            low, spread = both.min(), float(np.ptp(both)) or 1.0
+            low, spread = scales[row]
             for line, colour in zip(lines, (BLUE, TEAL, VIOLET), strict=False):
                 ax.plot(ago, row + 0.4 - 0.8 * (line - low) / spread, color=colour, linewidth=1.3)
             for line in expected:
