@@ -1,0 +1,242 @@
+"""What training does with windows, beside the fit: what it says, reports, draws and renews."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+import vaewatch
+from tests.conftest import Done, call
+from tests.training.series import QUICK, TIMED, WORDS, series
+from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
+from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.disk.reading import read_manifest
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.time.spans import span_text
+from vaewatch.training.series.promise import independent_blocks
+
+SIZE = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("series")
+    series().write_csv(folder / "fit.csv")
+    series(seed=1, start="2026-02-01").write_csv(folder / "new.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Done:
+    """Leaves `folder / "art"`."""
+    words = ("--window", SIZE, "--alpha", 0.05, "--out", folder / "art")
+    return call("train", folder / "fit.csv", *TIMED, *WORDS, *words)
+
+
+@pytest.fixture(scope="module")
+def renewed(folder: Path, trained: Done) -> Done:
+    """Leaves `folder / "art-2"`."""
+    return call("recalibrate", folder / "art", folder / "new.csv", "--out", folder / "art-2")
+
+
+def facts(text: str) -> dict[str, str]:
+    """Return the first line of each fact."""
+    rows = [line.split(None, 1) for line in text.splitlines() if line and line[0] != " "]
+    return {row[0]: row[1] for row in rows if len(row) > 1}
+
+
+def test_train_says_what_a_window_is(trained: Done, folder: Path):
+    assert trained.returncode == 0, trained.stderr
+    said = facts(trained.stdout)
+    assert said["window"] == "8 records (as asked), 80s at the usual step of 10s"
+    assert said["series"] == "3 entities, by column 'machine'; none too short"
+    assert said["incidents"].startswith("false ones per entity and day, counted on 0.102 entity-")
+    assert said["p-value"].startswith("the share of normal records that score at least as high")
+    manifest = read_manifest(folder / "art")
+    assert manifest.series is not None
+    blocks = manifest.series.blocks
+    assert f"worth {blocks:,} independent blocks: the true rate lies in" in trained.stdout
+
+
+def test_the_interval_of_the_rate_is_that_of_the_blocks(trained: Done, folder: Path):
+    scorer = Scorer.load(folder / "art")
+    manifest = scorer.artifact.manifest
+    assert manifest.series is not None and manifest.series.blocks < manifest.calibration.n
+    low, high = block_law(scorer.artifact.calibration, 0.05, manifest.series.blocks).interval()
+    assert manifest.calibration.rate_interval_95 == (low, high)
+    row = next(line for line in trained.stdout.splitlines() if "asked for" in line[20:])
+    assert f"{low:.2g} to {high:.2g}" in row
+    assert f"{manifest.series.incidents_per_day['0.05']:.3g}" in row
+
+
+def test_few_blocks_are_warned_of(folder: Path, trained: Done):
+    words = ("--window", SIZE, "--alpha", 0.002, "--no-report", "--quiet")
+    done = call("train", folder / "fit.csv", *TIMED, *WORDS, *words, "--out", folder / "few")
+    assert done.returncode == 0
+    assert "are worth" in done.stderr and "and a rate of 0.002 takes 499" in done.stderr
+
+
+def test_inspect_says_the_same(folder: Path, trained: Done):
+    said, shown = facts(trained.stdout), facts(call("inspect", folder / "art").stdout)
+    assert (shown["window"], shown["series"]) == (said["window"], said["series"])
+    assert " at 0.05" in shown["incidents"]
+
+
+def test_auto_says_after_how_many_records_values_come_back(folder: Path, tmp_path: Path):
+    words = (*TIMED, *WORDS, "--no-report", "--alpha", 0.05, "--out", tmp_path / "art")
+    done = call("train", folder / "fit.csv", *words)
+    assert "window        13 records (auto: values come back after 13)" in done.stdout
+    manifest = read_manifest(tmp_path / "art")
+    assert manifest.series is not None and manifest.series.period == 13
+
+
+def test_an_alpha_for_incidents_gives_no_more_of_them(folder: Path, tmp_path: Path):
+    words = (*TIMED, *WORDS, "--window", SIZE, "--no-report", "--incidents-per-day", 30)
+    done = call("train", folder / "fit.csv", *words, "--out", tmp_path / "art")
+    manifest = read_manifest(tmp_path / "art")
+    assert manifest.series is not None
+    assert manifest.series.incidents_per_day[f"{manifest.alpha:g}"] <= 30
+    assert "for 30 false incidents per entity and day as asked" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [(10_000_000, "10s"), (1_280_000_000, "1280s"), (90_000_000, "1.5m"), (86_400_000_000, "1d")],
+)
+def test_spans_are_written_in_few_digits(span: int, text: str):
+    assert span_text(span) == text
+
+
+def test_a_recalibration_has_the_same_weights_and_an_interval_by_blocks(
+    folder: Path, renewed: Done
+):
+    assert renewed.returncode == 0, renewed.stderr
+    for name in (NETWORK, WEIGHTS, DIRECTIONS):
+        assert (folder / "art-2" / name).read_bytes() == (folder / "art" / name).read_bytes()
+    old, new = read_manifest(folder / "art"), read_manifest(folder / "art-2")
+    assert new.parent == old.version != new.version
+    assert new.calibration.n == 3 * (300 - SIZE + 1) and new.calibration.rule == "split"
+    assert new.series is not None and old.series is not None
+    assert 0 < new.calibration.rate_interval_95[0] < 0.05 < new.calibration.rate_interval_95[1]
+    assert "false ones per entity and day, by alpha:" in renewed.stdout
+    assert "planted: far" in renewed.stdout
+    assert new.series.entities == old.series.entities
+
+
+def test_a_recalibration_is_of_the_new_scores(folder: Path, renewed: Done):
+    """The same, by hand: a history for each machine, and the autocorrelation of its scores."""
+    scorer, frame = Scorer.load(folder / "art-2"), pl.read_csv(folder / "new.csv")
+    scores = np.concatenate(
+        [
+            scorer.score(own).score[SIZE - 1 :]
+            for _, own in sorted(frame.group_by("machine"), key=lambda pair: str(pair[0]))
+        ]
+    )
+    np.testing.assert_allclose(scorer.artifact.calibration.scores, np.sort(scores), rtol=1e-6)
+    series_found = scorer.artifact.manifest.series
+    assert series_found is not None
+    stretches = np.repeat(np.arange(3), len(scores) // 3)
+    assert series_found.blocks == independent_blocks(scores, stretches)
+
+
+def test_records_of_the_fit_do_not_calibrate(folder: Path, trained: Done, tmp_path: Path):
+    both = pl.concat([series()[450:], series(seed=1, start="2026-02-01")])
+    both.write_csv(tmp_path / "both.csv")
+    done = call("recalibrate", folder / "art", tmp_path / "both.csv", "--out", tmp_path / "new")
+    assert "left out      450 records that the network was fitted to" in done.stdout, done.stderr
+    assert read_manifest(tmp_path / "new").calibration.n == 3 * (300 - SIZE + 1)
+    series()[450:].write_csv(tmp_path / "old.csv")
+    done = call("recalibrate", folder / "art", tmp_path / "old.csv", "--out", tmp_path / "none")
+    assert done.returncode == 3
+    assert "0 have a full window of 8 new ones, and 450 are of the entities and" in done.stderr
+    again = call("recalibrate", folder / "art", folder / "fit.csv", "--out", tmp_path / "none")
+    assert "got those of its training run" in again.stderr
+
+
+def test_the_latest_records_are_not_chosen_of_a_series(folder: Path, trained: Done):
+    words = ("--calibrate", "recent", "--out", folder / "none")
+    done = call("recalibrate", folder / "art", folder / "new.csv", *words)
+    assert done.returncode == 2 and "cannot be used with a window" in done.stderr
+
+
+def test_the_report_shows_windows_and_is_made_again(folder: Path, trained: Done):
+    page = (folder / "art" / "report.html").read_text()
+    for key in ("window-typical", "window-rare", "window-drawn", "time", "bound"):
+        assert f'id="plot-{key}"' in page
+    assert "Not learned: machine, which says whose a record is." in page
+    assert "Records are judged one at a time" not in page
+    done = call("report", folder / "art", "--out", folder / "again.html")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "again.html").read_text() == page
+    found = json.loads((folder / "art" / "report.json").read_text())
+    assert sum(span["records"] for span in found["spans"]) == 3 * (300 - SIZE + 1)
+    labelled = call("report", folder / "art", "--labelled", folder / "new.csv")
+    assert labelled.returncode == 2 and "vaewatch evaluate" in labelled.stderr
+
+
+def test_a_report_without_findings_has_fewer_sections(folder: Path, trained: Done, tmp_path: Path):
+    words = ("--window", SIZE, "--alpha", 0.05, "--no-report", "--out", tmp_path / "art")
+    call("train", folder / "fit.csv", *TIMED, *WORDS, *words)
+    done = call("report", tmp_path / "art", "--out", tmp_path / "page.html")
+    assert done.returncode == 0 and "holds no report.json" in (tmp_path / "page.html").read_text()
+
+
+def test_a_sample_is_of_whole_windows_that_can_be_scored(folder: Path, trained: Done):
+    done = call("sample", folder / "art", "--n", 5, "--out", folder / "drawn.csv")
+    assert done.returncode == 0, done.stderr
+    drawn = pl.read_csv(folder / "drawn.csv")
+    assert drawn.columns == ["ts", "machine", "pressure", "flow"]
+    assert drawn["machine"].unique(maintain_order=True).to_list() == [
+        f"drawn-{k}" for k in range(1, 6)
+    ]
+    assert -1.5 < drawn["pressure"].min() < drawn["pressure"].max() < 1.5  # type: ignore[operator]
+    verdicts = Scorer.load(folder / "art").score(drawn)
+    assert verdicts.judged.tolist() == 5 * ([False] * (SIZE - 1) + [True])
+
+
+def test_the_detector_scores_like_the_command(folder: Path, trained: Done):
+    frame = series()
+    detector = vaewatch.SeriesDetector(
+        time="ts", entity="machine", window=SIZE, alpha=0.05, **QUICK
+    )
+    with pytest.raises(NotFittedError):
+        detector.predict(frame)
+    fitted = clone(detector).fit(frame)
+    check_is_fitted(fitted)
+    want = Scorer.load(folder / "art").score(frame)
+    np.testing.assert_allclose(fitted.score_samples(frame), -want.score, rtol=1e-5)
+    np.testing.assert_array_equal(fitted.predict(frame) == -1, want.is_anomaly)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.score_samples(frame), fitted.score_samples(frame))
+    np.testing.assert_array_equal(
+        fitted.decision_function(frame)[want.judged] < 0, want.is_anomaly[want.judged]
+    )
+
+
+def test_the_detector_puts_records_in_order_and_answers_in_theirs(folder: Path):
+    frame = series().to_pandas()
+    detector = vaewatch.SeriesDetector(time="ts", entity="machine", window=SIZE, **QUICK)
+    detector.set_params(alpha=0.05).fit(frame)
+    mixed = np.random.default_rng(0).permutation(len(frame))
+    np.testing.assert_array_equal(
+        detector.score_samples(frame.iloc[mixed]), detector.score_samples(frame)[mixed]
+    )
+    assert np.isnan(detector.p_values(frame)).sum() == 3 * (SIZE - 1)
+
+
+def test_the_detector_refuses_what_is_no_series():
+    detector = vaewatch.SeriesDetector(time="ts", entity="machine", **QUICK)
+    with pytest.raises(ValueError, match="takes a DataFrame with a column of times, got ndarray"):
+        detector.fit(np.zeros((100, 3)))
+    with pytest.raises(ValueError, match="For one series, pass entity=None"):
+        detector.fit(series().drop("machine"))
+    with pytest.raises(ValueError, match="must be auto or at least 2"):
+        detector.set_params(window=1).fit(series())
