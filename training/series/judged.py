@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,12 +50,16 @@ class JudgedWindows:
         place = self.entities, self.moments, self.window
         return alpha_for(wanted, self.calibration, self.scores, *place)
 
-    def incidents(self, alpha: float) -> dict[str, float]:
-        """Return the false incidents per entity and day at this alpha and those that are shown."""
+    def at(self, alpha: float) -> JudgedWindows:
+        """Return the same windows with another alpha."""
+        return replace(self, calibration=replace(self.calibration, alpha=alpha))
+
+    def incidents(self) -> dict[str, float]:
+        """Return the false incidents per entity and day at each alpha that is shown, as text."""
         place = self.entities, self.moments, self.window
-        shown = sorted({*shown_alphas(self.calibration), alpha}, reverse=True)
         return {
-            f"{a:g}": incidents_per_day(self.calibration, self.scores, *place, a) for a in shown
+            f"{alpha:g}": incidents_per_day(self.calibration, self.scores, *place, alpha)
+            for alpha in shown_alphas(self.calibration)
         }
 
 

@@ -102,9 +102,10 @@ def fit_series(
     calibration = calibrate(scores, config.alpha, CROSS_FITTED)
     judged = _judged(table, series, fit, scores, calibration)
     if config.incidents_per_day is not None:
-        alpha = judged.alpha_for(config.incidents_per_day)
-        config, calibration = replace(config, alpha=alpha), replace(calibration, alpha=alpha)
-    summary = _summary(series, judged, calibration.alpha)
+        judged = judged.at(judged.alpha_for(config.incidents_per_day))
+        calibration = judged.calibration
+        config = replace(config, alpha=calibration.alpha)
+    summary = _summary(series, judged)
     warn_of_few_blocks(summary, calibration)
     return LearnedSeries(
         config=config,
@@ -119,7 +120,7 @@ def fit_series(
         calibration=calibration,
         drift=fit_drift(table),
         summary=summary,
-        judged=replace(judged, calibration=calibration),
+        judged=judged,
     )
 
 
@@ -151,7 +152,7 @@ def _judged(
     return JudgedWindows(series.window, calibration, scores, moments, entities, stretches)
 
 
-def _summary(series: Series, judged: JudgedWindows, alpha: float) -> SeriesSummary:
+def _summary(series: Series, judged: JudgedWindows) -> SeriesSummary:
     return SeriesSummary(
         entities=series.entities,
         short=series.short,
@@ -159,7 +160,7 @@ def _summary(series: Series, judged: JudgedWindows, alpha: float) -> SeriesSumma
         repeated=series.repeated,
         windows=len(series.windows),
         blocks=judged.blocks,
-        incidents_per_day=judged.incidents(alpha),
+        incidents_per_day=judged.incidents(),
         late=series.late,
         period=series.period,
     )

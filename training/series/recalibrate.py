@@ -194,9 +194,10 @@ def renew_series(
     calibration = calibrate(scores, rate, SPLIT)
     judged = JudgedWindows(window, calibration, scores, times[rows], own, stretches)
     if wanted is not None:
-        calibration = replace(calibration, alpha=judged.alpha_for(wanted))
+        judged = judged.at(judged.alpha_for(wanted))
+        calibration = judged.calibration
     summary = msgspec.structs.replace(
-        old, blocks=judged.blocks, incidents_per_day=judged.incidents(calibration.alpha)
+        old, blocks=judged.blocks, incidents_per_day=judged.incidents()
     )
     warn_of_few_blocks(summary, calibration)
     comparison = WindowComparison(scorer, Side(calibration), judged.blocks)
