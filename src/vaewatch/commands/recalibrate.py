@@ -160,7 +160,7 @@ def _print_change(done: Recalibrated) -> None:
         f"{worth(artifact.manifest)}: the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
     if artifact.manifest.series is not None:
-        counts = incident_counts(artifact.manifest.series)
+        counts = incident_counts(artifact.manifest)
         print_fact(console, "incidents", f"false ones per entity and day, by alpha: {counts}")
     print_outlook(console, artifact.manifest.outlook)
 

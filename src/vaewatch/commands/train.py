@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -321,13 +320,14 @@ def _reachable(rate: float, above: float) -> str:
 
 
 def _budget_row(scorer: Scorer, alpha: float) -> tuple[str, ...]:
+    from vaewatch.commands.tables.series import incidents_at
     from vaewatch.scoring.budget.described import block_law
 
     calibration, series = scorer.artifact.calibration, scorer.artifact.manifest.series
     law, own = calibration.rate_law(alpha), []
     if series is not None:
         law = block_law(calibration, alpha, series.blocks)
-        own = [f"{series.incidents_per_day.get(f'{alpha:g}', math.nan):.3g}"]
+        own = [incidents_at(scorer.artifact.manifest, f"{alpha:g}")]
     low, high = law.interval()
     asked = "asked for" if alpha == calibration.alpha else ""
     rate = f"{low:.2g} to {high:.2g}"

@@ -9,7 +9,7 @@ from vaewatch.scoring.budget.calibration import Calibration, records_for_precisi
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.series.incidents import DAY
-from vaewatch.scoring.series.window import SeriesSummary, Window
+from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.time.spans import span_text
 from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
@@ -129,15 +129,15 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
     window, series, summary = manifest.window, manifest.series, manifest.calibration
     assert window is not None and series is not None
     low, high = summary.rate_interval_95
-    long = span_text(window.size * window.step)
+    long, days = span_text(window.size * window.step), calibration.n * window.step / DAY
     facts = Facts(
         (
             ("asked for", f"{calibration.alpha:g}"),
             ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
             ("calibration records", number(calibration.n)),
             ("independent blocks", number(series.blocks)),
-            ("entity-days", number(calibration.n * window.step / DAY, 3)),
-            ("false incidents per entity and day", _incidents(series, calibration.alpha)),
+            ("entity-days", number(days, 3)),
+            ("false incidents per entity and day", _incidents(series, calibration.alpha, days)),
             ("rule", summary.rule),
             ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
         )
@@ -152,7 +152,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
             f"in runs: alarms of one entity within {long} of each other are one incident."
         ),
         *_few(calibration, series, high),
-        _by_alpha(calibration, series, window),
+        _by_alpha(calibration, series, days),
     )
     lead = "How often normal records alarm, and how many incidents that makes."
     return Section("budget", "The alarm budget", lead, blocks)
@@ -171,11 +171,13 @@ def _few(calibration: Calibration, series: SeriesSummary, high: float) -> tuple[
     )
 
 
-def _incidents(series: SeriesSummary, alpha: float) -> str:
-    return number(series.incidents_per_day.get(f"{alpha:g}"), 3)
+def _incidents(series: SeriesSummary, alpha: float, days: float) -> str:
+    """Return the false incidents at alpha; where none was counted, the least that would be."""
+    count = series.incidents_per_day.get(f"{alpha:g}")
+    return f"<{1 / days:.3g}" if count == 0 else number(count, 3)
 
 
-def _by_alpha(calibration: Calibration, series: SeriesSummary, window: Window) -> Grid:
+def _by_alpha(calibration: Calibration, series: SeriesSummary, days: float) -> Grid:
     rows = []
     for alpha in shown_alphas(calibration):
         low, high = block_law(calibration, alpha, series.blocks).interval()
@@ -185,7 +187,7 @@ def _by_alpha(calibration: Calibration, series: SeriesSummary, window: Window) -
                 f"{alpha:g}",
                 number(calibration.threshold(alpha)),
                 f"{low:.2g} to {high:.2g}",
-                _incidents(series, alpha),
+                _incidents(series, alpha, days),
                 number(round(records_for_precision(alpha) * alike)),
             )
         )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vaewatch.scoring.manifest import Manifest
-    from vaewatch.scoring.series.window import SeriesSummary
+    from vaewatch.scoring.series.window import Window
 
 
 def print_series(console: Console, manifest: Manifest) -> None:
@@ -33,14 +33,33 @@ def series_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from _window_facts(manifest)
     series = manifest.series
     if series is not None:
-        counts = incident_counts(series)
+        counts = incident_counts(manifest)
         yield "incidents", f"false ones per entity and day, by alpha: {counts}"
     yield from (("", text) for _, text in _budget_facts(manifest))
 
 
-def incident_counts(series: SeriesSummary) -> str:
+def incident_counts(manifest: Manifest) -> str:
     """Return the false incidents per entity and day at each alpha that is shown."""
-    return ", ".join(f"{count:.3g} at {a}" for a, count in series.incidents_per_day.items())
+    found = manifest.series.incidents_per_day if manifest.series else {}
+    return ", ".join(f"{incidents_at(manifest, alpha)} at {alpha}" for alpha in found)
+
+
+def incidents_at(manifest: Manifest, alpha: str) -> str:
+    """Return the false incidents per entity and day at an alpha; where none was counted, the least
+    number that would have been.
+    """
+    window, series = manifest.window, manifest.series
+    if window is None or series is None or alpha not in series.incidents_per_day:
+        return "n/a"
+    count = series.incidents_per_day[alpha]
+    return f"{count:.3g}" if count else f"<{1 / entity_days(manifest, window):.3g}"
+
+
+def entity_days(manifest: Manifest, window: Window) -> float:
+    """Return the days of one entity that the calibration records are worth."""
+    from vaewatch.scoring.series.incidents import DAY
+
+    return manifest.calibration.n * window.step / DAY
 
 
 def worth(manifest: Manifest) -> str:
@@ -113,13 +132,12 @@ def _entities(manifest: Manifest) -> str:
 
 
 def _budget_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    from vaewatch.scoring.series.incidents import DAY
     from vaewatch.scoring.time.spans import span_text
 
     window, series = manifest.window, manifest.series
     if window is None or series is None:
         return
-    days = manifest.calibration.n * window.step / DAY
+    days = entity_days(manifest, window)
     yield (
         "incidents",
         f"false ones per entity and day, counted on {days:,.3g} entity-days; alarms of one "
