@@ -107,6 +107,17 @@ def test_an_alpha_for_incidents_gives_no_more_of_them(folder: Path, tmp_path: Pa
     assert "for 30 false incidents per entity and day as asked" in done.stdout
 
 
+def test_profile_says_what_the_records_are_as_series(folder: Path, tmp_path: Path):
+    done = call("profile", folder / "fit.csv", *TIMED)
+    assert (
+        "series: 3 entities with 300 to 300 records, one every 10s usually; after a pause of more "
+        "than 100s a window begins anew" in done.stdout
+    ), done.stderr
+    series().with_columns(ts=pl.lit("2026-01-01T00:00:00")).write_csv(tmp_path / "one.csv")
+    done = call("profile", tmp_path / "one.csv", *TIMED)
+    assert "series: refused: a window takes records that follow one another" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("span", "text"),
     [(10_000_000, "10s"), (1_280_000_000, "1280s"), (90_000_000, "1.5m"), (86_400_000_000, "1d")],

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
+from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.series.history import ONE, STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.window import Pace, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.records.schema import infer_schema
+from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.model import LIMIT
 from vaewatch.training.series.sizes import size_of
 from vaewatch.training.series.windows import Windows
@@ -104,6 +109,26 @@ def _late(table: Table) -> int:
     starts = np.concatenate([[0], np.flatnonzero(np.diff(names)) + 1])
     parts = np.split(moments, starts[1:])
     return sum(int((own < np.maximum.accumulate(own)).sum()) for own in parts if len(own))
+
+
+def described(frame: pl.DataFrame, config: TrainConfig) -> str:
+    """Say how many entities there are, how long, and how their records follow one another.
+
+    Raises:
+        SchemaError: the records make no series.
+    """
+    schema = infer_schema(frame, config)
+    check_series(frame, schema)
+    table = checked_table(schema, frame)
+    assert table.times is not None  # the settings of a window take a time
+    window = _window(_steps(table.entities, table.times), config)
+    counts = Counter(table.entities or [ONE] * len(table)).values()
+    many = f"{len(counts):,} entities" if len(counts) > 1 else "1 entity"
+    each = f"{min(counts):,} to {max(counts):,}" if len(counts) > 1 else f"{max(counts):,}"
+    return (
+        f"{many} with {each} records, one every {span_text(window.step)} usually; after a pause "
+        f"of more than {span_text(window.gap)} a window begins anew"
+    )
 
 
 def replace_size(window: Window, size: int) -> Window:

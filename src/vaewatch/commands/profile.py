@@ -15,6 +15,7 @@ from vaewatch.commands.terminal import out, show_warnings
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    import polars as pl
     from rich.console import Console
 
     from vaewatch.training.records.profile import ColumnProfile
@@ -55,7 +56,8 @@ def profile(
 
     show_warnings()
     reading = Reading(delimiter, config.nulls, config.named, Path(rejects) if rejects else None)
-    sample = read_sample(data, config.max_records, config.seed, reading)
+    most = None if config.windowed else config.max_records  # as train reads them
+    sample = read_sample(data, most, config.seed, reading)
     sample.write_rejects(reading.rejects)
     columns = profile_frame(sample.frame, config.taking_for_texts(sample.texts))
     if as_json:
@@ -64,9 +66,22 @@ def profile(
     console = out()
     console.print(f"{sample.total:,} records, {len(columns)} columns to learn")
     print_columns(console, columns, len(columns))
+    if config.windowed:
+        console.print(_series(sample.frame, config.taking_for_texts(sample.texts)))
     for column in columns:
         for warning in column.warnings:
             console.print(f"{column.name}: {warning}")
+
+
+def _series(frame: pl.DataFrame, config: TrainConfig) -> str:
+    """Say what the records are as series, or why they are none."""
+    from vaewatch.scoring.errors import ScoringError
+    from vaewatch.training.series.records import described
+
+    try:
+        return f"series: {described(frame, config)}"
+    except ScoringError as error:
+        return f"series: refused: {error}"
 
 
 def print_columns(console: Console, columns: Sequence[ColumnProfile], most: int = MOST) -> None:
