@@ -104,7 +104,7 @@ def test_every_public_name_works_beside_rooms_of_a_project(python: Path, project
     lines += ["import vaewatch", "print(*(getattr(vaewatch, n) for n in vaewatch.__all__))"]
     lines += ["assert vaewatch.__file__.startswith(sys.prefix), vaewatch.__file__"]
     said = run(python, "-W", "error", "-c", "import sys\n" + "\n".join(lines), cwd=project)
-    assert said.count("vaewatch.") == 3 and said.count("<function") == 2
+    assert said.count("vaewatch.") == 4 and said.count("<function") == 2
 
 
 def test_the_command_works_beside_rooms_of_a_project(python: Path, project: Path):

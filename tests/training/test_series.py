@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import vaewatch
 from tests.conftest import Done, call
-from tests.training.series import QUICK, TIMED, WORDS, series
+from tests.training.telemetry import QUICK, TIMED, WORDS, series
 from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.reading import read_manifest

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import Done, call
-from tests.training.series import QUICK, TIMED, WORDS, series, shifted
+from tests.training.telemetry import QUICK, TIMED, WORDS, series, shifted
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
