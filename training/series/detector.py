@@ -25,6 +25,7 @@ from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import LARGEST_SEED, frame_from, offset_of
@@ -171,8 +172,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         frame = self._frame(X, reset=False)
         try:
             table = checked_table(self.artifact_.schema, frame)
-            assert table.times is not None  # the schema of a window has a time
-            order = np.argsort(table.times, kind="stable")
+            order = _by_entity(table)
             verdicts = self._scorer.score_table(table.take(order), explain=0)
         except ScoringError as error:
             raise ValueError(str(error)) from error
@@ -196,3 +196,12 @@ class SeriesDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         validate_data(self, X, reset=reset, skip_check_array=True)
         return frame_from(X)
+
+
+def _by_entity(table: Table) -> NDArray[np.int64]:
+    """Return the rows of a table, an entity after another, in order of time."""
+    assert table.times is not None  # the schema of a window has a time
+    if table.entities is None:
+        return np.argsort(table.times, kind="stable")
+    names = np.unique(np.asarray(table.entities, object), return_inverse=True)[1]
+    return np.lexsort((table.times, names))
