@@ -129,7 +129,7 @@ def recalibrate(
             known = _labelled(made.comparison, labelled, label, normal_labels)
             detection = replace(detection, labelled=known)
         if not accept_lost_detection:
-            _require_found(detection, path)
+            _require_found(detection, refit(old, path))
         files = read_files(path, old.artifact.manifest)
         new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
         package = Package(new.manifest, new.files)
@@ -243,21 +243,26 @@ def _labelled(
     return comparison.labelled(checked_table(schema, frame), labels.anomaly)
 
 
-def _require_found(detection: Detection, path: Path) -> None:
+def refit(scorer: Scorer, path: Path) -> str:
+    """Return the command that fits to old and new normals; one of windows begins anew."""
+    return "vaewatch train OLD NEW" + (f" --from {path}" if scorer.artifact.window is None else "")
+
+
+def _require_found(detection: Detection, command: str) -> None:
     worst = detection.worst()
     if worst is not None:
-        raise CalibrationError(_refusal(*worst, path))
+        raise CalibrationError(_refusal(*worst, command))
 
 
-def _refusal(detection: Detection, worst: str, found: Found, path: Path) -> str:
+def _refusal(detection: Detection, worst: str, found: Found, command: str) -> str:
     return (
         f"the new calibration must still find anomalies, but it finds {found.after:.1%} of the "
         f"{worst}, where the old one finds {found.before:.1%}: the threshold at alpha "
         f"{detection.alpha:g} would rise from {detection.old_threshold:.4g} to "
         f"{detection.new_threshold:.4g} nats. {detection.alarms:.1%} of these normals "
         "alarm now: they differ from those of the fit, or there are anomalies among them. Nothing "
-        f"was written. Fit to old and new normals: vaewatch train OLD NEW --from {path}. To write "
-        "it all the same, pass --accept-lost-detection."
+        f"was written. Fit to old and new normals: {command}. To write it all the same, pass "
+        "--accept-lost-detection."
     )
 
 

@@ -172,6 +172,26 @@ def test_records_of_the_fit_do_not_calibrate(folder: Path, trained: Done, tmp_pa
     assert "got those of its training run" in again.stderr
 
 
+def test_lost_detection_is_refused_and_a_fit_of_windows_begins_anew(
+    folder: Path, trained: Done, tmp_path: Path
+):
+    """Pressures that leap at random, among which no fault is told any more."""
+    rng = np.random.default_rng(2)
+    wild = series(seed=1, start="2026-02-01").with_columns(
+        pl.Series("pressure", rng.uniform(-50, 50, 900)),
+        pl.Series("flow", rng.uniform(-50, 50, 900)),
+    )
+    wild.write_csv(tmp_path / "wild.csv")
+    words = ("recalibrate", folder / "art", tmp_path / "wild.csv", "--out", tmp_path / "new")
+    done = call(*words)
+    assert done.returncode == 3 and not (tmp_path / "new").exists()
+    assert "must still find anomalies" in done.stderr
+    assert "Fit to old and new normals: vaewatch train OLD NEW. To write" in done.stderr
+    done = call(*words, "--accept-lost-detection")
+    assert done.returncode == 0, done.stderr
+    assert "ones: vaewatch train OLD NEW. If not" in done.stderr
+
+
 def test_the_latest_records_are_not_chosen_of_a_series(folder: Path, trained: Done):
     words = ("--calibrate", "recent", "--out", folder / "none")
     done = call("recalibrate", folder / "art", folder / "new.csv", *words)

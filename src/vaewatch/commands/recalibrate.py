@@ -79,7 +79,7 @@ def recalibrate(
 
     It plants anomalies in these records and counts how many the old and the new calibration find.
     If the new one would lose them, because normal has changed too much for the network, nothing is
-    written: train again, with --from ARTIFACT.
+    written: train again, with --from ARTIFACT unless it has a window.
 
     NORMAL: records that it was not trained on, and normal ones only. CSV, NDJSON (both also .gz,
     .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
@@ -100,6 +100,7 @@ def recalibrate(
     check_output(rejects)
     from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.training.recalibrate import recalibrate as run
+    from vaewatch.training.recalibrate import refit
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
 
@@ -120,7 +121,7 @@ def recalibrate(
         calibrate_on=calibrate_on,
     )
     _print_change(done)
-    _warn(done.detection, artifact)
+    _warn(done.detection, refit(done.scorer, artifact))
     if lost := [shown_segment(each.segment) for each in done.segments if each.lost]:
         names = ", ".join(f"'{name}'" for name in lost[:5]) + " and others" * (len(lost) > 5)
         recent = ", or leave out --calibrate recent" if calibrate_on == "recent" else ""
@@ -207,21 +208,21 @@ def _print_detection(detection: Detection) -> None:
     print_table(out(), head, rows)
 
 
-def _warn(detection: Detection, artifact: Path) -> None:
+def _warn(detection: Detection, command: str) -> None:
     """Warn of anomalies that are no longer found, whatever the reason."""
     if detection.lowered:
-        _warn_of(detection, "", artifact)
+        _warn_of(detection, "", command)
         return  # its segments are part of it
     for name, own in detection.segments.items():
         if own.lowered:
-            _warn_of(own, f" in segment '{name}'", artifact)
+            _warn_of(own, f" in segment '{name}'", command)
 
 
-def _warn_of(detection: Detection, where: str, artifact: Path) -> None:
+def _warn_of(detection: Detection, where: str, command: str) -> None:
     names = ", ".join(f"'{name}'" for name in detection.lowered)
     err().print(
         f"warning: half or less is found of what the old calibration finds of {names}{where}. "
         f"By the old one {detection.alarms:.1%} of these normals alarm; chance alone gives so "
         f"many with probability {detection.chance:.2g}. If they have changed, fit to old and new "
-        f"ones: vaewatch train OLD NEW --from {artifact}. If not, give more of them."
+        f"ones: {command}. If not, give more of them."
     )
