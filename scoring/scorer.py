@@ -21,8 +21,8 @@ from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.judge import RecordJudge
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.reasons import Reason, ScoredTable
-from vaewatch.scoring.series.history import History
-from vaewatch.scoring.series.judge import WindowJudge
+from vaewatch.scoring.series.history import History, Taken
+from vaewatch.scoring.series.judge import WindowJudge, arrivals_of
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -161,15 +161,12 @@ class Scorer:
         before these, of an artifact with a window; it takes these in. Without one, the table's
         first records warm up.
         """
-        calibration = self.artifact.calibration
-        if alpha is None:
-            alpha = calibration.alpha
-        else:
-            check_alpha(alpha, calibration.n)
+        alpha = self._alpha(alpha)  # before a history takes records in
         if self._windows is not None:
-            cut = alpha if cut is None else cut
-            return self._score_windows(self._windows, table, cut, explain, history)
-        judge = self._records
+            history = History(self._windows.window) if history is None else history
+            taken = history.add(arrivals_of(self.artifact.vectorizer, table))
+            return self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
+        calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores
         segment = used = None
@@ -194,17 +191,22 @@ class Scorer:
             calibration=used,
         )
 
-    def _score_windows(
+    def score_taken(
         self,
-        judge: WindowJudge,
-        table: Table,
-        cut: float,
-        explain: int | None,
-        history: History | None,
+        taken: Taken,
+        *,
+        alpha: float | None = None,
+        explain: int | None = None,
+        cut: float | None = None,
     ) -> Verdicts:
-        """Score a table whose records are judged with those before them."""
-        judged = judge.judge(table, History(judge.window) if history is None else history)
-        n, rows, calibration = len(table), judged.rows, self.artifact.calibration
+        """Score the N records that a history has taken in, of an artifact with a window; see
+        `score_table`. All that it needs of them is in `taken`.
+        """
+        judge, alpha = self._windows, self._alpha(alpha)
+        if judge is None:
+            raise AssertionError("only an artifact with a window has a history")
+        judged, cut = judge.judged(taken), alpha if cut is None else cut
+        n, rows, calibration = len(taken.standings), judged.rows, self.artifact.calibration
         below = calibration.below(judged.scores)
         p_value = calibration.p_value_of.take(below)
         is_anomaly = np.zeros(n, bool)
@@ -225,6 +227,14 @@ class Scorer:
             parts=judge.all_parts(judged) if explain else None,
             history=judged.standings(),
         )
+
+    def _alpha(self, alpha: float | None) -> float:
+        """Return the false-alarm rate that was asked for, or the artifact's own."""
+        calibration = self.artifact.calibration
+        if alpha is None:
+            return calibration.alpha
+        check_alpha(alpha, calibration.n)
+        return alpha
 
 
 def _reasons(

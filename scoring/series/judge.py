@@ -73,9 +73,14 @@ class WindowJudge:
 
     def judge(self, table: Table, history: History) -> Judged:
         """Take a table's records into a history, and score those with full windows."""
-        taken = history.add(arrivals_of(self.artifact.vectorizer, table))
+        return self.judged(history.add(arrivals_of(self.artifact.vectorizer, table)))
+
+    def judged(self, taken: Taken) -> Judged:
+        """Score the records with full windows. What a history made of them is all that it takes,
+        so that it may run anywhere, and in any order.
+        """
         rows, forward = self.network.forward(taken.runs)
-        unseen = np.zeros(len(table), bool)
+        unseen = np.zeros(len(taken.standings), bool)
         for run in taken.runs:
             unseen[run.rows] = run.any_unseen()
         marked = unseen[rows][:, None]
