@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from vaewatch.batch.added import EXPLAINED, prefixed
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Job
 from vaewatch.batch.journal import Entry, Journal, is_stream
-from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.batch.stage import ScoredChunk, Stage
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Source
@@ -27,7 +28,7 @@ def open_inputs(scorer: Scorer, job: Job, journal: Journal) -> Iterator[Inputs]:
         encoder = Encoder.of(job, first, scorer.artifact)
         encoder.require_writable_types(first)
         sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
-        stage = Stage(scorer, job, encoder, sizes, journal.found, history=scorer.history())
+        stage = Stage(scorer, job, encoder, sizes, journal.found)
         inputs = Inputs(stage, files, first)
         inputs.check()
         yield inputs

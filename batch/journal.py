@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vaewatch.scoring.files.source import STDIN, readable
 from vaewatch.scoring.files.whole import create, read_ours, reopen
 
 SECONDS = 2.0  # between two entries
+SPARED = 20.0  # at least, in units of what it takes to write a history, between two of them
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Entry:
     file: the index of an input; `offset` and `line` are the place in it.
     out, rejects: the places in what was written.
     whole: everything is written, and only names are missing.
+    past: the digest of what was known of the entities, in the file number `kept` beside the
+        journal; empty where each record is judged by itself.
     """
 
     file: int
@@ -42,6 +45,8 @@ class Entry:
     rejects: int
     counts: Counts
     whole: bool = False
+    past: str = ""
+    kept: int = 0
 
 
 Stamp = list[int | str]  # of an input: its size, and what differs once it is written to
@@ -90,23 +95,75 @@ class Journal:
         self._written = time.monotonic()
         self.found: Discoveries | None = None
         self.kept = False  # whether a job can be resumed from it
+        self._pause, self._past = 0.0, 0
 
     def start(self) -> None:
         """Replace the journal of an earlier job."""
         if self._path is not None:
+            self._forget()
             with writable(self._target):
                 os.close(create(self._path))
             found = {} if self.found is None else {"found": asdict(self.found)}
             self._append({**self._identity, **found})
 
     def due(self) -> bool:
-        return self._path is not None and time.monotonic() - self._written >= SECONDS
+        pause = max(SECONDS, self._pause)
+        return self._path is not None and time.monotonic() - self._written >= pause
 
-    def write(self, entry: Entry) -> None:
+    @property
+    def resumable(self) -> bool:
+        """Whether a job can be resumed once it has an entry."""
+        return self._path is not None
+
+    def write(self, entry: Entry, past: bytes = b"") -> None:
+        """Write an entry, after what was known of the entities. This goes to one of two files in
+        turn, so that the one of the entry before is whole until this entry is.
+        """
         if self._path is None:
             return
-        self._append({**entry.__dict__, "counts": entry.counts.to_json()})
+        began = time.monotonic()
+        if past:
+            self._past = 1 - self._past
+            digest = hashlib.sha256(past).hexdigest()
+            with (
+                writable(self._target),
+                open(create(self._past_files()[self._past]), "wb") as file,
+            ):
+                file.write(past)
+                file.flush()
+                os.fsync(file.fileno())
+            entry = replace(entry, past=digest, kept=self._past)
+        line = {**entry.__dict__, "counts": entry.counts.to_json()}
+        if not past:
+            del line["past"], line["kept"]
+        self._append(line)
         self._written, self.kept = time.monotonic(), True
+        self._pause = (self._written - began) * SPARED if past else 0.0
+
+    def past_of(self, entry: Entry) -> bytes:
+        """Return what was known of the entities at an entry.
+
+        Raises:
+            OutputError: it is not there, or damaged.
+        """
+        with writable(self._target):
+            found = read_ours(self._past_files()[entry.kept])
+        if hashlib.sha256(found).hexdigest() != entry.past:
+            raise OutputError(
+                f"'{self._past_files()[entry.kept]}' must be the history of a job, but it is "
+                "damaged. Run again without --resume to start from the beginning."
+            )
+        self._past = entry.kept
+        return found
+
+    def _past_files(self) -> tuple[Path, Path]:
+        if self._path is None:
+            raise AssertionError("only a job that can be resumed keeps a history")
+        return self._path.with_suffix(".history-0"), self._path.with_suffix(".history-1")
+
+    def _forget(self) -> None:
+        for path in self._past_files():
+            path.unlink(missing_ok=True)
 
     def _append(self, line: dict[str, Any]) -> None:
         if self._path is None:
@@ -177,3 +234,4 @@ class Journal:
     def close(self, *, keep: bool) -> None:
         if self._path is not None and not keep:
             self._path.unlink(missing_ok=True)
+            self._forget()

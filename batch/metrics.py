@@ -53,9 +53,10 @@ class _Metrics:
             labels=[*self.labels, "verdict"],
         )
         for verdict, number in (
-            ("normal", counts.scored - counts.anomalies),
+            ("normal", counts.judged - counts.anomalies),
             ("anomaly", counts.anomalies),
             ("rejected", counts.rejected),
+            *self._not_judged(),
         ):
             verdicts.add_metric([*self.labels.values(), verdict], number)
         yield verdicts
@@ -64,6 +65,7 @@ class _Metrics:
             "Anomalies of the last job that chance explains; with --fdr, at most so many false.",
             self.summary.false,
         )
+        yield from self._series()
         yield self._severity()
         drift = GaugeMetricFamily(
             "vaewatch_batch_column_drift_psi",
@@ -80,6 +82,29 @@ class _Metrics:
             "Unix time at which the last job ended successfully.",
             time.time(),
         )
+
+    def _not_judged(self) -> list[tuple[str, int]]:
+        """The records that have no full window, or are out of order, by what they are."""
+        if (series := self.summary.counts.series) is None:
+            return []
+        names = ("warming_up", "late", "repeated")
+        return [(name, getattr(series, name)) for name in names]
+
+    def _series(self) -> Iterator[Metric]:
+        """What is counted where records are judged with those before them."""
+        series, incidents = self.summary.counts.series, self.summary.incidents
+        if series is None or incidents is None:
+            return
+        yield self._gauge("entities", "Entities of the last job.", series.entities)
+        text = "Entities that had to leave the history of the last job."
+        yield self._gauge("entities_evicted", text, series.evicted)
+        text = "Pauses of the last job after which a window began anew."
+        yield self._gauge("gaps", text, series.gaps)
+        text = "Incidents of the last job: alarms no further apart than a window are one."
+        yield self._gauge("incidents", text, series.incidents)
+        if incidents.foretold is not None:
+            text = "Incidents of the last job that were foretold of normal traffic."
+            yield self._gauge("incidents_expected", text, incidents.foretold * incidents.days)
 
     @property
     def labels(self) -> dict[str, str]:

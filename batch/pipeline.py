@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
-from vaewatch.batch.stage import Engine, FileChunk, ScoredChunk, Stage
+from vaewatch.batch.series.follower import Follower, check_followed
+from vaewatch.batch.stage import Engine, ScoredChunk, Stage
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
 from vaewatch.scoring.budget.fdr import Discoveries
@@ -21,11 +24,12 @@ from vaewatch.scoring.files.rejects import REJECTS_HEAD, Reject, encode_rejects
 from vaewatch.scoring.files.source import expand
 from vaewatch.scoring.scorer import Scorer
 
+log = logging.getLogger("vaewatch.batch")
+
 
 def run_here(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
     """Score on the cores of this machine."""
-    threads = 1 if stage.history is not None else stage.job.threads  # records must stay in order
-    with Team(threads) as team:
+    with Team(stage.job.threads) as team:
         yield from run_with(team, chunks, stage)
 
 
@@ -65,6 +69,7 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
     """
     with locked(job.out, job.rejects, drafts=job.drafts):
         journal = Journal(job, expand(job.sources), scorer.artifact.version)
+        check_followed(job, journal.files, scorer.artifact)
         if job.fdr is not None:
             check_discoverable(job, journal.files, scorer.artifact.calibration.n)
         last = journal.last() if job.resume else None
@@ -75,6 +80,10 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
             counts = last.counts
         else:
             counts = _score(scorer, job, journal, last, progress, engine)
+        for remark in (
+            counts.series.remarks(journal.files, job.max_entities) if counts.series else ()
+        ):
+            log.warning("warning: %s", remark)
         yield Done(counts, earlier, journal.found)
         journal.close(keep=False)
 
@@ -92,8 +101,12 @@ def _score(
     if job.fdr is not None:
         progress = second_half(progress)
     with open_inputs(scorer, job, journal) as inputs:
-        with _Targets(job, inputs.stage.encoder, journal, last) as targets:
-            with closing(engine(inputs.chunks(last), inputs.stage)) as chunks:
+        follower = Follower.of(inputs, journal, last)
+        with _Targets(job, inputs.stage.encoder, journal, last, follower) as targets:
+            given = (
+                inputs.chunks(last) if follower is None else follower.chunks(inputs.chunks(last))
+            )
+            with closing(engine(given, inputs.stage)) as chunks:
                 counts = targets.take(chunks, last, progress, inputs.share)
             journal.refuse_grown(journal.files)
             targets.finish(counts)
@@ -112,8 +125,15 @@ class _Targets:
     only if it can be resumed from them.
     """
 
-    def __init__(self, job: Job, encoder: Encoder, journal: Journal, last: Entry | None) -> None:
-        self._encoder, self._journal = encoder, journal
+    def __init__(
+        self,
+        job: Job,
+        encoder: Encoder,
+        journal: Journal,
+        last: Entry | None,
+        follower: Follower | None,
+    ) -> None:
+        self._encoder, self._journal, self._follower = encoder, journal, follower
         self._stack, self._rejects = ExitStack(), None
         try:
             if last is None:
@@ -157,10 +177,13 @@ class _Targets:
             if scored.data:
                 self._out.write(scored.data)
             counts += scored.counts
+            if self._follower is not None:
+                counts += self._follower.take(scored)
             progress(counts, share(scored))
             if self._journal.due():
                 self._journal.refuse_grown(self._journal.files[scored.at : scored.at + 1])
-                self._journal.write(self._synced(scored.at, scored.end, counts))
+                past = b"" if self._follower is None else self._follower.state()
+                self._journal.write(self._synced(scored.at, scored.end, counts), past)
         return counts
 
     def _set_aside(self, rejects: tuple[Reject, ...]) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import redirect_stdout
 from typing import Any
 
-from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.batch.chunk import FileChunk
+from vaewatch.batch.stage import ScoredChunk, Stage
 from vaewatch.batch.workers import AHEAD
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.series.followed import Followed
+from vaewatch.batch.series.incidents import Alarms
 from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.files.chunks import Place
-from vaewatch.scoring.files.records import Records, Source
+from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.history import History
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
-
-
-@dataclass(frozen=True)
-class FileChunk:
-    """A chunk of the job's file number `at`, from 0, with its lean source."""
-
-    at: int
-    source: Source
-    chunk: Any
 
 
 @dataclass(frozen=True)
@@ -43,6 +35,7 @@ class ScoredChunk:
     counts: Counts
     share: float | None  # of its file that is before its end
     p_values: PValueCounts | None = None  # of its sound records, where the stage counts them
+    alarms: Alarms | None = None  # of an artifact with a window
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,6 @@ class Stage:
     sizes: bytes of each file.
     found: the discoveries of the whole job, if they decide what an anomaly is.
     counting: whether p-values are only counted, to find the discoveries.
-    history: the records before a chunk, of an artifact with a window. It is one for all chunks,
-        which must come in order, and to this process alone.
     """
 
     scorer: Scorer
@@ -62,58 +53,72 @@ class Stage:
     sizes: tuple[int, ...]
     found: Discoveries | None = None
     counting: bool = False
-    history: History | None = None
 
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
-        records = taken.source.parse(taken.chunk)
+        records = taken.parsed()
         end, rejects = taken.chunk.end, records.rejects
         share = taken.source.share(end, self.sizes[taken.at])
+        if taken.followed is not None:
+            records = replace(records, good=taken.followed.mine)
+            rejects = rejects if self.job.first_shard else ()
         if not len(records.table):
             counts = Counts(rejected=len(rejects))
             return ScoredChunk(taken.at, end, b"", rejects, counts, share)
         if self.counting:
-            verdicts = self.scorer.score_table(records.table, explain=0, history=self.history)
-            p_values = verdicts.p_value[records.good & verdicts.judged]
+            p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
             counts = Counts(scored=len(p_values), rejected=len(rejects))
             counted = PValueCounts.of(p_values)
             return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
-        verdicts = self._verdicts(records.table)
-        wanted = records.good & verdicts.is_anomaly if self.job.only_anomalies else records.good
-        rows = np.flatnonzero(wanted)
+        verdicts = self._verdicts(records.table, taken.followed)
+        alarms = records.good & verdicts.is_anomaly
+        rows = np.flatnonzero(alarms if self.job.only_anomalies else records.good)
         data = self.encoder.encode(taken.source, records, verdicts, rows)
-        counts = self._counts(records, verdicts, rows)
-        return ScoredChunk(taken.at, end, data, rejects, counts, share)
+        counts = self._counts(records, verdicts, len(rows), len(rejects))
+        scored = ScoredChunk(taken.at, end, data, rejects, counts, share)
+        if taken.followed is None:
+            return scored
+        counts = replace(counts, series=taken.followed.counts)
+        return replace(scored, counts=counts, alarms=_alarms(records.table, alarms))
 
-    def _verdicts(self, table: Table) -> Verdicts:
+    def _verdicts(self, table: Table, followed: Followed | None) -> Verdicts:
         job, found = self.job, self.found
+        if followed is not None:
+            taken = followed.taken
+            return self.scorer.score_taken(taken, alpha=job.alpha, explain=job.explain)
         if found is None:
-            return self.scorer.score_table(
-                table, alpha=job.alpha, explain=job.explain, history=self.history
-            )
+            return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
         if found.found:
-            return self.scorer.score_table(
-                table, cut=found.p_value, explain=job.explain, history=self.history
-            )
-        verdicts = self.scorer.score_table(table, explain=job.explain or 0, history=self.history)
+            return self.scorer.score_table(table, cut=found.p_value, explain=job.explain)
+        verdicts = self.scorer.score_table(table, explain=job.explain or 0)
         return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
 
-    def _counts(self, records: Records, verdicts: Verdicts, rows: NDArray[np.int64]) -> Counts:
+    def _counts(self, records: Records, verdicts: Verdicts, written: int, rejected: int) -> Counts:
         good, table = np.flatnonzero(records.good), records.table
         alarms = verdicts.is_anomaly[good]
         if len(good) < len(table):  # drift needs no texts
             table = Table(table.schema, table.numbers[good], table.codes[good], ())
         segments = self.scorer.artifact.segments
-        more = {} if segments is None else {"segments": _by_segment(segments, table, alarms)}
-        return Counts(
+        counts = Counts(
             scored=len(good),
-            written=len(rows),
+            written=written,
             anomalies=int(alarms.sum()),
-            rejected=len(records.rejects),
+            rejected=rejected,
             severities=count_severities(verdicts.severity[good][verdicts.judged[good]]),
             drift=self.scorer.artifact.drift.count(table),
-            **more,
         )
+        if segments is None:
+            return counts
+        return replace(counts, segments=_by_segment(segments, table, alarms))
+
+
+def _alarms(table: Table, alarms: NDArray[np.bool_]) -> Alarms:
+    """Return the entities and moments of the (N,) alarms of a table."""
+    if table.times is None:
+        raise AssertionError("a window takes a time: `check_window` refuses an artifact without")
+    rows, names = np.flatnonzero(alarms), table.entities
+    own = None if names is None else tuple(names[i] for i in rows.tolist())
+    return Alarms(own, table.times[rows])
 
 
 def _by_segment(segments: Segments, table: Table, alarms: NDArray[np.bool_]) -> NDArray[np.int64]:

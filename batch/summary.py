@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from vaewatch.batch.job import Counts, Job
+from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.fdr import Discoveries
 from vaewatch.scoring.budget.segments import kinds_of
+from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
@@ -66,11 +68,28 @@ class Summary:
 
     @property
     def expected(self) -> Expected:
-        """The alarms that chance explains among the scored records."""
+        """The alarms that chance explains among the judged records."""
         segments, counts = self.artifact.segments, self.counts.segments
         if segments is not None and counts.size:
             return segments.expected(counts[:, 0], self.job.alpha)
-        return Expected.at(self.artifact.calibration, self.counts.scored, self.job.alpha)
+        calibration, judged = self.artifact.calibration, self.counts.judged
+        if (series := self.artifact.manifest.series) is not None:
+            return expected_of_windows(calibration, series, judged, self.job.alpha)
+        return Expected.at(calibration, judged, self.job.alpha)
+
+    @property
+    def incidents(self) -> Incidents | None:
+        """The incidents beside those that were foretold; None where there are no windows."""
+        window, series = self.artifact.window, self.artifact.manifest.series
+        if window is None or series is None:
+            return None
+        counted = self.counts.series or SeriesCounts()
+        return Incidents.of(counted.incidents, counted.judged, series, window, self.alpha)
+
+    @property
+    def alpha(self) -> float:
+        """The false-alarm rate of the verdicts, unless a false discovery rate decides."""
+        return self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha
 
     def drift(self) -> dict[str, float]:
         """PSI of each column against the records of training; empty if nothing was scored."""
@@ -99,7 +118,21 @@ class Summary:
         found = self._all_together()
         if self.artifact.segments is not None:
             found["segments"] = [each.to_json() for each in self.segments()]
+        if (incidents := self.incidents) is not None:
+            found["series"] = self._series(incidents)
         return found
+
+    def _series(self, incidents: Incidents) -> dict[str, Any]:
+        counted = (self.counts.series or SeriesCounts()).to_json()
+        first = counted.pop("first")
+        return {
+            **counted,
+            "first_out_of_order": first and {"file": self.job.sources[first[0]], "line": first[1]},
+            "entity_days": incidents.days,
+            "incidents_per_day": incidents.per_day,
+            "incidents_per_day_foretold": incidents.foretold,
+            "incidents_words": incidents.words,
+        }
 
     def _all_together(self) -> dict[str, Any]:
         counts = self.counts
@@ -128,9 +161,8 @@ class Summary:
 
     def _decided_by(self) -> dict[str, Any]:
         """Return what an anomaly is: a p-value of at most alpha, or a discovery."""
-        alpha = self.artifact.calibration.alpha if self.job.alpha is None else self.job.alpha
         if self.found is None:
-            return {"alpha": alpha}
+            return {"alpha": self.alpha}
         return {
             "alpha": None,
             "fdr": {**asdict(self.found), "false": self.found.false, "words": self.found.words},
@@ -180,7 +212,7 @@ def severity_bands(counts: Counts) -> list[Band]:
         records = int(counts.severities[(upper > low) & (upper <= high)].sum())
         name = f"{low:g} to {high:g}" if high < np.inf else f"over {low:g}"
         normal = 10**-low - (10**-high if high < np.inf else 0.0)
-        bands.append(Band(name, records, records / max(counts.scored, 1), normal))
+        bands.append(Band(name, records, records / max(counts.judged, 1), normal))
         low = high
     return bands
 

@@ -14,10 +14,11 @@ import ray
 
 from tests.batch.objects import object_store
 from tests.conftest import make_frame
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run
 from vaewatch.batch.ray import run_on_ray
-from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.batch.stage import ScoredChunk, Stage
 from vaewatch.batch.workers import AHEAD
 from vaewatch.scoring.files import chunks as reading
 from vaewatch.scoring.files.remote import in_folder, open_object, put

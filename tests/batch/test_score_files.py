@@ -27,9 +27,10 @@ from tests.batch.test_score import ROOT, error_of, score
 from tests.batch.test_terminal import terminal
 from tests.conftest import make_frame
 from vaewatch.batch.added import ADDED
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run
-from vaewatch.batch.stage import FileChunk, ScoredChunk, Stage
+from vaewatch.batch.stage import ScoredChunk, Stage
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.score import PART_COLUMNS

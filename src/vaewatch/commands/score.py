@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 TOO_MANY, INTERRUPTED = 5, 130
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
-WIDTH = 80  # columns of the narrowest terminal
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 
 
@@ -95,7 +94,24 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     default="local",
     help="ray: --threads actors in the cluster of RAY_ADDRESS, or in a local one.",
 )
-@setting("--shard", metavar="I/N", callback=shard, help="Only each N-th file, from the I-th on.")
+@setting(
+    "--shard",
+    metavar="I/N",
+    callback=shard,
+    help="Only each N-th file, from the I-th on; with a window each N-th entity, of all files.",
+)
+@setting(
+    "--sort",
+    is_flag=True,
+    help="With a window: put the records in order of entity and time first, in memory.",
+)
+@setting(
+    "--max-entities",
+    type=click.IntRange(1),
+    default=10_000,
+    metavar="N",
+    help="With a window: whose last records are kept at a time.",
+)
 @click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
 @setting(
     "--fail-above",
@@ -124,7 +140,8 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
     abfs:// URLs, or - for standard input. All of their columns come back as they are, followed by
     anomaly_score, p_value, severity, is_anomaly, top_reasons and model_version; with --explain
-    also by the score's parts.
+    also by the score's parts. An artifact with a window takes the records of each entity in order
+    of time, and adds a column history.
     """
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
@@ -161,12 +178,10 @@ def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Jo
     from vaewatch.batch.job import Job
     from vaewatch.scoring.files.source import expand
 
-    files = expand(sources)
+    files = settings["files"] = expand(sources)
     if settings["shard"] is not None:
         i, n = settings["shard"]
         files = files[i::n]
-        if not files:
-            err().print(f"shard {i}/{n} has no file: nothing to do.")
     named = {name: settings[name] for name in Job.__dataclass_fields__ if name in settings}
     _check_targets(files, settings)
     return Job(sources=files, threads=threads, **named)
@@ -226,6 +241,8 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
     scorer, began = Scorer.load(artifact), time.perf_counter()
     if job.alpha is not None:  # before anything is written
         check_alpha(job.alpha, scorer.artifact.calibration.n)
+    if scorer.artifact.window is not None and job.shard is not None:
+        job = replace(job, sources=settings["files"], entities=job.shard)
 
     def summed_up(done: Done) -> Summary:
         seconds = time.perf_counter() - began
@@ -234,6 +251,8 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
         return summary
 
     if not job.sources:  # a shard without a file has a summary and metrics all the same
+        i, n = settings["shard"]
+        err().print(f"shard {i}/{n} has no file: nothing to do.")
         return summed_up(Done(Counts(), Counts()))
     engine: Engine = partial(run_with, team)
     if settings["engine"] == "ray":
@@ -260,57 +279,11 @@ def _publish(summary: Summary, settings: dict[str, Any]) -> None:
 
 
 def _report(summary: Summary, settings: dict[str, Any]) -> None:
-    from vaewatch.commands.tables.segments import print_counts_by_segment
+    from vaewatch.commands.tables.job import print_job
 
     if summary.job.sources and not settings["quiet"]:
-        _print_counts(summary)
-        if settings["progress"] != "json":
-            _print_words(summary.words)
-            _print_severities(summary)
-            print_counts_by_segment(err(), summary)
+        print_job(summary, counts_only=settings["progress"] == "json")
     limit, rate = settings["fail_above"], summary.counts.anomaly_rate
     if limit is not None and rate > limit:
         err().print(f"error: {rate:.3%} of the records are anomalies, more than {limit:.3%}.")
         sys.exit(TOO_MANY)
-
-
-def _print_counts(summary: Summary) -> None:
-    counts, earlier = summary.counts, summary.earlier.records
-    rejected = f", {counts.rejected:,} rejected (see {summary.job.rejects})"
-    err().print(
-        f"scored {_number(counts.scored, 'record')}: {_number(counts.anomalies, 'anomaly')} "
-        f"({counts.anomaly_rate:.2%}){rejected if counts.rejected else ''}; "
-        f"{f'{earlier:,} of them before it was resumed; ' if earlier else ''}"
-        f"{summary.rate:,.0f} records/s"
-    )
-
-
-def _print_words(words: str) -> None:
-    """Print what is known of false anomalies: the numbers, then what follows from them."""
-    numbers, _, follows = words.partition(": ")
-    err().print(f"{numbers}:")
-    for line in textwrap.wrap(follows, WIDTH):
-        err().print(line)
-
-
-def _number(n: int, what: str) -> str:
-    if n != 1:
-        what = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{n:,} {what}"
-
-
-def _print_severities(summary: Summary) -> None:
-    """Print the severities beside the shares that normal traffic has."""
-    from vaewatch.batch.summary import severity_bands
-    from vaewatch.commands.terminal import bar, print_table
-
-    console = err()
-    if not summary.counts.scored:
-        return
-    rows = [
-        (band.name, f"{band.records:,}", f"{band.share:.2%}", f"{band.normal:.2%}",
-         bar(console, band.share))
-        for band in severity_bands(summary.counts)
-    ]  # fmt: skip
-    head = ("severity", "records", "share", "if normal", "")
-    print_table(console, head, rows, right=(1, 2, 3))

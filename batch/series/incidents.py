@@ -1,0 +1,51 @@
+"""alarms of entities, in any order -> incidents: alarms no further apart than a window are one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.series.history import ONE
+from vaewatch.scoring.series.window import Window
+
+Span = tuple[int, int]  # the moments of an incident's first and last alarm
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """The entities of n alarms, None where there is one series, and their moments, (n,)."""
+
+    entities: tuple[str, ...] | None
+    moments: NDArray[np.int64]
+
+
+@dataclass
+class Incidents:
+    """The spans of the incidents of each entity, in order of time, so far."""
+
+    window: Window
+    spans: dict[str, list[Span]] = field(default_factory=dict)
+
+    def add(self, alarms: Alarms) -> int:
+        """Take alarms in, and return how many more incidents there are; fewer, where alarms lie
+        between two and make them one.
+        """
+        names: Sequence[str] = alarms.entities or [ONE] * len(alarms.moments)
+        pairs = zip(names, alarms.moments.tolist(), strict=True)
+        return sum(self._add(name, moment) for name, moment in pairs)
+
+    def _add(self, name: str, moment: int) -> int:
+        spans, near = self.spans.setdefault(name, []), self.window.size * self.window.step
+        first = bisect_left(spans, moment - near, key=lambda span: span[1])
+        last = first
+        while last < len(spans) and spans[last][0] <= moment + near:
+            last += 1
+        joined = spans[first:last]
+        start = min([moment, *(span[0] for span in joined)])
+        end = max([moment, *(span[1] for span in joined)])
+        spans[first:last] = [(start, end)]
+        return 1 - len(joined)

@@ -1,0 +1,79 @@
+"""windows that were judged -> the alarms and incidents among them that chance explains.
+
+Windows of neighbouring records share most of these, so that their alarms come together: N of them
+are worth as many independent ones as the fit's windows were, in proportion. People look at
+incidents: alarms of one entity no further apart than a window.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
+from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.window import SeriesSummary, Window
+
+
+def expected_of_windows(
+    calibration: Calibration, series: SeriesSummary, judged: int, alpha: float | None = None
+) -> Expected:
+    """Return the alarms that chance brings among so many judged records. Their range is that of
+    independent blocks, each of which alarms as a whole or not at all.
+    """
+    alpha = calibration.alpha if alpha is None else alpha
+    alone = Expected.at(calibration, judged, alpha)
+    length = max(calibration.n / max(series.blocks, 1), 1.0)  # records of a block
+    blocks = math.ceil(judged / length)
+    rank = min(max(1, round(alpha * (series.blocks + 1))), series.blocks)
+    high = Chance(blocks, rank, series.blocks).quantile((1 + CONFIDENCE) / 2)
+    most = min(judged, max(alone.high, math.ceil(high * length)))
+    return Expected(judged, alone.mean, 0, most, bound=True)
+
+
+@dataclass(frozen=True)
+class Incidents:
+    """The incidents among so many days of entities, beside those that were foretold.
+
+    Attributes:
+        seen: incidents.
+        days: of entities, as the judged records are worth at their usual step.
+        foretold: false incidents per entity and day, as counted on the fit data; None at an alpha
+            that is larger than all that were.
+        bound: whether `foretold` is that of the next larger alpha, and so at most so many.
+    """
+
+    seen: int
+    days: float
+    foretold: float | None
+    bound: bool
+
+    @classmethod
+    def of(
+        cls, seen: int, judged: int, series: SeriesSummary, window: Window, alpha: float
+    ) -> Incidents:
+        """Compare the incidents among so many judged records with those of the fit data."""
+        known = {float(name): rate for name, rate in series.incidents_per_day.items()}
+        at = min((a for a in known if a >= alpha * (1 - 1e-9)), default=None)
+        bound = at is not None and not math.isclose(at, alpha)
+        days = judged * window.step / DAY
+        return cls(seen, days, None if at is None else known[at], bound)
+
+    @property
+    def per_day(self) -> float | None:
+        """Incidents per entity and day; None of no days."""
+        return self.seen / self.days if self.days else None
+
+    @property
+    def words(self) -> str:
+        """Return both numbers as one phrase."""
+        counted = f"{self.seen:,} incident{'' if self.seen == 1 else 's'}"
+        if self.per_day is None:
+            return f"{counted}: no record was judged"
+        if self.foretold is None:
+            told = "none foretold at this alpha"
+        else:
+            told = f"{'up to ' if self.bound else ''}{self.foretold:.3g} foretold"
+        return f"{counted}: {self.per_day:.3g} per entity and day, {told} of normal traffic"
