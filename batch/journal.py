@@ -21,7 +21,7 @@ from vaewatch.scoring.budget.fdr import Discoveries
 from vaewatch.scoring.errors import OutputError, SchemaError
 from vaewatch.scoring.files.remote import is_url, stamp
 from vaewatch.scoring.files.source import STDIN, readable
-from vaewatch.scoring.files.whole import create, read_ours, reopen
+from vaewatch.scoring.files.whole import create, read_ours, remove, reopen
 
 SECONDS = 2.0  # between two entries
 SPARED = 20.0  # at least, in units of what it takes to write a history, between two of them
@@ -146,12 +146,15 @@ class Journal:
         Raises:
             OutputError: it is not there, or damaged.
         """
-        with writable(self._target):
-            found = read_ours(self._past_files()[entry.kept])
+        path = self._past_files()[entry.kept]
+        try:
+            found = read_ours(path)
+        except OSError:
+            found = b""
         if hashlib.sha256(found).hexdigest() != entry.past:
             raise OutputError(
-                f"'{self._past_files()[entry.kept]}' must be the history of a job, but it is "
-                "damaged. Run again without --resume to start from the beginning."
+                f"'{path}' must be the history of a job, but it is missing or damaged. Run again "
+                "without --resume to start from the beginning."
             )
         self._past = entry.kept
         return found
@@ -163,7 +166,7 @@ class Journal:
 
     def _forget(self) -> None:
         for path in self._past_files():
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def _append(self, line: dict[str, Any]) -> None:
         if self._path is None:

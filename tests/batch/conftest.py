@@ -1,0 +1,28 @@
+"""Artifacts that the tests of windows in batch share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.batch.series import SMALL, WINDOW, make_machines
+from vaewatch.training.train import train
+
+
+@pytest.fixture(scope="session")
+def machines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact that judges a record of a machine with the seven before it."""
+    out = tmp_path_factory.mktemp("artifacts") / "machines"
+    frame = make_machines(600)
+    train(frame, out, alpha=0.05, time="ts", entity="machine", window=WINDOW, **SMALL)
+    return out
+
+
+@pytest.fixture(scope="session")
+def one_series_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of one series, without an entity."""
+    out = tmp_path_factory.mktemp("artifacts") / "one"
+    frame = make_machines(600, machines=1).drop("machine")
+    train(frame, out, alpha=0.05, time="ts", window=WINDOW, **SMALL)
+    return out
