@@ -12,7 +12,7 @@ from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.series.followed import Followed
-from vaewatch.batch.series.incidents import Alarms
+from vaewatch.batch.series.incidents import Alarms, alarms_at
 from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
 from vaewatch.scoring.budget.segments import Segments
@@ -79,7 +79,9 @@ class Stage:
         if taken.followed is None:
             return scored
         counts = replace(counts, series=taken.followed.counts)
-        return replace(scored, counts=counts, alarms=_alarms(records.table, alarms))
+        return replace(
+            scored, counts=counts, alarms=alarms_at(records.table, np.flatnonzero(alarms))
+        )
 
     def _verdicts(self, table: Table, followed: Followed | None) -> Verdicts:
         job, found = self.job, self.found
@@ -110,15 +112,6 @@ class Stage:
         if segments is None:
             return counts
         return replace(counts, segments=_by_segment(segments, table, alarms))
-
-
-def _alarms(table: Table, alarms: NDArray[np.bool_]) -> Alarms:
-    """Return the entities and moments of the (N,) alarms of a table."""
-    if table.times is None:
-        raise AssertionError("a window takes a time: `check_window` refuses an artifact without")
-    rows, names = np.flatnonzero(alarms), table.entities
-    own = None if names is None else tuple(names[i] for i in rows.tolist())
-    return Alarms(own, table.times[rows])
 
 
 def _by_segment(segments: Segments, table: Table, alarms: NDArray[np.bool_]) -> NDArray[np.int64]:

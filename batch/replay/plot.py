@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaewatch.batch.replay.replay import Replay, moment
+from vaewatch.batch.replay.replay import Replay
+from vaewatch.batch.replay.timeline import moment
 from vaewatch.batch.writer import write_small
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 60, 940, 40, 280

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,24 +16,25 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
 from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
 from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
-from vaewatch.batch.replay.timeline import Timeline
+from vaewatch.batch.replay.series import IncidentsReplay, SeriesReplay, SeriesWatch
+from vaewatch.batch.replay.timeline import DAY, HOUR, Timeline, moment
 from vaewatch.batch.replay.times import read_times, require_times, zone_of
+from vaewatch.batch.series.counts import SeriesCounts
+from vaewatch.batch.series.incidents import Alarms, alarms_at
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.files.records import Source
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import BySlot, Counted
 from vaewatch.scoring.time.form import SECOND
-
-HOUR, DAY = 60, 1440  # minutes
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class AlphaReplay:
     daily_mean: float
     daily_most: int
     alerts: tuple[AlertReplay, ...]
+    incidents: IncidentsReplay | None = None
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,22 @@ class Replay:
     labels: tuple[str | None, ...] = ()  # of the segments, by code
     judge: Segments | None = None  # known once all chunks are counted
     slots: BySlot | None = None  # by minute, those that judge at the first alpha
+    series: SeriesReplay | None = None  # where records are judged with those before them
 
     @cached_property
     def allowed(self) -> tuple[float, ...]:
         """For each alpha, the upper limit of its false-alarm rate."""
+        if self.series is not None:
+            return tuple(map(self.series.allowed, self.alphas))
         return tuple(law.interval()[1] for law in self.laws)
 
     @cached_property
     def outlook(self) -> Outlook | None:
-        """The alarms at the first alpha in blocks of time; None without records."""
+        """The alarms at the first alpha in blocks of time; None without records. Windows overlap,
+        so that a law of single records says nothing of a block of them.
+        """
+        if self.series is not None:
+            return None
         minutes, slots = self.minutes, self.slots
         at, alarms = minutes.starts * 60 * SECOND, minutes.alarms[:, 0]
         if self.judge is None or slots is None:
@@ -113,10 +122,10 @@ class Replay:
     def at(self, which: int) -> AlphaReplay:
         """The alpha with this index, and the alerts that watch it."""
         alarms = self.hours.alarms[:, which]
-        daily = self.minutes.by(DAY).alarms[:, which]
+        daily, alpha = self.minutes.by(DAY).alarms[:, which], self.alphas[which]
         records = int(self.hours.records.sum())
         return AlphaReplay(
-            alpha=self.alphas[which],
+            alpha=alpha,
             alarms=int(alarms.sum()),
             expected=self._expected(which, records),
             rate=float(alarms.sum() / max(records, 1)),
@@ -125,9 +134,14 @@ class Replay:
             daily_mean=float(daily.mean()) if len(daily) else 0.0,
             daily_most=int(daily.max(initial=0)),
             alerts=tuple(self._alert(alert, which) for alert in ALERTS),
+            incidents=None
+            if self.series is None
+            else self.series.incidents(which, alpha, len(daily)),
         )
 
     def _expected(self, which: int, records: int) -> Expected:
+        if self.series is not None:
+            return self.series.expected(records, self.alphas[which])
         if self.judge is None:
             return Expected.of(self.laws[which], records)
         return self.judge.expected(self.segments[:, 0], self.alphas[which])
@@ -164,7 +178,11 @@ class Replay:
 
     def to_json(self) -> dict[str, Any]:
         hours = self.hours
-        named = {"segments": [asdict(each) for each in self.by_segment()]} if self.labels else {}
+        named: dict[str, Any] = {}
+        if self.labels:
+            named["segments"] = [asdict(each) for each in self.by_segment()]
+        if self.series is not None:
+            named["series"] = self.series.to_json()
         return {
             **named,
             "records": int(hours.records.sum()),
@@ -181,13 +199,10 @@ class Replay:
         }
 
 
-def moment(minute: int | np.integer[Any]) -> datetime:
-    """The start of a minute, in UTC."""
-    return datetime.fromtimestamp(int(minute) * 60, UTC)
-
-
 def _as_json(found: AlphaReplay) -> dict[str, Any]:
     shown = asdict(found)
+    if found.incidents is None:
+        del shown["incidents"]
     return {**shown, "alerts": [_alert_json(alert) for alert in shown["alerts"]]}
 
 
@@ -212,9 +227,14 @@ def replay(
     count = partial(_count, scorer, time, nothing)
     own = segments.own_scores if segments is not None else ()
     total, watch = nothing, TrafficWatch(calibration.scores, own)
+    follow = SeriesWatch.of(scorer.artifact, time, alphas)
+    chunks = _chunks(scorer, expand(sources), time)
     with Team(threads) as team:
-        for one in in_order(_chunks(scorer, expand(sources), time), count, team):
-            watch.take(one.at, one.scores, one.slots)
+        for one in in_order(follow.follow(chunks) if follow else chunks, count, team):
+            if follow is not None:
+                follow.take(one.alarms, one.series)
+            else:
+                watch.take(one.at, one.scores, one.slots)
             total = replace(
                 total,
                 minutes=total.minutes + one.counts.minutes,
@@ -225,6 +245,9 @@ def replay(
                 slots=_both(total.slots, one.counts.slots),
             )
     timed = int(total.minutes.records.sum())
+    if follow is not None:
+        follow.require_windows(timed)
+        return replace(total, series=follow.replay())
     require_times(time, timed, total.untimed, total.rejected)
     changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
     return replace(total, judge=segments, changed=changed)
@@ -234,51 +257,56 @@ def _both(one: BySlot | None, other: BySlot | None) -> BySlot | None:
     return other if one is None else one if other is None else one + other
 
 
-@dataclass(frozen=True)
-class _Taken:
-    """A chunk of a file, with its lean source."""
-
-    source: Source
-    chunk: Any
-
-
-def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[_Taken]:
-    for name in files:
+def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[FileChunk]:
+    for at, name in enumerate(files):
         with open_source(name, scorer.artifact.schema, reserved=()) as source:
             require_columns(list(source.columns), [time], "--time")
             lean = source.lean()
-            yield from (_Taken(lean, chunk) for chunk in chunks_of(source, None))
+            yield from (FileChunk(at, lean, chunk) for chunk in chunks_of(source, None))
 
 
 @dataclass(frozen=True)
 class _Counted:
     """The counts of a chunk, and (N,) minutes and scores of its records with a time, in order;
-    with a segment also the slots of their calibrations.
+    with a segment also the slots of their calibrations. With a window, the alarms at each alpha,
+    and how the records stand to those before them.
     """
 
     counts: Replay
     at: NDArray[np.int64]
     scores: NDArray[np.float64]
     slots: NDArray[np.int64] | None = None
+    alarms: tuple[Alarms, ...] = ()
+    series: SeriesCounts | None = None
 
 
-def _count(scorer: Scorer, time: str, nothing: Replay, taken: _Taken) -> _Counted:
-    records = taken.source.parse(taken.chunk)
+def _count(scorer: Scorer, time: str, nothing: Replay, taken: FileChunk) -> _Counted:
+    records, followed = taken.parsed(), taken.followed
     counted = replace(nothing, rejected=len(records.rejects))
     if not len(records.table):
         return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
     times = read_times(records.frame()[time], zone_of(scorer.artifact.schema))
     timed = times.minutes.is_not_null().to_numpy() & records.good
-    verdicts = scorer.score_table(records.table, explain=0)
+    untimed = int((records.good & ~timed).sum())
+    if followed is None:
+        verdicts = scorer.score_table(records.table, explain=0)
+    else:
+        verdicts = scorer.score_taken(followed.taken, explain=0)
+        timed &= verdicts.judged
     decided = decide(scorer.artifact, verdicts, timed, records.table, nothing.alphas)
     at = times.minutes.fill_null(0).to_numpy()[timed]
     severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
     counts = replace(
         counted,
         minutes=Timeline(at, np.ones(len(at), np.int64), severe, decided.alarms).by(1),
-        untimed=int((records.good & ~timed).sum()),
+        untimed=untimed,
         units=frozenset({times.unit} - {""}),
         segments=decided.by_segment,
         slots=None if decided.judges is None else BySlot.of(at, decided.judges),
     )
-    return _Counted(counts, at, verdicts.score[timed], decided.slots)
+    one = _Counted(counts, at, verdicts.score[timed], decided.slots)
+    if followed is None:
+        return one
+    rows = np.flatnonzero(timed)
+    alarms = [alarms_at(records.table, rows[column > 0]) for column in decided.alarms.T]
+    return replace(one, alarms=tuple(alarms), series=followed.counts)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+HOUR, DAY = 60, 1440  # minutes
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,8 @@ class Timeline:
     def none(cls, alphas: int) -> Timeline:
         empty = np.zeros(0, np.int64)
         return cls(empty, empty, empty, np.zeros((0, alphas), np.int64))
+
+
+def moment(minute: int | np.integer[Any]) -> datetime:
+    """The start of a minute, in UTC."""
+    return datetime.fromtimestamp(int(minute) * 60, UTC)

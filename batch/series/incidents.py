@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.history import ONE
 from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.table import Table
 
 Span = tuple[int, int]  # the moments of an incident's first and last alarm
 
@@ -21,6 +22,15 @@ class Alarms:
 
     entities: tuple[str, ...] | None
     moments: NDArray[np.int64]
+
+
+def alarms_at(table: Table, rows: NDArray[np.int64]) -> Alarms:
+    """Return the alarms in these rows, (n,), of a table."""
+    if table.times is None:
+        raise AssertionError("a window takes a time: `check_window` refuses an artifact without")
+    names = table.entities
+    own = None if names is None else tuple(names[i] for i in rows.tolist())
+    return Alarms(own, table.times[rows])
 
 
 @dataclass
@@ -37,6 +47,11 @@ class Incidents:
         names: Sequence[str] = alarms.entities or [ONE] * len(alarms.moments)
         pairs = zip(names, alarms.moments.tolist(), strict=True)
         return sum(self._add(name, moment) for name, moment in pairs)
+
+    def starts(self) -> NDArray[np.int64]:
+        """Return the moment at which each incident began, in order, (n,)."""
+        found = [span[0] for spans in self.spans.values() for span in spans]
+        return np.array(sorted(found), np.int64)
 
     def _add(self, name: str, moment: int) -> int:
         spans, near = self.spans.setdefault(name, []), self.window.size * self.window.step

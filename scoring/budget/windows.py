@@ -10,11 +10,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.calibration import Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
 from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.window import SeriesSummary, Window
+
+
+def law_of_blocks(blocks: int, alpha: float) -> RateLaw:
+    """Return the law of the true false-alarm rate at alpha, of scores that are worth so many
+    independent ones. It begins at 0, as what serves saw more than what judged.
+    """
+    return RateLaw(blocks, 0, min(max(1, round(alpha * (blocks + 1))), blocks))
 
 
 def expected_of_windows(
@@ -26,9 +33,8 @@ def expected_of_windows(
     alpha = calibration.alpha if alpha is None else alpha
     alone = Expected.at(calibration, judged, alpha)
     length = max(calibration.n / max(series.blocks, 1), 1.0)  # records of a block
-    blocks = math.ceil(judged / length)
-    rank = min(max(1, round(alpha * (series.blocks + 1))), series.blocks)
-    high = Chance(blocks, rank, series.blocks).quantile((1 + CONFIDENCE) / 2)
+    law = law_of_blocks(series.blocks, alpha)
+    high = Chance(math.ceil(judged / length), law.high, law.n).quantile((1 + CONFIDENCE) / 2)
     most = min(judged, max(alone.high, math.ceil(high * length)))
     return Expected(judged, alone.mean, 0, most, bound=True)
 

@@ -106,7 +106,7 @@ def _usual_alphas(calibration: Calibration) -> list[float]:
 
 
 def _print_replay(found: Replay) -> None:
-    from vaewatch.batch.replay.replay import moment
+    from vaewatch.batch.replay.timeline import moment
 
     console, hours = out(), found.hours
     first, last = (moment(found.minutes.starts[at]) for at in (0, -1))
@@ -117,7 +117,10 @@ def _print_replay(found: Replay) -> None:
     for name, number in (("without time", found.untimed), ("rejected", found.rejected)):
         if number:
             console.print(f"{name:13} {number:,}")
+    _print_series(found)
     changed = "not simulated: VaewatchTrafficChanged needs the records in order of time"
+    if found.series is not None:
+        changed = "not simulated: VaewatchTrafficChanged takes records that do not overlap"
     changed = changed if found.changed is None else _firings(found.changed)
     console.print(f"ticket        {changed}")
     for which in range(len(found.alphas)):
@@ -128,10 +131,32 @@ def _print_replay(found: Replay) -> None:
             f"  an hour     {at.hourly_mean:,.2f} on average, {at.hourly_most:,} at most"
         )
         console.print(f"  a day       {at.daily_mean:,.2f} on average, {at.daily_most:,} at most")
+        if at.incidents is not None:
+            console.print(f"  incidents   {at.incidents.words}")
+            console.print(
+                f"  a day       {at.incidents.daily_mean:,.2f} incidents on average, "
+                f"{at.incidents.daily_most:,} at most"
+            )
         for alert in at.alerts:
             console.print(f"  {alert.severity:11} {_firings(alert)}")
     _print_segments(found)
     print_outlook(console, found.outlook)
+
+
+def _print_series(found: Replay) -> None:
+    """Print the records that were not judged, where a record is judged with those before it."""
+    if found.series is None:
+        return
+    counts = found.series.counts
+    others = (
+        ("warming up", counts.warming_up),
+        ("late", counts.late),
+        ("repeated", counts.repeated),
+        ("gaps", counts.gaps),
+    )
+    for name, number in others:
+        if number:
+            out().print(f"{name:13} {number:,}")
 
 
 def _print_segments(found: Replay) -> None:
