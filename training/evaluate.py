@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.expected import Expected, tenths
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
@@ -119,7 +120,15 @@ def evaluate(
         alpha: the false-alarm rate of the verdicts; the artifact's own by default.
         bounds: from (N, D) features of the normals to their bounds; none by default.
         seen: the records that the network was fitted to, if they are known.
+
+    Raises:
+        SettingError: the artifact has a window; `evaluate_series` measures such.
     """
+    if scorer.artifact.window is not None:
+        raise SettingError(
+            "an artifact with a window must be measured on series, by evaluate_series of "
+            "vaewatch.training.series.evaluate."
+        )
     found = label if isinstance(label, Labels) else read_labels(frame, label)
     anomaly = found.anomaly
     table = checked_table(scorer.artifact.schema, frame)

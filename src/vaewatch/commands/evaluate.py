@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
     from vaewatch.training.evaluate import Evaluation
+    from vaewatch.training.series.evaluate import SeriesEvaluation
 
 REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; characters of a bar
 
@@ -53,6 +54,9 @@ def evaluate(
     abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign, inlier,
     negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B beside M, and
     N beside Y. Any other is an anomaly. --normal-label names another one.
+
+    An artifact with a window is measured on events, runs of anomalous records of one entity, in
+    order of time whatever the order of the file is.
     """
     from vaewatch.scoring.budget.calibration import check_rate
 
@@ -65,21 +69,44 @@ def evaluate(
     label = label or scorer.artifact.schema.label or "label"
     check_files(labelled, label, delimiter)
     check_output(rejects)
-    from vaewatch.training.bounds import bounds_of_artifact
-    from vaewatch.training.evaluate import evaluate as measure
-    from vaewatch.training.export.weights import load_seen
     from vaewatch.training.records.labels import read_labels
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
-    bounds = bounds_of_artifact(artifact, draws)
+    windowed = scorer.artifact.window is not None
+    bounds = None if windowed else _bounds(artifact, draws)
     reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
     frame = read_frame(labelled, reading, scorer.artifact.schema)
     labels = read_labels(frame, label, normal_labels)
-    found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact))
+    found: Evaluation | SeriesEvaluation
+    if windowed:
+        from vaewatch.training.series.evaluate import evaluate_series
+
+        found = evaluate_series(scorer, frame, labels, alpha)
+    else:
+        from vaewatch.training.evaluate import evaluate as measure
+        from vaewatch.training.export.weights import load_seen
+
+        found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print(found)
+
+
+def _bounds(artifact: Path, draws: int) -> Any:
+    from vaewatch.training.bounds import bounds_of_artifact
+
+    return bounds_of_artifact(artifact, draws)
+
+
+def _print(found: Evaluation | SeriesEvaluation) -> None:
+    from vaewatch.commands.tables.evaluation import print_series
+    from vaewatch.training.series.evaluate import SeriesEvaluation
+
+    if isinstance(found, SeriesEvaluation):
+        print_series(found, _labels(found))
     else:
         _print_evaluation(found)
 
@@ -152,7 +179,7 @@ def _print_segments(found: Evaluation) -> None:
         print_table(out(), head, rows, right=(1, 2, 3, 4))
 
 
-def _labels(found: Evaluation) -> str:
+def _labels(found: Evaluation | SeriesEvaluation) -> str:
     def shown(names: tuple[str, ...]) -> str:
         more = f" and {len(names) - REASONS:,} more" if len(names) > REASONS else ""
         return f"{', '.join(names[:REASONS]) or 'none'}{more}"

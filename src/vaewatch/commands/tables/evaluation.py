@@ -1,0 +1,97 @@
+"""An evaluation of series, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaewatch.training.series.evaluate import EntityEvaluation, SeriesEvaluation
+
+INDENT = 18
+MOST = 20  # entities that are shown
+
+
+def print_series(found: SeriesEvaluation, labels: str) -> None:
+    """Print the figures of all entities, then those of each; `labels` says how they were read."""
+    from vaewatch.commands.terminal import out, print_fact
+
+    console = out()
+    for name, text in _facts(found, labels):
+        print_fact(console, name, text, INDENT)
+    _print_entities(found.entities)
+
+
+def _facts(found: SeriesEvaluation, labels: str) -> list[tuple[str, str]]:
+    others = {"warming up": found.warming_up, "repeated": found.repeated}
+    left_out = "".join(f", {number:,} {name}" for name, number in others.items() if number)
+    records = f"{found.records:,}: {found.judged:,} judged{left_out}"
+    low, high = found.false_alarms_by_chance
+    alarms = f"{found.false_alarms:,} alarms on {found.normals:,} normals"
+    expected = f"up to {found.expected_false_alarms:,.1f} expected, {low:,} to {high:,} by chance"
+    events = f"{found.found:,} found of {found.events:,}"
+    if found.events_unjudged:
+        events += f"; {found.events_unjudged:,} more had no record that was judged"
+    return [
+        ("records", f"{records}; of the judged {found.anomalies:,} anomalies"),
+        ("labels", labels),
+        ("events", events),
+        ("delay", _delay(found)),
+        ("AUROC", _number(found.auroc)),
+        ("AUPRC", _number(found.auprc)),
+        ("VUS-PR", f"{_number(found.vus_pr)}  with buffers of 0 to {found.buffer} records"),
+        ("false-alarm rate", f"{_number(found.false_alarm_rate)}  {alarms}, {expected}"),
+        *_budget(found),
+        ("false incidents", found.false_incidents_words),
+    ]
+
+
+def _budget(found: SeriesEvaluation) -> list[tuple[str, str]]:
+    if found.budget_holds is None:
+        return []
+    if found.budget_holds:
+        return [("alarm budget", f"holds at alpha {found.alpha:g}: chance explains the alarms")]
+    broken = (
+        f"BROKEN at alpha {found.alpha:g}: more alarms than chance explains. These spans are not "
+        "like those of the fit: vaewatch train again, on old and recent ones."
+    )
+    return [("alarm budget", broken)]
+
+
+def _delay(found: SeriesEvaluation) -> str:
+    if found.delay_records is None or found.delay_seconds is None:
+        return "n/a"
+    records, seconds = f"{found.delay_records:g}", f"{found.delay_seconds:,.6g}"
+    return f"{records} records, {seconds} s: the median from begin of event to first alarm"
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _print_entities(entities: tuple[EntityEvaluation, ...]) -> None:
+    """Print the entities with most anomalies first, where there are several."""
+    from vaewatch.commands.terminal import out, print_table
+
+    if len(entities) < 2:
+        return
+    shown = sorted(entities, key=lambda each: (-each.anomalies, -each.false_incidents))[:MOST]
+    rows = [
+        (
+            str(each.entity),
+            f"{each.judged:,}",
+            f"{each.anomalies:,}",
+            f"{each.events:,}",
+            f"{each.found:,}",
+            f"{each.false_incidents:,}",
+            _number(each.auroc),
+            _number(each.auprc),
+            _number(each.vus_pr),
+        )
+        for each in shown
+    ]
+    head = ("entity", "judged", "anomalies", "events", "found", "false incidents")
+    console = out()
+    console.print()
+    print_table(console, (*head, "AUROC", "AUPRC", "VUS-PR"), rows, right=range(1, 9))
+    if len(entities) > MOST:
+        console.print(f"and {len(entities) - MOST:,} more: --json has them all")
