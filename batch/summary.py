@@ -173,6 +173,8 @@ class Summary:
         """How many of the anomalies are false, as far as it can be known."""
         if self.found is not None:
             return self.found.words
+        if self.counts.series is not None and not self.counts.judged:
+            return "no alarms: no record had a full window"
         return self.expected.words(self.counts.anomalies)
 
     @property

@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from tests.batch.objects import object_store
+from tests.batch.series import WINDOW, by_time, make_machines
 from tests.conftest import make_frame
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.job import Job
@@ -196,3 +197,22 @@ def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
     run(scorer, replace(there, out=str(tmp_path / "whole.csv")))
     with open_object(f"{bucket}/scored.csv") as stream:
         assert stream.read() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_windows_are_the_same_on_ray(
+    tmp_path: Path,
+    machines_path: Path,
+    cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
+    sort: bool,
+):
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 14)
+    by_time(make_machines(2_000, 4, seed=9)).write_csv(tmp_path / "in.csv")
+    machines, source = Scorer.load(machines_path), (str(tmp_path / "in.csv"),)
+    here = Job(source, str(tmp_path / "here.csv"), sort=sort)
+    there = replace(here, out=str(tmp_path / "there.csv"), threads=2)
+    counts = run(machines, here)
+    assert counts.to_json() == run(machines, there, engine=killing).to_json()
+    assert counts.series is not None and counts.series.judged == 8_000 - 4 * (WINDOW - 1)
+    assert (tmp_path / "here.csv").read_bytes() == (tmp_path / "there.csv").read_bytes()

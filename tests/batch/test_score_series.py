@@ -343,5 +343,41 @@ def test_a_file_without_records_and_one_without_full_windows(
             words = ("--out", tmp_path / "out.csv", "--summary", tmp_path / "s.json", *sort)
             done = score(machines_path, tmp_path / f"{n}.csv", *words)
             assert len(added(tmp_path / "out.csv")) == n
-            assert "no alarms: there were no records" in done.stderr.replace("\n", " ")
+            wanted = "no record had a full window" if n else "there were no records"
+            assert f"no alarms: {wanted}" in done.stderr.replace("\n", " ")
             assert json.loads((tmp_path / "s.json").read_text())["anomaly_rate"] == 0
+
+
+def test_odd_histories_are_outcomes_and_no_errors(
+    machines_path: Path, frame: pl.DataFrame, tmp_path: Path
+):
+    """A gap of a year, all machines at one instant, missing values for longer than a window, a
+    machine for each record, and a name that is too long.
+    """
+    year = (
+        pl.when(pl.int_range(pl.len()) % N < 200).then("ts").otherwise(pl.col("ts") + 31_536_000)
+    )
+    blank = pl.when(pl.int_range(pl.len()).is_between(50, 90)).then(None).otherwise("pressure")
+    cases = {
+        "year": (frame.with_columns(ts=year), {"gaps": 3, "warming_up": 6 * WARMING}),
+        "instant": (
+            frame.with_columns(ts=frame["ts"][0]),
+            {"warming_up": 3, "repeated": 3 * N - 3},
+        ),
+        "blank": (frame.with_columns(pressure=blank), {"warming_up": 3 * WARMING}),
+        "alone": (
+            frame.with_columns(machine=pl.format("m{}", pl.int_range(pl.len()))),
+            {"entities": 3 * N, "warming_up": 3 * N, "judged": 0},
+        ),
+    }
+    for name, (odd, wanted) in cases.items():
+        odd.write_csv(tmp_path / f"{name}.csv")
+        summary = tmp_path / f"{name}.json"
+        words = ("--out", tmp_path / "out.csv", "--summary", summary)
+        score(machines_path, tmp_path / f"{name}.csv", *words)
+        series = json.loads(summary.read_text())["series"]
+        assert {key: series[key] for key in wanted} == wanted, name
+    long = frame[:20].with_columns(machine=pl.lit("x" * 10_000))
+    long.write_csv(tmp_path / "long.csv")
+    done = call("score", machines_path, tmp_path / "long.csv", "--out", tmp_path / "out.csv")
+    assert done.returncode == 3 and "name of at most 1,000 characters" in done.stderr

@@ -54,7 +54,8 @@ def _print_series(summary: Summary) -> None:
     if series is None or incidents is None:
         return
     entities = _number(series.entities, "entity")
-    err().print(f"{entities}, {incidents.days:,.3g} days of one; {_number(series.gaps, 'gap')}")
+    days = f"{incidents.days:,.3g} days of an entity judged"
+    err().print(f"{entities}, {days}; {_number(series.gaps, 'gap')}")
     err().print(incidents.words)
 
 
