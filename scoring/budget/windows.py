@@ -49,12 +49,14 @@ class Incidents:
         foretold: false incidents per entity and day, as counted on the fit data; None at an alpha
             that is larger than all that were.
         bound: whether `foretold` is that of the next larger alpha, and so at most so many.
+        least: what one incident of the fit data was, per entity and day: fewer cannot be foretold.
     """
 
     seen: int
     days: float
     foretold: float | None
     bound: bool
+    least: float
 
     @classmethod
     def of(
@@ -65,7 +67,8 @@ class Incidents:
         at = min((a for a in known if a >= alpha * (1 - 1e-9)), default=None)
         bound = at is not None and not math.isclose(at, alpha)
         days = judged * window.step / DAY
-        return cls(seen, days, None if at is None else known[at], bound)
+        least = DAY / max(series.windows * window.step, 1)
+        return cls(seen, days, None if at is None else known[at], bound, least)
 
     @property
     def per_day(self) -> float | None:
@@ -80,6 +83,8 @@ class Incidents:
             return f"{counted}: no record was judged"
         if self.foretold is None:
             told = "none foretold at this alpha"
+        elif self.foretold < self.least:
+            told = f"fewer than {self.least:.3g} foretold"
         else:
             told = f"{'up to ' if self.bound else ''}{self.foretold:.3g} foretold"
         return f"{counted}: {self.per_day:.3g} per entity and day, {told} of normal traffic"
