@@ -50,20 +50,19 @@ class SeriesCounts:
         numbers = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
         return SeriesCounts(**numbers, first=self.first or other.first)
 
-    @property
-    def out_of_order(self) -> int:
-        return self.late + self.repeated
-
-    def remarks(self, files: Sequence[str], most: int | None) -> list[str]:
+    def remarks(self, files: Sequence[str], most: int) -> list[str]:
         """Say which records were left out, or may lack a window, and what to do about it."""
         said = []
         if self.first is not None:
             file, line = files[self.first[0]], self.first[1]
+            found = []
+            if self.late:
+                found.append(f"{_records(self.late)} older than one before of the same entity")
+            if self.repeated:
+                found.append(f"{_records(self.repeated)} of a moment that the entity already had")
             said.append(
-                f"{_records(self.late)} older than one before of the same entity, and "
-                f"{_records(self.repeated)} of a moment that it already had: they were not "
-                f"judged. The first is in '{file}', line {line:,}. --sort puts records in order "
-                "first."
+                f"{', and '.join(found)}: they were not judged. The first is in '{file}', line "
+                f"{line:,}. --sort puts records in order first."
             )
         elif self.repeated:
             said.append(
