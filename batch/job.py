@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.scoring.budget.calibration import SEVERITIES
 
-MAX_ENTITIES = 10_000  # whose histories take 50 MB, of windows of 64 records with 20 numbers
+MAX_ENTITIES = 10_000  # whose histories take 63 MB, of windows of 64 records with 20 numbers
 
 
 @dataclass(frozen=True)

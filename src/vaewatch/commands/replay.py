@@ -153,6 +153,7 @@ def _print_series(found: Replay) -> None:
         ("late", counts.late),
         ("repeated", counts.repeated),
         ("gaps", counts.gaps),
+        ("evicted", counts.evicted),
     )
     for name, number in others:
         if number:

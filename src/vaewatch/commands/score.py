@@ -243,6 +243,7 @@ def _run(artifact: Path, job: Job, team: Team, settings: dict[str, Any]) -> Summ
         check_alpha(job.alpha, scorer.artifact.calibration.n)
     if scorer.artifact.window is not None and job.shard is not None:
         job = replace(job, sources=settings["files"], entities=job.shard)
+        _check_targets(job.sources, settings)
 
     def summed_up(done: Done) -> Summary:
         seconds = time.perf_counter() - began
