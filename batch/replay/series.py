@@ -14,10 +14,9 @@ from vaewatch.batch.job import MAX_ENTITIES
 from vaewatch.batch.replay.timeline import DAY, moment
 from vaewatch.batch.replay.times import MINUTE
 from vaewatch.batch.series.counts import SeriesCounts
-from vaewatch.batch.series.followed import Reading
+from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
-from vaewatch.batch.series.incidents import Alarms
-from vaewatch.batch.series.incidents import Incidents as Spans
+from vaewatch.batch.series.incidents import Alarms, IncidentSpans
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.windows import Incidents, expected_of_windows, law_of_blocks
@@ -93,7 +92,7 @@ class SeriesWatch:
     window: Window
     summary: SeriesSummary
     order: InOrder
-    spans: tuple[Spans, ...]
+    spans: tuple[IncidentSpans, ...]
     counts: SeriesCounts = field(default_factory=SeriesCounts)
 
     @classmethod
@@ -112,8 +111,8 @@ class SeriesWatch:
                 f"--time must be the artifact's, by which its windows are in order, got '{time}'. "
                 "Leave it out."
             )
-        order = InOrder(Reading(artifact.vectorizer), History(window, MAX_ENTITIES))
-        return cls(artifact, window, summary, order, tuple(Spans(window) for _ in alphas))
+        order = InOrder(Selection(artifact.vectorizer), History(window, MAX_ENTITIES))
+        return cls(artifact, window, summary, order, tuple(IncidentSpans(window) for _ in alphas))
 
     def follow(self, chunks: Iterable[FileChunk]) -> Iterator[FileChunk]:
         """Yield each chunk with what became of its records."""

@@ -32,8 +32,8 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Reads the records of chunks as a history takes them.
+class Selection:
+    """Chooses the records that a job scores, and gives them as a history takes them.
 
     shard: (i, n) for the entities of shard i of n; None for all.
     """

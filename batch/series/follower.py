@@ -16,9 +16,9 @@ from vaewatch.batch.inputs import Inputs, open_inputs
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.journal import Entry, Journal, is_stream
 from vaewatch.batch.series.counts import SeriesCounts
-from vaewatch.batch.series.followed import Reading
+from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
-from vaewatch.batch.series.incidents import Incidents, Span
+from vaewatch.batch.series.incidents import IncidentSpans, Span
 from vaewatch.batch.series.sorting import Sorted
 from vaewatch.batch.stage import ScoredChunk
 from vaewatch.scoring.artifact import Artifact
@@ -70,7 +70,7 @@ class Follower:
     """Follows the entities of a job from chunk to chunk."""
 
     follow: InOrder | Sorted
-    incidents: Incidents
+    incidents: IncidentSpans
     key: str
 
     @classmethod
@@ -81,18 +81,18 @@ class Follower:
         artifact, job = inputs.stage.scorer.artifact, inputs.stage.job
         if (window := artifact.window) is None:
             return None
-        reading = Reading(artifact.vectorizer, job.entities)
+        selection = Selection(artifact.vectorizer, job.entities)
         key = history_key(artifact.version, window)
         kept = _State(b"", {}) if last is None else _state(journal.past_of(last))
-        incidents = Incidents(window, kept.spans)
+        incidents = IncidentSpans(window, kept.spans)
         if job.sort:
             with open_inputs(inputs.stage.scorer, job, journal) as ahead:
-                found = Sorted.of(reading, window, ahead.chunks(None))
+                found = Sorted.of(selection, window, ahead.chunks(None))
             return cls(found, incidents, key)
         history = History(window, job.max_entities)
         if kept.history:
             history = _unpacked(kept.history, key, history, artifact)
-        return cls(InOrder(reading, history, journal.resumable), incidents, key)
+        return cls(InOrder(selection, history, journal.resumable), incidents, key)
 
     def chunks(self, chunks: Iterator[FileChunk]) -> Iterator[FileChunk]:
         """Yield each chunk with what became of its records."""

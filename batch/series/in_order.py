@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.series.counts import SeriesCounts
-from vaewatch.batch.series.followed import Followed, Reading, spread
+from vaewatch.batch.series.followed import Followed, Selection, spread
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.series.history import STANDINGS, History, Standing, Taken
 
@@ -31,7 +31,7 @@ class InOrder:
     written: that after the last one that was written.
     """
 
-    reading: Reading
+    selection: Selection
     history: History
     keep: bool = False
     past: deque[History] = field(default_factory=deque)
@@ -47,9 +47,9 @@ class InOrder:
             yield replace(one, followed=followed, records=records)
 
     def _take(self, one: FileChunk, records: Records) -> Followed:
-        mine = self.reading.mine(records)
+        mine = self.selection.mine(records)
         rows, held = np.flatnonzero(mine), len(self.history)
-        taken = self.history.add(self.reading.arrivals(records, rows))
+        taken = self.history.add(self.selection.arrivals(records, rows))
         come = len(self.history) - held + taken.evicted
         return followed_of(one, records, spread(taken, rows, len(mine)), mine, come)
 

@@ -34,7 +34,7 @@ def alarms_at(table: Table, rows: NDArray[np.int64]) -> Alarms:
 
 
 @dataclass
-class Incidents:
+class IncidentSpans:
     """The spans of the incidents of each entity, in order of time, so far."""
 
     window: Window

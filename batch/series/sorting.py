@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.batch.chunk import FileChunk
-from vaewatch.batch.series.followed import Followed, Reading, spread
+from vaewatch.batch.series.followed import Followed, Selection, spread
 from vaewatch.batch.series.in_order import followed_of
 from vaewatch.scoring.series.history import Arrivals, History, Run, Taken
 from vaewatch.scoring.series.window import Window
@@ -48,14 +48,14 @@ class Sorted:
     entities: int
 
     @classmethod
-    def of(cls, reading: Reading, window: Window, chunks: Iterable[FileChunk]) -> Sorted:
+    def of(cls, selection: Selection, window: Window, chunks: Iterable[FileChunk]) -> Sorted:
         """Read all chunks."""
         parts, found, start = dict[Key, _Part](), list[Arrivals](), 0
         for one in chunks:
             records = one.parsed()
-            mine = reading.mine(records)
+            mine = selection.mine(records)
             parts[_key(one)] = _Part(start, mine)
-            found.append(reading.arrivals(records, np.flatnonzero(mine)))
+            found.append(selection.arrivals(records, np.flatnonzero(mine)))
             start += int(mine.sum())
         history = History(window)
         if not found:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.batch.series import WINDOW, by_time, make_machines
 from tests.conftest import call
-from vaewatch.batch.series.incidents import Alarms, Incidents
+from vaewatch.batch.series.incidents import Alarms, IncidentSpans
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.incidents import incident_starts
 from vaewatch.scoring.series.window import Window
@@ -76,7 +76,7 @@ def test_incidents_are_the_same_in_any_order_of_their_alarms():
     assert 30 < wanted < 280
     for seed in range(4):
         order = np.random.default_rng(seed).permutation(300)
-        found, counted = Incidents(window), 0
+        found, counted = IncidentSpans(window), 0
         for some in np.array_split(order, 5):
             counted += found.add(Alarms(tuple(names[some].tolist()), moments[some]))
         assert counted == wanted == len(found.starts())
