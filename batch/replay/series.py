@@ -19,7 +19,7 @@ from vaewatch.batch.series.in_order import InOrder
 from vaewatch.batch.series.incidents import Alarms, IncidentSpans
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.scoring.budget.windows import Incidents, expected_of_windows, law_of_blocks
+from vaewatch.scoring.budget.windows import Incidents, block_law, expected_of_windows
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.window import SeriesSummary, Window
@@ -56,7 +56,7 @@ class SeriesReplay:
 
     def allowed(self, alpha: float) -> float:
         """Return the upper limit of the false-alarm rate."""
-        return law_of_blocks(self.summary.blocks, alpha).interval()[1]
+        return block_law(self.artifact.calibration, alpha, self.summary.blocks).interval()[1]
 
     def incidents(self, which: int, alpha: float, days: int) -> IncidentsReplay:
         """Return the incidents at the alpha with this index, in so many days with records."""

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vaewatch.scoring.budget.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
 from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
 
-def law_of_blocks(blocks: int, alpha: float) -> RateLaw:
+def block_law(calibration: Calibration, alpha: float, blocks: int) -> RateLaw:
     """Return the law of the true false-alarm rate at alpha, of scores that are worth so many
-    independent ones. It begins at 0, as what serves saw more than what judged.
+    independent ones. It begins at 0 where what serves saw more than what judged.
     """
-    return RateLaw(blocks, 0, min(max(1, round(alpha * (blocks + 1))), blocks))
+    k = min(max(1, round(alpha * (blocks + 1))), blocks)
+    return RateLaw(blocks, k if calibration.rule == SPLIT else 0, k)
 
 
 def expected_of_windows(
@@ -33,10 +34,12 @@ def expected_of_windows(
     alpha = calibration.alpha if alpha is None else alpha
     alone = Expected.at(calibration, judged, alpha)
     length = max(calibration.n / max(series.blocks, 1), 1.0)  # records of a block
-    law = law_of_blocks(series.blocks, alpha)
-    high = Chance(math.ceil(judged / length), law.high, law.n).quantile((1 + CONFIDENCE) / 2)
-    most = min(judged, max(alone.high, math.ceil(high * length)))
-    return Expected(judged, alone.mean, 0, most, bound=True)
+    law, blocks = block_law(calibration, alpha, series.blocks), math.ceil(judged / length)
+    tail = (1 - CONFIDENCE) / 2
+    low = math.floor(Chance(blocks, law.low, law.n).quantile(tail) * length)
+    high = math.ceil(Chance(blocks, law.high, law.n).quantile(1 - tail) * length)
+    most = min(judged, max(alone.high, high))
+    return Expected(judged, alone.mean, min(alone.low, low), most, law.low < law.high)
 
 
 @dataclass(frozen=True)
