@@ -127,7 +127,7 @@ def evaluate(
     if scorer.artifact.window is not None:
         raise SettingError(
             "an artifact with a window must be measured on series, by evaluate_series of "
-            "vaewatch.training.series.evaluate."
+            "vaewatch.training.series.labelled.evaluate."
         )
     found = label if isinstance(label, Labels) else read_labels(frame, label)
     anomaly = found.anomaly

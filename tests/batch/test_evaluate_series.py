@@ -16,8 +16,8 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.evaluate import evaluate
 from vaewatch.training.records.labels import read_labels
-from vaewatch.training.series.evaluate import SeriesEvaluation, evaluate_series
-from vaewatch.training.series.vus import vus_pr
+from vaewatch.training.series.labelled.evaluate import SeriesEvaluation, evaluate_series
+from vaewatch.training.series.labelled.vus import vus_pr
 
 N = 1_000
 EVENTS = ((0, 300, 320), (1, 500, 501), (1, 700, 740), (2, 2, 4))  # machine, first, past the last

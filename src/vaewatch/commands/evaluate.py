@@ -13,7 +13,7 @@ from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
     from vaewatch.training.evaluate import Evaluation
-    from vaewatch.training.series.evaluate import SeriesEvaluation
+    from vaewatch.training.series.labelled.evaluate import SeriesEvaluation
 
 REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; characters of a bar
 
@@ -81,7 +81,7 @@ def evaluate(
     labels = read_labels(frame, label, normal_labels)
     found: Evaluation | SeriesEvaluation
     if windowed:
-        from vaewatch.training.series.evaluate import evaluate_series
+        from vaewatch.training.series.labelled.evaluate import evaluate_series
 
         found = evaluate_series(scorer, frame, labels, alpha)
     else:
@@ -103,7 +103,7 @@ def _bounds(artifact: Path, draws: int) -> Any:
 
 def _print(found: Evaluation | SeriesEvaluation) -> None:
     from vaewatch.commands.tables.evaluation import print_series
-    from vaewatch.training.series.evaluate import SeriesEvaluation
+    from vaewatch.training.series.labelled.evaluate import SeriesEvaluation
 
     if isinstance(found, SeriesEvaluation):
         print_series(found, _labels(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vaewatch.training.series.evaluate import EntityEvaluation, SeriesEvaluation
+    from vaewatch.training.series.labelled.evaluate import EntityEvaluation, SeriesEvaluation
 
 INDENT = 18
 MOST = 20  # entities that are shown

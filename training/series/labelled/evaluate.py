@@ -27,7 +27,7 @@ from vaewatch.scoring.series.incidents import incident_starts
 from vaewatch.scoring.series.window import SECOND, SeriesSummary, Window
 from vaewatch.scoring.table import Table
 from vaewatch.training.records.labels import Labels
-from vaewatch.training.series.vus import spans_of, vus_pr
+from vaewatch.training.series.labelled.vus import spans_of, vus_pr
 from vaewatch.training.vae.threads import computing_on
 
 Bools = NDArray[np.bool_]
