@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
+from vaewatch.scoring.budget.expected import TAIL, Expected
 from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
@@ -35,9 +35,8 @@ def expected_of_windows(
     alone = Expected.at(calibration, judged, alpha)
     length = max(calibration.n / max(series.blocks, 1), 1.0)  # records of a block
     law, blocks = block_law(calibration, alpha, series.blocks), math.ceil(judged / length)
-    tail = (1 - CONFIDENCE) / 2
-    low = math.floor(Chance(blocks, law.low, law.n).quantile(tail) * length)
-    high = math.ceil(Chance(blocks, law.high, law.n).quantile(1 - tail) * length)
+    low = math.floor(Chance(blocks, law.low, law.n).quantile(TAIL) * length)
+    high = math.ceil(Chance(blocks, law.high, law.n).quantile(1 - TAIL) * length)
     most = min(judged, max(alone.high, high))
     return Expected(judged, alone.mean, min(alone.low, low), most, law.low < law.high)
 
