@@ -27,12 +27,13 @@ from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
 from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
 from vaewatch.service.http.tracing import traced
-from vaewatch.service.model.errors import NotReady
+from vaewatch.service.model.errors import HistoryAway, NotReady
 from vaewatch.service.parts import Service
 from vaewatch.service.recalibrate.routes import add_recalibrate_routes, recalibrate_schemas
 from vaewatch.service.score.openapi import score_path, score_schemas
 from vaewatch.service.score.route import SCORE, ScoreRoute
 from vaewatch.service.score.scoring import Scoring
+from vaewatch.service.series.choice import described
 from vaewatch.service.settings import Settings
 from vaewatch.service.v2.infer import InferRoute, infer_template
 from vaewatch.service.v2.openapi import infer_paths, infer_schemas
@@ -56,6 +57,7 @@ class Application:
     def of(cls, settings: Settings) -> Application:
         service = Service.of(settings)
         service.lifecycle.start()
+        service.keeper.start(service.registry.active)
         api = _Api(
             title="vaewatch",
             version=build_version(),
@@ -118,9 +120,13 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.lifecycle.listen()
-        flushing = asyncio.ensure_future(service.monitor.keep_flushing())
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (service.monitor.keep_flushing(), service.keeper.keep())
+        ]
         yield
-        flushing.cancel()
+        for task in tasks:
+            task.cancel()
         service.close()
 
     return lifespan
@@ -149,8 +155,10 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/model", tags=["model"], summary="The card of the model that answers")
     async def model() -> Response:
-        card = msgspec.json.encode(registry.active.card)
-        return Response(card, media_type="application/json")
+        active = registry.active
+        kept = {} if active.window is None else {"history": described(service.settings, active)}
+        content = msgspec.json.encode({**active.card, **kept})
+        return Response(content, media_type="application/json")
 
     @app.get("/livez", tags=["probes"], summary="The process runs")
     async def livez() -> dict[str, str]:
@@ -158,6 +166,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/readyz", tags=["probes"], summary="A verified model answers")
     async def readyz() -> dict[str, str]:
+        if registry.away:
+            raise HistoryAway("the histories of entities are away.")
         if not registry.ready:
             raise NotReady("the service is starting or stopping.")
         return {"status": "ready", "version": registry.active.name.version}

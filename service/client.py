@@ -22,9 +22,11 @@ from vaewatch.scoring.errors import Problem, RecordError, ScoringError
 from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.reasons import CalendarReason, Reason
 from vaewatch.scoring.score import Parts
+from vaewatch.scoring.series.reasons import SeriesReason
 from vaewatch.scoring.verdicts import Verdict
 
 BUSY = (429, 503)
+NO_PARTS = Parts(math.nan, math.nan, math.nan)  # of a record that was not judged
 LONGEST_WAIT = 60.0  # seconds, whatever Retry-After asks for
 
 
@@ -82,7 +84,12 @@ class Client:
         self.chunk, self.retries = chunk, retries
 
     def score(
-        self, records: Any, *, alpha: float | None = None, explain: int | None = None
+        self,
+        records: Any,
+        *,
+        alpha: float | None = None,
+        explain: int | None = None,
+        judge: str | None = None,
     ) -> list[ServiceVerdict]:
         """Score records, or the rows of a DataFrame; returns their verdicts in order.
 
@@ -91,12 +98,16 @@ class Client:
             alpha: the false-alarm rate of these verdicts; the model's own by default.
             explain: the largest number of reasons for each record, with the `parts` of its score;
                 by default three reasons, only for anomalies, and no parts.
+            judge: `last`: of an artifact with a window, judge only the newest record of each
+                entity; the others are its context. All of them must then fit one chunk.
+
+        A verdict without a full window has `history` say why, and NaN for numbers.
 
         Raises:
             RecordError: some break the schema; each broken rule names its record.
             ServiceError: the service refused, or could not be reached.
         """
-        asked = {"alpha": alpha, "explain": explain}
+        asked = {"alpha": alpha, "explain": explain, "judge": judge}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         path = f"/v1/score?{query}" if query else "/v1/score"
         rows, verdicts = _rows_of(records), list[ServiceVerdict]()
@@ -278,18 +289,29 @@ def _verdicts_of(answer: Mapping[str, Any]) -> list[ServiceVerdict]:
 
 
 def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:
-    reasons = tuple(
-        CalendarReason(**reason) if "words" in reason else Reason(**reason)
-        for reason in result["reasons"]
-    )
-    parts = Parts(**result["parts"]) if "parts" in result else None
-    numbers = (result["score"], result["p_value"], result["severity"])
+    reasons = tuple(map(_reason, result["reasons"]))
+    given = result.get("parts")
+    missing = NO_PARTS if "parts" in result else None
     return ServiceVerdict(
-        *numbers,
-        result["is_anomaly"],
+        _number(result["score"]),
+        _number(result["p_value"]),
+        _number(result["severity"]),
+        bool(result["is_anomaly"]),
         reasons,
-        parts,
+        missing if given is None else Parts(**given),
         result.get("segment"),
         result.get("calibration"),
+        result.get("history"),
         result.get("id"),
     )
+
+
+def _reason(reason: Mapping[str, Any]) -> Reason:
+    if "ago" in reason:
+        return SeriesReason(**reason)
+    return CalendarReason(**reason) if "words" in reason else Reason(**reason)
+
+
+def _number(value: float | None) -> float:
+    """Return NaN for a record that was not judged, as `Scorer.score` does."""
+    return math.nan if value is None else value

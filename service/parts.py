@@ -14,7 +14,9 @@ from vaewatch.service.model.registry import Registry
 from vaewatch.service.recalibrate.recalibrations import Recalibrations
 from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.score.engine import Engine
-from vaewatch.service.settings import Settings
+from vaewatch.service.series.choice import histories_of
+from vaewatch.service.series.keeper import Keeper
+from vaewatch.service.settings import MEMORY, Settings
 from vaewatch.service.watch.logs import AccessLog, levels_from
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor
@@ -39,6 +41,7 @@ class Service:
     engine: Engine
     access_log: AccessLog
     recalibrations: Recalibrations
+    keeper: Keeper
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -47,7 +50,7 @@ class Service:
         recent = Recent.of(settings) if settings.console else None
         folder = settings.workers_folder
         monitor = Monitor(metrics, folder, recent, Scores(folder))
-        shadow = Shadow(registry, metrics)
+        shadow = Shadow(registry, metrics, kept=settings.history_mode == MEMORY)
 
         def observe(
             model: Model, table: Table, verdicts: Verdicts, seconds: float, place_of: PlaceOf
@@ -56,6 +59,7 @@ class Service:
             monitor.observe(model, table, verdicts, place_of)
             shadow.offer(table, verdicts)
 
+        engine = Engine(observe, histories_of(settings, registry))
         lifecycle = Lifecycle(registry, settings, metrics.count_reload)
         return cls(
             settings=settings,
@@ -66,14 +70,16 @@ class Service:
             metrics=metrics,
             monitor=monitor,
             shadow=shadow,
-            engine=Engine(observe),
+            engine=engine,
             access_log=AccessLog(levels),
             recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
+            keeper=Keeper(settings, registry, engine.lane, metrics.histories),
         )
 
     def close(self) -> None:
         """Stop changing models, and write what has been kept back."""
         self.lifecycle.stop()
+        self.keeper.close()
         self.monitor.flush()
         self.access_log.flush()
         self.shadow.close()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
+MEMORY, STATELESS, REDIS = "memory", "stateless", "redis"  # where histories are kept
+SCHEMES = ("redis://", "rediss://")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class Settings:
     threads: int = 1  # of the network, in each worker
     shadow: Path | None = None
     watch: float = 0.0  # seconds between checks of the artifact's path; 0: never
+    history: str | None = None  # of entities: memory, stateless, redis://HOST; None: by workers
+    history_file: Path | None = None  # keeps those of the memory
+    max_entities: int = 10_000
+    history_ttl: int = 86_400  # seconds that Redis keeps an entity after its last record
+    history_away: str = "refuse"  # or warm-up: what happens while Redis is away
     max_body_bytes: int = 16 * MIB  # of one body, before and after gzip
     max_pending_bytes: int = 64 * MIB  # of all bodies held at one time
     max_records: int = 10_000  # of one request
@@ -40,3 +47,10 @@ class Settings:
     log_level: str = "info"
     otel: bool = False
     workers_folder: Path | None = None  # what workers share; made by their parent
+
+    @property
+    def history_mode(self) -> str:
+        """Where the records before a record are: MEMORY, STATELESS or REDIS."""
+        if self.history is None:
+            return MEMORY if self.workers == 1 else STATELESS
+        return REDIS if self.history.startswith(SCHEMES) else self.history

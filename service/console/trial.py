@@ -19,9 +19,9 @@ from vaewatch.service.score.answers import (
     Rejected,
     Result,
     Results,
+    added_cells,
+    added_header,
     csv_cells,
-    csv_header,
-    segment_cells,
 )
 from vaewatch.service.score.engine import Engine
 from vaewatch.service.score.route import CSV, ScoreRoute, media_type_of
@@ -53,7 +53,7 @@ class Trials:
 def counts_of(results: Results) -> dict[str, int]:
     """Count the records, the anomalies and the rejected ones."""
     rejected = sum(isinstance(result, Rejected) for result in results)
-    anomalies = sum(isinstance(result, Result) and result.is_anomaly for result in results)
+    anomalies = sum(isinstance(result, Result) and bool(result.is_anomaly) for result in results)
     return {"records": len(results), "anomalies": anomalies, "rejected": rejected}
 
 
@@ -68,11 +68,11 @@ def rows_with_verdicts(body: bytes, results: Results) -> bytes:
         rows += ((bad.line, bad.raw) for bad in block.bad)
     rows.sort()
     between = header.delimiter.encode()
-    added = csv_header(results)
-    names, with_segment = added.encode().replace(b",", between), added != CSV_HEADER
+    added = added_header(results)
+    names = ",".join((CSV_HEADER, *added)).encode().replace(b",", between)
 
     def cells_of(result: Result | Rejected) -> bytes:
-        more = segment_cells(result, header.delimiter) if with_segment else ()
+        more = added_cells(result, added, header.delimiter)
         return header.delimiter.join((*csv_cells(result, header.delimiter), *more)).encode()
 
     verdicts = map(cells_of, results)

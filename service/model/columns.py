@@ -9,6 +9,7 @@ from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.values import category_codes
 from vaewatch.scoring.table import Table, set_calendar
+from vaewatch.service.settings import MEMORY, REDIS, Settings
 
 
 def require_same_columns(active: Schema, shadow: Schema) -> None:
@@ -25,6 +26,22 @@ def require_same_columns(active: Schema, shadow: Schema) -> None:
         raise ArtifactError(
             "a shadow must have the columns of the artifact that answers, of the same kinds; "
             f"'{differ[0]}' differs."
+        )
+
+
+def require_history(settings: Settings, active: bool, shadow: bool) -> None:
+    """Refuse a shadow with a window that would not see the records before a record. `active`,
+    `shadow`: whether they have one.
+
+    Raises:
+        ArtifactError: it would not.
+    """
+    if not shadow or settings.history_mode == MEMORY:
+        return
+    if settings.history_mode == REDIS or not active:
+        raise ArtifactError(
+            "a shadow with a window must be served with --history memory, which keeps a history "
+            "for it, too."
         )
 
 

@@ -11,3 +11,7 @@ class NotReady(ScoringError):
 
 class Conflict(ScoringError):
     """What was asked cannot be done in the present state."""
+
+
+class HistoryAway(NotReady):
+    """What keeps the histories of entities does not answer."""

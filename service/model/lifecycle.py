@@ -16,7 +16,7 @@ from typing import Any
 
 from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.manifest import MANIFEST
-from vaewatch.service.model.columns import require_same_columns
+from vaewatch.service.model.columns import require_history, require_same_columns
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.garbage import settle
 from vaewatch.service.model.loading import Loading
@@ -74,9 +74,12 @@ class Lifecycle:
         return load_model(path, settings)
 
     def _set_shadow(self, model: Model) -> None:
-        active = self.registry.active.scorer.artifact.schema
-        require_same_columns(active, model.scorer.artifact.schema)
+        self._require_pair(self.registry.active, model)
         self.registry.shadow = model
+
+    def _require_pair(self, active: Model, shadow: Model) -> None:
+        require_same_columns(active.scorer.artifact.schema, shadow.scorer.artifact.schema)
+        require_history(self.settings, active.window is not None, shadow.window is not None)
 
     async def reload(self) -> str:
         """Load the artifact that is at the path now; returns 'loaded' or 'unchanged'.
@@ -107,7 +110,7 @@ class Lifecycle:
     def _require_fit(self, model: Model) -> None:
         shadow = self.registry.shadow
         if shadow is not None:
-            require_same_columns(model.scorer.artifact.schema, shadow.scorer.artifact.schema)
+            self._require_pair(model, shadow)
 
     def _is_active(self, model: Model) -> bool:
         active = self.registry.active

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +13,11 @@ from typing import Any
 
 import msgspec
 
-from vaewatch.scoring.artifact import NETWORK, PRECISION
+from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, PRECISION
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.kept import history_key
+from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.values import example_of
 from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.settings import Settings
@@ -30,12 +33,16 @@ class ModelName(msgspec.Struct):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One artifact in service; a reload makes a new one."""
+    """One artifact in service; a reload makes a new one.
+
+    window: of the records that each is judged with; None if each is judged by itself.
+    """
 
     scorer: Scorer
     reader: RecordReader
     path: Path
     target: Path  # the folder itself, where `path` is a link
+    window: Window | None = None
     loaded_at: float = field(default_factory=time.time)
 
     @cached_property
@@ -55,9 +62,29 @@ class Model:
     def scale(self) -> str:
         """What decides the scores: models that differ only in their calibration have the same."""
         manifest = self.scorer.artifact.manifest
-        files = [manifest.sha256[name] for name in (NETWORK, PRECISION)]
+        beside = PRECISION if self.window is None else DIRECTIONS
+        files = [manifest.sha256[name] for name in (NETWORK, beside)]
         parts = (files, manifest.schema.to_json(), manifest.vectorizer, manifest.score)
         return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+    @cached_property
+    def history_key(self) -> str:
+        """What a history belongs to: models with the same features of a record and the same
+        window can go on with it, as after a recalibration.
+        """
+        manifest = self.scorer.artifact.manifest
+        features = msgspec.json.encode((manifest.schema.to_json(), manifest.vectorizer))
+        if self.window is None:
+            raise AssertionError("an artifact without a window has no history")
+        return history_key(sha256(features).hexdigest(), self.window)
+
+    @cached_property
+    def spacing(self) -> int:
+        """How many records of an entity lie between two whose scores do not depend on each other,
+        by the autocorrelation of the calibration scores.
+        """
+        series = self.scorer.artifact.manifest.series
+        return 1 if series is None else max(1, math.ceil(series.windows / max(series.blocks, 1)))
 
     @cached_property
     def created_at(self) -> float:
@@ -66,6 +93,9 @@ class Model:
     @cached_property
     def rate_interval(self) -> tuple[float, float]:
         """The 95 % interval of the true false-alarm rate."""
+        if self.window is not None:  # that of its independent blocks
+            low, high = self.scorer.artifact.manifest.calibration.rate_interval_95
+            return low, high
         return self.scorer.artifact.calibration.rate_law().interval()
 
     @cached_property
@@ -77,7 +107,7 @@ class Model:
     def card(self) -> dict[str, Any]:
         """The body of `GET /v1/model`."""
         artifact = self.scorer.artifact
-        return {
+        card = {
             "name": artifact.name,
             "version": artifact.version,
             "fingerprint": self.fingerprint,
@@ -87,6 +117,7 @@ class Model:
             "schema": artifact.schema.to_json(),
             "example": self.example(),
         }
+        return card if self.window is None else {**card, "window": self.window}
 
     def example(self) -> dict[str, Any]:
         """Make up a typical record from medians and most frequent categories; it is no record of
@@ -98,6 +129,8 @@ class Model:
         schema = artifact.schema
         plain = [column for column in schema.columns if column.kind is not Kind.CIRCULAR]
         record: dict[str, Any] = {c.name: _typical(c, middle.get(c.name)) for c in plain}
+        if schema.entity is not None:
+            record[schema.entity] = "an entity"
         return record if schema.time is None else {**record, **example_of(schema.time)}
 
 
@@ -118,4 +151,4 @@ def load_model(path: Path, settings: Settings) -> Model:
     target = path.resolve()  # a `current` link may move while we read
     scorer = Scorer.load(target, settings.threads)
     reader = RecordReader(scorer.artifact.schema, settings.max_records)
-    return Model(scorer, reader, path, target)
+    return Model(scorer, reader, path, target, scorer.artifact.window)

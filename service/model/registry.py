@@ -17,12 +17,14 @@ class Registry:
     model: answers; None until the first one is loaded.
     shadow: scores the same records, and only metrics show what it found.
     draining: the process is about to stop.
+    away: what keeps the histories of entities does not answer, and records are refused.
     """
 
     path: Path
     model: Model | None = None
     shadow: Model | None = None
     draining: bool = False
+    away: bool = False
 
     @property
     def active(self) -> Model:
@@ -37,4 +39,4 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        return self.model is not None and not self.draining
+        return self.model is not None and not self.draining and not self.away

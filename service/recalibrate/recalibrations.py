@@ -46,6 +46,10 @@ from vaewatch.service.watch.scores import Page
 EXPIRES_SECONDS = 3600.0
 BEFORE_SECONDS = 86_400.0  # the traffic before, in which every hour of the day has been
 MOST_CALIBRATING = 100_000  # scores: the interval is within 20 % of alpha 0.001
+WINDOW = (
+    "an artifact with a window must be recalibrated on whole series, and the service keeps no "
+    "records: run vaewatch recalibrate on a file of them."
+)
 REPLACED = "the artifact that answers has changed since the proposal. Propose again."
 
 
@@ -66,11 +70,14 @@ class Recalibrations:
         """Compute what a recalibration would do, and keep it for a while.
 
         Raises:
+            Conflict: the artifact has a window.
             Malformed: the time is none.
             SettingError, CalibrationError: no number of records could certify alpha, or more
                 could.
         """
         now, model = time.time(), self.registry.active
+        if model.window is not None:
+            raise Conflict(WINDOW)
         if asked.alpha is not None:
             check_rate(asked.alpha)
         period, lives = asked.period(now), EXPIRES_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from itertools import repeat
@@ -14,7 +15,7 @@ from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
-from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.service.model.model import ModelName
 
 
@@ -27,17 +28,21 @@ class Result(msgspec.Struct):
     that the artifact does not name. There only where the artifact has a segment.
     calibration: which one judged the record: `own`, of its segment, or `pooled`, of all records.
     There only where the artifact has a segment.
+    history: how the record stands to those of its entity before it, where the artifact has a
+    window: `full`, or why it is not judged: `warming_up`, `late`, `repeated`, or `context`, which
+    is a record before the newest with `?judge=last`. Numbers and the verdict are then null.
     id: the record's value in the column that was named `--id` at training.
     """
 
-    score: float
-    p_value: float
-    severity: float
-    is_anomaly: bool
+    score: float | None
+    p_value: float | None
+    severity: float | None
+    is_anomaly: bool | None
     reasons: Sequence[Reason] = ()
-    parts: Parts | UnsetType = UNSET
+    parts: Parts | None | UnsetType = UNSET
     segment: str | None | UnsetType = UNSET
     calibration: str | UnsetType = UNSET
+    history: str | UnsetType = UNSET
     id: Any = UNSET
 
 
@@ -63,6 +68,8 @@ _encoder = msgspec.json.Encoder()
 
 def results_of(verdicts: Verdicts) -> list[Result]:
     """Verdicts as arrays -> one struct a record."""
+    if verdicts.history is not None:
+        return [_of_window(verdict) for verdict in verdicts]
     columns: tuple[Iterable[Any], ...] = (
         verdicts.score.tolist(),
         verdicts.p_value.tolist(),
@@ -74,6 +81,17 @@ def results_of(verdicts: Verdicts) -> list[Result]:
     if verdicts.segment is not None and verdicts.calibration is not None:
         columns += (verdicts.segment, verdicts.calibration)
     return list(map(Result, *columns))
+
+
+def _of_window(verdict: Verdict) -> Result:
+    """Return the result of a record that is judged with those before it, if it is judged."""
+    history = verdict.history or UNSET
+    judged = not math.isnan(verdict.score)
+    parts = UNSET if verdict.parts is None else verdict.parts if judged else None
+    if not judged:
+        return Result(None, None, None, None, (), parts, history=history)
+    numbers = (verdict.score, verdict.p_value, verdict.severity)
+    return Result(*numbers, verdict.is_anomaly, verdict.reasons, parts, history=history)
 
 
 def with_ids(results: Results, ids: Iterable[Any] | None) -> Results:
@@ -105,36 +123,42 @@ def as_lines(model: ModelName, results: Results) -> bytes:
 
 
 CSV_HEADER = "anomaly_score,p_value,severity,is_anomaly,top_reasons,error"
-SEGMENT_HEADER = "segment,calibration"
+SEGMENT_NAMES = ("segment", "calibration")
+HISTORY_NAMES = ("history",)
 
 
 def as_csv(model: ModelName, results: Results) -> bytes:
     """Write a header and one row a record; ids stand first, the parts of scores last, and before
-    these the segments.
+    these the segments, or the words of the histories.
     """
     with_id = any(result.id is not UNSET for result in results)
     with_parts = any(isinstance(r, Result) and r.parts is not UNSET for r in results)
-    header = csv_header(results)
-    lines = [",".join((*["id"] * with_id, header, *PART_COLUMNS * with_parts))]
+    added = added_header(results)
+    header = (*["id"] * with_id, CSV_HEADER, *added, *PART_COLUMNS * with_parts)
+    lines = [",".join(header)]
     for result in results:
-        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result))
-        cells += segment_cells(result) * (header != CSV_HEADER)
+        cells = (*[_id_cell(result.id)] * with_id, *csv_cells(result), *added_cells(result, added))
         lines.append(",".join((*cells, *_part_cells(result) * with_parts)))
     return ("\n".join(lines) + "\n").encode()
 
 
-def csv_header(results: Results) -> str:
-    """Return the names of the columns of all results, without ids and parts."""
-    with_segment = any(isinstance(r, Result) and r.calibration is not UNSET for r in results)
-    return f"{CSV_HEADER},{SEGMENT_HEADER}" if with_segment else CSV_HEADER
+def added_header(results: Results) -> tuple[str, ...]:
+    """Return the names of the columns that only some artifacts add to those of CSV_HEADER."""
+    for result in results:
+        if isinstance(result, Result):
+            if result.calibration is not UNSET:
+                return SEGMENT_NAMES
+            return HISTORY_NAMES if result.history is not UNSET else ()
+    return ()
 
 
-def segment_cells(result: Result | Rejected, delimiter: str = ",") -> tuple[str, ...]:
-    """Write one cell for each name of SEGMENT_HEADER."""
-    if isinstance(result, Rejected) or isinstance(result.calibration, UnsetType):
-        return "", ""
-    name = result.segment or ""
-    return _cell(str(name), delimiter), result.calibration
+def added_cells(
+    result: Result | Rejected, added: tuple[str, ...], delimiter: str = ","
+) -> tuple[str, ...]:
+    """Write one cell for each of the added names."""
+    if isinstance(result, Rejected):
+        return ("",) * len(added)
+    return tuple(_cell(str(getattr(result, name) or ""), delimiter) for name in added)
 
 
 def _id_cell(value: Any) -> str:
@@ -142,7 +166,7 @@ def _id_cell(value: Any) -> str:
 
 
 def _part_cells(result: Result | Rejected) -> tuple[str, ...]:
-    if isinstance(result, Rejected) or isinstance(result.parts, UnsetType):
+    if isinstance(result, Rejected) or not isinstance(result.parts, Parts):
         return ("",) * len(PART_COLUMNS)
     return tuple(map(repr, astuple(result.parts)))
 
@@ -152,6 +176,8 @@ def csv_cells(result: Result | Rejected, delimiter: str = ",") -> tuple[str, ...
     if isinstance(result, Rejected):
         text = " ".join(problem.message for problem in result.errors)
         return "", "", "", "", "", _cell(text, delimiter)
+    if result.score is None:
+        return "", "", "", "", "", ""
     reasons = _cell("; ".join(map(str, result.reasons)), delimiter)
     alarm = str(result.is_anomaly).lower()
     return repr(result.score), repr(result.p_value), repr(result.severity), alarm, reasons, ""

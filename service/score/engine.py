@@ -15,15 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from vaewatch.scoring.structs import Structs
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 from vaewatch.service.score.answers import Result, results_of
+from vaewatch.service.score.jobs import Job, Jobs, place_in, settle
+from vaewatch.service.score.lane import Lane
 from vaewatch.service.score.options import Options
-from vaewatch.service.watch.place import Place, PlaceOf, text_of_id
+from vaewatch.service.series.histories import Histories, Stateless
+from vaewatch.service.watch.place import PlaceOf
 
 log = logging.getLogger("vaewatch.service")
 
@@ -32,41 +35,38 @@ LARGE = 512  # records; from this number on a request is scored in a thread
 
 T = TypeVar("T")
 Observer = Callable[[Model, Table, Verdicts, float, PlaceOf], None]  # a float of seconds
-Outcome = list[Result] | Exception
-Settle = Callable[[Outcome], None]  # must not raise
-LONGEST_ID = 80  # characters of a record's id that an alarm carries
-
-
-class Job(NamedTuple):
-    """The rows of one request. `request`: its id."""
-
-    request: str
-    rows: Structs
-    settle: Settle
-
-
-Jobs = list[Job]
 
 
 @dataclass
 class Engine:
-    """Scores batches. `observe` is called with every one of them, for the metrics."""
+    """Scores batches. `observe` is called with every one of them, for the metrics.
+
+    histories: what records are judged with, of an artifact with a window.
+    """
 
     observe: Observer
+    histories: Histories = field(default_factory=Stateless)
+    lane: Lane = field(init=False)
     _pending: dict[tuple[Model, Options], Jobs] = field(default_factory=dict)
     _waiting: int = 0
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="score")
     )
 
+    def __post_init__(self) -> None:
+        self.lane = Lane(self.histories, self._count_soon)
+
     async def score_rows(
         self, model: Model, options: Options, request: str, rows: Structs
     ) -> list[Result]:
         """Score rows in a batch or, if there are many, in a thread."""
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        job = Job(request, rows, partial(_settle, future))
+        job = Job(request, rows, partial(settle, future))
+        if model.window is not None:
+            self.lane.submit(model, options, job)
+            return await future
         if len(rows) >= LARGE:
-            place_of = partial(_place_in, model, [job])
+            place_of = partial(place_in, model, [job])
             return await self._in_thread(
                 model, options, lambda: model.reader.table(rows), place_of
             )
@@ -75,6 +75,9 @@ class Engine:
 
     def submit(self, model: Model, options: Options, job: Job) -> None:
         """Score fewer than LARGE rows, and settle them with their results or the error."""
+        if model.window is not None:
+            self.lane.submit(model, options, job)
+            return
         if not self._pending:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._flush)
@@ -87,6 +90,8 @@ class Engine:
         self, model: Model, options: Options, table: Table, place_of: PlaceOf
     ) -> list[Result]:
         """Score a table by itself, in a thread if it has many records."""
+        if model.window is not None:
+            return await self.lane.score_table(model, options, table, place_of)
         if len(table) >= LARGE:
             return await self._in_thread(model, options, lambda: table, place_of)
         verdicts, seconds = _verdicts(model, table, options)
@@ -120,15 +125,15 @@ class Engine:
                     job.settle(error)
                 continue
             start = 0
-            for _, rows, settle in jobs:
-                settle(results[start : start + len(rows)])
-                start += len(rows)
+            for job in jobs:
+                job.settle(results[start : start + len(job.rows)])
+                start += len(job.rows)
 
     def _score_batch(self, model: Model, options: Options, jobs: Jobs) -> list[Result]:
         rows = jobs[0].rows if len(jobs) == 1 else [row for job in jobs for row in job.rows]
         table = model.reader.table(rows)
         verdicts, seconds = _verdicts(model, table, options)
-        self._count_soon(model, table, verdicts, seconds, partial(_place_in, model, jobs))
+        self._count_soon(model, table, verdicts, seconds, partial(place_in, model, jobs))
         return results_of(verdicts)
 
     def _count_soon(self, *batch: Any) -> None:
@@ -143,27 +148,8 @@ class Engine:
 
     def close(self) -> None:
         """Drop what waits for the thread, and end it."""
+        self.lane.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _settle(future: asyncio.Future[list[Result]], outcome: Outcome) -> None:
-    if future.done():  # its client may have gone
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-def _place_in(model: Model, jobs: Jobs, row: int) -> Place:
-    """Return the place of a row of the batch that these jobs make."""
-    for job in jobs:
-        if row < len(job.rows):
-            break
-        row -= len(job.rows)
-    ids = model.reader.ids(job.rows[row : row + 1])
-    own = next(iter(ids), None) if ids is not None else None
-    return Place(job.request, row, len(job.rows), text_of_id(own, LONGEST_ID))
 
 
 def _verdicts(model: Model, table: Table, options: Options) -> tuple[Verdicts, float]:

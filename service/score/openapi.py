@@ -9,7 +9,8 @@ from vaewatch.scoring.score import PART_COLUMNS
 from vaewatch.service.http.openapi import ENCODING, problem_responses, reference, schemas_of
 from vaewatch.service.score.answers import (
     CSV_HEADER,
-    SEGMENT_HEADER,
+    HISTORY_NAMES,
+    SEGMENT_NAMES,
     Rejected,
     Result,
     ScoreAnswer,
@@ -20,6 +21,7 @@ QUERY = {
     "alpha": {"type": "number", "minimum": LEAST_ALPHA, "exclusiveMaximum": 1},
     "explain": {"type": "integer", "minimum": 0, "maximum": MOST_REASONS},
     "on_error": {"type": "string", "enum": ["reject", "null"]},
+    "judge": {"type": "string", "enum": ["all", "last"]},
 }
 QUERY_HELP = {
     "alpha": "False-alarm rate of these verdicts; the artifact's own by default. The pooled "
@@ -27,6 +29,8 @@ QUERY_HELP = {
     "explain": "Largest number of reasons for each record, with the parts that sum to its score; "
     "by default three reasons, only for anomalies, and no parts.",
     "on_error": "null: a bad record gets an error in its place, and the others are scored.",
+    "judge": "last: of an artifact with a window, only the newest record of each entity is "
+    "judged; the others are its context, and have null in the place of a verdict.",
 }
 RECORD = {
     "type": "object",
@@ -54,7 +58,8 @@ ANSWERS = {
         "type": "string",
         "description": f"The header `{CSV_HEADER}` and one row a record. If the records have ids, "
         f"`id` stands first; with `explain`, `{', '.join(PART_COLUMNS)}` stand last. Of an "
-        f"artifact with a segment, `{SEGMENT_HEADER}` follow `error`.",
+        f"artifact with a segment, `{','.join(SEGMENT_NAMES)}` follow `error`; of one with a "
+        f"window, `{HISTORY_NAMES[0]}` does.",
     },
 }
 

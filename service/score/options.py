@@ -20,9 +20,11 @@ class Options:
     alpha: float | None = None
     explain: int | None = None
     keep_bad: bool = False  # `?on_error=null`
+    last: bool = False  # `?judge=last`: only the newest record of each entity is judged
 
 
 DEFAULT = Options()
+NAMES = {"alpha", "explain", "on_error", "judge"}
 
 
 @lru_cache(maxsize=256)
@@ -40,13 +42,14 @@ def options_of(query: bytes) -> Options:
     except ValueError:
         raise Malformed("the query must be URL-encoded ASCII of at most 8 fields.") from None
     given = dict(pairs)
-    unknown = sorted(given.keys() - {"alpha", "explain", "on_error"})
+    unknown = sorted(given.keys() - NAMES)
     if unknown or len(given) < len(pairs):
-        raise Malformed("the query may hold alpha, explain and on_error, each once.")
+        raise Malformed("the query may hold alpha, explain, on_error and judge, each once.")
     return Options(
         _alpha(given.get("alpha")),
         _explain(given.get("explain")),
         _keep_bad(given.get("on_error")),
+        _last(given.get("judge")),
     )
 
 
@@ -74,3 +77,9 @@ def _keep_bad(text: str | None) -> bool:
     if text not in (None, "reject", "null"):
         raise Malformed("on_error must be reject or null.")
     return text == "null"
+
+
+def _last(text: str | None) -> bool:
+    if text not in (None, "all", "last"):
+        raise Malformed("judge must be all or last.")
+    return text == "last"

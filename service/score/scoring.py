@@ -16,7 +16,8 @@ from vaewatch.service.http.exchange import Done, Reply, Request
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.score.answers import Results, with_ids, with_rejected
-from vaewatch.service.score.engine import LONGEST_ID, Engine, Job, Outcome
+from vaewatch.service.score.engine import Engine
+from vaewatch.service.score.jobs import LONGEST_ID, Job, Outcome
 from vaewatch.service.score.messages import CheckedRecords
 from vaewatch.service.score.options import Options
 from vaewatch.service.watch.monitor import Monitor

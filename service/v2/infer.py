@@ -49,7 +49,7 @@ class InferRoute:
 
 def _reply(inference: InferRequest, model: Model, results: Results) -> Reply:
     good = cast(list[Result], results)  # there is no `?on_error=null` here
-    answer, length = write_answer(inference, model.name, model.scorer.artifact.schema, good)
+    answer, length = write_answer(inference, model.name, model.scorer.artifact, good)
     headers = [(b"x-model-version", model.name.version.encode())]
     if length is None:
         headers.append((b"content-type", b"application/json"))

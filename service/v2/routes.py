@@ -53,4 +53,4 @@ def add_v2_routes(app: FastAPI, registry: Registry) -> None:
 
 
 def _tensors(model: Model) -> dict[str, Any]:
-    return metadata_of(model.name.name, model.name.version, model.scorer.artifact.schema)
+    return metadata_of(model.name.name, model.name.version, model.scorer.artifact)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.schema import Kind, Schema
 from vaewatch.scoring.time.form import IN_A_SECOND
 from vaewatch.service.http.problems import Malformed
@@ -46,9 +47,14 @@ OUTPUT_TYPES = {
 SEGMENT_TYPES = {"segment": TEXT, "calibration": TEXT}  # where the artifact has a segment
 
 
-def output_types(schema: Schema) -> dict[str, str]:
+HISTORY_TYPES = {"history": TEXT}  # where it has a window
+
+
+def output_types(artifact: Artifact) -> dict[str, str]:
     """Return the outputs of a model by name, and their types."""
-    return OUTPUT_TYPES if schema.segment is None else OUTPUT_TYPES | SEGMENT_TYPES
+    if artifact.window is not None:
+        return OUTPUT_TYPES | HISTORY_TYPES
+    return OUTPUT_TYPES if artifact.schema.segment is None else OUTPUT_TYPES | SEGMENT_TYPES
 
 
 class Tensor(msgspec.Struct, omit_defaults=True):
@@ -208,24 +214,27 @@ def _plain(value: Any) -> Any:
 
 
 def outputs_of(results: Sequence[Result]) -> dict[str, list[Any]]:
-    """Results -> the values of each output."""
+    """Results -> the values of each output. Of a record that was not judged, numbers are missing,
+    and it is no anomaly.
+    """
     return {
         "score": [result.score for result in results],
         "p_value": [result.p_value for result in results],
         "severity": [result.severity for result in results],
-        "is_anomaly": [result.is_anomaly for result in results],
+        "is_anomaly": [bool(result.is_anomaly) for result in results],
         "reasons": [msgspec.json.encode(result.reasons).decode() for result in results],
         "segment": [result.segment or "" for result in results],
         "calibration": [result.calibration or "" for result in results],
+        "history": [result.history or "" for result in results],
     }
 
 
 def write_answer(
-    request: InferRequest, model: ModelName, schema: Schema, results: Sequence[Result]
+    request: InferRequest, model: ModelName, artifact: Artifact, results: Sequence[Result]
 ) -> tuple[bytes, int | None]:
     """Write the body; returns it and the length of its JSON part, None if no bytes follow."""
     outputs, tail = [], []
-    values, types = outputs_of(results), output_types(schema)
+    values, types = outputs_of(results), output_types(artifact)
     for wanted in request.outputs or [RequestedOutput(name) for name in types]:
         if wanted.name not in types:
             raise Malformed(f"outputs must be some of {', '.join(types)}.")
@@ -250,15 +259,18 @@ def _packed(datatype: str, values: list[Any]) -> bytes:
 
 
 def _types_of(schema: Schema) -> Iterator[tuple[str, str]]:
-    """Yield the inputs and their datatypes: a time is a number where the fit data write one."""
+    """Yield the inputs and their datatypes: a time is a number where the fit data write one, an
+    entity a text."""
     for column in schema.columns:
         if column.kind is not Kind.CIRCULAR:
             yield column.name, COLUMN_TYPES[column.kind]
     if schema.time is not None:
         yield schema.time.column, "INT64" if schema.time.form in IN_A_SECOND else TEXT
+    if schema.entity is not None:
+        yield schema.entity, TEXT
 
 
-def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
+def metadata_of(name: str, version: str, artifact: Artifact) -> dict[str, Any]:
     """The body of `GET /v2/models/{model}`."""
     return {
         "name": name,
@@ -266,10 +278,10 @@ def metadata_of(name: str, version: str, schema: Schema) -> dict[str, Any]:
         "platform": "vaewatch_onnx",
         "inputs": [
             {"name": name, "datatype": datatype, "shape": [-1]}
-            for name, datatype in _types_of(schema)
+            for name, datatype in _types_of(artifact.schema)
         ],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1]}
-            for output, datatype in output_types(schema).items()
+            for output, datatype in output_types(artifact).items()
         ],
     }

@@ -28,6 +28,7 @@ from prometheus_client.samples import Sample
 
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
+from vaewatch.service.watch.series import HistorySeries
 
 PREFIX = "vaewatch"
 SEGMENTED = tuple(f"{PREFIX}_{name}" for name in ("records", "alarms", "alarms_expected"))
@@ -161,6 +162,7 @@ class Metrics:
         )
         self._recalibration_series()
         self._shadow_series()
+        self.histories = HistorySeries(self.registry, PREFIX)
         self._connection_series()
 
     def _recalibration_series(self) -> None:

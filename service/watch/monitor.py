@@ -30,6 +30,7 @@ from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_oth
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 Counts = NDArray[np.int64]
 Places = list[Place | None]  # of the last alarms of a batch
+Spaced = NDArray[np.bool_] | None  # which records are far from each other; None: all are
 
 
 class Watch:
@@ -78,7 +79,7 @@ class Monitor:
     folder: Path | None = None
     recent: Recent | None = None
     scores: Scores = field(default_factory=Scores)
-    _kept: list[tuple[Model, Table, Verdicts, Places]] = field(default_factory=list)
+    _kept: list[tuple[Model, Table, Verdicts, Places, Spaced]] = field(default_factory=list)
     _records: int = 0
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
@@ -88,8 +89,17 @@ class Monitor:
     def observe(
         self, model: Model, table: Table, verdicts: Verdicts, place_of: PlaceOf | None = None
     ) -> None:
-        """Keep a batch; the counting comes later. `place_of` is asked for its alarms alone."""
-        self._kept.append((model, table, verdicts, self._places(verdicts, place_of)))
+        """Keep a batch; the counting comes later. `place_of` is asked for its alarms alone.
+
+        Of an artifact with a window, only records that were judged are kept: the others are no
+        part of any count of verdicts, of drift or of evidence.
+        """
+        places, spaced = self._places(verdicts, place_of), None
+        if verdicts.history is not None:
+            self.metrics.histories.count(verdicts.history)
+            table, verdicts = _judged(table, verdicts)
+            spaced = spaced_of(model, table)
+        self._kept.append((model, table, verdicts, places, spaced))
         self._records += len(table)
         if self._records >= MOST_KEPT:
             self._finish()
@@ -139,17 +149,22 @@ class Monitor:
         kept, self._kept, self._records = self._kept, [], 0
         by_model: dict[Model, list[tuple[Table, Verdicts]]] = {}
         places: dict[Model, Places] = {}
-        for model, table, verdicts, its in kept:
+        spaced: dict[Model, list[NDArray[np.bool_]]] = {}
+        for model, table, verdicts, its, far in kept:
             by_model.setdefault(model, []).append((table, verdicts))
             places.setdefault(model, []).extend(its)
+            if far is not None:
+                spaced.setdefault(model, []).append(far)
         for model, batches in by_model.items():
             table, verdicts = _joined(model, batches)
             yield
-            yield from self._count(model, table, verdicts, places[model])
-            self._news = True
+            if len(table):
+                far = np.concatenate(spaced[model]) if model in spaced else None
+                yield from self._count(model, table, verdicts, places[model], far)
+                self._news = True
 
     def _count(
-        self, model: Model, table: Table, verdicts: Verdicts, places: Places
+        self, model: Model, table: Table, verdicts: Verdicts, places: Places, spaced: Spaced
     ) -> Iterator[None]:
         metrics = self.metrics
         over = self._count_verdicts(model, table, verdicts)
@@ -164,7 +179,8 @@ class Monitor:
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        metrics.exchangeability.set(watch.exchangeability.update(verdicts.score, over.slots))
+        scores = verdicts.score if spaced is None else verdicts.score[spaced]
+        metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
 
     def _count_verdicts(self, model: Model, table: Table, verdicts: Verdicts) -> Over:
         """Count records by verdict, and alarms."""
@@ -220,6 +236,8 @@ class Monitor:
             named = artifact.segments.metric_labels if artifact.segments else (NO_SEGMENT,)
             names = artifact.schema.names
             self.metrics.begin(model.name.name, model.name.version, names, named)
+            if model.window is not None:
+                self.metrics.histories.begin()
             self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))
@@ -242,6 +260,25 @@ def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table,
         np.concatenate([v.is_anomaly for v in verdicts]),
         [reasons for v in verdicts for reasons in v.reasons],
     )
+
+
+def _judged(table: Table, verdicts: Verdicts) -> tuple[Table, Verdicts]:
+    """Return the records that were judged."""
+    rows = np.flatnonzero(verdicts.judged)
+    return (table, verdicts) if len(rows) == len(table) else (table.take(rows), verdicts[rows])
+
+
+def spaced_of(model: Model, table: Table) -> NDArray[np.bool_]:
+    """Return which records of a table are so far apart that their scores do not depend on each
+    other, (N,): neighbouring windows share records, and a test of evidence takes none that do.
+    Of each entity at most one in `spacing` steps of time is taken, whatever batch it comes in.
+    """
+    window, times = model.window, table.times
+    if window is None or times is None:
+        return np.ones(len(table), bool)
+    own = [0] * len(table) if table.entities is None else list(map(hash, table.entities))
+    turns = np.array([each % model.spacing for each in own], np.int64)
+    return np.asarray(times // window.step % model.spacing == turns)
 
 
 def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:

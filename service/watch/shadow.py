@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vaewatch.scoring.series.history import History
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.columns import translated
@@ -18,15 +19,22 @@ from vaewatch.service.watch.metrics import Metrics
 
 log = logging.getLogger("vaewatch.service")
 
+MOST_ENTITIES = 10_000
 MOST_WAITING = 2048  # records; under load the shadow is the first thing to be dropped
 
 
 @dataclass
 class Shadow:
-    """Scores batches with the registry's shadow model, if there is one, in a thread."""
+    """Scores batches with the registry's shadow model, if there is one, in a thread.
+
+    kept: a shadow with a window has histories of its own, which begin anew after a batch was
+        dropped; otherwise each batch is judged by itself.
+    """
 
     registry: Registry
     metrics: Metrics
+    kept: bool = False
+    _history: tuple[Model, History] | None = None
     _waiting: int = 0
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="shadow")
@@ -39,6 +47,7 @@ class Shadow:
             return
         if self._waiting + len(table) > MOST_WAITING:
             self.metrics.shadow_dropped.inc(len(table))
+            self._history = None
             return
         self._waiting += len(table)
         loop = asyncio.get_running_loop()
@@ -53,12 +62,25 @@ class Shadow:
 
     def _compare(self, model: Model, table: Table, verdicts: Verdicts) -> None:
         metrics, scorer = self.metrics, model.scorer
-        found = scorer.score_table(translated(table, scorer.artifact.schema), explain=0)
+        history = self._history_of(model)
+        own = translated(table, scorer.artifact.schema)
+        found = scorer.score_table(own, explain=0, history=history)
+        if found.history is not None or verdicts.history is not None:
+            judged = found.judged & verdicts.judged
+            found, verdicts = found[judged], verdicts[judged]
         alarms = int(found.is_anomaly.sum())
         metrics.shadow_records.labels("anomaly").inc(alarms)
         metrics.shadow_records.labels("normal").inc(len(found) - alarms)
         metrics.shadow_disagreements.inc(int((found.is_anomaly != verdicts.is_anomaly).sum()))
         metrics.shadow_shift.observe_many(np.abs(found.p_value - verdicts.p_value))
+
+    def _history_of(self, model: Model) -> History | None:
+        """Return the histories of a shadow; None if it has none, or none that last."""
+        if not self.kept or model.window is None:
+            return None
+        if self._history is None or self._history[0] is not model:
+            self._history = model, History(model.window, MOST_ENTITIES)
+        return self._history[1]
 
     def close(self) -> None:
         """Drop what waits and end the thread."""

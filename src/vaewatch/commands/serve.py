@@ -74,6 +74,44 @@ def limits(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def histories(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of what the records of an artifact with a window are judged with."""
+    for option in (
+        setting(
+            "--history",
+            metavar="memory|stateless|redis://HOST",
+            help="Where the records before a record are, for an artifact with a window: in memory "
+            "(each record is posted once), stateless (each request brings its own), or in a Redis "
+            "that workers share.  [default: memory with one worker, stateless with several]",
+        ),
+        setting(
+            "--history-file",
+            type=FILE,
+            help="With --history memory: file that keeps it, written each minute and at the end.",
+        ),
+        setting(
+            "--max-entities",
+            type=COUNT,
+            default=Settings.max_entities,
+            help="Most entities with a history; the least recently seen one leaves first.",
+        ),
+        setting(
+            "--history-ttl",
+            type=COUNT,
+            default=Settings.history_ttl,
+            help="Seconds that Redis keeps an entity's history after its last record.",
+        ),
+        setting(
+            "--history-away",
+            type=click.Choice(["refuse", "warm-up"]),
+            default=Settings.history_away,
+            help="While Redis is away: refuse records (503), or judge each request by itself.",
+        ),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
 def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of keys, TLS and the console: who may see and do what."""
     for option in (
@@ -134,6 +172,7 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     default=Settings.watch,
     help="Seconds between checks for a new artifact; 0: never.",
 )
+@histories
 @limits
 @safety
 @setting(

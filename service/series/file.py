@@ -1,0 +1,90 @@
+"""histories <-> a file beside the service, so that a restart need not warm up again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, time
+
+from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.files.whole import write_whole
+from vaewatch.scoring.intake.damage import BROKEN
+from vaewatch.scoring.series.kept import KeptError
+from vaewatch.service.model.model import Model
+from vaewatch.service.score.lane import Lane
+from vaewatch.service.series.memory import Memory, Snapshot, packed
+
+log = logging.getLogger("vaewatch.service")
+
+EVERY_SECONDS = 60.0
+
+
+@dataclass
+class HistoryFile:
+    """Keeps the histories of a memory in a file, which is whole at any time."""
+
+    path: Path
+    memory: Memory
+    _saved: float = field(default_factory=monotonic)
+
+    def require_writable(self) -> None:
+        """Refuse a file that could not be written later.
+
+        Raises:
+            SettingError: it is a folder, or lies in none that can be written.
+        """
+        folder = self.path.resolve().parent
+        other = self.path.exists() and not self.path.is_file()
+        if other or not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise SettingError(
+                "--history-file must be a file in a folder that can be written, got "
+                f"'{self.path}'."
+            )
+
+    def read(self, model: Model) -> None:
+        """Take what the file holds; without one, or with that of other features, entities warm up
+        again, and the log says so.
+        """
+        try:
+            age = time() - self.path.stat().st_mtime
+            found = self.memory.restore(model, self.path.read_bytes())
+        except FileNotFoundError:
+            log.info("history file '%s' is not there yet: entities warm up", self.path)
+        except (OSError, KeptError, *BROKEN) as error:
+            log.warning(
+                "history file '%s' is not used, entities warm up again: %s",
+                self.path,
+                error if isinstance(error, KeptError) else type(error).__name__,
+            )
+        else:
+            log.info(
+                "history file '%s': %s entities, as they were %.0f seconds ago",
+                self.path,
+                f"{found:,}",
+                max(age, 0.0),
+            )
+
+    async def save_in_time(self, lane: Lane) -> None:
+        """Write the file if it is a minute old; requests are answered meanwhile."""
+        if monotonic() - self._saved < EVERY_SECONDS:
+            return
+        self._saved = monotonic()
+        snapshots: list[Snapshot | None] = []
+        await lane.between(lambda: snapshots.append(self.memory.snapshot()))
+        await asyncio.to_thread(self._write, snapshots[0])
+
+    def save(self) -> None:
+        """Write the file now, at the end, when nothing is judged any more."""
+        self._write(self.memory.snapshot())
+
+    def _write(self, snapshot: Snapshot | None) -> None:
+        """Write a snapshot; the file is as it was if that fails."""
+        if snapshot is None:
+            return
+        try:
+            write_whole(self.path, packed(snapshot))
+        except OSError as error:
+            log.error("history file '%s' cannot be written: %s", self.path, error.strerror)

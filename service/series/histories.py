@@ -1,0 +1,156 @@
+"""requests' records, and those of their entities before them -> verdicts.
+
+`Histories` is what the ways have in common: `Stateless` here, which knows no records but those of
+the request, `vaewatch.service.series.memory` and `vaewatch.service.series.shared`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from vaewatch.scoring.series.history import (
+    STANDINGS,
+    Arrivals,
+    History,
+    Past,
+    Run,
+    Standing,
+    Taken,
+)
+from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.table import Table
+from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.service.model.model import Model
+from vaewatch.service.score.options import Options
+
+CONTEXT = "context"  # the word of a record before the newest, where only that is judged
+WORDS = (*(standing.value for standing in Standing), CONTEXT)
+_FULL, _WARMING_UP = STANDINGS.index(Standing.FULL), STANDINGS.index(Standing.WARMING_UP)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What histories hold, and what became of entities. `held` counts them now; the others are of
+    the batch.
+    """
+
+    held: int = 0
+    gaps: int = 0
+    evicted: int = 0
+    forgotten: int = 0  # because the artifact has changed
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The verdicts on a batch, its table, and what became of the histories.
+
+    The table's entities may be named apart for each request.
+    """
+
+    table: Table
+    verdicts: Verdicts
+    seen: Seen
+
+
+class Histories(Protocol):
+    """What the records of requests are judged with.
+
+    waits: whether judging waits for another process, so that the event loop must not do it.
+    """
+
+    waits: bool
+
+    def answer(
+        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+    ) -> Answered:
+        """Judge a table, whose first records are those of the first request, `sizes` of them each.
+
+        Only one thread may call this at a time.
+        """
+        ...
+
+
+@dataclass
+class Ledger(History):
+    """A history that notes what becomes of records, and may judge the newest ones alone."""
+
+    last: bool = False
+    gaps: int = 0
+    evicted: int = 0
+    context: list[int] = field(default_factory=list)  # rows before the newest of their entities
+
+    def add(self, arrivals: Arrivals) -> Taken:
+        taken = super().add(arrivals)
+        self.gaps, self.evicted = self.gaps + taken.gaps, self.evicted + taken.evicted
+        return self._newest(taken, arrivals) if self.last else taken
+
+    def _newest(self, taken: Taken, arrivals: Arrivals) -> Taken:
+        """Leave the runs only the last window of each entity."""
+        in_order = np.flatnonzero(np.isin(taken.standings, (_FULL, _WARMING_UP))).tolist()
+        newest: dict[str, int] = {}
+        for row in in_order:
+            entity = "" if arrivals.entities is None else arrivals.entities[row]
+            before = newest.get(entity)
+            if before is not None:
+                self.context.append(before)
+            newest[entity] = row
+        last = set(newest.values())
+        runs = tuple(
+            Run(run.rows[-1:], run.values[-self.window.size :], run.unseen[-self.window.size :])
+            for run in taken.runs
+            if int(run.rows[-1]) in last
+        )
+        return replace(taken, runs=runs)
+
+
+def judged(
+    model: Model, options: Options, table: Table, ledger: Ledger
+) -> tuple[Verdicts, Ledger]:
+    """Judge a table with a ledger, which takes its records in."""
+    ledger.last = options.last
+    verdicts = model.scorer.score_table(
+        table, alpha=options.alpha, explain=options.explain, history=ledger
+    )
+    if options.last and verdicts.history is not None:
+        words = list(verdicts.history)
+        for row in ledger.context:
+            words[row] = CONTEXT
+        verdicts = replace(verdicts, history=words)
+    return verdicts, ledger
+
+
+def window_of(model: Model) -> Window:
+    """Return the window of a model that has one."""
+    if model.window is None:
+        raise AssertionError("only the records of an artifact with a window have a history")
+    return model.window
+
+
+def apart(table: Table, sizes: Sequence[int]) -> Table:
+    """Name the entities of a batch apart for each request, so that none sees another's records."""
+    if len(sizes) == 1:
+        return table
+    own = ("",) * len(table) if table.entities is None else table.entities
+    of_request = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    return replace(
+        table, entities=[f"{i}\0{name}" for i, name in zip(of_request, own, strict=True)]
+    )
+
+
+class Stateless:
+    """Each request is a history of its own: any number of processes answer it alike."""
+
+    waits = False
+
+    def answer(
+        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+    ) -> Answered:
+        table = apart(table, sizes)
+        ledger = Ledger(window_of(model), None, OrderedDict[str, Past]())
+        verdicts, ledger = judged(model, options, table, ledger)
+        return Answered(table, verdicts, Seen(gaps=ledger.gaps))

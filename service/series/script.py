@@ -1,0 +1,77 @@
+"""The script that a Redis runs: it gives the records before new ones, and takes these in.
+
+Redis runs one script at a time. So of two workers that post records of one entity, the second sees
+the records of the first; none is lost or taken twice, and the order in which Redis runs them is
+that of the history. A record no newer than the last one of its entity is left out, as
+`vaewatch.scoring.series.history` does.
+
+A record is stored as two moments, that of the record before it and its own, and then its features.
+Moments are 20 digits, so that text order is their order.
+"""
+
+from __future__ import annotations
+
+DIGITS = 20
+OFFSET = 2**63  # makes moments positive
+NO_MOMENT = "0" * DIGITS
+
+# KEYS: a sorted set of entities by when they were last seen, and the list of each entity.
+# ARGV: records kept, seconds kept, entities kept; for each list, how many records come, and of
+# each the moment and the features.
+TAKE = """
+local kept, ttl, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local pasts, at = {}, 4
+for i = 2, #KEYS do
+  local key = KEYS[i]
+  local past = redis.call('LRANGE', key, -kept, -1)
+  local last = '00000000000000000000'
+  if #past > 0 then last = string.sub(past[#past], 21, 40) end
+  local come = tonumber(ARGV[at])
+  at = at + 1
+  for _ = 1, come do
+    local moment = ARGV[at]
+    if moment > last then
+      redis.call('RPUSH', key, last .. moment .. ARGV[at + 1])
+      last = moment
+    end
+    at = at + 2
+  end
+  redis.call('LTRIM', key, -kept, -1)
+  redis.call('EXPIRE', key, ttl)
+  redis.call('ZADD', KEYS[1], now, key)
+  pasts[i - 1] = past
+end
+redis.call('EXPIRE', KEYS[1], ttl)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ttl * 1000))
+local evicted = redis.call('ZCARD', KEYS[1]) - most
+if evicted > 0 then
+  local gone = redis.call('ZPOPMIN', KEYS[1], evicted)
+  for i = 1, #gone, 2 do redis.call('DEL', gone[i]) end
+else
+  evicted = 0
+end
+return {evicted, redis.call('ZCARD', KEYS[1]), pasts}
+"""
+
+# KEYS: the sorted set. Forgets all of its entities.
+FORGET = """
+for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('DEL', key) end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+def text_of_moment(moment: int) -> str:
+    """Return a moment, in microseconds since 1970, as it is stored."""
+    return f"{moment + OFFSET:0{DIGITS}d}"
+
+
+def moment_of_text(text: bytes) -> int | None:
+    """Return a moment; None for that of a record that is not there.
+
+    Raises:
+        ValueError: it is no moment.
+    """
+    number = int(text)
+    return None if number == 0 else number - OFFSET
