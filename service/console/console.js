@@ -55,6 +55,9 @@ function beside({ observed, expected }) {
   return `${value(observed, digits)}, expected ${value(expected, digits)}`;
 }
 
+/** Where in its window a reason lies; nothing for a model that judges each record by itself. */
+const agoOf = ({ ago }) => (ago ? `${counted(ago, "record")} ago: ` : "");
+
 const summed = (reasons) => reasons.reduce((sum, reason) => sum + reason.contribution, 0) || 1;
 
 function meter(share, hot) {
@@ -297,7 +300,7 @@ function drawAlarms() {
     const sum = summed(alarm.reasons);
     const causes = alarm.reasons.map((cause) => make("div", { class: "cause" },
       make("b", null, cause.column), meter(cause.contribution / sum, true),
-      make("span", { class: "values" }, state.values ? beside(cause) : "")));
+      make("span", { class: "values" }, state.values ? `${agoOf(cause)}${beside(cause)}` : agoOf(cause).replace(": ", ""))));
     const none = alarm.reasons.length ? [] : ["no single column stands out"];
     const place = alarm.place ? [make("div", { class: "place" }, ...placed(alarm.place))] : [];
     return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
@@ -390,6 +393,7 @@ function describe(id, model, rest) {
     ["Name", model.name], ["Version", model.version], ["Data", model.fingerprint],
     ["Alarm budget", `1 in ${count(Math.round(1 / model.alpha))} (true rate ${low} to ${high})`],
     ["Calibrated on", counted(model.calibration_records, "record")],
+    ...(model.window ? [["Window", `each record is judged with the ${count(model.window - 1)} before it`]] : []),
     ["Trained", moment(model.created_at)], ["Loaded", moment(model.loaded_at)], ...rest,
   ];
   $(id).replaceChildren(...entries.flatMap(([name, text]) => [make("dt", null, name), make("dd", null, text)]));
@@ -438,10 +442,11 @@ async function change(path, title, text, yes) {
 
 // ---- a record to try
 
-/** What a record names: the columns that are not derived, and the time. */
+/** What a record names: the columns that are not derived, the time and the entity. */
 function inputs() {
-  const { columns, time } = card.schema;
-  return [...columns.filter((column) => column.kind !== "circular"), ...(time ? [{ name: time.column, kind: "time" }] : [])];
+  const { columns, time, entity } = card.schema;
+  return [...columns.filter((column) => column.kind !== "circular"), ...(time ? [{ name: time.column, kind: "time" }] : []),
+    ...(entity ? [{ name: entity, kind: "entity" }] : [])];
 }
 
 /** The fields of the schema; text that was typed stays as long as its column is there. */
@@ -462,7 +467,7 @@ function inputOf(column, id, at, typical) {
   const common = { id, name: column.name, "aria-describedby": `hint-${at}`, autocomplete: "off" };
   if (column.kind === "numeric") return make("input", { ...common, type: "number", step: "any", value: typical });
   if (column.kind === "categorical") return make("input", { ...common, list: `list-${at}`, value: typical });
-  if (column.kind === "time") return make("input", { ...common, type: "text", value: typical });
+  if (column.kind === "time" || column.kind === "entity") return make("input", { ...common, type: "text", value: typical });
   return make("select", common, ...["false", "true", ""].map((text) =>
     make("option", { value: text, ...(text === typical ? { selected: "" } : {}) }, text || "missing")));
 }
@@ -472,6 +477,7 @@ const shownIn = (column, example) => (example === null || example === undefined 
 function hint(column) {
   if (column.kind === "boolean") return "true or false";
   if (column.kind === "time") return "a time, written like this one";
+  if (column.kind === "entity") return "whose record it is";
   if (column.kind === "numeric") return column.low === null ? "a number" : `${value(column.low)} to ${value(column.high)} in training`;
   const [some, all] = [column.categories.slice(0, 3).join(", "), column.categories.length];
   return all > 3 ? `${some} or ${all - 3} more` : some || "a text";
@@ -486,7 +492,7 @@ function recordOfForm() {
     const broken = column.kind === "numeric" && (field.validity.badInput || (text !== "" && !Number.isFinite(Number(text))));
     field.setAttribute("aria-invalid", String(broken));
     if (broken) bad = bad || field;
-    record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String, time: String }[column.kind](text);
+    record[column.name] = text === "" ? null : { numeric: Number, boolean: (t) => t === "true", categorical: String, time: String, entity: String }[column.kind](text);
   });
   if (bad) { bad.focus(); showVerdict("bad", "Not scored", `${bad.name} must be a number.`); return null; }
   return record;
@@ -513,6 +519,11 @@ function showVerdict(level, word, text, ...rest) {
 }
 
 function drawVerdict({ model, results: [result] }) {
+  if (result.score === null) { // what is tried is no traffic: it stands alone, without the service's histories
+    showVerdict("", "Not judged", `This model judges a record with the ${count(card.window.size - 1)} before it. `
+      + `Try a CSV file of at least ${count(card.window.size)} records of one series, in order of time.`);
+    return;
+  }
   const [level, word] = result.is_anomaly ? ["alarm", "Anomaly"] : ["ok", "Normal"];
   const text = `As unusual as ${oneIn(result.p_value)}; an alarm begins at 1 in ${count(Math.round(1 / model.alpha))}.`;
   const numbers = make("p", { class: "note" }, `severity ${result.severity.toFixed(2)}, p-value ${result.p_value.toPrecision(3)}, score ${result.score.toFixed(2)} nats`);
@@ -523,7 +534,7 @@ function drawVerdict({ model, results: [result] }) {
   const shares = make("ul", { class: "shares" }, ...result.reasons.map((reason) => make("li", null,
     make("div", { class: "head" }, make("b", null, reason.column), make("span", null, `${reason.contribution.toFixed(2)} nats`)),
     meter(reason.contribution / most, result.is_anomaly),
-    make("div", { class: "values" }, reason.words || `observed ${beside(reason)}`))));
+    make("div", { class: "values" }, reason.words || `${agoOf(reason)}observed ${beside(reason)}`))));
   const silent = card.schema.columns.length - result.reasons.length;
   const rest = make("p", { class: "note" }, silent > 0 ? `${counted(silent, "column")} more would not lower it.` : "");
   showVerdict(level, word, text, numbers, parts, make("h3", null, "How much lower the score would be with the expected value"), shares, rest);

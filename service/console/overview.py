@@ -57,6 +57,7 @@ class ModelSummary(msgspec.Struct):
     created_at: float
     loaded_at: float
     report: bool  # whether the artifact has one
+    window: int | None  # the records that are judged together
 
 
 class ShadowSummary(msgspec.Struct):
@@ -184,6 +185,7 @@ def _model(model: Model) -> ModelSummary:
         created_at=model.created_at,
         loaded_at=model.loaded_at,
         report=REPORT in artifact.manifest.sha256,
+        window=None if model.window is None else model.window.size,
     )
 
 

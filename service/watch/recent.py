@@ -20,6 +20,7 @@ import numpy as np
 
 from vaewatch.scoring.budget.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.series.reasons import SeriesReason
 from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.service.settings import Settings
 from vaewatch.service.watch.place import Place
@@ -31,12 +32,16 @@ PUBLISH_SECONDS = 1.0
 
 
 class Cause(msgspec.Struct):
-    """One reason of an alarm; its values are None where they may not be shown."""
+    """One reason of an alarm; its values are None where they may not be shown.
+
+    ago: of an artifact with a window, how many records ago it is.
+    """
 
     column: str
     contribution: float
     observed: float | str | bool | None = None
     expected: float | str | bool | None = None
+    ago: int | None = None
 
 
 class Alarm(msgspec.Struct):
@@ -118,6 +123,8 @@ class Recent:
 
     def _cause(self, reason: Reason) -> Cause:
         cause = Cause(reason.column, reason.contribution)
+        if isinstance(reason, SeriesReason):
+            cause.ago = reason.ago
         if self.values:
             cause.observed, cause.expected = shortened(reason.observed), shortened(reason.expected)
         return cause
