@@ -82,8 +82,12 @@ class Players:
     after a long change and a long quiet time no float would hold it.
     """
 
-    _stakes: NDArray[np.float64] = field(default_factory=lambda: np.full(len(SLOPES), -np.inf))
+    slopes: NDArray[np.float64] = field(default_factory=lambda: SLOPES)
+    _stakes: NDArray[np.float64] = field(init=False)
     _records: int = 0
+
+    def __post_init__(self) -> None:
+        self._stakes = np.full(len(self.slopes), -np.inf)
 
     def bet(self, p_values: NDArray[np.float64]) -> None:
         """Bet on each of (N,) p-values, in order."""
@@ -92,13 +96,13 @@ class Players:
             if self._records % ROUND == 0:
                 self._enter(self._records // ROUND + 1)
             part = p_values[start : start + ROUND - self._records % ROUND]
-            gains = np.prod(1 + SLOPES * (part[:, None] - 0.5), axis=0)  # at most ROUND bets
+            gains = np.prod(1 + self.slopes * (part[:, None] - 0.5), axis=0)  # at most ROUND bets
             self._stakes = self._stakes + np.log(gains)
             self._records += len(part)
             start += len(part)
 
     def _enter(self, k: int) -> None:
-        self._stakes = np.logaddexp(self._stakes, -math.log(k * (k + 1) * len(SLOPES)))
+        self._stakes = np.logaddexp(self._stakes, -math.log(k * (k + 1) * len(self.slopes)))
 
     @property
     def log10(self) -> float:
@@ -118,6 +122,8 @@ class Exchangeability:
     Args:
         calibration: the pooled scores, ascending.
         own: those of each segment with a calibration of its own, ascending.
+        upward: bet on higher scores alone. Out-of-fold calibration scores of windows lie above
+            those that serving gives, which is no change of traffic.
     """
 
     def __init__(
@@ -125,11 +131,12 @@ class Exchangeability:
         calibration: NDArray[np.float64],
         generator: np.random.Generator | None = None,
         own: Sequence[NDArray[np.float64]] = (),
+        upward: bool = False,
     ) -> None:
         generator = generator or np.random.default_rng()
         self._by_segment = bool(own)
         self._ranks = [Ranks(scores, generator) for scores in own or [calibration]]
-        self._players = Players()
+        self._players = Players(SLOPES[SLOPES < 0] if upward else SLOPES)
 
     def update(self, scores: NDArray[np.float64], slots: NDArray[np.int64] | None = None) -> float:
         """Take (N,) scores, in order; returns log10 of the martingale after them.

@@ -18,7 +18,7 @@ from vaewatch.service.series.histories import Answered, Ledger, Seen, judged, wi
 log = logging.getLogger("vaewatch.service")
 
 Snapshot = tuple[History, str]  # a copy of histories, and what they belong to
-OVERHEAD = 640  # bytes of an entity beside its records: its name, and Python's own
+OVERHEAD = 1024  # bytes of an entity beside its records: its name, and Python's own
 
 
 @dataclass

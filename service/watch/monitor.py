@@ -42,7 +42,9 @@ class Watch:
         self.column_events = ColumnEvents(model.scorer.artifact.schema)
         artifact = model.scorer.artifact
         own = artifact.segments.own_scores if artifact.segments else ()
-        self.exchangeability = Exchangeability(artifact.calibration.scores, own=own)
+        self.exchangeability = Exchangeability(
+            artifact.calibration.scores, own=own, upward=model.window is not None
+        )
 
     def add(self, table: Table, events: Counts, over: Over) -> None:
         """Add a table to the window. `events`: (EVENTS, columns)."""
