@@ -41,10 +41,13 @@ def pumps(steps: int, seed: int = 0, machines: int = 3, first: int = 0) -> pl.Da
     )
 
 
-def trained(folder: Path, seed: int = 0, **settings: Any) -> Path:
+def trained(
+    folder: Path, seed: int = 0, frame: pl.DataFrame | None = None, **settings: Any
+) -> Path:
     out = folder / f"artifact-{seed}"
     given = {**SMALL, "time": "ts", "entity": "machine", "window": W, "alpha": 0.05, **settings}
-    train(pumps(500, seed=seed), out, report=False, seed=seed, **given)
+    frame = pumps(500, seed=seed) if frame is None else frame
+    train(frame, out, report=False, seed=seed, **given)
     return out
 
 
