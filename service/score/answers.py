@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from itertools import repeat
@@ -15,7 +14,7 @@ from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import PART_COLUMNS, Parts
-from vaewatch.scoring.verdicts import Verdict, Verdicts
+from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import ModelName
 
 
@@ -69,7 +68,7 @@ _encoder = msgspec.json.Encoder()
 def results_of(verdicts: Verdicts) -> list[Result]:
     """Verdicts as arrays -> one struct a record."""
     if verdicts.history is not None:
-        return [_of_window(verdict) for verdict in verdicts]
+        return _of_windows(verdicts, verdicts.history)
     columns: tuple[Iterable[Any], ...] = (
         verdicts.score.tolist(),
         verdicts.p_value.tolist(),
@@ -83,15 +82,27 @@ def results_of(verdicts: Verdicts) -> list[Result]:
     return list(map(Result, *columns))
 
 
-def _of_window(verdict: Verdict) -> Result:
-    """Return the result of a record that is judged with those before it, if it is judged."""
-    history = verdict.history or UNSET
-    judged = not math.isnan(verdict.score)
-    parts = UNSET if verdict.parts is None else verdict.parts if judged else None
-    if not judged:
-        return Result(None, None, None, None, (), parts, history=history)
-    numbers = (verdict.score, verdict.p_value, verdict.severity)
-    return Result(*numbers, verdict.is_anomaly, verdict.reasons, parts, history=history)
+def _of_windows(verdicts: Verdicts, words: Sequence[str]) -> list[Result]:
+    """Return the results of records that are judged with those before them, if they are judged."""
+    judged = verdicts.judged.tolist()
+
+    def given(values: Iterable[Any]) -> Iterable[Any]:
+        return (value if known else None for value, known in zip(values, judged, strict=True))
+
+    return list(
+        map(
+            Result,
+            given(verdicts.score.tolist()),
+            given(verdicts.p_value.tolist()),
+            given(verdicts.severity.tolist()),
+            given(verdicts.is_anomaly.tolist()),
+            verdicts.reasons,
+            repeat(UNSET) if verdicts.parts is None else given(verdicts.parts),
+            repeat(UNSET),
+            repeat(UNSET),
+            words,
+        )
+    )
 
 
 def with_ids(results: Results, ids: Iterable[Any] | None) -> Results:

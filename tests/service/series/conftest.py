@@ -1,54 +1,13 @@
-"""Small artifacts with a window, and series like those that they learned."""
+"""One artifact with a window, and series like those that it learned."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 
-from tests.conftest import SMALL
+from tests.pumps import Records, pumps, trained
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.train import train
-
-W = 8
-Records = list[dict[str, Any]]
-
-
-def pumps(steps: int, seed: int = 0, machines: int = 3, first: int = 0) -> pl.DataFrame:
-    """Machines that report every ten seconds, one after the other at each step."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for machine in range(machines):
-        at = np.arange(first, first + steps)
-        pressure = np.sin(at / 7 + machine) + 0.1 * rng.normal(size=steps)
-        part = pl.DataFrame(
-            {
-                "ts": pl.Series(1_767_225_600 + 10 * at),
-                "machine": [f"m{machine}"] * steps,
-                "pressure": pressure,
-                "flow": 2 * np.cos(at / 7 + machine) + 0.1 * rng.normal(size=steps),
-                "mode": np.where(np.sin(at / 40) > 0, "a", "b"),
-            }
-        )
-        parts.append(part)
-    return (
-        pl.concat(parts)
-        .sort("ts", "machine")
-        .with_columns(pl.from_epoch("ts").dt.strftime("%Y-%m-%dT%H:%M:%S"))
-    )
-
-
-def trained(
-    folder: Path, seed: int = 0, frame: pl.DataFrame | None = None, **settings: Any
-) -> Path:
-    out = folder / f"artifact-{seed}"
-    given = {**SMALL, "time": "ts", "entity": "machine", "window": W, "alpha": 0.05, **settings}
-    frame = pumps(500, seed=seed) if frame is None else frame
-    train(frame, out, report=False, seed=seed, **given)
-    return out
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import run
 from tests.live import Live, serving, until
-from tests.service.series.conftest import Records, W, pumps, trained
+from tests.pumps import Records, W, pumps, trained
 from tests.service.series.test_stateless import assert_like, results
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.model.model import Model, load_model

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from tests.live import Live, serving
-from tests.service.series.conftest import Records, W
+from tests.pumps import Records, W
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.client import Client
