@@ -40,9 +40,13 @@ def pumps(steps: int, seed: int = 0, machines: int = 3, first: int = 0) -> pl.Da
 
 
 def trained(
-    folder: Path, seed: int = 0, frame: pl.DataFrame | None = None, **settings: Any
+    folder: Path,
+    seed: int = 0,
+    frame: pl.DataFrame | None = None,
+    name: str = "",
+    **settings: Any,
 ) -> Path:
-    out = folder / f"artifact-{seed}"
+    out = folder / (name or f"artifact-{seed}")
     given = {**SMALL, "time": "ts", "entity": "machine", "window": W, "alpha": 0.05, **settings}
     frame = pumps(500, seed=seed) if frame is None else frame
     train(frame, out, report=False, seed=seed, **given)

@@ -238,8 +238,7 @@ class Monitor:
             named = artifact.segments.metric_labels if artifact.segments else (NO_SEGMENT,)
             names = artifact.schema.names
             self.metrics.begin(model.name.name, model.name.version, names, named)
-            if model.window is not None:
-                self.metrics.histories.begin()
+            self.metrics.histories.begin()
             self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))

@@ -12,7 +12,7 @@ WORDS = ("full", "warming_up", "late", "repeated", "context")
 
 
 class HistorySeries:
-    """Series that only an artifact with a window moves."""
+    """Series that only an artifact with a window moves; they are there for rules all the same."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         self.records = Counter(
