@@ -28,7 +28,7 @@ from vaewatch.service.watch.place import PlaceOf
 
 log = logging.getLogger("vaewatch.service")
 
-LARGE = 256  # records; from this number on a batch is scored in a thread
+LARGE = 128  # records; from this number on a batch is scored in a thread
 MOST_IN_A_BATCH = 1024
 
 

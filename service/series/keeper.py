@@ -89,12 +89,20 @@ class Keeper:
         """Look after histories until the service ends."""
         while True:
             await asyncio.sleep(STEP)
-            remote, model = self._remote, self.registry.model
-            if remote is not None and model is not None and model.window is not None:
-                await asyncio.to_thread(remote.probe)
-                self.series.away.set(float(remote.away))
-            if self._file is not None:
-                await self._file.save_in_time(self.lane)
+            try:
+                await self._look()
+            except Exception as error:
+                log.error("histories were not looked after", exc_info=error)
+
+    async def _look(self) -> None:
+        remote, model = self._remote, self.registry.model
+        if model is None or model.window is None:
+            self.registry.away = False  # nothing needs histories
+        elif remote is not None:
+            await asyncio.to_thread(remote.probe)
+            self.series.away.set(float(remote.away))
+        if self._file is not None:
+            await self._file.save_in_time(self.lane)
 
     def close(self) -> None:
         """Write the file for the last time; no request is under way any more."""

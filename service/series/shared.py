@@ -148,9 +148,9 @@ class Shared:
 
     def _lose(self, error: Exception) -> None:
         with self._lock:
+            self.registry.away = not self.warm_up and self._wanted
             if not self.away:
                 self.away = True
-                self.registry.away = not self.warm_up and self._wanted
                 log.error("the histories are away, Redis fails: %s", _words(error))
 
     def _find(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from playwright.sync_api import Browser, expect
@@ -12,6 +13,9 @@ from playwright.sync_api import Browser, expect
 from tests.browser import needs_chromium, page_of
 from tests.live import Live, serving
 from tests.pumps import W, pumps, trained
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.expected import Expected
+from vaewatch.service.console.budget import expected_of_windows
 
 pytestmark = needs_chromium
 
@@ -50,3 +54,13 @@ def test_a_record_alone_is_not_judged_and_a_file_is(browser: Browser, live: Live
         page.set_input_files("#csv", path)
         expect(page.locator("#csv-status")).to_contain_text(f"{W + 2} rows: ")
         assert not complaints
+
+
+def test_the_chance_of_alike_windows_is_wider_by_their_blocks():
+    scores = np.sort(np.random.default_rng(0).normal(size=9999))
+    calibration = Calibration(scores, 0.01, rule="split")
+    assert expected_of_windows(calibration, 5000, 1) == Expected.at(calibration, 5000)
+    alike = expected_of_windows(calibration, 5000, 20)
+    own = Expected.at(calibration, 250)
+    assert alike.mean == Expected.at(calibration, 5000).mean
+    assert alike.high >= 20 * own.high and alike.low <= 20 * own.low
