@@ -60,6 +60,9 @@ class Service:
             shadow.offer(table, verdicts)
 
         engine = Engine(observe, histories_of(settings, registry))
+        lane = engine.lane
+        keeper = Keeper(settings, registry, lane.histories, lane.between, metrics.histories)
+        lane.note = keeper.note
         lifecycle = Lifecycle(registry, settings, metrics.count_reload)
         return cls(
             settings=settings,
@@ -73,7 +76,7 @@ class Service:
             engine=engine,
             access_log=AccessLog(levels),
             recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
-            keeper=Keeper(settings, registry, engine.lane, metrics.histories),
+            keeper=keeper,
         )
 
     def close(self) -> None:

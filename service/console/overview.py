@@ -111,10 +111,11 @@ def overview_of(sources: Sources) -> Overview:
     recent, model = sources.recent, sources.registry.active
     window = sources.monitor.window(model)
     artifact, series = model.scorer.artifact, samples_of(sources.metrics.families())
-    if model.window is not None:
-        expected = expected_of_windows(artifact.calibration, window.records, model.spacing)
-    else:
-        expected = expected_of(artifact.segments, window)
+    expected = (
+        expected_of(artifact.segments, window)
+        if model.window is None
+        else expected_of_windows(artifact.calibration, window.records, model.spacing)
+    )
     budget = budget_of(artifact.calibration, window.records, window.alarms, expected)
     columns = columns_of(artifact.drift, window)
     segments = segments_of(artifact.segments, window)

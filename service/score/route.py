@@ -12,7 +12,7 @@ from vaewatch.scoring.structs import Structs
 from vaewatch.service.http.auth import require_same_origin
 from vaewatch.service.http.body import read_body
 from vaewatch.service.http.exchange import HotRoute, HttpHeaders, Reply, Request, Start
-from vaewatch.service.http.problems import Unsupported
+from vaewatch.service.http.problems import Malformed, Unsupported
 from vaewatch.service.model.model import Model, ModelName
 from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.score.answers import Results, as_csv, as_json, as_lines
@@ -95,6 +95,8 @@ class ScoreRoute:
         options, model = options_of(request.query), self.scoring.registry.active
         if options.alpha is not None:
             check_alpha(options.alpha, model.scorer.artifact.calibration.n)
+        if options.last and model.window is None:
+            raise Malformed("judge=last takes an artifact with a window; this one has none.")
         media_type = media_type_of(request)
         return Asked(model, options, partial(_reply, media_type, model, options)), MEDIA[
             media_type

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
@@ -14,12 +15,12 @@ from vaewatch.scoring.files.whole import write_whole
 from vaewatch.scoring.intake.damage import BROKEN
 from vaewatch.scoring.series.kept import KeptError
 from vaewatch.service.model.model import Model
-from vaewatch.service.score.lane import Lane
 from vaewatch.service.series.memory import Memory, Snapshot, packed
 
 log = logging.getLogger("vaewatch.service")
 
 EVERY_SECONDS = 60.0
+Between = Callable[[Callable[[], None]], Awaitable[None]]  # calls a function between two batches
 
 
 @dataclass
@@ -67,13 +68,13 @@ class HistoryFile:
                 max(age, 0.0),
             )
 
-    async def save_in_time(self, lane: Lane) -> None:
+    async def save_in_time(self, between: Between) -> None:
         """Write the file if it is a minute old; requests are answered meanwhile."""
         if monotonic() - self._saved < EVERY_SECONDS:
             return
         self._saved = monotonic()
         snapshots: list[Snapshot | None] = []
-        await lane.between(lambda: snapshots.append(self.memory.snapshot()))
+        await between(lambda: snapshots.append(self.memory.snapshot()))
         await asyncio.to_thread(self._write, snapshots[0])
 
     def save(self) -> None:

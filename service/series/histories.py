@@ -26,11 +26,25 @@ from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
-from vaewatch.service.score.options import Options
 
 CONTEXT = "context"  # the word of a record before the newest, where only that is judged
 WORDS = (*(standing.value for standing in Standing), CONTEXT)
 _FULL, _WARMING_UP = STANDINGS.index(Standing.FULL), STANDINGS.index(Standing.WARMING_UP)
+
+
+class Judging(Protocol):
+    """What a request asks for: `alpha` and `explain` as `Scorer.score_table` takes them, and
+    whether only the newest record of each entity is judged.
+    """
+
+    @property
+    def alpha(self) -> float | None: ...
+
+    @property
+    def explain(self) -> int | None: ...
+
+    @property
+    def last(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Histories(Protocol):
     waits: bool
 
     def answer(
-        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+        self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
         """Judge a table, whose first records are those of the first request, `sizes` of them each.
 
@@ -109,7 +123,7 @@ class Ledger(History):
 
 
 def judged(
-    model: Model, options: Options, table: Table, ledger: Ledger
+    model: Model, options: Judging, table: Table, ledger: Ledger
 ) -> tuple[Verdicts, Ledger]:
     """Judge a table with a ledger, which takes its records in."""
     ledger.last = options.last
@@ -148,7 +162,7 @@ class Stateless:
     waits = False
 
     def answer(
-        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+        self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
         table = apart(table, sizes)
         ledger = Ledger(window_of(model), None, OrderedDict[str, Past]())

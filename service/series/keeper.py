@@ -9,10 +9,9 @@ from typing import Protocol, runtime_checkable
 
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.score.lane import Lane
 from vaewatch.service.series.choice import described
-from vaewatch.service.series.file import HistoryFile
-from vaewatch.service.series.histories import Seen
+from vaewatch.service.series.file import Between, HistoryFile
+from vaewatch.service.series.histories import Histories, Seen
 from vaewatch.service.series.memory import Memory
 from vaewatch.service.settings import MEMORY, REDIS, Settings
 from vaewatch.service.watch.series import HistorySeries
@@ -39,13 +38,13 @@ class Keeper:
 
     settings: Settings
     registry: Registry
-    lane: Lane
+    histories: Histories
+    between: Between
     series: HistorySeries
     _file: HistoryFile | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.lane.note = self.note
-        histories, path = self.lane.histories, self.settings.history_file
+        histories, path = self.histories, self.settings.history_file
         if isinstance(histories, Memory) and path is not None:
             self._file = HistoryFile(path, histories)
             self._file.require_writable()
@@ -78,8 +77,7 @@ class Keeper:
 
     @property
     def _remote(self) -> Remote | None:
-        histories = self.lane.histories
-        return histories if isinstance(histories, Remote) else None
+        return self.histories if isinstance(self.histories, Remote) else None
 
     def note(self, seen: Seen) -> None:
         """Count what became of histories."""
@@ -102,7 +100,7 @@ class Keeper:
             await asyncio.to_thread(remote.probe)
             self.series.away.set(float(remote.away))
         if self._file is not None:
-            await self._file.save_in_time(self.lane)
+            await self._file.save_in_time(self.between)
 
     def close(self) -> None:
         """Write the file for the last time; no request is under way any more."""

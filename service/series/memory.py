@@ -12,8 +12,14 @@ from vaewatch.scoring.series.kept import KeptError, pack_history, unpack_history
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.score.options import Options
-from vaewatch.service.series.histories import Answered, Ledger, Seen, judged, window_of
+from vaewatch.service.series.histories import (
+    Answered,
+    Judging,
+    Ledger,
+    Seen,
+    judged,
+    window_of,
+)
 
 log = logging.getLogger("vaewatch.service")
 
@@ -36,7 +42,7 @@ class Memory:
     _history: History | None = None
 
     def answer(
-        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+        self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
         forgotten = self._follow(model) if model is self.registry.model else 0
         window, kept = window_of(model), self._history

@@ -26,8 +26,14 @@ from vaewatch.scoring.table import Table
 from vaewatch.service.model.errors import HistoryAway
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.score.options import Options
-from vaewatch.service.series.histories import Answered, Ledger, Seen, judged, window_of
+from vaewatch.service.series.histories import (
+    Answered,
+    Judging,
+    Ledger,
+    Seen,
+    judged,
+    window_of,
+)
 from vaewatch.service.series.script import (
     DIGITS,
     FORGET,
@@ -82,7 +88,7 @@ class Shared:
         return self._held
 
     def answer(
-        self, model: Model, options: Options, table: Table, sizes: Sequence[int]
+        self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
         ledger = _Remote(window_of(model), None, OrderedDict(), shared=self, model=model)
         verdicts, _ = judged(model, options, table, ledger)

@@ -65,3 +65,9 @@ def test_a_png_on_the_floor_says_what_to_install(tmp_path: Path, artifact_path: 
     assert done.returncode == 2
     assert done.stderr == "error: this command needs PIL: pip install 'vaewatch[png]'.\n"
     assert floor("vaewatch", *asked, tmp_path / "hours.svg").returncode == 0
+
+
+def test_a_redis_on_the_floor_says_what_to_install(artifact_path: Path):
+    done = floor("vaewatch", "serve", artifact_path, "--history", "redis://127.0.0.1")
+    assert done.returncode == 2
+    assert "takes the [redis] extra: pip install 'vaewatch[redis]'" in done.stderr

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import signal
+import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from vaewatch.service.model.registry import Registry
 from vaewatch.service.score.jobs import Job, Outcome
 from vaewatch.service.score.lane import LARGE, Lane
 from vaewatch.service.score.options import Options
+from vaewatch.service.series.file import EVERY_SECONDS, HistoryFile
 from vaewatch.service.series.memory import Memory, most_bytes
 from vaewatch.service.settings import Settings
 
@@ -244,6 +246,29 @@ def test_a_shadow_has_a_history_of_its_own(series_path: Path, own_path: Path, re
         until(lambda: live.value("vaewatch_shadow_records_total") == judged)
         assert live.value("vaewatch_shadow_disagreements_total") == 0
         assert live.value("vaewatch_shadow_records_total", verdict="anomaly") >= 3
+
+
+def test_the_file_is_written_each_minute(series_path: Path, records: Records, tmp_path: Path):
+    model = load_model(series_path, Settings(series_path))
+    read = model.reader.rows(json.dumps({"records": records}).encode())
+    got: list[Outcome] = []
+
+    async def ask() -> None:
+        lane = laned(model)
+        assert isinstance(lane.histories, Memory) and read is not None
+        file = HistoryFile(tmp_path / "histories", lane.histories)
+        lane.submit(model, Options(), Job("r", read, got.append))
+        await file.save_in_time(lane.between)
+        assert not file.path.exists()
+        file = HistoryFile(file.path, lane.histories, time.monotonic() - EVERY_SECONDS)
+        await file.save_in_time(lane.between)
+        lane.close()
+        again = Memory(Registry(model.path, model), 2)
+        HistoryFile(file.path, again).read(model)
+        assert again.held == 2  # the newest of three
+
+    asyncio.run(ask())
+    assert isinstance(got[0], list)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,16 @@ def test_judge_takes_all_and_last(live: Live, records: Records):
         assert answer.status_code == status, query
 
 
+def test_judge_last_takes_a_window(artifact_path: Path, mixed_frame: pl.DataFrame):
+    with serving(artifact_path, "--history", "memory") as live:
+        body = {"records": mixed_frame[:2].to_dicts()}
+        answer = live.post("/v1/score?judge=last", json=body)
+        assert answer.status_code == 400 and "takes an artifact with a window" in answer.text
+        assert "history" not in live.post("/v1/score", json=body).json()["results"][0]
+        assert "history" not in live.get("/v1/model").json()
+        assert "histories" not in live.said
+
+
 @pytest.mark.parametrize("media", ["application/x-ndjson", "text/csv"])
 def test_other_bodies_are_answered_in_kind(
     live: Live, series_scorer: Scorer, records: Records, media: str
