@@ -2,8 +2,9 @@
 
 Redis runs one script at a time. So of two workers that post records of one entity, the second sees
 the records of the first; none is lost or taken twice, and the order in which Redis runs them is
-that of the history. A record no newer than the last one of its entity is left out, as
-`vaewatch.scoring.series.history` does.
+that of the history. A record no newer than the last one of its entity is left out, and the least
+recently seen entities leave once all records are taken in, as `vaewatch.scoring.series.history`
+does.
 
 A record is stored as two moments, that of the record before it and its own, and then its features.
 Moments are 20 digits, so that text order is their order.
@@ -15,13 +16,14 @@ DIGITS = 20
 OFFSET = 2**63  # makes moments positive
 NO_MOMENT = "0" * DIGITS
 
-# KEYS: a sorted set of entities by when they were last seen, and the list of each entity.
-# ARGV: records kept, seconds kept, entities kept; for each list, how many records come, and of
-# each the moment and the features.
+# KEYS: a sorted set of entities by when they were last seen, in microseconds, and the list of each
+# entity, that seen last at the end.
+# ARGV: records kept, seconds kept, entities kept (-1: all, since more are to come); for each list,
+# how many records come, and of each the moment and the features.
 TAKE = """
 local kept, ttl, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = time[1] * 1000000 + time[2]
 local pasts, at = {}, 4
 for i = 2, #KEYS do
   local key = KEYS[i]
@@ -40,13 +42,13 @@ for i = 2, #KEYS do
   end
   redis.call('LTRIM', key, -kept, -1)
   redis.call('EXPIRE', key, ttl)
-  redis.call('ZADD', KEYS[1], now, key)
+  redis.call('ZADD', KEYS[1], string.format('%.2f', now + i / 4), key)
   pasts[i - 1] = past
 end
 redis.call('EXPIRE', KEYS[1], ttl)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ttl * 1000))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ttl * 1000000))
 local evicted = redis.call('ZCARD', KEYS[1]) - most
-if evicted > 0 then
+if most >= 0 and evicted > 0 then
   local gone = redis.call('ZPOPMIN', KEYS[1], evicted)
   for i = 1, #gone, 2 do redis.call('DEL', gone[i]) end
 else

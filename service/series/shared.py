@@ -115,8 +115,9 @@ class Shared:
         prefix, pasts, evicted = prefix_of(model), list[Any](), 0
         pipe: Any = self._client.pipeline(transaction=False)
         missed = self._forget_missed(pipe)
-        fixed = (window_of(model).size - 1, self.ttl, self.most)
-        for some in _parts(come, ENTITIES):
+        kept, parts = window_of(model).size - 1, list(_parts(come, ENTITIES))
+        for i, some in enumerate(parts, 1):
+            fixed = kept, self.ttl, self.most if i == len(parts) else -1
             keys = [f"{prefix}:newest", *(f"{prefix}:of:{entity}" for entity in some)]
             records = [each for entity in some for each in come[entity]]
             pipe.eval(TAKE, len(keys), *keys, *fixed, *records)
@@ -215,14 +216,17 @@ class _Remote(Ledger):
 
 
 def _stored(arrivals: Arrivals) -> dict[str, list[bytes | str]]:
-    """Return for each entity how many records come, and the moment and features of each."""
+    """Return for each entity how many records come, and the moment and features of each; the
+    entity seen last comes last.
+    """
     values = np.ascontiguousarray(arrivals.values, np.float32)
     unseen = np.packbits(arrivals.unseen, axis=1)
     come: dict[str, list[bytes | str]] = {}
     for row, moment in enumerate(arrivals.moments.tolist()):
         entity = ONE if arrivals.entities is None else arrivals.entities[row]
         content = values[row].tobytes() + unseen[row].tobytes()
-        come.setdefault(entity, []).extend((text_of_moment(moment), content))
+        come[entity] = come.pop(entity, [])
+        come[entity] += text_of_moment(moment), content
     return {entity: [str(len(found) // 2), *found] for entity, found in come.items()}
 
 

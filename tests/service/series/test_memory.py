@@ -234,7 +234,7 @@ def test_a_recalibrated_artifact_goes_on_and_another_one_warms_up(
         assert live.post("/v1/reload").json()["result"] == "loaded"
         assert {r["history"] for r in results(live, records[half + 3 :][:3])} == {"warming_up"}
         assert live.value("vaewatch_history_entities_dropped_total", cause="forgotten") == 3
-        assert "the histories of 3 entities are forgotten" in live.said
+        until(lambda: "the histories of 3 entities are forgotten" in live.said)
 
 
 def test_a_shadow_has_a_history_of_its_own(series_path: Path, own_path: Path, records: Records):
