@@ -18,8 +18,9 @@ from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
 from vaewatch.batch.series.incidents import Alarms, IncidentSpans
 from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.scoring.budget.windows import Incidents, block_law, expected_of_windows
+from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.window import SeriesSummary, Window

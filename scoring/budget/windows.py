@@ -10,19 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import TAIL, Expected
 from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.window import SeriesSummary, Window
-
-
-def block_law(calibration: Calibration, alpha: float, blocks: int) -> RateLaw:
-    """Return the law of the true false-alarm rate at alpha, of scores that are worth so many
-    independent ones. It begins at 0 where what serves saw more than what judged.
-    """
-    k = min(max(1, round(alpha * (blocks + 1))), blocks)
-    return RateLaw(blocks, k if calibration.rule == SPLIT else 0, k)
 
 
 def expected_of_windows(

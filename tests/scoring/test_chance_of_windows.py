@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT, Calibration
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.scoring.budget.windows import Incidents, block_law, expected_of_windows
+from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
 N, ALPHA = 10_000, 0.01

@@ -37,8 +37,12 @@ class JudgedWindows:
 
     @cached_property
     def blocks(self) -> int:
-        """How many independent scores they are worth."""
-        return independent_blocks(self.scores, self.stretches)
+        """How many independent records they are worth, as far as alarms go: windows that share
+        records are never independent, others are where their alarms do not come together.
+        """
+        alarms = self.calibration.alarms(self.calibration.p_values(self.scores))
+        apart = max(1, len(self.scores) // self.window.size)
+        return min(independent_blocks(alarms.astype(np.float64), self.stretches), apart)
 
     def alpha_for(self, wanted: float) -> float:
         """Return the alpha with so many false incidents per entity and day.

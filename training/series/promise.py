@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from vaewatch.scoring.budget.calibration import Calibration, check_alpha
 from vaewatch.scoring.errors import CalibrationError
@@ -27,13 +28,17 @@ def independent_blocks(scores: Scores, stretches: NDArray[np.int64]) -> int:
     autocorrelation time, by Sokal's window (Sokal, 1997), taken of their ranks.
 
     Args:
+        scores: or which of them alarm, as 1 and 0: a rate needs no more of them to be independent.
         stretches: (n,) which scores follow one another without a break.
     """
     n = len(scores)
     if n < 3:
         return n
-    ranks = scores.argsort().argsort() / n - 0.5
+    ranks = rankdata(scores) / n
+    ranks -= ranks.mean()
     variance, tau = float(ranks @ ranks) / n, 1.0
+    if variance == 0:
+        return n
     for lag in range(1, n // 2):
         together = stretches[lag:] == stretches[:-lag]
         if not together.any():
