@@ -72,9 +72,9 @@ class SeriesSummary(Struct, frozen=True):
     blocks: Annotated[
         int,
         Meta(
-            description="Independent blocks that the calibration scores are worth: at most as many "
-            "as there are windows that share no record, and fewer where alarms come together. The "
-            "interval of the rate is that of so many records."
+            description="Independent blocks that the calibration scores are worth: at most as "
+            "many as there are windows that share no record, and fewer where alarms come "
+            "together. The interval of the rate is that of so many records."
         ),
     ]
     incidents_per_day: Annotated[
