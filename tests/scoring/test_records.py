@@ -113,7 +113,7 @@ def parsed(column: Column, record: dict[str, Any]) -> Any:
     try:
         return PARSE[column.kind](record.get(column.name), column)
     except Exception as bad:
-        assert type(bad).__name__ == "_Bad", bad
+        assert type(bad).__name__ == "BadCell", bad
         return BROKEN
 
 

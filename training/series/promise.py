@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from vaewatch.scoring.budget.calibration import Calibration, check_alpha
 from vaewatch.scoring.errors import CalibrationError
@@ -34,7 +33,8 @@ def independent_blocks(scores: Scores, stretches: NDArray[np.int64]) -> int:
     n = len(scores)
     if n < 3:
         return n
-    ranks = rankdata(scores) / n
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2)[place] / n  # equal scores share the mean of theirs
     ranks -= ranks.mean()
     variance, tau = float(ranks @ ranks) / n, 1.0
     if variance == 0:
