@@ -219,9 +219,7 @@ def check_windows_against_torch(model: WindowModel, network: WindowNetwork, prob
     Raises:
         RuntimeError: it is more than rounding explains, so that the export must not be used.
     """
-    plain_scale = Scale(0.0, 1.0)
-    scales = Scales(plain_scale, (plain_scale,) * len(model.shapes), plain_scale)
-    open_ = replace(model, scales=scales)
+    open_ = replace(model, scales=Scales.plain(len(model.shapes)))
     plain = WindowNetwork(export_windows(open_, kl=False), model.size)
     apart = max(_apart(model, network, probe), _apart(open_, plain, probe))
     if not apart <= TOLERANCE:

@@ -109,7 +109,7 @@ def fit_windows(
         directions=directions,
         unit=unit,
         vae=fitted.vae.only(fitted.folds.serving),
-        scales=Scales(*[None] * 3),  # type: ignore[arg-type]
+        scales=Scales.plain(len(shapes)),  # until it is known what is usual
         paced=windows.paced,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)

@@ -83,6 +83,12 @@ class Scales:
             Scale.of(views.course, LEAST_COURSE * numbers**0.5),
         )
 
+    @classmethod
+    def plain(cls, shapes: int) -> Scales:
+        """Return scales that hide nothing of what is measured, for so many views of the shape."""
+        plain = Scale(0.0, 1.0)
+        return cls(plain, (plain,) * shapes, plain)
+
     def reconstruction_part(self, views: Views) -> Floats:
         """Return what the VAE adds to N scores, (N,)."""
         return RECONSTRUCTION_WEIGHT * self.reconstruction.apply(views.reconstruction)
