@@ -14,7 +14,7 @@ from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.scoring.series.window import Window
 
-LIMIT = 20.0  # standard deviations, as in the graph
+LIMIT = 20.0  # standard deviations: the graph cuts what is further out, as odd as can be
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ Numbers are rounded: they are for plots and people.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ RESIDUALS = 4_000  # records that the reconstruction is judged on
 MEANS = 1_200  # records that are drawn in latent space
 HIGHEST = 0.05  # of the out-of-bag scores, marked there
 DIGITS = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,7 @@ class Findings:
     odd: tuple[OddRecord, ...] = ()
 
     def to_bytes(self) -> bytes:
-        return (
-            json.dumps(plain(asdict(self)), ensure_ascii=False, allow_nan=False) + "\n"
-        ).encode()
+        return findings_bytes(self)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Findings:
@@ -73,20 +73,7 @@ class Findings:
         Raises:
             ArtifactError: it is not as this release writes it.
         """
-        try:
-            data = json.loads(content)
-            return cls(
-                **{
-                    field.name: _READ[field.name](data[field.name])
-                    for field in fields(cls)
-                    if field.name in data or field.name not in _LATER
-                }
-            )
-        except BROKEN as error:
-            raise ArtifactError(
-                f"report.json must be as this release writes it, got {one_line(repr(error))}. "
-                "Train again."
-            ) from error
+        return read_findings(cls, content, _READ, _LATER)
 
 
 def find(learned: Learned) -> Findings:
@@ -111,6 +98,35 @@ def find(learned: Learned) -> Findings:
         fits=look_at_columns(x, residuals, vectorizer),
         reliability=look_at_events(x, residuals, vectorizer),
     )
+
+
+def findings_bytes(findings: Any) -> bytes:
+    """Return a dataclass of findings as report.json holds it."""
+    text = json.dumps(plain(asdict(findings)), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def read_findings(
+    kind: Callable[..., T],
+    content: bytes,
+    readers: Mapping[str, Callable[[Any], Any]],
+    later: Collection[str] = (),
+) -> T:
+    """Read what `findings_bytes` wrote, each field by its reader; earlier releases did not write
+    the `later` ones.
+
+    Raises:
+        ArtifactError: it is not as this release writes it.
+    """
+    try:
+        data = json.loads(content)
+        names = [name for name in readers if name in data or name not in later]
+        return kind(**{name: readers[name](data[name]) for name in names})
+    except BROKEN as error:
+        raise ArtifactError(
+            f"report.json must be as this release writes it, got {one_line(repr(error))}. "
+            "Train again."
+        ) from error
 
 
 def plain(value: Any) -> Any:

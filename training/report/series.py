@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.intake.damage import BROKEN
-from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import code_name
 from vaewatch.scoring.series.incidents import incident_starts
 from vaewatch.scoring.time.form import Form, spell
 from vaewatch.training.records.profile import ColumnProfile, profile_columns
-from vaewatch.training.report.findings import PROFILED, plain, tuples
+from vaewatch.training.report.findings import PROFILED, findings_bytes, read_findings, tuples
 from vaewatch.training.sample import decode_prior
 from vaewatch.training.series.judged import JudgedWindows
 from vaewatch.training.series.pipeline import LearnedSeries
@@ -73,9 +69,7 @@ class SeriesFindings:
     spans: tuple[Span, ...]
 
     def to_bytes(self) -> bytes:
-        return (
-            json.dumps(plain(asdict(self)), ensure_ascii=False, allow_nan=False) + "\n"
-        ).encode()
+        return findings_bytes(self)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> SeriesFindings:
@@ -84,16 +78,7 @@ class SeriesFindings:
         Raises:
             ArtifactError: it is not as this release writes it.
         """
-        try:
-            data = json.loads(content)
-            return cls(
-                **{field.name: _READ[field.name](data[field.name]) for field in fields(cls)}
-            )
-        except BROKEN as error:
-            raise ArtifactError(
-                f"report.json must be as this release writes it, got {one_line(repr(error))}. "
-                "Train again."
-            ) from error
+        return read_findings(cls, content, _READ)
 
 
 _READ: dict[str, Any] = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import EXPECTED, INPUT, OUTPUTS, PARTS, WindowNetwork
+from vaewatch.scoring.series.reasons import LIMIT
 from vaewatch.scoring.series.window import hide_first_pace
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.export.builder import (
@@ -26,7 +27,6 @@ from vaewatch.training.export.builder import (
 )
 from vaewatch.training.series.model import (
     FEATURE_LIMIT,
-    LIMIT,
     RECONSTRUCTION_WEIGHT,
     SHAPE_WEIGHT,
     Scale,

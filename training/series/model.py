@@ -23,7 +23,6 @@ from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.vae.vae import VAE
 
-LIMIT = 20.0  # standard deviations: what is further out is as odd as can be
 # of the views in a score: the shape is the best one alone on most series; the reconstruction finds
 # what it does not, and adds most where it does not outweigh it
 RECONSTRUCTION_WEIGHT, SHAPE_WEIGHT = 0.5, 2.0

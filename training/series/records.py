@@ -15,13 +15,13 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.series.history import ONE, STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
+from vaewatch.scoring.series.reasons import LIMIT
 from vaewatch.scoring.series.window import Pace, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.series.checks import check_series
-from vaewatch.training.series.model import LIMIT
 from vaewatch.training.series.sizes import size_of
 from vaewatch.training.series.windows import Windows
 

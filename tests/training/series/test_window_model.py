@@ -10,6 +10,7 @@ import pytest
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
+from vaewatch.scoring.series.reasons import LIMIT
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.series.export import (
     TOLERANCE,
@@ -17,7 +18,7 @@ from vaewatch.training.series.export import (
     export_windows,
 )
 from vaewatch.training.series.fit import WindowFit, _together, fit_windows
-from vaewatch.training.series.model import LIMIT, Scale, Scales
+from vaewatch.training.series.model import Scale, Scales
 from vaewatch.training.series.windows import Windows
 
 SETTINGS = TrainConfig(steps=30, width=16, members=4, served=2)
