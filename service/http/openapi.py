@@ -22,7 +22,7 @@ PROBLEMS = {
     "422": "Records break the schema; each broken rule is named.",
     "431": "The request line and headers are over their limit.",
     "429": "Too busy; try again after Retry-After seconds.",
-    "503": "Starting or stopping, or the histories of entities are away.",
+    "503": "Starting or stopping, or the histories of entities or the store are away.",
 }
 ENCODING = {
     "name": "Content-Encoding",

@@ -18,7 +18,7 @@ from vaewatch.scoring.errors import (
     ScoringError,
     SettingError,
 )
-from vaewatch.service.model.errors import Conflict, NotReady
+from vaewatch.service.model.errors import Conflict, NotReady, StoreAway
 
 MEDIA_TYPE = b"application/problem+json"
 MOST_ERRORS = 100  # so that the answer to 10,000 bad records can be read by people
@@ -94,6 +94,7 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     SettingError: (422, "alpha", "The calibration cannot support this alpha"),
     HeadTooLarge: (431, "head_too_large", "The head is too large"),
     Overloaded: (429, "overloaded", "Too busy"),
+    StoreAway: (503, "store_away", "The store does not answer"),
     NotReady: (503, "not_ready", "Not ready"),
     ScoringError: (422, "records", "Not scorable"),
     Exception: (500, "internal", "Our fault"),

@@ -15,3 +15,7 @@ class Conflict(ScoringError):
 
 class HistoryAway(NotReady):
     """What keeps the histories of entities does not answer."""
+
+
+class StoreAway(NotReady):
+    """What keeps incidents and feedback does not answer."""

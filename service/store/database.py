@@ -1,0 +1,195 @@
+"""place -> transactions. Where the database does not answer, it is away, and said to be."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.pool import QueuePool
+
+from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.store.place import MEMORY, POSTGRESQL, Place
+from vaewatch.service.store.versions import NewerStore, bring_up_to_date
+
+log = logging.getLogger("vaewatch.service")
+
+CONNECTIONS = 3  # of each process
+SECONDS = 2  # to connect, and to wait for a connection
+STATEMENT_SECONDS = 10  # of one statement, its wait for a lock included
+BUSY_SECONDS = 5  # SQLite waits for another writer
+LOCK = 0x7661_6577  # of PostgreSQL's advisory locks: the one who changes groups
+WRITES = "vaewatch_writes"  # an execution option
+AWAY = "the store of incidents and feedback is away: it does not answer. Try again."
+
+
+@dataclass
+class Database:
+    """A database of one process; any number of threads may use it.
+
+    away: it did not answer. Until `probe` finds it again, nothing else tries.
+    """
+
+    place: Place
+    away: bool = field(default=False, init=False)
+    fault: str = field(default="", init=False)  # why it is away
+    _engine: Engine = field(init=False)
+    _ready: bool = field(default=False, init=False)  # its tables have been looked at
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._engine = _engine(self.place)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read, in one transaction.
+
+        Raises:
+            StoreAway: it does not answer.
+        """
+        with self._transaction(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, alone: bool = False) -> Iterator[Connection]:
+        """Read and write, in one transaction, which is committed when the block ends.
+
+        alone: no other transaction that is alone runs meanwhile, in any process. In SQLite none
+            that writes does anyway.
+
+        Raises:
+            StoreAway: it does not answer. Whether the changes are kept is not known then.
+        """
+        with self._transaction(writes=True) as connection:
+            if alone:
+                self._take_lock(connection)
+            yield connection
+
+    def probe(self) -> None:
+        """Look whether it answers, and bring its tables up to date.
+
+        Raises:
+            StoreAway: it does not.
+        """
+        with self._watched(), self._engine.connect() as connection:
+            with self._begun(connection, writes=not self._ready):
+                self._prepare(connection)
+                connection.execute(text("SELECT 1"))
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        if self.away:
+            raise StoreAway(AWAY)
+        if not self._ready:
+            self.probe()
+        with self._watched(), self._engine.connect() as connection:
+            with self._begun(connection, writes=writes):
+                yield connection
+
+    @contextmanager
+    def _begun(self, connection: Connection, *, writes: bool) -> Iterator[None]:
+        connection = connection.execution_options(**{WRITES: writes})
+        with connection.begin():
+            if self.place.kind == POSTGRESQL:
+                mode = "" if writes else "SET TRANSACTION READ ONLY; "
+                limit = f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"
+                connection.exec_driver_sql(mode + limit)
+            yield
+
+    def _prepare(self, connection: Connection) -> None:
+        if not self._ready:
+            self._take_lock(connection)
+            bring_up_to_date(connection)
+            self._ready = True
+
+    def _take_lock(self, connection: Connection) -> None:
+        if self.place.kind == POSTGRESQL:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Note whether it answers."""
+        try:
+            yield
+        except IntegrityError:  # a rule of the tables, which the caller knows
+            raise
+        except (DBAPIError, TimeoutError, NewerStore) as error:
+            self._lose(error)
+            raise StoreAway(AWAY) from error
+        self._find()
+
+    def _lose(self, error: Exception) -> None:
+        with self._lock:
+            fault = words_of(error)
+            if self.place.kind == MEMORY or isinstance(error, TimeoutError):
+                log.error("the store failed: %s", fault)
+                return
+            self.fault, self._ready = fault, False  # its tables may be others when it is back
+            if not self.away:
+                self.away = True
+                log.error("the store is away, records are scored all the same: %s", fault)
+
+    def _find(self) -> None:
+        with self._lock:
+            if self.away:
+                self.away, self.fault = False, ""
+                log.warning("the store is back")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def words_of(error: Exception) -> str:
+    """Say what failed, without a statement, its values or an address."""
+    if isinstance(error, NewerStore):
+        return str(error)
+    if isinstance(error, DBAPIError):
+        sqlite = getattr(error.orig, "sqlite_errorname", None)
+        state = getattr(error.orig, "sqlstate", None)
+        return " ".join(str(w) for w in (type(error.orig).__name__, sqlite, state) if w)
+    return type(error).__name__
+
+
+def _engine(place: Place) -> Engine:
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    if place.kind == POSTGRESQL:
+        arguments = {"prepare_threshold": None}  # so that it works behind PgBouncer as well
+        for name, value in (("connect_timeout", SECONDS), ("tcp_user_timeout", 1000 * SECONDS)):
+            if name not in place.url.query:
+                arguments[name] = value
+        options = {"pool_pre_ping": True}
+    else:
+        arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(
+        place.url,
+        poolclass=QueuePool,
+        pool_size=1 if place.kind == MEMORY else CONNECTIONS,  # memory: there is but one
+        max_overflow=0,
+        pool_timeout=SECONDS + BUSY_SECONDS,
+        connect_args=arguments,
+        hide_parameters=True,
+        **options,
+    )
+    if place.kind != POSTGRESQL:
+        event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_sqlite(connection: Any, record: Any) -> None:
+    """Set a new connection up: commits wait for the disk, and readers do not wait for writers."""
+    connection.isolation_level = None  # the module would begin transactions too late
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once: two readers that both come to write would lock each other."""
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
