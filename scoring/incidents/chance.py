@@ -6,6 +6,7 @@ import math
 
 from msgspec import Struct
 
+LEAST = 1e-300  # a smaller chance is shown as this one, which still has a logarithm
 RATIO = 8.0  # how many times more alarms than usual the test looks for
 
 
@@ -45,4 +46,4 @@ class Excess(Struct):
         records: twice the smaller one, since either would do.
         """
         many = self.buckets * math.exp(-self.most)
-        return min(1.0, 2 * min(many, max(self.records, 1) * least_p))
+        return max(LEAST, min(1.0, 2 * min(many, max(self.records, 1) * least_p)))
