@@ -1,0 +1,118 @@
+"""incidents with feedback -> how many were confirmed, with the interval of their share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from sqlalchemy import Connection, case, func, select
+
+from vaewatch.service.store.moments import DAY, SECOND
+from vaewatch.service.store.tables import incidents
+from vaewatch.service.watch.incidents import Precision
+
+Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
+MOST_GROUPS = 100  # names, those with most feedback first
+WEEK = 7 * DAY
+MONDAY = 4 * DAY  # 1970-01-05
+
+
+class Tally(Struct):
+    """Incidents by what people said of them. precision: confirmed among confirmed and false."""
+
+    name: Annotated[str, Meta(description="Of the column or group, or Monday of the week.")]
+    confirmed: int = 0
+    false_alarm: int = 0
+    expected: int = 0
+    unlabelled: int = 0
+    precision: float | None = None
+    lower: Annotated[float | None, Meta(description="Of its 95 % interval.")] = None
+    upper: float | None = None
+
+
+class Summary(Struct):
+    """What feedback says of incidents, those that a pattern silenced left out."""
+
+    all: Tally
+    columns: list[Tally]
+    groups: list[Tally]
+    weeks: list[Tally]
+
+
+def precision_of(confirmed: int, false_alarms: int) -> Precision | None:
+    """Return the share of what was confirmed and its interval (Wilson, 1927), which holds for
+    small numbers as well; None where nothing was said.
+    """
+    n = confirmed + false_alarms
+    if not n:
+        return None
+    share, squared = confirmed / n, Z * Z
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    spread = Z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
+    low, high = max(0.0, middle - spread), min(1.0, middle + spread)
+    return Precision(confirmed, false_alarms, share, low, high)
+
+
+def counted(connection: Connection, since: int) -> dict[str | None, int]:
+    """Return the incidents that began since a moment, by label."""
+    query = select(incidents.c.label, func.count()).where(*_shown(since))
+    return {label: n for label, n in connection.execute(query.group_by(incidents.c.label))}
+
+
+def summary_of(connection: Connection, since: int) -> Summary:
+    """Return what was said of the incidents that began since a moment."""
+    week = func.floor((incidents.c.first - MONDAY) / WEEK)
+    if connection.dialect.name == "sqlite":  # its integer division cuts; moments are positive
+        week = (incidents.c.first - MONDAY) // WEEK
+    return Summary(
+        next(iter(_tallies([("all", *pair) for pair in counted(connection, since).items()]))),
+        _by(connection, incidents.c.main, since),
+        _by(connection, incidents.c.name, since),
+        sorted(
+            (_named(each) for each in _by(connection, week, since)), key=lambda each: each.name
+        ),
+    )
+
+
+def _named(tally: Tally) -> Tally:
+    monday = int(float(tally.name)) * WEEK + MONDAY
+    tally.name = datetime.fromtimestamp(monday / SECOND, UTC).date().isoformat()
+    return tally
+
+
+def _shown(since: int) -> tuple[Any, ...]:
+    return incidents.c.first >= since, incidents.c.pattern == ""
+
+
+def _by(connection: Connection, what: Any, since: int) -> list[Tally]:
+    said = func.sum(case((incidents.c.label.is_not(None), 1), else_=0))
+    most = (
+        select(what.label("what"))
+        .where(*_shown(since))
+        .group_by(what)
+        .order_by(said.desc(), func.count().desc(), what)
+        .limit(MOST_GROUPS)
+    )
+    names = [row.what for row in connection.execute(most)]
+    query = select(what.label("what"), incidents.c.label, func.count()).where(*_shown(since))
+    rows = connection.execute(query.group_by(what, incidents.c.label))
+    order = {name: i for i, name in enumerate(names)}
+    kept = [(name, label, n) for name, label, n in rows if name in order]
+    return list(_tallies(sorted(kept, key=lambda row: order[row[0]])))
+
+
+def _tallies(rows: Iterable[tuple[Any, str | None, int]]) -> Iterable[Tally]:
+    found: dict[str, Tally] = {}
+    for name, label, n in rows:
+        tally = found.setdefault(str(name), Tally(str(name)))
+        field = label or "unlabelled"
+        setattr(tally, field, getattr(tally, field) + n)
+    for tally in found.values() or [Tally("all")]:
+        precision = precision_of(tally.confirmed, tally.false_alarm)
+        if precision is not None:
+            tally.precision, tally.lower = precision.share, precision.lower
+            tally.upper = precision.upper
+        yield tally

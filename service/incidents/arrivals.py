@@ -1,0 +1,177 @@
+"""scored records -> batches for the store: alarms, and records by group and bucket.
+
+Records count only up to the last alarm of their group, of whichever worker. So they are kept for a
+while, and delivered once an alarm is known: those of a group that never alarms never travel.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.incidents.alarm import Alarm, causes_of
+from vaewatch.scoring.incidents.grouping import BUCKETS, KEPT
+from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.form import NO_TIME, SECOND
+from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.service.incidents.stream import Batch, Stream
+
+MOST_ALARMS = 20_000  # that wait; more are dropped, and counted
+MOST_COUNTS = 200_000  # numbers of records, each of a group and a bucket
+IN_A_BATCH = 2_000  # alarms; while one is taken, no other worker's is
+LAZY = 5  # batches: so often the groups without new alarms are looked at
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Records that an artifact has judged.
+
+    alarms: (N,) whether each alarms at the artifact's own alpha; p_value, severity: (N,) of the
+    calibration that this goes by. ids: of some of those that alarm, by row.
+    """
+
+    artifact: Artifact
+    table: Table
+    verdicts: Verdicts
+    alarms: NDArray[np.bool_]
+    p_value: NDArray[np.float64]
+    severity: NDArray[np.float64]
+    ids: Mapping[int, str]
+
+
+@dataclass
+class Arrivals:
+    """What one process has not delivered yet. One thread adds, another one takes batches."""
+
+    dropped: int = field(default=0, init=False)  # alarms, since it was last asked
+    _alarms: deque[tuple[Stream, Alarm]] = field(default_factory=deque)
+    _stream: Stream | None = None  # that of the counts
+    _counts: dict[tuple[str, int], int] = field(default_factory=dict)  # the oldest first
+    _wanted: dict[str, int] = field(default_factory=dict)  # the bucket of the last alarm
+    _newest: int = 0  # bucket
+    _number: int = 0
+    _turn: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __len__(self) -> int:
+        return len(self._alarms)
+
+    def add(self, stream: Stream, judged: Judged) -> None:
+        """Take records in."""
+        table, now = judged.table, int(time() * SECOND)
+        moments = np.full(len(table), now) if table.times is None else table.times
+        moments = np.where(moments == NO_TIME, now, moments)
+        rows = np.flatnonzero(judged.alarms).tolist()
+        groups = stream.rules.groups(judged.artifact, table)
+        counts = _counted(stream, groups, moments)
+        alarms = [
+            Alarm(
+                int(moments[row]),
+                "" if groups is None else groups[row],
+                float(judged.severity[row]),
+                float(judged.p_value[row]),
+                causes_of(judged.verdicts.reasons[row]),
+                judged.ids.get(row),
+            )
+            for row in rows
+        ]
+        with self._lock:
+            self._count(stream, counts)
+            room = MOST_ALARMS - len(self._alarms)
+            self._alarms.extend((stream, alarm) for alarm in alarms[:room])
+            self.dropped += max(len(alarms) - room, 0)
+
+    def _count(self, stream: Stream, counts: Mapping[tuple[str, int], int]) -> None:
+        if self._stream is None or self._stream.scope != stream.scope:
+            self._counts, self._wanted, self._newest = {}, {}, 0
+        self._stream = stream
+        for key, n in counts.items():
+            self._counts[key] = self._counts.get(key, 0) + n
+            self._newest = max(self._newest, key[1])
+        oldest = self._newest - KEPT
+        for key in list(_first(self._counts, len(counts) + 16)):
+            if key[1] < oldest or len(self._counts) > MOST_COUNTS:
+                del self._counts[key]
+
+    def want(self, scope: str, groups: Iterable[tuple[str, int]]) -> None:
+        """Note the moments of the last alarms of groups, which any worker has delivered."""
+        with self._lock:
+            if self._stream is None or self._stream.scope != scope:
+                return
+            for group, moment in groups:
+                self._want(group, self._stream.rules.of_group(group).bucket(moment))
+
+    def _want(self, group: str, bucket: int) -> None:
+        self._wanted[group] = max(self._wanted.get(group, bucket), bucket)
+
+    def batch(self) -> Batch | None:
+        """Take what is to be delivered; None if nothing is."""
+        with self._lock:
+            if self._stream is None:
+                return None
+            stream, alarms = self._front()
+            records: dict[str, dict[int, int]] = {}
+            if stream.scope == self._stream.scope:
+                records = self._wanted_records(stream, alarms)
+            if not alarms and not records:
+                return None
+            self._number += 1
+            return Batch(self._number, stream, alarms, records)
+
+    def _front(self) -> tuple[Stream, list[Alarm]]:
+        """Take the alarms at the front that are of one stream."""
+        assert self._stream is not None
+        stream, alarms = self._alarms[0][0] if self._alarms else self._stream, list[Alarm]()
+        while self._alarms and self._alarms[0][0] is stream and len(alarms) < IN_A_BATCH:
+            alarms.append(self._alarms.popleft()[1])
+        return stream, alarms
+
+    def _wanted_records(
+        self, stream: Stream, alarms: Sequence[Alarm]
+    ) -> dict[str, dict[int, int]]:
+        """Take the counts that matter. Of a bucket that may still grow they are taken only where
+        the group has alarms in the batch: else each second would bring a part of it.
+        """
+        own = set[str]()
+        for alarm in alarms:
+            own.add(alarm.group)
+            self._want(alarm.group, stream.rules.of_group(alarm.group).bucket(alarm.moment))
+        now = stream.rules.rule.bucket(int(time() * SECOND))
+        records: dict[str, dict[int, int]] = {}
+        self._turn += 1
+        for group in list(self._wanted) if self._turn % LAZY == 0 else own:
+            last = self._wanted[group]
+            until = last if group in own else min(last, max(now, self._newest) - 1)
+            found = {
+                bucket: self._counts.pop((group, bucket))
+                for bucket in range(last - KEPT, until + 1)
+                if (group, bucket) in self._counts
+            }
+            if found:
+                records[group] = found
+            if last < max(self._newest, now) - 1 and group not in own:
+                del self._wanted[group]
+        return records
+
+
+def _counted(
+    stream: Stream, groups: Sequence[str] | None, moments: NDArray[np.int64]
+) -> dict[tuple[str, int], int]:
+    """Count records by group and bucket."""
+    buckets = moments // max(stream.rules.rule.gap // BUCKETS, 1)
+    if groups is None:
+        found, counts = np.unique(buckets, return_counts=True)
+        return {("", b): n for b, n in zip(found.tolist(), counts.tolist(), strict=True)}
+    return dict(Counter(zip(groups, buckets.tolist(), strict=True)))
+
+
+def _first(counts: Mapping[tuple[str, int], int], n: int) -> Iterable[tuple[str, int]]:
+    """Return the n keys that were added first."""
+    return (key for key, _ in zip(counts, range(n), strict=False))

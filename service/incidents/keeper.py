@@ -1,0 +1,220 @@
+"""What happens to incidents beside requests: one thread delivers alarms to the store each second,
+ends what has ended, and looks at what the store holds.
+
+The service scores on while the store is away. Alarms wait meanwhile, up to a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sqlalchemy import Connection, func, select
+
+from vaewatch.service.feedback.precision import counted, precision_of
+from vaewatch.service.incidents import patterns
+from vaewatch.service.incidents.arrivals import Arrivals, Judged
+from vaewatch.service.incidents.ending import close_ended, forget_old
+from vaewatch.service.incidents.ledger import (
+    ENDED,
+    OPENED,
+    Change,
+    Ledger,
+    revision_of,
+    touched,
+)
+from vaewatch.service.incidents.stream import Batch, Stream
+from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.model import Model
+from vaewatch.service.settings import Settings
+from vaewatch.service.store.database import Database
+from vaewatch.service.store.moments import DAY, SECOND, now
+from vaewatch.service.store.place import Place
+from vaewatch.service.store.tables import incidents
+from vaewatch.service.watch.incidents import IncidentSeries, Standing
+
+log = logging.getLogger("vaewatch.service")
+
+STEP = 1.0  # seconds
+MOST_BATCHES = 20  # in one step
+TRIES = 3  # of a batch that an error keeps from being taken, while the store answers
+HOUR = 3600  # steps
+LOOKED_BACK = 28 * DAY
+
+OnChange = Callable[[Connection, Sequence[Change]], None]
+
+
+@dataclass
+class Keeper:
+    """Keeps the incidents of one process in the store that all share.
+
+    on_change: called in the transaction that changes incidents, with what has changed.
+    """
+
+    settings: Settings
+    database: Database
+    series: IncidentSeries
+    on_change: list[OnChange] = field(default_factory=list)
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    standing: Standing | None = None
+    _source: str = field(default_factory=lambda: secrets.token_hex(8))
+    _streams: dict[Model, Stream] = field(default_factory=dict)
+    _batch: Batch | None = None
+    _tries: int = 0
+    _steps: int = 0
+    _seen: dict[str, int] = field(default_factory=dict)  # revisions, by scope
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="incidents")
+    )
+
+    @classmethod
+    def of(cls, settings: Settings, series: IncidentSeries) -> Keeper:
+        database = Database(Place.of(settings.store, settings.workers_folder))
+        return cls(settings, database, series)
+
+    @cached_property
+    def place(self) -> Place:
+        return self.database.place
+
+    def start(self, model: Model) -> None:
+        """Say where incidents are kept, and look whether the store is there."""
+        self.series.begin(model.scorer.artifact.schema.names)
+        try:
+            self.database.probe()
+        except StoreAway:
+            pass  # it is in the log; the service scores without it
+        if self.place.lasts:
+            log.info("incidents and feedback: %s", self.place)
+        else:
+            log.info(
+                "incidents and feedback are gone when the service stops; --store "
+                "sqlite:///FILE or postgresql://HOST/DATABASE keeps them"
+            )
+
+    def add(self, model: Model, judged: Judged) -> None:
+        """Take records that were judged; what they bring is delivered later."""
+        self.arrivals.add(self._stream(model), judged)
+
+    def _stream(self, model: Model) -> Stream:
+        if model not in self._streams:
+            gap = self.settings.merge_gap
+            given = None if gap is None else int(gap * SECOND)
+            self._streams = {model: Stream.of(model.scorer.artifact, given)}
+        return self._streams[model]
+
+    async def keep(self) -> None:
+        """Look after incidents until the service ends."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(STEP)
+            await loop.run_in_executor(self._threads, self.step)
+
+    def step(self) -> None:
+        """Deliver what waits, end what has ended, and look at the store."""
+        try:
+            if self.database.away:
+                self.database.probe()
+            for _ in range(MOST_BATCHES):
+                if not self._deliver():
+                    break
+            self._look()
+        except StoreAway:
+            pass  # it is in the log
+        except Exception as error:
+            log.error("incidents were not looked after", exc_info=error)
+        self.series.away.set(float(self.database.away))
+        self.series.waiting.set(len(self.arrivals))
+        dropped, self.arrivals.dropped = self.arrivals.dropped, 0
+        self.series.dropped.inc(dropped)
+
+    def _deliver(self) -> bool:
+        """Deliver a batch; returns whether there was one."""
+        if self._batch is None:
+            self._batch, self._tries = self.arrivals.batch(), 0
+        batch = self._batch
+        if batch is None:
+            return False
+        self._tries += 1
+        try:
+            with self.database.writing(alone=True) as connection:
+                changes = Ledger(connection, now()).take(self._source, batch)
+                self._pass_on(connection, changes)
+        except Exception as error:
+            if not self._is_lost(batch, error):
+                raise
+        else:
+            self._count(changes)
+        self._batch = None
+        return True
+
+    def _is_lost(self, batch: Batch, error: Exception) -> bool:
+        """Give a batch up that the store does not take although it answers: it would hold up all
+        that come after it.
+        """
+        if self._tries < TRIES:
+            return False
+        self.database.probe()
+        log.error("%d alarms are dropped, the store does not take them", len(batch.alarms))
+        log.error("the last reason", exc_info=error)
+        self.series.dropped.inc(len(batch.alarms))
+        return True
+
+    def _pass_on(self, connection: Connection, changes: Sequence[Change]) -> None:
+        for each in self.on_change:
+            if changes:
+                each(connection, changes)
+
+    def _count(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.what == OPENED:
+                self.series.open(change.main, silenced=bool(change.pattern))
+            if change.what == ENDED:
+                self.series.duration.observe(change.seconds)
+
+    def _look(self) -> None:
+        """Learn of other workers' alarms, and of what has ended."""
+        moment, limit = now(), self.settings.incident_chance
+        with self.database.reading() as connection:
+            self._learn(connection)
+            ended = close_ended(connection, moment, only_look=True)
+            self.standing = _standing(connection, moment, limit)
+        if ended:
+            with self.database.writing(alone=True) as connection:
+                changes = close_ended(connection, moment)
+                self._pass_on(connection, changes)
+            self._count(changes)
+        self._steps += 1
+        if self._steps % HOUR == 1:
+            with self.database.writing(alone=True) as connection:
+                days = self.settings.keep_incidents
+                forget_old(connection, moment - days * DAY, lasts=self.place.lasts)
+
+    def _learn(self, connection: Connection) -> None:
+        for stream in self._streams.values():
+            revision, seen = revision_of(connection), self._seen.get(stream.scope, 0)
+            if revision > seen:
+                self.arrivals.want(stream.scope, touched(connection, stream.scope, seen))
+            self._seen = {stream.scope: revision}
+
+    def close(self) -> None:
+        """Deliver what waits, for the last time."""
+        self._threads.shutdown(wait=True)
+        if not self.database.away:
+            self.step()
+        self.database.close()
+
+
+def _standing(connection: Connection, moment: int, limit: float) -> Standing:
+    t = incidents.c
+    still = (t.ends >= moment, t.pattern == "", func.coalesce(t.label, "") != "expected")
+    query = select(t.chance <= limit, func.count()).where(*still).group_by(t.chance <= limit)
+    found = {bool(rare): n for rare, n in connection.execute(query)}
+    said = counted(connection, moment - LOOKED_BACK)
+    precision = precision_of(said.get("confirmed", 0), said.get("false_alarm", 0))
+    active = len(patterns.silences(connection, moment))
+    return Standing(found.get(True, 0), found.get(False, 0), active, precision)
