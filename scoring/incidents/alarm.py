@@ -40,6 +40,11 @@ class Alarm(Struct, frozen=True):
     record: str | None = None
 
     @property
+    def main(self) -> str:
+        """The main column; empty if nothing is known of the reasons."""
+        return self.causes[0].column if self.causes else ""
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(cause.column for cause in self.causes)
 

@@ -1,4 +1,8 @@
-"""alarms among records, bucket by bucket -> the chance that normal records alone bring so many."""
+"""alarms among records, bucket by bucket -> how often chance makes an incident look like that.
+
+Each incident begins with an alarm, and normal records bring alarms. The question is therefore how
+many of the incidents that normal records bring are as strong as this one.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,8 @@ class Excess(Struct):
     It is Page's (1954) cumulative sum of the logarithm of a likelihood ratio, that of RATIO times
     as many alarms against the highest usual rate. From each beginning the ratio is a
     supermartingale under the usual rate, so that by Ville's inequality it reaches exp(h) with a
-    probability of at most exp(-h), and from one of k beginnings with at most k exp(-h). A sum
-    that starts again keeps a long run of alarms by chance from hiding an attack within it.
+    probability of at most exp(-h), or RATIO exp(-h) from an alarm on. A sum that starts again
+    keeps a long run of alarms by chance from hiding an attack within it.
     """
 
     records: int = 0
@@ -41,9 +45,12 @@ class Excess(Struct):
         self.buckets = max(self.buckets, other.buckets)
         self.sum, self.most = max(self.sum, other.sum), max(self.most, other.most)
 
-    def chance(self, least_p: float) -> float:
-        """Return the chance of so many alarms, or of so small a p-value, among so many normal
-        records: twice the smaller one, since either would do.
+    def chance(self, least_p: float, alarms: int, rate: float) -> float:
+        """Return the share of the incidents by chance that have so much evidence, or so small a
+        p-value among so many alarms: twice the smaller share, since either would do.
+
+        rate: the share of normal records that alarm, so that alarms have p-values up to it.
         """
-        many = self.buckets * math.exp(-self.most)
-        return max(LEAST, min(1.0, 2 * min(many, max(self.records, 1) * least_p)))
+        many = (RATIO - 1 + self.buckets) * math.exp(-self.most)
+        rare = alarms * least_p / rate
+        return max(LEAST, min(1.0, 2 * min(many, rare)))

@@ -68,7 +68,10 @@ class IncidentReport(Struct, frozen=True):
     expected: Annotated[float, Meta(description="False alarms among so many normal records.")]
     chance: Annotated[
         float,
-        Meta(description="An upper bound of the chance that normal records alone look like it."),
+        Meta(
+            description="Of the incidents that normal records bring, the share that looks like "
+            "this one or stronger; an upper bound."
+        ),
     ]
     peak_severity: Annotated[float, Meta(description="Of the most severe alarm.")]
     columns: Annotated[
@@ -96,7 +99,7 @@ def report_of(
         records=records,
         alarms=incident.alarms,
         expected=records * rule.expected_rate,
-        chance=evidence.chance(incident.least_p),
+        chance=evidence.chance(incident.least_p, incident.alarms, rule.expected_rate),
         peak_severity=incident.peak_severity,
         columns=_columns(incident),
         examples=tuple(_example(alarm, timed=rules.timed) for alarm in incident.examples),

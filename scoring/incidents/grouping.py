@@ -6,19 +6,20 @@ together, directly or by others: it does not depend on the order in which alarms
 calls that bring them.
 
 Records are counted in buckets of a sixteenth of the gap, from that of the first alarm to that of
-the last one. The last buckets are kept; what is older is settled, so that memory is bounded and
-only what comes very late is counted with less evidence.
+the last one. The buckets that came last are kept; the others are settled, so that memory is
+bounded. What comes later than that is counted by itself.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct, field, structs
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.chance import Excess
-from vaewatch.scoring.incidents.incident import Incident, Span
+from vaewatch.scoring.incidents.incident import Incident
 
 ANY = ""  # the key by which alarms join whatever their columns are
 BUCKETS = 16  # of one gap
@@ -53,7 +54,7 @@ class Group(Struct):
 
     Attributes:
         newest: the newest bucket.
-        records: in each bucket that is not settled.
+        records: in each bucket that is not settled; that which came last is the last one.
         incidents: in order of their first moments.
     """
 
@@ -61,34 +62,61 @@ class Group(Struct):
     records: dict[int, int] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, rule: Rule, alarms: Iterable[Alarm], records: Mapping[int, int]) -> Group:
+        """Group some alarms by themselves, for `take`: no bucket is settled."""
+        return cls(max(records, default=0), dict(records), chained(rule, alarms))
+
     def add(self, rule: Rule, alarms: Iterable[Alarm], records: Mapping[int, int]) -> None:
         """Take in alarms, and numbers of records (alarms included) by bucket."""
-        for alarm in alarms:
-            self._add(rule, alarm)
-        for bucket, n in records.items():
-            self.records[bucket] = self.records.get(bucket, 0) + n
-        self.newest = max([self.newest, *records])
-        self._settle(rule, self.newest - KEPT)
+        self.take(rule, Group.of(rule, alarms, records))
 
-    def _add(self, rule: Rule, alarm: Alarm) -> None:
-        new = Incident.of(alarm, rule.keys(alarm), rule.bucket(alarm.moment))
-        joined = [one for one in self.incidents if _hang_together(one, new, rule.gap)]
-        known = {id for one in joined for id in (one.id, *one.merged)}
-        whole = joined[0] if joined else new
-        for other in [*joined[1:], new] if joined else []:
-            whole.take(other)
-        whole.spans = {key: _united(spans, rule.gap) for key, spans in whole.spans.items()}
-        whole.merged = sorted(known - {whole.id})
-        rest = [one for one in self.incidents if not any(one is other for other in joined)]
-        self.incidents = sorted([*rest, whole], key=lambda one: (one.first, one.main))
+    def take(self, rule: Rule, other: Group) -> None:
+        """Take in what was grouped by itself, and came after what is in, or late."""
+        self._join(rule, other.incidents)
+        for bucket in sorted(other.records):
+            self.records[bucket] = self.records.pop(bucket, 0) + other.records[bucket]
+        self.newest = max(self.newest, other.newest)
+        self._settle(rule)
 
-    def _settle(self, rule: Rule, until: int) -> None:
-        """Make buckets before `until` a part of the evidence of the incidents that cover them."""
-        for bucket in sorted(b for b in self.records if b < until):
-            for one in self.incidents:
-                if rule.bucket(one.first) <= bucket <= rule.bucket(one.last):
-                    _count(one.excess, self.records[bucket], one.fresh.pop(bucket, 0), rule)
-            del self.records[bucket]
+    def _join(self, rule: Rule, others: Sequence[Incident]) -> None:
+        """Take in incidents that do not hang together by themselves, but may by those here."""
+        if not others:
+            return
+        least, gone = min(one.first for one in others) - rule.gap, set[int]()
+        here = [one for one in self.incidents if one.last >= least]
+        for new in others:
+            joined = [one for one in here if one.near(new, rule.gap)]
+            if not joined:
+                self.incidents.append(new)
+                continue
+            known = {name for one in joined for name in (one.id, *one.merged)}
+            whole = joined[0]
+            for other in [*joined[1:], new]:
+                whole.take(other, rule.gap)
+            whole.shorten()
+            whole.merged = sorted(known - {whole.id})
+            gone |= {id(one) for one in joined[1:]}
+            here = [one for one in here if id(one) not in gone]
+        self.incidents = [one for one in self.incidents if id(one) not in gone]
+        self.incidents.sort(key=lambda one: (one.first, one.main))
+
+    def _settle(self, rule: Rule) -> None:
+        """Make the buckets that came first a part of the evidence of the incidents that cover
+        them.
+        """
+        more = len(self.records) - KEPT
+        if more <= 0:
+            return
+        settled = {
+            bucket: self.records.pop(bucket) for bucket in sorted(list(self.records)[:more])
+        }
+        buckets = list(settled)
+        for one in self.incidents:
+            start = bisect_left(buckets, rule.bucket(one.first))
+            end = bisect_right(buckets, rule.bucket(one.last))
+            for bucket in buckets[start:end]:
+                _count(one.excess, settled[bucket], one.fresh.pop(bucket, 0), rule)
 
     def evidence(self, rule: Rule, incident: Incident) -> Excess:
         """Return the evidence of an incident, with that of the buckets that are not settled."""
@@ -97,6 +125,11 @@ class Group(Struct):
         for bucket in sorted(b for b in self.records if rule.bucket(incident.first) <= b <= last):
             _count(found, self.records[bucket], incident.fresh.get(bucket, 0), rule)
         return found
+
+    def chance(self, rule: Rule, incident: Incident) -> float:
+        """Return the share of the incidents by chance that are as strong as this one."""
+        evidence = self.evidence(rule, incident)
+        return evidence.chance(incident.least_p, incident.alarms, rule.expected_rate)
 
     def forget(self, rule: Rule, moment: int) -> list[Incident]:
         """Drop the incidents that ended before a moment, and return them: nothing that comes
@@ -107,24 +140,27 @@ class Group(Struct):
         return ended
 
 
+def chained(rule: Rule, alarms: Iterable[Alarm]) -> list[Incident]:
+    """Return the incidents of some alarms, in any order."""
+    tips: dict[str, Incident] = {}  # by key: the incident of the last alarm with it
+    ends: dict[str, int] = {}  # and the moment of that alarm
+    found: dict[int, Incident] = {}
+    for alarm in sorted(alarms, key=lambda alarm: alarm.moment):
+        at, keys = alarm.moment, rule.keys(alarm)
+        near = {id(tips[k]): tips[k] for k in keys if k in tips and at - ends[k] <= rule.gap}
+        whole, *others = near.values() or [Incident.of(alarm)]
+        for other in others:
+            whole.take(other, rule.gap)
+            del found[id(other)]
+            tips |= {key: whole for key, tip in tips.items() if tip is other}
+        found[id(whole)] = whole
+        whole.add(alarm, keys, rule.bucket(at), rule.gap)
+        for key in keys:
+            tips[key], ends[key] = whole, at
+    for one in found.values():
+        one.shorten()
+    return list(found.values())
+
+
 def _count(excess: Excess, records: int, alarms: int, rule: Rule) -> None:
     excess.add(records, alarms, rule.highest_rate, rule.spacing)
-
-
-def _hang_together(one: Incident, new: Incident, gap: int) -> bool:
-    moment = new.first
-    if not one.first - gap <= moment <= one.last + gap:
-        return False
-    spans = (span for key in new.spans for span in one.spans.get(key, ()))
-    return any(start - gap <= moment <= end + gap for start, end in spans)
-
-
-def _united(spans: list[Span], gap: int) -> list[Span]:
-    """Join the spans that are no further apart than the gap."""
-    found = spans[:1]
-    for start, end in spans[1:]:
-        if start <= found[-1][1] + gap:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct, field
@@ -11,6 +12,7 @@ from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.chance import Excess
 
 MOST_EXAMPLES = 5
+MOST_SPANS = 64  # by which a column's alarms are known, from one pause to the next
 Span = tuple[int, int]  # the moments of a first and a last alarm
 
 
@@ -40,7 +42,7 @@ class Incident(Struct):
         columns: of the main reasons.
         examples: the alarms that are most severe, the first one of equals first.
         spans: by column (or ANY), in order, the spans in which its alarms are no further apart
-            than the merge gap.
+            than the merge gap. Of many, the oldest are taken for one: see `shorten`.
         excess: the evidence of the buckets that are settled.
         fresh: the alarms in each bucket that is not.
         merged: ids under which it, or a part of it, was known before.
@@ -61,15 +63,44 @@ class Incident(Struct):
     merged: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, alarm: Alarm, keys: Sequence[str], bucket: int) -> Incident:
-        """Begin an incident with one alarm. `keys`: the columns by which it joins others."""
-        main = alarm.columns[0] if alarm.causes else ""
-        shares = {c.column: Share(1, c.direction > 0, c.direction < 0) for c in alarm.causes}
-        at, p = alarm.moment, alarm.p_value
-        found = cls(alarm.group, main, at, at, 1, alarm.severity, p, shares, [alarm])
-        found.spans = {key: [(at, at)] for key in keys}
-        found.fresh = {bucket: 1}
-        return found
+    def of(cls, alarm: Alarm) -> Incident:
+        """Begin an incident with an alarm, which `add` then takes in."""
+        at = alarm.moment
+        return cls(alarm.group, alarm.main, at, at, 0, alarm.severity, alarm.p_value, {}, [])
+
+    def add(self, alarm: Alarm, keys: Sequence[str], bucket: int, gap: int) -> None:
+        """Take in an alarm that is not before those that are in. `keys`: the columns by which it
+        joins others.
+        """
+        at = alarm.moment
+        if at == self.first:
+            self.main = min(self.main, alarm.main)
+        self.last = at
+        self.alarms += 1
+        self.least_p = min(self.least_p, alarm.p_value)
+        self.fresh[bucket] = self.fresh.get(bucket, 0) + 1
+        for cause in alarm.causes:
+            share = self.columns.setdefault(cause.column, Share())
+            share.alarms += 1
+            share.above += cause.direction > 0
+            share.below += cause.direction < 0
+        if len(self.examples) < MOST_EXAMPLES or alarm.severity >= self.examples[-1].severity:
+            self.examples = _strongest([*self.examples, alarm])
+            self.peak_severity = self.examples[0].severity
+        for key in keys:
+            spans = self.spans.setdefault(key, [])
+            if spans and at - spans[-1][1] <= gap:
+                spans[-1] = (spans[-1][0], at)
+            else:
+                spans.append((at, at))
+
+    def shorten(self) -> None:
+        """Bound the memory that spans take: of more than MOST_SPANS the oldest become one, which
+        an alarm joins that comes late and lies between them.
+        """
+        for spans in self.spans.values():
+            if (more := len(spans) - MOST_SPANS) > 0:
+                spans[: more + 1] = [(spans[0][0], spans[more][1])]
 
     @property
     def id(self) -> str:
@@ -79,7 +110,14 @@ class Incident(Struct):
         content = f"{self.group}\0{self.first}\0{self.main}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(content, digest_size=6).hexdigest()
 
-    def take(self, other: Incident) -> None:
+    def near(self, other: Incident, gap: int) -> bool:
+        """Return whether two incidents of a group hang together."""
+        if other.first - gap > self.last or self.first - gap > other.last:
+            return False
+        few, many = sorted([self.spans, other.spans], key=len)
+        return any(_near(spans, many[key], gap) for key, spans in few.items() if key in many)
+
+    def take(self, other: Incident, gap: int) -> None:
         """Make another incident of the group a part of this one."""
         if (other.first, other.main) < (self.first, self.main):
             self.first, self.main = other.first, other.main
@@ -94,7 +132,7 @@ class Incident(Struct):
             self.fresh[bucket] = self.fresh.get(bucket, 0) + alarms
         self.excess.join(other.excess)
         for key, spans in other.spans.items():
-            self.spans[key] = sorted([*self.spans.get(key, []), *spans])
+            self.spans[key] = _united(sorted([*self.spans.get(key, []), *spans]), gap)
 
 
 def _strongest(alarms: list[Alarm]) -> list[Alarm]:
@@ -102,3 +140,24 @@ def _strongest(alarms: list[Alarm]) -> list[Alarm]:
         return -alarm.severity, alarm.moment, alarm.record or ""
 
     return sorted(alarms, key=rank)[:MOST_EXAMPLES]
+
+
+def _near(some: list[Span], others: list[Span], gap: int) -> bool:
+    """Return whether any two spans of two lists are no further apart than the gap."""
+    few, many = sorted([some, others], key=len)
+    for start, end in few:
+        at = bisect_left(many, start - gap, key=lambda span: span[1])  # the first that may reach
+        if at < len(many) and many[at][0] <= end + gap:
+            return True
+    return False
+
+
+def _united(spans: list[Span], gap: int) -> list[Span]:
+    """Join spans, in order, that are no further apart than the gap."""
+    found = spans[:1]
+    for start, end in spans[1:]:
+        if start <= found[-1][1] + gap:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
