@@ -38,7 +38,9 @@ from vaewatch.service.settings import Settings
 from vaewatch.service.v2.infer import InferRoute, infer_template
 from vaewatch.service.v2.openapi import infer_paths, infer_schemas
 from vaewatch.service.v2.routes import add_v2_routes
+from vaewatch.service.watch.families import PREFIX
 from vaewatch.service.watch.gauges import Present
+from vaewatch.service.watch.incidents import Stands
 from vaewatch.service.watch.logs import audit
 from vaewatch.service.watch.metrics import CONTENT_TYPE, build_version
 
@@ -58,6 +60,7 @@ class Application:
         service = Service.of(settings)
         service.lifecycle.start()
         service.keeper.start(service.registry.active)
+        service.incidents.start(service.registry.active)
         api = _Api(
             title="vaewatch",
             version=build_version(),
@@ -122,7 +125,11 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
         service.lifecycle.listen()
         tasks = [
             asyncio.ensure_future(work)
-            for work in (service.monitor.keep_flushing(), service.keeper.keep())
+            for work in (
+                service.monitor.keep_flushing(),
+                service.keeper.keep(),
+                service.incidents.keep(),
+            )
         ]
         yield
         for task in tasks:
@@ -176,7 +183,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         service.monitor.flush()
         window = service.monitor.window(registry.active) if registry.model else None
-        page = service.metrics.page(Present(registry, window))
+        stands = Stands(PREFIX, service.incidents.standing)
+        page = service.metrics.page(Present(registry, window), stands)
         return Response(page, headers={"content-type": CONTENT_TYPE})
 
 

@@ -8,6 +8,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import Limits
+from vaewatch.service.incidents.keeper import Keeper as Incidents
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
@@ -42,6 +43,7 @@ class Service:
     access_log: AccessLog
     recalibrations: Recalibrations
     keeper: Keeper
+    incidents: Incidents
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -49,7 +51,8 @@ class Service:
         registry, metrics = Registry(settings.artifact), Metrics()
         recent = Recent.of(settings) if settings.console else None
         folder = settings.workers_folder
-        monitor = Monitor(metrics, folder, recent, Scores(folder))
+        incidents = Incidents.of(settings, metrics.incidents)
+        monitor = Monitor(metrics, folder, recent, Scores(folder), incidents.add)
         shadow = Shadow(registry, metrics, kept=settings.history_mode == MEMORY)
 
         def observe(
@@ -77,6 +80,7 @@ class Service:
             access_log=AccessLog(levels),
             recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
             keeper=keeper,
+            incidents=incidents,
         )
 
     def close(self) -> None:
@@ -84,6 +88,7 @@ class Service:
         self.lifecycle.stop()
         self.keeper.close()
         self.monitor.flush()
+        self.incidents.close()
         self.access_log.flush()
         self.shadow.close()
         self.engine.close()

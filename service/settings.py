@@ -27,6 +27,10 @@ class Settings:
     max_entities: int = 10_000
     history_ttl: int = 86_400  # seconds that Redis keeps an entity after its last record
     history_away: str = "refuse"  # or warm-up: what happens while Redis is away
+    store: str | None = None  # of incidents and feedback; None: gone with the service
+    merge_gap: float | None = None  # seconds between alarms of one incident; None: by the artifact
+    notify_chance: float = 0.001  # incidents that chance brings less often than this are news
+    keep_incidents: int = 90  # days, of those without feedback
     max_body_bytes: int = 16 * MIB  # of one body, before and after gzip
     max_pending_bytes: int = 64 * MIB  # of all bodies held at one time
     max_records: int = 10_000  # of one request

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, literal_column, select
 
 from vaewatch.service.store.moments import DAY, SECOND
 from vaewatch.service.store.tables import incidents
@@ -64,9 +64,8 @@ def counted(connection: Connection, since: int) -> dict[str | None, int]:
 
 def summary_of(connection: Connection, since: int) -> Summary:
     """Return what was said of the incidents that began since a moment."""
-    week = func.floor((incidents.c.first - MONDAY) / WEEK)
-    if connection.dialect.name == "sqlite":  # its integer division cuts; moments are positive
-        week = (incidents.c.first - MONDAY) // WEEK
+    # written out: PostgreSQL takes two parameters of the same value for different expressions
+    week = (incidents.c.first - literal_column(str(MONDAY))) // literal_column(str(WEEK))
     return Summary(
         next(iter(_tallies([("all", *pair) for pair in counted(connection, since).items()]))),
         _by(connection, incidents.c.main, since),

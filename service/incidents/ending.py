@@ -26,7 +26,7 @@ def close_ended(connection: Connection, moment: int, *, only_look: bool = False)
     if not only_look and rows:
         done = update(incidents).where(t.key.in_([row.key for row in rows]))
         connection.execute(done.values(closed=True))
-    return [change_of(ENDED, row.key, row.pattern, row._mapping) for row in rows]
+    return [change_of(ENDED, row.key, row.pattern, row._asdict()) for row in rows]
 
 
 def forget_old(connection: Connection, until: int, *, lasts: bool) -> None:

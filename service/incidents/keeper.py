@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from vaewatch.service.feedback.precision import counted, precision_of
 from vaewatch.service.incidents import patterns
@@ -46,20 +46,14 @@ TRIES = 3  # of a batch that an error keeps from being taken, while the store an
 HOUR = 3600  # steps
 LOOKED_BACK = 28 * DAY
 
-OnChange = Callable[[Connection, Sequence[Change]], None]
-
 
 @dataclass
 class Keeper:
-    """Keeps the incidents of one process in the store that all share.
-
-    on_change: called in the transaction that changes incidents, with what has changed.
-    """
+    """Keeps the incidents of one process in the store that all share."""
 
     settings: Settings
     database: Database
     series: IncidentSeries
-    on_change: list[OnChange] = field(default_factory=list)
     arrivals: Arrivals = field(default_factory=Arrivals)
     standing: Standing | None = None
     _source: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -143,7 +137,6 @@ class Keeper:
         try:
             with self.database.writing(alone=True) as connection:
                 changes = Ledger(connection, now()).take(self._source, batch)
-                self._pass_on(connection, changes)
         except Exception as error:
             if not self._is_lost(batch, error):
                 raise
@@ -164,11 +157,6 @@ class Keeper:
         self.series.dropped.inc(len(batch.alarms))
         return True
 
-    def _pass_on(self, connection: Connection, changes: Sequence[Change]) -> None:
-        for each in self.on_change:
-            if changes:
-                each(connection, changes)
-
     def _count(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.what == OPENED:
@@ -178,7 +166,7 @@ class Keeper:
 
     def _look(self) -> None:
         """Learn of other workers' alarms, and of what has ended."""
-        moment, limit = now(), self.settings.incident_chance
+        moment, limit = now(), self.settings.notify_chance
         with self.database.reading() as connection:
             self._learn(connection)
             ended = close_ended(connection, moment, only_look=True)
@@ -186,7 +174,6 @@ class Keeper:
         if ended:
             with self.database.writing(alone=True) as connection:
                 changes = close_ended(connection, moment)
-                self._pass_on(connection, changes)
             self._count(changes)
         self._steps += 1
         if self._steps % HOUR == 1:
@@ -212,9 +199,9 @@ class Keeper:
 def _standing(connection: Connection, moment: int, limit: float) -> Standing:
     t = incidents.c
     still = (t.ends >= moment, t.pattern == "", func.coalesce(t.label, "") != "expected")
-    query = select(t.chance <= limit, func.count()).where(*still).group_by(t.chance <= limit)
-    found = {bool(rare): n for rare, n in connection.execute(query)}
+    rarely = func.coalesce(func.sum(case((t.chance <= limit, 1), else_=0)), 0)
+    rare, every = connection.execute(select(rarely, func.count()).where(*still)).one()
     said = counted(connection, moment - LOOKED_BACK)
     precision = precision_of(said.get("confirmed", 0), said.get("false_alarm", 0))
     active = len(patterns.silences(connection, moment))
-    return Standing(found.get(True, 0), found.get(False, 0), active, precision)
+    return Standing(rare, every - rare, active, precision)

@@ -61,10 +61,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Answered:
-    """The verdicts on a batch, its table, and what became of the histories.
-
-    The table's entities may be named apart for each request.
-    """
+    """The verdicts on a batch, its table, and what became of the histories."""
 
     table: Table
     verdicts: Verdicts
@@ -164,7 +161,6 @@ class Stateless:
     def answer(
         self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
-        table = apart(table, sizes)
         ledger = Ledger(window_of(model), None, OrderedDict[str, Past]())
-        verdicts, ledger = judged(model, options, table, ledger)
+        verdicts, ledger = judged(model, options, apart(table, sizes), ledger)
         return Answered(table, verdicts, Seen(gaps=ledger.gaps))

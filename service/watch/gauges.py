@@ -12,7 +12,8 @@ from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
 from vaewatch.scoring.schema import other_code
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.watch.metrics import PREFIX, build_version
+from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.metrics import build_version
 from vaewatch.service.watch.window import Totals
 
 LEAST_RECORDS = 500  # with fewer a PSI is mostly noise, and is left out

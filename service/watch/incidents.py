@@ -110,7 +110,7 @@ class Stands(Collector):
         found = GaugeMetricFamily(
             f"{prefix}_incidents_open",
             "Incidents that have not ended and that no pattern silences. rare: chance alone "
-            "brings such a one less often than --incident-chance; usual: the others.",
+            "brings such a one less often than --notify-chance; usual: the others.",
             labels=["kind"],
         )
         found.add_metric([RARE], standing.rare)

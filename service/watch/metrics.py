@@ -24,22 +24,19 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
+from vaewatch.service.watch.families import NO_SEGMENT, PREFIX, SEGMENT, WithoutEmpty
+from vaewatch.service.watch.incidents import IncidentSeries
 from vaewatch.service.watch.series import HistorySeries
 
-PREFIX = "vaewatch"
-SEGMENTED = tuple(f"{PREFIX}_{name}" for name in ("records", "alarms", "alarms_expected"))
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) for k in ks)
 SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 VERDICTS = NORMAL, ANOMALY, REJECTED = ("normal", "anomaly", "rejected")
-SEGMENT = "segment"  # a label that is there only where the artifact has a segment
-NO_SEGMENT = ""
 RELOADS = ("loaded", "unchanged", "refused")
 RECALIBRATIONS = ("proposed", "refused", "applied", "forced", "reverted", "failed")
 CHANGED = ("applied", "forced", "reverted")  # those that have changed the model
@@ -163,6 +160,7 @@ class Metrics:
         self._recalibration_series()
         self._shadow_series()
         self.histories = HistorySeries(self.registry, PREFIX)
+        self.incidents = IncidentSeries(self.registry, PREFIX)
         self._connection_series()
 
     def _recalibration_series(self) -> None:
@@ -286,31 +284,12 @@ class Metrics:
     def _of_all_workers(self) -> CollectorRegistry:
         shown = CollectorRegistry()
         if MULTIPROCESS not in os.environ:
-            shown.register(_WithoutEmpty(self.registry))
+            shown.register(WithoutEmpty(self.registry))
             return shown
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        shown.register(_WithoutEmpty(registry))
+        shown.register(WithoutEmpty(registry))
         return shown
-
-
-class _WithoutEmpty(Collector):
-    """Leaves out the label of the segment where there is none."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Metric]:
-        for family in self._registry.collect():
-            if family.name in SEGMENTED:
-                family.samples = list(map(_without_empty, family.samples))
-            yield family
-
-
-def _without_empty(sample: Sample) -> Sample:
-    if sample.labels.get(SEGMENT) != NO_SEGMENT:
-        return sample
-    return sample._replace(labels={k: v for k, v in sample.labels.items() if k != SEGMENT})
 
 
 def build_version() -> str:

@@ -7,8 +7,7 @@ them.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,21 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.service.incidents.arrivals import Judged
 from vaewatch.service.model.model import Model
-from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
-from vaewatch.service.watch.place import Place, PlaceOf
+from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows, spaced_of
+from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
+from vaewatch.service.watch.families import NO_SEGMENT
+from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
+from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.scores import Scores
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
-Counts = NDArray[np.int64]
-Places = list[Place | None]  # of the last alarms of a batch
-Spaced = NDArray[np.bool_] | None  # which records are far from each other; None: all are
+MOST_NAMED = 20  # alarms of a batch, the most severe ones, whose ids are looked up
 
 
 class Watch:
@@ -56,12 +56,14 @@ class Watch:
 class Over:
     """The alarms of some records at the artifact's own alpha, whatever alpha a request asked for.
 
-    severity: (N,). The rest where the artifact has a segment: slots: (N,) the place of each
-    record's calibration; by_segment: (codes, 2) the records and alarms of each segment;
-    codes: (N,) the segment of each record.
+    mask: (N,) which records they are; p_value, severity: (N,). The rest where the artifact has a
+    segment: slots: (N,) the place of each record's calibration; by_segment: (codes, 2) the
+    records and alarms of each segment; codes: (N,) the segment of each record.
     """
 
     alarms: int
+    mask: NDArray[np.bool_]
+    p_value: NDArray[np.float64]
     severity: NDArray[np.float64]
     slots: NDArray[np.int64] | None = None
     by_segment: Counts | None = None
@@ -75,13 +77,15 @@ class Monitor:
     folder: what workers share; None if there is one process.
     recent: what the console shows; None without the console.
     scores: what a recalibration is computed from.
+    judged: called with the records that were counted, for incidents.
     """
 
     metrics: Metrics
     folder: Path | None = None
     recent: Recent | None = None
     scores: Scores = field(default_factory=Scores)
-    _kept: list[tuple[Model, Table, Verdicts, Places, Spaced]] = field(default_factory=list)
+    judged: Callable[[Model, Judged], None] | None = None
+    _kept: list[Batch] = field(default_factory=list)
     _records: int = 0
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
@@ -97,11 +101,14 @@ class Monitor:
         part of any count of verdicts, of drift or of evidence.
         """
         places, spaced = self._places(verdicts, place_of), None
+        ids = self._ids(verdicts, place_of)
         if verdicts.history is not None:
             self.metrics.histories.count(verdicts.history)
-            table, verdicts = _judged(table, verdicts)
+            rows = np.flatnonzero(verdicts.judged)
+            ids = {int(np.searchsorted(rows, row)): id for row, id in ids.items()}
+            table, verdicts = judged_rows(table, verdicts, rows)
             spaced = spaced_of(model, table)
-        self._kept.append((model, table, verdicts, places, spaced))
+        self._kept.append(Batch(model, table, verdicts, places, spaced, ids))
         self._records += len(table)
         if self._records >= MOST_KEPT:
             self._finish()
@@ -113,6 +120,19 @@ class Monitor:
             return []
         rows = np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist()
         return [None if place_of is None else place_of(row) for row in rows]
+
+    def _ids(self, verdicts: Verdicts, place_of: PlaceOf | None) -> dict[int, str]:
+        """Return the ids of the records that alarm, if they have any, by row; of many alarms only
+        those of the most severe ones, since each takes a look at its request.
+        """
+        if self.judged is None or place_of is None:
+            return {}
+        rows = np.flatnonzero(verdicts.is_anomaly)
+        if len(rows) > MOST_NAMED:
+            worst = np.argsort(-verdicts.severity[rows], kind="stable")[:MOST_NAMED]
+            rows = rows[worst]
+        found = ((row, place_of(row).id) for row in rows.tolist())
+        return {row: id for row, id in found if id is not None}
 
     def count_request(self, records: int) -> None:
         """Count a scoring request by its number of records."""
@@ -149,26 +169,18 @@ class Monitor:
 
     def _count_kept(self) -> Iterator[None]:
         kept, self._kept, self._records = self._kept, [], 0
-        by_model: dict[Model, list[tuple[Table, Verdicts]]] = {}
-        places: dict[Model, Places] = {}
-        spaced: dict[Model, list[NDArray[np.bool_]]] = {}
-        for model, table, verdicts, its, far in kept:
-            by_model.setdefault(model, []).append((table, verdicts))
-            places.setdefault(model, []).extend(its)
-            if far is not None:
-                spaced.setdefault(model, []).append(far)
-        for model, batches in by_model.items():
-            table, verdicts = _joined(model, batches)
+        by_model: dict[Model, list[Batch]] = {}
+        for batch in kept:
+            by_model.setdefault(batch.model, []).append(batch)
+        for batches in by_model.values():
+            whole = joined(batches)
             yield
-            if len(table):
-                far = np.concatenate(spaced[model]) if model in spaced else None
-                yield from self._count(model, table, verdicts, places[model], far)
+            if len(whole.table):
+                yield from self._count(whole)
                 self._news = True
 
-    def _count(
-        self, model: Model, table: Table, verdicts: Verdicts, places: Places, spaced: Spaced
-    ) -> Iterator[None]:
-        metrics = self.metrics
+    def _count(self, batch: Batch) -> Iterator[None]:
+        metrics, (model, table, verdicts, places, spaced, ids) = self.metrics, batch
         over = self._count_verdicts(model, table, verdicts)
         metrics.severity.observe_many(over.severity)
         metrics.score.observe_many(verdicts.score)
@@ -183,6 +195,10 @@ class Monitor:
         yield
         scores = verdicts.score if spaced is None else verdicts.score[spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
+        if self.judged is not None:
+            yield
+            ranks = over.mask, over.p_value, over.severity
+            self.judged(model, Judged(model.scorer.artifact, table, verdicts, *ranks, ids))
 
     def _count_verdicts(self, model: Model, table: Table, verdicts: Verdicts) -> Over:
         """Count records by verdict, and alarms."""
@@ -193,11 +209,12 @@ class Monitor:
         alarms = int(verdicts.is_anomaly.sum())
         records.labels(*names, ANOMALY, NO_SEGMENT).inc(alarms)
         records.labels(*names, NORMAL, NO_SEGMENT).inc(len(table) - alarms)
-        over = int(artifact.calibration.alarms(verdicts.p_value).sum())
+        mask = artifact.calibration.alarms(verdicts.p_value)
+        over = int(mask.sum())
         self.metrics.alarms.labels(*names, NO_SEGMENT).inc(over)
         expected = len(table) * model.expected_rate
         self.metrics.alarms_expected.labels(*names, NO_SEGMENT).inc(expected)
-        return Over(over, verdicts.severity)
+        return Over(over, mask, verdicts.p_value, verdicts.severity)
 
     def _count_segments(
         self, model: Model, segments: Segments, table: Table, verdicts: Verdicts
@@ -219,7 +236,8 @@ class Monitor:
             self.metrics.alarms.labels(*names, label).inc(int(over[code]))
             self.metrics.alarms_expected.labels(*names, label).inc(float(expected[code]))
         by_segment = np.stack([total, over], axis=1)
-        return Over(int(alarms.sum()), ranked.severity, ranked.slots, by_segment, codes)
+        ranks = alarms, ranked.p_value, ranked.severity, ranked.slots
+        return Over(int(alarms.sum()), *ranks, by_segment, codes)
 
     def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
         """Count the events of each column; returns them as (EVENTS, columns)."""
@@ -243,74 +261,3 @@ class Monitor:
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))
         return add_up([*mine, *others], model.name.version)
-
-
-def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table, Verdicts]:
-    """Join batches into one; counting does not need the raw texts."""
-    tables, verdicts = zip(*batches, strict=True)
-    table = Table(
-        model.scorer.artifact.schema,
-        np.concatenate([t.numbers for t in tables]),
-        np.concatenate([t.codes for t in tables]),
-        (),
-    )
-    return table, Verdicts(
-        np.concatenate([v.score for v in verdicts]),
-        np.concatenate([v.p_value for v in verdicts]),
-        np.concatenate([v.severity for v in verdicts]),
-        np.concatenate([v.is_anomaly for v in verdicts]),
-        [reasons for v in verdicts for reasons in v.reasons],
-    )
-
-
-def _judged(table: Table, verdicts: Verdicts) -> tuple[Table, Verdicts]:
-    """Return the records that were judged."""
-    rows = np.flatnonzero(verdicts.judged)
-    return (table, verdicts) if len(rows) == len(table) else (table.take(rows), verdicts[rows])
-
-
-def spaced_of(model: Model, table: Table) -> NDArray[np.bool_]:
-    """Return which records of a table are so far apart that their scores do not depend on each
-    other, (N,): neighbouring windows share records, and a test of evidence takes none that do.
-    Of each entity at most one in `spacing` steps of time is taken, whatever batch it comes in.
-    """
-    window, times = model.window, table.times
-    if window is None or times is None:
-        return np.ones(len(table), bool)
-    own = [0] * len(table) if table.entities is None else list(map(hash, table.entities))
-    turns = np.array([each % model.spacing for each in own], np.int64)
-    return np.asarray(times // window.step % model.spacing == turns)
-
-
-def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:
-    """(columns,) alarms of which each column is the first reason."""
-    rows = np.flatnonzero(verdicts.is_anomaly).tolist()
-    top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
-    return np.array([top[name] for name in schema.names], dtype=np.int64)
-
-
-class ColumnEvents:
-    """Counts the missing, unseen and out-of-range values of a schema's columns."""
-
-    def __init__(self, schema: Schema) -> None:
-        at = {name: i for i, name in enumerate(schema.names)}
-        self._columns = len(at)
-        self._numeric = np.array([at[c.name] for c in schema.numeric], np.int64)
-        self._discrete = np.array([at[c.name] for c in schema.discrete], np.int64)
-        self._low = np.array([-np.inf if c.low is None else c.low for c in schema.numeric])
-        self._high = np.array([np.inf if c.high is None else c.high for c in schema.numeric])
-        self._gone = np.array([missing_code(c) for c in schema.discrete], np.int32)
-        other = [other_code(c) if c.kind is Kind.CATEGORICAL else -1 for c in schema.discrete]
-        self._unseen = np.array(other, np.int32)
-
-    def __call__(self, table: Table) -> tuple[Counts, Counts, Counts]:
-        """Return (columns,) numbers of missing values, unseen categories, and numbers outside the
-        fit data's range.
-        """
-        missing, unseen, outside = np.zeros((3, self._columns), dtype=np.int64)
-        numbers, codes = table.numbers, table.codes
-        missing[self._numeric] = np.isnan(numbers).sum(axis=0)
-        outside[self._numeric] = ((numbers < self._low) | (numbers > self._high)).sum(axis=0)
-        missing[self._discrete] = (codes == self._gone).sum(axis=0)
-        unseen[self._discrete] = (codes == self._unseen).sum(axis=0)
-        return missing, unseen, outside
