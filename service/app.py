@@ -21,12 +21,14 @@ from starlette.types import ASGIApp
 from vaewatch.service.console.overview import Sources
 from vaewatch.service.console.routes import Console, add_home
 from vaewatch.service.console.trial import Trials
+from vaewatch.service.feedback.routes import add_feedback_routes, feedback_schemas
 from vaewatch.service.http.edge import Edge, problem
 from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes, Request
 from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
 from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
 from vaewatch.service.http.tracing import traced
+from vaewatch.service.incidents.routes import add_incident_routes, incident_schemas
 from vaewatch.service.model.errors import HistoryAway, NotReady
 from vaewatch.service.parts import Service
 from vaewatch.service.recalibrate.routes import add_recalibrate_routes, recalibrate_schemas
@@ -74,6 +76,8 @@ class Application:
         _add_routes(api, service)
         _add_changes(api, service)
         add_recalibrate_routes(api, service.recalibrations, service.keys)
+        add_incident_routes(api, service.desk)
+        _add_feedback(api, service)
         add_v2_routes(api, service.registry)
         edge = _edge(api, service)
         return cls(service, edge, traced(edge) if settings.otel else edge)
@@ -151,7 +155,7 @@ class _Api(FastAPI):
             )
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(problem_schemas() | score_schemas() | infer_schemas())
-            schemas.update(recalibrate_schemas())
+            schemas.update(recalibrate_schemas() | incident_schemas() | feedback_schemas())
             document["paths"] = {SCORE: score_path(), **document["paths"], **infer_paths()}
             self.openapi_schema = document
         return self.openapi_schema
@@ -186,6 +190,11 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         stands = Stands(PREFIX, service.incidents.standing)
         page = service.metrics.page(Present(registry, window), stands)
         return Response(page, headers={"content-type": CONTENT_TYPE})
+
+
+def _add_feedback(app: FastAPI, service: Service) -> None:
+    series = service.metrics.incidents
+    add_feedback_routes(app, service.desk, service.keys, service.registry, series)
 
 
 def _add_changes(app: FastAPI, service: Service) -> None:

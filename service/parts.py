@@ -18,6 +18,7 @@ from vaewatch.service.score.engine import Engine
 from vaewatch.service.series.choice import histories_of
 from vaewatch.service.series.keeper import Keeper
 from vaewatch.service.settings import MEMORY, Settings
+from vaewatch.service.store.desk import Desk
 from vaewatch.service.watch.logs import AccessLog, levels_from
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor
@@ -44,6 +45,7 @@ class Service:
     recalibrations: Recalibrations
     keeper: Keeper
     incidents: Incidents
+    desk: Desk
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -81,6 +83,7 @@ class Service:
             recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
             keeper=keeper,
             incidents=incidents,
+            desk=Desk(incidents.database),
         )
 
     def close(self) -> None:
@@ -88,6 +91,7 @@ class Service:
         self.lifecycle.stop()
         self.keeper.close()
         self.monitor.flush()
+        self.desk.close()
         self.incidents.close()
         self.access_log.flush()
         self.shadow.close()

@@ -25,6 +25,7 @@ from vaewatch.service.model.shared import remember
 from vaewatch.service.series.choice import check_history
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import end_with_parent
+from vaewatch.service.store.check import check_store
 from vaewatch.service.watch.logs import set_up
 from vaewatch.service.watch.metrics import ONE_BY_ONE
 from vaewatch.service.watch.stderr import lines
@@ -38,6 +39,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     require_other_shadow(settings)
     check_history(settings)
+    check_store(settings)
     set_up(settings.log_level)
     settings = with_files_enough(settings)
     warn_of_missing_names()

@@ -1,4 +1,4 @@
-"""key -> scope: may the caller score, or change the model, too?
+"""key -> scope: may the caller score, give feedback, or change the model, too?
 
 Keys are long random strings, so a plain SHA-256 hides them well; they are compared in constant
 time. The file of hashed keys is read again when it changes, so that a key is rotated without a
@@ -29,7 +29,6 @@ log = logging.getLogger("vaewatch.service")
 LEAST_KEY = 16  # characters
 MOST_BYTES = 1 << 20  # of a file of keys
 MAKE = 'Make one: printf %s "$KEY" | sha256sum'
-LACKS_ADMIN = "the key must have the admin scope for this; it has the score scope."
 ENVIRONMENT = "VAEWATCH_KEY"  # the name of the key that the environment gives
 NO_KEY = hashlib.sha256().digest()
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
@@ -41,7 +40,15 @@ class Scope(IntEnum):
 
     NONE = 0
     SCORE = 1
-    ADMIN = 2
+    FEEDBACK = 2
+    ADMIN = 3
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+SCOPES = {scope.word: scope for scope in Scope if scope is not Scope.NONE}
 
 
 HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
@@ -65,8 +72,8 @@ def hashed(key: str) -> bytes:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Read lines of `score HASH [NAME]` or `admin HASH [NAME]`; # starts a comment. A key without
-    a name has the first digits of its hash.
+    """Read lines of `SCOPE HASH [NAME]`, where the scope is score, feedback or admin; # starts a
+    comment. A key without a name has the first digits of its hash.
 
     Raises:
         SettingError: the file cannot be read, holds no key, or a line is something else.
@@ -101,12 +108,12 @@ def _text_of(path: Path, what: str, regular: bool = False) -> str:
 
 
 def _key(words: list[str], where: str) -> Key:
-    scope = {"score": Scope.SCORE, "admin": Scope.ADMIN}.get(words[0])
+    scope = SCOPES.get(words[0])
     hexadecimal = len(words) > 1 and _HASH.fullmatch(words[1])
     if scope is None or not hexadecimal or len(words) > 3:
         raise SettingError(
-            f"{where} must be 'score' or 'admin' and the SHA-256 of a key in hex, and may end "
-            f"with a name. {MAKE}"
+            f"{where} must be 'score', 'feedback' or 'admin' and the SHA-256 of a key in hex, and "
+            f"may end with a name. {MAKE}"
         )
     digest = bytes.fromhex(words[1])
     if digest == NO_KEY:
@@ -158,11 +165,11 @@ class Keys:
             raise Unauthorized("the key must be one of this service; it is not.")
         request.key = key.name
         if key.scope < needed:
-            raise Forbidden(LACKS_ADMIN)
+            raise lacks(needed, key.scope)
 
-    def require_admin(self, request: Request) -> None:
-        """Refuse a request that may not change the model, on a route that is not in ADMIN because
-        its path names what it changes.
+    def require(self, request: Request, needed: Scope) -> None:
+        """Refuse a request that may not change anything, on a route whose path does not say what
+        it takes.
 
         Raises:
             Forbidden: its key lacks the scope, or it comes from another site's page.
@@ -170,8 +177,8 @@ class Keys:
         require_same_origin(request)
         given = _given_key(request) if self.wanted else None
         key = None if given is None else self._key_of(given)
-        if self.wanted and (key is None or key.scope < Scope.ADMIN):
-            raise Forbidden(LACKS_ADMIN)
+        if self.wanted and (key is None or key.scope < needed):
+            raise lacks(needed, Scope.NONE if key is None else key.scope)
 
     def _needed(self, path: str) -> Scope:
         if path in OPEN or (path == "/metrics" and not self.settings.metrics_key):
@@ -201,6 +208,11 @@ class Keys:
             if str(error) != self._fault:  # else the log would have it every second
                 log.error("the keys file is bad, the keys read before stay valid: %s", error)
             self._fault = str(error)
+
+
+def lacks(needed: Scope, scope: Scope) -> Forbidden:
+    """The refusal of a key without a scope."""
+    return Forbidden(f"the key must have the {needed.word} scope for this; it has {scope.word}.")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

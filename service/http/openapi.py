@@ -54,3 +54,13 @@ def problem_responses() -> dict[int | str, dict[str, Any]]:
         status: {"description": text, "content": {"application/problem+json": schema}}
         for status, text in PROBLEMS.items()
     }
+
+
+def answered(schema: str, body: str | None = None) -> dict[str, Any]:
+    """The parts of an operation that the framework does not see."""
+    ok = {"description": "Done.", "content": {"application/json": {"schema": reference(schema)}}}
+    found: dict[str, Any] = {"responses": {"200": ok}}
+    if body is not None:
+        content = {"application/json": {"schema": reference(body)}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
-from vaewatch.service.http.auth import Keys
+from vaewatch.service.http.auth import Keys, Scope
 from vaewatch.service.http.body import Disconnected, read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import reference, schemas_of
@@ -47,7 +47,7 @@ class Changes:
     async def make(self, action: str, name: str, request: HttpRequest, change: Work) -> Response:
         """Make a change. `name`: the proposal's id, if it has one yet."""
         asked: Request = request.scope[REQUEST]
-        self.keys.require_admin(asked)
+        self.keys.require(asked, Scope.ADMIN)
         result = "failed"
         try:
             done = await change(await read_body(asked), asked)

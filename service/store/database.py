@@ -32,12 +32,15 @@ AWAY = "the store of incidents and feedback is away: it does not answer. Try aga
 class Database:
     """A database of one process; any number of threads may use it.
 
+    quiet: the log has nothing of it.
     away: it did not answer. Until `probe` finds it again, nothing else tries.
     """
 
     place: Place
+    quiet: bool = False
     away: bool = field(default=False, init=False)
     fault: str = field(default="", init=False)  # why it is away
+    outdated: bool = field(default=False, init=False)  # this release is older than its tables
     _engine: Engine = field(init=False)
     _ready: bool = field(default=False, init=False)  # its tables have been looked at
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -130,8 +133,9 @@ class Database:
                 log.error("the store failed: %s", fault)
                 return
             self.fault, self._ready = fault, False  # its tables may be others when it is back
-            if not self.away:
-                self.away = True
+            self.outdated = isinstance(error, NewerStore)
+            before, self.away = self.away, True
+            if not (before or self.quiet):
                 log.error("the store is away, records are scored all the same: %s", fault)
 
     def _find(self) -> None:

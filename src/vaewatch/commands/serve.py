@@ -112,13 +112,48 @@ def histories(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def incidents(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of incidents and feedback: where they are kept, and what makes one."""
+    for option in (
+        setting(
+            "--store",
+            metavar="URL",
+            help="Where incidents and feedback are kept: sqlite:///FILE, or "
+            "postgresql://USER@HOST/DATABASE for several replicas.  [default: they are gone when "
+            "the service stops]",
+        ),
+        setting(
+            "--merge-gap",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Alarms no further apart than this may be one incident.  [default: 300, or the "
+            "length of a window]",
+        ),
+        setting(
+            "--notify-chance",
+            type=click.FloatRange(0, 1),
+            default=Settings.notify_chance,
+            help="Incidents that chance alone brings less often than this are rare.",
+        ),
+        setting(
+            "--keep-incidents",
+            type=COUNT,
+            default=Settings.keep_incidents,
+            metavar="DAYS",
+            help="How long incidents without feedback are kept.",
+        ),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
 def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of keys, TLS and the console: who may see and do what."""
     for option in (
         setting(
             "--keys-file",
             type=FILE,
-            help="File of hashed keys: lines of 'score|admin SHA256 [NAME]'.",
+            help="File of hashed keys: lines of 'score|feedback|admin SHA256 [NAME]'.",
         ),
         setting(
             "--metrics-key/--no-metrics-key",
@@ -173,6 +208,7 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Seconds between checks for a new artifact; 0: never.",
 )
 @histories
+@incidents
 @limits
 @safety
 @setting(

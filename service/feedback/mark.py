@@ -1,0 +1,66 @@
+"""Mark: what a person said of an incident or a record, and when."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+from sqlalchemy.engine import Row
+
+from vaewatch.service.store.moments import moment_text
+
+LABELS = CONFIRMED, FALSE_ALARM, EXPECTED, WITHDRAWN = (
+    "confirmed",
+    "false_alarm",
+    "expected",
+    "withdrawn",
+)
+Label = Literal["confirmed", "false_alarm", "expected", "withdrawn"]
+LONGEST_REASON = 1_000  # characters
+LONGEST_RECORD = 200
+
+
+class Mark(Struct, frozen=True):
+    """One piece of feedback. It stays as it is; a later one of the same incident or record counts
+    in its place.
+    """
+
+    id: str
+    at: Annotated[str, Meta(description="When it was given.")]
+    by: Annotated[str | None, Meta(description="The name of the key that gave it.")]
+    label: Annotated[
+        Label, Meta(description="`withdrawn`: what was said before does not count any more.")
+    ]
+    incident: Annotated[str | None, Meta(description="Its id, as it was given.")]
+    record: Annotated[str | None, Meta(description="The id of a record.")]
+    reason: str
+    until: Annotated[str | None, Meta(description="The end of the pattern, of `expected`.")]
+    pattern: Annotated[str | None, Meta(description="The pattern that `expected` has made.")]
+    group: Annotated[str | None, Meta(description="Name of the entity or segment.")]
+    first: Annotated[str | None, Meta(description="First alarm of the incident then.")]
+    last: str | None
+    columns: Annotated[tuple[str, ...], Meta(description="Main reasons of the incident then.")]
+
+
+def mark_of(row: Row[Any]) -> Mark:
+    """Return the mark that a row holds."""
+    return Mark(
+        id=row.id,
+        at=moment_text(row.at),
+        by=row.by,
+        label=row.label,
+        incident=row.incident,
+        record=row.record,
+        reason=row.reason,
+        until=_text(row.until),
+        pattern=row.pattern,
+        group=row.name,
+        first=_text(row.first),
+        last=_text(row.last),
+        columns=tuple(json.loads(row.columns or "[]")),
+    )
+
+
+def _text(moment: int | None) -> str | None:
+    return None if moment is None else moment_text(moment)

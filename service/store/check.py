@@ -1,0 +1,29 @@
+"""settings -> a store that can be used, or a refusal before anything listens."""
+
+from __future__ import annotations
+
+from vaewatch.scoring.errors import SettingError
+from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.settings import Settings
+from vaewatch.service.store.database import Database
+from vaewatch.service.store.place import SQLITE, Place
+
+
+def check_store(settings: Settings) -> None:
+    """Refuse a store that names no database, or a file that is none. A server may be away for now:
+    the service scores without it.
+
+    Raises:
+        SettingError: it cannot be used.
+    """
+    place = Place.of(settings.store)
+    if not place.lasts:
+        return
+    database = Database(place, quiet=True)
+    try:
+        database.probe()
+    except StoreAway as error:
+        if place.kind == SQLITE or database.outdated:
+            raise SettingError(f"--store, {place}, cannot be used: {database.fault.rstrip('.')}.") from error
+    finally:
+        database.close()
