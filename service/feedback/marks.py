@@ -68,6 +68,10 @@ class Kept:
     mark: Mark
     new: bool
 
+    @property
+    def id(self) -> str:
+        return self.mark.id
+
 
 def keep(connection: Connection, said: Said, author: Author) -> Kept:
     """Keep what a person says; said again with the same id, it is there already.

@@ -32,7 +32,7 @@ from vaewatch.service.watch.logs import audit
 
 FEEDBACK, PATTERNS = "/v1/feedback", "/v1/patterns"
 LOOKED_BACK = 90 * DAY
-T = TypeVar("T")
+T = TypeVar("T", Kept, Pattern)
 
 
 class PatternList(msgspec.Struct):
@@ -63,15 +63,15 @@ class Changes:
         """Make a change; returns when it is committed."""
         asked: Request = request.scope[REQUEST]
         self.keys.require(asked, Scope.FEEDBACK)
-        result = "refused"
+        result, subject = "refused", None
         try:
             body = await read_body(asked)
             author = Author(now(), asked.key)
             done = await self.desk.write(lambda connection: change(connection, body, author))
-            result = "kept"
+            result, subject = "kept", done.id
         finally:
             version = self.registry.active.name.version
-            audit(action, asked.key, asked.id, result, version)
+            audit(action, asked.key, asked.id, result, version, subject=subject)
         return done
 
 

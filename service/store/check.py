@@ -24,6 +24,8 @@ def check_store(settings: Settings) -> None:
         database.probe()
     except StoreAway as error:
         if place.kind == SQLITE or database.outdated:
-            raise SettingError(f"--store, {place}, cannot be used: {database.fault.rstrip('.')}.") from error
+            raise SettingError(
+                f"--store, {place}, cannot be used: {database.fault.rstrip('.')}."
+            ) from error
     finally:
         database.close()

@@ -60,7 +60,7 @@ class AuditLine(msgspec.Struct, kw_only=True):
     """One change of the model that a request asked for, whatever lines the settings leave out.
 
     key: the name of the key that it brought; None where the service has no keys.
-    proposal: the id of the recalibration, if it is one.
+    proposal: the id of the recalibration, if it is one; subject: that of feedback or a pattern.
     """
 
     time: str
@@ -72,6 +72,7 @@ class AuditLine(msgspec.Struct, kw_only=True):
     result: str
     version: str
     proposal: str | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
 
 
 def audit(
@@ -81,8 +82,9 @@ def audit(
     result: str,
     version: str,
     proposal: str | None = None,
+    subject: str | None = None,
 ) -> None:
-    """Log who changed the model."""
+    """Log who changed the model, or said something of its alarms."""
     line = AuditLine(
         time=_stamp(time.time()),
         action=action,
@@ -91,6 +93,7 @@ def audit(
         result=result,
         version=version,
         proposal=UNSET if proposal is None else proposal,
+        subject=UNSET if subject is None else subject,
     )
     stderr.write(_encode(line).decode() + "\n")
 

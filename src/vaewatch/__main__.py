@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "Score a file of records.",
     "replay": "Count the alarms that past records would have raised.",
     "serve": "Score records over HTTP.",
+    "feedback": "Export, import, list and back up what people said of incidents.",
     "inspect": "Show what an artifact holds.",
     "completion": "Print the completion script of a shell.",
 }
@@ -40,6 +41,7 @@ EXTRAS = {
     "obstore": "cloud",
     "PIL": "png",
     "opentelemetry": "otel",
+    "psycopg": "postgres",
 }
 GIB = 1 << 30
 # command -> address space that its libraries take; with less some of them abort (ulimit -v)

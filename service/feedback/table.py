@@ -1,0 +1,123 @@
+"""marks <-> CSV: what `vaewatch train --feedback` reads, and people in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.service.feedback.mark import LABELS, Mark
+from vaewatch.service.http.problems import Malformed
+from vaewatch.service.incidents.ledger import label_of
+from vaewatch.service.store.moments import moment_of
+from vaewatch.service.store.tables import ids, incidents, marks
+from vaewatch.service.store.upsert import Row, insert_new
+
+COLUMNS = ("id", "label", "incident", "record", "group", "first", "last", "columns", "reason")
+COLUMNS += ("by", "at", "until")
+BETWEEN = "; "  # the names of columns
+MOST_CELL = 1 << 20  # characters
+
+
+def csv_of(found: Iterable[Mark]) -> str:
+    """Write marks, one a line."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for mark in found:
+        cells = {name: getattr(mark, name) for name in COLUMNS}
+        cells["columns"] = BETWEEN.join(mark.columns)
+        writer.writerow("" if cell is None else cell for cell in cells.values())
+    return text.getvalue()
+
+
+def rows_of(text: str, now: int, by: str | None = None) -> Iterator[Row]:
+    """Read marks as the store keeps them. Where a line has no id it gets one of its content, so
+    that the same file changes nothing the second time. `by`: who, where a line does not say it.
+
+    Raises:
+        SchemaError: a line is no mark.
+    """
+    csv.field_size_limit(MOST_CELL)
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    given = [name.strip() for name in reader.fieldnames or ()]
+    if "label" not in given:
+        raise SchemaError("feedback must have a column 'label', as vaewatch feedback export does.")
+    unknown = [name for name in given if name not in COLUMNS]
+    if unknown:
+        raise SchemaError(
+            f"feedback has an unknown column '{unknown[0]}'. Known: {', '.join(COLUMNS)}."
+        )
+    reader.fieldnames = given
+    for cells in reader:
+        where = f"line {reader.line_num}"
+        found = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
+        if any(found.values()):
+            yield _row(found, where, now, by)
+
+
+def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
+    if cells["label"] not in LABELS:
+        raise SchemaError(f"a label must be {', '.join(LABELS)}, got another text ({where}).")
+    timed = cells["first"] and cells["last"]
+    if not (cells["incident"] or cells["record"] or timed):
+        raise SchemaError(
+            f"feedback must name an incident, a record, or first and last ({where})."
+        )
+    if any("\0" in cell for cell in cells.values()):
+        raise SchemaError(f"feedback must be text without NUL ({where}).")
+    try:
+        moments = {
+            name: moment_of(cells[name], name) if cells[name] else None
+            for name in ("first", "last", "until", "at")
+        }
+    except Malformed as error:
+        raise SchemaError(f"{error} ({where})") from None
+    names = [name.strip() for name in cells["columns"].split(BETWEEN.strip()) if name.strip()]
+    return {
+        "id": cells["id"] or _id_of(cells),
+        "at": moments["at"] or now,
+        "by": cells["by"] or by,
+        "label": cells["label"],
+        "incident": cells["incident"] or None,
+        "record": cells["record"] or None,
+        "reason": cells["reason"],
+        "until": moments["until"],
+        "pattern": None,
+        "name": cells["group"] or None,
+        "first": moments["first"],
+        "last": moments["last"],
+        "columns": json.dumps(names),
+    }
+
+
+def _id_of(cells: dict[str, str]) -> str:
+    content = json.dumps(cells, sort_keys=True).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+def take(connection: Connection, rows: Iterable[Row]) -> int:
+    """Keep marks that are not there yet; returns how many were not. Labels of incidents follow,
+    and no pattern is made.
+    """
+    new = 0
+    for row in sorted(rows, key=lambda row: row["at"]):
+        if not insert_new(connection, marks, row):
+            continue
+        new += 1
+        if row["incident"] is not None:
+            _follow(connection, row["incident"])
+    return new
+
+
+def _follow(connection: Connection, id: str) -> None:
+    key: Any = connection.execute(select(ids.c.incident).where(ids.c.id == id)).scalar()
+    if key is not None:
+        now = update(incidents).where(incidents.c.key == key)
+        connection.execute(now.values(label=label_of(connection, key)))
