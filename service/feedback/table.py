@@ -19,8 +19,10 @@ from vaewatch.service.store.moments import moment_of
 from vaewatch.service.store.tables import ids, incidents, marks
 from vaewatch.service.store.upsert import Row, insert_new
 
-COLUMNS = ("id", "label", "incident", "record", "group", "first", "last", "columns", "reason")
-COLUMNS += ("by", "at", "until")
+COLUMNS = (
+    *("id", "label", "incident", "record", "group", "first", "last", "columns", "reason", "by"),
+    *("at", "until"),
+)
 BETWEEN = "; "  # the names of columns
 MOST_CELL = 1 << 20  # characters
 

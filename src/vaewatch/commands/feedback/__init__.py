@@ -45,7 +45,7 @@ def feedback() -> None:
 
 @contextmanager
 def opened(url: str, *, make: bool = False) -> Iterator[Database]:
-    """Open a store. Only `make` lets a file be made: a name with a slip would be an empty store."""
+    """Open a store. `make`: a file that is not there is made, else a slip would look empty."""
     from vaewatch.scoring.errors import SettingError
     from vaewatch.service.model.errors import StoreAway
     from vaewatch.service.store.database import Database
