@@ -127,6 +127,7 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.lifecycle.listen()
+        service.notifier.start()
         tasks = [
             asyncio.ensure_future(work)
             for work in (

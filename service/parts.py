@@ -12,6 +12,7 @@ from vaewatch.service.incidents.keeper import Keeper as Incidents
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
+from vaewatch.service.notify.notifier import Notifier
 from vaewatch.service.recalibrate.recalibrations import Recalibrations
 from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.score.engine import Engine
@@ -46,6 +47,7 @@ class Service:
     keeper: Keeper
     incidents: Incidents
     desk: Desk
+    notifier: Notifier
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -84,6 +86,7 @@ class Service:
             keeper=keeper,
             incidents=incidents,
             desk=Desk(incidents.database),
+            notifier=Notifier.of(settings, incidents.database, registry, metrics.notifications),
         )
 
     def close(self) -> None:
@@ -92,6 +95,7 @@ class Service:
         self.keeper.close()
         self.monitor.flush()
         self.desk.close()
+        self.notifier.close()
         self.incidents.close()
         self.access_log.flush()
         self.shadow.close()

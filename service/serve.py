@@ -22,6 +22,7 @@ from vaewatch.service.http.wire.protocol import missing_of_uvicorn
 from vaewatch.service.http.workers import Parent, hold, shared_folder
 from vaewatch.service.model.model import load_model
 from vaewatch.service.model.shared import remember
+from vaewatch.service.notify.receiver import require_receivers
 from vaewatch.service.series.choice import check_history
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import end_with_parent
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     require_other_shadow(settings)
     check_history(settings)
+    require_receivers(settings)
     check_store(settings)
     set_up(settings.log_level)
     settings = with_files_enough(settings)

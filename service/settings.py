@@ -30,6 +30,10 @@ class Settings:
     store: str | None = None  # of incidents and feedback; None: gone with the service
     merge_gap: float | None = None  # seconds between alarms of one incident; None: by the artifact
     notify_chance: float = 0.001  # incidents that chance brings less often than this are news
+    notify: tuple[str, ...] = ()  # URLs that are told of rare incidents
+    notify_format: tuple[str, ...] = ()  # one for all or one for each; none: by the URL
+    notify_link: str | None = None  # the address of the console, which notifications link to
+    notify_records: bool = False  # notifications may have ids of records
     keep_incidents: int = 90  # days, of those without feedback
     max_body_bytes: int = 16 * MIB  # of one body, before and after gzip
     max_pending_bytes: int = 64 * MIB  # of all bodies held at one time

@@ -80,6 +80,7 @@ incidents = Table(
     Index("vaewatch_incidents_of_group", "scope", "name", "pattern", "last"),
     Index("vaewatch_incidents_first", "first", "key"),
     Index("vaewatch_incidents_ends", "ends"),
+    Index("vaewatch_incidents_chance", "pattern", "chance"),
 )
 
 # every id that an incident has or had
@@ -130,4 +131,45 @@ patterns = Table(
     Column("ended", BigInteger),
     Column("ended_by", String),
     Column("incident", String),
+)
+
+# what receivers were told of an incident. id: that under which it was opened; at: when. number: of
+# the notifications so far. alarms, severity: as they were then. content: the last notification.
+told = Table(
+    "vaewatch_told",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("alarms", BigInteger, nullable=False),
+    Column("severity", Float, nullable=False),
+    Column("ended", BigInteger, index=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+# notifications that wait. receiver: a digest of its address. message: the id of what is sent, the
+# same in each attempt. incident: as in `told`. at: when it was made; due: not to be sent before.
+# refusals: how often the receiver did not want it.
+outbox = Table(
+    "vaewatch_outbox",
+    METADATA,
+    Column("number", NUMBER, primary_key=True, autoincrement=True),
+    Column("receiver", String, nullable=False),
+    Column("message", String, nullable=False),
+    Column("incident", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    Column("content", LargeBinary, nullable=False),
+    Index("vaewatch_outbox_waiting", "receiver", "number"),
+)
+
+# who does what only one process may do at a time, and until when unless it says so again
+leases = Table(
+    "vaewatch_leases",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("until", BigInteger, nullable=False),
 )

@@ -29,6 +29,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
 from vaewatch.service.watch.families import NO_SEGMENT, PREFIX, SEGMENT, WithoutEmpty
 from vaewatch.service.watch.incidents import IncidentSeries
+from vaewatch.service.watch.notifications import NotificationSeries
 from vaewatch.service.watch.series import HistorySeries
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
@@ -161,6 +162,7 @@ class Metrics:
         self._shadow_series()
         self.histories = HistorySeries(self.registry, PREFIX)
         self.incidents = IncidentSeries(self.registry, PREFIX)
+        self.notifications = NotificationSeries(self.registry, PREFIX)
         self._connection_series()
 
     def _recalibration_series(self) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "Count the alarms that past records would have raised.",
     "serve": "Score records over HTTP.",
     "feedback": "Export, import, list and back up what people said of incidents.",
+    "notify": "Send a test to a receiver of notifications.",
     "inspect": "Show what an artifact holds.",
     "completion": "Print the completion script of a shell.",
 }

@@ -147,6 +147,37 @@ def incidents(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def notifications(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of who is told of incidents, and what."""
+    for option in (
+        setting(
+            "--notify",
+            metavar="URL",
+            multiple=True,
+            help="Tell this address of rare incidents: a webhook, signed with "
+            "VAEWATCH_NOTIFY_SECRET, Slack or Alertmanager; repeat for more.",
+        ),
+        setting(
+            "--notify-format",
+            type=click.Choice(["webhook", "slack", "alertmanager"]),
+            multiple=True,
+            help="Format for all, or for each --notify in turn.  [default: by the URL]",
+        ),
+        setting(
+            "--notify-link",
+            metavar="URL",
+            help="Address of the console, for links in notifications.",
+        ),
+        setting(
+            "--notify-records/--no-notify-records",
+            default=Settings.notify_records,
+            help="Let notifications have ids of records.",
+        ),
+    )[::-1]:
+        command = option(command)
+    return command
+
+
 def safety(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of keys, TLS and the console: who may see and do what."""
     for option in (
@@ -209,6 +240,7 @@ def safety(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @histories
 @incidents
+@notifications
 @limits
 @safety
 @setting(

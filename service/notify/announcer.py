@@ -1,0 +1,285 @@
+"""incidents of the store -> notifications that wait in it, and what receivers were told.
+
+Both change in one transaction, so that whoever is killed in between loses nothing and repeats
+nothing. What there is to say follows from what the store holds, not from events: the next look,
+of this process or another, finds what the last one had no time for.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import structs
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from vaewatch.scoring.incidents.described import IncidentReport
+from vaewatch.service.notify.news import Standing, Told, news_of
+from vaewatch.service.notify.notification import (
+    ENDED,
+    OPENED,
+    Data,
+    ModelName,
+    Notification,
+    sendable,
+    stamp,
+)
+from vaewatch.service.notify.outbox import MICRO, put
+from vaewatch.service.notify.receiver import Receiver
+from vaewatch.service.store.database import Database
+from vaewatch.service.store.tables import ids, incidents, numbers, told
+from vaewatch.service.store.upsert import upsert
+
+BEGUN = "notified"  # the name of a number: notifications have begun, with this limit
+COLUMNS = (
+    incidents.c.key,
+    incidents.c.id,
+    incidents.c.alarms,
+    incidents.c.severity,
+    incidents.c.chance,
+    incidents.c.closed,
+    incidents.c.label,
+)
+TOLD = (told.c.id, told.c.number, told.c.alarms, told.c.severity, told.c.ended)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the settings say about notifications.
+
+    most_chance: incidents that normal records bring with a higher chance are no news.
+    records: whether ids of records go out. link: the address of the console.
+    """
+
+    most_chance: float
+    records: bool = False
+    link: str | None = None
+
+    def link_of(self, id: str) -> str | None:
+        return None if self.link is None else f"{self.link.rstrip('/')}/#incident={id}"
+
+
+@dataclass(frozen=True)
+class Thread:
+    """An incident that receivers know, by the id under which it was opened.
+
+    number: of its notifications so far. told: what was said last; None if nothing was.
+    key: its row now; None if there is none any more.
+    """
+
+    id: str
+    number: int
+    told: Told | None
+    key: int | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.told is not None and self.told.ended is None
+
+
+@dataclass(frozen=True)
+class News:
+    """Something to say of an incident. into: the id of another one of which it is a part now."""
+
+    type: str
+    thread: Thread
+    into: str | None = None
+
+
+@dataclass
+class Announcer:
+    """Looks for news. Only one of all processes may, at a time."""
+
+    database: Database
+    receivers: Sequence[Receiver]
+    style: Style
+    model: Callable[[], ModelName]
+
+    def look(self, seconds: float | None = None) -> Mapping[str, int]:
+        """Announce what is new at a Unix time, and return how many notifications each receiver
+        lost because too many wait.
+
+        Raises:
+            StoreAway: the store does not answer.
+        """
+        now = round((time.time() if seconds is None else seconds) * MICRO)
+        lost = dict.fromkeys((receiver.address.key for receiver in self.receivers), 0)
+        with self.database.reading() as connection:
+            anew = not _is_begun(connection, self.style)
+            quiet = not anew and not _news(connection, self.style.most_chance, now)
+        if quiet:
+            return lost
+        with self.database.writing(alone=True) as connection:
+            if anew:
+                _begin(connection, self.style, now)
+            look = _Look(connection, self, now, lost)
+            for news in _news(connection, self.style.most_chance, now):
+                look.say(news)
+        return lost
+
+
+def _is_begun(connection: Connection, style: Style) -> bool:
+    """Return whether notifications of this limit on the chance have begun in this store."""
+    query = select(numbers.c.value).where(numbers.c.name == BEGUN)
+    return connection.execute(query).scalar() == _as_number(style)
+
+
+def _begin(connection: Connection, style: Style, now: int) -> None:
+    """Take the incidents that have ended already for told: they are no news. Forget what was told
+    of those that are not kept any more.
+    """
+    gone = told.c.ended.is_not(None) & told.c.id.not_in(select(ids.c.id))
+    connection.execute(delete(told).where(gone))
+    known = select(ids.c.incident).join(told, told.c.id == ids.c.id)
+    t = incidents.c
+    over = (t.closed.is_(True), t.chance <= style.most_chance, t.key.not_in(known))
+    values = (t.id, literal(now), literal(0), t.alarms, t.severity, literal(now), literal(b""))
+    names = ["id", "at", "number", "alarms", "severity", "ended", "content"]
+    connection.execute(insert(told).from_select(names, select(*values).where(*over)))
+    upsert(connection, numbers, [{"name": BEGUN, "value": _as_number(style)}])
+
+
+def _as_number(style: Style) -> int:
+    return round(-1000 * math.log10(style.most_chance))
+
+
+def _news(connection: Connection, most_chance: float, now: int) -> list[News]:
+    """Return what there is to say of incidents: of those that are rare and of which receivers do
+    not know all, unless a pattern silences them, and of those that they take for open.
+    """
+    threads, rows = _threads(connection), _rows(connection, most_chance)
+    by_key: dict[int | None, list[Thread]] = {}
+    for thread in threads:
+        by_key.setdefault(thread.key, []).append(thread)
+    found = [News(ENDED, t) for t in threads if t.is_open and t.key not in rows]
+    for key, row in rows.items():
+        found += _news_of(row, by_key.get(key, []), most_chance, now)
+    return found
+
+
+def _rows(connection: Connection, most_chance: float) -> dict[int, Row[*tuple[Any, ...]]]:
+    """Return incidents of which there may be news, by key."""
+    t = incidents.c
+    rare = (
+        select(t.key)
+        .outerjoin(ids, ids.c.incident == t.key)
+        .outerjoin(told, told.c.id == ids.c.id)
+        .where(t.pattern == "", t.chance <= most_chance)
+        .group_by(t.key, t.alarms)
+        .having(func.coalesce(func.max(told.c.alarms), 0) < t.alarms)
+    )
+    query = select(*COLUMNS).where(or_(t.key.in_(rare), t.key.in_(_open_keys())))
+    return {int(row.key): row for row in connection.execute(query.order_by(t.key))}
+
+
+def _open_keys() -> Select[tuple[int]]:
+    """Select the keys of the incidents that receivers take for open."""
+    known = select(ids.c.incident).join(told, told.c.id == ids.c.id)
+    return known.where(told.c.ended.is_(None))
+
+
+def _threads(connection: Connection) -> list[Thread]:
+    """Return the incidents that receivers know and of which there may be news, those that were
+    opened first in front.
+    """
+    query = (
+        select(*TOLD, ids.c.incident.label("key"))
+        .select_from(told)
+        .outerjoin(ids, ids.c.id == told.c.id)
+        .outerjoin(incidents, incidents.c.key == ids.c.incident)
+        .where(or_(told.c.ended.is_(None), incidents.c.alarms > told.c.alarms))
+        .order_by(told.c.at, told.c.id)
+    )
+    return [
+        Thread(row.id, row.number, Told(row.alarms, row.severity, row.ended), row.key)
+        for row in connection.execute(query)
+    ]
+
+
+def _news_of(
+    row: Row[*tuple[Any, ...]], threads: Sequence[Thread], most_chance: float, now: int
+) -> list[News]:
+    """Return what is new of an incident. Of several that have become one, the one that was opened
+    first goes on.
+    """
+    live = [thread for thread in threads if thread.is_open]
+    main = (live or [*threads, Thread(row.id, 0, None, row.key)])[0]
+    found = [News(ENDED, other, main.id) for other in live[1:]]
+    standing = Standing(row.alarms, row.severity, row.chance, row.closed, row.label)
+    news = news_of(standing, main.told, most_chance, now)
+    return found if news is None else [*found, News(news, main)]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look puts into the store. now: in microseconds since 1970."""
+
+    connection: Connection
+    announcer: Announcer
+    now: int
+    lost: dict[str, int]
+
+    def say(self, news: News) -> None:
+        """Have a notification wait for each receiver, and keep what was said."""
+        style, thread = self.announcer.style, news.thread
+        report = structs.replace(
+            sendable(self._report(news), records=style.records), ongoing=news.type != ENDED
+        )
+        data = Data(thread.id, self.announcer.model(), report, style.link_of(thread.id), news.into)
+        notification = Notification(news.type, stamp(self.now / MICRO), data)
+        self._keep(thread, notification)
+        for receiver in self.announcer.receivers:
+            settle = receiver.format.settle if news.type == ENDED else 0.0
+            times = self.now, self.now + round(settle * MICRO)
+            message = f"msg_{thread.id}_{thread.number + 1}"
+            key = receiver.address.key
+            self.lost[key] += put(self.connection, key, message, notification, times)
+
+    def _report(self, news: News) -> IncidentReport:
+        """Return the present report; where there is none of its own any more, that of the last
+        notification.
+        """
+        if news.into is None and news.thread.key is not None:
+            query = select(incidents.c.report).where(incidents.c.key == news.thread.key)
+            content = self.connection.execute(query).scalar()
+            if content is not None:
+                return msgspec.json.decode(content, type=IncidentReport)
+        last = select(told.c.content).where(told.c.id == news.thread.id)
+        return Notification.decoded(self.connection.execute(last).scalar_one()).data.incident
+
+    def _keep(self, thread: Thread, notification: Notification) -> None:
+        report = notification.data.incident
+        values = {
+            "number": thread.number + 1,
+            "at": self.now,
+            "alarms": report.alarms,
+            "severity": report.peak_severity,
+            "ended": self.now if notification.type == ENDED else None,
+            "content": notification.encoded(),
+        }
+        if notification.type != OPENED:
+            del values["at"]
+        change = update(told).where(told.c.id == thread.id).values(**values)
+        if not self.connection.execute(change).rowcount:
+            self.connection.execute(insert(told).values(id=thread.id, **values))
+
+
+def holding(connection: Connection) -> list[Notification]:
+    """Return the last notification of each incident that receivers take for open."""
+    query = select(told.c.content).where(told.c.ended.is_(None)).order_by(told.c.id)
+    return [Notification.decoded(content) for content in connection.execute(query).scalars()]
