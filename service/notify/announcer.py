@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -39,12 +39,13 @@ from vaewatch.service.notify.notification import (
     sendable,
     stamp,
 )
-from vaewatch.service.notify.outbox import MICRO, put
+from vaewatch.service.notify.outbox import MICRO, Posting, keep_newest, put
 from vaewatch.service.notify.receiver import Receiver
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.tables import ids, incidents, numbers, told
 from vaewatch.service.store.upsert import upsert
 
+AT_A_TIME = 200  # notifications of one look: meanwhile no worker's alarms are taken
 BEGUN = "notified"  # the name of a number: notifications have begun, with this limit
 COLUMNS = (
     incidents.c.key,
@@ -101,6 +102,16 @@ class News:
     into: str | None = None
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a look has found. lost: notifications that had to go because too many wait, by the key
+    of a receiver's address. more: there is more to say.
+    """
+
+    lost: Mapping[str, int] = field(default_factory=dict)
+    more: bool = False
+
+
 @dataclass
 class Announcer:
     """Looks for news. Only one of all processes may, at a time."""
@@ -110,27 +121,28 @@ class Announcer:
     style: Style
     model: Callable[[], ModelName]
 
-    def look(self, seconds: float | None = None) -> Mapping[str, int]:
-        """Announce what is new at a Unix time, and return how many notifications each receiver
-        lost because too many wait.
+    def look(self, seconds: float | None = None) -> Found:
+        """Announce what is new at a Unix time.
 
         Raises:
             StoreAway: the store does not answer.
         """
         now = round((time.time() if seconds is None else seconds) * MICRO)
-        lost = dict.fromkeys((receiver.address.key for receiver in self.receivers), 0)
         with self.database.reading() as connection:
             anew = not _is_begun(connection, self.style)
             quiet = not anew and not _news(connection, self.style.most_chance, now)
-        if quiet:
-            return lost
+        return Found() if quiet else self._announce(now, anew=anew)
+
+    def _announce(self, now: int, *, anew: bool) -> Found:
         with self.database.writing(alone=True) as connection:
             if anew:
                 _begin(connection, self.style, now)
-            look = _Look(connection, self, now, lost)
-            for news in _news(connection, self.style.most_chance, now):
-                look.say(news)
-        return lost
+            news = _news(connection, self.style.most_chance, now)
+            look = _Look(connection, self, now)
+            put(connection, [each for one in news[:AT_A_TIME] for each in look.say(one)], now)
+            keys = [receiver.address.key for receiver in self.receivers]
+            lost = {key: keep_newest(connection, key) for key in keys}
+        return Found(lost, more=len(news) > AT_A_TIME)
 
 
 def _is_begun(connection: Connection, style: Style) -> bool:
@@ -232,10 +244,9 @@ class _Look:
     connection: Connection
     announcer: Announcer
     now: int
-    lost: dict[str, int]
 
-    def say(self, news: News) -> None:
-        """Have a notification wait for each receiver, and keep what was said."""
+    def say(self, news: News) -> Iterator[Posting]:
+        """Keep what is said, and return it for each receiver."""
         style, thread = self.announcer.style, news.thread
         report = structs.replace(
             sendable(self._report(news), records=style.records), ongoing=news.type != ENDED
@@ -243,12 +254,11 @@ class _Look:
         data = Data(thread.id, self.announcer.model(), report, style.link_of(thread.id), news.into)
         notification = Notification(news.type, stamp(self.now / MICRO), data)
         self._keep(thread, notification)
+        message = f"msg_{thread.id}_{thread.number + 1}"
         for receiver in self.announcer.receivers:
             settle = receiver.format.settle if news.type == ENDED else 0.0
-            times = self.now, self.now + round(settle * MICRO)
-            message = f"msg_{thread.id}_{thread.number + 1}"
-            key = receiver.address.key
-            self.lost[key] += put(self.connection, key, message, notification, times)
+            due = self.now + round(settle * MICRO)
+            yield Posting(receiver.address.key, message, notification, due)
 
     def _report(self, news: News) -> IncidentReport:
         """Return the present report; where there is none of its own any more, that of the last

@@ -18,9 +18,9 @@ from vaewatch.service.notify.lease import Lease
 from vaewatch.service.notify.notification import ModelName
 from vaewatch.service.notify.receiver import Receiver, receivers_of_settings
 from vaewatch.service.notify.sender import OTHERS, PAUSE, Patience, Sender
+from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
-from vaewatch.service.watch.notifications import NotificationSeries
 
 log = logging.getLogger("vaewatch.service")
 
@@ -104,9 +104,10 @@ class Notifier:
     def _announce(self) -> float:
         if not self._leases[ANNOUNCER].held():
             return OTHERS
-        for key, lost in self._announcer.look().items():
+        found = self._announcer.look()
+        for key, lost in found.lost.items():
             self._senders[key].count_dropped(lost)
-        return PAUSE
+        return 0.0 if found.more else PAUSE
 
     def close(self) -> None:
         """Stop, and let another process go on at once. What is under way then is sent again."""

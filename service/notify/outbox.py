@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from vaewatch.service.notify.notification import ENDED, OPENED, Notification
-from vaewatch.service.store.tables import outbox
+from vaewatch.service.store.tables import ids, incidents, outbox
 
 MOST = 10_000  # that wait for one receiver
 MICRO = 10**6
@@ -33,31 +33,36 @@ class Waiting:
     seconds: float
 
 
-def put(
-    connection: Connection,
-    receiver: str,
-    message: str,
-    notification: Notification,
-    times: tuple[int, int],
-) -> int:
-    """Add a notification, and return how many others had to go. times: now, and when it is due."""
-    at, due = times
-    connection.execute(
-        insert(outbox).values(
-            receiver=receiver,
-            message=message,
-            incident=notification.data.id,
-            type=notification.type,
-            at=at,
-            due=due,
-            content=notification.encoded(),
-        )
-    )
-    return _keep_newest(connection, receiver)
+@dataclass(frozen=True)
+class Posting:
+    """A notification that is to wait for one receiver. due: when it may be sent."""
+
+    receiver: str
+    message: str
+    notification: Notification
+    due: int
 
 
-def _keep_newest(connection: Connection, receiver: str) -> int:
-    """Drop the oldest ones beyond the most that may wait."""
+def put(connection: Connection, postings: Sequence[Posting], now: int) -> None:
+    """Have notifications wait."""
+    rows = [
+        {
+            "receiver": each.receiver,
+            "message": each.message,
+            "incident": each.notification.data.id,
+            "type": each.notification.type,
+            "at": now,
+            "due": each.due,
+            "content": each.notification.encoded(),
+        }
+        for each in postings
+    ]
+    if rows:
+        connection.execute(insert(outbox), rows)
+
+
+def keep_newest(connection: Connection, receiver: str) -> int:
+    """Drop the oldest ones beyond the most that may wait, and return how many."""
     of = outbox.c.receiver == receiver
     beyond = select(outbox.c.number).where(of).order_by(outbox.c.number.desc()).offset(MOST)
     newest = connection.execute(beyond.limit(1)).scalar()
@@ -83,9 +88,14 @@ def due(connection: Connection, receiver: str, now: int, most: int) -> list[Lett
     return [letter for letter in found if not letter.refusals]
 
 
-def remove(connection: Connection, letters: Sequence[int]) -> None:
-    """Remove what was sent."""
-    connection.execute(delete(outbox).where(outbox.c.number.in_(letters)))
+def remove(connection: Connection, sent: Sequence[Letter], now: int) -> None:
+    """Remove what was sent, and note of each incident when a receiver first took it."""
+    connection.execute(delete(outbox).where(outbox.c.number.in_([each.number for each in sent])))
+    opened = [each.notification.data.id for each in sent if is_opening(each)]
+    if opened:
+        keys = select(ids.c.incident).where(ids.c.id.in_(opened))
+        first = incidents.c.key.in_(keys), incidents.c.notified.is_(None)
+        connection.execute(update(incidents).where(*first).values(notified=now))
 
 
 def postpone(connection: Connection, letters: Sequence[int], until: int) -> None:

@@ -20,8 +20,8 @@ from vaewatch.service.notify.notification import ENDED, Notification
 from vaewatch.service.notify.outbox import MICRO, Letter
 from vaewatch.service.notify.post import Answer, Unreachable, post
 from vaewatch.service.notify.receiver import Receiver
+from vaewatch.service.notify.series import DROPPED, FAILED, SENT, NotificationSeries
 from vaewatch.service.store.database import Database
-from vaewatch.service.watch.notifications import DROPPED, FAILED, SENT, NotificationSeries
 
 log = logging.getLogger("vaewatch.service")
 
@@ -155,10 +155,11 @@ class Sender:
 
     def _remove_sent(self) -> None:
         sent, settle = self._sent, self.receiver.format.settle
+        now = time.time_ns() // 1000
         with self.database.writing() as connection:
-            outbox.remove(connection, [each.number for each in sent])
+            outbox.remove(connection, sent, now)
             if settle:
-                until = time.time_ns() // 1000 + round(settle * MICRO)
+                until = now + round(settle * MICRO)
                 outbox.settle(connection, self._key, sent, until)
         self._sent = []
 

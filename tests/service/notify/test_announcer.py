@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from tests.service.notify.bringing import GAP, MODEL, SECOND, START, Traffic, seconds
 from vaewatch.service.incidents.ending import forget_old
-from vaewatch.service.notify import outbox
+from vaewatch.service.notify import announcer, outbox
 from vaewatch.service.notify.announcer import Announcer, Style, holding
 from vaewatch.service.notify.news import REST
 from vaewatch.service.notify.notification import ENDED, OPENED, WORSENED, Notification
@@ -245,10 +245,25 @@ def test_the_oldest_notifications_go_when_too_many_wait(
     monkeypatch.setattr(outbox, "MOST", 3)
     for i in range(5):
         office.traffic.bring(30, at=0, group=f"m{i}")
-    lost = office.announcer.look(seconds(40))
-    assert lost == {office.slack: 2, office.alertmanager: 2}
+    assert office.announcer.look(seconds(40)).lost == {office.slack: 2, office.alertmanager: 2}
     kept = [each.notification.data.incident.group.name for each in office.waiting()]
     assert kept == ["m2", "m3", "m4"]
+
+
+def test_a_flood_of_news_is_announced_a_part_at_a_time(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(announcer, "AT_A_TIME", 2)
+    for i in range(5):
+        office.traffic.bring(30, at=0, group=f"m{i}")
+    assert [office.announcer.look(seconds(40)).more for _ in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    kept = [each.notification.data.incident.group.name for each in office.waiting()]
+    assert kept == ["m0", "m1", "m2", "m3", "m4"]
 
 
 def test_what_has_waited_for_days_is_dropped(office: Office):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import update
+from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook
 
 from tests.live import until
@@ -33,10 +33,10 @@ from vaewatch.service.notify.lease import Lease
 from vaewatch.service.notify.notifier import Notifier
 from vaewatch.service.notify.receiver import receivers_of
 from vaewatch.service.notify.sender import Patience
+from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import Place
-from vaewatch.service.store.tables import leases
-from vaewatch.service.watch.notifications import NotificationSeries
+from vaewatch.service.store.tables import incidents, leases
 
 QUICK = Patience(first=0.02, longest=0.1, longest_refused=0.3)
 
@@ -125,6 +125,9 @@ def test_an_incident_arrives_signed_and_so_does_its_end(place: Place, traffic: T
         assert len(set(ids)) == 2
         until(lambda: office.count("sent") == 2)
         assert office.count("failed") == 0
+        with traffic.database.reading() as connection:
+            when = connection.execute(select(incidents.c.notified)).scalar_one()
+        assert abs(when / SECOND - time.time()) < 60
         until(lambda: office.value("notifications_waiting") == 0)
 
 
@@ -139,6 +142,7 @@ def test_a_receiver_that_is_down_gets_all_of_it_in_order_when_it_is_back(
         begun(office, traffic)
         for i in range(20):
             traffic.bring(30, at=0, group=f"m{i:02}")
+        until(lambda: office.value("notifications_waiting") == 20)
         traffic.end(30 + GAP / SECOND + 10)
         until(lambda: office.count("failed") > 5)
         until(lambda: office.value("notifications_waiting") == 40)
