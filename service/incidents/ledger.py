@@ -128,7 +128,15 @@ class Ledger:
             upsert(
                 self.connection,
                 groups,
-                [{**place.columns, "last": last, "revision": revision, "state": state}],
+                [
+                    {
+                        **place.columns,
+                        "last": last,
+                        "revision": revision,
+                        "state": state,
+                        "seen": self.now,
+                    }
+                ],
             )
 
 
@@ -183,7 +191,7 @@ class _Writer:
         found = ids_of(self.place.pattern, incident)
         keys = sorted({self._keys[id] for id in found if id in self._keys})
         rules, pattern = self.place.stream.rules, self.place.pattern
-        values = values_of(rules, self.group, incident, pattern)
+        values = {**values_of(rules, self.group, incident, pattern), "seen": self.ledger.now}
         if not keys:
             self._open(values, found)
             return
