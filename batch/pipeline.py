@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
-from vaewatch.batch.incidents.file import encoded, format_of_incidents
+from vaewatch.batch.incidents.file import format_of_incidents, write_incidents
 from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
@@ -221,10 +221,7 @@ class _Targets:
         if target is None or collector is None:
             return None
         output = self._open(self._job, target, format_of_incidents(target), None)
-        timed = collector.stream.rules.timed
-        for data in encoded(collector.reports(), target, timed=timed):
-            output.write(data)
-        output.sync()
+        write_incidents(collector.stream, target, output)
         return output
 
     def __enter__(self) -> _Targets:

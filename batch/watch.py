@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from vaewatch.batch.chunk import FileChunk
-from vaewatch.batch.incidents.collector import Collector
+from vaewatch.batch.incidents.collector import Collector, counts_of
 from vaewatch.batch.inputs import Inputs
 from vaewatch.batch.job import Counts
 from vaewatch.batch.journal import Entry, Journal
@@ -49,7 +49,11 @@ class Watch:
 
     def counts(self) -> Counts:
         """Return what is counted once all chunks were taken."""
-        return Counts() if self.collector is None else Counts(incidents=self.collector.counts())
+        return (
+            Counts()
+            if self.collector is None
+            else Counts(incidents=counts_of(self.collector.stream))
+        )
 
     def state(self) -> bytes:
         """Return what is known after the last chunk that was taken, as bytes."""

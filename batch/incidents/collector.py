@@ -49,7 +49,7 @@ def groups_of(
     if moments is None:
         moments = taken.before + _lines(taken, records)
     members = rules.members(artifact, table)
-    ids = _ids(records, artifact.schema.id)
+    ids = ids_of(records, artifact.schema.id)
     return Seen(moments, members, verdicts, records.good, ids).grouped(rules)
 
 
@@ -60,7 +60,8 @@ def _lines(taken: FileChunk, records: Records) -> NDArray[np.int64]:
     return np.arange(len(records.table)) + int(taken.chunk.start) + 1
 
 
-def _ids(records: Records, id: str | None) -> Names | None:
+def ids_of(records: Records, id: str | None) -> Names | None:
+    """Return what gives the ids of some records of a chunk; None where they have none."""
     if id is None:
         return None
 
@@ -118,31 +119,29 @@ class Collector:
     def state(self) -> bytes:
         return msgspec.msgpack.encode(_State(self.stream.state(), self.before))
 
-    def reports(self) -> Iterator[IncidentReport]:
-        """Yield the incidents, by their first moments."""
-        now = self.stream.newest
-        for group, one in self.stream.incidents():
-            yield replace_merged(report_of(self.stream.rules, group, one, now))
 
-    def counts(self) -> IncidentCounts:
-        """Count the incidents."""
-        rare = alarms = incidents = all_alarms = 0
-        for report in self.reports():
-            incidents += 1
-            all_alarms += report.alarms
-            if report.chance <= RARE:
-                rare += 1
-                alarms += report.alarms
-        return IncidentCounts(
-            incidents=incidents,
-            alarms=all_alarms,
-            rare=rare,
-            rare_alarms=alarms,
-            gap=self.stream.rules.rule.gap,
-            by_chance_in_gap=self.stream.by_chance_in_gap,
-        )
+def reports_of(stream: Stream) -> Iterator[IncidentReport]:
+    """Yield the incidents of a stream, by their first moments."""
+    for group, one in stream.incidents():
+        report = report_of(stream.rules, group, one, stream.newest)
+        # no incident of a file was known by another name before
+        yield msgspec.structs.replace(report, merged=())
 
 
-def replace_merged(report: IncidentReport) -> IncidentReport:
-    """In a file no incident was known by another name before."""
-    return msgspec.structs.replace(report, merged=())
+def counts_of(stream: Stream) -> IncidentCounts:
+    """Count the incidents of a stream."""
+    rare = alarms = incidents = all_alarms = 0
+    for report in reports_of(stream):
+        incidents += 1
+        all_alarms += report.alarms
+        if report.chance <= RARE:
+            rare += 1
+            alarms += report.alarms
+    return IncidentCounts(
+        incidents=incidents,
+        alarms=all_alarms,
+        rare=rare,
+        rare_alarms=alarms,
+        gap=stream.rules.rule.gap,
+        by_chance_in_gap=stream.by_chance_in_gap,
+    )

@@ -9,6 +9,7 @@ from vaewatch.scoring.incidents.chance import RARE
 from vaewatch.scoring.time.spans import span_text
 
 CHAINED = 1.0  # alarms that chance brings in a gap, from which on most hang together by chance
+SECOND, MINUTE = 10**6, 60 * 10**6
 APART = 0.3  # few enough that most do not
 
 
@@ -47,12 +48,15 @@ class IncidentCounts:
         """Say what to do where the gap is so long that chance alone joins alarms."""
         if self.by_chance_in_gap < CHAINED:
             return None
-        shorter = max(round(self.gap * APART / self.by_chance_in_gap), 1)
+        shorter = max(int(self.gap * APART / self.by_chance_in_gap), 1)
+        if timed:
+            unit = next((each for each in (MINUTE, SECOND) if shorter >= each), 1)
+            shorter = shorter // unit * unit
         gap, better = (span_text(n) if timed else f"{n:,}" for n in (self.gap, shorter))
-        unit = "" if timed else " records"
+        kind = "" if timed else " records"
         return (
             f"chance alone brings about {self.by_chance_in_gap:,.1f} alarms in a merge gap of "
-            f"{gap}{unit}, so that alarms with a main column in common hang together by chance. "
+            f"{gap}{kind}, so that alarms with a main column in common hang together by chance. "
             f"--merge-gap {better} keeps them apart."
         )
 

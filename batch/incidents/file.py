@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from vaewatch.batch.incidents.collector import reports_of
+from vaewatch.batch.writer import Output, open_output
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
 from vaewatch.scoring.files.source import format_named
 from vaewatch.scoring.incidents.described import ColumnShare, IncidentReport
+from vaewatch.scoring.incidents.stream import Stream
 
 AT_ONCE = 10_000
 MOST = 0.5  # of a column's alarms that have one direction, to name it
@@ -31,6 +34,23 @@ def format_of_incidents(name: str) -> str:
             f"--incidents must be a file that ends in .ndjson, .csv or .parquet, got '{name}'."
         )
     return to
+
+
+def write_incidents(stream: Stream, target: str, output: Output) -> None:
+    """Write the incidents of a stream to an output, which is then to be committed."""
+    for data in encoded(reports_of(stream), target, timed=stream.rules.timed):
+        output.write(data)
+    output.sync()
+
+
+def save_incidents(stream: Stream, target: str) -> None:
+    """Write the incidents of a stream to a file, whole or not at all."""
+    output = open_output(target, format_of_incidents(target), None)
+    try:
+        write_incidents(stream, target, output)
+        output.commit()
+    finally:
+        output.close(keep=False)
 
 
 def encoded(reports: Iterable[IncidentReport], name: str, *, timed: bool) -> Iterator[bytes]:

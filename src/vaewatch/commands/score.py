@@ -17,6 +17,7 @@ import click
 from vaewatch.commands.options import (
     config_file,
     delimiter,
+    merge_gap,
     names,
     printable,
     rejects,
@@ -92,11 +93,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     callback=target,
     help="Alarms that belong together, as .ndjson, .csv or .parquet.",
 )
-@setting(
-    "--merge-gap",
-    metavar="SPAN",
-    help="So far apart are alarms of one incident at most: 5m, or records where there is no time.",
-)
+@merge_gap()
 @delimiter()
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(
