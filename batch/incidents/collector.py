@@ -23,8 +23,8 @@ from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.incidents.chance import RARE
 from vaewatch.scoring.incidents.described import IncidentReport, report_of
 from vaewatch.scoring.incidents.grouping import Group
+from vaewatch.scoring.incidents.judged import JudgedRecords, Names
 from vaewatch.scoring.incidents.rule import Rules, merge_gap_of
-from vaewatch.scoring.incidents.seen import Names, Seen
 from vaewatch.scoring.incidents.stream import Stream
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -50,7 +50,7 @@ def groups_of(
         moments = taken.before + _lines(taken, records)
     members = rules.members(artifact, table)
     ids = ids_of(records, artifact.schema.id)
-    return Seen(moments, members, verdicts, records.good, ids).grouped(rules)
+    return JudgedRecords(moments, members, verdicts, records.good, ids).grouped(rules)
 
 
 def _lines(taken: FileChunk, records: Records) -> NDArray[np.int64]:

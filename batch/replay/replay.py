@@ -29,8 +29,8 @@ from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.incidents.grouping import Group
+from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.rule import Rules
-from vaewatch.scoring.incidents.seen import Seen
 from vaewatch.scoring.incidents.stream import Stream
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
@@ -154,7 +154,7 @@ def _count(
         explained = _verdicts(scorer, taken, records, nothing.alphas[0])
         members = rules.members(scorer.artifact, records.table)
         ids = ids_of(records, scorer.artifact.schema.id)
-        seen = Seen(times.moments, members, explained, timed, ids)
+        seen = JudgedRecords(times.moments, members, explained, timed, ids)
         one = replace(one, groups=seen.grouped(rules))
     if followed is None:
         return one

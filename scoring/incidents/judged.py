@@ -18,7 +18,7 @@ Names = Callable[[NDArray[np.int64]], Sequence[str | None]]
 
 
 @dataclass(frozen=True)
-class Seen:
+class JudgedRecords:
     """N records that were judged.
 
     Attributes:
@@ -34,11 +34,15 @@ class Seen:
     good: NDArray[np.bool_]
     ids: Names | None = None
 
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """(N,) the records that count, were judged and have a moment."""
+        return np.asarray(self.good & self.verdicts.judged & (self.moments != NO_TIME))
+
     def grouped(self, rules: Rules) -> dict[str, Group]:
         """Return the group of each name that has records."""
-        good = self.good & self.verdicts.judged & (self.moments != NO_TIME)
-        alarms: dict[str, list[Alarm]] = {}
-        for alarm in self._alarms(np.flatnonzero(good & self.verdicts.is_anomaly)):
+        good, alarms = self.counts, dict[str, list[Alarm]]()
+        for alarm in self.alarms(np.flatnonzero(good & self.verdicts.is_anomaly)):
             alarms.setdefault(alarm.group, []).append(alarm)
         return {
             name: Group.of(rules.of_group(name), alarms.get(name, ()), records)
@@ -64,7 +68,8 @@ class Seen:
             name = self.members.names[int(codes[start])]
             yield name, dict(zip(buckets[start:end], counts[start:end], strict=True))
 
-    def _alarms(self, rows: NDArray[np.int64]) -> Iterator[Alarm]:
+    def alarms(self, rows: NDArray[np.int64]) -> Iterator[Alarm]:
+        """Yield the alarms in these rows."""
         if not len(rows):
             return
         names, codes = self.members.names, self.members.codes[rows].tolist()
