@@ -38,7 +38,7 @@ def everything() -> Callable[[Any], Any]:
     )
 
 
-@click.group()
+@click.group(epilog="Example:  vaewatch feedback list --store sqlite:///store.sqlite")
 def feedback() -> None:
     """Export, import, list and back up what people said of incidents."""
 
