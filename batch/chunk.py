@@ -13,6 +13,7 @@ from vaewatch.scoring.files.records import Records, Source
 class FileChunk:
     """A chunk of the job's file number `at`, from 0, with its lean source.
 
+    before: the lines of the files before, where they are counted.
     followed: what became of its records, where they are judged with those before them.
     records: what was parsed of it; it does not travel, since to parse again costs less.
     """
@@ -22,9 +23,10 @@ class FileChunk:
     chunk: Any
     followed: Followed | None = None
     records: Records | None = None
+    before: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileChunk, (self.at, self.source, self.chunk, self.followed)
+        return FileChunk, (self.at, self.source, self.chunk, self.followed, None, self.before)
 
     def parsed(self) -> Records:
         return self.source.parse(self.chunk) if self.records is None else self.records

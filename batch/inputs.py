@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vaewatch.batch.added import EXPLAINED, prefixed
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
+from vaewatch.batch.incidents.collector import rules_of
 from vaewatch.batch.job import Job
 from vaewatch.batch.journal import Entry, Journal, is_stream
 from vaewatch.batch.stage import ScoredChunk, Stage
@@ -28,7 +29,8 @@ def open_inputs(scorer: Scorer, job: Job, journal: Journal) -> Iterator[Inputs]:
         encoder = Encoder.of(job, first, scorer.artifact)
         encoder.require_writable_types(first)
         sizes = tuple(int(journal.before.get(name, [0])[0]) for name in files)
-        stage = Stage(scorer, job, encoder, sizes, journal.found)
+        rules = rules_of(job, scorer.artifact, journal.found)
+        stage = Stage(scorer, job, encoder, sizes, journal.found, rules=rules)
         inputs = Inputs(stage, files, first)
         inputs.check()
         yield inputs

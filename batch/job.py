@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.batch.incidents.counts import IncidentCounts
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.scoring.budget.calibration import SEVERITIES
 
+# settings of later releases, of which journals of earlier ones do not know
+_SINCE = ("prefix", "fdr", "entities", "sort", "incidents", "merge_gap")
 MAX_ENTITIES = 10_000  # whose histories take 63 MB, of windows of 64 records with 20 numbers
 
 
@@ -27,6 +30,7 @@ class Job:
         all files, and scores the entities of shard i of n.
     sort: whether records are put in order of entity and time first, in memory.
     max_entities: whose newest records are kept at a time.
+    incidents: where to write them; merge_gap: no further apart are alarms that belong together.
     """
 
     sources: tuple[str, ...]
@@ -47,6 +51,8 @@ class Job:
     entities: tuple[int, int] | None = None
     sort: bool = False
     max_entities: int = MAX_ENTITIES
+    incidents: str | None = None
+    merge_gap: str | None = None
 
     @property
     def first_shard(self) -> bool:
@@ -58,7 +64,7 @@ class Job:
         kept = asdict(self)
         free = {"threads", "drafts", "resume", "shard"}
         # at their defaults they decide nothing; journals of earlier releases do not have them
-        free |= {name for name in ("prefix", "fdr", "entities", "sort") if not kept[name]}
+        free |= {name for name in _SINCE if not kept[name]}
         free |= {"max_entities"} if self.max_entities == MAX_ENTITIES else set()
         return {name: kept[name] for name in kept if name not in free}
 
@@ -76,6 +82,7 @@ class Counts:
     drift: (columns, bins) as `DriftReference.count` returns it, or (0, 0).
     segments: (codes, 2) scored records and anomalies of each segment, by its code, or (0, 0).
     series: how records stand to those before them, where they are judged with these.
+    incidents: of the whole job, once it is done, if it was asked for them.
     """
 
     scored: int = 0
@@ -86,6 +93,7 @@ class Counts:
     drift: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     segments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     series: SeriesCounts | None = None
+    incidents: IncidentCounts | None = None
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -97,6 +105,7 @@ class Counts:
             _sum(self.drift, other.drift),
             _sum(self.segments, other.segments),
             _both(self.series, other.series),
+            self.incidents or other.incidents,
         )
 
     @property
@@ -122,6 +131,8 @@ class Counts:
             lists["segments"] = self.segments.tolist()
         if self.series is not None:
             lists["series"] = self.series.to_json()
+        if self.incidents is not None:
+            lists["incidents"] = self.incidents.to_json()
         return {**{name: getattr(self, name) for name in _NUMBERS}, **lists}
 
     @classmethod
@@ -130,9 +141,12 @@ class Counts:
         severities = np.array(data["severities"], np.int64)
         segments = np.array(data.get("segments", np.zeros((0, 0))), np.int64)
         numbers = {name: int(data[name]) for name in _NUMBERS}
+        incidents = None
         series = SeriesCounts.from_json(data["series"]) if "series" in data else None
+        if "incidents" in data:
+            incidents = IncidentCounts.from_json(data["incidents"])
         found: dict[str, Any] = {**numbers, "severities": severities, "drift": drift}
-        return cls(**found, segments=segments, series=series)
+        return cls(**found, segments=segments, series=series, incidents=incidents)
 
 
 # called with the counts so far and the share of the input that is done, if that is known; first

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
+from vaewatch.batch.incidents.file import format_of_incidents, write_incidents
 from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
-from vaewatch.batch.series.follower import Follower, check_followed
+from vaewatch.batch.series.follower import check_followed
 from vaewatch.batch.stage import Engine, ScoredChunk, Stage
+from vaewatch.batch.watch import Watch
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
 from vaewatch.scoring.budget.fdr import Discoveries
@@ -67,7 +69,9 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
     """Like `run`. Until the block ends, a job that is killed can be resumed and arrives here
     again, so the block is the place to write its summary and metrics.
     """
-    with locked(job.out, job.rejects, drafts=job.drafts):
+    if job.incidents is not None:
+        format_of_incidents(job.incidents)
+    with locked(job.out, job.rejects, job.incidents, drafts=job.drafts):
         journal = Journal(job, expand(job.sources), scorer.artifact.version)
         check_followed(job, journal.files, scorer.artifact)
         if job.fdr is not None:
@@ -101,21 +105,18 @@ def _score(
     if job.fdr is not None:
         progress = second_half(progress)
     with open_inputs(scorer, job, journal) as inputs:
-        follower = Follower.of(inputs, journal, last)
-        with _Targets(job, inputs.stage.encoder, journal, last, follower) as targets:
-            given = (
-                inputs.chunks(last) if follower is None else follower.chunks(inputs.chunks(last))
-            )
+        watch = Watch.of(inputs, journal, last)
+        with _Targets(job, inputs.stage.encoder, journal, last, watch) as targets:
+            given = watch.chunks(inputs.chunks(last))
             with closing(engine(given, inputs.stage)) as chunks:
                 counts = targets.take(chunks, last, progress, inputs.share)
             journal.refuse_grown(journal.files)
-            targets.finish(counts)
-    return counts
+            return targets.finish(counts)
 
 
 def _name_drafts(job: Job) -> None:
     """Give the drafts their names, which is all that an earlier job had left to do."""
-    for target in (job.rejects, job.out):
+    for target in (job.rejects, job.incidents, job.out):
         if target is not None:
             complete(target, job.drafts)
 
@@ -131,9 +132,10 @@ class _Targets:
         encoder: Encoder,
         journal: Journal,
         last: Entry | None,
-        follower: Follower | None,
+        watch: Watch,
     ) -> None:
-        self._encoder, self._journal, self._follower = encoder, journal, follower
+        self._encoder, self._journal, self._watch = encoder, journal, watch
+        self._job = job
         self._stack, self._rejects = ExitStack(), None
         try:
             if last is None:
@@ -177,13 +179,12 @@ class _Targets:
             if scored.data:
                 self._out.write(scored.data)
             counts += scored.counts
-            if self._follower is not None:
-                counts += self._follower.take(scored)
+            counts += self._watch.take(scored)
             progress(counts, share(scored))
             if self._journal.due():
                 self._journal.refuse_grown(self._journal.files[scored.at : scored.at + 1])
-                past = b"" if self._follower is None else self._follower.state()
-                self._journal.write(self._synced(scored.at, scored.end, counts), past)
+                entry = self._synced(scored.at, scored.end, counts)
+                self._journal.write(entry, self._watch.state())
         return counts
 
     def _set_aside(self, rejects: tuple[Reject, ...]) -> None:
@@ -199,15 +200,29 @@ class _Targets:
         rejects = self._rejects.place if self._rejects is not None else 0
         return Entry(at, end.offset, end.line, self._out.place, rejects, counts, whole)
 
-    def finish(self, counts: Counts) -> None:
-        """Name the rejects first, so that an output under its name means that all is there."""
+    def finish(self, counts: Counts) -> Counts:
+        """Name the output last, so that under its name it means that all is there."""
+        incidents = self._incidents()
+        counts += self._watch.counts()
         if self._encoder.to == "parquet" and not counts.written:
             self._out.write(self._encoder.empty())
         # from here on only names are missing; a job that is killed may have given some
         self._journal.write(self._synced(0, Place(0, 0), counts, whole=True))
         if self._rejects is not None:
             self._rejects.commit()
+        if incidents is not None:
+            incidents.commit()
         self._out.commit()
+        return counts
+
+    def _incidents(self) -> Output | None:
+        """Write the incidents of the whole job as a draft; None if it was not asked for them."""
+        target, collector = self._job.incidents, self._watch.collector
+        if target is None or collector is None:
+            return None
+        output = self._open(self._job, target, format_of_incidents(target), None)
+        write_incidents(collector.stream, target, output)
+        return output
 
     def __enter__(self) -> _Targets:
         return self

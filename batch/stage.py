@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
+from vaewatch.batch.incidents.collector import Groups, groups_of
 from vaewatch.batch.job import Counts, Job
 from vaewatch.batch.series.followed import Followed
 from vaewatch.batch.series.incidents import Alarms, alarms_at
@@ -19,7 +20,8 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.rejects import Reject
-from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.incidents.rule import Rules
+from vaewatch.scoring.scorer import REASONS, Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -36,6 +38,7 @@ class ScoredChunk:
     share: float | None  # of its file that is before its end
     p_values: PValueCounts | None = None  # of its sound records, where the stage counts them
     alarms: Alarms | None = None  # of an artifact with a window
+    groups: Groups | None = None  # its alarms by themselves, where incidents are asked for
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Stage:
     sizes: bytes of each file.
     found: the discoveries of the whole job, if they decide what an anomaly is.
     counting: whether p-values are only counted, to find the discoveries.
+    rules: how alarms become incidents, where these are asked for.
     """
 
     scorer: Scorer
@@ -53,6 +57,7 @@ class Stage:
     sizes: tuple[int, ...]
     found: Discoveries | None = None
     counting: bool = False
+    rules: Rules | None = None
 
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
@@ -71,11 +76,15 @@ class Stage:
             counted = PValueCounts.of(p_values)
             return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
         verdicts = self._verdicts(records.table, taken.followed)
+        groups = None
+        if self.rules is not None:
+            groups = groups_of(self.rules, self.scorer.artifact, taken, records, verdicts)
+            verdicts = self._as_asked(verdicts)
         alarms = records.good & verdicts.is_anomaly
         rows = np.flatnonzero(alarms if self.job.only_anomalies else records.good)
         data = self.encoder.encode(taken.source, records, verdicts, rows)
         counts = self._counts(records, verdicts, len(rows), len(rejects))
-        scored = ScoredChunk(taken.at, end, data, rejects, counts, share)
+        scored = ScoredChunk(taken.at, end, data, rejects, counts, share, groups=groups)
         if taken.followed is None:
             return scored
         counts = replace(counts, series=taken.followed.counts)
@@ -84,16 +93,31 @@ class Stage:
         )
 
     def _verdicts(self, table: Table, followed: Followed | None) -> Verdicts:
-        job, found = self.job, self.found
+        job, found, explain = self.job, self.found, self._explain
         if followed is not None:
             taken = followed.taken
-            return self.scorer.score_taken(taken, alpha=job.alpha, explain=job.explain)
+            return self.scorer.score_taken(taken, alpha=job.alpha, explain=explain)
         if found is None:
-            return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
+            return self.scorer.score_table(table, alpha=job.alpha, explain=explain)
         if found.found:
-            return self.scorer.score_table(table, cut=found.p_value, explain=job.explain)
+            return self.scorer.score_table(table, cut=found.p_value, explain=explain)
         verdicts = self.scorer.score_table(table, explain=job.explain or 0)
         return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
+
+    @property
+    def _explain(self) -> int | None:
+        """The reasons to look for: incidents take those of alarms, whatever the output has."""
+        asked = self.job.explain
+        if self.rules is None or asked is None:
+            return asked
+        return max(asked, REASONS) if asked else None
+
+    def _as_asked(self, verdicts: Verdicts) -> Verdicts:
+        """Leave out the reasons that only incidents take."""
+        asked = self.job.explain
+        if asked is None or asked >= REASONS:
+            return verdicts
+        return replace(verdicts, reasons=[found[:asked] for found in verdicts.reasons])
 
     def _counts(self, records: Records, verdicts: Verdicts, written: int, rejected: int) -> Counts:
         good, table = np.flatnonzero(records.good), records.table

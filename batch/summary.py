@@ -120,6 +120,8 @@ class Summary:
             found["segments"] = [each.to_json() for each in self.segments()]
         if (incidents := self.incidents) is not None:
             found["series"] = self._series(incidents)
+        if self.counts.incidents is not None:
+            found["incidents"] = self.counts.incidents.to_json()
         return found
 
     def _series(self, incidents: Incidents) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaewatch.scoring.incidents.chance import RARE
+
 MIB = 1 << 20
 MEMORY, STATELESS, REDIS = "memory", "stateless", "redis"  # where histories are kept
 SCHEMES = ("redis://", "rediss://")
@@ -28,8 +30,8 @@ class Settings:
     history_ttl: int = 86_400  # seconds that Redis keeps an entity after its last record
     history_away: str = "refuse"  # or warm-up: what happens while Redis is away
     store: str | None = None  # of incidents and feedback; None: gone with the service
-    merge_gap: float | None = None  # seconds between alarms of one incident; None: by the artifact
-    notify_chance: float = 0.001  # incidents that chance brings less often than this are news
+    merge_gap: str | None = None  # so far apart are alarms of one incident; None: by the artifact
+    notify_chance: float = RARE  # incidents that chance brings less often than this are news
     notify: tuple[str, ...] = ()  # URLs that are told of rare incidents
     notify_format: tuple[str, ...] = ()  # one for all or one for each; none: by the URL
     notify_link: str | None = None  # the address of the console, which notifications link to

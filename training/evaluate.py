@@ -17,6 +17,9 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.expected import Expected, tenths
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.incidents.judged import JudgedRecords
+from vaewatch.scoring.incidents.labelled import Comparison, compare
+from vaewatch.scoring.incidents.rule import Rules
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook, outlook
@@ -53,6 +56,7 @@ class Evaluation:
     segments: the normals by segment, where the artifact has one. Then the budget's p-value is that
     of the segment whose count is least probable, by Bonferroni's bound, of those that have a
     calibration of their own.
+    incidents: of alarms beside labelled ones, where the artifact has a time.
     """
 
     records: int
@@ -78,6 +82,7 @@ class Evaluation:
     bound: bool = False
     outlook: Outlook | None = None
     segments: tuple[SegmentBudget, ...] = ()
+    incidents: Comparison | None = None
 
     @property
     def budget_holds(self) -> bool | None:
@@ -101,6 +106,8 @@ class Evaluation:
             found["outlook"] = msgspec.to_builtins(self.outlook)
         if not self.segments:
             del found["segments"]
+        if self.incidents is None:
+            del found["incidents"]
         return found
 
 
@@ -112,6 +119,7 @@ def evaluate(
     alpha: float | None = None,
     bounds: Callable[[NDArray[np.float32]], Bounds] | None = None,
     seen: Seen | None = None,
+    merge_gap: int | None = None,
 ) -> Evaluation:
     """Score labelled records and compare the verdicts with their labels.
 
@@ -120,6 +128,7 @@ def evaluate(
         alpha: the false-alarm rate of the verdicts; the artifact's own by default.
         bounds: from (N, D) features of the normals to their bounds; none by default.
         seen: the records that the network was fitted to, if they are known.
+        merge_gap: microseconds between alarms of one incident at most, where there is a time.
 
     Raises:
         SettingError: the artifact has a window; `evaluate_series` measures such.
@@ -175,7 +184,26 @@ def evaluate(
         bound=expected.bound,
         outlook=_outlook(scorer.artifact, table, alarm, ~anomaly, alpha),
         segments=by_segment,
+        incidents=_incidents(scorer.artifact, table, verdicts, found, (merge_gap, alpha)),
     )
+
+
+def _incidents(
+    artifact: Artifact,
+    table: Table,
+    verdicts: Verdicts,
+    labels: Labels,
+    asked: tuple[int | None, float],
+) -> Comparison | None:
+    """Return the incidents beside labelled ones, by the merge gap and the alpha that were asked
+    for; None without a time.
+    """
+    if table.times is None:
+        return None
+    rules = Rules.of(artifact, *asked)
+    every = np.ones(len(table), np.bool_)
+    judged = JudgedRecords(table.times, rules.members(artifact, table), verdicts, every)
+    return compare(rules, judged, labels.anomaly, labels.kinds)
 
 
 def _outlook(

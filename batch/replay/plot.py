@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaewatch.batch.replay.replay import Replay
+from vaewatch.batch.replay.outcome import Replay
 from vaewatch.batch.replay.timeline import moment
 from vaewatch.batch.writer import write_small
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.schema import Schema
@@ -19,11 +20,12 @@ FIRST, LAST = -36_816_480, 120_968_640  # minutes: 1900 and 2200; beyond are 999
 @dataclass(frozen=True)
 class Times:
     """minutes: (N,) since 1970, null where there is no time. unit: of the numbers, the finest that
-    is needed; '' for text and timestamps.
+    is needed; '' for text and timestamps. moments: (N,) microseconds, where there is a time.
     """
 
     minutes: pl.Series
     unit: str
+    moments: NDArray[np.int64]
 
 
 def read_times(times: pl.Series, zone: str = "UTC") -> Times:
@@ -38,7 +40,7 @@ def read_times(times: pl.Series, zone: str = "UTC") -> Times:
     known = minutes.is_between(FIRST, LAST) & pl.Series(moments != NO_TIME)
     units = [FORMS[i] for i in np.unique(found.forms) if i >= 0 and FORMS[i] in IN_A_SECOND]
     unit: Form | str = max(units, key=IN_A_SECOND.__getitem__, default="")
-    return Times(minutes.set(~known, None), str(unit))
+    return Times(minutes.set(~known, None), str(unit), moments)
 
 
 def minutes_of(times: pl.Series) -> pl.Series:

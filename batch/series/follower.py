@@ -14,7 +14,7 @@ import msgspec
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.inputs import Inputs, open_inputs
 from vaewatch.batch.job import Counts, Job
-from vaewatch.batch.journal import Entry, Journal, is_stream
+from vaewatch.batch.journal import Journal, is_stream
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
@@ -74,16 +74,16 @@ class Follower:
     key: str
 
     @classmethod
-    def of(cls, inputs: Inputs, journal: Journal, last: Entry | None) -> Follower | None:
-        """Return the follower of a job from where it stopped; None if each record is judged by
-        itself.
+    def of(cls, inputs: Inputs, journal: Journal, past: bytes) -> Follower | None:
+        """Return the follower of a job from where it stopped, with what `state` returned there;
+        None if each record is judged by itself.
         """
         artifact, job = inputs.stage.scorer.artifact, inputs.stage.job
         if (window := artifact.window) is None:
             return None
         selection = Selection(artifact.vectorizer, job.entities)
         key = history_key(artifact.version, window)
-        kept = _State(b"", {}) if last is None else _state(journal.past_of(last))
+        kept = _state(past) if past else _State(b"", {})
         incidents = IncidentSpans(window, kept.spans)
         if job.sort:
             with open_inputs(inputs.stage.scorer, job, journal) as ahead:

@@ -14,13 +14,18 @@ DEFAULT_IN_HELP = re.compile(r"\s*\[default: (?P<default>[^\]]*)\]\s*$")
 
 
 def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Each subcommand with a context of its own, in the order of `vaewatch --help`."""
+    """Each subcommand with a context of its own, in the order of `vaewatch --help`; those of a
+    group follow it, as `feedback list`.
+    """
     assert isinstance(cli, click.Group)
     root = click.Context(cli, info_name="vaewatch")
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
-        yield name, command, click.Context(command, info_name=name, parent=root)
+        ctx = click.Context(command, info_name=name, parent=root)
+        yield name, command, ctx
+        for part, own in command.commands.items() if isinstance(command, click.Group) else ():
+            yield f"{name} {part}", own, click.Context(own, info_name=part, parent=ctx)
 
 
 def command_reference() -> str:
@@ -33,19 +38,25 @@ def command_summary() -> str:
     lines = []
     for name, command, _ in commands():
         first = (command.help or "").split("\n\n")[0]
-        lines.append(f"[`vaewatch {name}`](#vaewatch-{name})\n: {' '.join(first.split())}\n")
+        lines.append(
+            f"[`vaewatch {name}`](#vaewatch-{_anchor(name)})\n: {' '.join(first.split())}\n"
+        )
     return "\n".join(lines)
 
 
 def _section(name: str, command: click.Command, ctx: click.Context) -> str:
     usage = command.get_usage(ctx).removeprefix("Usage: ")
-    parts = [f"(vaewatch-{name})=", f"## vaewatch {name}\n"]
+    parts = [f"(vaewatch-{_anchor(name)})=", f"## vaewatch {name}\n"]
     parts += [f"```text\n{' '.join(usage.split())}\n```\n", _prose(command.help or "")]
     if command.epilog:
         parts.append(_example(command.epilog))
     parts.append(f"```{{program}} vaewatch {name}\n```\n")
     parts += [_option(param, ctx) for param in command.params if isinstance(param, click.Option)]
     return "\n".join(parts)
+
+
+def _anchor(name: str) -> str:
+    return name.replace(" ", "-")
 
 
 def _prose(text: str) -> str:

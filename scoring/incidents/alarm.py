@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from functools import lru_cache
 
 from msgspec import Struct
 
-from vaewatch.scoring.features.vectorizer import Value
 from vaewatch.scoring.reasons import Reason
 
 MOST_COLUMNS = 3
+_NUMBERS = {int, float}
 LEAST_SHARE = 0.5  # of the largest contribution: a smaller one is no main reason
 
 
@@ -51,23 +51,25 @@ class Alarm(Struct, frozen=True):
 
 def causes_of(reasons: Sequence[Reason]) -> tuple[Cause, ...]:
     """Return the main reasons, each column once, the first one first."""
-    causes: dict[str, Cause] = {}
-    for reason in reasons:
-        if reason.contribution < LEAST_SHARE * reasons[0].contribution:
-            break
-        causes.setdefault(reason.column, Cause(reason.column, direction_of(reason)))
-        if len(causes) == MOST_COLUMNS:
-            break
-    return tuple(causes.values())
+    if not reasons:
+        return ()
+    least = LEAST_SHARE * reasons[0].contribution
+    main = [(each.column, direction_of(each)) for each in reasons if each.contribution >= least]
+    return _causes(tuple(main[:MOST_COLUMNS]))
+
+
+@lru_cache(maxsize=4096)
+def _causes(main: tuple[tuple[str, int], ...]) -> tuple[Cause, ...]:
+    """Of many alarms, few differ in their causes: these are made once."""
+    once: dict[str, Cause] = {}
+    for column, direction in main:
+        once.setdefault(column, Cause(column, direction))
+    return tuple(once.values())
 
 
 def direction_of(reason: Reason) -> int:
     """Return 1 where a number is above what was expected, -1 below, 0 where neither holds."""
     observed, expected = reason.observed, reason.expected
-    if not (_is_number(observed) and _is_number(expected)):
+    if type(observed) not in _NUMBERS or type(expected) not in _NUMBERS:
         return 0
-    return int(observed > expected) - int(observed < expected)
-
-
-def _is_number(value: Value) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return (observed > expected) - (observed < expected)  # type: ignore[operator]

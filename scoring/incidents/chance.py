@@ -11,6 +11,7 @@ import math
 from msgspec import Struct
 
 LEAST = 1e-300  # a smaller chance is shown as this one, which still has a logarithm
+RARE = 0.01  # chance of an incident that deserves a look at night
 RATIO = 8.0  # how many times more alarms than usual the test looks for
 
 

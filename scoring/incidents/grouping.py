@@ -23,7 +23,7 @@ from vaewatch.scoring.incidents.incident import Incident
 
 ANY = ""  # the key by which alarms join whatever their columns are
 BUCKETS = 16  # of one gap
-KEPT = 4 * BUCKETS  # buckets behind the newest one that are not settled yet
+KEPT = 4 * BUCKETS  # of these, with records, are not settled yet; BUCKETS without incidents
 
 
 class Rule(Struct, frozen=True):
@@ -41,8 +41,13 @@ class Rule(Struct, frozen=True):
     highest_rate: float
     spacing: int = 1
 
+    @property
+    def width(self) -> int:
+        """Of a bucket, in the unit of moments."""
+        return max(self.gap // BUCKETS, 1)
+
     def bucket(self, moment: int) -> int:
-        return moment // max(self.gap // BUCKETS, 1)
+        return moment // self.width
 
     def keys(self, alarm: Alarm) -> Sequence[str]:
         """Return the columns by which an alarm joins others."""
@@ -105,7 +110,7 @@ class Group(Struct):
         """Make the buckets that came first a part of the evidence of the incidents that cover
         them.
         """
-        more = len(self.records) - KEPT
+        more = len(self.records) - (KEPT if self.incidents else BUCKETS)
         if more <= 0:
             return
         settled = {
@@ -145,16 +150,21 @@ def chained(rule: Rule, alarms: Iterable[Alarm]) -> list[Incident]:
     tips: dict[str, Incident] = {}  # by key: the incident of the last alarm with it
     ends: dict[str, int] = {}  # and the moment of that alarm
     found: dict[int, Incident] = {}
-    for alarm in sorted(alarms, key=lambda alarm: alarm.moment):
-        at, keys = alarm.moment, rule.keys(alarm)
-        near = {id(tips[k]): tips[k] for k in keys if k in tips and at - ends[k] <= rule.gap}
+    keys_of: dict[int, Sequence[str]] = {}  # by identity: causes of many alarms are one object
+    width, gap = rule.width, rule.gap
+    some = sorted(alarms, key=lambda alarm: alarm.moment)
+    for alarm in some:
+        at = alarm.moment
+        keys = keys_of.get(id(alarm.causes)) or rule.keys(alarm)
+        keys_of[id(alarm.causes)] = keys
+        near = {id(tips[k]): tips[k] for k in keys if k in tips and at - ends[k] <= gap}
         whole, *others = near.values() or [Incident.of(alarm)]
         for other in others:
-            whole.take(other, rule.gap)
+            whole.take(other, gap)
             del found[id(other)]
             tips |= {key: whole for key, tip in tips.items() if tip is other}
         found[id(whole)] = whole
-        whole.add(alarm, keys, rule.bucket(at), rule.gap)
+        whole.add(alarm, keys, at // width, gap)
         for key in keys:
             tips[key], ends[key] = whole, at
     for one in found.values():

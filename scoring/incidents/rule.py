@@ -6,17 +6,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.incidents.grouping import Rule
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.spans import microseconds
 
 MINUTE = 60 * 10**6  # microseconds
 GAP = 5 * MINUTE
-GAP_IN_RECORDS = 100
+MOST_RECORDS = 2**40
+GAP_IN_RECORDS = 100  # at most
+ALARMS_IN_GAP = 0.3  # of chance, in a gap of records: many more would hang together by chance
+
+
+def merge_gap_of(text: str | None, *, timed: bool) -> int | None:
+    """Return a merge gap as `Rules.of` takes it: of `5m`, or of a number of records where there
+    is no time. None of None.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    if text is None:
+        return None
+    if timed:
+        gap = microseconds(text)
+        if gap is None:
+            raise SettingError(f"--merge-gap must be a time such as 90s, 5m or 2h, got '{text}'.")
+        return gap
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MOST_RECORDS:
+        raise SettingError(
+            "--merge-gap must be a number of records, since the artifact has no time, got "
+            f"'{text}'."
+        )
+    return int(text)
 
 
 class Kind(StrEnum):
@@ -25,6 +53,14 @@ class Kind(StrEnum):
     ENTITY = "entity"
     SEGMENT = "segment"
     ALL = "all"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The groups of N records: names, and of each record the place of its group's, (N,)."""
+
+    names: Sequence[str]
+    codes: NDArray[np.int64] | NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -56,7 +92,8 @@ class Rules:
 
         Args:
             merge_gap: in microseconds, or in records where there is no time. By default W steps of
-                an artifact with a window, 5 minutes of another one with a time, or 100 records.
+                an artifact with a window, 5 minutes of another one with a time; else as many
+                records as bring 0.3 alarms by chance, up to 100.
             alpha: the share of normal records that alarm, or the largest p-value that does; the
                 artifact's own by default.
             by_clock: whether records without a time of their own get that of their arrival.
@@ -67,10 +104,12 @@ class Rules:
         """
         if alpha is not None:
             check_alpha(alpha, artifact.calibration.n)
+        at = artifact.calibration.alpha if alpha is None else alpha
         timed = artifact.schema.time is not None or by_clock
         if artifact.window is not None:
             return cls(_kind(artifact), timed, _rule_of_windows(artifact, merge_gap, alpha))
-        gap = merge_gap or (GAP if timed else GAP_IN_RECORDS)
+        few = min(GAP_IN_RECORDS, max(1, round(ALARMS_IN_GAP / at)))
+        gap = merge_gap or (GAP if timed else few)
         if artifact.segments is None:
             law = artifact.calibration.rate_law(alpha)
             return cls(Kind.ALL, timed, _rule(gap, law))
@@ -85,14 +124,16 @@ class Rules:
     def of_group(self, group: str) -> Rule:
         return self.own.get(group, self.rule)
 
-    def groups(self, artifact: Artifact, table: Table) -> Sequence[str] | None:
-        """Return the group of each record, (N,); None where all are one group."""
-        if self.kind is Kind.ENTITY:
-            return table.entities
+    def members(self, artifact: Artifact, table: Table) -> Membership:
+        """Return the group of each of N records."""
+        if self.kind is Kind.ENTITY and table.entities is not None:
+            places: dict[str, int] = {}
+            codes = [places.setdefault(name, len(places)) for name in table.entities]
+            return Membership(tuple(places), np.array(codes, np.int64))
         if self.kind is Kind.SEGMENT and artifact.segments is not None:
-            segments = artifact.segments
-            return [name or "" for name in segments.names(segments.codes(table))]
-        return None
+            labels = tuple(label or "" for label in artifact.segments.labels)
+            return Membership(labels, artifact.segments.codes(table))
+        return Membership(("",), np.zeros(len(table), np.int64))
 
 
 def _kind(artifact: Artifact) -> Kind:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.incidents.alarm import Alarm, causes_of
-from vaewatch.scoring.incidents.grouping import BUCKETS, KEPT
+from vaewatch.scoring.incidents.grouping import KEPT
+from vaewatch.scoring.incidents.rule import Membership
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.scoring.verdicts import Verdicts
@@ -69,12 +70,12 @@ class Arrivals:
         moments = np.full(len(table), now) if table.times is None else table.times
         moments = np.where(moments == NO_TIME, now, moments)
         rows = np.flatnonzero(judged.alarms).tolist()
-        groups = stream.rules.groups(judged.artifact, table)
-        counts = _counted(stream, groups, moments)
+        members = stream.rules.members(judged.artifact, table)
+        counts = _counted(stream, members, moments)
         alarms = [
             Alarm(
                 int(moments[row]),
-                "" if groups is None else groups[row],
+                members.names[int(members.codes[row])],
                 float(judged.severity[row]),
                 float(judged.p_value[row]),
                 causes_of(judged.verdicts.reasons[row]),
@@ -162,14 +163,12 @@ class Arrivals:
 
 
 def _counted(
-    stream: Stream, groups: Sequence[str] | None, moments: NDArray[np.int64]
+    stream: Stream, members: Membership, moments: NDArray[np.int64]
 ) -> dict[tuple[str, int], int]:
     """Count records by group and bucket."""
-    buckets = moments // max(stream.rules.rule.gap // BUCKETS, 1)
-    if groups is None:
-        found, counts = np.unique(buckets, return_counts=True)
-        return {("", b): n for b, n in zip(found.tolist(), counts.tolist(), strict=True)}
-    return dict(Counter(zip(groups, buckets.tolist(), strict=True)))
+    buckets = (moments // stream.rules.rule.width).tolist()
+    counts = Counter(zip(members.codes.tolist(), buckets, strict=True))
+    return {(members.names[code], bucket): n for (code, bucket), n in counts.items()}
 
 
 def _first(counts: Mapping[tuple[str, int], int], n: int) -> Iterable[tuple[str, int]]:

@@ -30,16 +30,16 @@ def close_ended(connection: Connection, moment: int, *, only_look: bool = False)
 
 
 def forget_old(connection: Connection, until: int, *, lasts: bool) -> None:
-    """Forget incidents that ended before a moment and of which nobody said anything. A store that
-    does not last keeps the newest ones alone, and feedback as well.
+    """Forget incidents that have ended, of which nobody said anything, and which have not changed
+    since a moment, by the clock. A store that does not last keeps the newest of them alone.
     """
     t = incidents.c
     unsaid = (t.label.is_(None), t.closed != false())
-    _forget(connection, select(t.key).where(t.ends < until, *unsaid))
+    _forget(connection, select(t.key).where(t.seen < until, *unsaid))
     if not lasts:
-        newest = select(t.key).order_by(t.last.desc()).limit(MOST_IN_MEMORY)
+        newest = select(t.key).order_by(t.seen.desc(), t.key).limit(MOST_IN_MEMORY)
         _forget(connection, select(t.key).where(*unsaid, t.key.not_in(newest)))
-    connection.execute(delete(groups).where(groups.c.last < until))
+    connection.execute(delete(groups).where(groups.c.seen < until))
     connection.execute(delete(sources).where(sources.c.at < until - DAY))
 
 

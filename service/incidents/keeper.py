@@ -16,6 +16,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection, case, func, select
 
+from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.feedback.precision import counted, precision_of
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.arrivals import Arrivals, Judged
@@ -33,7 +34,7 @@ from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.model.model import Model
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
-from vaewatch.service.store.moments import DAY, SECOND, now
+from vaewatch.service.store.moments import DAY, now
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents
 from vaewatch.service.watch.incidents import IncidentSeries, Standing
@@ -96,9 +97,8 @@ class Keeper:
 
     def _stream(self, model: Model) -> Stream:
         if model not in self._streams:
-            gap = self.settings.merge_gap
-            given = None if gap is None else int(gap * SECOND)
-            self._streams = {model: Stream.of(model.scorer.artifact, given)}
+            gap = merge_gap_of(self.settings.merge_gap, timed=True)
+            self._streams = {model: Stream.of(model.scorer.artifact, gap)}
         return self._streams[model]
 
     async def keep(self) -> None:

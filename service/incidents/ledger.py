@@ -17,7 +17,7 @@ from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.described import IncidentReport
-from vaewatch.scoring.incidents.grouping import BUCKETS, KEPT, Group
+from vaewatch.scoring.incidents.grouping import KEPT, Group
 from vaewatch.scoring.incidents.incident import Incident
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.rows import (
@@ -128,7 +128,15 @@ class Ledger:
             upsert(
                 self.connection,
                 groups,
-                [{**place.columns, "last": last, "revision": revision, "state": state}],
+                [
+                    {
+                        **place.columns,
+                        "last": last,
+                        "revision": revision,
+                        "state": state,
+                        "seen": self.now,
+                    }
+                ],
             )
 
 
@@ -164,9 +172,9 @@ class _Writer:
     def _load(self, alarms: Sequence[Alarm], records: Mapping[int, int]) -> None:
         """Read the incidents that the alarms may join, and those whose evidence is not settled."""
         rule = self.place.stream.rules.of_group(self.place.name)
-        size, t = max(rule.gap // BUCKETS, 1), incidents.c
+        t = incidents.c
         floor = min([*self.group.records, *records], default=self.group.newest - KEPT)
-        reached = t.last >= floor * size
+        reached = t.last >= floor * rule.width
         if alarms:
             first, last = min(a.moment for a in alarms), max(a.moment for a in alarms)
             reached = or_(reached, (t.last >= first - rule.gap) & (t.first <= last + rule.gap))
@@ -183,7 +191,7 @@ class _Writer:
         found = ids_of(self.place.pattern, incident)
         keys = sorted({self._keys[id] for id in found if id in self._keys})
         rules, pattern = self.place.stream.rules, self.place.pattern
-        values = values_of(rules, self.group, incident, pattern)
+        values = {**values_of(rules, self.group, incident, pattern), "seen": self.ledger.now}
         if not keys:
             self._open(values, found)
             return

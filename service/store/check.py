@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
@@ -10,12 +11,13 @@ from vaewatch.service.store.place import SQLITE, Place
 
 
 def check_store(settings: Settings) -> None:
-    """Refuse a store that names no database, or a file that is none. A server may be away for now:
-    the service scores without it.
+    """Refuse a store that names no database, or a file that is none, and a merge gap that is none.
+    A server may be away for now: the service scores without it.
 
     Raises:
         SettingError: it cannot be used.
     """
+    merge_gap_of(settings.merge_gap, timed=True)
     place = Place.of(settings.store)
     if not place.lasts:
         return

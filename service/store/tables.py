@@ -42,7 +42,8 @@ sources = Table(
 )
 
 # scope: what the numbers of buckets depend on. pattern: that which silences it; empty if none.
-# revision: that of the last change. last: the moment of its last alarm. state: records by bucket.
+# revision: that of the last change. last: the moment of its last alarm. seen: when it was last
+# changed, by the clock. state: records by bucket.
 groups = Table(
     "vaewatch_groups",
     METADATA,
@@ -51,12 +52,13 @@ groups = Table(
     Column("pattern", String, primary_key=True),
     Column("last", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False, index=True),
+    Column("seen", BigInteger, nullable=False),
     Column("state", LargeBinary, nullable=False),
 )
 
 # id: that of now; `ids` has those before. ends: the moment from which it has ended, unless another
-# alarm comes. closed: its end has been counted. state: as grouping needs it. report: as it is
-# shown. notified: when a receiver was told of it.
+# alarm comes. seen: when it was last changed, by the clock. closed: its end has been counted.
+# state: as grouping needs it. report: as it is shown. notified: when a receiver was told of it.
 incidents = Table(
     "vaewatch_incidents",
     METADATA,
@@ -69,6 +71,7 @@ incidents = Table(
     Column("first", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False),
     Column("ends", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
     Column("alarms", BigInteger, nullable=False),
     Column("severity", Float, nullable=False),
     Column("chance", Float, nullable=False),

@@ -48,11 +48,14 @@ SHOWN = 8  # labels that a text lists
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of N records. anomaly: (N,). normal, other: the labels that were seen, as written."""
+    """Labels of N records. anomaly: (N,). normal, other: the labels that were seen, as written.
+    kinds: (N,) the label of each record, as a number.
+    """
 
     anomaly: NDArray[np.bool_]
     normal: tuple[str, ...]
     other: tuple[str, ...]
+    kinds: NDArray[np.uint32] | None = None
 
 
 def read_labels(
@@ -84,7 +87,8 @@ def read_labels(
     others = tuple(value for value in seen if value not in normals)
     if len(text) and not normals and some_normal:
         raise SchemaError(_refusal(label, others, normal))
-    return Labels((~text.is_in(list(normals))).to_numpy(), normals, others)
+    kinds = text.rank("dense").cast(pl.UInt32).to_numpy()
+    return Labels((~text.is_in(list(normals))).to_numpy(), normals, others, kinds)
 
 
 def _plain(value: str) -> str:

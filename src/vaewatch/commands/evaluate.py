@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaewatch.commands.options import delimiter, normal_label, nulls, rejects, setting, sources
+from vaewatch.commands.options import merge_gap as merge_gap_option
 from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 @nulls()
 @rejects()
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@merge_gap_option()
 @setting(
     "--draws",
     type=click.IntRange(1),
@@ -45,6 +47,7 @@ def evaluate(
     nulls: tuple[str, ...],
     rejects: str | None,
     alpha: float | None,
+    merge_gap: str | None,
     draws: int,
     as_json: bool,
 ) -> None:
@@ -85,10 +88,12 @@ def evaluate(
 
         found = evaluate_series(scorer, frame, labels, alpha)
     else:
+        from vaewatch.scoring.incidents.rule import merge_gap_of
         from vaewatch.training.evaluate import evaluate as measure
         from vaewatch.training.export.weights import load_seen
 
-        found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact))
+        gap = merge_gap_of(merge_gap, timed=scorer.artifact.schema.time is not None)
+        found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact), gap)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -112,6 +117,7 @@ def _print(found: Evaluation | SeriesEvaluation) -> None:
 
 
 def _print_evaluation(found: Evaluation) -> None:
+    from vaewatch.commands.tables.evaluation import print_comparison
     from vaewatch.commands.terminal import print_fact, print_outlook
 
     console, indent = out(), 18
@@ -149,6 +155,7 @@ def _print_evaluation(found: Evaluation) -> None:
             indent,
         )
     print_outlook(console, found.outlook)
+    print_comparison(found.incidents, indent)
     _print_reasons(found)
 
 

@@ -114,6 +114,14 @@ def delimiter() -> Callable[[Any], Any]:
     )
 
 
+def merge_gap() -> Callable[[Any], Any]:
+    return setting(
+        "--merge-gap",
+        metavar="SPAN",
+        help="So far apart are alarms of one incident at most: 5m, or 30 records without a time.",
+    )
+
+
 def rejects() -> Callable[[Any], Any]:
     """`--rejects FILE`, of every command that reads records."""
     return setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaewatch.commands.options import config_file, setting, sources, writing
+from vaewatch.commands.options import config_file, merge_gap, setting, sources, target, writing
 from vaewatch.commands.terminal import out, print_outlook
 from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
-    from vaewatch.batch.replay.replay import AlertReplay, Replay
+    from vaewatch.batch.replay.outcome import AlertReplay, Replay
     from vaewatch.scoring.budget.calibration import Calibration
+    from vaewatch.scoring.incidents.stream import Stream
     from vaewatch.scoring.scorer import Scorer
 
 
@@ -60,6 +62,13 @@ EARLY = 1990  # records of before may have other numbers than seconds since 1970
     callback=_drawable,
     help="Draw the hours, as .svg or .png.",
 )
+@setting(
+    "--incidents",
+    metavar="FILE",
+    callback=target,
+    help="Alarms at the first alpha that belong together, as .ndjson, .csv or .parquet.",
+)
+@merge_gap()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")
 def replay(
     artifact: Path,
@@ -68,6 +77,8 @@ def replay(
     alphas: list[float] | None,
     threads: int | None,
     plot: Path | None,
+    incidents: str | None,
+    merge_gap: str | None,
     as_json: bool,
 ) -> None:
     """Count the alarms that past records would have raised, by hour and day.
@@ -76,21 +87,39 @@ def replay(
     it has no time; numbers are seconds, or by their size milli-, micro- or nanoseconds.
     """
     products_on_one_thread()
+    from vaewatch.batch.incidents.collector import counts_of
+    from vaewatch.batch.incidents.file import save_incidents
     from vaewatch.batch.replay.plot import write_plot
     from vaewatch.batch.replay.replay import replay as run
+    from vaewatch.batch.writer import locked
     from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact)
     time = time or _own_time(scorer)
     chosen = alphas or _usual_alphas(scorer.artifact.calibration)
-    with writing(plot):
-        found = run(scorer, sources, time, chosen, threads or cores())
+    stream = None if incidents is None else _stream(scorer, incidents, merge_gap, chosen[0])
+    with writing(plot), locked(incidents):
+        found = run(scorer, sources, time, chosen, threads or cores(), stream)
+        if stream is not None and incidents is not None:
+            save_incidents(stream, incidents)
+            found = dataclasses.replace(found, incidents=counts_of(stream))
         if plot is not None:
             write_plot(found, plot)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
         _print_replay(found)
+
+
+def _stream(scorer: Scorer, target: str, merge_gap: str | None, alpha: float) -> Stream:
+    """Return what takes in the alarms at an alpha."""
+    from vaewatch.batch.incidents.file import format_of_incidents
+    from vaewatch.scoring.incidents.rule import Rules, merge_gap_of
+    from vaewatch.scoring.incidents.stream import Stream
+
+    format_of_incidents(target)
+    gap = merge_gap_of(merge_gap, timed=True)
+    return Stream(Rules.of(scorer.artifact, gap, alpha, by_clock=True))
 
 
 def _own_time(scorer: Scorer) -> str:
@@ -139,6 +168,10 @@ def _print_replay(found: Replay) -> None:
             )
         for alert in at.alerts:
             console.print(f"  {alert.severity:11} {_firings(alert)}")
+    if found.incidents is not None:
+        console.print(f"incidents     {found.incidents.words()}")
+        if remark := found.incidents.remark(timed=True):
+            console.print(f"              {remark}")
     _print_segments(found)
     print_outlook(console, found.outlook)
 

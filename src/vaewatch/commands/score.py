@@ -17,6 +17,7 @@ import click
 from vaewatch.commands.options import (
     config_file,
     delimiter,
+    merge_gap,
     names,
     printable,
     rejects,
@@ -86,6 +87,13 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     metavar="TEXT",
     help="Put it before the names of the added columns, if the input has such columns.",
 )
+@setting(
+    "--incidents",
+    metavar="FILE",
+    callback=target,
+    help="Alarms that belong together, as .ndjson, .csv or .parquet.",
+)
+@merge_gap()
 @delimiter()
 @setting("--threads", type=click.IntRange(1), help="Cores to use.  [default: all]")
 @setting(
@@ -190,7 +198,7 @@ def _job(sources: tuple[str, ...], threads: int, settings: dict[str, Any]) -> Jo
 def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
     """Refuse an output that would overwrite an input or another output."""
     taken = {Path(name).resolve(): f"the input '{name}'" for name in files if name != STREAM}
-    for name in ("out", "rejects", "summary", "metrics_file"):
+    for name in ("out", "rejects", "incidents", "summary", "metrics_file"):
         if settings[name] in (None, STREAM):
             continue
         option, path = f"--{name.replace('_', '-')}", Path(settings[name]).resolve()

@@ -124,10 +124,9 @@ def incidents(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         setting(
             "--merge-gap",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="Alarms no further apart than this may be one incident.  [default: 300, or the "
-            "length of a window]",
+            metavar="SPAN",
+            help="So far apart are alarms of one incident at most.  [default: 5m, or the length "
+            "of a window]",
         ),
         setting(
             "--notify-chance",

@@ -295,7 +295,8 @@ def test_pages_follow_each_other_and_filters_narrow_them(database: Database):
 
 
 def test_old_incidents_go_but_those_with_feedback_stay(database: Database):
-    take(database, "one", 1, alarm(0), alarm(1000), alarm(10**6))
+    take(database, "one", 1, alarm(0), alarm(1000))
+    take(database, "one", 2, alarm(10**6), now=START + 10**6 * SECOND)
     with database.writing(alone=True) as connection:
         marks.keep(connection, Said("confirmed", every_id(connection)[1]), Author(START, None))
         close_ended(connection, START + 2 * 10**6 * SECOND)

@@ -38,7 +38,7 @@ def everything() -> Callable[[Any], Any]:
     )
 
 
-@click.group()
+@click.group(epilog="Example:  vaewatch feedback list --store sqlite:///store.sqlite")
 def feedback() -> None:
     """Export, import, list and back up what people said of incidents."""
 
@@ -53,7 +53,7 @@ def opened(url: str, *, make: bool = False) -> Iterator[Database]:
 
     place = Place.of(url)
     if place.path is not None and not make and not place.path.is_file():
-        raise SettingError(f"--store must be there, but there is no {place}.")
+        raise SettingError(f"--store must be there, but {place} is not.")
     database = Database(place, quiet=True)
     try:
         yield database

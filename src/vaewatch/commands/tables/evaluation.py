@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vaewatch.scoring.incidents.labelled import Comparison
     from vaewatch.training.series.labelled.evaluate import EntityEvaluation, SeriesEvaluation
 
 INDENT = 18
@@ -19,6 +20,24 @@ def print_series(found: SeriesEvaluation, labels: str) -> None:
     for name, text in _facts(found, labels):
         print_fact(console, name, text, INDENT)
     _print_entities(found.entities)
+
+
+def print_comparison(found: Comparison | None, indent: int) -> None:
+    """Print the incidents of alarms beside labelled ones, where there is a time."""
+    from vaewatch.commands.terminal import out, print_fact
+
+    if found is None:
+        return
+    labelled = (
+        f"{found.found:,} found of {found.labelled:,} labelled, {found.rare:,} by one that is "
+        f"rarer than 1 in 100 of chance; {found.split:,} split"
+    )
+    false = (
+        f"{found.incidents:,} in all, {found.merged:,} merged wrongly, {found.false:,} false, "
+        f"{found.false_rare:,} of them so rare"
+    )
+    print_fact(out(), "incidents", labelled, indent)
+    print_fact(out(), "", false, indent)
 
 
 def _facts(found: SeriesEvaluation, labels: str) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ def print_job(summary: Summary, *, counts_only: bool) -> None:
         return
     _print_words(summary.words)
     _print_series(summary)
+    _print_incidents(summary)
     _print_severities(summary)
     print_counts_by_segment(err(), summary)
 
@@ -57,6 +58,17 @@ def _print_series(summary: Summary) -> None:
     days = f"{incidents.days:,.3g} days of an entity judged"
     err().print(f"{entities}, {days}; {_number(series.gaps, 'gap')}")
     err().print(incidents.words)
+
+
+def _print_incidents(summary: Summary) -> None:
+    """Print how many incidents there are, and whether the merge gap suits the traffic."""
+    incidents = summary.counts.incidents
+    if incidents is None:
+        return
+    timed = summary.artifact.schema.time is not None
+    for words in (incidents.words(), incidents.remark(timed=timed)):
+        for line in textwrap.wrap(words or "", WIDTH):
+            err().print(line)
 
 
 def _print_words(words: str) -> None:
