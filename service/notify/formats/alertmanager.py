@@ -18,7 +18,8 @@ from vaewatch.service.notify import words
 from vaewatch.service.notify.notification import ENDED, TEST, Notification, stamp
 
 AHEAD = 300.0  # seconds that an alert holds without being sent again
-NAME, TEST_NAME = "VaewatchIncident", "VaewatchTest"
+NAME, TEST_NAME = "VaewatchIncidentOpen", "VaewatchTest"
+SEVERITY = "page"  # by which deploy/prometheus/alertmanager.yml chooses who gets it
 
 
 def alerts(notifications: Sequence[Notification], seconds: float) -> bytes:
@@ -59,4 +60,5 @@ def _labels(notification: Notification) -> dict[str, str]:
         "alertname": TEST_NAME if notification.type == TEST else NAME,
         "incident": data.id,
         "model": data.model.name,
+        "severity": SEVERITY,
     }

@@ -205,10 +205,11 @@ def test_alertmanager_holds_an_incident_until_it_ends(running: Alertmanager):
     found = {alert["labels"]["incident"]: alert for alert in running.alerts()}
     alert = found["a" * 12]
     assert alert["labels"] == {
-        "alertname": "VaewatchIncident",
+        "alertname": "VaewatchIncidentOpen",
         "incident": "a" * 12,
         "model": "example",
         "segment": "NL",
+        "severity": "page",
     }
     assert alert["status"]["state"] == "active" or alert["status"]["state"] == "unprocessed"
     assert alert["annotations"]["summary"] == "Incident opened in segment 'NL'"
