@@ -122,7 +122,8 @@ class Keeper:
         except Exception as error:
             log.error("incidents were not looked after", exc_info=error)
         self.series.away.set(float(self.database.away))
-        self.series.waiting.set(len(self.arrivals))
+        held = 0 if self._batch is None else len(self._batch.alarms)
+        self.series.waiting.set(len(self.arrivals) + held)
         dropped, self.arrivals.dropped = self.arrivals.dropped, 0
         self.series.dropped.inc(dropped)
 

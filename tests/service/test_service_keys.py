@@ -104,10 +104,10 @@ def test_a_file_of_keys_is_read_as_editors_write_it(tmp_path: Path):
     [
         (b"", "at least one key, got none"),
         (b"# only this\n", "at least one key, got none"),
-        (b"score abc\n", "line 1 must be 'score' or 'admin'"),
-        (f"score {hash_of(KEY)} a b\n".encode(), "line 1 must be 'score' or 'admin'"),
+        (b"score abc\n", "line 1 must be 'score', 'feedback' or 'admin'"),
+        (f"score {hash_of(KEY)} a b\n".encode(), "line 1 must be 'score', 'feedback' or 'admin'"),
         (f"score {hash_of(KEY)} <b>\n".encode(), "line 1 must end with a name"),
-        (f"root {hash_of(KEY)}\n".encode(), "line 1 must be 'score' or 'admin'"),
+        (f"root {hash_of(KEY)}\n".encode(), "line 1 must be 'score', 'feedback' or 'admin'"),
         (b"score \xff\n", "must be text in UTF-8"),
         (f"score {hash_of('')}\n".encode(), "line 1 must have the SHA-256 of a key, got that of"),
     ],
