@@ -93,6 +93,9 @@ def _type(schema: Mapping[str, Any]) -> str:
     """A JSON type in a few words."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
+        named = observed().openapi["components"]["schemas"][name]
+        if "enum" in named:  # a few words, which have no section of their own
+            return _type(named)
         return f"[{name}](#{name.lower()})"
     return ", ".join(_types(schema)) or "any"
 
