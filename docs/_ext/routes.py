@@ -31,12 +31,12 @@ def error_reference() -> str:
 
 
 def schema_reference() -> str:
-    """A table of members for each object that bodies and answers hold."""
+    """A table of members for each object that bodies and answers hold; the words of a word."""
     schemas = observed().openapi["components"]["schemas"]
     return "\n".join(
         f"### {name}\n\n{_about(schema)}{_members(schema)}"
         for name, schema in sorted(schemas.items())
-        if schema.get("properties")
+        if schema.get("properties") or "enum" in schema
     )
 
 
@@ -77,6 +77,8 @@ def _about(schema: Mapping[str, Any]) -> str:
 
 
 def _members(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"{_type(schema)}\n"
     required = set(schema.get("required", ()))
     rows = (
         (code(name), _type(member), "yes" if name in required else "", _described(member))

@@ -92,10 +92,8 @@ def test_bad_keys_are_refused_before_the_service_listens(
     words = ("--port", "0", "--workers", workers, "--keys-file", tmp_path / "keys")
     done = run("serve", artifact_path, *words)
     assert done.returncode == 2
-    assert (
-        done.stderr.startswith("error: ")
-        and "line 1 must be 'score', 'feedback' or 'admin'" in done.stderr
-    )
+    words_of_it = "line 1 must be 'score', 'feedback' or 'admin'"
+    assert done.stderr.startswith("error: ") and words_of_it in done.stderr
     assert "listening" not in done.stderr
 
 
