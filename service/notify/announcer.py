@@ -39,7 +39,7 @@ from vaewatch.service.notify.notification import (
     sendable,
     stamp,
 )
-from vaewatch.service.notify.outbox import MICRO, Posting, keep_newest, put
+from vaewatch.service.notify.outbox import MICRO, Posting, forget_others, keep_newest, put
 from vaewatch.service.notify.receiver import Receiver
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.tables import ids, incidents, numbers, told
@@ -142,6 +142,7 @@ class Announcer:
             put(connection, [each for one in news[:AT_A_TIME] for each in look.say(one)], now)
             keys = [receiver.address.key for receiver in self.receivers]
             lost = {key: keep_newest(connection, key) for key in keys}
+            forget_others(connection, keys, now)
         return Found(lost, more=len(news) > AT_A_TIME)
 
 

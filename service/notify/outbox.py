@@ -128,6 +128,12 @@ def forget_old(connection: Connection, receiver: str, now: int) -> int:
     return connection.execute(old).rowcount
 
 
+def forget_others(connection: Connection, receivers: Sequence[str], now: int) -> None:
+    """Drop what has waited too long for receivers that are none any more."""
+    old = outbox.c.at < now - MOST_AGE, outbox.c.receiver.not_in(receivers)
+    connection.execute(delete(outbox).where(*old))
+
+
 def waiting(connection: Connection, receiver: str, now: int) -> Waiting:
     """Return what waits for a receiver."""
     query = select(func.count(), func.min(outbox.c.at)).where(outbox.c.receiver == receiver)

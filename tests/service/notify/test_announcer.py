@@ -277,6 +277,17 @@ def test_what_has_waited_for_days_is_dropped(office: Office):
         assert outbox.waiting(connection, office.slack, now).letters == 0
 
 
+def test_what_waits_for_a_receiver_that_is_none_any_more_is_dropped_in_the_end(office: Office):
+    office.traffic.bring(30, at=0)
+    office.look(40)
+    other = Office(office.database)
+    other.announcer = Announcer(other.database, other.receivers[1:], other.style, lambda: MODEL)
+    for days, left in ((2, 1), (4, 0)):
+        other.traffic.bring(30, at=days * 86_400, group=f"m{days}")
+        other.announcer.look(seconds(days * 86_400 + 40))
+        assert len(office.waiting(office.slack)) == left
+
+
 def test_a_notification_is_read_as_it_was_written(office: Office):
     office.traffic.bring(30, at=0)
     office.look(40)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +108,30 @@ def test_a_receiver_that_sends_a_byte_now_and_then_is_cut_off(monkeypatch: pytes
             post(Address.of(f"http://127.0.0.1:{server.getsockname()[1]}/"), b"{}", {})
         assert time.monotonic() - before < 5
         thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    words += f" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}"
+    subprocess.run(words.split(), check=True, capture_output=True)
+    return cert, key
+
+
+def test_a_certificate_must_be_trusted(pem: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+    cert, key = pem
+    with Receiver().running(ssl_certfile=cert, ssl_keyfile=key) as receiver:
+        address = Address.of(receiver.url.replace("http:", "https:"))
+        with pytest.raises(Unreachable, match="its certificate is not trusted, self-signed"):
+            post(address, b"{}", {})
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert post(address, b"{}", {}).taken
+        assert len(receiver.got) == 1
 
 
 class Far(socket.socket):

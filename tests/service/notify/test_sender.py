@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook
 
 from tests.live import until
+from tests.postgres import needs_postgres, postgres
 from tests.receiver import Received, Receiver
 from tests.service.notify.bringing import GAP, MODEL, SECOND, Traffic
 from tests.service.notify.test_formats import alertmanager, free_port, needs_alertmanager
@@ -132,12 +133,16 @@ def test_an_incident_arrives_signed_and_so_does_its_end(place: Place, traffic: T
 
 
 def test_a_receiver_that_is_down_gets_all_of_it_in_order_when_it_is_back(
-    place: Place, traffic: Traffic, caplog: pytest.LogCaptureFixture
+    place: Place,
+    traffic: Traffic,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     receiver = Receiver()
     with receiver.running():
         pass  # it has a port now, at which nobody listens
     caplog.set_level(logging.INFO, "vaewatch.service")
+    monkeypatch.setattr(logging.getLogger("vaewatch"), "propagate", True)
     with at_work(place, receiver.url) as office:
         begun(office, traffic)
         for i in range(20):
@@ -347,6 +352,27 @@ def _end_leases(database: Database) -> None:
     """Have the time of those who were killed be over."""
     with database.writing() as connection:
         connection.execute(update(leases).values(until=0))
+
+
+@needs_postgres
+def test_nothing_is_lost_when_the_store_crashes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(notifier, "AWAY", 0.05)
+    with postgres() as own, Receiver(delay=0.05).running() as receiver:
+        place = Place.of(own.url)
+        traffic = Traffic(Database(place))
+        with at_work(place, receiver.url) as office:
+            begun(office, traffic)
+            for i in range(10):
+                traffic.bring(30, at=0, group=f"m{i}")
+            until(lambda: len(receiver.got) >= 2)
+            own.stop(signal.SIGQUIT)
+            until(lambda: office.database.away)
+            own.start()
+            office.database.probe()
+            until(lambda: len(set(names(receiver.taken))) == 10)
+            until(lambda: office.value("notifications_waiting") == 0)
+        traffic.database.close()
+    assert len({each.headers["webhook-id"] for each in receiver.taken}) == 10
 
 
 @pytest.fixture
