@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from vaewatch.scoring.incidents.chance import LEAST
 from vaewatch.scoring.incidents.described import IncidentReport
 from vaewatch.service.notify.news import Standing, Told, news_of
 from vaewatch.service.notify.notification import (
@@ -95,11 +96,16 @@ class Thread:
 
 @dataclass(frozen=True)
 class News:
-    """Something to say of an incident. into: the id of another one of which it is a part now."""
+    """Something to say of an incident.
+
+    into: the id of another one of which it is a part now. over: no alarm now would be a part of
+    it, as of records that came late.
+    """
 
     type: str
     thread: Thread
     into: str | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ def _begin(connection: Connection, style: Style, now: int) -> None:
 
 
 def _as_number(style: Style) -> int:
-    return round(-1000 * math.log10(style.most_chance))
+    return round(-1000 * math.log10(max(style.most_chance, LEAST)))
 
 
 def _news(connection: Connection, most_chance: float, now: int) -> list[News]:
@@ -235,7 +241,7 @@ def _news_of(
     found = [News(ENDED, other, main.id) for other in live[1:]]
     standing = Standing(row.alarms, row.severity, row.chance, row.closed, row.label)
     news = news_of(standing, main.told, most_chance, now)
-    return found if news is None else [*found, News(news, main)]
+    return found if news is None else [*found, News(news, main, over=row.closed)]
 
 
 @dataclass(frozen=True)
@@ -249,9 +255,9 @@ class _Look:
     def say(self, news: News) -> Iterator[Posting]:
         """Keep what is said, and return it for each receiver."""
         style, thread = self.announcer.style, news.thread
-        report = structs.replace(
-            sendable(self._report(news), records=style.records), ongoing=news.type != ENDED
-        )
+        ongoing = news.type != ENDED and not news.over
+        report = sendable(self._report(news), records=style.records)
+        report = structs.replace(report, ongoing=ongoing)
         data = Data(thread.id, self.announcer.model(), report, style.link_of(thread.id), news.into)
         notification = Notification(news.type, stamp(self.now / MICRO), data)
         self._keep(thread, notification)

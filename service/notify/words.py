@@ -60,7 +60,8 @@ def sentence(report: IncidentReport) -> str:
 
 
 def cut(name: str, most: int = MOST_NAME) -> str:
-    """Shorten a name that would fill a message."""
+    """Shorten a name that would fill a message, and leave out what would break or turn it."""
+    name = "".join(c if c.isprintable() else " " for c in name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 

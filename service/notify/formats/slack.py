@@ -95,7 +95,7 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _marked(text: str, most: int) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": words.cut(text, most), "verbatim": True}
+    return {"type": "mrkdwn", "text": text[:most], "verbatim": True}
 
 
 def _escaped(text: str) -> str:

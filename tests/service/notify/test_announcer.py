@@ -157,10 +157,18 @@ def test_a_higher_limit_does_not_announce_what_is_over(office: Office):
     assert Office(office.database, Style(1.0)).look(1003) == ["opened"]
 
 
+def test_a_limit_of_zero_announces_nothing(database: Database):
+    office = Office(database, Style(0.0))
+    assert office.look(0) == []
+    office.traffic.bring(300, at=0)
+    assert office.look(310) == []
+
+
 def test_records_that_come_late_are_announced_although_their_time_is_over(office: Office):
     office.traffic.bring(30, at=-10_000)
     office.traffic.end(0)
     assert office.look(1) == ["opened"]
+    assert not office.waiting()[0].notification.data.incident.ongoing
     assert office.look(2) == ["ended"]
     office.traffic.bring(30, at=-9_970, now=3)
     assert office.look(3) == []

@@ -110,6 +110,12 @@ def test_a_name_is_no_markup_in_slack():
         assert "<!channel>" not in texts and "&lt;!channel&gt; &amp;" in texts
 
 
+def test_a_name_neither_breaks_nor_turns_a_line():
+    notification = made(name="a\nb\u202ec\x00")
+    assert words.title(notification) == "Incident opened in segment 'a b c '"
+    blocks_of(message([notification], 0.0))
+
+
 def test_a_message_of_several_counts_them_and_names_the_first():
     several = [made(id=f"{i:012x}") for i in range(30)] + [made(ENDED)] * 3
     header, section = (block.to_dict() for block in blocks_of(message(several, 0.0)))
