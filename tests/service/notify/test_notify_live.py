@@ -44,7 +44,14 @@ def test_an_attack_is_notified_and_normal_traffic_is_not(
     artifact_path: Path, tmp_path: Path, receiver: Receiver, workers: str
 ):
     options = ["--notify", receiver.url, "--store", f"sqlite:///{tmp_path}/store.sqlite"]
-    options += ["--workers", workers, "--merge-gap", "3s", "--notify-link", "https://watch.example"]
+    options += [
+        "--workers",
+        workers,
+        "--merge-gap",
+        "3s",
+        "--notify-link",
+        "https://watch.example",
+    ]
     with serving(artifact_path, *options, env=ENV) as live:
         until(lambda: "rare incidents are sent to webhook at 127.0.0.1" in live.said)
         post(live, 300, odd=False)
