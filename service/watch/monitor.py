@@ -18,11 +18,11 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
-from vaewatch.service.incidents.arrivals import Judged
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows, spaced_of
 from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
 from vaewatch.service.watch.families import NO_SEGMENT
+from vaewatch.service.watch.judged import Judged
 from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
