@@ -26,7 +26,7 @@ from vaewatch.service.incidents.precision import Summary, summary_of
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.store.moments import DAY, moment_of, now
-from vaewatch.service.watch.incidents import IncidentSeries
+from vaewatch.service.watch.families.incidents import IncidentSeries
 from vaewatch.service.watch.logs import audit
 
 FEEDBACK, PATTERNS = "/v1/feedback", "/v1/patterns"

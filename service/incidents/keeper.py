@@ -37,7 +37,7 @@ from vaewatch.service.store.database import Database
 from vaewatch.service.store.moments import DAY, now
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents
-from vaewatch.service.watch.incidents import IncidentSeries, Standing
+from vaewatch.service.watch.families.incidents import IncidentSeries, Standing
 from vaewatch.service.watch.judged import Judged
 
 log = logging.getLogger("vaewatch.service")

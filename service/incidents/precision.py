@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, literal_column, select
 
 from vaewatch.service.store.moments import DAY, SECOND
 from vaewatch.service.store.tables import incidents
-from vaewatch.service.watch.incidents import Precision
+from vaewatch.service.watch.families.incidents import Precision
 
 Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
 MOST_GROUPS = 100  # names, those with most feedback first

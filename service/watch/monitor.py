@@ -21,7 +21,7 @@ from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows, spaced_of
 from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
-from vaewatch.service.watch.families import NO_SEGMENT
+from vaewatch.service.watch.families.shown import NO_SEGMENT
 from vaewatch.service.watch.judged import Judged
 from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import PlaceOf
