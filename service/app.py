@@ -40,9 +40,9 @@ from vaewatch.service.settings import Settings
 from vaewatch.service.v2.infer import InferRoute, infer_template
 from vaewatch.service.v2.openapi import infer_paths, infer_schemas
 from vaewatch.service.v2.routes import add_v2_routes
-from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.families.incidents import Stands
+from vaewatch.service.watch.families.shown import PREFIX
 from vaewatch.service.watch.gauges import Present
-from vaewatch.service.watch.incidents import Stands
 from vaewatch.service.watch.logs import audit
 from vaewatch.service.watch.metrics import CONTENT_TYPE, build_version
 

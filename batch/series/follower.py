@@ -18,11 +18,12 @@ from vaewatch.batch.journal import Journal, is_stream
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
-from vaewatch.batch.series.incidents import IncidentSpans, Span
+from vaewatch.batch.series.incidents import IncidentSpans
 from vaewatch.batch.series.sorting import Sorted
 from vaewatch.batch.stage import ScoredChunk
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import OutputError, SettingError
+from vaewatch.scoring.incidents.spans import Span
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.kept import KeptError, history_key, pack_history, unpack_history
 

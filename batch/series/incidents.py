@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.incidents.spans import Span, add_moment
 from vaewatch.scoring.series.history import ONE
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import Table
-
-Span = tuple[int, int]  # the moments of an incident's first and last alarm
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,5 @@ class IncidentSpans:
         return np.array(sorted(found), np.int64)
 
     def _add(self, name: str, moment: int) -> int:
-        spans, near = self.spans.setdefault(name, []), self.window.size * self.window.step
-        first = bisect_left(spans, moment - near, key=lambda span: span[1])
-        last = first
-        while last < len(spans) and spans[last][0] <= moment + near:
-            last += 1
-        joined = spans[first:last]
-        start = min([moment, *(span[0] for span in joined)])
-        end = max([moment, *(span[1] for span in joined)])
-        spans[first:last] = [(start, end)]
-        return 1 - len(joined)
+        gap = self.window.size * self.window.step
+        return add_moment(self.spans.setdefault(name, []), moment, gap)

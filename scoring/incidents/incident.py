@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct, field
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.chance import Excess
+from vaewatch.scoring.incidents.spans import Span, are_near, united
 
 MOST_EXAMPLES = 5
 MOST_SPANS = 64  # by which a column's alarms are known, from one pause to the next
-Span = tuple[int, int]  # the moments of a first and a last alarm
 
 
 class Share(Struct):
@@ -115,7 +114,7 @@ class Incident(Struct):
         if other.first - gap > self.last or self.first - gap > other.last:
             return False
         few, many = sorted([self.spans, other.spans], key=len)
-        return any(_near(spans, many[key], gap) for key, spans in few.items() if key in many)
+        return any(are_near(spans, many[key], gap) for key, spans in few.items() if key in many)
 
     def take(self, other: Incident, gap: int) -> None:
         """Make another incident of the group a part of this one."""
@@ -132,7 +131,7 @@ class Incident(Struct):
             self.fresh[bucket] = self.fresh.get(bucket, 0) + alarms
         self.excess.join(other.excess)
         for key, spans in other.spans.items():
-            self.spans[key] = _united(sorted([*self.spans.get(key, []), *spans]), gap)
+            self.spans[key] = united(sorted([*self.spans.get(key, []), *spans]), gap)
 
 
 def _strongest(alarms: list[Alarm]) -> list[Alarm]:
@@ -140,24 +139,3 @@ def _strongest(alarms: list[Alarm]) -> list[Alarm]:
         return -alarm.severity, alarm.moment, alarm.record or ""
 
     return sorted(alarms, key=rank)[:MOST_EXAMPLES]
-
-
-def _near(some: list[Span], others: list[Span], gap: int) -> bool:
-    """Return whether any two spans of two lists are no further apart than the gap."""
-    few, many = sorted([some, others], key=len)
-    for start, end in few:
-        at = bisect_left(many, start - gap, key=lambda span: span[1])  # the first that may reach
-        if at < len(many) and many[at][0] <= end + gap:
-            return True
-    return False
-
-
-def _united(spans: list[Span], gap: int) -> list[Span]:
-    """Join spans, in order, that are no further apart than the gap."""
-    found = spans[:1]
-    for start, end in spans[1:]:
-        if start <= found[-1][1] + gap:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found

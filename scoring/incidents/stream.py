@@ -7,7 +7,7 @@ had been there at once.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -39,6 +39,7 @@ class Past(msgspec.Struct):
     records: int = 0
     buckets: int = 0  # with records, of all groups
     newest: int = 0  # bucket
+    longest: int = 0  # from the first to the last alarm, of those that ended
     groups: dict[str, Group] = msgspec.field(default_factory=dict)
     ended: dict[str, list[Ended]] = msgspec.field(default_factory=dict)
 
@@ -77,13 +78,15 @@ class Stream:
 
     def _bring_back(self, rule: Rule, group: Group, new: Group, ended: list[Ended]) -> None:
         """Let incidents that ended go on if an alarm lies within reach of them."""
-        first = min(one.first for one in new.incidents) - rule.gap
-        last = max(one.last for one in new.incidents) + rule.gap
-        start = bisect_left(ended, first, key=_last)
-        back = [one for one in ended[start:] if one.first <= last]
+        back = set[int]()
+        for one in new.incidents:
+            first, last = one.first - rule.gap, one.last + rule.gap
+            start = bisect_left(ended, first, key=_last)
+            end = bisect_right(ended, last + self.past.longest, key=_last)
+            back.update(i for i in range(start, end) if ended[i].first <= last)
         if back:
-            group.incidents += [_UNPACK(one.packed) for one in back]
-            ended[start:] = [one for one in ended[start:] if one.first > last]
+            group.incidents += [_UNPACK(ended[i].packed) for i in sorted(back)]
+            ended[:] = [one for i, one in enumerate(ended) if i not in back]
 
     def _end(self, rule: Rule, name: str, group: Group) -> None:
         late = group.newest * rule.width - KEPT // BUCKETS * rule.gap
@@ -92,6 +95,7 @@ class Stream:
         found = self.past.ended.setdefault(name, [])
         for one in group.forget(rule, late):
             one.excess, one.fresh = group.evidence(rule, one), {}
+            self.past.longest = max(self.past.longest, one.last - one.first)
             insort(found, Ended(one.first, one.last, _PACK(one)), key=_last)
 
     @property

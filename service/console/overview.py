@@ -21,7 +21,7 @@ from vaewatch.service.console.segments import SegmentState, expected_of, loud, s
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
-from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.families.shown import PREFIX
 from vaewatch.service.watch.metrics import Metrics, build_version
 from vaewatch.service.watch.monitor import Monitor
 from vaewatch.service.watch.recent import SPAN_SECONDS, Memory, Recent

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vaewatch.service.feedback.mark import LONGEST_REASON, LONGEST_RECORD, Label
 from vaewatch.service.feedback.marks import Said
+from vaewatch.service.incidents.mark import LONGEST_REASON, LONGEST_RECORD, Label
 from vaewatch.service.incidents.patterns import Direction, Silence
 from vaewatch.service.store.moments import moment_of
 

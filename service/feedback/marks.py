@@ -15,10 +15,10 @@ from typing import Any
 from msgspec import Struct, structs
 from sqlalchemy import Connection, or_, select, update
 
-from vaewatch.service.feedback.mark import EXPECTED, WITHDRAWN, Mark, mark_of
 from vaewatch.service.http.problems import Malformed, NotFound
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.listing import row_of
+from vaewatch.service.incidents.mark import EXPECTED, WITHDRAWN, Mark, mark_of
 from vaewatch.service.incidents.patterns import Author, silence_of
 from vaewatch.service.incidents.rows import report_in
 from vaewatch.service.model.errors import Conflict

@@ -13,21 +13,20 @@ from sqlalchemy import Connection
 
 from vaewatch.service.feedback import marks
 from vaewatch.service.feedback.body import FeedbackRequest, PatternRequest
-from vaewatch.service.feedback.mark import LABELS, Mark
 from vaewatch.service.feedback.marks import Asked, Kept, MarkPage
-from vaewatch.service.feedback.precision import Summary, summary_of
+from vaewatch.service.http.asked import one_of, read_asked, whole
 from vaewatch.service.http.auth import Keys, Scope
 from vaewatch.service.http.body import Disconnected, read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import answered, schemas_of
-from vaewatch.service.http.queries import one_of, whole
 from vaewatch.service.incidents import patterns
+from vaewatch.service.incidents.mark import LABELS, Mark
 from vaewatch.service.incidents.patterns import Author, Pattern
+from vaewatch.service.incidents.precision import Summary, summary_of
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.recalibrate.body import read_asked
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.store.moments import DAY, moment_of, now
-from vaewatch.service.watch.incidents import IncidentSeries
+from vaewatch.service.watch.families.incidents import IncidentSeries
 from vaewatch.service.watch.logs import audit
 
 FEEDBACK, PATTERNS = "/v1/feedback", "/v1/patterns"

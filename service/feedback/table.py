@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.service.feedback.mark import LABELS, Mark
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.incidents.ledger import label_of
+from vaewatch.service.incidents.mark import LABELS, Mark
 from vaewatch.service.store.moments import moment_of
 from vaewatch.service.store.tables import ids, incidents, marks
 from vaewatch.service.store.upsert import Row, insert_new

@@ -15,36 +15,17 @@ from time import time
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.incidents.alarm import Alarm, causes_of
 from vaewatch.scoring.incidents.grouping import KEPT
 from vaewatch.scoring.incidents.rule import Membership
-from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NO_TIME, SECOND
-from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.incidents.stream import Batch, Stream
+from vaewatch.service.watch.judged import Judged
 
 MOST_ALARMS = 20_000  # that wait; more are dropped, and counted
 MOST_COUNTS = 200_000  # numbers of records, each of a group and a bucket
 IN_A_BATCH = 2_000  # alarms; while one is taken, no other worker's is
 LAZY = 5  # batches: so often the groups without new alarms are looked at
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Records that an artifact has judged.
-
-    alarms: (N,) whether each alarms at the artifact's own alpha; p_value, severity: (N,) of the
-    calibration that this goes by. ids: of some of those that alarm, by row.
-    """
-
-    artifact: Artifact
-    table: Table
-    verdicts: Verdicts
-    alarms: NDArray[np.bool_]
-    p_value: NDArray[np.float64]
-    severity: NDArray[np.float64]
-    ids: Mapping[int, str]
 
 
 @dataclass

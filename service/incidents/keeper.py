@@ -17,9 +17,8 @@ from functools import cached_property
 from sqlalchemy import Connection, case, func, select
 
 from vaewatch.scoring.incidents.rule import merge_gap_of
-from vaewatch.service.feedback.precision import counted, precision_of
 from vaewatch.service.incidents import patterns
-from vaewatch.service.incidents.arrivals import Arrivals, Judged
+from vaewatch.service.incidents.arrivals import Arrivals
 from vaewatch.service.incidents.ending import close_ended, forget_old
 from vaewatch.service.incidents.ledger import (
     ENDED,
@@ -29,6 +28,7 @@ from vaewatch.service.incidents.ledger import (
     revision_of,
     touched,
 )
+from vaewatch.service.incidents.precision import counted, precision_of
 from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.model.model import Model
@@ -37,7 +37,8 @@ from vaewatch.service.store.database import Database
 from vaewatch.service.store.moments import DAY, now
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents
-from vaewatch.service.watch.incidents import IncidentSeries, Standing
+from vaewatch.service.watch.families.incidents import IncidentSeries, Standing
+from vaewatch.service.watch.judged import Judged
 
 log = logging.getLogger("vaewatch.service")
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, or_, select, tuple_
 from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.described import IncidentReport
-from vaewatch.service.feedback.mark import Mark, mark_of
 from vaewatch.service.http.problems import Malformed
+from vaewatch.service.incidents.mark import Mark, mark_of
 from vaewatch.service.incidents.rows import report_in, stored_name
 from vaewatch.service.store.moments import moment_text
 from vaewatch.service.store.tables import ids, incidents, marks

@@ -8,12 +8,12 @@ import msgspec
 from fastapi import FastAPI, Response
 from sqlalchemy import Connection
 
-from vaewatch.service.feedback.mark import LABELS, WITHDRAWN
+from vaewatch.service.http.asked import one_of, whole, yes_or_no
 from vaewatch.service.http.openapi import answered, schemas_of
 from vaewatch.service.http.problems import NotFound
-from vaewatch.service.http.queries import one_of, whole, yes_or_no
 from vaewatch.service.incidents import listing
 from vaewatch.service.incidents.listing import KeptIncident, Page, Query
+from vaewatch.service.incidents.mark import LABELS, WITHDRAWN
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.store.moments import moment_of, now
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from vaewatch.scoring.time.form import SECOND, moment_of_digits, moment_of_text
@@ -20,7 +19,6 @@ LATEST = 253402300799.0  # the end of the year 9999, in Unix seconds
 Moment = Annotated[
     str | float, Meta(description="ISO 8601 (UTC without offset), or Unix seconds.")
 ]
-T = TypeVar("T", bound=Struct)
 
 
 class Excluded(Struct, forbid_unknown_fields=True):
@@ -77,20 +75,6 @@ class ApplyRequest(Struct, forbid_unknown_fields=True):
     force: Annotated[bool, Meta(description="Whether to apply what is refused; it is logged.")] = (
         False
     )
-
-
-def read_asked(body: bytes, kind: type[T]) -> T:
-    """Read a JSON body; an empty one is the default.
-
-    Raises:
-        Malformed: it is not what its kind says.
-    """
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise Malformed(f"the body must be as /openapi.json says: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed("the body must be a JSON object.") from None
 
 
 def _span(since: float, until: float) -> TimeSpan:

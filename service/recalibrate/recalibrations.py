@@ -38,7 +38,7 @@ from vaewatch.service.recalibrate.proposal import (
 from vaewatch.service.recalibrate.sample import Drawn, Period, draw
 from vaewatch.service.recalibrate.segments import Renewed
 from vaewatch.service.recalibrate.store import Store
-from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.families.shown import PREFIX
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.monitor import Monitor

@@ -10,11 +10,12 @@ import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
+from vaewatch.service.http.asked import read_asked
 from vaewatch.service.http.auth import Keys, Scope
 from vaewatch.service.http.body import Disconnected, read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import reference, schemas_of
-from vaewatch.service.recalibrate.body import ApplyRequest, RecalibrateRequest, read_asked
+from vaewatch.service.recalibrate.body import ApplyRequest, RecalibrateRequest
 from vaewatch.service.recalibrate.proposal import Proposal
 from vaewatch.service.recalibrate.recalibrations import Recalibrations
 from vaewatch.service.recalibrate.store import ID

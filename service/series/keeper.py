@@ -14,7 +14,7 @@ from vaewatch.service.series.file import Between, HistoryFile
 from vaewatch.service.series.histories import Histories, Seen
 from vaewatch.service.series.memory import Memory
 from vaewatch.service.settings import MEMORY, REDIS, Settings
-from vaewatch.service.watch.series import HistorySeries
+from vaewatch.service.watch.families.histories import HistorySeries
 
 log = logging.getLogger("vaewatch.service")
 

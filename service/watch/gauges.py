@@ -12,7 +12,7 @@ from vaewatch.scoring.budget.segments import OWN, POOLED, Segments
 from vaewatch.scoring.schema import other_code
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
-from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.families.shown import PREFIX
 from vaewatch.service.watch.metrics import build_version
 from vaewatch.service.watch.window import Totals
 

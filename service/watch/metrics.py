@@ -28,9 +28,9 @@ from prometheus_client.registry import Collector
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.private import Private
-from vaewatch.service.watch.families import NO_SEGMENT, PREFIX, SEGMENT, WithoutEmpty
-from vaewatch.service.watch.incidents import IncidentSeries
-from vaewatch.service.watch.series import HistorySeries
+from vaewatch.service.watch.families.histories import HistorySeries
+from vaewatch.service.watch.families.incidents import IncidentSeries
+from vaewatch.service.watch.families.shown import NO_SEGMENT, PREFIX, SEGMENT, WithoutEmpty
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers
 

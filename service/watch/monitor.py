@@ -18,11 +18,11 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
-from vaewatch.service.incidents.arrivals import Judged
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows, spaced_of
 from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
-from vaewatch.service.watch.families import NO_SEGMENT
+from vaewatch.service.watch.families.shown import NO_SEGMENT
+from vaewatch.service.watch.judged import Judged
 from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
@@ -100,8 +100,11 @@ class Monitor:
         Of an artifact with a window, only records that were judged are kept: the others are no
         part of any count of verdicts, of drift or of evidence.
         """
-        places, spaced = self._places(verdicts, place_of), None
-        ids = self._ids(verdicts, place_of)
+        odd, spaced = np.flatnonzero(verdicts.is_anomaly), None
+        places: Places = []
+        ids: dict[int, str] = {}
+        if len(odd):
+            places, ids = self._places(odd, place_of), self._ids(verdicts, odd, place_of)
         if verdicts.history is not None:
             self.metrics.histories.count(verdicts.history)
             rows = np.flatnonzero(verdicts.judged)
@@ -115,23 +118,23 @@ class Monitor:
             self._counting = self._count_kept()
         next(self._counting, None)
 
-    def _places(self, verdicts: Verdicts, place_of: PlaceOf | None) -> Places:
+    def _places(self, odd: NDArray[np.int64], place_of: PlaceOf | None) -> Places:
         if self.recent is None:
             return []
-        rows = np.flatnonzero(verdicts.is_anomaly)[-MOST_ALARMS:].tolist()
+        rows = odd[-MOST_ALARMS:].tolist()
         return [None if place_of is None else place_of(row) for row in rows]
 
-    def _ids(self, verdicts: Verdicts, place_of: PlaceOf | None) -> dict[int, str]:
+    def _ids(
+        self, verdicts: Verdicts, odd: NDArray[np.int64], place_of: PlaceOf | None
+    ) -> dict[int, str]:
         """Return the ids of the records that alarm, if they have any, by row; of many alarms only
         those of the most severe ones, since each takes a look at its request.
         """
         if self.judged is None or place_of is None:
             return {}
-        rows = np.flatnonzero(verdicts.is_anomaly)
-        if len(rows) > MOST_NAMED:
-            worst = np.argsort(-verdicts.severity[rows], kind="stable")[:MOST_NAMED]
-            rows = rows[worst]
-        found = ((row, place_of(row).id) for row in rows.tolist())
+        if len(odd) > MOST_NAMED:
+            odd = odd[np.argsort(-verdicts.severity[odd], kind="stable")[:MOST_NAMED]]
+        found = ((row, place_of(row).id) for row in odd.tolist())
         return {row: id for row, id in found if id is not None}
 
     def count_request(self, records: int) -> None:

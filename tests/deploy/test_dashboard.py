@@ -14,7 +14,7 @@ from tests.conftest import make_frame
 from tests.deploy.dashboard import DASHBOARD, panels, queries
 from tests.deploy.prometheus import DEPLOY, alerts, needs_prometheus, promtool, rules_by_name
 from tests.live import serving
-from vaewatch.service.watch.families import PREFIX
+from vaewatch.service.watch.families.shown import PREFIX
 
 KINDS = {"stat", "timeseries", "heatmap", "bargauge", "state-timeline"}
 BATCH = {

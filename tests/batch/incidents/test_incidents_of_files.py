@@ -145,3 +145,17 @@ def test_a_file_of_another_kind_or_a_gap_of_no_kind_is_refused(artifact: Path, s
         run(scorer, Job((str(source),), "-", incidents="incidents.txt"))
     with pytest.raises(SettingError, match="must be a time such as 90s, 5m or 2h, got '5'"):
         run(scorer, Job((str(source),), "-", incidents="incidents.csv", merge_gap="5"))
+
+
+def test_evaluate_compares_incidents_with_labels(artifact: Path, source: Path, tmp_path: Path):
+    frame = pl.read_csv(source, infer_schema=False).with_row_index()
+    label = pl.when(pl.col("index").is_in(list(BURST))).then(pl.lit("1")).otherwise(pl.lit("0"))
+    frame.with_columns(label.alias("fraud")).drop("index").write_csv(tmp_path / "labelled.csv")
+    words = ("evaluate", artifact, tmp_path / "labelled.csv", "--label", "fraud", "--draws", "1")
+    done = call(*words, "--merge-gap", "10s", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["incidents"]
+    assert (found["labelled"], found["found"], found["rare"], found["split"]) == (1, 1, 1, 0)
+    assert found["false"] == found["incidents"] - 1 and not found["false_rare"]
+    shown = call(*words, "--merge-gap", "10s").stdout
+    assert "1 found of 1 labelled, 1 by one that is rarer than 1 in 100" in shown

@@ -15,7 +15,7 @@ from tests.conftest import call
 from tests.live import Live, serving, until
 from tests.postgres import needs_postgres, postgres
 from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
-from vaewatch.service.feedback.precision import precision_of
+from vaewatch.service.incidents.precision import precision_of
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +243,10 @@ def test_a_store_moves_to_postgresql_and_back(live: Live, one: str, store: str, 
         server.stop()
         away = call("feedback", "list", *there)
         assert (away.returncode, "does not answer" in away.stderr) == (1, True)
+
+
+def test_a_summary_of_nothing_is_no_fault(artifact_path: Path):
+    with serving(artifact_path) as empty:
+        found = empty.get("/v1/feedback/summary").json()
+        assert (found["all"]["precision"], found["columns"], found["weeks"]) == (None, [], [])
+        assert empty.get("/v1/feedback/summary?since=2999-01-01").status_code == 200

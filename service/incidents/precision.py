@@ -12,7 +12,7 @@ from sqlalchemy import Connection, case, func, literal_column, select
 
 from vaewatch.service.store.moments import DAY, SECOND
 from vaewatch.service.store.tables import incidents
-from vaewatch.service.watch.incidents import Precision
+from vaewatch.service.watch.families.incidents import Precision
 
 Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
 MOST_GROUPS = 100  # names, those with most feedback first
@@ -67,13 +67,18 @@ def summary_of(connection: Connection, since: int) -> Summary:
     # written out: PostgreSQL takes two parameters of the same value for different expressions
     week = (incidents.c.first - literal_column(str(MONDAY))) // literal_column(str(WEEK))
     return Summary(
-        next(iter(_tallies([("all", *pair) for pair in counted(connection, since).items()]))),
+        _all(connection, since),
         _by(connection, incidents.c.main, since),
         _by(connection, incidents.c.name, since),
         sorted(
             (_named(each) for each in _by(connection, week, since)), key=lambda each: each.name
         ),
     )
+
+
+def _all(connection: Connection, since: int) -> Tally:
+    rows = [("all", label, n) for label, n in counted(connection, since).items()]
+    return next(iter(_tallies(rows)), Tally("all"))
 
 
 def _named(tally: Tally) -> Tally:
@@ -109,7 +114,7 @@ def _tallies(rows: Iterable[tuple[Any, str | None, int]]) -> Iterable[Tally]:
         tally = found.setdefault(str(name), Tally(str(name)))
         field = label or "unlabelled"
         setattr(tally, field, getattr(tally, field) + n)
-    for tally in found.values() or [Tally("all")]:
+    for tally in found.values():
         precision = precision_of(tally.confirmed, tally.false_alarm)
         if precision is not None:
             tally.precision, tally.lower = precision.share, precision.lower

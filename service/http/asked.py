@@ -1,10 +1,29 @@
-"""text of a query -> values, with the rule named where it is another one."""
+"""text of a query, or a body -> values, with the rule named where it is another one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
 
 from vaewatch.service.http.problems import Malformed
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_asked(body: bytes, kind: type[T]) -> T:
+    """Read a JSON body; an empty one is the default.
+
+    Raises:
+        Malformed: it is not what its kind says.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"the body must be as /openapi.json says: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed("the body must be a JSON object.") from None
 
 
 def one_of(given: str | None, words: Sequence[str], what: str) -> str | None:
