@@ -18,9 +18,9 @@ from vaewatch.service.notify.lease import Lease
 from vaewatch.service.notify.notification import ModelName
 from vaewatch.service.notify.receiver import Receiver, receivers_of_settings
 from vaewatch.service.notify.sender import OTHERS, PAUSE, Patience, Sender
-from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
+from vaewatch.service.watch.families.notifications import NotificationSeries
 
 log = logging.getLogger("vaewatch.service")
 

@@ -20,8 +20,8 @@ from vaewatch.service.notify.notification import ENDED, Notification
 from vaewatch.service.notify.outbox import MICRO, Letter
 from vaewatch.service.notify.post import Answer, Unreachable, post
 from vaewatch.service.notify.receiver import Receiver
-from vaewatch.service.notify.series import DROPPED, FAILED, SENT, NotificationSeries
 from vaewatch.service.store.database import Database
+from vaewatch.service.watch.families.notifications import DROPPED, FAILED, SENT, NotificationSeries
 
 log = logging.getLogger("vaewatch.service")
 

@@ -26,10 +26,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from vaewatch.scoring.budget.calibration import SEVERITIES
-from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.private import Private
 from vaewatch.service.watch.families.histories import HistorySeries
 from vaewatch.service.watch.families.incidents import IncidentSeries
+from vaewatch.service.watch.families.notifications import NotificationSeries
 from vaewatch.service.watch.families.shown import NO_SEGMENT, PREFIX, SEGMENT, WithoutEmpty
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are several workers

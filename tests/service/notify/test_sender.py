@@ -34,10 +34,10 @@ from vaewatch.service.notify.lease import Lease
 from vaewatch.service.notify.notifier import Notifier
 from vaewatch.service.notify.receiver import receivers_of
 from vaewatch.service.notify.sender import Patience
-from vaewatch.service.notify.series import NotificationSeries
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents, leases
+from vaewatch.service.watch.families.notifications import NotificationSeries
 
 QUICK = Patience(first=0.02, longest=0.1, longest_refused=0.3)
 
