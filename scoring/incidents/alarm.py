@@ -11,7 +11,7 @@ from vaewatch.scoring.reasons import Reason
 
 MOST_COLUMNS = 3
 _NUMBERS = {int, float}
-LEAST_SHARE = 0.5  # of the largest contribution: a smaller one is no main reason
+LEAST_SHARE = 0.25  # of the largest contribution: a smaller one is no main reason
 
 
 class Cause(Struct, frozen=True):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import call, make_frame
 from vaewatch.batch import journal as journals
+from vaewatch.batch import writer
 from vaewatch.batch.job import Job
 from vaewatch.batch.pipeline import run, run_here
 from vaewatch.scoring.errors import SettingError
@@ -137,6 +138,46 @@ def test_a_job_that_is_resumed_writes_the_same_incidents(
     counts = run(scorer, replace(job, resume=True))
     assert (tmp_path / "a.ndjson").read_bytes() == wanted
     assert counts.incidents is not None and counts.incidents.incidents == wanted.count(b"\n")
+
+
+@pytest.mark.parametrize("to", ["ndjson.gz", "csv", "parquet"])
+def test_a_job_that_was_killed_before_names_were_given_gives_them(
+    artifact: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+):
+    out, incidents = tmp_path / "o.csv", tmp_path / f"a.{to}"
+    scorer, job = Scorer.load(artifact), Job((str(source),), str(out), incidents=str(incidents))
+    run(scorer, job)
+    wanted = [incidents.read_bytes(), out.read_bytes()]
+    incidents.unlink()
+    out.unlink()
+
+    class Killed(BaseException): ...
+
+    def dies(self: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(writer.ParquetOutput, "commit", dies)
+        patched.setattr(writer.TextOutput, "commit", dies)
+        run(scorer, job)
+    assert not incidents.exists() and not out.exists()
+    run(scorer, replace(job, resume=True))
+    assert [incidents.read_bytes(), out.read_bytes()] == wanted
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_records_without_an_alarm_make_a_file_without_incidents(
+    artifact: Path, source: Path, tmp_path: Path
+):
+    few = tmp_path / "few.csv"
+    few.write_text("".join(source.read_text().splitlines(keepends=True)[:2]))
+    for to in ("ndjson", "csv", "parquet"):
+        run(Scorer.load(artifact), Job((str(few),), str(tmp_path / "o.csv"), alpha=0.004,
+            incidents=str(tmp_path / f"a.{to}")))  # fmt: skip
+    assert (tmp_path / "a.ndjson").read_bytes() == b""
+    frames = [pl.read_csv(tmp_path / "a.csv"), pl.read_parquet(tmp_path / "a.parquet")]
+    assert [len(frame) for frame in frames] == [0, 0]
+    assert frames[0].columns == frames[1].columns and frames[0].columns[0] == "id"
 
 
 def test_a_file_of_another_kind_or_a_gap_of_no_kind_is_refused(artifact: Path, source: Path):
