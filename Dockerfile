@@ -18,7 +18,7 @@ print(*p['dependencies'], sep='\n', file=open('serve.txt', 'w')); \
 
 # Dependencies change seldom and our code often, so each has a layer of its own.
 FROM tools AS serve-packages
-# Names of extras that not every service needs: cloud, otel, png, ray, redis.
+# Names of extras that not every service needs: cloud, otel, png, postgres, ray, redis.
 ARG EXTRAS=
 RUN /tools/bin/pip --python /opt/vaewatch/bin/python install -c constraints.txt -r serve.txt \
     $(for extra in ${EXTRAS}; do echo "-r ${extra}.txt"; done) \

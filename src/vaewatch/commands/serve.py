@@ -269,7 +269,9 @@ def serve(artifact: Path, **settings: Any) -> None:
         require_tls_files,
     )
     from vaewatch.service.serve import serve as run
+    from vaewatch.service.store.place import url_of_environment
 
+    settings["store"] = settings["store"] or url_of_environment()
     chosen = Settings(artifact=artifact, key=key_of_environment(), **settings)
     require_safe_address(chosen)
     require_tls_files(chosen)
