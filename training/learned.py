@@ -11,6 +11,7 @@ from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
@@ -55,7 +56,8 @@ class Learned:
 
     table: all records that were read. split: which of them were fitted to, and which calibrate.
     graph: the forward pass as ONNX. export_difference: the largest relative difference between its
-    scores and torch's. outlook: whether the budget holds over time, if there is a time.
+    scores and torch's. outlook: whether the budget holds over time, if there is a time. feedback:
+    what was taken from it.
     """
 
     config: TrainConfig
@@ -73,3 +75,4 @@ class Learned:
     continued: Continued | None = None
     outlook: Outlook | None = None
     segments: Segments | None = None
+    feedback: FeedbackSummary | None = None

@@ -33,6 +33,7 @@ from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.budget.segments import p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -86,6 +87,10 @@ class Package:
         """Return the package of a fit that took so many seconds."""
         return Package(replace(self.manifest, run=Run(round(seconds, 3))), self.files)
 
+    def taking_feedback(self, summary: FeedbackSummary) -> Package:
+        """Return the package of a fit that left out what people confirmed."""
+        return Package(replace(self.manifest, feedback=summary), self.files)
+
     def with_tail(self, shares: Mapping[str, float]) -> Package:
         """Return the package with the columns that make the tail of the scores."""
         calibration = replace(self.manifest.calibration, tail=dict(shares))
@@ -115,6 +120,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
         parent=learned.continued.parent if learned.continued else None,
         parent_records=int(learned.continued.known.sum()) if learned.continued else None,
         outlook=learned.outlook,
+        feedback=learned.feedback,
     )
     return Package(manifest, files)
 
