@@ -27,13 +27,15 @@ class Evidence:
     """What the network makes of the fit records: all that a report needs, and too large to keep.
 
     x: (N, D) features of the fit records. rows: (R,) indices of those that have out-of-bag
-    residuals, (R, D) standardised, and scores, (R,) nats.
+    residuals, (R, D) standardised, and scores, (R,) nats. parts: (R, 3) of these scores, nats:
+    reconstruction, KL and neighbour, as they weigh without feedback.
     """
 
     x: NDArray[np.float32]
     rows: NDArray[np.int64]
     residuals: NDArray[np.float32]
     scores: NDArray[np.float64]
+    parts: NDArray[np.float64]
 
 
 @dataclass(frozen=True)

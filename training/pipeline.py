@@ -111,7 +111,7 @@ def fit(
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
 
-    fitted_to = FittedTo(table, split, found.evidence.rows, found.parts)
+    fitted_to = FittedTo(table, split, found.evidence)
     parts_of = PartsOf(network, vectorizer, found.rule)
     learnt = learn_from(feedback, frame, fitted_to, parts_of, config.alpha) if feedback else None
     found = found.weighing(learnt.factors) if learnt else found
@@ -200,23 +200,19 @@ def _split(
 
 @dataclass(frozen=True)
 class _ScoreFit:
-    """The model that gives the parts of a score, and the rule that adds them up.
-
-    parts: (R, 3) nats, out of bag, of the records of the evidence, at factors of 1.
-    """
+    """The model that gives the parts of a score, and the rule that adds them up."""
 
     model: ScoreModel
     rule: ScoreRule
     evidence: Evidence
     oob: OutOfBag
-    parts: NDArray[np.float64]
     factors: Factors = Factors()
 
     def weighing(self, factors: Factors) -> _ScoreFit:
         """Return the fit with parts that weigh so many times as much."""
         if factors == Factors():
             return self
-        evidence = replace(self.evidence, scores=factors.total(self.parts))
+        evidence = replace(self.evidence, scores=factors.total(self.evidence.parts))
         return replace(self, rule=factors.of_rule(self.rule), evidence=evidence, factors=factors)
 
 
@@ -236,7 +232,7 @@ def _fit_score(
     served = fitted.vae.only(fitted.folds.serving)
     precision = oob.precision()
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
-    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores), oob, parts)
+    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores, parts), oob)
 
 
 @dataclass(frozen=True)

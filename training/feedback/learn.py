@@ -23,6 +23,7 @@ from vaewatch.training.feedback.given import Feedback
 from vaewatch.training.feedback.marks import Label
 from vaewatch.training.feedback.matched import Matched
 from vaewatch.training.feedback.weights import Examples, Factors, Learnt, Marked, learn
+from vaewatch.training.learned import Evidence
 from vaewatch.training.records.split import Split
 
 Floats = NDArray[np.float64]
@@ -65,21 +66,18 @@ class JudgedParts:
 
 @dataclass(frozen=True)
 class FittedTo:
-    """The records of a fit, and the (R, 3) parts of some of those that it was fitted to, each by
-    the member that did not see it. rows: (R,) which of them.
-    """
+    """The records of a fit, and what the members that did not see them make of some of them."""
 
     table: Table
     split: Split
-    rows: NDArray[np.int64]
-    parts: Floats
+    evidence: Evidence
 
     def judged(self, matched: Matched, parts_of: PartsOf) -> JudgedParts:
         """Return these and the records that were not fitted to. matched: those of the table."""
         split = self.split
         unfitted = np.concatenate([split.unfitted, split.trimmed])
-        rows = np.concatenate([split.fit[self.rows], unfitted])
-        parts = np.concatenate([self.parts, parts_of(self.table.take(unfitted))])
+        rows = np.concatenate([split.fit[self.evidence.rows], unfitted])
+        parts = np.concatenate([self.evidence.parts, parts_of(self.table.take(unfitted))])
         every = split.rule != SPLIT
         calibrates = np.full(len(rows), True) if every else np.isin(rows, split.held_out)
         return JudgedParts(parts, matched.take(rows), calibrates)

@@ -154,7 +154,7 @@ def test_the_command_says_what_it_took(folder: Path, alarms: list[str]):
     assert (
         "2 confirmed (1 records left out), 5 false alarms, 0 expected; 1 of these" in done.stdout
     )
-    assert "KL x 1, neighbour x 1: too few marks" in done.stdout
+    assert "KL x 1, neighbour x 1: too few marks, or a window, to try others" in done.stdout
     assert read_manifest(folder / "told").metrics.records == len(NORMALS) + 29
     missing = call("train", folder / "normal.csv", "--out", folder / "x", "--feedback", "none.csv")
     assert missing.returncode == 3 and "'none.csv' must be readable" in missing.stderr

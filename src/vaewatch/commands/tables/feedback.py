@@ -37,7 +37,7 @@ def feedback_facts(found: FeedbackSummary | None) -> Iterator[tuple[str, str]]:
 def _weights(found: FeedbackSummary) -> str:
     factors = f"KL x {found.kl_factor:.3g}, neighbour x {found.neighbour_factor:.3g}"
     if found.gain is None or found.gain_error is None:
-        return f"{factors}: too few marks to learn others"
+        return f"{factors}: too few marks, or a window, to try others"
     gain = f"{found.gain:+.2g} nats a mark (standard error {found.gain_error:.2g})"
     if found.gain > found.gain_error:
         return f"{factors}: they foretell marks better by {gain}"
