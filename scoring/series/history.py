@@ -15,27 +15,29 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.window import ONE, Window
 
 NEVER = np.iinfo(np.int64).min  # the moment of a record that is not there
-ONE = ""  # the entity of a series without entities
 
 
 class Standing(StrEnum):
     """How a record stands to the history of its entity.
 
     Only a record with a full window is judged. One that is older than the newest record of its
-    entity is late; one of the same moment is repeated. Both are left out of the history.
+    entity is late; one of the same moment is repeated. Both are left out of the history. One whose
+    verdict is that of a change that lasts is `lasting`: see `vaewatch.scoring.series.lasting`.
     """
 
     FULL = "full"
     WARMING_UP = "warming_up"
     LATE = "late"
     REPEATED = "repeated"
+    LASTING = "lasting"
 
 
 STANDINGS = tuple(Standing)  # the index of each stands for it in an array
-_FULL, _WARMING_UP, _LATE, _REPEATED = range(len(STANDINGS))
+_FULL, _WARMING_UP, _LATE, _REPEATED, _ = range(len(STANDINGS))
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,25 @@ class Past:
 @dataclass
 class History:
     """The newest records of at most `most` entities; the least recently seen ones leave once the
-    records of a call are taken in.
+    records of a call are taken in. `lasting`: their newest alarms.
     """
 
     window: Window
     most: int | None = None
     pasts: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+    lasting: Lasting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lasting = Lasting(self.window, self.most)
 
     def __len__(self) -> int:
         return len(self.pasts)
+
+    def copy(self) -> History:
+        """Return the history as it is: what comes later does not change it."""
+        found = History(self.window, self.most, OrderedDict(self.pasts))  # pasts are replaced
+        found.lasting.keep(self.lasting.kept())
+        return found
 
     def add(self, arrivals: Arrivals) -> Taken:
         """Take records in, and return those that have full windows now."""

@@ -5,6 +5,7 @@ process.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 
 from vaewatch.scoring.errors import ScoringError
 from vaewatch.scoring.series.history import History, Past
+from vaewatch.scoring.series.lasting import Alarm
 from vaewatch.scoring.series.window import Window
 
 MOST_MOMENT = 2**58  # microseconds from 1970: beyond any year of four digits
@@ -34,6 +36,7 @@ class _Past(msgspec.Struct, array_like=True):
 class _Kept(msgspec.Struct, array_like=True):
     key: str
     pasts: list[_Past]
+    alarms: dict[str, list[Alarm]] = {}
 
 
 def history_key(version: str, window: Window) -> str:
@@ -44,7 +47,7 @@ def history_key(version: str, window: Window) -> str:
 def pack_history(history: History, key: str) -> bytes:
     """Return all of a history; `key` is that of its artifact."""
     pasts = [_packed(entity, past) for entity, past in history.pasts.items()]
-    return msgspec.msgpack.encode(_Kept(key, pasts))
+    return msgspec.msgpack.encode(_Kept(key, pasts, history.lasting.kept()))
 
 
 def pack_past(entity: str, past: Past) -> bytes:
@@ -83,10 +86,19 @@ def unpack_history(
         if kept.key != key:
             raise KeptError("a history must be that of the artifact, got another one's")
         pasts = [(p.entity, _past(p, history.window, width, columns)) for p in kept.pasts]
+        _check_alarms(kept.alarms)
     except (msgspec.MsgspecError, ValueError) as error:
         raise KeptError(f"a history must be as this release writes it: {error}") from error
     most = len(pasts) if history.most is None else history.most
-    return History(history.window, history.most, OrderedDict(pasts[-most:] if most else []))
+    found = History(history.window, history.most, OrderedDict(pasts[-most:] if most else []))
+    found.lasting.keep(kept.alarms)
+    return found
+
+
+def _check_alarms(entities: dict[str, list[Alarm]]) -> None:
+    for alarms in entities.values():
+        if any(abs(at) > MOST_MOMENT or not math.isfinite(score) for at, score in alarms):
+            raise ValueError("got alarms that no records have")
 
 
 def _past(kept: _Past, window: Window, width: int, columns: int) -> Past:

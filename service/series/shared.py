@@ -20,8 +20,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from vaewatch.scoring.series.history import NEVER, ONE, Arrivals, Past, Taken
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.history import NEVER, Arrivals, Past, Taken
+from vaewatch.scoring.series.lasting import Alarm
+from vaewatch.scoring.series.window import ONE, Window
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.errors import HistoryAway
 from vaewatch.service.model.model import Model
@@ -38,7 +39,9 @@ from vaewatch.service.series.script import (
     DIGITS,
     FORGET,
     TAKE,
+    alarm_of_text,
     moment_of_text,
+    text_of_alarm,
     text_of_moment,
 )
 
@@ -92,6 +95,7 @@ class Shared:
     ) -> Answered:
         ledger = _Remote(window_of(model), None, OrderedDict(), shared=self, model=model)
         verdicts, _ = judged(model, options, table, ledger)
+        self._note_alarms(model, ledger)
         return Answered(table, verdicts, Seen(self._held, ledger.gaps, ledger.evicted))
 
     def probe(self) -> None:
@@ -104,8 +108,8 @@ class Shared:
             self._find()
 
     def take(self, model: Model, come: dict[str, list[bytes | str]]) -> tuple[list[Any], int]:
-        """Take records in; returns the stored records before them of each entity, and how many
-        entities were evicted.
+        """Take records in; returns the stored records before them of each entity, with its
+        alarms, and how many entities were evicted.
 
         Raises:
             HistoryAway: Redis is not there, is too slow, or full.
@@ -131,6 +135,22 @@ class Shared:
             evicted += gone
             pasts += found
         return pasts, evicted
+
+    def _note_alarms(self, model: Model, ledger: _Remote) -> None:
+        """Keep the alarms of a batch: only these take a second round trip."""
+        come = ledger.new_alarms()
+        if not come or self.away:
+            return
+        pipe: Any = self._client.pipeline(transaction=False)
+        for entity, alarms in come.items():
+            key = f"{prefix_of(model)}:alarms:{entity}"
+            pipe.rpush(key, *(text_of_alarm(*alarm) for alarm in alarms))
+            pipe.ltrim(key, -ledger.lasting.records, -1)
+            pipe.expire(key, self.ttl)
+        try:
+            pipe.execute()
+        except (RedisError, OSError) as error:
+            self._lose(error)
 
     def miss(self, model: Model, entities: Sequence[str]) -> None:
         """Note whose records Redis lacks where they were answered without it: what it holds of
@@ -196,6 +216,7 @@ class _Remote(Ledger):
 
     shared: Shared = field(kw_only=True)
     model: Model = field(kw_only=True)
+    known: dict[str, list[Alarm]] = field(default_factory=dict)  # alarms before the batch
 
     def add(self, arrivals: Arrivals) -> Taken:
         come = _stored(arrivals)
@@ -208,11 +229,22 @@ class _Remote(Ledger):
         else:
             self.evicted += evicted
             width = arrivals.values.shape[1], arrivals.unseen.shape[1]
-            for entity, records in zip(come, pasts, strict=True):
+            for entity, (records, alarms) in zip(come, pasts, strict=True):
                 past = past_of(records, self.window, *width)
                 if past is not None:
                     self.pasts[entity] = past
+                    self.known[entity] = alarms_of(alarms)
+            self.lasting.keep({name: some for name, some in self.known.items() if some})
         return super().add(arrivals)
+
+    def new_alarms(self) -> dict[str, list[Alarm]]:
+        """Return the alarms of the batch, by entity."""
+        found = {}
+        for entity, alarms in self.lasting.kept().items():
+            before = set(self.known.get(entity, ()))
+            if come := [alarm for alarm in alarms if alarm not in before]:
+                found[entity] = come
+        return found
 
 
 def _stored(arrivals: Arrivals) -> dict[str, list[bytes | str]]:
@@ -239,6 +271,15 @@ def past_of(records: list[bytes], window: Window, width: int, columns: int) -> P
     except ValueError:
         log.error("a history in Redis is not as this release writes it; its entity warms up")
         return None
+
+
+def alarms_of(stored: list[bytes]) -> list[Alarm]:
+    """Return an entity's stored alarms; none if they are not as this release stores them."""
+    try:
+        return [alarm_of_text(text) for text in stored]
+    except ValueError:
+        log.error("the alarms of an entity in Redis are not as this release writes them")
+        return []
 
 
 def _past_of(records: list[bytes], window: Window, width: int, columns: int) -> Past:

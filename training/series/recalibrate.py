@@ -63,7 +63,7 @@ class Ordered:
         table = table.take(np.argsort(table.times, kind="stable"))
         verdicts = scorer.score_table(table, explain=0)
         kept = np.array(
-            [w in (Standing.FULL, Standing.WARMING_UP) for w in verdicts.history or ()]
+            [w not in (Standing.LATE, Standing.REPEATED) for w in verdicts.history or ()]
         )
         seen = load_seen(path)
         again = np.zeros(len(table), bool) if seen is None else find_again(seen, table)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.series.history import ONE, STANDINGS, History, Run, Standing
+from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.reasons import LIMIT
-from vaewatch.scoring.series.window import Pace, Window
+from vaewatch.scoring.series.window import ONE, Pace, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig

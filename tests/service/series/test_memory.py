@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import run
 from tests.live import Live, serving, until
-from tests.pumps import Records, W, pumps, trained
+from tests.pumps import Records, W, changed, pumps, trained
 from tests.service.series.test_stateless import assert_like, results
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.model.model import Model, load_model
@@ -188,6 +188,20 @@ def cut(path: Path) -> None:
 
 def noise(path: Path) -> None:
     path.write_bytes(b"\x93" + bytes(range(256)))
+
+
+def test_what_lasts_is_known_after_a_restart(
+    series_path: Path, series_scorer: Scorer, tmp_path: Path
+):
+    rows, file = changed(90), str(tmp_path / "history")
+    found = []
+    for part in (rows[:50], rows[50:]):
+        with serving(series_path, "--history-file", file) as live:
+            found += [result for row in part for result in results(live, [row])]
+            if len(found) == len(rows):
+                assert live.value("vaewatch_history_records_total", history="lasting") > 20
+    assert_like(found, series_scorer.score(rows))
+    assert [f["history"] for f in found].count("lasting") > 30
 
 
 @pytest.mark.parametrize("damage", [cut, noise, lambda path: path.write_bytes(b"")])

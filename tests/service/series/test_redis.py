@@ -17,11 +17,12 @@ import pytest
 
 from tests.conftest import run
 from tests.live import Live, serving, until, wait_ready
-from tests.pumps import Records, W, pumps, trained
+from tests.pumps import Records, W, changed, pumps, trained
 from tests.service.series.redis_server import RedisServer, needs_redis, redis_server
 from tests.service.series.test_stateless import assert_like, results
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.history import NEVER, Arrivals, History
+from vaewatch.scoring.series.lasting import LENGTHS
 from vaewatch.scoring.series.window import Pace, Window
 from vaewatch.scoring.table import table_of
 from vaewatch.service.model.model import load_model
@@ -62,6 +63,17 @@ def test_workers_share_histories(
         until(lambda: live.value("vaewatch_history_entities") == 3)
         assert live.value("vaewatch_history_away") == 0
         assert live.get("/v1/model").json()["history"]["kept"] == "redis"
+
+
+def test_workers_share_what_lasts(series_path: Path, series_scorer: Scorer, server: RedisServer):
+    rows = changed(90)
+    with serving(series_path, "--history", server.url, "--workers", "2") as live:
+        found = [result for row in rows for result in results(live, [row])]
+        assert_like(found, series_scorer.score(rows))
+        assert [f["history"] for f in found].count("lasting") > 30
+        with server.client as client:
+            [key] = client.keys("*:alarms:m0")
+            assert 0 < client.llen(key) <= LENGTHS * W and 0 < client.ttl(key) <= 86_400
 
 
 def test_records_with_irregular_steps_have_the_same_verdicts(
