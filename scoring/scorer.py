@@ -168,7 +168,8 @@ class Scorer:
             history = History(self._windows.window) if history is None else history
             taken = history.add(arrivals_of(self.artifact.vectorizer, table))
             found = self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
-            return self.settled(found, table, history.lasting, alpha if cut is None else cut)
+            cut = alpha if cut is None else cut
+            return self.settled(found, table.entities, table.times, history.lasting, cut)
         calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores
@@ -231,16 +232,23 @@ class Scorer:
             history=judged.standings(),
         )
 
-    def settled(self, verdicts: Verdicts, table: Table, lasting: Lasting, cut: float) -> Verdicts:
+    def settled(
+        self,
+        verdicts: Verdicts,
+        entities: Sequence[str] | None,
+        moments: NDArray[np.int64] | None,
+        lasting: Lasting,
+        cut: float,
+    ) -> Verdicts:
         """Compare alarms that repeat what lasts with those before them, too. Take the verdicts of
-        `score_taken` in the order of the records of each entity.
+        `score_taken` on N records of these entities and moments, in order of time within each.
         """
-        calibration, moments = self.artifact.calibration, table.times
+        calibration = self.artifact.calibration
         alarms = np.flatnonzero(calibration.alarms(verdicts.p_value))
         if moments is None or not len(alarms):
             return verdicts
         p_value = verdicts.p_value.copy()
-        rows = lasting.settle(table.entities, moments, alarms, verdicts.score, p_value)
+        rows = lasting.settle(entities, moments, alarms, verdicts.score, p_value)
         if not len(rows):
             return verdicts
         words = list(verdicts.history or ())

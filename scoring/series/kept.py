@@ -13,7 +13,7 @@ import numpy as np
 
 from vaewatch.scoring.errors import ScoringError
 from vaewatch.scoring.series.history import History, Past
-from vaewatch.scoring.series.lasting import Alarm
+from vaewatch.scoring.series.lasting import KeptEpisode
 from vaewatch.scoring.series.window import Window
 
 MOST_MOMENT = 2**58  # microseconds from 1970: beyond any year of four digits
@@ -36,7 +36,7 @@ class _Past(msgspec.Struct, array_like=True):
 class _Kept(msgspec.Struct, array_like=True):
     key: str
     pasts: list[_Past]
-    alarms: dict[str, list[Alarm]] = {}
+    episodes: dict[str, KeptEpisode] = {}
 
 
 def history_key(version: str, window: Window) -> str:
@@ -86,19 +86,35 @@ def unpack_history(
         if kept.key != key:
             raise KeptError("a history must be that of the artifact, got another one's")
         pasts = [(p.entity, _past(p, history.window, width, columns)) for p in kept.pasts]
-        _check_alarms(kept.alarms)
+        for each in kept.episodes.values():
+            _checked(each)
     except (msgspec.MsgspecError, ValueError) as error:
         raise KeptError(f"a history must be as this release writes it: {error}") from error
     most = len(pasts) if history.most is None else history.most
     found = History(history.window, history.most, OrderedDict(pasts[-most:] if most else []))
-    found.lasting.keep(kept.alarms)
+    found.lasting.keep(kept.episodes)
     return found
 
 
-def _check_alarms(entities: dict[str, list[Alarm]]) -> None:
-    for alarms in entities.values():
-        if any(abs(at) > MOST_MOMENT or not math.isfinite(score) for at, score in alarms):
-            raise ValueError("got alarms that no records have")
+def unpack_episode(content: bytes) -> KeptEpisode:
+    """Return the alarms of one entity.
+
+    Raises:
+        KeptError: the bytes are none.
+    """
+    try:
+        return _checked(msgspec.msgpack.decode(content, type=KeptEpisode))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise KeptError(f"alarms must be as this release writes them: {error}") from error
+
+
+def _checked(kept: KeptEpisode) -> KeptEpisode:
+    times = [kept.first, *kept.moments]
+    if len(kept.moments) != len(kept.scores) or not kept.moments:
+        raise ValueError("got alarms without moments or scores")
+    if max(map(abs, times)) > MOST_MOMENT or not all(map(math.isfinite, kept.scores)):
+        raise ValueError("got alarms that no records have")
+    return kept
 
 
 def _past(kept: _Past, window: Window, width: int, columns: int) -> Past:

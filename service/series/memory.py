@@ -117,4 +117,4 @@ def most_bytes(model: Model, entities: int) -> int:
     width, columns = widths_of(model)
     window = window_of(model)
     records = (window.size - 1) * (4 * width + columns)
-    return entities * (records + ALARM * Lasting(window).records + OVERHEAD)
+    return entities * (records + ALARM * Lasting(window).compared + OVERHEAD)

@@ -20,7 +20,7 @@ NO_MOMENT = "0" * DIGITS
 # entity, that seen last at the end.
 # ARGV: records kept, seconds kept, entities kept (-1: all, since more are to come); for each list,
 # how many records come, and of each the moment and the features.
-# The alarms of an entity lie in a list of their own, whose name is made of that of its records.
+# The alarms of an entity lie under a key of their own, which is made of that of its records.
 ALARMS = """
 local function alarms(key)
   local prefix = #KEYS[1] - 7
@@ -52,7 +52,7 @@ for i = 2, #KEYS do
   redis.call('LTRIM', key, -kept, -1)
   redis.call('EXPIRE', key, ttl)
   redis.call('ZADD', KEYS[1], string.format('%.2f', now + i / 4), key)
-  pasts[i - 1] = {past, redis.call('LRANGE', alarms(key), 0, -1)}
+  pasts[i - 1] = {past, redis.call('GET', alarms(key))}
 end
 redis.call('EXPIRE', KEYS[1], ttl)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ttl * 1000000))
@@ -77,21 +77,6 @@ end
 return redis.call('DEL', KEYS[1])
 """
 )
-
-
-def text_of_alarm(moment: int, score: float) -> str:
-    """Return an alarm as it is stored."""
-    return f"{moment} {score!r}"
-
-
-def alarm_of_text(text: bytes) -> tuple[int, float]:
-    """Return the moment and the score of an alarm.
-
-    Raises:
-        ValueError: it is none.
-    """
-    moment, score = text.split(b" ")
-    return int(moment), float(score)
 
 
 def text_of_moment(moment: int) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 import redis
 from redis.backoff import NoBackoff
@@ -21,7 +22,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from vaewatch.scoring.series.history import NEVER, Arrivals, Past, Taken
-from vaewatch.scoring.series.lasting import Alarm
+from vaewatch.scoring.series.kept import KeptError, unpack_episode
+from vaewatch.scoring.series.lasting import KeptEpisode
 from vaewatch.scoring.series.window import ONE, Window
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.errors import HistoryAway
@@ -39,9 +41,7 @@ from vaewatch.service.series.script import (
     DIGITS,
     FORGET,
     TAKE,
-    alarm_of_text,
     moment_of_text,
-    text_of_alarm,
     text_of_moment,
 )
 
@@ -137,16 +137,16 @@ class Shared:
         return pasts, evicted
 
     def _note_alarms(self, model: Model, ledger: _Remote) -> None:
-        """Keep the alarms of a batch: only these take a second round trip."""
-        come = ledger.new_alarms()
+        """Keep the alarms of a batch: only these take a second round trip. Of two workers that
+        judge one entity at a time, the last one's stand.
+        """
+        come = ledger.alarmed()
         if not come or self.away:
             return
         pipe: Any = self._client.pipeline(transaction=False)
-        for entity, alarms in come.items():
-            key = f"{prefix_of(model)}:alarms:{entity}"
-            pipe.rpush(key, *(text_of_alarm(*alarm) for alarm in alarms))
-            pipe.ltrim(key, -ledger.lasting.records, -1)
-            pipe.expire(key, self.ttl)
+        for entity, kept in come.items():
+            content = msgspec.msgpack.encode(kept)
+            pipe.set(f"{prefix_of(model)}:alarms:{entity}", content, ex=self.ttl)
         try:
             pipe.execute()
         except (RedisError, OSError) as error:
@@ -216,7 +216,7 @@ class _Remote(Ledger):
 
     shared: Shared = field(kw_only=True)
     model: Model = field(kw_only=True)
-    known: dict[str, list[Alarm]] = field(default_factory=dict)  # alarms before the batch
+    known: dict[str, KeptEpisode] = field(default_factory=dict)  # alarms before the batch
 
     def add(self, arrivals: Arrivals) -> Taken:
         come = _stored(arrivals)
@@ -233,18 +233,15 @@ class _Remote(Ledger):
                 past = past_of(records, self.window, *width)
                 if past is not None:
                     self.pasts[entity] = past
-                    self.known[entity] = alarms_of(alarms)
-            self.lasting.keep({name: some for name, some in self.known.items() if some})
+                if episode := episode_of(alarms):
+                    self.known[entity] = episode
+            self.lasting.keep(self.known)
         return super().add(arrivals)
 
-    def new_alarms(self) -> dict[str, list[Alarm]]:
-        """Return the alarms of the batch, by entity."""
-        found = {}
-        for entity, alarms in self.lasting.kept().items():
-            before = set(self.known.get(entity, ()))
-            if come := [alarm for alarm in alarms if alarm not in before]:
-                found[entity] = come
-        return found
+    def alarmed(self) -> dict[str, KeptEpisode]:
+        """Return the alarms of the entities that alarmed in the batch."""
+        kept = self.lasting.kept()
+        return {name: each for name, each in kept.items() if each != self.known.get(name)}
 
 
 def _stored(arrivals: Arrivals) -> dict[str, list[bytes | str]]:
@@ -273,13 +270,15 @@ def past_of(records: list[bytes], window: Window, width: int, columns: int) -> P
         return None
 
 
-def alarms_of(stored: list[bytes]) -> list[Alarm]:
-    """Return an entity's stored alarms; none if they are not as this release stores them."""
+def episode_of(content: bytes | None) -> KeptEpisode | None:
+    """Return an entity's stored alarms; None if there are none, or not as this release stores
+    them.
+    """
     try:
-        return [alarm_of_text(text) for text in stored]
-    except ValueError:
+        return None if content is None else unpack_episode(content)
+    except KeptError:
         log.error("the alarms of an entity in Redis are not as this release writes them")
-        return []
+        return None
 
 
 def _past_of(records: list[bytes], window: Window, width: int, columns: int) -> Past:

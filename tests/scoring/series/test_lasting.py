@@ -10,28 +10,37 @@ from tests.pumps import W, changed
 from tests.scoring.series.test_kept import KEY, WINDOW, filled, unpacked
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.kept import pack_history
-from vaewatch.scoring.series.lasting import LENGTHS, Lasting
+from vaewatch.scoring.series.lasting import COMPARED, LASTS, PAUSE, KeptEpisode, Lasting
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import table_of
 
 SMALL = Window(size=3, gap=1000, step=10)
-RECORDS = LENGTHS * SMALL.size  # 24 in the time that is remembered
+LENGTH = SMALL.size * SMALL.step
 
 
 def slow(names: list[str], moments: list[int], scores: list[float], p: list[float]) -> list[float]:
     """The rule by the words of the guide, from all alarms each time."""
     found = []
     for i, name in enumerate(names):
-        before = [
-            k for k in range(i) if names[k] == name and moments[k] >= moments[i] - RECORDS * 10
-        ][-RECORDS:]
-        above = sum(scores[k] >= scores[i] for k in before)
-        found.append(max(p[i], above / RECORDS) if 3 * len(before) >= RECORDS else p[i])
+        before = [k for k in range(i) if names[k] == name]
+        episode = before[:0]
+        for k in reversed(before):
+            if moments[(episode or [i])[0]] - moments[k] > PAUSE * LENGTH:
+                break
+            episode = [k, *episode]
+        time = moments[i] - moments[episode[0]] if episode else 0
+        lasts = bool(episode) and time >= LASTS * LENGTH and 4 * len(episode) >= time / SMALL.step
+        recent = [k for k in episode if moments[k] >= moments[i] - COMPARED * LENGTH]
+        above = sum(scores[k] >= scores[i] for k in recent[-COMPARED * SMALL.size :])
+        found.append(max(p[i], above / (COMPARED * SMALL.size)) if lasts else p[i])
     return found
 
 
 alarms = st.lists(
-    st.tuples(st.sampled_from("ab"), st.integers(0, 12), st.integers(0, 5)), max_size=120
+    st.tuples(
+        st.sampled_from("aab"), st.sampled_from([0, 3, 8, 15, 15, 60, 250]), st.integers(0, 5)
+    ),
+    max_size=120,
 )
 
 
@@ -60,7 +69,7 @@ def test_the_entities_whose_last_alarm_is_longest_ago_leave_first():
     lasting = Lasting(SMALL, most=2)
     names, at = ["a", "b", "a", "c"], np.arange(4)
     lasting.settle(names, at, at, np.ones(4), np.full(4, 0.01))
-    assert list(lasting.entities) == ["a", "c"]
+    assert list(lasting.episodes) == ["a", "c"]
 
 
 def test_alarms_survive_their_way_to_bytes():
@@ -69,7 +78,10 @@ def test_alarms_survive_their_way_to_bytes():
         ["a", "b"], np.array([5, 7]), np.arange(2), np.array([1.5, 0.1]), np.ones(2)
     )
     back = unpacked(pack_history(history, KEY))
-    assert back.lasting.kept() == {"a": [(5, 1.5)], "b": [(7, 0.1)]}
+    assert back.lasting.kept() == {
+        "a": KeptEpisode(5, 1, [5], [1.5]),
+        "b": KeptEpisode(7, 1, [7], [0.1]),
+    }
     assert back.lasting.window == WINDOW
 
 
@@ -79,9 +91,9 @@ def test_a_change_for_good_alarms_until_it_lasts_and_what_goes_beyond_it_alarms(
     rows = changed(400)
     verdicts = pumps_scorer.score(rows)
     words, alarmed = np.array(verdicts.history), verdicts.is_anomaly
-    assert alarmed[21 : 20 + LENGTHS * W // 3].all()  # so many must be seen before it lasts
-    assert (words[20:] == "lasting").mean() > 0.9
-    assert alarmed[100:-2].mean() < 0.15  # alpha is 0.05
+    assert alarmed[21 : 20 + LASTS * W].all()
+    assert (words[20 + LASTS * W + 2 :] == "lasting").mean() > 0.95
+    assert alarmed[20 + LASTS * W + 2 : -2].mean() < 0.15  # alpha is 0.05
     assert alarmed[-2:].any()
     assert np.array_equal(alarmed, verdicts.p_value <= 0.05)
     quiet = ~alarmed & (words == "lasting")

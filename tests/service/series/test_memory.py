@@ -193,9 +193,9 @@ def noise(path: Path) -> None:
 def test_what_lasts_is_known_after_a_restart(
     series_path: Path, series_scorer: Scorer, tmp_path: Path
 ):
-    rows, file = changed(90), str(tmp_path / "history")
+    rows, file = changed(150), str(tmp_path / "history")
     found = []
-    for part in (rows[:50], rows[50:]):
+    for part in (rows[:70], rows[70:]):
         with serving(series_path, "--history-file", file) as live:
             found += [result for row in part for result in results(live, [row])]
             if len(found) == len(rows):
