@@ -58,6 +58,16 @@ class JudgedWindows:
         """Return the same windows with another alpha."""
         return replace(self, calibration=replace(self.calibration, alpha=alpha))
 
+    def only(self, rows: NDArray[np.bool_]) -> JudgedWindows:
+        """Return some of the windows, which calibrate by themselves."""
+        at = np.flatnonzero(rows)
+        entities = None if self.entities is None else [self.entities[i] for i in at.tolist()]
+        scores = self.scores[at]
+        own = replace(self.calibration, scores=np.sort(scores))
+        return JudgedWindows(
+            self.window, own, scores, self.moments[at], entities, self.stretches[at]
+        )
+
     def incidents(self) -> dict[str, float]:
         """Return the false incidents per entity and day at each alpha that is shown, as text."""
         place = self.entities, self.moments, self.window

@@ -66,6 +66,7 @@ def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
         data_fingerprint=origin.data_fingerprint,
         records_given=origin.records_given,
         run=Run(origin.fit_seconds),
+        outlook=learned.outlook,
         sha256={},  # of the files as they are written
         window=window,
         series=learned.summary,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Golden
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.recalibrated import Renewal
@@ -32,6 +32,7 @@ from vaewatch.training.calibration.renewed import Renewed
 from vaewatch.training.calibration.side import Side
 from vaewatch.training.export.weights import load_seen
 from vaewatch.training.series.judged import JudgedWindows
+from vaewatch.training.series.outlook import later_half, outlook_of_windows
 from vaewatch.training.series.pipeline import warn_of_few_blocks
 from vaewatch.training.series.seen import find_again
 from vaewatch.training.streams import Stream, stream
@@ -205,7 +206,7 @@ def renew_series(
         scores,
         comparison,
         comparison.compare(ordered.table, windows, scores),
-        _renewal(scorer, calibration, ordered.table, summary, fingerprint),
+        _renewal(scorer, judged, ordered.table, summary, fingerprint),
         int(ordered.again.sum()),
     )
 
@@ -226,12 +227,15 @@ def _check_enough(ordered: Ordered, windows: int, alpha: float) -> None:
 
 def _renewal(
     scorer: Scorer,
-    calibration: Calibration,
+    judged: JudgedWindows,
     table: Table,
     summary: SeriesSummary,
     fingerprint: str,
 ) -> Renewal:
     """Return what changes; the golden records stay, with their new p-values."""
-    golden = scorer.artifact.golden
+    golden, calibration = scorer.artifact.golden, judged.calibration
+    outlook = outlook_of_windows(judged, later_half(judged))
     renewed = Golden(golden.records, golden.scores, calibration.p_values(golden.scores))
-    return Renewal(calibration, fit_drift(table), renewed, fingerprint, series=summary)
+    return Renewal(
+        calibration, fit_drift(table), renewed, fingerprint, outlook=outlook, series=summary
+    )

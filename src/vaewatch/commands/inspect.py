@@ -85,7 +85,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
     yield from series_facts(manifest)
     if manifest.outlook:
-        yield "over time", words(manifest.outlook)[1]
+        yield "over time", words(manifest.outlook, windows=manifest.window is not None)[1]
     if manifest.parent:
         same = bool(manifest.calibration_fingerprint)
         how = "which has the same weights" if same else "whose fit this one continues"

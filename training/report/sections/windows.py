@@ -221,7 +221,7 @@ def windows_in_time(found: SeriesFindings) -> Section:
         Grid("Alarms of each block of time", head, rows, numbers=(2, 3, 4, 5)),
     )
     lead = "How the alarms on the fit records lie in time."
-    return Section("time", "Blocks of time", lead, blocks)
+    return Section("spans", "The fit records in time", lead, blocks)
 
 
 def _minute(time: str) -> str:
@@ -244,7 +244,7 @@ def _alarms(spans: tuple[Span, ...], alpha: float) -> Figure:
 
     said = ", ".join(f"{a} of {e:.3g} expected" for a, e in zip(alarms, expected, strict=True))
     return draw(
-        "time",
+        "spans",
         "Alarms in each block of time",
         read="Bars about as high as the dotted line are what is expected. A few high ones show "
         "times that are unlike the others.",

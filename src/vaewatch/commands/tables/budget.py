@@ -42,7 +42,7 @@ def print_budget(scorer: Scorer) -> None:
     print_table(console, head, rows, right=range(len(head) - 1))
     print_incidents(console, manifest)
     print_segments(console, manifest)
-    print_outlook(console, manifest.outlook)
+    print_outlook(console, manifest.outlook, windows=manifest.window is not None)
 
 
 def _asked(manifest: Manifest) -> str:
