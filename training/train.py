@@ -138,7 +138,7 @@ def _read(data: Any, config: TrainConfig, reading: Reading) -> _Input:
     sample = read_sample(data, most, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
     sample, schema = _sound(sample, config, reading)
-    if schema is not None and config.windowed and config.max_records != TrainConfig.max_records:
+    if schema is not None and config.windowed and config.max_records is not None:
         sample = newest(sample, schema, config.max_records)
     return _Input(sample, schema, config, fingerprint(sample.frame))
 

@@ -14,6 +14,7 @@ from tests.conftest import Done, call
 from tests.training.telemetry import QUICK, TIMED, WORDS, series, shifted
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.train import train
 
 ROWS = pl.int_range(pl.len())
@@ -180,8 +181,8 @@ def test_fewer_incidents_than_the_records_can_show_are_refused(tmp_path: Path):
     done = fit(tmp_path, series(), "--incidents-per-day", 0.001)
     assert done.returncode != 0
     assert (
-        "--incidents-per-day 0.001 takes 1,000 entity-days of normal records, in which one false "
-        "incident would be counted, got 0.102." in done.stderr
+        "--incidents-per-day 0.001 takes 2,000 entity-days of normal records, in which 2 "
+        "false incidents would be expected, got 0.102." in done.stderr
     )
 
 
@@ -200,6 +201,17 @@ def test_of_more_records_than_asked_for_the_newest_are_read(tmp_path: Path):
     assert "600 of 900 records" in done.stdout, done.stderr
     time_found = read_manifest(tmp_path / "art").schema.time
     assert time_found is not None
+
+
+def test_all_records_are_read_unless_a_number_is_given_be_it_the_usual_one(tmp_path: Path):
+    """A sample of single records, of which 250,000 are read, would tear windows."""
+    assert TrainConfig().max_records == 250_000 == TrainConfig(time="ts").max_records
+    timed = {"time": "ts", "entity": "machine"}
+    assert TrainConfig(**timed).max_records is None
+    assert TrainConfig(**timed, window=1).max_records == 250_000
+    assert TrainConfig(**timed, max_records=250_000).max_records == 250_000
+    assert fit(tmp_path, series()).returncode == 0
+    assert read_manifest(tmp_path / "art").training.max_records is None
 
 
 def test_a_fit_of_windows_is_not_continued(tmp_path: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
 from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.calibrate import shown_alphas
-from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
+from vaewatch.training.calibration.rehearsal import play
+from vaewatch.training.series.promise import Counting, alpha_for, independent_blocks
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,17 @@ class JudgedWindows:
         apart = max(1, len(self.scores) // self.window.size)
         return min(independent_blocks(alarms.astype(np.float64), self.stretches), apart)
 
-    def alpha_for(self, wanted: float) -> float:
-        """Return the alpha with so many false incidents per entity and day.
-
-        Raises:
-            CalibrationError: the records are of too short a time for it.
-        """
-        check_countable(wanted, len(self.scores), self.window)
+    @property
+    def counting(self) -> Counting:
+        """The same windows, to count their incidents."""
         place = self.entities, self.moments, self.window
-        return alpha_for(wanted, self.calibration, self.scores, *place)
+        return Counting(self.calibration, self.scores, *place)
+
+    def alpha_for(self, wanted: float) -> float:
+        """Return the alpha with so many false incidents per entity and day; see
+        `vaewatch.training.series.promise.alpha_for`.
+        """
+        return alpha_for(wanted, self.counting)
 
     def at(self, alpha: float) -> JudgedWindows:
         """Return the same windows with another alpha."""
@@ -70,23 +71,28 @@ class JudgedWindows:
 
     def incidents(self) -> dict[str, float]:
         """Return the false incidents per entity and day at each alpha that is shown, as text."""
-        place = self.entities, self.moments, self.window
-        return {
-            f"{alpha:g}": incidents_per_day(self.calibration, self.scores, *place, alpha)
-            for alpha in shown_alphas(self.calibration)
-        }
+        counting = self.counting
+        return {f"{a:g}": counting.per_day(a) for a in shown_alphas(self.calibration)}
 
 
-def check_countable(wanted: float, records: int, window: Window) -> None:
-    """Refuse so few incidents per entity and day that not one would be counted in records.
+def outlook_of_windows(judged: JudgedWindows, later: NDArray[np.bool_]) -> Outlook | None:
+    """Play the later ones of (J,) windows through: each block of time is compared with all before
+    it. As for single records (`vaewatch.training.calibration.rehearsal`), with what chance allows
+    by blocks of neighbours, since these alarm together.
 
-    Raises:
-        CalibrationError: they are so few.
+    Returns:
+        None if the time before has too few windows to certify alpha.
     """
-    days = records * window.step / DAY
-    if wanted * days < 1:
-        raise CalibrationError(
-            f"--incidents-per-day {wanted:g} takes {math.ceil(1 / wanted):,} entity-days of "
-            f"normal records, in which one false incident would be counted, got {days:,.3g}. Ask "
-            "for more incidents, or give more records."
-        )
+    if later.all() or not later.any():
+        return None
+    alpha = judged.calibration.alpha
+    if allowed_rank(alpha, int((~later).sum())) < 1:
+        return None
+    past = judged.only(~later)
+    length = len(past.scores) / past.blocks
+    return play(past.scores, judged.scores[later], judged.moments[later], alpha, None, length)
+
+
+def later_half(judged: JudgedWindows) -> NDArray[np.bool_]:
+    """(J,) -> (J,): which windows are of the later half of the time."""
+    return np.asarray(judged.moments > np.median(judged.moments))

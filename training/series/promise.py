@@ -7,19 +7,23 @@ look at incidents, not at records, these are counted, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import Calibration, check_alpha
+from vaewatch.scoring.budget.calibration import Calibration, least_alpha
 from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.series.incidents import incident_starts, per_day
+from vaewatch.scoring.series.incidents import entity_days, incident_starts, per_day
 from vaewatch.scoring.series.window import Window
 
 Scores = NDArray[np.float64]
-FINEST, COARSEST = 1e-5, 0.5  # of the alphas that are tried
-TRIED = 60
+COARSEST = 0.5  # of the alphas that are tried
+TRIED = 150
+LEAST_WANTED = 2  # incidents among the judged windows: one is met, and one more is expected
 
 
 def independent_blocks(scores: Scores, stretches: NDArray[np.int64]) -> int:
@@ -50,43 +54,89 @@ def independent_blocks(scores: Scores, stretches: NDArray[np.int64]) -> int:
     return max(1, int(n / tau))
 
 
-def incidents_per_day(
-    calibration: Calibration,
-    scores: Scores,
-    entities: Sequence[str] | None,
-    moments: NDArray[np.int64],
-    window: Window,
-    alpha: float,
-) -> float:
-    """Return the false incidents per entity and day of (n,) judged records at alpha."""
-    alarms = calibration.alarms(calibration.p_values(scores), alpha)
-    at = np.flatnonzero(alarms)
-    own = None if entities is None else [entities[i] for i in at.tolist()]
-    starts = incident_starts(own, moments[at], window)
-    return per_day(int(starts.sum()), len(scores), window)
+@dataclass(frozen=True)
+class Counting:
+    """J judged windows among which incidents are counted.
+
+    Attributes:
+        scores: (J,). moments: (J,) of the records that they judge. entities: of each; None where
+            there is one series.
+    """
+
+    calibration: Calibration
+    scores: Scores
+    entities: Sequence[str] | None
+    moments: NDArray[np.int64]
+    window: Window
+
+    @cached_property
+    def p_values(self) -> Scores:
+        return self.calibration.p_values(self.scores)
+
+    @property
+    def days(self) -> float:
+        """The days of entities that the windows are worth at their usual step."""
+        return entity_days(len(self.scores), self.window)
+
+    def count(self, alpha: float) -> int:
+        """Return the false incidents at alpha."""
+        at = np.flatnonzero(self.calibration.alarms(self.p_values, alpha))
+        own = None if self.entities is None else [self.entities[i] for i in at.tolist()]
+        return int(incident_starts(own, self.moments[at], self.window).sum())
+
+    def per_day(self, alpha: float) -> float:
+        """Return the false incidents per entity and day at alpha."""
+        return per_day(self.count(alpha), len(self.scores), self.window)
 
 
-def alpha_for(
-    wanted: float,
-    calibration: Calibration,
-    scores: Scores,
-    entities: Sequence[str] | None,
-    moments: NDArray[np.int64],
-    window: Window,
-) -> float:
-    """Return the largest alpha with at most so many false incidents per entity and day.
+def incidents_interval(count: int, days: float) -> tuple[float, float]:
+    """Return the 95 % interval of the incidents a day, of so many among so many days (Garwood,
+    1936). Incidents are apart by definition, so that they are taken to be a Poisson process.
+    """
+    from scipy.special import gammaincinv
+
+    low = float(gammaincinv(count, 0.025)) if count else 0.0
+    return low / days, float(gammaincinv(count + 1, 0.975)) / days
+
+
+def check_countable(wanted: float, records: int, window: Window) -> None:
+    """Refuse so few incidents per entity and day that not one could be allowed among records.
 
     Raises:
-        CalibrationError: the records are too few to certify so small an alpha.
+        CalibrationError: they are so few.
     """
-    alphas = np.geomspace(COARSEST, FINEST, TRIED)
-    for alpha in alphas.tolist():
-        rounded = float(f"{alpha:.2g}")
-        got = incidents_per_day(calibration, scores, entities, moments, window, rounded)
-        if got <= wanted:
-            check_alpha(rounded, calibration.n)
-            return rounded
-    raise CalibrationError(
-        f"--incidents-per-day {wanted:g} takes an alpha below {FINEST:g}, which this data cannot "
-        "certify. Ask for more incidents, or give more records."
-    )
+    days = entity_days(records, window)
+    if wanted * days < LEAST_WANTED:
+        raise CalibrationError(
+            f"--incidents-per-day {wanted:g} takes {math.ceil(LEAST_WANTED / wanted):,} "
+            f"entity-days of normal records, in which {LEAST_WANTED} false incidents would be "
+            f"expected, got {days:,.3g}. Ask for more incidents, or give more records."
+        )
+
+
+def alpha_for(wanted: float, counting: Counting) -> float:
+    """Return the largest alpha up to which no more than so many false incidents per entity and day
+    are to be expected.
+
+    As alpha grows from the least that can be certified, incidents are met one after another. Just
+    before the incident k + 1 is met, k are counted, and k + 1 are the mean of what is to be
+    expected among as many days: so k + 1, not k, must be no more than wanted. The same one more
+    stands in a p-value.
+
+    Raises:
+        CalibrationError: the records are of too short a time for it.
+    """
+    check_countable(wanted, len(counting.scores), counting.window)
+    allowed, chosen = wanted * counting.days, None
+    least = least_alpha(counting.calibration.n)
+    tried = np.geomspace(least, COARSEST, TRIED).tolist()
+    for alpha in sorted({max(least, float(f"{alpha:.2g}")) for alpha in tried}):
+        if counting.count(alpha) + 1 > allowed:
+            break
+        chosen = alpha
+    if chosen is None:
+        raise CalibrationError(
+            f"--incidents-per-day {wanted:g} takes an alpha below {least:g}, which this data "
+            "cannot certify. Ask for more incidents, or give more records."
+        )
+    return chosen

@@ -29,8 +29,7 @@ MOST = 40  # columns that `train` shows
 @setting(
     "--max-records",
     type=int,
-    default=TrainConfig.max_records,
-    help="Records to read; of more, a uniform sample.",
+    help="Records to read; of more, a uniform sample.  [default: 250000, or all with a window]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 def profile(

@@ -11,8 +11,7 @@ from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook, words
 from vaewatch.training.calibration.calibrate import calibrate
-from vaewatch.training.series.judged import JudgedWindows
-from vaewatch.training.series.outlook import later_half, outlook_of_windows
+from vaewatch.training.series.judged import JudgedWindows, later_half, outlook_of_windows
 
 STEP = 10_000_000
 WINDOW = Window(16, 10 * STEP, STEP)

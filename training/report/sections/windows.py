@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.time.spans import span_text
 from vaewatch.training.calibration.calibrate import shown_alphas
@@ -129,7 +129,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
     window, series, summary = manifest.window, manifest.series, manifest.calibration
     assert window is not None and series is not None
     low, high = summary.rate_interval_95
-    long, days = span_text(window.size * window.step), calibration.n * window.step / DAY
+    long, days = span_text(window.size * window.step), entity_days(calibration.n, window)
     facts = Facts(
         (
             ("asked for", f"{calibration.alpha:g}"),
