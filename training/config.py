@@ -18,6 +18,17 @@ SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
 MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
 TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
+NOT_OF_WINDOWS = {  # settings, and what to do instead
+    "score": "all parts of its score count. Leave it out",
+    "calibrate": "all of the time calibrates, each block by what saw none of it. Leave it out, and "
+    "use vaewatch recalibrate on the latest records",
+    "contamination_robust": "to leave records out would tear windows. Take the times of known "
+    "faults out of the input",
+    "segment": "its windows are too much alike to calibrate each value by itself, and one window "
+    "may hold several. Leave it out, so that the column is learned like others, or train an "
+    "artifact for each value on its own records",
+    "neighbours": "how many windows are kept follows from their size. Leave it out",
+}
 
 
 @dataclass(frozen=True)
@@ -119,9 +130,9 @@ class TrainConfig:
                 "setting 'window' takes a time, by which records are in order: name its column "
                 "with --time."
             )
-        for name in ("score", "calibrate", "contamination_robust", "segment", "neighbours"):
+        for name, instead in NOT_OF_WINDOWS.items():
             if getattr(self, name) != getattr(type(self), name):
-                raise SettingError(f"setting '{name}' cannot be used with a window.")
+                raise SettingError(f"setting '{name}' cannot be used with a window: {instead}.")
 
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""

@@ -168,6 +168,10 @@ def test_missing_values_for_longer_than_a_window_are_learned(tmp_path: Path):
         (("--label", "machine"), "'machine' is that of setting 'label'"),
         (("--entity", "ts"), "'ts' is that of setting 'time'"),
         (("--entity", "machin"), "Did you mean 'machine'?"),
+        (("--segment", "flow"), "or train an artifact for each value on its own records."),
+        (("--calibrate", "recent"), "use vaewatch recalibrate on the latest records."),
+        (("--contamination-robust",), "Take the times of known faults out of the input."),
+        (("--neighbours", 9), "'neighbours' cannot be used with a window: how many"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(
