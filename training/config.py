@@ -20,8 +20,8 @@ MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the 
 TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
 NOT_OF_WINDOWS = {  # settings, and what to do instead
     "score": "all parts of its score count. Leave it out",
-    "calibrate": "all of the time calibrates, each block by what saw none of it. Leave it out, and "
-    "use vaewatch recalibrate on the latest records",
+    "calibrate": "all of the time calibrates, each block by what saw none of it. Leave it out, "
+    "and use vaewatch recalibrate on the latest records",
     "contamination_robust": "to leave records out would tear windows. Take the times of known "
     "faults out of the input",
     "segment": "its windows are too much alike to calibrate each value by itself, and one window "
