@@ -191,7 +191,9 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
     windows: whether the artifact judges records with those before them.
     """
     lately, together = found.lately, found.together
-    said = [f"{_counted(together)} in the last {len(found.blocks)} blocks, {days(found.days)}"]
+    n = len(found.blocks)
+    last = f"the last {n} blocks" if n > 1 else "the last block"
+    said = [f"{_counted(together)} in {last}, {days(found.days)}"]
     if found.state is State.ABOVE:
         rate = lately.alarms / max(lately.records, 1)
         said.append(

@@ -139,10 +139,11 @@ def _in_range(moment: int) -> int | None:
     return moment if FIRST <= moment <= LAST else None
 
 
-def spell(moment: int, form: Form) -> str | int:
+def spell(moment: int, form: Form) -> str | int | float:
     """Write a moment, in its own zone where the form has none, as `Time.read` reads it."""
     if form in IN_A_SECOND:
-        return moment * IN_A_SECOND[form] // SECOND
+        whole, rest = divmod(moment * IN_A_SECOND[form], SECOND)
+        return moment * IN_A_SECOND[form] / SECOND if rest else whole
     days, rest = divmod(moment, DAY)
     at = datetime.fromordinal(EPOCH.toordinal() + days).replace(
         hour=rest // (3600 * SECOND),

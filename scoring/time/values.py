@@ -27,7 +27,7 @@ def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
     return moments
 
 
-def spelled(time: Time, moment: int) -> str | int | None:
+def spelled(time: Time, moment: int) -> str | int | float | None:
     """Write a moment as a record carries it; None where there is none."""
     if moment == NO_TIME:
         return None
@@ -36,7 +36,7 @@ def spelled(time: Time, moment: int) -> str | int | None:
     return spell(moment, time.form)
 
 
-def example_of(time: Time) -> Mapping[str, str | int | None]:
+def example_of(time: Time) -> Mapping[str, str | int | float | None]:
     """Return a time as a record carries it, under its name: the last one of the fit data."""
     found = moment_of_text(time.last)
     return {time.column: spelled(time, NO_TIME if found is None else found[0])}

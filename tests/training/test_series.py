@@ -126,9 +126,12 @@ def test_an_alpha_for_incidents_gives_no_more_of_them(folder: Path, tmp_path: Pa
 def test_profile_says_what_the_records_are_as_series(folder: Path, tmp_path: Path):
     done = call("profile", folder / "fit.csv", *TIMED)
     assert (
-        "series: 3 entities with 300 to 300 records, one every 10s usually; after a pause of more "
-        "than 100s a window begins anew" in done.stdout
+        "series: 3 entities with 300 records each, one every 10s usually; after a pause of more "
+        "than 100s a window begins anew\n" in done.stdout
     ), done.stderr
+    one = call("profile", folder / "fit.csv", "--time", "ts", "--window", "auto", "--gap", "1m")
+    assert "series: 1 entity with 900 records, one every 10s usually" in one.stdout, one.stderr
+    assert "of more than 1m a window begins anew; 600 have a time that came before" in one.stdout
     series().with_columns(ts=pl.lit("2026-01-01T00:00:00")).write_csv(tmp_path / "one.csv")
     done = call("profile", tmp_path / "one.csv", *TIMED)
     assert "series: refused: a window takes records that follow one another" in done.stdout

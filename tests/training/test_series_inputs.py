@@ -131,6 +131,17 @@ def test_a_hundred_thousand_entities_of_one_record_are_read_in_bounded_time(tmp_
     assert time.monotonic() - started < 120  # not a matter of speed, but of growth
 
 
+@pytest.mark.parametrize("unit", ["ms", "seconds"])
+def test_records_of_less_than_a_second_are_a_series(tmp_path: Path, unit: str):
+    frame = series(machines=1).with_columns(at=pl.int_range(pl.len()) * 100 + 1_767_225_600_000)
+    moments = pl.col("at") if unit == "ms" else pl.col("at") / 1000
+    frame.with_columns(ts=moments).drop("at").write_csv(tmp_path / "fast.csv")
+    words = ("--time", "ts", "--window", 8, "--alpha", 0.05, *WORDS, "--out", tmp_path / "art")
+    done = call("train", tmp_path / "fast.csv", *words)
+    assert done.returncode == 0, done.stderr
+    assert "800ms at the usual step of 100ms" in done.stdout
+
+
 def test_a_gap_of_a_year_begins_windows_anew(tmp_path: Path):
     done = fit(tmp_path, shifted(series(), HALF, timedelta(days=365)))
     assert done.returncode == 0, done.stderr
