@@ -232,10 +232,10 @@ def check_alpha(alpha: float, n: int) -> None:
     """
     check_rate(alpha)
     if allowed_rank(alpha, n) < 1:
+        larger = f", or ask for alpha {least_alpha(n):g} or more" if n else ""
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "
-            f"{n:,}. "
-            f"Give more normal records, or ask for alpha {least_alpha(n):g} or more."
+            f"{n:,}. Give more normal records{larger}."
         )
 
 
