@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.time.form import NO_TIME, ZONED, moment_of_text, spell
 from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.time import Time
+from vaewatch.scoring.time.zone import UTC_NAMES
 
 
 def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
@@ -21,9 +22,10 @@ def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
     """
     found = [time.parse(value) for value in values]
     moments = np.array([moment for moment, _ in found], np.int64)
-    local = np.array([form in ZONED for _, form in found], bool)
-    if local.any():
-        moments[local] = to_utc(moments[local], time.zone)
+    if time.zone not in UTC_NAMES:
+        local = np.array([form in ZONED for _, form in found], bool)
+        if local.any():
+            moments[local] = to_utc(moments[local], time.zone)
     return moments
 
 
