@@ -159,8 +159,8 @@ def start_all(stack: ExitStack, folder: Path, source: Source) -> Iterator[tuple[
         ("vaewatch", [*ours, "--history", "memory"], "/v1/score"),
     ):
         port = free_port()
-        run = running(with_port(server, port), port, path, first, folder)
-        yield name, Target(stack.enter_context(run), path)
+        started = running(with_port(server, port), port, path, first, folder)
+        yield name, Target(stack.enter_context(started), path)
     source.warm_up(f"http://127.0.0.1:{port}/v1/score")
 
 
