@@ -234,6 +234,7 @@ def _conv(call: Call) -> tuple[Value, ...]:
     """Convolutions along one or two axes, without padding."""
     (n, channels, *lengths), (out, inner, *taps) = call.value(0).shape, call.value(1).shape
     groups, dilations = call.number("group", 1), _along(call, "dilations", lengths)
+    _along(call, "strides", lengths)
     if not _unpadded(call) or len(taps) != len(lengths) or min(dilations) < 1:
         raise ValueError
     if groups < 1 or channels != inner * groups or out % groups:
