@@ -220,10 +220,8 @@ class Scorer:
             wanted = np.zeros(n, bool)
             wanted[rows] = explain > 0
         reasons: list[tuple[Reason, ...]] = [()] * n
-        if wanted.any():
-            most = REASONS if explain is None else explain
-            for row, found in judge.reasons(judged, wanted, most):
-                reasons[row] = found
+        for row, found in judge.reasons(judged, wanted, REASONS if explain is None else explain):
+            reasons[row] = found
         return Verdicts(
             score=_spread(judged.scores, rows, n),
             p_value=_spread(p_value, rows, n),

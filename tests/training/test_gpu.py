@@ -27,8 +27,8 @@ from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.training.calibration.out_of_bag import out_of_bag
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import fit_windows
-from vaewatch.training.series.graph.export import check_windows_against_torch, export_windows
 from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.elbo import elbo
 from vaewatch.training.vae.fit import Fitted, fit_vae, pick_device

@@ -29,8 +29,8 @@ from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
+from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
-from vaewatch.training.series.graph.export import check_windows_against_torch, export_windows
 from vaewatch.training.series.judged import JudgedWindows, outlook_of_windows
 from vaewatch.training.series.model import UNSEEN
 from vaewatch.training.series.promise import check_countable

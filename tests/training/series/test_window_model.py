@@ -12,13 +12,13 @@ from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.scoring.series.reasons import LIMIT
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.series.fit import WindowFit, _together, fit_windows
-from vaewatch.training.series.graph.convolutions import LANES, Lanes
-from vaewatch.training.series.graph.export import (
+from vaewatch.training.series.export.convolutions import LANES, Lanes
+from vaewatch.training.series.export.windows import (
     TOLERANCE,
     check_windows_against_torch,
     export_windows,
 )
+from vaewatch.training.series.fit import WindowFit, _together, fit_windows
 from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.series.model import Scale, Scales
 from vaewatch.training.series.windows import Windows
