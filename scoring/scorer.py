@@ -22,6 +22,7 @@ from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.judge import RecordJudge
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.reasons import Reason, ScoredTable
+from vaewatch.scoring.series.course import Course
 from vaewatch.scoring.series.history import History, Standing, Taken
 from vaewatch.scoring.series.judge import WindowJudge, arrivals_of
 from vaewatch.scoring.series.lasting import Lasting
@@ -220,8 +221,9 @@ class Scorer:
             wanted = np.zeros(n, bool)
             wanted[rows] = explain > 0
         reasons: list[tuple[Reason, ...]] = [()] * n
-        for row, found in judge.reasons(judged, wanted, REASONS if explain is None else explain):
-            reasons[row] = found
+        courses: dict[int, tuple[Course, ...]] = {}
+        for row, found in judge.explained(judged, wanted, REASONS if explain is None else explain):
+            reasons[row], courses[row] = found.reasons, found.courses
         return Verdicts(
             score=_spread(judged.scores, rows, n),
             p_value=_spread(p_value, rows, n),
@@ -230,6 +232,7 @@ class Scorer:
             reasons=reasons,
             parts=judge.all_parts(judged) if explain else None,
             history=judged.standings(),
+            courses=courses,
         )
 
     def settled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,23 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.network import Forward
 from vaewatch.scoring.score import Parts
-from vaewatch.scoring.series.history import MOST_RECORDS, STANDINGS, Arrivals, History, Taken
-from vaewatch.scoring.series.network import PARTS, WindowNetwork
-from vaewatch.scoring.series.reasons import SeriesExplainer, SeriesReason, Unlike
+from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
+from vaewatch.scoring.series.network import PARTS, WindowForward, WindowNetwork
+from vaewatch.scoring.series.reasons import (
+    Explained,
+    SeriesExplainer,
+    Unlike,
+    squared_errors,
+    usual_errors,
+)
 from vaewatch.scoring.series.window import hide_first_pace
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.table import Table, table_of
 
 Floats = NDArray[np.float64]
 
 NO_PARTS = Parts(math.nan, math.nan, math.nan)
+NO_UNSEEN = np.empty((0, 0), bool)
 
 
 @dataclass(frozen=True)
@@ -33,14 +40,14 @@ class Judged:
     Attributes:
         taken: the standing of each, and the runs of full windows.
         rows: (n,) the records with full windows, and their scores, (n,).
-        forward: the parts of these scores. features: (n, 1), whether a value in a window is
-            unseen.
+        forward: the parts of these scores, and what was expected.
+        features: (n, 1), whether a value in a window is unseen.
     """
 
     taken: Taken
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
-    forward: Forward
+    forward: WindowForward
     features: Features
 
     def standings(self) -> list[str]:
@@ -69,7 +76,7 @@ class WindowJudge:
                 f"give {directions.basis.shape[1]:,} places, got {sizes.width:,} and "
                 f"{sizes.directions:,}."
             )
-        self._explainer = SeriesExplainer(artifact.vectorizer, window, directions)
+        self._directions = directions
 
     def judge(self, table: Table, history: History) -> Judged:
         """Take a table's records into a history, and score those with full windows."""
@@ -96,36 +103,13 @@ class WindowJudge:
             out[row] = own
         return out
 
-    def reasons(
+    def explained(
         self, judged: Judged, wanted: NDArray[np.bool_], most: int
-    ) -> Iterator[tuple[int, tuple[SeriesReason, ...]]]:
+    ) -> Iterator[tuple[int, Explained]]:
         """Yield the wanted rows, of (N,), that have full windows, and at most `most` reasons."""
-        at = np.full(len(wanted), -1)
-        at[judged.rows] = np.arange(len(judged.rows))
-        found = [
-            (row, run.values[k : k + self.window.size], run.unseen[k : k + self.window.size])
-            for run in judged.taken.runs
-            for k, row in enumerate(run.rows.tolist())
-            if wanted[row]
-        ]
-        parts = np.stack(
-            [
-                judged.forward.reconstruction.astype(np.float64),
-                self.artifact.rule.unseen * judged.features.unseen[:, 0],
-            ],
-            axis=1,
-        )
-        tile = max(1, MOST_RECORDS // self.window.size)
-        for start in range(0, len(found), tile):
-            some = found[start : start + tile]
-            rows = [row for row, _, _ in some]
-            observed = np.stack([values for _, values, _ in some])
-            if self.window.pace is not None:
-                hide_first_pace(observed)
-            expected = self._expected(observed)
-            unseen = np.stack([each for _, _, each in some])
-            unlike = Unlike(observed, expected, unseen, parts[at[rows]])
-            yield from zip(rows, self._explainer.reasons(unlike, most), strict=True)
+        if wanted.any():
+            for row, unlike in self._unlike(judged, wanted):
+                yield row, self._explainer.explain(unlike, most)
 
     def sound_scores(self, table: Table, most: int) -> tuple[NDArray[np.int64], Floats]:
         """Return the rows of a table that have full windows, and their scores, or raise an
@@ -138,14 +122,45 @@ class WindowJudge:
                 raise ArtifactError(
                     f"network.onnx must give a finite '{name}' for each window, but does not."
                 )
-        list(self.reasons(judged, np.ones(len(table), bool), most))
+        list(self.explained(judged, np.ones(len(table), bool), most))
         order = np.argsort(judged.rows)
         return judged.rows[order], judged.scores[order]
 
-    def _expected(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, W, D) -> (N, W, D): the windows that the VAE makes of them."""
-        places = self.network.expected(windows).astype(np.float32)
-        return self._explainer.directions.windows(places).reshape(windows.shape)
+    @cached_property
+    def _explainer(self) -> SeriesExplainer:
+        """What is usual of each column is taken from the golden records."""
+        artifact = self.artifact
+        golden = table_of(artifact.schema, artifact.golden.records)
+        judged = self.judge(golden, History(self.window))
+        every = self._unlike(judged, np.ones(len(golden), bool))
+        errors = [
+            squared_errors(artifact.vectorizer, each.observed, each.expected) for _, each in every
+        ]
+        usual = usual_errors(errors, len(artifact.schema.names))
+        unseen = artifact.rule.unseen
+        return SeriesExplainer(artifact.vectorizer, self.window, self._scores, unseen, usual)
+
+    def _unlike(self, judged: Judged, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Unlike]]:
+        """Yield the wanted rows that have full windows, and these beside what was expected."""
+        at = np.full(len(wanted), -1)
+        at[judged.rows] = np.arange(len(judged.rows))
+        for run in judged.taken.runs:
+            for k, row in enumerate(run.rows.tolist()):
+                if wanted[row]:
+                    own = slice(k, k + self.window.size)
+                    observed = run.values[own]
+                    if self.window.pace is not None:
+                        observed = observed.copy()
+                        hide_first_pace(observed[None])
+                    places = judged.forward.expected[at[row]][None].astype(np.float32)
+                    expected = self._directions.windows(places).reshape(observed.shape)
+                    score = float(judged.scores[at[row]])
+                    yield row, Unlike(observed, expected, run.unseen[own], score)
+
+    def _scores(self, windows: NDArray[np.float32]) -> Floats:
+        """(N, W, D) -> (N,) scores, but for what is unseen."""
+        nothing = Features(np.empty((len(windows), 0), np.float32), NO_UNSEEN, False)
+        return self.artifact.rule.total(self.network.alone(windows), nothing)
 
 
 def arrivals_of(vectorizer: Vectorizer, table: Table) -> Arrivals:
