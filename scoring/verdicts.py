@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -132,3 +133,20 @@ class Verdicts:
         return isinstance(other, Verdicts) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def joined(parts: Sequence[Verdicts]) -> Verdicts:
+    """Join verdicts as they follow one another: what each says of a score, and its reasons."""
+    starts = accumulate(map(len, parts), initial=0)
+    return Verdicts(
+        np.concatenate([each.score for each in parts]),
+        np.concatenate([each.p_value for each in parts]),
+        np.concatenate([each.severity for each in parts]),
+        np.concatenate([each.is_anomaly for each in parts]),
+        [reasons for each in parts for reasons in each.reasons],
+        courses={
+            start + row: own
+            for start, each in zip(starts, parts, strict=False)
+            for row, own in each.courses.items()
+        },
+    )

@@ -36,6 +36,11 @@ class Units:
         raw = self.vectorizer.raw(features[: len(self.vectorizer.features)].astype(np.float64))
         return self.vectorizer.by_column[names[column]].expected(raw)
 
+    def unseen(self, column: int) -> Value:
+        """Return what stands for an unseen value: a number that varies can only be missing."""
+        own = self.vectorizer.by_column[self.vectorizer.schema.names[column]]
+        return OTHER if own.value is None else None
+
 
 @dataclass(frozen=True, eq=False)
 class Course:
@@ -69,5 +74,6 @@ class Course:
     def at(self, record: int) -> tuple[Value, Value]:
         """Return what was observed at a record, and what was expected."""
         observed = self.units.value(self.observed[record], self.index)
-        expected = self.units.value(self.expected[record], self.index)
-        return OTHER if self.unseen[record] else observed, expected
+        if self.unseen[record]:
+            observed = self.units.unseen(self.index)
+        return observed, self.units.value(self.expected[record], self.index)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
 from vaewatch.scoring.series.network import PARTS, WindowForward, WindowNetwork
 from vaewatch.scoring.series.reasons import (
     Explained,
+    Look,
     SeriesExplainer,
     Unlike,
     squared_errors,
@@ -27,7 +29,7 @@ from vaewatch.scoring.series.reasons import (
 from vaewatch.scoring.series.window import hide_first_pace
 from vaewatch.scoring.table import Table, table_of
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 NO_PARTS = Parts(math.nan, math.nan, math.nan)
 NO_UNSEEN = np.empty((0, 0), bool)
@@ -138,7 +140,7 @@ class WindowJudge:
         ]
         usual = usual_errors(errors, len(artifact.schema.names))
         unseen = artifact.rule.unseen
-        return SeriesExplainer(artifact.vectorizer, self.window, self._scores, unseen, usual)
+        return SeriesExplainer(artifact.vectorizer, self.window, self._look, unseen, usual)
 
     def _unlike(self, judged: Judged, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Unlike]]:
         """Yield the wanted rows that have full windows, and these beside what was expected."""
@@ -152,15 +154,21 @@ class WindowJudge:
                     if self.window.pace is not None:
                         observed = observed.copy()
                         hide_first_pace(observed[None])
-                    places = judged.forward.expected[at[row]][None].astype(np.float32)
-                    expected = self._directions.windows(places).reshape(observed.shape)
+                    (expected,) = self._expected(judged.forward.expected[at[row]][None])
                     score = float(judged.scores[at[row]])
                     yield row, Unlike(observed, expected, run.unseen[own], score)
 
-    def _scores(self, windows: NDArray[np.float32]) -> Floats:
-        """(N, W, D) -> (N,) scores, but for what is unseen."""
+    def _look(self, windows: NDArray[np.float32]) -> Look:
+        """Score windows that share no records, (N, W, D), but for what is unseen."""
         nothing = Features(np.empty((len(windows), 0), np.float32), NO_UNSEEN, False)
-        return self.artifact.rule.total(self.network.alone(windows), nothing)
+        forward = self.network.alone(windows)
+        expected = self._expected(forward.expected)
+        return Look(self.artifact.rule.total(forward, nothing), expected)
+
+    def _expected(self, places: Floats) -> NDArray[np.float32]:
+        """(N, Q) places along the directions -> (N, W, D), the windows that lie there."""
+        flat = self._directions.windows(places.astype(np.float32))
+        return flat.reshape(len(places), self.window.size, -1)
 
 
 def arrivals_of(vectorizer: Vectorizer, table: Table) -> Arrivals:

@@ -59,6 +59,7 @@ class WindowNetwork:
         *parts, places = (np.concatenate(each) for each in zip(*found, strict=True))
         return np.concatenate(rows), WindowForward(*parts, expected=places)
 
-    def alone(self, windows: NDArray[np.float32]) -> Forward:
-        """(N, W, D) windows that share no records -> the parts of their scores, (N,)."""
-        return Forward(*self._session.run(PARTS, {INPUT: windows}))
+    def alone(self, windows: NDArray[np.float32]) -> WindowForward:
+        """(N, W, D) windows that share no records -> what the graph gives for each."""
+        *parts, places = self._session.run(OUTPUTS, {INPUT: windows})
+        return WindowForward(*parts, expected=places)

@@ -3,6 +3,10 @@
 A column is a reason if the score falls when its expected course takes the place of the observed
 one, and the fall is its contribution, as for single records. So a reason counts in all views of
 a window: the nearest kept windows, too, which often raise an alarm by themselves.
+
+What is expected is what the VAE makes of the window. A column that is far out for all of a window
+may drag that along. So where no column explains much of the score, each is left blank, and
+expected by the others alone.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ LIMIT = 20.0  # standard deviations: the graph cuts what is further out, as odd 
 LEAST_USUAL = 0.1  # of the mean over columns: what a column that never errs is taken to err
 PASS = 8  # windows that are tried in one pass, so that activations stay in the cache
 
+MUCH = 0.25  # of the score
+
 Floats = NDArray[np.float64]
-ScoresOf = Callable[[NDArray[np.float32]], Floats]
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,31 @@ class Unlike:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What the network makes of N windows.
+
+    Attributes:
+        scores: (N,), but for what is unseen in them.
+        expected: (N, W, D) features.
+    """
+
+    scores: Floats
+    expected: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class SeriesExplainer:
     """Finds the columns that raise the score of a window.
 
     Attributes:
-        scores_of: gives the scores of windows, (N, W, D), but for what is unseen in them.
+        look: runs the network on windows, (N, W, D).
         unseen: what an unseen value within a window adds.
         usual: (C + 1,) the squared error of each column in a usual window.
     """
 
     vectorizer: Vectorizer
     window: Window
-    scores_of: ScoresOf
+    look: Callable[[NDArray[np.float32]], Look]
     unseen: float
     usual: Floats
 
@@ -89,27 +107,36 @@ class SeriesExplainer:
         """Return at most `most` reasons, the largest contribution first."""
         errors = squared_errors(self.vectorizer, unlike.observed, unlike.expected)
         tried = self._worth_trying(errors, unlike.unseen, most + SPARE if most else 0)
-        falls = self._falls(unlike, tried)
+        expected = np.repeat(unlike.expected[None], len(tried), 0)
+        falls = self._falls(unlike, tried, expected)
+        if len(tried) and falls.max() < MUCH * unlike.score:
+            blank = self._looked(self._replaced(unlike, tried, np.zeros_like(expected))).expected
+            others = self._falls(unlike, tried, blank)
+            better = others > falls
+            falls, expected[better] = np.maximum(falls, others), blank[better]
         least = max(LEAST_NATS, LEAST_SHARE * abs(unlike.score))
-        units, unseen = Units(self.vectorizer, self.window), _with_pace(unlike.unseen)
-        reasons, courses = [], []
+        found = []
         for k in np.argsort(-falls, kind="stable")[:most].tolist():
-            column = int(tried[k])
-            course = Course(
-                units,
-                column,
-                unlike.observed,
-                unlike.expected,
-                unseen[:, column],
-                errors[:, column],
-            )
-            observed, expected = course.at(course.worst)
-            if falls[k] >= least and observed != expected:
-                ago = self.window.size - 1 - course.worst
-                fall = float(falls[k])
-                reasons.append(SeriesReason(course.column, observed, expected, fall, ago))
-                courses.append(course)
-        return Explained(tuple(reasons), tuple(courses))
+            course = self._course(unlike, int(tried[k]), expected[k])
+            reason = self._reason(course, float(falls[k]))
+            if falls[k] >= least and reason.observed != reason.expected:
+                found.append((reason, course))
+        return Explained(tuple(r for r, _ in found), tuple(c for _, c in found))
+
+    def _course(self, unlike: Unlike, column: int, expected: NDArray[np.float32]) -> Course:
+        return Course(
+            Units(self.vectorizer, self.window),
+            column,
+            unlike.observed,
+            expected,
+            _with_pace(unlike.unseen)[:, column],
+            squared_errors(self.vectorizer, unlike.observed, expected)[:, column],
+        )
+
+    def _reason(self, course: Course, fall: float) -> SeriesReason:
+        observed, expected = course.at(course.worst)
+        ago = self.window.size - 1 - course.worst
+        return SeriesReason(course.column, observed, expected, fall, ago)
 
     def _worth_trying(
         self, errors: Floats, unseen: NDArray[np.bool_], most: int
@@ -122,20 +149,37 @@ class SeriesExplainer:
         order = np.argsort(-pull, kind="stable")[:most]
         return np.asarray(order[errors[:, order].any(0) | ~np.isfinite(pull[order])])
 
-    def _falls(self, unlike: Unlike, tried: NDArray[np.int64]) -> Floats:
-        """(K,) columns -> (K,): by how many nats the score falls with the expected one of each."""
-        scores = np.empty(len(tried))
-        for start in range(0, len(tried), PASS):
-            some = tried[start : start + PASS]
-            windows = np.repeat(unlike.observed[None], len(some), 0)
-            for window, column in zip(windows, some.tolist(), strict=True):
-                own = self._features_of(column)
-                window[:, own] = unlike.expected[:, own]
-            scores[start : start + PASS] = self.scores_of(windows)
+    def _falls(
+        self, unlike: Unlike, tried: NDArray[np.int64], expected: NDArray[np.float32]
+    ) -> Floats:
+        """Return by how many nats the score falls with what is expected, (K, W, D), of each of K
+        columns.
+        """
+        scores = self._looked(self._replaced(unlike, tried, expected)).scores
         odd = set(np.flatnonzero(unlike.unseen.any(0)).tolist())
         # an unseen value in another column adds as much
         still = [self.unseen * bool(odd - {column}) for column in tried.tolist()]
         return np.asarray(unlike.score - scores - still)
+
+    def _replaced(
+        self, unlike: Unlike, tried: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(K,) columns -> (K, W, D): the window, each time with other values of one of them."""
+        windows = np.repeat(unlike.observed[None], len(tried), 0)
+        for k, column in enumerate(tried.tolist()):
+            own = self._features_of(column)
+            windows[k][:, own] = values[k][:, own]
+        return windows
+
+    def _looked(self, windows: NDArray[np.float32]) -> Look:
+        """Look at K windows in passes of a few."""
+        looks = [self.look(windows[k : k + PASS]) for k in range(0, len(windows), PASS)]
+        if not looks:
+            return Look(np.empty(0), windows)
+        return Look(
+            np.concatenate([each.scores for each in looks]),
+            np.concatenate([each.expected for each in looks]),
+        )
 
     def _features_of(self, column: int) -> NDArray[np.int64]:
         width = len(self.vectorizer.features)

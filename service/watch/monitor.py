@@ -19,7 +19,7 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.scoring.verdicts import Verdicts, joined
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import Place, PlaceOf
@@ -254,13 +254,7 @@ def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table,
         np.concatenate([t.codes for t in tables]),
         (),
     )
-    return table, Verdicts(
-        np.concatenate([v.score for v in verdicts]),
-        np.concatenate([v.p_value for v in verdicts]),
-        np.concatenate([v.severity for v in verdicts]),
-        np.concatenate([v.is_anomaly for v in verdicts]),
-        [reasons for v in verdicts for reasons in v.reasons],
-    )
+    return table, joined(verdicts)
 
 
 def _judged(table: Table, verdicts: Verdicts) -> tuple[Table, Verdicts]:

@@ -223,6 +223,7 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
     for name in (
         "console/console.css",
         "console/console.js",
+        "console/courses.js",
         "console/recalibrate.js",
     ):  # relative: a proxy may add a path
         assert live.get(f"/{name}").status_code == 200 and f'"{name}"' in page.text
@@ -232,7 +233,8 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
 def test_the_console_can_be_switched_off(artifact_path: Path):
     with serving(artifact_path, env={"VAEWATCH_CONSOLE": "false"}) as live:
         assert live.get("/", headers=HTML).json()["docs"] == "/docs"
-        for path in ("/console/state", "/console/console.js", "/console/recalibrate.js"):
+        for name in ("state", "console.js", "courses.js", "recalibrate.js"):
+            path = f"/console/{name}"
             assert live.get(path).status_code == 404
         assert live.post("/console/score", json={"records": []}).status_code == 404
 

@@ -207,6 +207,19 @@ def test_the_column_that_was_changed_comes_first(series_scorer: Scorer, records:
     assert np.mean(right) > 0.9
 
 
+@pytest.mark.parametrize("value", [9.0, 90.0])
+def test_a_column_that_is_far_out_for_all_of_a_window_is_the_reason(
+    series_scorer: Scorer, records: Records, value: float
+):
+    """The VAE follows what is far out for as long: so the column is left blank, too."""
+    verdicts = series_scorer.score([{**record, "pressure": value} for record in records])
+    rows = np.flatnonzero(verdicts.is_anomaly)
+    assert len(rows) > 100
+    assert np.mean([worst(verdicts, row) == "pressure" for row in rows]) > 0.95
+    expected = [verdicts.reasons[row][0].expected for row in rows[30:]]
+    assert np.abs(expected).max() < 5
+
+
 def test_missing_values_longer_than_a_window_are_scored(series_scorer: Scorer, records: Records):
     changed = [
         {**r, "flow": None, "pressure": None if i > 60 else r["pressure"]}
