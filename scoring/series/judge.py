@@ -15,7 +15,7 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.score import Parts
+from vaewatch.scoring.score import Parts, ScoreRule
 from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
 from vaewatch.scoring.series.network import PARTS, WindowForward, WindowNetwork
 from vaewatch.scoring.series.reasons import (
@@ -88,14 +88,7 @@ class WindowJudge:
         """Score the records with full windows. What a history made of them is all that it takes,
         so that it may run anywhere, and in any order.
         """
-        rows, forward = self.network.forward(taken.runs)
-        unseen = np.zeros(len(taken.standings), bool)
-        for run in taken.runs:
-            unseen[run.rows] = run.any_unseen()
-        marked = unseen[rows][:, None]
-        features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
-        scores = self.artifact.rule.total(forward, features)
-        return Judged(taken, rows, scores, forward, features)
+        return judged(taken, self.network, self.artifact.rule)
 
     def all_parts(self, judged: Judged) -> list[Parts]:
         """Return the parts of each record's score; NaN for one without a full window."""
@@ -169,6 +162,17 @@ class WindowJudge:
         """(N, Q) places along the directions -> (N, W, D), the windows that lie there."""
         flat = self._directions.windows(places.astype(np.float32))
         return flat.reshape(len(places), self.window.size, -1)
+
+
+def judged(taken: Taken, network: WindowNetwork, rule: ScoreRule) -> Judged:
+    """Score the records with full windows among those that a history took in."""
+    rows, forward = network.forward(taken.runs)
+    unseen = np.zeros(len(taken.standings), bool)
+    for run in taken.runs:
+        unseen[run.rows] = run.any_unseen()
+    marked = unseen[rows][:, None]
+    features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
+    return Judged(taken, rows, rule.total(forward, features), forward, features)
 
 
 def arrivals_of(vectorizer: Vectorizer, table: Table) -> Arrivals:

@@ -15,11 +15,10 @@ from playwright.sync_api import Browser, expect
 from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
 from tests.live import Live, serving
 from tests.pumps import W, pumps, trained
-from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.windows import expected_of_windows
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.course import Course, Units
-from vaewatch.service.console.budget import expected_of_windows
 from vaewatch.service.watch.courses import MOST_POINTS, lines_of
 from vaewatch.service.watch.recent import MOST_ALARMS
 
@@ -132,11 +131,12 @@ def test_a_record_alone_is_not_judged_and_a_file_is(browser: Browser, live: Live
         assert not complaints
 
 
-def test_the_chance_of_alike_windows_is_wider_by_their_blocks():
-    scores = np.sort(np.random.default_rng(0).normal(size=9999))
-    calibration = Calibration(scores, 0.01, rule="split")
-    assert expected_of_windows(calibration, 5000, 1) == Expected.at(calibration, 5000)
-    alike = expected_of_windows(calibration, 5000, 20)
-    own = Expected.at(calibration, 250)
-    assert alike.mean == Expected.at(calibration, 5000).mean
-    assert alike.high >= 20 * own.high and alike.low <= 20 * own.low
+def test_the_chance_of_alike_windows_is_wider_by_their_blocks(artifact: Path, live: Live):
+    """The console's range is that of every other place that tells alarms of windows."""
+    loaded, budget = Scorer.load(artifact).artifact, live.get("/console/state").json()["budget"]
+    fitted = loaded.manifest.series
+    assert fitted is not None and fitted.blocks < loaded.calibration.n / 2
+    want = expected_of_windows(loaded.calibration, fitted, budget["records"])
+    assert (budget["expected"], budget["low"], budget["high"]) == (want.mean, want.low, want.high)
+    alone = Expected.at(loaded.calibration, budget["records"])
+    assert budget["high"] > alone.high and budget["low"] <= alone.low

@@ -24,7 +24,6 @@ from vaewatch.scoring.artifact import (
 )
 from vaewatch.scoring.budget.described import describe_blocks
 from vaewatch.scoring.disk.naming import name_version, now
-from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -35,7 +34,7 @@ from vaewatch.scoring.manifest import (
     format_of,
 )
 from vaewatch.scoring.series.history import History
-from vaewatch.scoring.series.judge import arrivals_of
+from vaewatch.scoring.series.judge import arrivals_of, judged
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.training.export.package import Origin, Package, library_versions, make_golden
 from vaewatch.training.export.weights import UNIT
@@ -97,10 +96,7 @@ def _golden(learned: LearnedSeries) -> Golden:
     rows = series.order[own[at - size + 1 : at + count]]
     few = learned.table.take(rows)
     taken = History(series.window).add(arrivals_of(learned.vectorizer, few))
-    _, forward = WindowNetwork(learned.graph, size).forward(taken.runs)
-    unseen = np.concatenate([each.any_unseen() for each in taken.runs])[:, None]
-    marked = Features(np.empty((len(unseen), 0), np.float32), unseen, bool(unseen.any()))
-    scores = learned.rule.total(forward, marked)
+    scores = judged(taken, WindowNetwork(learned.graph, size), learned.rule).scores
     return make_golden(few, scores, learned.calibration.p_values(scores))
 
 
