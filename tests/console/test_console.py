@@ -34,12 +34,12 @@ from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of
 from vaewatch.service.console.overview import latency_of, samples_of
+from vaewatch.service.watch.courses import MOST_TEXT
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.recent import (
     MOST_ALARMS,
     MOST_REASONS,
-    MOST_TEXT,
     SPANS,
     Memory,
     Recent,
