@@ -95,3 +95,9 @@ def describe(
         reachable=(step.rate, step.above) if step else None,
         segments=segments,
     )
+
+
+def shown_alphas(calibration: Calibration) -> list[float]:
+    """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
+    every = {*COMMON_ALPHAS, calibration.alpha}
+    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)

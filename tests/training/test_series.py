@@ -20,8 +20,8 @@ from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.promise import independent_blocks
 from vaewatch.scoring.time.spans import span_text
-from vaewatch.training.series.promise import independent_blocks
 
 SIZE = 8
 

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
+from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook
-from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.calibration.rehearsal import play
-from vaewatch.training.series.promise import Counting, alpha_for, independent_blocks
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,8 @@ class JudgedWindows:
 
     @cached_property
     def blocks(self) -> int:
-        """How many independent records they are worth, as far as alarms go: windows that share
-        records are never independent, others are where their alarms do not come together.
-        """
-        alarms = self.calibration.alarms(self.calibration.p_values(self.scores))
-        apart = max(1, len(self.scores) // self.window.size)
-        return min(independent_blocks(alarms.astype(np.float64), self.stretches), apart)
+        """How many independent records they are worth, as far as alarms go."""
+        return alarm_blocks(self.calibration, self.scores, self.stretches, self.window.size)
 
     @property
     def counting(self) -> Counting:
@@ -51,7 +46,7 @@ class JudgedWindows:
 
     def alpha_for(self, wanted: float) -> float:
         """Return the alpha with so many false incidents per entity and day; see
-        `vaewatch.training.series.promise.alpha_for`.
+        `vaewatch.scoring.series.promise.alpha_for`.
         """
         return alpha_for(wanted, self.counting)
 
@@ -71,8 +66,7 @@ class JudgedWindows:
 
     def incidents(self) -> dict[str, float]:
         """Return the false incidents per entity and day at each alpha that is shown, as text."""
-        counting = self.counting
-        return {f"{a:g}": counting.per_day(a) for a in shown_alphas(self.calibration)}
+        return self.counting.by_alpha()
 
 
 def outlook_of_windows(judged: JudgedWindows, later: NDArray[np.bool_]) -> Outlook | None:

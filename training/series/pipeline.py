@@ -19,6 +19,7 @@ from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
+from vaewatch.scoring.series.promise import check_countable
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
@@ -33,7 +34,6 @@ from vaewatch.training.series.export.windows import check_windows_against_torch,
 from vaewatch.training.series.fit import WindowFit, fit_windows
 from vaewatch.training.series.judged import JudgedWindows, outlook_of_windows
 from vaewatch.training.series.model import UNSEEN
-from vaewatch.training.series.promise import check_countable
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 

@@ -7,14 +7,10 @@ import pytest
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED
 from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.series.promise import Counting, alpha_for, independent_blocks
 from vaewatch.scoring.series.window import Window
 from vaewatch.training.calibration.calibrate import calibrate
-from vaewatch.training.series.promise import (
-    Counting,
-    alpha_for,
-    incidents_interval,
-    independent_blocks,
-)
+from vaewatch.training.series.promise import incidents_interval
 
 MINUTE = 60 * 10**6
 WINDOW = Window(10, 100 * MINUTE, MINUTE)

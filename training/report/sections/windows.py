@@ -6,12 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.described import block_law, shown_alphas
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.time.spans import span_text
-from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 from vaewatch.training.report.figure import (
     BLUE,
