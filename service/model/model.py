@@ -83,8 +83,13 @@ class Model:
         """How many records of an entity lie between two whose scores do not depend on each other,
         by the autocorrelation of the calibration scores.
         """
-        series = self.scorer.artifact.manifest.series
-        return 1 if series is None else max(1, math.ceil(series.windows / max(series.blocks, 1)))
+        return math.ceil(self.alike)
+
+    @cached_property
+    def alike(self) -> float:
+        """How many neighbouring records are worth one independent record; 1 without a window."""
+        series, n = self.scorer.artifact.manifest.series, self.scorer.artifact.calibration.n
+        return 1.0 if series is None else max(1.0, n / max(series.blocks, 1))
 
     @cached_property
     def created_at(self) -> float:

@@ -306,14 +306,6 @@ def test_settings_that_cannot_be_meant_are_refused(
     assert "Traceback" not in done.stderr
 
 
-def test_an_artifact_with_a_window_is_not_recalibrated_here(series_path: Path, records: Records):
-    with serving(series_path) as live:
-        results(live, records)
-        answer = live.post("/v1/recalibrate", json={"last": "1h"})
-        assert answer.status_code == 409
-        assert "must be recalibrated on whole series" in answer.json()["detail"]
-
-
 def test_evidence_takes_windows_that_share_no_record(live_memory: Live):
     """Neighbouring windows are alike, and a test of exchangeability would call that a change."""
     rows = pumps(500, seed=9, first=2000).to_dicts()
