@@ -89,11 +89,14 @@ def _far(change: Change) -> Refused | None:
     factor = change.factor
     if 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
         return None
+    again = "continue its fit (vaewatch train --from)"
+    if change.neighbours is not None:
+        again = "train again on old and new records"
     return Refused(
         "far",
         f"The threshold would lie {factor:.2g} times as far from the usual score as it does; "
         f"{1 / MOST_FACTOR:g} to {MOST_FACTOR:g} times may be followed. Records have changed too "
-        "much for this network: continue its fit (vaewatch train --from), or mend what feeds it.",
+        f"much for this network: {again}, or mend what feeds it.",
     )
 
 
