@@ -23,7 +23,7 @@ from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
+from vaewatch.scoring.budget.windows import Incidents, alike, expected_of_windows
 from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.history import History, Taken
@@ -60,6 +60,11 @@ class SeriesReplay:
     def expected(self, records: int, alpha: float) -> Expected:
         """Return the alarms that chance brings among so many judged records."""
         return expected_of_windows(self.artifact.calibration, self.summary, records, alpha)
+
+    @property
+    def alike(self) -> float:
+        """How many neighbouring records are worth one independent record."""
+        return alike(self.artifact.calibration, self.summary)
 
     def allowed(self, alpha: float) -> float:
         """Return the upper limit of the false-alarm rate."""

@@ -18,6 +18,11 @@ from vaewatch.scoring.series.incidents import DAY, entity_days
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
 
+def alike(calibration: Calibration, series: SeriesSummary) -> float:
+    """Return how many neighbouring records are worth one independent record."""
+    return max(1.0, calibration.n / max(series.blocks, 1))
+
+
 def expected_of_windows(
     calibration: Calibration, series: SeriesSummary, judged: int, alpha: float | None = None
 ) -> Expected:

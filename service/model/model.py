@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, PRECISION
+from vaewatch.scoring.budget.windows import alike
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.kept import history_key
@@ -88,8 +89,8 @@ class Model:
     @cached_property
     def alike(self) -> float:
         """How many neighbouring records are worth one independent record; 1 without a window."""
-        series, n = self.scorer.artifact.manifest.series, self.scorer.artifact.calibration.n
-        return 1.0 if series is None else max(1.0, n / max(series.blocks, 1))
+        series = self.scorer.artifact.manifest.series
+        return 1.0 if series is None else alike(self.scorer.artifact.calibration, series)
 
     @cached_property
     def created_at(self) -> float:
