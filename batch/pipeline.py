@@ -7,14 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
 from vaewatch.batch.series.follower import Follower, check_followed
-from vaewatch.batch.stage import Engine, ScoredChunk, Stage
+from vaewatch.batch.stage import Engine, In, Out, ScoredChunk, Work
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
 from vaewatch.scoring.budget.fdr import Discoveries
@@ -27,15 +26,15 @@ from vaewatch.scoring.scorer import Scorer
 log = logging.getLogger("vaewatch.batch")
 
 
-def run_here(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
+def run_here(chunks: Iterable[In], work: Work[In, Out]) -> Generator[Out]:
     """Score on the cores of this machine."""
-    with Team(stage.job.threads) as team:
-        yield from run_with(team, chunks, stage)
+    with Team(work.job.threads) as team:
+        yield from run_with(team, chunks, work)
 
 
-def run_with(team: Team, chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
+def run_with(team: Team, chunks: Iterable[In], work: Work[In, Out]) -> Generator[Out]:
     """Score with a team that was started before."""
-    return in_order(chunks, stage.score, team)
+    return in_order(chunks, work.score, team)
 
 
 def run(
@@ -101,12 +100,15 @@ def _score(
     if job.fdr is not None:
         progress = second_half(progress)
     with open_inputs(scorer, job, journal) as inputs:
-        follower = Follower.of(inputs, journal, last)
+        follower = Follower.of(inputs, journal, last, engine)
         with _Targets(job, inputs.stage.encoder, journal, last, follower) as targets:
-            given = (
-                inputs.chunks(last) if follower is None else follower.chunks(inputs.chunks(last))
+            given = inputs.chunks(last)
+            scoring = (
+                engine(given, inputs.stage)
+                if follower is None
+                else follower.scored(given, engine, inputs.stage)
             )
-            with closing(engine(given, inputs.stage)) as chunks:
+            with closing(scoring) as chunks:
                 counts = targets.take(chunks, last, progress, inputs.share)
             journal.refuse_grown(journal.files)
             targets.finish(counts)

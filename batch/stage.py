@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.job import Counts, Job
-from vaewatch.batch.series.followed import Followed
-from vaewatch.batch.series.incidents import Alarms, alarms_at
+from vaewatch.batch.series.incidents import Alarms
 from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
 from vaewatch.scoring.budget.segments import Segments
@@ -22,6 +22,9 @@ from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -57,37 +60,33 @@ class Stage:
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
         records = taken.parsed()
-        end, rejects = taken.chunk.end, records.rejects
-        share = taken.source.share(end, self.sizes[taken.at])
-        if taken.followed is not None:
-            records = replace(records, good=taken.followed.mine)
-            rejects = rejects if self.job.first_shard else ()
-        if not len(records.table):
-            counts = Counts(rejected=len(rejects))
-            return ScoredChunk(taken.at, end, b"", rejects, counts, share)
-        if self.counting:
+        if not self.counting:
+            verdicts = self._verdicts(records.table) if len(records.table) else None
+            return self.encoded(taken, records, verdicts)
+        scored, p_values = self.encoded(taken, records, None), np.zeros(0)
+        if len(records.table):
             p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
-            counts = Counts(scored=len(p_values), rejected=len(rejects))
-            counted = PValueCounts.of(p_values)
-            return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
-        verdicts = self._verdicts(records.table, taken.followed)
+        counts = replace(scored.counts, scored=len(p_values))
+        return replace(scored, counts=counts, p_values=PValueCounts.of(p_values))
+
+    def encoded(
+        self, taken: FileChunk, records: Records, verdicts: Verdicts | None
+    ) -> ScoredChunk:
+        """Encode the verdicts on a chunk; None where none of its records have any."""
+        rejects = records.rejects
+        share = taken.source.share(taken.chunk.end, self.sizes[taken.at])
+        counts = Counts(rejected=len(rejects))
+        scored = ScoredChunk(taken.at, taken.chunk.end, b"", rejects, counts, share)
+        if verdicts is None:
+            return scored
         alarms = records.good & verdicts.is_anomaly
         rows = np.flatnonzero(alarms if self.job.only_anomalies else records.good)
         data = self.encoder.encode(taken.source, records, verdicts, rows)
         counts = self._counts(records, verdicts, len(rows), len(rejects))
-        scored = ScoredChunk(taken.at, end, data, rejects, counts, share)
-        if taken.followed is None:
-            return scored
-        counts = replace(counts, series=taken.followed.counts)
-        return replace(
-            scored, counts=counts, alarms=alarms_at(records.table, np.flatnonzero(alarms))
-        )
+        return replace(scored, data=data, counts=counts)
 
-    def _verdicts(self, table: Table, followed: Followed | None) -> Verdicts:
+    def _verdicts(self, table: Table) -> Verdicts:
         job, found = self.job, self.found
-        if followed is not None:
-            taken = followed.taken
-            return self.scorer.score_taken(taken, alpha=job.alpha, explain=job.explain)
         if found is None:
             return self.scorer.score_table(table, alpha=job.alpha, explain=job.explain)
         if found.found:
@@ -120,5 +119,16 @@ def _by_segment(segments: Segments, table: Table, alarms: NDArray[np.bool_]) -> 
     return np.stack([segments.count(codes), segments.count(codes[alarms])], axis=1)
 
 
-# how chunks are scored: each by the stage, in parallel, with the results in their order
-Engine = Callable[[Iterable[FileChunk], Stage], Generator[ScoredChunk]]
+class Work(Protocol[In, Out]):
+    """The work on each of many things, which travels between processes."""
+
+    @property
+    def job(self) -> Job: ...
+
+    def score(self, taken: In, /) -> Out: ...
+
+
+class Engine(Protocol):
+    """How things are worked on: in parallel, with the results in their order."""
+
+    def __call__(self, things: Iterable[In], work: Work[In, Out], /) -> Generator[Out]: ...

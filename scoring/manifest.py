@@ -92,7 +92,11 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     batch: Annotated[int, Meta(description="Records that a member sees in a step.")]
     learning_rate: Annotated[Number, Meta(description="Largest learning rate of the schedule.")]
     max_records: Annotated[
-        int, Meta(description="Records read at most; of more, a uniform sample.")
+        int | None,
+        Meta(
+            description="Records read at most: of more, a uniform sample, or the newest with a "
+            "window; null for all."
+        ),
     ]
     contamination_robust: Annotated[
         bool, Meta(description="Whether a second fit left the suspects of the first one out.")

@@ -149,7 +149,7 @@ def _read(data: Any, config: TrainConfig, run: Run) -> _Input:
         feedback, rows = leave_out(marks, sample.frame, Keys.of(config))
         sample = sample.take(rows)
     sample, schema = _sound(sample, config, reading)
-    if schema is not None and config.windowed and config.max_records != TrainConfig.max_records:
+    if schema is not None and config.windowed and config.max_records is not None:
         sample = newest(sample, schema, config.max_records)
     return _Input(sample, schema, config, fingerprint(sample.frame), feedback)
 

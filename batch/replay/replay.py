@@ -6,32 +6,22 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.batch.chunk import FileChunk
-from vaewatch.batch.replay.alerts import ALERTS, SEVERE, Alert, Burst, Traffic, bursts
-from vaewatch.batch.replay.changed import NAME, SEVERITY, TrafficWatch
-from vaewatch.batch.replay.segments import SegmentReplay, decide, replays_of
-from vaewatch.batch.replay.series import IncidentsReplay, SeriesReplay, SeriesWatch
+from vaewatch.batch.replay.alerts import ALERTS, Alert, Burst, Traffic, bursts
+from vaewatch.batch.replay.segments import SegmentReplay, replays_of
+from vaewatch.batch.replay.series import IncidentsReplay, SeriesReplay
 from vaewatch.batch.replay.timeline import DAY, HOUR, Timeline, moment
-from vaewatch.batch.replay.times import read_times, require_times, zone_of
-from vaewatch.batch.series.counts import SeriesCounts
-from vaewatch.batch.series.incidents import Alarms, alarms_at
-from vaewatch.batch.workers import Team, in_order
-from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
+from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.files.source import chunks_of, expand, open_source
-from vaewatch.scoring.schema import require_columns
-from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import BySlot, Counted
 from vaewatch.scoring.time.form import SECOND
@@ -170,7 +160,8 @@ class Replay:
                 self.minutes.alarms[:, which],
             )
         )
-        return Traffic(records, alarms, self.allowed[which] * records, severe)
+        alike = 1.0 if self.series is None else self.series.alike
+        return Traffic(records, alarms, self.allowed[which] * records, severe, alike)
 
     def by_segment(self) -> list[SegmentReplay]:
         """The records and alarms of each segment that has records, that with most first."""
@@ -210,103 +201,3 @@ def _alert_json(alert: dict[str, Any]) -> dict[str, Any]:
     if alert["longest"] is not None:
         alert["longest"]["start"] = alert["longest"]["start"].isoformat()
     return alert
-
-
-def replay(
-    scorer: Scorer, sources: Sequence[str], time: str, alphas: Sequence[float], threads: int = 1
-) -> Replay:
-    """Score files and count their alarms by minute."""
-    calibration = scorer.artifact.calibration
-    for alpha in alphas:
-        check_alpha(alpha, calibration.n)
-    laws = tuple(map(calibration.rate_law, alphas))
-    nothing = Replay(Timeline.none(len(alphas)), tuple(alphas), laws, 0, 0)
-    if (segments := scorer.artifact.segments) is not None:
-        none = np.zeros((len(segments.labels), 1 + len(alphas)), np.int64)
-        nothing = replace(nothing, segments=none, labels=segments.labels)
-    count = partial(_count, scorer, time, nothing)
-    own = segments.own_scores if segments is not None else ()
-    total, watch = nothing, TrafficWatch(calibration.scores, own)
-    follow = SeriesWatch.of(scorer.artifact, time, alphas)
-    chunks = _chunks(scorer, expand(sources), time)
-    with Team(threads) as team:
-        for one in in_order(follow.follow(chunks) if follow else chunks, count, team):
-            if follow is not None:
-                follow.take(one.alarms, one.series)
-            else:
-                watch.take(one.at, one.scores, one.slots)
-            total = replace(
-                total,
-                minutes=total.minutes + one.counts.minutes,
-                untimed=total.untimed + one.counts.untimed,
-                rejected=total.rejected + one.counts.rejected,
-                units=total.units | one.counts.units,
-                segments=total.segments + one.counts.segments,
-                slots=_both(total.slots, one.counts.slots),
-            )
-    timed = int(total.minutes.records.sum())
-    if follow is not None:
-        follow.require_windows(timed)
-        return replace(total, series=follow.replay())
-    require_times(time, timed, total.untimed, total.rejected)
-    changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
-    return replace(total, judge=segments, changed=changed)
-
-
-def _both(one: BySlot | None, other: BySlot | None) -> BySlot | None:
-    return other if one is None else one if other is None else one + other
-
-
-def _chunks(scorer: Scorer, files: Sequence[str], time: str) -> Iterator[FileChunk]:
-    for at, name in enumerate(files):
-        with open_source(name, scorer.artifact.schema, reserved=()) as source:
-            require_columns(list(source.columns), [time], "--time")
-            lean = source.lean()
-            yield from (FileChunk(at, lean, chunk) for chunk in chunks_of(source, None))
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """The counts of a chunk, and (N,) minutes and scores of its records with a time, in order;
-    with a segment also the slots of their calibrations. With a window, the alarms at each alpha,
-    and how the records stand to those before them.
-    """
-
-    counts: Replay
-    at: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    slots: NDArray[np.int64] | None = None
-    alarms: tuple[Alarms, ...] = ()
-    series: SeriesCounts | None = None
-
-
-def _count(scorer: Scorer, time: str, nothing: Replay, taken: FileChunk) -> _Counted:
-    records, followed = taken.parsed(), taken.followed
-    counted = replace(nothing, rejected=len(records.rejects))
-    if not len(records.table):
-        return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
-    times = read_times(records.frame()[time], zone_of(scorer.artifact.schema))
-    timed = times.minutes.is_not_null().to_numpy() & records.good
-    untimed = int((records.good & ~timed).sum())
-    if followed is None:
-        verdicts = scorer.score_table(records.table, explain=0)
-    else:
-        verdicts = scorer.score_taken(followed.taken, explain=0)
-        timed &= verdicts.judged
-    decided = decide(scorer.artifact, verdicts, timed, records.table, nothing.alphas)
-    at = times.minutes.fill_null(0).to_numpy()[timed]
-    severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
-    counts = replace(
-        counted,
-        minutes=Timeline(at, np.ones(len(at), np.int64), severe, decided.alarms).by(1),
-        untimed=untimed,
-        units=frozenset({times.unit} - {""}),
-        segments=decided.by_segment,
-        slots=None if decided.judges is None else BySlot.of(at, decided.judges),
-    )
-    one = _Counted(counts, at, verdicts.score[timed], decided.slots)
-    if followed is None:
-        return one
-    rows = np.flatnonzero(timed)
-    alarms = [alarms_at(records.table, rows[column > 0]) for column in decided.alarms.T]
-    return replace(one, alarms=tuple(alarms), series=followed.counts)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.series.history import ONE
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.window import ONE, Window
 from vaewatch.scoring.table import Table
 
 Span = tuple[int, int]  # the moments of an incident's first and last alarm

@@ -19,18 +19,18 @@ from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.schema import Kind, Schema, missing_code, other_code
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.scoring.verdicts import Verdicts, joined
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.metrics import ANOMALY, NO_SEGMENT, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import Place, PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.scores import Scores
+from vaewatch.service.watch.trail import Trail
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 Counts = NDArray[np.int64]
 Places = list[Place | None]  # of the last alarms of a batch
-Spaced = NDArray[np.bool_] | None  # which records are far from each other; None: all are
 
 
 class Watch:
@@ -81,7 +81,7 @@ class Monitor:
     folder: Path | None = None
     recent: Recent | None = None
     scores: Scores = field(default_factory=Scores)
-    _kept: list[tuple[Model, Table, Verdicts, Places, Spaced]] = field(default_factory=list)
+    _kept: list[tuple[Model, Table, Verdicts, Places, Trail | None]] = field(default_factory=list)
     _records: int = 0
     _counting: Iterator[None] = field(default_factory=lambda: iter(()))  # a step each time
     _watch: Watch | None = None
@@ -96,12 +96,12 @@ class Monitor:
         Of an artifact with a window, only records that were judged are kept: the others are no
         part of any count of verdicts, of drift or of evidence.
         """
-        places, spaced = self._places(verdicts, place_of), None
+        places, trail = self._places(verdicts, place_of), None
         if verdicts.history is not None:
             self.metrics.histories.count(verdicts.history)
             table, verdicts = _judged(table, verdicts)
-            spaced = spaced_of(model, table)
-        self._kept.append((model, table, verdicts, places, spaced))
+            trail = Trail.of(model, table)
+        self._kept.append((model, table, verdicts, places, trail))
         self._records += len(table)
         if self._records >= MOST_KEPT:
             self._finish()
@@ -151,22 +151,22 @@ class Monitor:
         kept, self._kept, self._records = self._kept, [], 0
         by_model: dict[Model, list[tuple[Table, Verdicts]]] = {}
         places: dict[Model, Places] = {}
-        spaced: dict[Model, list[NDArray[np.bool_]]] = {}
-        for model, table, verdicts, its, far in kept:
+        trails: dict[Model, list[Trail]] = {}
+        for model, table, verdicts, its, trail in kept:
             by_model.setdefault(model, []).append((table, verdicts))
             places.setdefault(model, []).extend(its)
-            if far is not None:
-                spaced.setdefault(model, []).append(far)
+            if trail is not None:
+                trails.setdefault(model, []).append(trail)
         for model, batches in by_model.items():
             table, verdicts = _joined(model, batches)
             yield
             if len(table):
-                far = np.concatenate(spaced[model]) if model in spaced else None
-                yield from self._count(model, table, verdicts, places[model], far)
+                trail = Trail.joined(trails[model]) if model in trails else None
+                yield from self._count(model, table, verdicts, places[model], trail)
                 self._news = True
 
     def _count(
-        self, model: Model, table: Table, verdicts: Verdicts, places: Places, spaced: Spaced
+        self, model: Model, table: Table, verdicts: Verdicts, places: Places, trail: Trail | None
     ) -> Iterator[None]:
         metrics = self.metrics
         over = self._count_verdicts(model, table, verdicts)
@@ -174,14 +174,14 @@ class Monitor:
         metrics.score.observe_many(verdicts.score)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
-        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes)
+        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes, trail)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        scores = verdicts.score if spaced is None else verdicts.score[spaced]
+        scores = verdicts.score if trail is None else verdicts.score[trail.spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
 
     def _count_verdicts(self, model: Model, table: Table, verdicts: Verdicts) -> Over:
@@ -254,32 +254,13 @@ def _joined(model: Model, batches: list[tuple[Table, Verdicts]]) -> tuple[Table,
         np.concatenate([t.codes for t in tables]),
         (),
     )
-    return table, Verdicts(
-        np.concatenate([v.score for v in verdicts]),
-        np.concatenate([v.p_value for v in verdicts]),
-        np.concatenate([v.severity for v in verdicts]),
-        np.concatenate([v.is_anomaly for v in verdicts]),
-        [reasons for v in verdicts for reasons in v.reasons],
-    )
+    return table, joined(verdicts)
 
 
 def _judged(table: Table, verdicts: Verdicts) -> tuple[Table, Verdicts]:
     """Return the records that were judged."""
     rows = np.flatnonzero(verdicts.judged)
     return (table, verdicts) if len(rows) == len(table) else (table.take(rows), verdicts[rows])
-
-
-def spaced_of(model: Model, table: Table) -> NDArray[np.bool_]:
-    """Return which records of a table are so far apart that their scores do not depend on each
-    other, (N,): neighbouring windows share records, and a test of evidence takes none that do.
-    Of each entity at most one in `spacing` steps of time is taken, whatever batch it comes in.
-    """
-    window, times = model.window, table.times
-    if window is None or times is None:
-        return np.ones(len(table), bool)
-    own = [0] * len(table) if table.entities is None else list(map(hash, table.entities))
-    turns = np.array([each % model.spacing for each in own], np.int64)
-    return np.asarray(times // window.step % model.spacing == turns)
 
 
 def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:

@@ -86,7 +86,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
     yield from series_facts(manifest)
     if manifest.outlook:
-        yield "over time", words(manifest.outlook)[1]
+        yield "over time", words(manifest.outlook, windows=manifest.window is not None)[1]
     yield from feedback_facts(manifest.feedback)
     if manifest.parent:
         same = bool(manifest.calibration_fingerprint)

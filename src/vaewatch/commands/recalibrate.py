@@ -175,7 +175,7 @@ def _print_change(done: Recalibrated) -> None:
     if artifact.manifest.series is not None:
         counts = incident_counts(artifact.manifest)
         print_fact(console, "incidents", f"false ones per entity and day, by alpha: {counts}")
-    print_outlook(console, artifact.manifest.outlook)
+    print_outlook(console, artifact.manifest.outlook, windows=artifact.window is not None)
 
 
 def _print_segments(done: Recalibrated) -> None:

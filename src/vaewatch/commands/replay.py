@@ -76,8 +76,8 @@ def replay(
     it has no time; numbers are seconds, or by their size milli-, micro- or nanoseconds.
     """
     products_on_one_thread()
+    from vaewatch.batch.replay.counting import replay as run
     from vaewatch.batch.replay.plot import write_plot
-    from vaewatch.batch.replay.replay import replay as run
     from vaewatch.scoring.scorer import Scorer
 
     scorer = Scorer.load(artifact)

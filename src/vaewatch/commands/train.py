@@ -93,9 +93,8 @@ if TYPE_CHECKING:
 @setting(
     "--max-records",
     type=int,
-    default=TrainConfig.max_records,
-    help="Records to read; of more, a uniform sample. With a window: all, or the newest N if you "
-    "set it.",
+    help="Records to read; of more, a uniform sample, or the newest with a window.  [default: "
+    "250000, or all with a window]",
 )
 @setting(
     "--neighbours",
