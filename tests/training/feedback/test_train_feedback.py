@@ -158,3 +158,31 @@ def test_the_command_says_what_it_took(folder: Path, alarms: list[str]):
     assert read_manifest(folder / "told").metrics.records == len(NORMALS) + 29
     missing = call("train", folder / "normal.csv", "--out", folder / "x", "--feedback", "none.csv")
     assert missing.returncode == 3 and "'none.csv' must be readable" in missing.stderr
+
+
+def test_a_batch_scores_as_the_scorer_does(heeding: Scorer, folder: Path):
+    contrary(60).write_csv(folder / "new.csv")
+    done = call("score", folder / "heeding", folder / "new.csv", "--out", folder / "scored.csv")
+    assert done.returncode == 0, done.stderr
+    scored, want = pl.read_csv(folder / "scored.csv"), heeding.score(contrary(60))
+    np.testing.assert_allclose(scored["anomaly_score"], want.score, rtol=1e-5)
+    np.testing.assert_array_equal(scored["is_anomaly"], want.is_anomaly)
+
+
+def test_the_time_after_is_foretold_with_the_learned_weights(folder: Path, alarms: list[str]):
+    def timed(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+        moments = [START + 3600 * SECOND * (first + i) for i in range(len(frame))]
+        return frame.with_columns(at=pl.Series([str(spell(m, Form.OFFSET)) for m in moments]))
+
+    frame = pl.concat([timed(NORMALS, 0), timed(contrary(40), 900)])
+    path = marks(
+        folder / "timed.csv", confirmed=contrary(40)["order"].to_list(), false_alarm=alarms[:20]
+    )
+    settings = {"time": "at", "calendar": "none"}
+    new = trained(folder / "timed", frame, feedback=path, **settings)
+    plain = trained(folder / "untaught", timed(NORMALS, 0), **settings)
+    found, before = new.artifact.manifest.outlook, plain.artifact.manifest.outlook
+    assert new.artifact.rule != plain.artifact.rule
+    assert found is not None and before is not None
+    assert [block.records for block in found.blocks] == [block.records for block in before.blocks]
+    assert abs(found.together.alarms - before.together.alarms) <= 10
