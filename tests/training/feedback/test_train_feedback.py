@@ -148,7 +148,7 @@ def test_the_command_says_what_it_took(folder: Path, alarms: list[str]):
     pl.concat([NORMALS, odd(30)]).write_csv(folder / "normal.csv")
     path = marks(folder / "told.csv", confirmed=["odd1", "elsewhere"], false_alarm=alarms[:5])
     small = [word for name, value in SMALL.items() for word in (f"--{name}", value)]
-    words = ["--alpha", 0.05, "--id", "order", "--no-report", "--feedback", path, *small]
+    words = ["--alpha", 0.05, "--id", "order", "--feedback", path, *small]
     done = call("train", folder / "normal.csv", "--out", folder / "told", *words)
     assert done.returncode == 0, done.stderr
     assert (
@@ -156,6 +156,8 @@ def test_the_command_says_what_it_took(folder: Path, alarms: list[str]):
     )
     assert "KL x 1, neighbour x 1: too few marks, or a window, to try others" in done.stdout
     assert read_manifest(folder / "told").metrics.records == len(NORMALS) + 29
+    report = (folder / "told" / "report.html").read_text()
+    assert "2 confirmed, 1 records of which were left out, and 5 false alarms" in report
     missing = call("train", folder / "normal.csv", "--out", folder / "x", "--feedback", "none.csv")
     assert missing.returncode == 3 and "'none.csv' must be readable" in missing.stderr
 
