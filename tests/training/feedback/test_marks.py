@@ -68,6 +68,11 @@ def test_what_is_no_mark_is_refused_by_its_line_without_its_value(tmp_path: Path
         read_marks(tmp_path / "none.csv")
 
 
+def test_a_file_from_a_spreadsheet_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    path = written(tmp_path, "\ufefflabel,record", "confirmed,o1")
+    assert [mark.record for mark in read_marks(path)] == ["o1"]
+
+
 def test_an_empty_file_has_no_marks(tmp_path: Path):
     (tmp_path / "marks.csv").write_bytes(b"")
     assert read_marks(tmp_path / "marks.csv") == ()

@@ -70,8 +70,8 @@ def card_section(manifest: Manifest) -> Section:
 
 def _feedback(found: FeedbackSummary) -> str:
     return (
-        f"{number(found.confirmed)} confirmed, {number(found.left_out)} records of which were left "
-        f"out, and {number(found.false_alarms)} false alarms; the KL weighs "
+        f"{number(found.confirmed)} confirmed, {number(found.left_out)} records of which were "
+        f"left out, and {number(found.false_alarms)} false alarms; the KL weighs "
         f"{found.kl_factor:.3g} times what it does without, the neighbour part "
         f"{found.neighbour_factor:.3g} times"
     )
