@@ -149,3 +149,30 @@ def test_evaluate_counts_what_people_marked(scorer: Scorer, folder: Path, alarms
     assert "6 of 6 marks still alarm: 1.00 (0.54 to 1.00, 95 %)" in shown
     assert "1 more have no record here" in shown
     assert call(*words, "--label", "express").returncode == 2
+
+
+def test_segments_are_calibrated_by_the_learned_weights(folder: Path):
+    trained(folder / "segmented", make_frame(900), segment="country")
+    old = Scorer.load(folder / "segmented")
+    alarms = NEWER["order"].filter(pl.Series(old.score(NEWER).is_anomaly)).to_list()
+    path = marks(
+        folder / "by-country.csv",
+        confirmed=contrary(40)["order"].to_list(),
+        false_alarm=alarms[:20],
+    )
+    frame = pl.concat([contrary(40), NEWER])
+    done = recalibrate(
+        folder / "segmented",
+        frame,
+        folder / "segmented-2",
+        overwrite=False,
+        marks=read_marks(path),
+    )
+    new = Scorer.load(folder / "segmented-2")
+    assert done.heeded and new.artifact.rule != old.artifact.rule
+    segments = new.artifact.segments
+    assert segments is not None and segments.own
+    for code, calibration in segments.own.items():
+        own = NEWER.filter(pl.col("country") == segments.labels[code])
+        want = np.sort(new.score(own).score)
+        np.testing.assert_allclose(calibration.scores, want, rtol=1e-5)
