@@ -93,11 +93,15 @@ def test_a_replay_counts_the_alarms_of_a_change_once_it_lasts_no_more(
 
 
 def test_a_warning_says_what_lasts(
-    machines_path: Path, frame: pl.DataFrame, ordered: pl.DataFrame, tmp_path: Path
+    machines_path: Path,
+    frame: pl.DataFrame,
+    ordered: pl.DataFrame,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ):
     frame.write_csv(tmp_path / "in.csv")
     words = ("--out", tmp_path / "out.csv", "--summary", tmp_path / "s.json")
-    done = score(machines_path, tmp_path / "in.csv", *words)
+    score(machines_path, tmp_path / "in.csv", *words)
     n = len(lasting(ordered))
-    assert f"{n:,} records came while the alarm of their entity lasted" in done.stderr
+    assert f"{n:,} records came while the alarm of their entity lasted" in caplog.text
     assert json.loads((tmp_path / "s.json").read_text())["series"]["lasting"] == n
