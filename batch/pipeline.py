@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.discover import check_discoverable, discover, first_half, second_half
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.incidents.file import format_of_incidents, write_incidents
@@ -15,7 +14,7 @@ from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Entry, Journal
 from vaewatch.batch.series.follower import check_followed
-from vaewatch.batch.stage import Engine, ScoredChunk, Stage
+from vaewatch.batch.stage import Engine, In, Out, ScoredChunk, Work
 from vaewatch.batch.watch import Watch
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.batch.writer import Output, complete, locked, open_output
@@ -29,15 +28,15 @@ from vaewatch.scoring.scorer import Scorer
 log = logging.getLogger("vaewatch.batch")
 
 
-def run_here(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
+def run_here(chunks: Iterable[In], work: Work[In, Out]) -> Generator[Out]:
     """Score on the cores of this machine."""
-    with Team(stage.job.threads) as team:
-        yield from run_with(team, chunks, stage)
+    with Team(work.job.threads) as team:
+        yield from run_with(team, chunks, work)
 
 
-def run_with(team: Team, chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
+def run_with(team: Team, chunks: Iterable[In], work: Work[In, Out]) -> Generator[Out]:
     """Score with a team that was started before."""
-    return in_order(chunks, stage.score, team)
+    return in_order(chunks, work.score, team)
 
 
 def run(
@@ -105,10 +104,9 @@ def _score(
     if job.fdr is not None:
         progress = second_half(progress)
     with open_inputs(scorer, job, journal) as inputs:
-        watch = Watch.of(inputs, journal, last)
+        watch = Watch.of(inputs, journal, last, engine)
         with _Targets(job, inputs.stage.encoder, journal, last, watch) as targets:
-            given = watch.chunks(inputs.chunks(last))
-            with closing(engine(given, inputs.stage)) as chunks:
+            with closing(watch.scored(inputs.chunks(last), engine, inputs.stage)) as chunks:
                 counts = targets.take(chunks, last, progress, inputs.share)
             journal.refuse_grown(journal.files)
             return targets.finish(counts)

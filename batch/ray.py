@@ -16,8 +16,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import redirect_stdout
 from typing import Any
 
-from vaewatch.batch.chunk import FileChunk
-from vaewatch.batch.stage import ScoredChunk, Stage
+from vaewatch.batch.stage import In, Out, Work
 from vaewatch.batch.workers import AHEAD
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -27,17 +26,17 @@ class Worker:
     """An actor, which holds the model from its first chunk on, and again after a restart."""
 
     def __init__(self) -> None:
-        self._stage: Stage | None = None
+        self._work: Work[Any, Any] | None = None
 
-    def score(self, chunk: FileChunk, stage: list[Any]) -> ScoredChunk:
-        """Score a chunk; `stage` holds the reference to a Stage."""
+    def score(self, chunk: Any, work: list[Any]) -> Any:
+        """Score a chunk; `work` holds the reference to a Work."""
         import ray
 
-        self._stage = self._stage or ray.get(stage[0])
-        return self._stage.score(chunk)
+        self._work = self._work or ray.get(work[0])
+        return self._work.score(chunk)
 
 
-def run_on_ray(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChunk]:
+def run_on_ray(chunks: Iterable[In], work: Work[In, Out]) -> Generator[Out]:
     """Score on an actor for each thread, in the cluster of RAY_ADDRESS or a new local one."""
     import ray
 
@@ -46,7 +45,7 @@ def run_on_ray(chunks: Iterable[FileChunk], stage: Stage) -> Generator[ScoredChu
         if not joined:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         try:
-            yield from _in_order(ray, chunks, stage)
+            yield from _in_order(ray, chunks, work)
         finally:
             if not joined:
                 ray.shutdown()
@@ -61,10 +60,10 @@ class _Chatter(io.TextIOBase):
         return sys.stderr.write(COLOUR.sub("", text))
 
 
-def _in_order(ray: Any, chunks: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
+def _in_order(ray: Any, chunks: Iterable[In], work: Work[In, Out]) -> Iterator[Out]:
     actor = ray.remote(Worker).options(num_cpus=1, max_restarts=-1, max_task_retries=-1)
-    held = [ray.put(stage)]
-    workers = [actor.remote() for _ in range(stage.job.threads)]
+    held = [ray.put(work)]
+    workers = [actor.remote() for _ in range(work.job.threads)]
     waiting: deque[Any] = deque()
     for number, chunk in enumerate(chunks):
         waiting.append(workers[number % len(workers)].score.remote(chunk, held))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,7 @@ from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.encode import Encoder
 from vaewatch.batch.incidents.collector import Groups, groups_of
 from vaewatch.batch.job import Counts, Job
-from vaewatch.batch.series.followed import Followed
-from vaewatch.batch.series.incidents import Alarms, alarms_at
+from vaewatch.batch.series.incidents import Alarms
 from vaewatch.scoring.budget.calibration import count_severities
 from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts
 from vaewatch.scoring.budget.segments import Segments
@@ -24,6 +24,9 @@ from vaewatch.scoring.incidents.rule import Rules
 from vaewatch.scoring.scorer import REASONS, Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,25 @@ class Stage:
     def score(self, taken: FileChunk) -> ScoredChunk:
         """Parse, score and encode a chunk."""
         records = taken.parsed()
-        end, rejects = taken.chunk.end, records.rejects
-        share = taken.source.share(end, self.sizes[taken.at])
-        if taken.followed is not None:
-            records = replace(records, good=taken.followed.mine)
-            rejects = rejects if self.job.first_shard else ()
-        if not len(records.table):
-            counts = Counts(rejected=len(rejects))
-            return ScoredChunk(taken.at, end, b"", rejects, counts, share)
-        if self.counting:
+        if not self.counting:
+            verdicts = self._verdicts(records.table) if len(records.table) else None
+            return self.encoded(taken, records, verdicts)
+        scored, p_values = self.encoded(taken, records, None), np.zeros(0)
+        if len(records.table):
             p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
-            counts = Counts(scored=len(p_values), rejected=len(rejects))
-            counted = PValueCounts.of(p_values)
-            return ScoredChunk(taken.at, end, b"", rejects, counts, share, counted)
-        verdicts = self._verdicts(records.table, taken.followed)
+        counts = replace(scored.counts, scored=len(p_values))
+        return replace(scored, counts=counts, p_values=PValueCounts.of(p_values))
+
+    def encoded(
+        self, taken: FileChunk, records: Records, verdicts: Verdicts | None
+    ) -> ScoredChunk:
+        """Encode the verdicts on a chunk; None where none of its records have any."""
+        rejects = records.rejects
+        share = taken.source.share(taken.chunk.end, self.sizes[taken.at])
+        counts = Counts(rejected=len(rejects))
+        scored = ScoredChunk(taken.at, taken.chunk.end, b"", rejects, counts, share)
+        if verdicts is None:
+            return scored
         groups = None
         if self.rules is not None:
             groups = groups_of(self.rules, self.scorer.artifact, taken, records, verdicts)
@@ -84,19 +92,10 @@ class Stage:
         rows = np.flatnonzero(alarms if self.job.only_anomalies else records.good)
         data = self.encoder.encode(taken.source, records, verdicts, rows)
         counts = self._counts(records, verdicts, len(rows), len(rejects))
-        scored = ScoredChunk(taken.at, end, data, rejects, counts, share, groups=groups)
-        if taken.followed is None:
-            return scored
-        counts = replace(counts, series=taken.followed.counts)
-        return replace(
-            scored, counts=counts, alarms=alarms_at(records.table, np.flatnonzero(alarms))
-        )
+        return replace(scored, data=data, counts=counts, groups=groups)
 
-    def _verdicts(self, table: Table, followed: Followed | None) -> Verdicts:
-        job, found, explain = self.job, self.found, self._explain
-        if followed is not None:
-            taken = followed.taken
-            return self.scorer.score_taken(taken, alpha=job.alpha, explain=explain)
+    def _verdicts(self, table: Table) -> Verdicts:
+        job, found, explain = self.job, self.found, self.explain
         if found is None:
             return self.scorer.score_table(table, alpha=job.alpha, explain=explain)
         if found.found:
@@ -105,7 +104,7 @@ class Stage:
         return replace(verdicts, is_anomaly=np.zeros(len(table), np.bool_))
 
     @property
-    def _explain(self) -> int | None:
+    def explain(self) -> int | None:
         """The reasons to look for: incidents take those of alarms, whatever the output has."""
         asked = self.job.explain
         if self.rules is None or asked is None:
@@ -144,5 +143,16 @@ def _by_segment(segments: Segments, table: Table, alarms: NDArray[np.bool_]) -> 
     return np.stack([segments.count(codes), segments.count(codes[alarms])], axis=1)
 
 
-# how chunks are scored: each by the stage, in parallel, with the results in their order
-Engine = Callable[[Iterable[FileChunk], Stage], Generator[ScoredChunk]]
+class Work(Protocol[In, Out]):
+    """The work on each of many things, which travels between processes."""
+
+    @property
+    def job(self) -> Job: ...
+
+    def score(self, taken: In, /) -> Out: ...
+
+
+class Engine(Protocol):
+    """How things are worked on: in parallel, with the results in their order."""
+
+    def __call__(self, things: Iterable[In], work: Work[In, Out], /) -> Generator[Out]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -13,7 +13,7 @@ from vaewatch.batch.inputs import Inputs
 from vaewatch.batch.job import Counts
 from vaewatch.batch.journal import Entry, Journal
 from vaewatch.batch.series.follower import Follower
-from vaewatch.batch.stage import ScoredChunk
+from vaewatch.batch.stage import Engine, ScoredChunk, Stage
 from vaewatch.scoring.errors import OutputError
 
 
@@ -27,19 +27,23 @@ class Watch:
     collector: Collector | None
 
     @classmethod
-    def of(cls, inputs: Inputs, journal: Journal, last: Entry | None) -> Watch:
+    def of(cls, inputs: Inputs, journal: Journal, last: Entry | None, engine: Engine) -> Watch:
         """Begin, or go on after the last entry of a journal."""
         rules = inputs.stage.rules
         past = journal.past_of(last) if last is not None and last.past else b""
         mine, theirs = (past, b"") if rules is None else _parted(past)
-        follower = Follower.of(inputs, journal, mine)
+        follower = Follower.of(inputs, journal, mine, engine)
         return cls(follower, None if rules is None else Collector.of(rules, theirs))
 
-    def chunks(self, chunks: Iterator[FileChunk]) -> Iterator[FileChunk]:
-        """Yield each chunk with what it takes to judge its records."""
+    def scored(
+        self, chunks: Iterator[FileChunk], engine: Engine, stage: Stage
+    ) -> Generator[ScoredChunk]:
+        """Score chunks, in order."""
         if self.collector is not None:
             chunks = self.collector.chunks(chunks)
-        return chunks if self.follower is None else self.follower.chunks(chunks)
+        if self.follower is None:
+            return engine(chunks, stage)
+        return self.follower.scored(chunks, engine, stage)
 
     def take(self, scored: ScoredChunk) -> Counts:
         """Take a chunk that was scored, in the order of the chunks; return what it adds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -21,8 +22,10 @@ from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.judge import RecordJudge
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.reasons import Reason, ScoredTable
-from vaewatch.scoring.series.history import History, Taken
+from vaewatch.scoring.series.course import Course
+from vaewatch.scoring.series.history import History, Standing, Taken
 from vaewatch.scoring.series.judge import WindowJudge, arrivals_of
+from vaewatch.scoring.series.lasting import Lasting
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -165,7 +168,9 @@ class Scorer:
         if self._windows is not None:
             history = History(self._windows.window) if history is None else history
             taken = history.add(arrivals_of(self.artifact.vectorizer, table))
-            return self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
+            found = self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
+            cut = alpha if cut is None else cut
+            return self.settled(found, table.entities, table.times, history.lasting, cut)
         calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores
@@ -200,7 +205,7 @@ class Scorer:
         cut: float | None = None,
     ) -> Verdicts:
         """Score the N records that a history has taken in, of an artifact with a window; see
-        `score_table`. All that it needs of them is in `taken`.
+        `score_table`. All that it needs of them is in `taken`; `settled` knows what lasts.
         """
         judge, alpha = self._windows, self._alpha(alpha)
         if judge is None:
@@ -216,8 +221,9 @@ class Scorer:
             wanted = np.zeros(n, bool)
             wanted[rows] = explain > 0
         reasons: list[tuple[Reason, ...]] = [()] * n
-        for row, found in judge.reasons(judged, wanted, REASONS if explain is None else explain):
-            reasons[row] = found
+        courses: dict[int, tuple[Course, ...]] = {}
+        for row, found in judge.explained(judged, wanted, REASONS if explain is None else explain):
+            reasons[row], courses[row] = found.reasons, found.courses
         return Verdicts(
             score=_spread(judged.scores, rows, n),
             p_value=_spread(p_value, rows, n),
@@ -226,6 +232,43 @@ class Scorer:
             reasons=reasons,
             parts=judge.all_parts(judged) if explain else None,
             history=judged.standings(),
+            courses=courses,
+        )
+
+    def settled(
+        self,
+        verdicts: Verdicts,
+        entities: Sequence[str] | None,
+        moments: NDArray[np.int64] | None,
+        lasting: Lasting,
+        cut: float,
+    ) -> Verdicts:
+        """Compare alarms that repeat what lasts with those before them, too. Take the verdicts of
+        `score_taken` on N records of these entities and moments, in order of time within each.
+        """
+        calibration = self.artifact.calibration
+        alarms = np.flatnonzero(calibration.alarms(verdicts.p_value))
+        if moments is None or not len(alarms):
+            return verdicts
+        p_value = verdicts.p_value.copy()
+        rows = lasting.settle(entities, moments, alarms, verdicts.score, p_value)
+        if not len(rows):
+            return verdicts
+        words = list(verdicts.history or ())
+        for row in rows.tolist():
+            words[row] = Standing.LASTING.value
+        severity, is_anomaly = verdicts.severity.copy(), calibration.alarms(p_value, cut)
+        severity[rows] = np.minimum(severity[rows], -np.log10(p_value[rows]))
+        reasons = verdicts.reasons
+        if verdicts.parts is None:  # only anomalies get reasons
+            reasons = [r if own else () for r, own in zip(reasons, is_anomaly, strict=True)]
+        return replace(
+            verdicts,
+            p_value=p_value,
+            severity=severity,
+            is_anomaly=is_anomaly,
+            reasons=reasons,
+            history=words,
         )
 
     def _alpha(self, alpha: float | None) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.fdr import discoveries
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import Parts
+from vaewatch.scoring.series.course import Course
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Verdict:
     segment: str | None = None
     calibration: str | None = None
     history: str | None = None
+    courses: tuple[Course, ...] = field(default=(), kw_only=True, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,10 @@ class Verdicts:
             segment.
         calibration: which one judged each record: `own`, of its segment, or `pooled`. Only where
             the artifact has a segment.
+        history: how each record stands to those of its entity before it. Only where the artifact
+            has a window.
+        courses: by record, the column of each of its reasons in the window. Only where the
+            artifact has a window.
     """
 
     score: NDArray[np.float64]
@@ -56,6 +63,7 @@ class Verdicts:
     segment: Sequence[str | None] | None = None
     calibration: Sequence[str] | None = None
     history: Sequence[str] | None = None
+    courses: Mapping[int, tuple[Course, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.score)
@@ -83,6 +91,7 @@ class Verdicts:
             None if self.segment is None else self.segment[index],
             None if self.calibration is None else self.calibration[index],
             None if self.history is None else self.history[index],
+            courses=self.courses.get(index, ()),
         )
 
     def _taken(self, rows: NDArray[np.int64]) -> Verdicts:
@@ -96,6 +105,7 @@ class Verdicts:
             None if self.segment is None else [self.segment[i] for i in rows.tolist()],
             None if self.calibration is None else [self.calibration[i] for i in rows.tolist()],
             None if self.history is None else [self.history[i] for i in rows.tolist()],
+            {k: own for k, i in enumerate(rows.tolist()) if (own := self.courses.get(i))},
         )
 
     @property
@@ -123,3 +133,20 @@ class Verdicts:
         return isinstance(other, Verdicts) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def joined(parts: Sequence[Verdicts]) -> Verdicts:
+    """Join verdicts as they follow one another: what each says of a score, and its reasons."""
+    starts = accumulate(map(len, parts), initial=0)
+    return Verdicts(
+        np.concatenate([each.score for each in parts]),
+        np.concatenate([each.p_value for each in parts]),
+        np.concatenate([each.severity for each in parts]),
+        np.concatenate([each.is_anomaly for each in parts]),
+        [reasons for each in parts for reasons in each.reasons],
+        courses={
+            start + row: own
+            for start, each in zip(starts, parts, strict=False)
+            for row, own in each.courses.items()
+        },
+    )

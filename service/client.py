@@ -111,6 +111,9 @@ class Client:
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         path = f"/v1/score?{query}" if query else "/v1/score"
         rows, verdicts = _rows_of(records), list[ServiceVerdict]()
+        if judge == "last" and len(rows) > self.chunk:
+            text = f"with judge='last' records must fit one chunk of {self.chunk:,}, got "
+            raise ServiceError(f"{text}{len(rows):,}: make a client with a larger chunk.")
         for start in range(0, len(rows), self.chunk):
             body = json.dumps({"records": rows[start : start + self.chunk]}, allow_nan=False)
             verdicts += _verdicts_of(self._ask("POST", path, body, start))

@@ -51,3 +51,13 @@ def trained(
     frame = pumps(500, seed=seed) if frame is None else frame
     train(frame, out, report=False, seed=seed, **given)
     return out
+
+
+def changed(steps: int) -> Records:
+    """A pump whose pressure is another one for good, and which breaks in the end."""
+    rows = pumps(steps, seed=3, machines=1, first=700).to_dicts()
+    for row in rows[20:]:
+        row["pressure"] += 4.0
+    for row in rows[-2:]:
+        row["pressure"] += 40.0
+    return rows

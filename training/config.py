@@ -16,7 +16,19 @@ JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
+MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
 TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
+NOT_OF_WINDOWS = {  # settings, and what to do instead
+    "score": "all parts of its score count. Leave it out",
+    "calibrate": "all of the time calibrates, each block by what saw none of it. Leave it out, "
+    "and use vaewatch recalibrate on the latest records",
+    "contamination_robust": "to leave records out would tear windows. Take the times of known "
+    "faults out of the input",
+    "segment": "its windows are too much alike to calibrate each value by itself, and one window "
+    "may hold several. Leave it out, so that the column is learned like others, or train an "
+    "artifact for each value on its own records",
+    "neighbours": "how many windows are kept follows from their size. Leave it out",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,8 @@ class TrainConfig:
     steps: int = 1600  # optimiser steps
     batch: int = 128  # records a member sees in a step
     learning_rate: float = 1e-2  # of AdamW, at its highest
-    max_records: int = 250_000  # a uniform sample of more; the steps would not see the rest anyway
+    # records that are read; None: MOST_RECORDS, or all with a window
+    max_records: int | None = None
     contamination_robust: bool = False  # fit twice, the second time without the first's suspects
     neighbours: int | None = None  # fit records kept for the neighbour part; None: as suits D
     id: str | None = None
@@ -84,6 +97,8 @@ class TrainConfig:
                 f"setting 'members' must be at least {JUDGES} more than served ({self.served}), "
                 f"got {self.members}: those that do not serve judge records that they did not see."
             )
+        if self.max_records is None and not self.windowed:
+            object.__setattr__(self, "max_records", MOST_RECORDS)
         self._require_time()
         if self.segment is not None:
             self._require_learned(self.segment)
@@ -115,9 +130,9 @@ class TrainConfig:
                 "setting 'window' takes a time, by which records are in order: name its column "
                 "with --time."
             )
-        for name in ("score", "calibrate", "contamination_robust", "segment", "neighbours"):
+        for name, instead in NOT_OF_WINDOWS.items():
             if getattr(self, name) != getattr(type(self), name):
-                raise SettingError(f"setting '{name}' cannot be used with a window.")
+                raise SettingError(f"setting '{name}' cannot be used with a window: {instead}.")
 
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
@@ -203,7 +218,7 @@ _CHECKS: dict[str, checks.Check] = {
     "steps": checks.whole(1),
     "batch": checks.whole(1),
     "learning_rate": checks.positive,
-    "max_records": checks.whole(1),
+    "max_records": checks.whole_or_none(1),
     "contamination_robust": checks.yes_or_no,
     "neighbours": checks.whole_or_none(0),
     "id": checks.column,

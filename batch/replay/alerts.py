@@ -21,18 +21,22 @@ Summed = Callable[[Steps, int], Steps]
 @dataclass(frozen=True)
 class Traffic:
     """Counts for each step of time. allowed: the most alarms that the calibration allows for.
-    severe: records of a severity above SEVERE.
+    severe: records of a severity above SEVERE. alike: how many neighbouring records are worth one
+    independent record.
     """
 
     records: Steps
     alarms: Steps
     allowed: Steps
     severe: Steps
+    alike: float = 1.0
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Passed if a window has more of `what` than `factor` times its `of`, plus `more`."""
+    """Passed if a window has more of `what` than `factor` times its `of`, plus `more` for each
+    record that is worth one.
+    """
 
     minutes: int
     what: Literal["alarms", "severe"]
@@ -44,7 +48,7 @@ class Limit:
         seen, most = (
             summed(getattr(traffic, name), self.minutes) for name in (self.what, self.of)
         )
-        return np.asarray(seen > self.factor * most + self.more)
+        return np.asarray(seen > self.factor * most + self.more * traffic.alike)
 
 
 @dataclass(frozen=True)

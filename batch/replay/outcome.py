@@ -158,7 +158,8 @@ class Replay:
                 self.minutes.alarms[:, which],
             )
         )
-        return Traffic(records, alarms, self.allowed[which] * records, severe)
+        alike = 1.0 if self.series is None else self.series.alike
+        return Traffic(records, alarms, self.allowed[which] * records, severe, alike)
 
     def by_segment(self) -> list[SegmentReplay]:
         """The records and alarms of each segment that has records, that with most first."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from vaewatch.batch.replay.timeline import Timeline
 from vaewatch.batch.replay.times import read_times, require_times, zone_of
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.incidents import Alarms, alarms_at
+from vaewatch.batch.series.judging import JudgedChunk
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.files.records import Records
@@ -55,13 +55,21 @@ def replay(
     if (segments := scorer.artifact.segments) is not None:
         none = np.zeros((len(segments.labels), 1 + len(alphas)), np.int64)
         nothing = replace(nothing, segments=none, labels=segments.labels)
-    count = partial(_count, scorer, time, nothing, None if stream is None else stream.rules)
+    rules = None if stream is None else stream.rules
+    count = _Count(scorer, time, nothing, rules)
     own = segments.own_scores if segments is not None else ()
     total, watch = nothing, TrafficWatch(calibration.scores, own)
     follow = SeriesWatch.of(scorer.artifact, time, alphas)
     chunks = _chunks(scorer, expand(sources), time)
     with Team(threads) as team:
-        for one in in_order(follow.follow(chunks) if follow else chunks, count, team):
+        found = (
+            in_order(chunks, count.chunk, team)
+            if follow is None
+            else map(
+                count.judged, follow.judged(chunks, scorer, team, explained=rules is not None)
+            )
+        )
+        for one in found:
             if follow is not None:
                 follow.take(one.alarms, one.series)
             else:
@@ -84,18 +92,6 @@ def replay(
     require_times(time, timed, total.untimed, total.rejected)
     changed = total.firings(NAME, SEVERITY, watch.bursts(), 0) if watch.in_order else None
     return replace(total, judge=segments, changed=changed)
-
-
-def _verdicts(
-    scorer: Scorer, taken: FileChunk, records: Records, alpha: float | None = None
-) -> Verdicts:
-    """Score a chunk, at the artifact's alpha without reasons, or at another with those of the
-    alarms.
-    """
-    explain = 0 if alpha is None else None
-    if taken.followed is not None:
-        return scorer.score_taken(taken.followed.taken, alpha=alpha, explain=explain)
-    return scorer.score_table(records.table, alpha=alpha, explain=explain)
 
 
 def _both(one: BySlot | None, other: BySlot | None) -> BySlot | None:
@@ -126,38 +122,76 @@ class _Counted:
     groups: Mapping[str, Group] = field(default_factory=dict)
 
 
-def _count(
-    scorer: Scorer, time: str, nothing: Replay, rules: Rules | None, taken: FileChunk
-) -> _Counted:
-    records, followed = taken.parsed(), taken.followed
-    counted = replace(nothing, rejected=len(records.rejects))
-    if not len(records.table):
-        return _Counted(counted, np.zeros(0, np.int64), np.zeros(0))
-    times = read_times(records.frame()[time], zone_of(scorer.artifact.schema))
-    timed = times.minutes.is_not_null().to_numpy() & records.good
-    untimed = int((records.good & ~timed).sum())
-    verdicts = _verdicts(scorer, taken, records)
-    timed &= verdicts.judged
-    decided = decide(scorer.artifact, verdicts, timed, records.table, nothing.alphas)
-    at = times.minutes.fill_null(0).to_numpy()[timed]
-    severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
-    counts = replace(
-        counted,
-        minutes=Timeline(at, np.ones(len(at), np.int64), severe, decided.alarms).by(1),
-        untimed=untimed,
-        units=frozenset({times.unit} - {""}),
-        segments=decided.by_segment,
-        slots=None if decided.judges is None else BySlot.of(at, decided.judges),
-    )
-    one = _Counted(counts, at, verdicts.score[timed], decided.slots)
-    if rules is not None:
-        explained = _verdicts(scorer, taken, records, nothing.alphas[0])
-        members = rules.members(scorer.artifact, records.table)
-        ids = ids_of(records, scorer.artifact.schema.id)
-        seen = JudgedRecords(times.moments, members, explained, timed, ids)
-        one = replace(one, groups=seen.grouped(rules))
-    if followed is None:
-        return one
-    rows = np.flatnonzero(timed)
-    alarms = [alarms_at(records.table, rows[column > 0]) for column in decided.alarms.T]
-    return replace(one, alarms=tuple(alarms), series=followed.counts)
+@dataclass(frozen=True)
+class _Count:
+    """Counts the records of chunks; it travels between processes.
+
+    rules: how alarms become incidents, where these are asked for.
+    """
+
+    scorer: Scorer
+    time: str
+    nothing: Replay
+    rules: Rules | None
+
+    def chunk(self, taken: FileChunk) -> _Counted:
+        """Score and count a chunk."""
+        records = taken.parsed()
+        if not len(records.table):
+            return self._none(records)
+        verdicts = self.scorer.score_table(records.table, explain=0)
+        counted = self._counted(records, verdicts)
+        if self.rules is None:
+            return counted
+        explained = self.scorer.score_table(records.table, alpha=self.nothing.alphas[0])
+        return self._grouped(self.rules, counted, records, explained)
+
+    def judged(self, one: JudgedChunk) -> _Counted:
+        """Count a chunk of an artifact with a window."""
+        if not len(one.records.table):
+            return self._none(one.records)
+        counted = self._counted(one.records, one.verdicts)
+        counted = replace(counted, series=one.followed.counts)
+        if self.rules is None:
+            return counted
+        return self._grouped(self.rules, counted, one.records, one.verdicts)
+
+    def _grouped(
+        self, rules: Rules, counted: _Counted, records: Records, verdicts: Verdicts
+    ) -> _Counted:
+        """Add the groups of alarms at the first alpha, on which `verdicts` decided."""
+        artifact = self.scorer.artifact
+        times = read_times(records.frame()[self.time], zone_of(artifact.schema))
+        timed = times.minutes.is_not_null().to_numpy() & records.good & verdicts.judged
+        members, ids = rules.members(artifact, records.table), ids_of(records, artifact.schema.id)
+        seen = JudgedRecords(times.moments, members, verdicts, timed, ids)
+        return replace(counted, groups=seen.grouped(rules))
+
+    def _none(self, records: Records) -> _Counted:
+        counts = replace(self.nothing, rejected=len(records.rejects))
+        return _Counted(counts, np.zeros(0, np.int64), np.zeros(0))
+
+    def _counted(self, records: Records, verdicts: Verdicts) -> _Counted:
+        artifact = self.scorer.artifact
+        times = read_times(records.frame()[self.time], zone_of(artifact.schema))
+        timed = times.minutes.is_not_null().to_numpy() & records.good
+        untimed = int((records.good & ~timed).sum())
+        timed &= verdicts.judged
+        decided = decide(artifact, verdicts, timed, records.table, self.nothing.alphas)
+        at = times.minutes.fill_null(0).to_numpy()[timed]
+        severe = (verdicts.severity[timed] > SEVERE).astype(np.int64)
+        counts = replace(
+            self.nothing,
+            rejected=len(records.rejects),
+            minutes=Timeline(at, np.ones(len(at), np.int64), severe, decided.alarms).by(1),
+            untimed=untimed,
+            units=frozenset({times.unit} - {""}),
+            segments=decided.by_segment,
+            slots=None if decided.judges is None else BySlot.of(at, decided.judges),
+        )
+        one = _Counted(counts, at, verdicts.score[timed], decided.slots)
+        if artifact.window is None:
+            return one
+        rows = np.flatnonzero(timed)
+        alarms = [alarms_at(records.table, rows[column > 0]) for column in decided.alarms.T]
+        return replace(one, alarms=tuple(alarms))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,18 @@ from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
 from vaewatch.batch.series.incidents import Alarms, IncidentSpans
+from vaewatch.batch.series.judging import JudgedChunk, judged
+from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
+from vaewatch.scoring.budget.windows import Incidents, alike, expected_of_windows
 from vaewatch.scoring.errors import SchemaError, SettingError
-from vaewatch.scoring.series.history import History
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.history import History, Taken
+from vaewatch.scoring.series.lasting import Lasting
 from vaewatch.scoring.series.window import SeriesSummary, Window
+from vaewatch.scoring.verdicts import Verdicts
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class SeriesReplay:
     def expected(self, records: int, alpha: float) -> Expected:
         """Return the alarms that chance brings among so many judged records."""
         return expected_of_windows(self.artifact.calibration, self.summary, records, alpha)
+
+    @property
+    def alike(self) -> float:
+        """How many neighbouring records are worth one independent record."""
+        return alike(self.artifact.calibration, self.summary)
 
     def allowed(self, alpha: float) -> float:
         """Return the upper limit of the false-alarm rate."""
@@ -93,6 +104,7 @@ class SeriesWatch:
     window: Window
     summary: SeriesSummary
     order: InOrder
+    alpha: float
     spans: tuple[IncidentSpans, ...]
     counts: SeriesCounts = field(default_factory=SeriesCounts)
 
@@ -113,11 +125,20 @@ class SeriesWatch:
                 "Leave it out."
             )
         order = InOrder(Selection(artifact.vectorizer), History(window, MAX_ENTITIES))
-        return cls(artifact, window, summary, order, tuple(IncidentSpans(window) for _ in alphas))
+        spans = tuple(IncidentSpans(window) for _ in alphas)
+        return cls(artifact, window, summary, order, alphas[0], spans)
 
-    def follow(self, chunks: Iterable[FileChunk]) -> Iterator[FileChunk]:
-        """Yield each chunk with what became of its records."""
-        return self.order.follow(chunks)
+    def judged(
+        self, chunks: Iterable[FileChunk], scorer: Scorer, team: Team, *, explained: bool
+    ) -> Iterator[JudgedChunk]:
+        """Yield the verdicts on chunks, at the first alpha. `explained`: alarms have reasons."""
+        work = partial(scorer.score_taken, alpha=self.alpha, explain=None if explained else 0)
+
+        def score(taken: Iterable[Taken]) -> Generator[Verdicts]:
+            return in_order(taken, work, team)
+
+        lasting = Lasting(self.window, MAX_ENTITIES)
+        return judged(self.order.follow(chunks), score, scorer, lasting, self.alpha)
 
     def take(self, alarms: Sequence[Alarms], counts: SeriesCounts | None) -> None:
         """Take the alarms of a chunk, at each alpha, and how its records stand."""

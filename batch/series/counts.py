@@ -19,6 +19,7 @@ class SeriesCounts:
     gaps: pauses after which a window began anew.
     evicted: entities that had to leave the history.
     incidents: alarms of one entity no further apart than a window are one.
+    lasting: judged records of entities whose alarm lasts.
     first: the file, by its index, and the line of the first record out of order.
     """
 
@@ -30,6 +31,7 @@ class SeriesCounts:
     gaps: int = 0
     evicted: int = 0
     incidents: int = 0
+    lasting: int = 0
     first: tuple[int, int] | None = None
 
     @classmethod
@@ -74,6 +76,12 @@ class SeriesCounts:
                 f"the history holds {most:,} entities, and {self.evicted:,} times one had to "
                 "leave, to warm up again if it returns. --max-entities says how many it holds."
             )
+        if self.lasting:
+            said.append(
+                f"{self.lasting:,} records came while the alarm of their entity lasted, and alarm "
+                "only if they go beyond it: the entity is not as it was in the fit data. If this "
+                "is how it is now, recalibrate or train on newer records."
+            )
         return said
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +90,7 @@ class SeriesCounts:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SeriesCounts:
         first = data["first"]
-        numbers = {name: int(data[name]) for name in _NUMBERS}
+        numbers = {name: int(data.get(name, 0)) for name in _NUMBERS}
         return cls(**numbers, first=None if first is None else (int(first[0]), int(first[1])))
 
 

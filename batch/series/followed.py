@@ -13,6 +13,7 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.series.history import STANDINGS, Arrivals, Standing, Taken
 from vaewatch.scoring.series.judge import arrivals_of
+from vaewatch.scoring.verdicts import Verdicts
 
 _WARMING_UP = STANDINGS.index(Standing.WARMING_UP)
 
@@ -24,11 +25,14 @@ class Followed:
     taken: of all rows of the chunk's table.
     mine: (N,) the rows that the job scores: sound ones, of its shard.
     counts: of these.
+    known: the verdicts on all rows, but for their reasons, where they were made before; then the
+        runs of `taken` are those of records that get reasons.
     """
 
     taken: Taken
     mine: NDArray[np.bool_]
     counts: SeriesCounts
+    known: Verdicts | None = None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ then it has read further, so that the history after each chunk is kept until the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import msgspec
+import numpy as np
 
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.inputs import Inputs, open_inputs
@@ -18,14 +19,17 @@ from vaewatch.batch.journal import Journal, is_stream
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.followed import Selection
 from vaewatch.batch.series.in_order import InOrder
-from vaewatch.batch.series.incidents import IncidentSpans
+from vaewatch.batch.series.incidents import IncidentSpans, alarms_at
+from vaewatch.batch.series.judging import JudgedChunk, WindowStage, judged
 from vaewatch.batch.series.sorting import Sorted
-from vaewatch.batch.stage import ScoredChunk
+from vaewatch.batch.stage import Engine, ScoredChunk, Stage
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import OutputError, SettingError
 from vaewatch.scoring.incidents.spans import Span
-from vaewatch.scoring.series.history import History
+from vaewatch.scoring.series.history import History, Standing, Taken
 from vaewatch.scoring.series.kept import KeptError, history_key, pack_history, unpack_history
+from vaewatch.scoring.series.lasting import KeptEpisode, Lasting
+from vaewatch.scoring.verdicts import Verdicts
 
 
 def check_followed(job: Job, files: tuple[str, ...], artifact: Artifact) -> None:
@@ -64,6 +68,7 @@ class _State(msgspec.Struct, array_like=True):
 
     history: bytes
     spans: dict[str, list[Span]]
+    episodes: dict[str, KeptEpisode] = {}
 
 
 @dataclass
@@ -72,10 +77,11 @@ class Follower:
 
     follow: InOrder | Sorted
     incidents: IncidentSpans
+    lasting: Lasting
     key: str
 
     @classmethod
-    def of(cls, inputs: Inputs, journal: Journal, past: bytes) -> Follower | None:
+    def of(cls, inputs: Inputs, journal: Journal, past: bytes, engine: Engine) -> Follower | None:
         """Return the follower of a job from where it stopped, with what `state` returned there;
         None if each record is judged by itself.
         """
@@ -86,18 +92,44 @@ class Follower:
         key = history_key(artifact.version, window)
         kept = _state(past) if past else _State(b"", {})
         incidents = IncidentSpans(window, kept.spans)
+        lasting = Lasting(window, job.max_entities)
         if job.sort:
             with open_inputs(inputs.stage.scorer, job, journal) as ahead:
-                found = Sorted.of(selection, window, ahead.chunks(None))
-            return cls(found, incidents, key)
+                found = Sorted.of(selection, inputs.stage, engine, ahead.chunks(None))
+            return cls(found, incidents, lasting, key)
+        lasting.keep(kept.episodes)
         history = History(window, job.max_entities)
         if kept.history:
             history = _unpacked(kept.history, key, history, artifact)
-        return cls(InOrder(selection, history, journal.resumable), incidents, key)
+        return cls(InOrder(selection, history, journal.resumable), incidents, lasting, key)
 
-    def chunks(self, chunks: Iterator[FileChunk]) -> Iterator[FileChunk]:
-        """Yield each chunk with what became of its records."""
-        return self.follow.follow(chunks)
+    def scored(
+        self, chunks: Iterator[FileChunk], engine: Engine, stage: Stage
+    ) -> Generator[ScoredChunk]:
+        """Score chunks, in order."""
+        work, given = (
+            WindowStage(stage.scorer, stage.job, stage.explain),
+            self.follow.follow(chunks),
+        )
+
+        def score(taken: Iterable[Taken]) -> Generator[Verdicts]:
+            return engine(taken, work)
+
+        for one in judged(given, score, stage.scorer, self.lasting, work.cut):
+            yield self._encoded(one, stage)
+
+    def _encoded(self, one: JudgedChunk, stage: Stage) -> ScoredChunk:
+        records, verdicts = one.records, one.verdicts
+        if not stage.job.first_shard:
+            records = replace(records, rejects=())
+        if not len(records.table):
+            return stage.encoded(one.chunk, records, None)
+        scored = stage.encoded(one.chunk, records, verdicts)
+        lasting = (np.array(verdicts.history) == Standing.LASTING) & records.good
+        series = replace(one.followed.counts, lasting=int(lasting.sum()))
+        counts = replace(scored.counts, series=series)
+        alarms = np.flatnonzero(records.good & verdicts.is_anomaly)
+        return replace(scored, counts=counts, alarms=alarms_at(records.table, alarms))
 
     def take(self, scored: ScoredChunk) -> Counts:
         """Take a chunk that was scored, in the order of the chunks; return what it adds."""
@@ -111,7 +143,8 @@ class Follower:
         history = b""
         if isinstance(self.follow, InOrder) and self.follow.written is not None:
             history = pack_history(self.follow.written, self.key)
-        return msgspec.msgpack.encode(_State(history, self.incidents.spans))
+        state = _State(history, self.incidents.spans, self.lasting.kept())
+        return msgspec.msgpack.encode(state)
 
 
 def _state(content: bytes) -> _State:

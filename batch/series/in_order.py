@@ -7,7 +7,7 @@ that it needs.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -43,7 +43,7 @@ class InOrder:
             records = one.source.parse(one.chunk)
             followed = self._take(one, records)
             if self.keep:
-                self.past.append(self._copy())
+                self.past.append(self.history.copy())
             yield replace(one, followed=followed, records=records)
 
     def _take(self, one: FileChunk, records: Records) -> Followed:
@@ -52,11 +52,6 @@ class InOrder:
         taken = self.history.add(self.selection.arrivals(records, rows))
         come = len(self.history) - held + taken.evicted
         return followed_of(one, records, spread(taken, rows, len(mine)), mine, come)
-
-    def _copy(self) -> History:
-        """Return the history as it is: what it knows of an entity is replaced, never changed."""
-        history = self.history
-        return History(history.window, history.most, OrderedDict(history.pasts))
 
 
 def followed_of(

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.incidents.spans import Span, add_moment
-from vaewatch.scoring.series.history import ONE
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.window import ONE, Window
 from vaewatch.scoring.table import Table
 
 

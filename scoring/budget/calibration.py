@@ -168,6 +168,22 @@ class RateLaw:
         return low, _beta_quantile(self.high, self.n, (1 + level) / 2)
 
 
+@dataclass(frozen=True)
+class BlockLaw(RateLaw):
+    """The law of windows, whose alarms come together: that of n independent blocks of `length`
+    records, each of which alarms as a whole or not at all.
+
+    rate: the mean of the true rate. With few blocks, the nearest rank would be far from it.
+    """
+
+    rate: float
+    length: float
+
+    @property
+    def mean(self) -> float:
+        return self.rate
+
+
 def _beta_quantile(k: int, n: int, share: float) -> float:
     """Return the x below which Beta(k, n + 1 - k) has this share.
 
@@ -216,10 +232,10 @@ def check_alpha(alpha: float, n: int) -> None:
     """
     check_rate(alpha)
     if allowed_rank(alpha, n) < 1:
+        larger = f", or ask for alpha {least_alpha(n):g} or more" if n else ""
         raise CalibrationError(
             f"alpha {alpha:g} takes at least {records_needed(alpha):,} calibration records, got "
-            f"{n:,}. "
-            f"Give more normal records, or ask for alpha {least_alpha(n):g} or more."
+            f"{n:,}. Give more normal records{larger}."
         )
 
 

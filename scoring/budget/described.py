@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from vaewatch.scoring.budget.calibration import (
     CROSS_FITTED,
     SPLIT,
+    BlockLaw,
     Calibration,
-    RateLaw,
     records_for_precision,
     records_needed,
 )
@@ -49,7 +49,7 @@ WINDOWS_ASSUME = (
 )
 
 
-def block_law(calibration: Calibration, alpha: float, blocks: int) -> RateLaw:
+def block_law(calibration: Calibration, alpha: float, blocks: int) -> BlockLaw:
     """Return the law of the true false-alarm rate of windows whose scores are worth so many
     independent ones.
 
@@ -57,7 +57,8 @@ def block_law(calibration: Calibration, alpha: float, blocks: int) -> RateLaw:
     the rate may be lower than asked, as with any cross-fitted calibration.
     """
     k = min(max(1, round(alpha * (blocks + 1))), blocks)
-    return RateLaw(blocks, k if calibration.rule == SPLIT else 0, k)
+    length = max(calibration.n / max(blocks, 1), 1.0)
+    return BlockLaw(blocks, k if calibration.rule == SPLIT else 0, k, alpha, length)
 
 
 def describe_blocks(calibration: Calibration, blocks: int) -> CalibrationSummary:
@@ -94,3 +95,9 @@ def describe(
         reachable=(step.rate, step.above) if step else None,
         segments=segments,
     )
+
+
+def shown_alphas(calibration: Calibration) -> list[float]:
+    """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
+    every = {*COMMON_ALPHAS, calibration.alpha}
+    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)

@@ -8,11 +8,12 @@ all but 1 in 200. All of this is as true as that normal records still are like t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vaewatch.scoring.budget.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import BlockLaw, Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance, alike
 
 CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
@@ -49,11 +50,15 @@ class Expected:
     @classmethod
     def of(cls, law: RateLaw, records: int, tail: float = TAIL) -> Expected:
         """Return what a law brings among so many records. tail: the chance beyond either end."""
+        length = law.length if isinstance(law, BlockLaw) else 1.0
+        trials = math.ceil(records / length)
+        low = Chance(trials, law.low, law.n).quantile(tail)
+        high = Chance(trials, law.high, law.n).quantile(1 - tail)
         return cls(
             records=records,
             mean=records * law.mean,
-            low=Chance(records, law.low, law.n).quantile(tail),
-            high=Chance(records, law.high, law.n).quantile(1 - tail),
+            low=math.floor(low * length),
+            high=min(records, math.ceil(high * length)),
             bound=law.low < law.high,
         )
 

@@ -14,8 +14,13 @@ from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import TAIL, Expected
-from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.incidents import DAY, entity_days
 from vaewatch.scoring.series.window import SeriesSummary, Window
+
+
+def alike(calibration: Calibration, series: SeriesSummary) -> float:
+    """Return how many neighbouring records are worth one independent record."""
+    return max(1.0, calibration.n / max(series.blocks, 1))
 
 
 def expected_of_windows(
@@ -61,7 +66,7 @@ class Incidents:
         known = {float(name): rate for name, rate in series.incidents_per_day.items()}
         at = min((a for a in known if a >= alpha * (1 - 1e-9)), default=None)
         bound = at is not None and not math.isclose(at, alpha)
-        days = judged * window.step / DAY
+        days = entity_days(judged, window)
         least = DAY / max(series.windows * window.step, 1)
         return cls(seen, days, None if at is None else known[at], bound, least)
 

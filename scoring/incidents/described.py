@@ -114,7 +114,7 @@ def is_ongoing(rule: Rule, incident: Incident, now: int) -> bool:
 
 def moment_text(moment: int, *, timed: bool) -> Moment:
     """Return a moment as reports have it: RFC 3339 in UTC, or the number of a record."""
-    return spell(moment, Form.OFFSET) if timed else moment
+    return str(spell(moment, Form.OFFSET)) if timed else moment
 
 
 def _columns(incident: Incident) -> tuple[ColumnShare, ...]:

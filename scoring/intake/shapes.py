@@ -231,39 +231,49 @@ def _slice(call: Call) -> tuple[Value, ...]:
 
 
 def _conv(call: Call) -> tuple[Value, ...]:
-    """Convolutions along one axis, without padding."""
-    (n, channels, length), (out, inner, taps) = call.value(0).shape, call.value(1).shape
-    groups, (dilation,) = call.number("group", 1), call.node.attributes.get("dilations", [1])
-    (stride,) = call.node.attributes.get("strides", [1])
-    if not _unpadded(call) or stride != 1 or dilation < 1:
+    """Convolutions along one or two axes, without padding."""
+    (n, channels, *lengths), (out, inner, *taps) = call.value(0).shape, call.value(1).shape
+    groups, dilations = call.number("group", 1), _along(call, "dilations", lengths)
+    _along(call, "strides", lengths)
+    if not _unpadded(call) or len(taps) != len(lengths) or min(dilations) < 1:
         raise ValueError
     if groups < 1 or channels != inner * groups or out % groups:
         raise ValueError
-    steps = length - (taps - 1) * dilation
-    if steps < 1 or (len(call.given) > 2 and call.value(2).shape != (out,)):
+    reaches = [(each - 1) * apart for each, apart in zip(taps, dilations, strict=True)]
+    steps = [length - reach for length, reach in zip(lengths, reaches, strict=True)]
+    if min(steps) < 1 or (len(call.given) > 2 and call.value(2).shape != (out,)):
         raise ValueError
-    work = n * out * steps * inner * taps
-    return (replace(call.value(0).of([n, out, steps]), tensor=None, work=work),)
+    work = n * out * math.prod(steps) * inner * math.prod(taps)
+    return (replace(call.value(0).of([n, out, *steps]), tensor=None, work=work),)
+
+
+def _along(call: Call, name: str, lengths: Sequence[int]) -> list[int]:
+    """Return an attribute that holds a number for each axis of one or two; 1 by default."""
+    numbers = call.node.attributes.get(name, [1] * len(lengths))
+    if not isinstance(numbers, list) or not len(numbers) == len(lengths) in (1, 2):
+        raise ValueError
+    return numbers
 
 
 def _unpadded(call: Call) -> bool:
+    """Return whether a window is neither moved beyond the ends nor further than one step."""
     attributes = call.node.attributes
-    return "auto_pad" not in attributes and not any(attributes.get("pads", []))
+    padded = "auto_pad" in attributes or any(attributes.get("pads", []))
+    return not padded and all(stride == 1 for stride in attributes.get("strides", []))
 
 
 def _pooled(call: Call) -> tuple[Value, ...]:
-    """Means or maxima along one axis, without padding."""
-    n, channels, length = call.value(0).shape
-    (span,), (stride,) = (
-        call.node.attributes.get(name, [1]) for name in ("kernel_shape", "strides")
-    )
-    (dilation,) = call.node.attributes.get("dilations", [1])
-    if not _unpadded(call) or not stride == dilation == 1 or call.number("ceil_mode", 0):
+    """Means or maxima along one or two axes, without padding."""
+    n, channels, *lengths = call.value(0).shape
+    spans, dilations = (_along(call, name, lengths) for name in ("kernel_shape", "dilations"))
+    _along(call, "strides", lengths)
+    if not _unpadded(call) or set(dilations) != {1} or call.number("ceil_mode", 0):
         raise ValueError
-    if not 1 <= span <= length:
+    steps = [length - span + 1 for length, span in zip(lengths, spans, strict=True)]
+    if min(spans) < 1 or min(steps) < 1:
         raise ValueError
-    steps = length - span + 1
-    return (replace(call.value(0).of([n, channels, steps]), work=n * channels * steps * span),)
+    work = n * channels * math.prod(steps) * math.prod(spans)
+    return (replace(call.value(0).of([n, channels, *steps]), work=work),)
 
 
 def _axis(axis: int, rank: int) -> int:

@@ -10,11 +10,8 @@ from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.series.directions import Directions
+from vaewatch.scoring.series.limits import LONGEST, MOST_DIRECTIONS, MOST_IN_WINDOW
 from vaewatch.scoring.series.window import Window
-
-MOST_IN_WINDOW = 1024
-MOST_DIRECTIONS = 1024
-LONGEST = 2**53  # microseconds
 
 
 def check_window(window: Window, schema: Schema) -> None:

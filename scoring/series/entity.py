@@ -16,13 +16,13 @@ LONGEST = 1000  # characters; a name is kept as long as its records are
 
 def entity_of(value: Any) -> str | None:
     """Return the name in a value as JSON carries it; None if it holds none."""
+    if isinstance(value, str):
+        return value if 0 < len(value) <= LONGEST else None
     if isinstance(value, bool) or value is None or value != value:
         return None
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, float):
-        return spell(value)
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST else None
+    return spell(value) if isinstance(value, float) else None
 
 
 def entities_of_records(

@@ -8,34 +8,36 @@ full window, is an outcome here and no error: see `Standing`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.window import ONE, Window
 
 NEVER = np.iinfo(np.int64).min  # the moment of a record that is not there
-ONE = ""  # the entity of a series without entities
 
 
 class Standing(StrEnum):
     """How a record stands to the history of its entity.
 
     Only a record with a full window is judged. One that is older than the newest record of its
-    entity is late; one of the same moment is repeated. Both are left out of the history.
+    entity is late; one of the same moment is repeated. Both are left out of the history. One whose
+    verdict is that of a change that lasts is `lasting`: see `vaewatch.scoring.series.lasting`.
     """
 
     FULL = "full"
     WARMING_UP = "warming_up"
     LATE = "late"
     REPEATED = "repeated"
+    LASTING = "lasting"
 
 
 STANDINGS = tuple(Standing)  # the index of each stands for it in an array
-_FULL, _WARMING_UP, _LATE, _REPEATED = range(len(STANDINGS))
+_FULL, _WARMING_UP, _LATE, _REPEATED, _ = range(len(STANDINGS))
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Run:
 
     def any_unseen(self) -> NDArray[np.bool_]:
         """(n,): whether a record of each window holds an unseen value."""
+        if not np.count_nonzero(self.unseen):
+            return np.zeros(len(self.rows), bool)
         size = len(self.values) - len(self.rows) + 1
         within = np.concatenate([[0], np.cumsum(self.unseen.any(1))])
         return np.asarray(within[size:] > within[:-size])
@@ -107,15 +111,25 @@ class Past:
 @dataclass
 class History:
     """The newest records of at most `most` entities; the least recently seen ones leave once the
-    records of a call are taken in.
+    records of a call are taken in. `lasting`: their newest alarms.
     """
 
     window: Window
     most: int | None = None
     pasts: OrderedDict[str, Past] = field(default_factory=OrderedDict)
+    lasting: Lasting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lasting = Lasting(self.window, self.most)
 
     def __len__(self) -> int:
         return len(self.pasts)
+
+    def copy(self) -> History:
+        """Return the history as it is: what comes later does not change it."""
+        found = History(self.window, self.most, OrderedDict(self.pasts))  # pasts are replaced
+        found.lasting.keep(self.lasting.kept())
+        return found
 
     def add(self, arrivals: Arrivals) -> Taken:
         """Take records in, and return those that have full windows now."""
@@ -124,12 +138,15 @@ class History:
         gaps = 0
         for entity, rows in _by_entity(arrivals):
             past = self.pasts.get(entity)
-            kept, since = _in_order(past, arrivals.moments[rows], rows, standings)
-            if len(kept):
-                stretches = self._stretches(past, arrivals, kept, since)
+            if len(rows) == 1:
+                stretches = self._next(past, arrivals, rows[0], standings)
+            else:
+                stretches = self._stretches(past, arrivals, np.array(rows), standings)
+            if stretches:
                 gaps += len(stretches) - 1 + (past is not None and not stretches[0].continues)
                 runs += [run for stretch in stretches if (run := self._run(stretch))]
-                self.pasts[entity] = self._past(stretches[-1], int(arrivals.moments[kept[-1]]))
+                newest = int(arrivals.moments[stretches[-1].rows[-1]])
+                self.pasts[entity] = self._past(stretches[-1], newest)
             if entity in self.pasts:
                 self.pasts.move_to_end(entity)
         evicted = self._evict()
@@ -137,14 +154,39 @@ class History:
             standings[run.rows] = _FULL
         return Taken(standings, tuple(runs), gaps, evicted)
 
+    def _next(
+        self, past: Past | None, arrivals: Arrivals, row: int, standings: NDArray[np.int8]
+    ) -> list[_Stretch]:
+        """Do as `_stretches` does with the only record of an entity, at a third of the cost."""
+        since = 0 if past is None else int(arrivals.moments[row]) - past.last
+        if past is not None and since <= 0:
+            standings[row] = _LATE if since < 0 else _REPEATED
+            return []
+        values, unseen = arrivals.values[row : row + 1], arrivals.unseen[row : row + 1]
+        continues = past is not None and since <= self.window.gap
+        if self.window.pace is not None:
+            pace = np.zeros(1, np.float32)
+            if continues:
+                pace = self.window.pace.feature(np.array([since]), self.window.step)
+            values = np.concatenate([values, pace[:, None]], axis=1)
+        if past is not None and continues:
+            values = np.concatenate([past.values, values])
+            unseen = np.concatenate([past.unseen, unseen])
+        return [_Stretch(np.array([row]), values, unseen, continues)]
+
     def _stretches(
         self,
         past: Past | None,
         arrivals: Arrivals,
-        kept: NDArray[np.int64],
-        since: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        standings: NDArray[np.int8],
     ) -> list[_Stretch]:
-        """Part an entity's records, (n,), where a pause is longer than the gap."""
+        """Part an entity's records, (n,), where a pause is longer than the gap; mark the late and
+        the repeated ones, and leave them out.
+        """
+        kept, since = _in_order(past, arrivals.moments[rows], rows, standings)
+        if not len(kept):
+            return []
         anew = since > self.window.gap
         anew[0] |= past is None
         starts = np.flatnonzero(anew).tolist()
@@ -192,18 +234,17 @@ class _Stretch:
     continues: bool
 
 
-def _by_entity(arrivals: Arrivals) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yield each entity and the rows of its records, in order; the entity seen last comes last."""
+def _by_entity(arrivals: Arrivals) -> Iterable[tuple[str, list[int]]]:
+    """Return each entity and the rows of its records, in order; the one seen last comes last."""
     n = len(arrivals.moments)
     if arrivals.entities is None:
-        if n:
-            yield ONE, np.arange(n)
-        return
+        return [(ONE, list(range(n)))] if n else []
     places: dict[str, list[int]] = {}
     for row, entity in enumerate(arrivals.entities):
         places.setdefault(entity, []).append(row)
-    for entity, rows in sorted(places.items(), key=lambda place: place[1][-1]):
-        yield entity, np.array(rows, np.int64)
+    if len(places) == n:  # one record each, and so in order
+        return places.items()
+    return sorted(places.items(), key=lambda place: place[1][-1])
 
 
 def _in_order(

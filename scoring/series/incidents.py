@@ -27,6 +27,11 @@ def incident_starts(
     return starts
 
 
+def entity_days(records: int, window: Window) -> float:
+    """Return the days of one entity that so many judged records are worth at their usual step."""
+    return records * window.step / DAY
+
+
 def per_day(incidents: int, records: int, window: Window) -> float:
     """Return incidents per entity and day, among so many judged records."""
-    return incidents / max(records * window.step / DAY, 1e-12)
+    return incidents / max(entity_days(records, window), 1e-12)

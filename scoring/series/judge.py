@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +15,24 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.network import Forward
-from vaewatch.scoring.score import Parts
-from vaewatch.scoring.series.history import MOST_RECORDS, STANDINGS, Arrivals, History, Taken
-from vaewatch.scoring.series.network import PARTS, WindowNetwork
-from vaewatch.scoring.series.reasons import SeriesExplainer, SeriesReason, Unlike
+from vaewatch.scoring.score import Parts, ScoreRule
+from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
+from vaewatch.scoring.series.network import PARTS, WindowForward, WindowNetwork
+from vaewatch.scoring.series.reasons import (
+    Explained,
+    Look,
+    SeriesExplainer,
+    Unlike,
+    squared_errors,
+    usual_errors,
+)
 from vaewatch.scoring.series.window import hide_first_pace
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.table import Table, table_of
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 NO_PARTS = Parts(math.nan, math.nan, math.nan)
+NO_UNSEEN = np.empty((0, 0), bool)
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,14 @@ class Judged:
     Attributes:
         taken: the standing of each, and the runs of full windows.
         rows: (n,) the records with full windows, and their scores, (n,).
-        forward: the parts of these scores. features: (n, 1), whether a value in a window is
-            unseen.
+        forward: the parts of these scores, and what was expected.
+        features: (n, 1), whether a value in a window is unseen.
     """
 
     taken: Taken
     rows: NDArray[np.int64]
     scores: NDArray[np.float64]
-    forward: Forward
+    forward: WindowForward
     features: Features
 
     def standings(self) -> list[str]:
@@ -69,7 +78,7 @@ class WindowJudge:
                 f"give {directions.basis.shape[1]:,} places, got {sizes.width:,} and "
                 f"{sizes.directions:,}."
             )
-        self._explainer = SeriesExplainer(artifact.vectorizer, window, directions)
+        self._directions = directions
 
     def judge(self, table: Table, history: History) -> Judged:
         """Take a table's records into a history, and score those with full windows."""
@@ -79,14 +88,7 @@ class WindowJudge:
         """Score the records with full windows. What a history made of them is all that it takes,
         so that it may run anywhere, and in any order.
         """
-        rows, forward = self.network.forward(taken.runs)
-        unseen = np.zeros(len(taken.standings), bool)
-        for run in taken.runs:
-            unseen[run.rows] = run.any_unseen()
-        marked = unseen[rows][:, None]
-        features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
-        scores = self.artifact.rule.total(forward, features)
-        return Judged(taken, rows, scores, forward, features)
+        return judged(taken, self.network, self.artifact.rule)
 
     def all_parts(self, judged: Judged) -> list[Parts]:
         """Return the parts of each record's score; NaN for one without a full window."""
@@ -96,36 +98,13 @@ class WindowJudge:
             out[row] = own
         return out
 
-    def reasons(
+    def explained(
         self, judged: Judged, wanted: NDArray[np.bool_], most: int
-    ) -> Iterator[tuple[int, tuple[SeriesReason, ...]]]:
+    ) -> Iterator[tuple[int, Explained]]:
         """Yield the wanted rows, of (N,), that have full windows, and at most `most` reasons."""
-        at = np.full(len(wanted), -1)
-        at[judged.rows] = np.arange(len(judged.rows))
-        found = [
-            (row, run.values[k : k + self.window.size], run.unseen[k : k + self.window.size])
-            for run in judged.taken.runs
-            for k, row in enumerate(run.rows.tolist())
-            if wanted[row]
-        ]
-        parts = np.stack(
-            [
-                judged.forward.reconstruction.astype(np.float64),
-                self.artifact.rule.unseen * judged.features.unseen[:, 0],
-            ],
-            axis=1,
-        )
-        tile = max(1, MOST_RECORDS // self.window.size)
-        for start in range(0, len(found), tile):
-            some = found[start : start + tile]
-            rows = [row for row, _, _ in some]
-            observed = np.stack([values for _, values, _ in some])
-            if self.window.pace is not None:
-                hide_first_pace(observed)
-            expected = self._expected(observed)
-            unseen = np.stack([each for _, _, each in some])
-            unlike = Unlike(observed, expected, unseen, parts[at[rows]])
-            yield from zip(rows, self._explainer.reasons(unlike, most), strict=True)
+        if wanted.any():
+            for row, unlike in self._unlike(judged, wanted):
+                yield row, self._explainer.explain(unlike, most)
 
     def sound_scores(self, table: Table, most: int) -> tuple[NDArray[np.int64], Floats]:
         """Return the rows of a table that have full windows, and their scores, or raise an
@@ -138,14 +117,62 @@ class WindowJudge:
                 raise ArtifactError(
                     f"network.onnx must give a finite '{name}' for each window, but does not."
                 )
-        list(self.reasons(judged, np.ones(len(table), bool), most))
+        list(self.explained(judged, np.ones(len(table), bool), most))
         order = np.argsort(judged.rows)
         return judged.rows[order], judged.scores[order]
 
-    def _expected(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, W, D) -> (N, W, D): the windows that the VAE makes of them."""
-        places = self.network.expected(windows).astype(np.float32)
-        return self._explainer.directions.windows(places).reshape(windows.shape)
+    @cached_property
+    def _explainer(self) -> SeriesExplainer:
+        """What is usual of each column is taken from the golden records."""
+        artifact = self.artifact
+        golden = table_of(artifact.schema, artifact.golden.records)
+        judged = self.judge(golden, History(self.window))
+        every = self._unlike(judged, np.ones(len(golden), bool))
+        errors = [
+            squared_errors(artifact.vectorizer, each.observed, each.expected) for _, each in every
+        ]
+        usual = usual_errors(errors, len(artifact.schema.names))
+        unseen = artifact.rule.unseen
+        return SeriesExplainer(artifact.vectorizer, self.window, self._look, unseen, usual)
+
+    def _unlike(self, judged: Judged, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Unlike]]:
+        """Yield the wanted rows that have full windows, and these beside what was expected."""
+        at = np.full(len(wanted), -1)
+        at[judged.rows] = np.arange(len(judged.rows))
+        for run in judged.taken.runs:
+            for k, row in enumerate(run.rows.tolist()):
+                if wanted[row]:
+                    own = slice(k, k + self.window.size)
+                    observed = run.values[own]
+                    if self.window.pace is not None:
+                        observed = observed.copy()
+                        hide_first_pace(observed[None])
+                    (expected,) = self._expected(judged.forward.expected[at[row]][None])
+                    score = float(judged.scores[at[row]])
+                    yield row, Unlike(observed, expected, run.unseen[own], score)
+
+    def _look(self, windows: NDArray[np.float32]) -> Look:
+        """Score windows that share no records, (N, W, D), but for what is unseen."""
+        nothing = Features(np.empty((len(windows), 0), np.float32), NO_UNSEEN, False)
+        forward = self.network.alone(windows)
+        expected = self._expected(forward.expected)
+        return Look(self.artifact.rule.total(forward, nothing), expected)
+
+    def _expected(self, places: Floats) -> NDArray[np.float32]:
+        """(N, Q) places along the directions -> (N, W, D), the windows that lie there."""
+        flat = self._directions.windows(places.astype(np.float32))
+        return flat.reshape(len(places), self.window.size, -1)
+
+
+def judged(taken: Taken, network: WindowNetwork, rule: ScoreRule) -> Judged:
+    """Score the records with full windows among those that a history took in."""
+    rows, forward = network.forward(taken.runs)
+    unseen = np.zeros(len(taken.standings), bool)
+    for run in taken.runs:
+        unseen[run.rows] = run.any_unseen()
+    marked = unseen[rows][:, None]
+    features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
+    return Judged(taken, rows, rule.total(forward, features), forward, features)
 
 
 def arrivals_of(vectorizer: Vectorizer, table: Table) -> Arrivals:

@@ -5,6 +5,7 @@ process.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 
 from vaewatch.scoring.errors import ScoringError
 from vaewatch.scoring.series.history import History, Past
+from vaewatch.scoring.series.lasting import KeptEpisode
 from vaewatch.scoring.series.window import Window
 
 MOST_MOMENT = 2**58  # microseconds from 1970: beyond any year of four digits
@@ -34,6 +36,7 @@ class _Past(msgspec.Struct, array_like=True):
 class _Kept(msgspec.Struct, array_like=True):
     key: str
     pasts: list[_Past]
+    episodes: dict[str, KeptEpisode] = {}
 
 
 def history_key(version: str, window: Window) -> str:
@@ -44,7 +47,7 @@ def history_key(version: str, window: Window) -> str:
 def pack_history(history: History, key: str) -> bytes:
     """Return all of a history; `key` is that of its artifact."""
     pasts = [_packed(entity, past) for entity, past in history.pasts.items()]
-    return msgspec.msgpack.encode(_Kept(key, pasts))
+    return msgspec.msgpack.encode(_Kept(key, pasts, history.lasting.kept()))
 
 
 def pack_past(entity: str, past: Past) -> bytes:
@@ -83,10 +86,35 @@ def unpack_history(
         if kept.key != key:
             raise KeptError("a history must be that of the artifact, got another one's")
         pasts = [(p.entity, _past(p, history.window, width, columns)) for p in kept.pasts]
+        for each in kept.episodes.values():
+            _checked(each)
     except (msgspec.MsgspecError, ValueError) as error:
         raise KeptError(f"a history must be as this release writes it: {error}") from error
     most = len(pasts) if history.most is None else history.most
-    return History(history.window, history.most, OrderedDict(pasts[-most:] if most else []))
+    found = History(history.window, history.most, OrderedDict(pasts[-most:] if most else []))
+    found.lasting.keep(kept.episodes)
+    return found
+
+
+def unpack_episode(content: bytes) -> KeptEpisode:
+    """Return the alarms of one entity.
+
+    Raises:
+        KeptError: the bytes are none.
+    """
+    try:
+        return _checked(msgspec.msgpack.decode(content, type=KeptEpisode))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise KeptError(f"alarms must be as this release writes them: {error}") from error
+
+
+def _checked(kept: KeptEpisode) -> KeptEpisode:
+    times = [kept.first, *kept.moments]
+    if len(kept.moments) != len(kept.scores) or not kept.moments:
+        raise ValueError("got alarms without moments or scores")
+    if max(map(abs, times)) > MOST_MOMENT or not all(map(math.isfinite, kept.scores)):
+        raise ValueError("got alarms that no records have")
+    return kept
 
 
 def _past(kept: _Past, window: Window, width: int, columns: int) -> Past:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ INPUT = "records"
 PARTS = ("reconstruction", "kl", "neighbour")
 EXPECTED = "expected"
 OUTPUTS = (*PARTS, EXPECTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowForward(Forward):
+    """The outputs of the network for N windows.
+
+    Attributes:
+        expected: (N, Q) places along the directions that the VAE expects.
+    """
+
+    expected: Floats
 
 
 class WindowNetwork:
@@ -34,18 +46,20 @@ class WindowNetwork:
         self.sizes = check_window_graph(graph, INPUT, OUTPUTS, size)
         self._session = Session(graph, threads)
 
-    def forward(self, runs: Sequence[Run]) -> tuple[NDArray[np.int64], Forward]:
-        """Return the rows of n records with full windows, and the parts of their scores, (n,)."""
-        rows, parts = [], []
+    def forward(self, runs: Sequence[Run]) -> tuple[NDArray[np.int64], WindowForward]:
+        """Return the rows of n records with full windows, and what the graph gives for each."""
+        rows, found = [], []
         for some, records in tiles(runs, self.size):
             rows.append(some)
-            parts.append(self._session.run(PARTS, {INPUT: records}))
+            found.append(self._session.run(OUTPUTS, {INPUT: records}))
         if not rows:
             none = np.empty(0, np.float32)
-            return np.empty(0, np.int64), Forward(none, none, none)
-        whole = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return np.concatenate(rows), Forward(*whole)
+            places = np.empty((0, self.sizes.directions), np.float32)
+            return np.empty(0, np.int64), WindowForward(none, none, none, expected=places)
+        *parts, places = (np.concatenate(each) for each in zip(*found, strict=True))
+        return np.concatenate(rows), WindowForward(*parts, expected=places)
 
-    def expected(self, windows: NDArray[np.float32]) -> Floats:
-        """(N, W, D) windows -> (N, Q): the places along the directions that the VAE expects."""
-        return self._session.run((EXPECTED,), {INPUT: windows})[0]
+    def alone(self, windows: NDArray[np.float32]) -> WindowForward:
+        """(N, W, D) windows that share no records -> what the graph gives for each."""
+        *parts, places = self._session.run(OUTPUTS, {INPUT: windows})
+        return WindowForward(*parts, expected=places)

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 SECOND = 1_000_000  # microseconds, in which moments are
+ONE = ""  # the entity of a series without entities
 
 
 class Pace(Struct, frozen=True):

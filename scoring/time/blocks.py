@@ -21,6 +21,7 @@ from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 
 LATELY = 3  # blocks at the end, which say what comes next
 WEEK = 7.0  # days
+RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
 
 class Block(Struct, frozen=True, omit_defaults=True):
@@ -184,10 +185,15 @@ def _text(moment: np.int64) -> str:
     return str(spell(whole, Form.OFFSET))
 
 
-def words(found: Outlook) -> list[str]:
-    """Say whether the budget held, and what follows, in sentences."""
+def words(found: Outlook, *, windows: bool = False) -> list[str]:
+    """Say whether the budget held, and what follows, in sentences.
+
+    windows: whether the artifact judges records with those before them.
+    """
     lately, together = found.lately, found.together
-    said = [f"{_counted(together)} in the last {len(found.blocks)} blocks, {days(found.days)}"]
+    n = len(found.blocks)
+    last = f"the last {n} blocks" if n > 1 else "the last block"
+    said = [f"{_counted(together)} in {last}, {days(found.days)}"]
     if found.state is State.ABOVE:
         rate = lately.alarms / max(lately.records, 1)
         said.append(
@@ -200,7 +206,7 @@ def words(found: Outlook) -> list[str]:
         said.append("the budget did not hold for some time, and does so again at the end")
     else:
         said.append(_holds(found))
-    said.append(_how_often(found))
+    said.append(_how_often(found, WINDOWS_RECENT if windows else RECENT))
     return said
 
 
@@ -235,18 +241,18 @@ def _holds(found: Outlook) -> str:
     return "the budget holds in time: expect it to hold next week, if traffic stays like this"
 
 
-def _how_often(found: Outlook) -> str:
+def _how_often(found: Outlook, latest: str) -> str:
     if found.held is None:
         return f"look again, or recalibrate, every {days(found.days)}: for so long it has held"
     if found.held == 0:
         block = found.days / len(found.blocks)
         return (
             f"a calibration of the time before broke within {days(block)}: recalibrate on the "
-            "latest records (--calibrate recent)"
+            f"latest records ({latest})"
         )
     return (
         f"it held for {days(found.held)}: recalibrate at least that often, on the latest records "
-        "(--calibrate recent)"
+        f"({latest})"
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 SECOND = 10**6  # in microseconds, in which every moment is counted, from 1970 on
 DAY = 86_400 * SECOND
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME = -(2**63)  # in place of a moment
+LONGEST_KEPT = 64  # characters of a text whose moment is kept
 FIRST, LAST = -719_162 * DAY, 2_932_897 * DAY - 1  # the years 1 to 9999
 
 
@@ -68,7 +70,7 @@ ISO = (
 GROUPS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone", "sign", "hours",
           "minutes")  # fmt: skip
 NUMBER = r"^\s*[+-]?\d{1,20}(?:\.\d*)?(?:[eE][+]?\d{1,2})?\s*$"
-COMPACT = r"^(?:19|20)\d{6}(?:\d{4}|\d{6})?$"
+COMPACT = r"^(?:19|20)\d{6}(?:\d{4}(?:[0-5]\d)?)?$"
 
 _ISO, _NUMBER, _COMPACT = re.compile(ISO), re.compile(NUMBER), re.compile(COMPACT)
 
@@ -106,10 +108,15 @@ def is_number(text: str) -> bool:
 def moment_of_text(text: str) -> tuple[int, Form] | None:
     """Return the moment of an ISO 8601 text and its form; without an offset, in its own zone.
 
-    Digits alone are none: see `moment_of_digits`.
+    Digits alone are none: see `moment_of_digits`. The same texts come again: a service looks at a
+    record twice, and the records of many entities have one time.
     """
-    found = None if is_number(text) else _ISO.match(text)
-    if found is None:
+    return _remembered(text) if len(text) <= LONGEST_KEPT else _moment_of_text(text)
+
+
+def _moment_of_text(text: str) -> tuple[int, Form] | None:
+    found = _ISO.match(text)
+    if found is None or (found[4] is None and is_number(text)):
         return None
     *parts, zone, sign, hours, minutes = found.groups()
     moment = _moment(parts)
@@ -124,25 +131,32 @@ def moment_of_text(text: str) -> tuple[int, Form] | None:
     return shifted, Form.OFFSET
 
 
+_remembered = lru_cache(maxsize=1024)(_moment_of_text)
+
+
 def _moment(parts: list[str | None]) -> int | None:
     *whole, fraction = parts
+    year, month, day, hour, minute, second = (int(part or 0) for part in whole)
+    if hour > 23 or minute > 59 or second > 59:
+        return None
     try:
-        at = datetime(*(int(part or 0) for part in whole), tzinfo=UTC)  # type: ignore[arg-type,misc]
+        days = date(year, month, day).toordinal() - EPOCH.toordinal()
     except ValueError:
         return None
-    since = at - EPOCH
-    seconds = since.days * 86_400 + since.seconds
-    return _in_range(seconds * SECOND + int((fraction or "0").ljust(6, "0")[:6]))
+    seconds = 3600 * hour + 60 * minute + second
+    rest = int(fraction.ljust(6, "0")[:6]) if fraction else 0
+    return _in_range(days * DAY + seconds * SECOND + rest)
 
 
 def _in_range(moment: int) -> int | None:
     return moment if FIRST <= moment <= LAST else None
 
 
-def spell(moment: int, form: Form) -> str | int:
+def spell(moment: int, form: Form) -> str | int | float:
     """Write a moment, in its own zone where the form has none, as `Time.read` reads it."""
     if form in IN_A_SECOND:
-        return moment * IN_A_SECOND[form] // SECOND
+        whole, rest = divmod(moment * IN_A_SECOND[form], SECOND)
+        return moment * IN_A_SECOND[form] / SECOND if rest else whole
     days, rest = divmod(moment, DAY)
     at = datetime.fromordinal(EPOCH.toordinal() + days).replace(
         hour=rest // (3600 * SECOND),

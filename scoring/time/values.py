@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.time.form import NO_TIME, ZONED, moment_of_text, spell
 from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.time import Time
+from vaewatch.scoring.time.zone import UTC_NAMES
 
 
 def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
@@ -21,13 +22,14 @@ def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
     """
     found = [time.parse(value) for value in values]
     moments = np.array([moment for moment, _ in found], np.int64)
-    local = np.array([form in ZONED for _, form in found], bool)
-    if local.any():
-        moments[local] = to_utc(moments[local], time.zone)
+    if time.zone not in UTC_NAMES:
+        local = np.array([form in ZONED for _, form in found], bool)
+        if local.any():
+            moments[local] = to_utc(moments[local], time.zone)
     return moments
 
 
-def spelled(time: Time, moment: int) -> str | int | None:
+def spelled(time: Time, moment: int) -> str | int | float | None:
     """Write a moment as a record carries it; None where there is none."""
     if moment == NO_TIME:
         return None
@@ -36,7 +38,7 @@ def spelled(time: Time, moment: int) -> str | int | None:
     return spell(moment, time.form)
 
 
-def example_of(time: Time) -> Mapping[str, str | int | None]:
+def example_of(time: Time) -> Mapping[str, str | int | float | None]:
     """Return a time as a record carries it, under its name: the last one of the fit data."""
     found = moment_of_text(time.last)
     return {time.column: spelled(time, NO_TIME if found is None else found[0])}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
-from vaewatch.scoring.budget.calibration import Calibration, RateLaw
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.expected import CONFIDENCE, Expected
 
 
@@ -28,20 +26,6 @@ class Budget(msgspec.Struct):
     state: str
     verdict: str = ""
     bound: bool = False
-
-
-def expected_of_windows(calibration: Calibration, records: int, spacing: int) -> Expected:
-    """Return the alarms to expect where scores of neighbouring windows are alike.
-
-    Records and calibration scores are worth 1 / spacing as many independent ones, each of which
-    alarms with all of its neighbours.
-    """
-    law = calibration.rate_law()
-    n = max(law.n // spacing, 1)
-    fewer = RateLaw(n, law.low // spacing, min(math.ceil(law.high / spacing), n))
-    found = Expected.of(fewer, math.ceil(records / spacing))
-    low, high = spacing * found.low, min(spacing * found.high, records)
-    return Expected(records, records * law.mean, low, high, law.low < law.high)
 
 
 def budget_of(

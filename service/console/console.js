@@ -304,8 +304,9 @@ function drawAlarms() {
     const none = alarm.reasons.length ? [] : ["no single column stands out"];
     const place = alarm.place ? [make("div", { class: "place" }, ...placed(alarm.place))] : [];
     return make("tr", null, make("td", null, clock(alarm.at)), make("td", null, oneIn(alarm.p_value)),
-      make("td", null, ...place, ...causes, ...none));
+      make("td", null, ...place, ...causes, ...none, coursesOf(alarm.lines)));
   }));
+  show("lines-note", alarms.some((alarm) => alarm.lines.length > 0));
   more("more-alarms", alarms.length, ALARMS_SHOWN, allAlarms, "alarms");
   put("values-note", state.values ? "" : "Values of records are hidden; start the service with --console-values to show them.");
 }

@@ -14,7 +14,8 @@ from prometheus_client.samples import Sample
 
 from vaewatch.scoring.artifact import REPORT
 from vaewatch.scoring.budget.calibration import SEVERITIES
-from vaewatch.service.console.budget import Budget, budget_of, expected_of_windows
+from vaewatch.scoring.budget.windows import expected_of_windows
+from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
 from vaewatch.service.console.segments import SegmentState, expected_of, loud, segments_of
@@ -112,10 +113,11 @@ def overview_of(sources: Sources) -> Overview:
     recent, model = sources.recent, sources.registry.active
     window = sources.monitor.window(model)
     artifact, series = model.scorer.artifact, samples_of(sources.metrics.families())
+    fitted = artifact.manifest.series
     expected = (
         expected_of(artifact.segments, window)
-        if model.window is None
-        else expected_of_windows(artifact.calibration, window.records, model.spacing)
+        if fitted is None
+        else expected_of_windows(artifact.calibration, fitted, window.records)
     )
     budget = budget_of(artifact.calibration, window.records, window.alarms, expected)
     columns = columns_of(artifact.drift, window)

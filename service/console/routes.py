@@ -24,7 +24,7 @@ from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("console.js", "recalibrate.js")
+SCRIPTS = ("console.js", "courses.js", "recalibrate.js")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -54,7 +54,8 @@ SCOPES = {scope.word: scope for scope in Scope if scope is not Scope.NONE}
 HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PROBES = HEALTH | {"/metrics"}  # answered however many connections there are
 OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
-OPEN |= {"/console/console.css", "/console/console.js", "/console/recalibrate.js"}  # without data
+OPEN |= {"/console/console.css", "/console/console.js"}  # without data
+OPEN |= {"/console/courses.js", "/console/recalibrate.js"}
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 

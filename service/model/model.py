@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, PRECISION
+from vaewatch.scoring.budget.windows import alike
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.kept import history_key
@@ -83,8 +84,13 @@ class Model:
         """How many records of an entity lie between two whose scores do not depend on each other,
         by the autocorrelation of the calibration scores.
         """
+        return math.ceil(self.alike)
+
+    @cached_property
+    def alike(self) -> float:
+        """How many neighbouring records are worth one independent record; 1 without a window."""
         series = self.scorer.artifact.manifest.series
-        return 1 if series is None else max(1, math.ceil(series.windows / max(series.blocks, 1)))
+        return 1.0 if series is None else alike(self.scorer.artifact.calibration, series)
 
     @cached_property
     def created_at(self) -> float:

@@ -47,12 +47,14 @@ def _loud(change: Change) -> Burst | None:
     if len(alarms) < LEAST_SPANS:
         return None
     total = int(alarms.sum())
-    spans = int(np.clip(total // ALARMS_A_SPAN, LEAST_SPANS, SPANS))
+    alike = change.alike.alarms
+    spans = int(np.clip(total / alike // ALARMS_A_SPAN, LEAST_SPANS, SPANS))
     starts = np.arange(spans) * len(alarms) // spans  # as many records in each
     counts = np.add.reduceat(alarms.astype(np.int64), starts)
     sizes = np.diff([*starts, len(alarms)])
     usual = sizes * max(float(np.median(counts / sizes)), change.alpha / 4)
-    loud = (counts > LOUD * usual) & (counts - usual > LOUD_ERRORS * np.sqrt(usual + 1))
+    errors = np.sqrt(alike * (usual + alike))  # of so many alarms, where neighbours are alike
+    loud = (counts > LOUD * usual) & (counts - usual > LOUD_ERRORS * errors)
     share = float((counts - usual)[loud].sum()) / max(total, 1)
     return _burst(change, np.repeat(loud, sizes), share) if share > MOST_IN_BURSTS else None
 
@@ -62,20 +64,23 @@ def _flood(change: Change) -> Burst | None:
     are there as they are at other times.
     """
     alarms = change.alarms(change.new)
-    mask = crowded(alarms)
+    mask = crowded(alarms, change.alike.alarms)
     if not mask.any() or mask.all():
         return None
     excess = float(alarms[mask].sum() - alarms[~mask].mean() * mask.sum())
     p_values = change.p_values
-    moved = Excess.between(p_values[mask], p_values[~mask], change.alpha).moved
+    moved = Excess.between(
+        p_values[mask], p_values[~mask], change.alpha, change.alike.scores
+    ).moved
     if excess <= change.room or moved:
         return None
     return _burst(change, mask, excess / int(alarms.sum()))
 
 
-def crowded(alarms: Mask) -> Mask:
+def crowded(alarms: Mask, alike: float = 1.0) -> Mask:
     """(n,) alarms in order of time -> (n,): which records lie in a span with more alarms than
     chance explains, by a bound that holds for draws without replacement (Hoeffding, 1963).
+    alike: neighbours that are worth one independent record.
     """
     n, total = len(alarms), int(alarms.sum())
     lengths = [n >> i for i in range(1, HALVINGS + 1) if n >> i > 1]
@@ -87,7 +92,7 @@ def crowded(alarms: Mask) -> Mask:
     so_far = np.concatenate([[0], np.cumsum(alarms)])
     counts, usual = so_far[ends] - so_far[starts], total * (ends - starts) / n
     times = np.maximum(counts / usual, 1.0)
-    log_chance = -usual * (times * np.log(times) - times + 1)
+    log_chance = -usual / alike * (times * np.log(times) - times + 1)
     mask = np.zeros(n, np.bool_)
     for i in log_chance.argsort().tolist():  # the most improbable first, and apart from each other
         if log_chance[i] >= np.log(TAIL / len(starts)):

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.series.window import SeriesSummary
+from vaewatch.service.recalibrate.change import Change
 
 
 class Calibrating(msgspec.Struct, array_like=True, frozen=True):
@@ -18,11 +20,14 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
     calibration of their own.
 
     counts: records of each code in the sample; empty where the artifact has no segment.
+    blocks, incidents_per_day: what the scores are worth where the artifact has a window.
     """
 
     scores: bytes
     own: dict[int, bytes]
     counts: list[int]
+    blocks: int = 0
+    incidents_per_day: dict[str, float] = {}
 
     @classmethod
     def of(
@@ -31,6 +36,18 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
         own = {} if segments is None else segments.own
         each = {code: calibration.scores.tobytes() for code, calibration in own.items()}
         return cls(pooled.scores.tobytes(), each, list(counts))
+
+    @classmethod
+    def of_windows(cls, change: Change) -> Calibrating:
+        assert change.neighbours is not None
+        incidents = change.neighbours.counting(change.new).by_alpha()
+        return cls(change.new.scores.tobytes(), {}, [], change.blocks, incidents)
+
+    def series(self, old: SeriesSummary) -> SeriesSummary:
+        """Return what the new budget of windows means."""
+        return msgspec.structs.replace(
+            old, blocks=self.blocks, incidents_per_day=self.incidents_per_day
+        )
 
     def pooled(self, alpha: float) -> Calibration:
         """Return the calibration of all of them."""

@@ -8,6 +8,7 @@ shift moves all records; an attack leaves the normal ones where they were.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,8 @@ Floats = NDArray[np.float64]
 class Excess:
     """By how much some records exceed others, as shares of all of them.
 
-    alarms: among those that alarm. unusual: among those that do not, but are unusual.
+    alarms: among those that alarm. unusual: among those that do not, but are unusual; of windows,
+        as a share of those that do not alarm.
     errors: of `unusual`, in standard errors.
     """
 
@@ -42,17 +44,21 @@ class Excess:
     @classmethod
     def of(cls, change: Change) -> Excess:
         """Compare the sample with the old calibration's own scores."""
-        return cls.between(change.p_values, change.own_p_values, change.alpha)
+        own = change.own_p_values
+        return cls.between(change.p_values, own, change.alpha, change.alike.scores)
 
     @classmethod
-    def between(cls, p_values: Floats, usual: Floats, alpha: float) -> Excess:
+    def between(cls, p_values: Floats, usual: Floats, alpha: float, alike: float) -> Excess:
         """Compare (n,) p-values with (m,) usual ones, up to the bound at which the unusual records
-        stand out most.
+        stand out most. alike: neighbours that are worth one independent record.
         """
         alarms, least = _share(p_values, alpha) - _share(usual, alpha), APART * alpha
         found = [_middle(p_values, usual, least, most) for most in BOUNDS if most >= 2 * least]
         best = max(found or [_middle(p_values, usual, least, (1 + least) / 2)])
-        return cls(alarms, best[1], best[0])
+        # scores of windows spread little, so that a shift takes most of them past the threshold:
+        # then it shows in how the few others stand among each other
+        among = 1.0 if alike == 1 else 1 - _share(p_values, least)
+        return cls(alarms, best[1] / max(among, 1e-12), best[0] / alike**0.5)
 
     @property
     def moved(self) -> bool:
@@ -83,14 +89,16 @@ def beyond_chance(change: Change) -> float:
     explains all of them at every rate.
     """
     old, records, most = change.old, len(change.p_values), 0.0
+    alike = change.alike.alarms
     ranks = [allowed_rank(change.alpha, old.n)]
-    while ranks[-1] > 1:
+    while ranks[-1] > alike:  # the highest scores of neighbours are worth one
         ranks.append(ranks[-1] // 2)
     for rank in ranks:
         rate = rank / (old.n + 1)
-        law = old.rate_law(rate)
+        law = change.old_law(rate)
         alarms = int(old.alarms(change.p_values, rate).sum())
-        if alarms > Chance(records, law.high, law.n).quantile(1 - TAIL / len(ranks)):
+        chance = Chance(math.ceil(records / alike), law.high, law.n)
+        if alarms / alike > chance.quantile(1 - TAIL / len(ranks)):
             most = max(most, alarms - records * law.mean)
     return most
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vaewatch.scoring.budget.own import describe_segments
@@ -65,6 +65,8 @@ class ArtifactFolder:
         calibration = scores.pooled(alpha)
         if artifact.segments is None:
             renewal = Renewal.of_scores(artifact, calibration)
+            if (series := artifact.manifest.series) is not None:
+                renewal = replace(renewal, series=scores.series(series))
         else:
             segments, counts = scores.segments(artifact.schema, calibration), scores.each()
             summaries = describe_segments(segments, counts, counts)

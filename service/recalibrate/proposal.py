@@ -17,7 +17,6 @@ from vaewatch.scoring.budget.calibration import (
     count_severities,
     severity,
 )
-from vaewatch.scoring.budget.expected import Expected
 from vaewatch.service.recalibrate.body import Excluded
 from vaewatch.service.recalibrate.change import Change
 from vaewatch.service.recalibrate.excess import Excess
@@ -68,6 +67,13 @@ class Side(Struct):
     severities: Annotated[
         list[int], Meta(description="Records up to each of `severity_bounds`; the last is open.")
     ]
+    incidents_per_day: Annotated[
+        float | None,
+        Meta(
+            description="Incidents among the records, for each entity and day; null where the "
+            "artifact has no window."
+        ),
+    ] = None
 
 
 class Proposal(Struct, kw_only=True):
@@ -94,6 +100,13 @@ class Proposal(Struct, kw_only=True):
     exclude: list[Excluded]
     records: Annotated[int, Meta(description="Records of that time, counted exactly.")]
     n: Annotated[int, Meta(description="Records that calibrate: a uniform sample of them.")]
+    blocks: Annotated[
+        int | None,
+        Meta(
+            description="How many independent records the `n` are worth, where the artifact has a "
+            "window; null where it has none."
+        ),
+    ] = None
     alpha: float
     rate_interval_95: Annotated[
         list[float],
@@ -166,8 +179,9 @@ def proposal_of(
         exclude=[Excluded(iso(span.since), iso(span.until)) for span in period.without],
         records=change.drawn.records,
         n=change.new.n,
+        blocks=None if change.neighbours is None else change.blocks,
         alpha=change.new.alpha,
-        rate_interval_95=[*change.new.rate_law().interval()],
+        rate_interval_95=[*change.law.interval()],
         before=before,
         after=after,
         factor=factor if np.isfinite(factor) else None,
@@ -198,6 +212,7 @@ def _side(change: Change, by: Calibration, p_values: NDArray[np.float64]) -> Sid
         late_rate=float(alarms[-_late(len(alarms)) :].mean()),
         old_scores_rate=float(own.mean()),
         severities=count_severities(severity(p_values)).tolist(),
+        incidents_per_day=change.incidents_per_day(by),
     )
 
 
@@ -227,7 +242,7 @@ def _warnings(change: Change, evidence: Evidence) -> Sequence[str]:
         span = "one minute" if minutes == 1 else f"{minutes} minutes"
         found.append(f"The records are those of {span}: other hours may be different.")
     late = change.alarms(change.new)[-_late(len(at)) :]
-    if int(late.sum()) > Expected.at(change.new, len(late), change.alpha).high:
+    if int(late.sum()) > change.expected(len(late)).high:
         found.append(
             f"The change goes on: of the last {len(late):,} records {late.mean():.2%} would still "
             "alarm. Take a shorter time, or recalibrate again soon."

@@ -23,7 +23,7 @@ from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.recalibrate.body import RecalibrateRequest
 from vaewatch.service.recalibrate.calibrating import Calibrating
-from vaewatch.service.recalibrate.change import Change
+from vaewatch.service.recalibrate.change import Change, OldWindows
 from vaewatch.service.recalibrate.folder import ArtifactFolder
 from vaewatch.service.recalibrate.proposal import (
     MOST_COLUMNS,
@@ -47,9 +47,9 @@ from vaewatch.service.watch.scores import Page
 EXPIRES_SECONDS = 3600.0
 BEFORE_SECONDS = 86_400.0  # the traffic before, in which every hour of the day has been
 MOST_CALIBRATING = 100_000  # scores: the interval is within 20 % of alpha 0.001
-WINDOW = (
-    "an artifact with a window must be recalibrated on whole series, and the service keeps no "
-    "records: run vaewatch recalibrate on a file of them."
+SEGMENTS = (
+    "an artifact with a window and a segment must be recalibrated on records: run vaewatch "
+    "recalibrate on a file of them."
 )
 REPLACED = "the artifact that answers has changed since the proposal. Propose again."
 
@@ -71,14 +71,14 @@ class Recalibrations:
         """Compute what a recalibration would do, and keep it for a while.
 
         Raises:
-            Conflict: the artifact has a window.
+            Conflict: the artifact has both a window and a segment.
             Malformed: the time is none.
             SettingError, CalibrationError: no number of records could certify alpha, or more
                 could.
         """
         now, model = time.time(), self.registry.active
-        if model.window is not None:
-            raise Conflict(WINDOW)
+        if model.window is not None and model.scorer.artifact.segments is not None:
+            raise Conflict(SEGMENTS)
         if asked.alpha is not None:
             check_rate(asked.alpha)
         period, lives = asked.period(now), EXPIRES_SECONDS
@@ -92,6 +92,9 @@ class Recalibrations:
             pages = [*mine, *self.monitor.scores.others(model.scale)]
             artifact, drawn = model.scorer.artifact, _drawn(pages, period)
             before = draw(pages, period.before(BEFORE_SECONDS), MOST_CALIBRATING)
+            if model.window is not None:
+                windows = Change.of_windows(drawn, before, _windows_of(model), asked.alpha)
+                return Calibrating.of_windows(windows), proposal_of(windows, evidence, origin)
             change = Change.of(artifact.calibration, drawn, alpha, before)
             if artifact.segments is None:
                 return Calibrating.of(change.new), proposal_of(change, evidence, origin)
@@ -174,6 +177,13 @@ class Recalibrations:
     def listed(self) -> list[Proposal]:
         """Return the last proposals, newest first."""
         return self.store.all()
+
+
+def _windows_of(model: Model) -> OldWindows:
+    artifact = model.scorer.artifact
+    assert model.window is not None
+    wanted = artifact.manifest.training.incidents_per_day
+    return OldWindows(artifact.calibration, model.window, model.alike, wanted)
 
 
 def _drawn(pages: list[Page], period: Period) -> Drawn:

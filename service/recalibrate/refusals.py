@@ -54,10 +54,12 @@ def refusals_of_segment(change: Change, *, known: bool) -> list[Refused]:
 
 
 def _few(change: Change) -> Refused | None:
+    if change.neighbours is not None:
+        return _few_blocks(change)
     above, n = allowed_rank(change.new.alpha, change.new.n), change.new.n
     if above >= LEAST_ABOVE:
         return None
-    low, high = change.new.rate_law().interval()
+    low, high = change.law.interval()
     return Refused(
         "few",
         f"At alpha {change.new.alpha:g} it takes {int(LEAST_ABOVE / change.new.alpha):,} records, "
@@ -66,15 +68,35 @@ def _few(change: Change) -> Refused | None:
     )
 
 
+def _few_blocks(change: Change) -> Refused | None:
+    """Refuse if neighbouring records are worth too few independent ones, and fewer than those of
+    the old calibration: to follow must not make a budget much less certain.
+    """
+    blocks, old = change.blocks, int(change.old.n / change.alike.alarms)
+    if allowed_rank(change.new.alpha, blocks) >= LEAST_ABOVE or blocks >= old:
+        return None
+    low, high = change.law.interval()
+    needed = min(int(LEAST_ABOVE / change.new.alpha), old)
+    return Refused(
+        "few",
+        f"At alpha {change.new.alpha:g} it takes {needed:,} independent blocks, got {blocks:,}, "
+        f"of {change.new.n / blocks:,.0f} records each that are alike: the true rate would lie "
+        f"anywhere from {low:.2g} to {high:.2g}. Take a longer time, or wait.",
+    )
+
+
 def _far(change: Change) -> Refused | None:
     factor = change.factor
     if 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
         return None
+    again = "continue its fit (vaewatch train --from)"
+    if change.neighbours is not None:
+        again = "train again on old and new records"
     return Refused(
         "far",
         f"The threshold would lie {factor:.2g} times as far from the usual score as it does; "
         f"{1 / MOST_FACTOR:g} to {MOST_FACTOR:g} times may be followed. Records have changed too "
-        "much for this network: continue its fit (vaewatch train --from), or mend what feeds it.",
+        f"much for this network: {again}, or mend what feeds it.",
     )
 
 

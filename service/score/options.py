@@ -23,7 +23,7 @@ class Options:
     last: bool = False  # `?judge=last`: only the newest record of each entity is judged
 
 
-DEFAULT = Options()
+DEFAULT, LAST = Options(), Options(last=True)
 NAMES = {"alpha", "explain", "on_error", "judge"}
 
 
@@ -49,7 +49,7 @@ def options_of(query: bytes) -> Options:
         _alpha(given.get("alpha")),
         _explain(given.get("explain")),
         _keep_bad(given.get("on_error")),
-        _last(given.get("judge")),
+        last_in(given.get("judge")),
     )
 
 
@@ -79,7 +79,12 @@ def _keep_bad(text: str | None) -> bool:
     return text == "null"
 
 
-def _last(text: str | None) -> bool:
+def last_in(text: object) -> bool:
+    """Read which records are judged.
+
+    Raises:
+        Malformed: it is neither `all` nor `last`.
+    """
     if text not in (None, "all", "last"):
         raise Malformed("judge must be all or last.")
     return text == "last"

@@ -95,12 +95,21 @@ class ScoreRoute:
         options, model = options_of(request.query), self.scoring.registry.active
         if options.alpha is not None:
             check_alpha(options.alpha, model.scorer.artifact.calibration.n)
-        if options.last and model.window is None:
-            raise Malformed("judge=last takes an artifact with a window; this one has none.")
+        check_judge(options, model)
         media_type = media_type_of(request)
         return Asked(model, options, partial(_reply, media_type, model, options)), MEDIA[
             media_type
         ]
+
+
+def check_judge(options: Options, model: Model) -> None:
+    """Refuse judge=last for a model that judges each record by itself.
+
+    Raises:
+        Malformed: it is such a model.
+    """
+    if options.last and model.window is None:
+        raise Malformed("judge=last takes an artifact with a window; this one has none.")
 
 
 def _reply(media_type: bytes, model: Model, options: Options, results: Results) -> Reply:

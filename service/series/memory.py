@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.kept import KeptError, pack_history, unpack_history
+from vaewatch.scoring.series.lasting import Lasting
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
@@ -25,6 +26,7 @@ log = logging.getLogger("vaewatch.service")
 
 Snapshot = tuple[History, str]  # a copy of histories, and what they belong to
 OVERHEAD = 1024  # bytes of an entity beside its records: its name, and Python's own
+ALARM = 16  # bytes of a moment and a score
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Memory:
         mine = kept is not None and self._key == model.history_key
         pasts = kept.pasts if kept is not None and mine else OrderedDict()
         ledger = Ledger(window, self.most, pasts)
+        if kept is not None and mine:
+            ledger.lasting = kept.lasting
         verdicts, ledger = judged(model, options, table, ledger)
         seen = Seen(self.held, ledger.gaps, ledger.evicted, forgotten)
         return Answered(table, verdicts, seen)
@@ -80,8 +84,7 @@ class Memory:
         """
         if self._history is None or self._key is None:
             return None
-        kept = self._history
-        return History(kept.window, kept.most, OrderedDict(kept.pasts)), self._key
+        return self._history.copy(), self._key
 
     def restore(self, model: Model, content: bytes) -> int:
         """Take what `packed` has made of a snapshot; returns the number of entities.
@@ -112,4 +115,6 @@ def widths_of(model: Model) -> tuple[int, int]:
 def most_bytes(model: Model, entities: int) -> int:
     """Return about how many bytes the histories of so many entities take."""
     width, columns = widths_of(model)
-    return entities * ((window_of(model).size - 1) * (4 * width + columns) + OVERHEAD)
+    window = window_of(model)
+    records = (window.size - 1) * (4 * width + columns)
+    return entities * (records + ALARM * Lasting(window).compared + OVERHEAD)

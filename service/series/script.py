@@ -20,7 +20,16 @@ NO_MOMENT = "0" * DIGITS
 # entity, that seen last at the end.
 # ARGV: records kept, seconds kept, entities kept (-1: all, since more are to come); for each list,
 # how many records come, and of each the moment and the features.
-TAKE = """
+# The alarms of an entity lie under a key of their own, which is made of that of its records.
+ALARMS = """
+local function alarms(key)
+  local prefix = #KEYS[1] - 7
+  return string.sub(KEYS[1], 1, prefix) .. ':alarms:' .. string.sub(key, prefix + 5)
+end
+"""
+TAKE = (
+    ALARMS
+    + """
 local kept, ttl, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -43,25 +52,31 @@ for i = 2, #KEYS do
   redis.call('LTRIM', key, -kept, -1)
   redis.call('EXPIRE', key, ttl)
   redis.call('ZADD', KEYS[1], string.format('%.2f', now + i / 4), key)
-  pasts[i - 1] = past
+  pasts[i - 1] = {past, redis.call('GET', alarms(key))}
 end
 redis.call('EXPIRE', KEYS[1], ttl)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ttl * 1000000))
 local evicted = redis.call('ZCARD', KEYS[1]) - most
 if most >= 0 and evicted > 0 then
   local gone = redis.call('ZPOPMIN', KEYS[1], evicted)
-  for i = 1, #gone, 2 do redis.call('DEL', gone[i]) end
+  for i = 1, #gone, 2 do redis.call('DEL', gone[i], alarms(gone[i])) end
 else
   evicted = 0
 end
 return {evicted, redis.call('ZCARD', KEYS[1]), pasts}
 """
+)
 
 # KEYS: the sorted set. Forgets all of its entities.
-FORGET = """
-for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('DEL', key) end
+FORGET = (
+    ALARMS
+    + """
+for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  redis.call('DEL', key, alarms(key))
+end
 return redis.call('DEL', KEYS[1])
 """
+)
 
 
 def text_of_moment(moment: int) -> str:

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from vaewatch.scoring.series.history import NEVER, ONE, Arrivals, Past, Taken
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.history import NEVER, Arrivals, Past, Taken
+from vaewatch.scoring.series.kept import KeptError, unpack_episode
+from vaewatch.scoring.series.lasting import KeptEpisode
+from vaewatch.scoring.series.window import ONE, Window
 from vaewatch.scoring.table import Table
 from vaewatch.service.model.errors import HistoryAway
 from vaewatch.service.model.model import Model
@@ -92,6 +95,7 @@ class Shared:
     ) -> Answered:
         ledger = _Remote(window_of(model), None, OrderedDict(), shared=self, model=model)
         verdicts, _ = judged(model, options, table, ledger)
+        self._note_alarms(model, ledger)
         return Answered(table, verdicts, Seen(self._held, ledger.gaps, ledger.evicted))
 
     def probe(self) -> None:
@@ -104,8 +108,8 @@ class Shared:
             self._find()
 
     def take(self, model: Model, come: dict[str, list[bytes | str]]) -> tuple[list[Any], int]:
-        """Take records in; returns the stored records before them of each entity, and how many
-        entities were evicted.
+        """Take records in; returns the stored records before them of each entity, with its
+        alarms, and how many entities were evicted.
 
         Raises:
             HistoryAway: Redis is not there, is too slow, or full.
@@ -131,6 +135,22 @@ class Shared:
             evicted += gone
             pasts += found
         return pasts, evicted
+
+    def _note_alarms(self, model: Model, ledger: _Remote) -> None:
+        """Keep the alarms of a batch: only these take a second round trip. Of two workers that
+        judge one entity at a time, the last one's stand.
+        """
+        come = ledger.alarmed()
+        if not come or self.away:
+            return
+        pipe: Any = self._client.pipeline(transaction=False)
+        for entity, kept in come.items():
+            content = msgspec.msgpack.encode(kept)
+            pipe.set(f"{prefix_of(model)}:alarms:{entity}", content, ex=self.ttl)
+        try:
+            pipe.execute()
+        except (RedisError, OSError) as error:
+            self._lose(error)
 
     def miss(self, model: Model, entities: Sequence[str]) -> None:
         """Note whose records Redis lacks where they were answered without it: what it holds of
@@ -196,6 +216,7 @@ class _Remote(Ledger):
 
     shared: Shared = field(kw_only=True)
     model: Model = field(kw_only=True)
+    known: dict[str, KeptEpisode] = field(default_factory=dict)  # alarms before the batch
 
     def add(self, arrivals: Arrivals) -> Taken:
         come = _stored(arrivals)
@@ -208,11 +229,19 @@ class _Remote(Ledger):
         else:
             self.evicted += evicted
             width = arrivals.values.shape[1], arrivals.unseen.shape[1]
-            for entity, records in zip(come, pasts, strict=True):
+            for entity, (records, alarms) in zip(come, pasts, strict=True):
                 past = past_of(records, self.window, *width)
                 if past is not None:
                     self.pasts[entity] = past
+                if episode := episode_of(alarms):
+                    self.known[entity] = episode
+            self.lasting.keep(self.known)
         return super().add(arrivals)
+
+    def alarmed(self) -> dict[str, KeptEpisode]:
+        """Return the alarms of the entities that alarmed in the batch."""
+        kept = self.lasting.kept()
+        return {name: each for name, each in kept.items() if each != self.known.get(name)}
 
 
 def _stored(arrivals: Arrivals) -> dict[str, list[bytes | str]]:
@@ -238,6 +267,17 @@ def past_of(records: list[bytes], window: Window, width: int, columns: int) -> P
         return _past_of(records, window, width, columns) if records else None
     except ValueError:
         log.error("a history in Redis is not as this release writes it; its entity warms up")
+        return None
+
+
+def episode_of(content: bytes | None) -> KeptEpisode | None:
+    """Return an entity's stored alarms; None if there are none, or not as this release stores
+    them.
+    """
+    try:
+        return None if content is None else unpack_episode(content)
+    except KeptError:
+        log.error("the alarms of an entity in Redis are not as this release writes them")
         return None
 
 

@@ -13,7 +13,8 @@ from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.score.answers import Result, Results
 from vaewatch.service.score.messages import CheckedRecords, check_count
-from vaewatch.service.score.options import DEFAULT
+from vaewatch.service.score.options import DEFAULT, LAST, Options, last_in
+from vaewatch.service.score.route import check_judge
 from vaewatch.service.score.scoring import Asked, Scoring
 from vaewatch.service.v2.tensors import InferRequest, read_request, records_of, write_answer
 
@@ -41,10 +42,18 @@ class InferRoute:
         records = records_of(schema, inference.inputs, values)
         request.records = len(records)
         check_count(len(records), model.reader.max_records)
-        asked = Asked(model, DEFAULT, partial(_reply, inference, model))
+        asked = Asked(model, _options(inference, model), partial(_reply, inference, model))
         checked = CheckedRecords.of(schema, records)
         results = await self.scoring.score(request, asked, checked)
         return self.scoring.reply(request, asked, results)
+
+
+def _options(inference: InferRequest, model: Model) -> Options:
+    """Read the request's parameter `judge`; others are left to other servers."""
+    given = inference.parameters.get("judge")
+    options = LAST if last_in(given) else DEFAULT
+    check_judge(options, model)
+    return options
 
 
 def _reply(inference: InferRequest, model: Model, results: Results) -> Reply:

@@ -75,7 +75,7 @@ class RequestedOutput(msgspec.Struct):
 
 
 class InferRequest(msgspec.Struct):
-    """The JSON part of a request."""
+    """The JSON part of a request. The parameter `judge` is as that of /v1/score."""
 
     inputs: list[Tensor]
     id: str = ""

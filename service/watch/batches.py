@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.scoring.verdicts import joined as verdicts_joined
 from vaewatch.service.model.model import Model
 from vaewatch.service.watch.place import Place
+from vaewatch.service.watch.trail import Trail
 
 Places = list[Place | None]  # of the last alarms of a batch
-Spaced = NDArray[np.bool_] | None  # which records are far from each other; None: all are
 
 
 class Batch(NamedTuple):
@@ -24,29 +25,22 @@ class Batch(NamedTuple):
     table: Table
     verdicts: Verdicts
     places: Places
-    spaced: Spaced
+    trail: Trail | None
     ids: Mapping[int, str]
 
 
 def joined(batches: list[Batch]) -> Batch:
     """Join batches of one model into one; counting does not need the raw texts."""
     model, tables = batches[0].model, [batch.table for batch in batches]
-    each = [batch.verdicts for batch in batches]
-    verdicts = Verdicts(
-        np.concatenate([v.score for v in each]),
-        np.concatenate([v.p_value for v in each]),
-        np.concatenate([v.severity for v in each]),
-        np.concatenate([v.is_anomaly for v in each]),
-        [reasons for v in each for reasons in v.reasons],
-    )
+    verdicts = verdicts_joined([batch.verdicts for batch in batches])
     ids, start = dict[int, str](), 0
     for batch in batches:
         ids |= {start + row: id for row, id in batch.ids.items()}
         start += len(batch.table)
     places = [place for batch in batches for place in batch.places]
-    spaced = [batch.spaced for batch in batches if batch.spaced is not None]
-    far = np.concatenate(spaced) if spaced else None
-    return Batch(model, _whole(tables), verdicts, places, far, ids)
+    trails = [batch.trail for batch in batches if batch.trail is not None]
+    trail = Trail.joined(trails) if trails else None
+    return Batch(model, _whole(tables), verdicts, places, trail, ids)
 
 
 def _whole(tables: list[Table]) -> Table:
@@ -67,16 +61,3 @@ def judged_rows(
 ) -> tuple[Table, Verdicts]:
     """Return the records that were judged, in these rows."""
     return (table, verdicts) if len(rows) == len(table) else (table.take(rows), verdicts[rows])
-
-
-def spaced_of(model: Model, table: Table) -> NDArray[np.bool_]:
-    """Return which records of a table are so far apart that their scores do not depend on each
-    other, (N,): neighbouring windows share records, and a test of evidence takes none that do.
-    Of each entity at most one in `spacing` steps of time is taken, whatever batch it comes in.
-    """
-    window, times = model.window, table.times
-    if window is None or times is None:
-        return np.ones(len(table), bool)
-    own = [0] * len(table) if table.entities is None else list(map(hash, table.entities))
-    turns = np.array([each % model.spacing for each in own], np.int64)
-    return np.asarray(times // window.step % model.spacing == turns)

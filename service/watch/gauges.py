@@ -65,6 +65,14 @@ def _budget(model: Model) -> Iterable[Metric]:
         gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
         gauge.add_metric([model.name.name, model.name.version], rate)
         yield gauge
+    alike = GaugeMetricFamily(
+        f"{PREFIX}_alike",
+        "How many neighbouring records are worth one independent record, as far as alarms of "
+        "normal records go; 1 without a window.",
+        labels=["model", "version"],
+    )
+    alike.add_metric([model.name.name, model.name.version], model.alike)
+    yield alike
     if (segments := model.scorer.artifact.segments) is not None:
         yield _segments(model, segments)
 

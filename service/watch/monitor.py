@@ -19,7 +19,7 @@ from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
-from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows, spaced_of
+from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows
 from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
 from vaewatch.service.watch.families.shown import NO_SEGMENT
 from vaewatch.service.watch.judged import Judged
@@ -27,6 +27,7 @@ from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.scores import Scores
+from vaewatch.service.watch.trail import Trail
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
@@ -100,7 +101,7 @@ class Monitor:
         Of an artifact with a window, only records that were judged are kept: the others are no
         part of any count of verdicts, of drift or of evidence.
         """
-        odd, spaced = np.flatnonzero(verdicts.is_anomaly), None
+        odd, trail = np.flatnonzero(verdicts.is_anomaly), None
         places: Places = []
         ids: dict[int, str] = {}
         if len(odd):
@@ -110,8 +111,8 @@ class Monitor:
             rows = np.flatnonzero(verdicts.judged)
             ids = {int(np.searchsorted(rows, row)): id for row, id in ids.items()}
             table, verdicts = judged_rows(table, verdicts, rows)
-            spaced = spaced_of(model, table)
-        self._kept.append(Batch(model, table, verdicts, places, spaced, ids))
+            trail = Trail.of(model, table)
+        self._kept.append(Batch(model, table, verdicts, places, trail, ids))
         self._records += len(table)
         if self._records >= MOST_KEPT:
             self._finish()
@@ -183,20 +184,20 @@ class Monitor:
                 self._news = True
 
     def _count(self, batch: Batch) -> Iterator[None]:
-        metrics, (model, table, verdicts, places, spaced, ids) = self.metrics, batch
+        metrics, (model, table, verdicts, places, trail, ids) = self.metrics, batch
         over = self._count_verdicts(model, table, verdicts)
         metrics.severity.observe_many(over.severity)
         metrics.score.observe_many(verdicts.score)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
-        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes)
+        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes, trail)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        scores = verdicts.score if spaced is None else verdicts.score[spaced]
+        scores = verdicts.score if trail is None else verdicts.score[trail.spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
         if self.judged is not None:
             yield

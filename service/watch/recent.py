@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,11 +22,13 @@ from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.series.reasons import SeriesReason
 from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.service.settings import Settings
+from vaewatch.service.watch.courses import Lines, lines_of, shortened
 from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.window import RECENT, of_others, publish
 
 SPAN_SECONDS, SPANS = 10, 360
-MOST_ALARMS, MOST_REASONS, MOST_TEXT = 50, 3, 80
+MOST_ALARMS, MOST_REASONS = 50, 3
+WITH_LINES = 12  # of the last alarms: those whose windows are drawn
 PUBLISH_SECONDS = 1.0
 
 
@@ -46,7 +47,8 @@ class Cause(msgspec.Struct):
 
 class Alarm(msgspec.Struct):
     """One record whose verdict was an anomaly. `at`: when it was counted, in Unix seconds.
-    `place`: None if the batch came without one.
+    `place`: None if the batch came without one. `lines`: of an artifact with a window, how the
+    columns behind it went, where values may be shown.
     """
 
     at: float
@@ -55,6 +57,7 @@ class Alarm(msgspec.Struct):
     severity: float
     reasons: list[Cause]
     place: Place | None = None
+    lines: list[Lines] = []
 
 
 class Span(msgspec.Struct):
@@ -119,7 +122,8 @@ class Recent:
 
     def _alarm(self, at: float, verdict: Verdict, place: Place | None) -> Alarm:
         causes = [self._cause(reason) for reason in verdict.reasons[:MOST_REASONS]]
-        return Alarm(at, verdict.score, verdict.p_value, verdict.severity, causes, place)
+        lines = lines_of(verdict.courses) if self.values else []
+        return Alarm(at, verdict.score, verdict.p_value, verdict.severity, causes, place, lines)
 
     def _cause(self, reason: Reason) -> Cause:
         cause = Cause(reason.column, reason.contribution)
@@ -137,17 +141,13 @@ class Recent:
             self._published_at, self._news = now, False
 
     def _mine(self) -> Memory:
-        return Memory(list(self._alarms)[::-1], list(self._spans))
+        alarms = list(self._alarms)[::-1]
+        return Memory(_few_drawn(alarms), list(self._spans))
 
     def memory(self) -> Memory:
         """What all workers remember."""
         others = [] if self.folder is None else of_others(self.folder, RECENT, Memory)
         return joined([self._mine(), *others], time.time())
-
-
-def shortened(value: Any) -> Any:
-    """Cut a text, which anybody may have sent, to what fits on a line."""
-    return value[:MOST_TEXT] if isinstance(value, str) else value
 
 
 def joined(memories: Iterable[Memory], now: float) -> Memory:
@@ -160,7 +160,14 @@ def joined(memories: Iterable[Memory], now: float) -> Memory:
             if span.start > now - SPANS * SPAN_SECONDS:
                 spans[span.start] = _sum(spans.get(span.start), span)
     alarms.sort(key=lambda alarm: -alarm.at)
-    return Memory(alarms[:MOST_ALARMS], [spans[start] for start in sorted(spans)])
+    return Memory(_few_drawn(alarms[:MOST_ALARMS]), [spans[start] for start in sorted(spans)])
+
+
+def _few_drawn(alarms: list[Alarm]) -> list[Alarm]:
+    """Take away the lines of older alarms: the page asks for all of them every two seconds."""
+    for alarm in alarms[WITH_LINES:]:
+        alarm.lines = []
+    return alarms
 
 
 def _sum(one: Span | None, other: Span) -> Span:

@@ -9,6 +9,10 @@ A score is held as a float32: its rounding, 6e-8 of the score, is far below the 
 calibration calls two scores equal. Where the artifact has a segment, the code of the record's is
 held beside its score, in one byte: so memory does not depend on how many segments there are.
 
+Where the artifact has a window, neighbours are alike, and what is computed must know them. So the
+records of a section of an entity's time draw one ticket together, and a number for the entity and
+the record's moment are held beside its score.
+
 With several workers each publishes its pages, one an hour, in a folder beside the metrics, at most
 every ten seconds. What a dead worker had is lost, and all of it when the service stops.
 """
@@ -18,18 +22,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.service.watch.trail import Trail
 from vaewatch.service.watch.window import SCORES
 
 MINUTE, HOUR = 60, 3600  # seconds
 KEPT_SECONDS = 7 * 24 * HOUR
-MOST_SCORES = 1 << 18  # in a process: two to three MiB
+MOST_SCORES = 1 << 18  # in a process: two to three MiB, six where the artifact has a window
 PUBLISH_SECONDS = 10.0
 MOST_PARTS = 256  # arrays of an hour that are not joined yet: each takes room of its own
 EVERY = 1 << 32  # the limit below which every ticket lies
@@ -46,6 +52,7 @@ class Page(msgspec.Struct, array_like=True):
     records, alarms: (60,) uint32 counts by minute.
     minutes: (n,) uint8 of the kept records, tickets: (n,) uint32, scores: (n,) float32.
     codes: (n,) uint8 of their segments; empty where the artifact has no segment.
+    entities: (n,) uint32, moments: (n,) int64; empty where the artifact has no window.
     """
 
     scale: str
@@ -57,16 +64,22 @@ class Page(msgspec.Struct, array_like=True):
     tickets: bytes
     scores: bytes
     codes: bytes
+    entities: bytes = b""
+    moments: bytes = b""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Records of an hour, (n,) each; `codes` is empty where the artifact has no segment."""
+    """Records of an hour, (n,) each; `codes` is empty where the artifact has no segment, the last
+    two where it has no window.
+    """
 
     minutes: NDArray[np.uint8]
     tickets: NDArray[np.uint32]
     scores: NDArray[np.float32]
     codes: NDArray[np.uint8]
+    entities: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    moments: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -75,7 +88,10 @@ class Kept:
         """Return those whose ticket lies below a limit."""
         kept = self.tickets < limit
         codes = self.codes[kept] if len(self.codes) else self.codes
-        return Kept(self.minutes[kept], self.tickets[kept], self.scores[kept], codes)
+        found = Kept(self.minutes[kept], self.tickets[kept], self.scores[kept], codes)
+        if not len(self.entities):
+            return found
+        return replace(found, entities=self.entities[kept], moments=self.moments[kept])
 
     @classmethod
     def joined(cls, parts: Sequence[Kept]) -> Kept:
@@ -85,6 +101,8 @@ class Kept:
             np.concatenate([part.tickets for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.codes for part in parts]),
+            np.concatenate([part.entities for part in parts]),
+            np.concatenate([part.moments for part in parts]),
         )
 
 
@@ -131,7 +149,8 @@ class Hour:
     def page(self, scale: str) -> Page:
         """Return it as it is published."""
         kept = self.kept()
-        arrays = (self.records, self.alarms, kept.minutes, kept.tickets, kept.scores, kept.codes)
+        arrays: list[NDArray[Any]] = [self.records, self.alarms, kept.minutes, kept.tickets]
+        arrays += [kept.scores, kept.codes, kept.entities, kept.moments]
         return Page(scale, self.start, self.limit, *(array.tobytes() for array in arrays))
 
 
@@ -157,9 +176,10 @@ class Scores:
         scores: NDArray[np.float64],
         alarms: int,
         codes: NDArray[np.int32] | None = None,
+        trail: Trail | None = None,
     ) -> None:
-        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha, and the (N,)
-        codes of their segments, if the artifact has a segment.
+        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha, the (N,) codes
+        of their segments, if the artifact has a segment, and their places, if it has a window.
         """
         if scale != self._scale:
             self._start_again(scale)
@@ -172,10 +192,12 @@ class Scores:
         minute = (now - start) // MINUTE
         drawn = Kept(
             np.full(n, minute, np.uint8),
-            self._generator.integers(EVERY, size=n, dtype=np.uint32),
+            trail.tickets if trail else self._generator.integers(EVERY, size=n, dtype=np.uint32),
             np.minimum(scores, _LARGEST).astype(np.float32),
             NO_CODES if codes is None else codes.astype(np.uint8),
         )
+        if trail is not None:
+            drawn = replace(drawn, entities=trail.entities, moments=trail.moments)
         self._kept += hour.add(minute, drawn, alarms)
         while self._kept > self.most:
             self._halve()

@@ -14,9 +14,11 @@ from tests.batch.test_score_resume import run, stop
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two files in order of time, with a late record and a bad row."""
+    """Two files in order of time, with a late record, a bad row, and a machine that changes."""
     folder = tmp_path_factory.mktemp("machines")
-    frame = by_time(make_machines(4_000, 6, seed=3))
+    made = make_machines(4_000, 6, seed=3)
+    odd = (pl.col("machine") == "m2") & (pl.int_range(pl.len()) >= 8_400)
+    frame = by_time(made.with_columns(pressure=pl.col("pressure") + 3.0 * odd.cast(pl.Float64)))
     frame = pl.concat([frame[:9_000], frame[100:101], frame[9_000:]])
     lines = frame.write_csv().splitlines()
     (folder / "0.csv").write_text("\n".join([*lines[:12_000], "ragged"]) + "\n")

@@ -34,12 +34,12 @@ from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import health_of
 from vaewatch.service.console.overview import latency_of, samples_of
+from vaewatch.service.watch.courses import MOST_TEXT
 from vaewatch.service.watch.metrics import Metrics
 from vaewatch.service.watch.place import Place
 from vaewatch.service.watch.recent import (
     MOST_ALARMS,
     MOST_REASONS,
-    MOST_TEXT,
     SPANS,
     Memory,
     Recent,
@@ -223,6 +223,7 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
     for name in (
         "console/console.css",
         "console/console.js",
+        "console/courses.js",
         "console/recalibrate.js",
     ):  # relative: a proxy may add a path
         assert live.get(f"/{name}").status_code == 200 and f'"{name}"' in page.text
@@ -232,7 +233,8 @@ def test_browsers_get_the_page_and_others_get_json(live: Live):
 def test_the_console_can_be_switched_off(artifact_path: Path):
     with serving(artifact_path, env={"VAEWATCH_CONSOLE": "false"}) as live:
         assert live.get("/", headers=HTML).json()["docs"] == "/docs"
-        for path in ("/console/state", "/console/console.js", "/console/recalibrate.js"):
+        for name in ("state", "console.js", "courses.js", "recalibrate.js"):
+            path = f"/console/{name}"
             assert live.get(path).status_code == 404
         assert live.post("/console/score", json={"records": []}).status_code == 404
 

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser import needs_chromium, page_of
+from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
 from tests.live import Live, serving
 from tests.pumps import W, pumps, trained
-from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.expected import Expected
-from vaewatch.service.console.budget import expected_of_windows
+from vaewatch.scoring.budget.windows import expected_of_windows
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.course import Course, Units
+from vaewatch.service.watch.courses import MOST_POINTS, lines_of
+from vaewatch.service.watch.recent import MOST_ALARMS
 
 pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    artifact = trained(tmp_path_factory.mktemp("pumps"))
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("pumps"))
+
+
+def alarming() -> list[dict[str, Any]]:
     rows = pumps(30, seed=1, first=600).to_dicts()
     for row in rows[-9:-6]:
         row["pressure"] = 9.0
+    return rows
+
+
+@pytest.fixture(scope="module")
+def live(artifact: Path) -> Iterator[Live]:
     with serving(artifact, "--console-values") as running:
-        answer = running.post("/v1/score", json={"records": rows})
+        answer = running.post("/v1/score", json={"records": alarming()})
         assert answer.json()["results"][-1]["is_anomaly"]
         yield running
 
@@ -40,6 +53,68 @@ def test_an_alarm_says_how_many_records_ago(browser: Browser, live: Live):
         expect(alarm).to_contain_text("2 records ago: 9, expected")
         expect(page.locator("#active")).to_contain_text(f"with the {W - 1} before it")
         assert not complaints
+
+
+def test_an_alarm_shows_the_window_of_the_columns_behind_it(browser: Browser, live: Live):
+    alarm = live.get("/console/state").json()["recent"]["alarms"][0]
+    (line, *_) = alarm["lines"]
+    assert line["column"] == "pressure" and line["ago"] == [*range(W - 1, -1, -1)]
+    at = line["ago"].index(alarm["reasons"][0]["ago"])
+    assert line["observed"][at] == 9.0 and at in line["worst"]
+    for theme, width in (("light", 1440), ("dark", 390)):
+        with page_of(browser, theme=theme, width=width) as (page, complaints):
+            page.goto(live.url)
+            drawing = page.locator("#alarm-rows tr").first.locator(".course").first
+            expect(drawing).to_be_visible()
+            label = drawing.get_attribute("aria-label")
+            assert label is not None and f"from {W - 1} records ago to now" in label
+            assert "2 records ago 9, expected" in label
+            assert drawing.locator(".worst").count() == len(line["worst"])
+            for kind in ("observed", "expected"):
+                assert drawing.locator(f".{kind}").get_attribute("d").count("L") == W - 1
+            expect(page.locator("#lines-note")).to_contain_text("dashed: expected")
+            assert axe_findings(page) == [] and sideways_overflow(page) == 0
+            assert not complaints
+
+
+def test_values_and_lines_are_hidden_unless_they_are_asked_for(artifact: Path):
+    with serving(artifact) as running:
+        running.post("/v1/score", json={"records": alarming()})
+        alarm = running.get("/console/state").json()["recent"]["alarms"][0]
+        assert alarm["lines"] == [] and alarm["reasons"][0]["observed"] is None
+
+
+def test_only_the_newest_alarms_are_drawn(artifact: Path):
+    """The page asks for all of them every two seconds."""
+    with serving(artifact, "--console-values") as running:
+        rows = pumps(60, seed=2, first=600).to_dicts()
+        for row in rows:
+            row["pressure"] = 9.0
+        running.post("/v1/score", json={"records": rows})
+        alarms = running.get("/console/state").json()["recent"]["alarms"]
+        assert len(alarms) == MOST_ALARMS
+        assert [bool(alarm["lines"]) for alarm in alarms[:20]] == [True] * 12 + [False] * 8
+
+
+def test_a_long_window_is_thinned_out_and_keeps_its_peaks(artifact: Path):
+    loaded = Scorer.load(artifact).artifact
+    vectorizer, window = loaded.vectorizer, loaded.window
+    assert window is not None
+    size, index = 1000, vectorizer.schema.names.index("pressure")
+    observed = np.zeros((size, len(vectorizer.features)), np.float32)
+    observed[[123, 124, 777]] = 5.0
+    errors = observed[:, 0].astype(np.float64) ** 2
+    unseen = np.zeros(size, bool)
+    course = Course(Units(vectorizer, window), index, observed, 0 * observed, unseen, errors)
+    (line,) = lines_of([course])
+    assert len(line.ago) == MOST_POINTS and line.ago == sorted(line.ago, reverse=True)
+    ago = [line.ago[k] for k in line.worst]
+    assert size - 1 - 777 in ago and {size - 1 - 123, size - 1 - 124} & set(ago)
+    peaks = [k for k, each in enumerate(line.observed) if each != line.observed[0]]
+    assert peaks == line.worst
+    course = replace(course, unseen=np.arange(size) == 5, errors=errors)
+    (line,) = lines_of([course])
+    assert line.observed[0] is None  # of a number that never was missing
 
 
 def test_a_record_alone_is_not_judged_and_a_file_is(browser: Browser, live: Live, tmp_path: Path):
@@ -56,11 +131,12 @@ def test_a_record_alone_is_not_judged_and_a_file_is(browser: Browser, live: Live
         assert not complaints
 
 
-def test_the_chance_of_alike_windows_is_wider_by_their_blocks():
-    scores = np.sort(np.random.default_rng(0).normal(size=9999))
-    calibration = Calibration(scores, 0.01, rule="split")
-    assert expected_of_windows(calibration, 5000, 1) == Expected.at(calibration, 5000)
-    alike = expected_of_windows(calibration, 5000, 20)
-    own = Expected.at(calibration, 250)
-    assert alike.mean == Expected.at(calibration, 5000).mean
-    assert alike.high >= 20 * own.high and alike.low <= 20 * own.low
+def test_the_chance_of_alike_windows_is_wider_by_their_blocks(artifact: Path, live: Live):
+    """The console's range is that of every other place that tells alarms of windows."""
+    loaded, budget = Scorer.load(artifact).artifact, live.get("/console/state").json()["budget"]
+    fitted = loaded.manifest.series
+    assert fitted is not None and fitted.blocks < loaded.calibration.n / 2
+    want = expected_of_windows(loaded.calibration, fitted, budget["records"])
+    assert (budget["expected"], budget["low"], budget["high"]) == (want.mean, want.low, want.high)
+    alone = Expected.at(loaded.calibration, budget["records"])
+    assert budget["high"] > alone.high and budget["low"] <= alone.low

@@ -19,13 +19,15 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.train import train
 
+EACH = " * vaewatch:alike:max10m"  # of independent records; 1 without a window
+
 
 def as_promql(limit: Limit) -> str:
     window = f"{limit.minutes}m" if limit.minutes < 60 else f"{limit.minutes // 60}h"
     names = {"allowed": "alarms_allowed", "severe": "records_severe"}
     what, of = (names.get(name, name) for name in (limit.what, limit.of))
     terms = [f"{limit.factor:g} * vaewatch:{of}:increase{window}"] if limit.factor else []
-    terms += [str(limit.more)] if limit.more else []
+    terms += [f"{limit.more}{EACH}"] if limit.more else []
     return f"vaewatch:{what}:increase{window} > {' + '.join(terms)}"
 
 
@@ -47,7 +49,7 @@ def test_the_simulation_and_the_rules_have_the_same_numbers():
     quiet = alerts()["VaewatchTooQuiet"]
     assert " ".join(quiet["expr"].split()) == (
         f"vaewatch:alarms:increase6h < {QUIET_SHARE} * vaewatch:alarms_sure:increase6h "
-        f"and vaewatch:alarms_sure:increase6h >= {QUIET_LEAST}"
+        f"and vaewatch:alarms_sure:increase6h >= {QUIET_LEAST}{EACH}"
     )
     assert quiet["for"] == f"{QUIET_FOR}m"
 

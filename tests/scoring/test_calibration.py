@@ -165,3 +165,8 @@ def test_a_p_value_of_alpha_is_an_alarm_and_the_next_one_is_not():
     assert law.alarms(p).tolist() == [value <= 0.05 for value in p.tolist()]
     assert int(law.alarms(p).sum()) == 5  # 0.01 to 0.05
     assert int(law.alarms(p, 0.1).sum()) == 10
+
+
+def test_no_alpha_is_named_where_there_are_no_records():
+    with pytest.raises(CalibrationError, match=r"got 0\. Give more normal records\.$"):
+        check_alpha(0.01, 0)

@@ -83,6 +83,7 @@ CELLS: dict[Form, list[Any]] = {
 OTHERS: list[Any] = [
     *("2024-02-30T00:00:00Z", "2024-05-01T24:00:00Z", "2024-05-01T23:59:60Z", "01.05.2024"),
     *("soon", "2024-13-01", "2024-5-1", "10000-01-01T00:00:00Z", "1e400", "-", "1" * 23),
+    *("20240501240000", "202405012360", "20240501235960", "20240532", "20240501 2400"),
 ]  # fmt: skip
 
 
@@ -285,10 +286,19 @@ def test_a_time_that_is_spelled_is_read_again(form: Form):
     assert time is not None
     for cell in CELLS[form][:1]:
         at = int(moments_of(time, [cell])[0])
-        assert int(moments_of(time, [spelled(time, at)])[0]) == at // SECOND * SECOND or (
-            int(moments_of(time, [spelled(time, at)])[0]) == at
-        )
+        assert int(moments_of(time, [spelled(time, at)])[0]) == at
     assert spelled(time, NO_TIME) is None
+
+
+@pytest.mark.parametrize(("form", "unit"), [(Form.SECONDS, SECOND), (Form.MILLISECONDS, 1000)])
+def test_parts_of_a_second_are_spelled_too(form: Form, unit: int):
+    time = schema_of(form, AMSTERDAM).time
+    assert time is not None
+    for rest in (0, 1, 100_001, 500_000, 999_999):
+        at = 1714533000 * SECOND + rest
+        found = spelled(time, at)
+        assert int(moments_of(time, [found])[0]) == at
+        assert isinstance(found, float) == (rest % unit > 0)
 
 
 def test_the_circular_mean_of_two_hours_around_midnight_is_midnight():

@@ -115,3 +115,10 @@ def column(name: str = "amount", **changes: Any) -> dict[str, Any]:
 def test_a_bad_request_is_a_problem(live: Live, inputs: list[Any], status: int, text: str):
     answer = live.post("/v2/models/shop/infer", json={"inputs": inputs})
     assert (answer.status_code, text in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_judge_last_takes_an_artifact_with_a_window(live: Live):
+    body = {"inputs": [], "parameters": {"judge": "last"}}
+    body["inputs"] = [{"name": "amount", "datatype": "FP64", "shape": [1], "data": [1.0]}]
+    answer = live.post("/v2/models/shop/infer", json=body)
+    assert answer.status_code == 400 and "takes an artifact with a window" in answer.text

@@ -19,12 +19,16 @@ from scipy.stats import spearmanr
 
 import vaewatch
 from tests.conftest import call, make_frame
+from tests.training.series.test_window_model import run_of, series, windows_of
 from tests.training.test_resume import DYING
 from vaewatch.scoring.artifact import WEIGHTS
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.training.calibration.out_of_bag import out_of_bag
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
+from vaewatch.training.series.fit import fit_windows
 from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.elbo import elbo
 from vaewatch.training.vae.fit import Fitted, fit_vae, pick_device
@@ -124,6 +128,20 @@ def test_two_fits_are_the_same_fit(x: np.ndarray, device: str, model: str):
     assert one.log == two.log
     assert one.log[-1].reconstruction_nll < one.log[0].reconstruction_nll
     assert (one.log[-1].kl == 0) == (model == "ae")
+
+
+@everywhere
+def test_windows_are_exported_and_judged_on_the_host_wherever_their_vae_is_fitted(device: str):
+    values = series(500, 2)
+    fit = fit_windows(windows_of(values, 16), replace(CONFIG, device=device, steps=60))
+    assert {p.device.type for p in fit.model.vae.parameters()} == {"cpu"}
+    network = WindowNetwork(export_windows(fit.model, kl=True), 16)
+    check_windows_against_torch(fit.model, network, run_of(values[:60], 16))
+    odd = values[:100].copy()
+    odd[60, 0] += 6
+    _, far = network.forward([run_of(odd, 16)])
+    scores = far.reconstruction + far.neighbour
+    assert scores[45:61].min() > scores[:45].max()
 
 
 @everywhere

@@ -20,8 +20,8 @@ from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.promise import independent_blocks
 from vaewatch.scoring.time.spans import span_text
-from vaewatch.training.series.promise import independent_blocks
 
 SIZE = 8
 
@@ -77,6 +77,22 @@ def test_the_interval_of_the_rate_is_that_of_the_blocks(trained: Done, folder: P
     assert f"{manifest.series.incidents_per_day['0.05']:.3g}" in row
 
 
+def test_train_and_inspect_say_whether_the_budget_holds_over_time(trained: Done, folder: Path):
+    outlook = read_manifest(folder / "art").outlook
+    assert outlook is not None
+    later = [block for block in outlook.blocks if block.start >= "2026-01-01T00:25"]
+    assert later == list(outlook.blocks)  # of 50 minutes, one of two folds
+    assert "over time     " in trained.stdout and "the budget holds over" in trained.stdout
+    shown = call("inspect", folder / "art").stdout
+    assert "over time" in shown and "too short a time to speak of next week" in shown
+
+
+def test_a_recalibration_plays_the_later_half_through(renewed: Done, folder: Path):
+    outlook = read_manifest(folder / "art-2").outlook
+    assert outlook is not None and outlook.together.start >= "2026-02-01T00:25"
+    assert "over time     " in renewed.stdout
+
+
 def test_few_blocks_are_warned_of(folder: Path, trained: Done):
     words = ("--window", SIZE, "--alpha", 0.002, "--no-report", "--quiet")
     done = call("train", folder / "fit.csv", *TIMED, *WORDS, *words, "--out", folder / "few")
@@ -110,9 +126,12 @@ def test_an_alpha_for_incidents_gives_no_more_of_them(folder: Path, tmp_path: Pa
 def test_profile_says_what_the_records_are_as_series(folder: Path, tmp_path: Path):
     done = call("profile", folder / "fit.csv", *TIMED)
     assert (
-        "series: 3 entities with 300 to 300 records, one every 10s usually; after a pause of more "
-        "than 100s a window begins anew" in done.stdout
+        "series: 3 entities with 300 records each, one every 10s usually; after a pause of more "
+        "than 100s a window begins anew\n" in done.stdout
     ), done.stderr
+    one = call("profile", folder / "fit.csv", "--time", "ts", "--window", "auto", "--gap", "1m")
+    assert "series: 1 entity with 900 records, one every 10s usually" in one.stdout, one.stderr
+    assert "of more than 1m a window begins anew; 600 have a time that came before" in one.stdout
     series().with_columns(ts=pl.lit("2026-01-01T00:00:00")).write_csv(tmp_path / "one.csv")
     done = call("profile", tmp_path / "one.csv", *TIMED)
     assert "series: refused: a window takes records that follow one another" in done.stdout
@@ -202,7 +221,7 @@ def test_the_latest_records_are_not_chosen_of_a_series(folder: Path, trained: Do
 
 def test_the_report_shows_windows_and_is_made_again(folder: Path, trained: Done):
     page = (folder / "art" / "report.html").read_text()
-    for key in ("window-typical", "window-rare", "window-drawn", "time", "bound"):
+    for key in ("window-typical", "window-rare", "window-drawn", "time", "spans", "bound"):
         assert f'id="plot-{key}"' in page
     assert "Not learned: machine, which says whose a record is." in page
     assert "Records are judged one at a time" not in page

@@ -14,6 +14,7 @@ from tests.conftest import Done, call
 from tests.training.telemetry import QUICK, TIMED, WORDS, series, shifted
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.train import train
 
 ROWS = pl.int_range(pl.len())
@@ -130,6 +131,17 @@ def test_a_hundred_thousand_entities_of_one_record_are_read_in_bounded_time(tmp_
     assert time.monotonic() - started < 120  # not a matter of speed, but of growth
 
 
+@pytest.mark.parametrize("unit", ["ms", "seconds"])
+def test_records_of_less_than_a_second_are_a_series(tmp_path: Path, unit: str):
+    frame = series(machines=1).with_columns(at=pl.int_range(pl.len()) * 100 + 1_767_225_600_000)
+    moments = pl.col("at") if unit == "ms" else pl.col("at") / 1000
+    frame.with_columns(ts=moments).drop("at").write_csv(tmp_path / "fast.csv")
+    words = ("--time", "ts", "--window", 8, "--alpha", 0.05, *WORDS, "--out", tmp_path / "art")
+    done = call("train", tmp_path / "fast.csv", *words)
+    assert done.returncode == 0, done.stderr
+    assert "800ms at the usual step of 100ms" in done.stdout
+
+
 def test_a_gap_of_a_year_begins_windows_anew(tmp_path: Path):
     done = fit(tmp_path, shifted(series(), HALF, timedelta(days=365)))
     assert done.returncode == 0, done.stderr
@@ -167,6 +179,10 @@ def test_missing_values_for_longer_than_a_window_are_learned(tmp_path: Path):
         (("--label", "machine"), "'machine' is that of setting 'label'"),
         (("--entity", "ts"), "'ts' is that of setting 'time'"),
         (("--entity", "machin"), "Did you mean 'machine'?"),
+        (("--segment", "flow"), "or train an artifact for each value on its own records."),
+        (("--calibrate", "recent"), "use vaewatch recalibrate on the latest records."),
+        (("--contamination-robust",), "Take the times of known faults out of the input."),
+        (("--neighbours", 9), "'neighbours' cannot be used with a window: how many"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(
@@ -180,8 +196,8 @@ def test_fewer_incidents_than_the_records_can_show_are_refused(tmp_path: Path):
     done = fit(tmp_path, series(), "--incidents-per-day", 0.001)
     assert done.returncode != 0
     assert (
-        "--incidents-per-day 0.001 takes 1,000 entity-days of normal records, in which one false "
-        "incident would be counted, got 0.102." in done.stderr
+        "--incidents-per-day 0.001 takes 2,000 entity-days of normal records, in which 2 "
+        "false incidents would be expected, got 0.102." in done.stderr
     )
 
 
@@ -200,6 +216,17 @@ def test_of_more_records_than_asked_for_the_newest_are_read(tmp_path: Path):
     assert "600 of 900 records" in done.stdout, done.stderr
     time_found = read_manifest(tmp_path / "art").schema.time
     assert time_found is not None
+
+
+def test_all_records_are_read_unless_a_number_is_given_be_it_the_usual_one(tmp_path: Path):
+    """A sample of single records, of which 250,000 are read, would tear windows."""
+    assert TrainConfig().max_records == 250_000 == TrainConfig(time="ts").max_records
+    timed = {"time": "ts", "entity": "machine"}
+    assert TrainConfig(**timed).max_records is None
+    assert TrainConfig(**timed, window=1).max_records == 250_000
+    assert TrainConfig(**timed, max_records=250_000).max_records == 250_000
+    assert fit(tmp_path, series()).returncode == 0
+    assert read_manifest(tmp_path / "art").training.max_records is None
 
 
 def test_a_fit_of_windows_is_not_continued(tmp_path: Path):

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.described import COMMON_ALPHAS
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
 from vaewatch.scoring.table import Table
 
@@ -20,9 +19,3 @@ def fit_drift(table: Table) -> DriftReference:
     """Make the reference that live traffic is compared with, of normal records."""
     edges = quantile_edges(table.numbers)
     return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
-
-
-def shown_alphas(calibration: Calibration) -> list[float]:
-    """Return COMMON_ALPHAS and the one asked for, if they can be certified; largest first."""
-    every = {*COMMON_ALPHAS, calibration.alpha}
-    return sorted((a for a in every if calibration.threshold(a) is not None), reverse=True)

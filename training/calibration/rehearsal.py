@@ -15,19 +15,21 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw, allowed_rank
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.own import calibrate_segments
 from vaewatch.scoring.budget.segments import Segments, segment_column
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Laws, Outlook, outlook_of
-from vaewatch.scoring.time.counted import Counted
+from vaewatch.scoring.time.counted import BLOCKS, LEAST, Counted
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, judged_by_folds
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Fitted
 
@@ -42,18 +44,19 @@ class Played:
     that calibrate are like them, but shape nothing.
 
     oob: their residuals, with folds that are blocks of time. x: (N, D) their features. table: the
-    records themselves, with their times and segments.
+    records themselves, with their times and segments. factors: what the parts of a score weigh.
     """
 
     oob: OutOfBag
     x: NDArray[np.float32]
     table: Table
     learned: NDArray[np.bool_]
+    factors: Factors = Factors()
 
     @classmethod
-    def of(cls, oob: OutOfBag, x: NDArray[np.float32], table: Table) -> Played:
+    def of(cls, oob: OutOfBag, x: NDArray[np.float32], table: Table, factors: Factors) -> Played:
         """Return fit records."""
-        return cls(oob, x, table, np.ones(len(x), np.bool_))
+        return cls(oob, x, table, np.ones(len(x), np.bool_), factors)
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -79,6 +82,7 @@ class Played:
             np.concatenate([self.x, x]),
             self.table.join(table),
             np.concatenate([self.learned, np.zeros(len(x), np.bool_)]),
+            self.factors,
         )
 
     def _as_many(self, suspects: int, fitted: Fitted) -> int:
@@ -158,15 +162,19 @@ def play(
     times: NDArray[np.int64],
     alpha: float,
     mix: Mix | None = None,
+    length: float = 1.0,
 ) -> Outlook | None:
-    """Compare the scores of each block with all before it, those of the past included."""
+    """Compare the scores of each block with all before it, those of the past included.
+
+    length: how many neighbours alarm together, where there is no mix: they are worth one record.
+    """
     if allowed_rank(alpha, len(past)) < 1 or not len(scores):
         return None
     order = np.argsort(times, kind="stable")
     scores, times = scores[order], times[order]
     mix = None if mix is None else mix.in_order(order)
     moments = Counted.of(times, np.zeros(len(times), bool))
-    cuts = moments.cuts()
+    cuts = moments.cuts(max(1, min(BLOCKS, int(len(scores) / (LEAST * length)))))
     at = np.concatenate([[0], np.cumsum(moments.records)])[cuts]  # among the records
     alarms, laws = np.zeros(len(scores), bool), list[Laws]()
     for start, end in pairwise(at.tolist()):
@@ -174,13 +182,19 @@ def play(
         calibration = Calibration(np.sort(before), alpha, SPLIT)
         if mix is None:
             alarms[start:end] = calibration.alarms(calibration.p_values(scores[start:end]))
-            laws.append({0: (calibration.rate_law(), end - start)})
+            laws.append({0: (_law(calibration, length), end - start)})
         else:
             segments, codes = mix.segments(calibration, before), mix.later[start:end]
             ranked = segments.rank(scores[start:end], codes)
             alarms[start:end] = calibration.alarms(ranked.p_value)
             laws.append(_laws(segments, ranked.slots))
     return outlook_of(Counted.of(times, alarms), cuts, laws)
+
+
+def _law(calibration: Calibration, length: float) -> RateLaw:
+    if length == 1.0:
+        return calibration.rate_law()
+    return block_law(calibration, calibration.alpha, max(1, round(calibration.n / length)))
 
 
 def _laws(segments: Segments, slots: NDArray[np.int64]) -> Laws:
@@ -205,7 +219,7 @@ def _as_of_then(
         out[inside] = rules.cost(oob.residuals[inside], fit_precision(oob.residuals[others]))
     if config.score == "reconstruction":
         return out
-    out = out + oob.kl
+    bare, out = out + oob.kl, out + played.factors.kl * oob.kl
     bank, own = keep_records(x[past], config.neighbours, config.seed)
     if len(bank) < 2:
         return out
@@ -213,4 +227,5 @@ def _as_of_then(
     places[past] = own
     distance = bank.distance(x, places)
     share = part_for(x.shape[1]).share
-    return np.asarray(out + neighbour_weight(out[past], distance[past], share) * distance)
+    weight = neighbour_weight(bare[past], distance[past], share) * played.factors.neighbour
+    return np.asarray(out + weight * distance)

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -31,8 +31,10 @@ from vaewatch.scoring.artifact import (
 from vaewatch.scoring.budget.described import describe
 from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.budget.segments import p_values
-from vaewatch.scoring.budget.summary import SegmentSummary
+from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
+from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -44,12 +46,15 @@ from vaewatch.scoring.manifest import (
 )
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.schema import Kind
-from vaewatch.scoring.score import score_features
+from vaewatch.scoring.score import ScoreRule, score_features
+from vaewatch.scoring.series.window import SeriesSummary, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.values import spelled
+from vaewatch.training.config import TrainConfig
 from vaewatch.training.learned import Learned
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.records.seen import Seen
+from vaewatch.training.vae.fit import Fitted
 
 GOLDEN_RECORDS = 5
 Floats = NDArray[np.float64]
@@ -86,35 +91,92 @@ class Package:
         """Return the package of a fit that took so many seconds."""
         return Package(replace(self.manifest, run=Run(round(seconds, 3))), self.files)
 
+    def taking_feedback(self, summary: FeedbackSummary) -> Package:
+        """Return the package of a fit that left out what people confirmed."""
+        return Package(replace(self.manifest, feedback=summary), self.files)
+
     def with_tail(self, shares: Mapping[str, float]) -> Package:
         """Return the package with the columns that make the tail of the scores."""
         calibration = replace(self.manifest.calibration, tail=dict(shares))
         return Package(replace(self.manifest, calibration=calibration), self.files)
 
 
-def pack(learned: Learned, origin: Origin) -> Package:
-    """Return the artifact of a training run, without a report."""
-    files = _files(learned)
-    manifest = Manifest(
-        format_version=format_of(learned.table.schema),
-        version=name_version(files, learned.table.schema, learned.config.alpha),
+class AnyLearned(Protocol):
+    """What every training run learns, whatever it makes of records."""
+
+    @property
+    def table(self) -> Table: ...
+    @property
+    def vectorizer(self) -> Vectorizer: ...
+    @property
+    def rule(self) -> ScoreRule: ...
+    @property
+    def config(self) -> TrainConfig: ...
+    @property
+    def export_difference(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of an artifact, and what its manifest says of them.
+
+    fit_records: that were learned from. trimmed_records: that were kept out of the fit.
+    """
+
+    files: Mapping[str, bytes]
+    calibration: CalibrationSummary
+    fitted: Fitted
+    fit_records: int
+    trimmed_records: int = 0
+    window: Window | None = None
+    series: SeriesSummary | None = None
+
+
+def manifest_of(learned: AnyLearned, made: Made, origin: Origin) -> Manifest:
+    """Return the manifest of a training run."""
+    schema, config, last = learned.table.schema, learned.config, made.fitted.log[-1]
+    return Manifest(
+        format_version=format_of(schema, made.window),
+        version=name_version(made.files, schema, config.alpha, made.window),
         created_at=now(),
-        alpha=learned.config.alpha,
-        calibration=describe(learned.calibration, _segments(learned)),
-        schema=learned.table.schema,
+        alpha=config.alpha,
+        calibration=made.calibration,
+        schema=schema,
         vectorizer=msgspec.convert(learned.vectorizer.to_json(), VectorizerState),
         score=ScoreWeights(*astuple(learned.rule)),
-        training=Settings(**asdict(learned.config)),
-        metrics=_metrics(learned),
+        training=Settings(**asdict(config)),
+        metrics=Metrics(
+            records=len(learned.table),
+            fit_records=made.fit_records,
+            trimmed_records=made.trimmed_records,
+            features=len(learned.vectorizer.features),
+            latent=made.fitted.vae.latent,
+            reconstruction_nll=last.reconstruction_nll,
+            kl=last.kl,
+            export_difference=learned.export_difference,
+        ),
         libraries=library_versions(),
         name=origin.name,
         data_fingerprint=origin.data_fingerprint,
         records_given=origin.records_given,
         run=Run(origin.fit_seconds),
         sha256={},  # of the files as they are written
-        parent=learned.continued.parent if learned.continued else None,
-        parent_records=int(learned.continued.known.sum()) if learned.continued else None,
+        window=made.window,
+        series=made.series,
+    )
+
+
+def pack(learned: Learned, origin: Origin) -> Package:
+    """Return the artifact of a training run, without a report."""
+    files, split, continued = _files(learned), learned.split, learned.continued
+    calibration = describe(learned.calibration, _segments(learned))
+    made = Made(files, calibration, learned.fitted, len(split.fit), len(split.trimmed))
+    manifest = replace(
+        manifest_of(learned, made, origin),
+        parent=continued.parent if continued else None,
+        parent_records=int(continued.known.sum()) if continued else None,
         outlook=learned.outlook,
+        feedback=learned.feedback,
     )
     return Package(manifest, files)
 
@@ -153,20 +215,6 @@ def _segments(learned: Learned) -> tuple[SegmentSummary, ...]:
     codes = segments.codes(table)
     calibrating = np.union1d(split.calibration, split.own)
     return describe_segments(segments, segments.count(codes), segments.count(codes[calibrating]))
-
-
-def _metrics(learned: Learned) -> Metrics:
-    last = learned.fitted.log[-1]
-    return Metrics(
-        records=len(learned.table),
-        fit_records=len(learned.split.fit),
-        trimmed_records=len(learned.split.trimmed),
-        features=len(learned.vectorizer.features),
-        latent=learned.fitted.vae.latent,
-        reconstruction_nll=last.reconstruction_nll,
-        kl=last.kl,
-        export_difference=learned.export_difference,
-    )
 
 
 def make_golden(few: Table, scores: Floats, p_values: Floats) -> Golden:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.blocks import words as words_of
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import Findings
@@ -35,8 +36,7 @@ def check_all(
         checks += [*(_latent(found) if kl else ()), *_spread(found)]
     checks += _budget(calibration)
     if manifest.outlook:
-        good = manifest.outlook.state is not State.ABOVE
-        checks.append(Check(good, f"Over time: {words_of(manifest.outlook)[1]}.", "time"))
+        checks.append(_over_time(manifest.outlook))
     if labelled:
         checks += _labelled(labelled)
     return checks
@@ -61,7 +61,14 @@ def check_windows(
         f"the true false-alarm rate lies in {low:.2g} to {high:.2g}."
     )
     checks.append(Check(wide <= WIDE, words, "budget"))
+    if manifest.outlook:
+        checks.append(_over_time(manifest.outlook, windows=True))
     return checks
+
+
+def _over_time(found: Outlook, *, windows: bool = False) -> Check:
+    said = words_of(found, windows=windows)[1]
+    return Check(found.state is not State.ABOVE, f"Over time: {said}.", "time")
 
 
 def _data(found: Findings | SeriesFindings) -> Iterator[Check]:

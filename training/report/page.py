@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vaewatch.training.report.labelled import Labelled
 
 TEMPLATE = "page.html"
-PART_ONE = {"data", "odd", "windows", "budget", "time", "labelled"}
+PART_ONE = {"data", "odd", "windows", "budget", "time", "spans", "labelled"}
 PART_TWO = "For those who know variational autoencoders"
 NO_FINDINGS = (
     f"This artifact holds no {FINDINGS}, which training writes beside the report: the sections "
@@ -135,6 +135,8 @@ def _of_windows(
         yield data_section(manifest, found)
         yield windows_section(manifest, found)
     yield windows_budget(manifest, calibration)
+    if manifest.outlook is not None:
+        yield time_section(manifest.outlook, windows=True)
     if found is not None:
         yield windows_in_time(found)
         kl = manifest.training.model == "vae"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,12 +9,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
+from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
 from vaewatch.scoring.series.window import Window
-from vaewatch.training.calibration.calibrate import shown_alphas
-from vaewatch.training.series.promise import alpha_for, incidents_per_day, independent_blocks
+from vaewatch.scoring.time.blocks import Outlook
+from vaewatch.training.calibration.rehearsal import play
 
 
 @dataclass(frozen=True)
@@ -37,46 +35,58 @@ class JudgedWindows:
 
     @cached_property
     def blocks(self) -> int:
-        """How many independent records they are worth, as far as alarms go: windows that share
-        records are never independent, others are where their alarms do not come together.
-        """
-        alarms = self.calibration.alarms(self.calibration.p_values(self.scores))
-        apart = max(1, len(self.scores) // self.window.size)
-        return min(independent_blocks(alarms.astype(np.float64), self.stretches), apart)
+        """How many independent records they are worth, as far as alarms go."""
+        return alarm_blocks(self.calibration, self.scores, self.stretches, self.window.size)
+
+    @property
+    def counting(self) -> Counting:
+        """The same windows, to count their incidents."""
+        place = self.entities, self.moments, self.window
+        return Counting(self.calibration, self.scores, *place)
 
     def alpha_for(self, wanted: float) -> float:
-        """Return the alpha with so many false incidents per entity and day.
-
-        Raises:
-            CalibrationError: the records are of too short a time for it.
+        """Return the alpha with so many false incidents per entity and day; see
+        `vaewatch.scoring.series.promise.alpha_for`.
         """
-        check_countable(wanted, len(self.scores), self.window)
-        place = self.entities, self.moments, self.window
-        return alpha_for(wanted, self.calibration, self.scores, *place)
+        return alpha_for(wanted, self.counting)
 
     def at(self, alpha: float) -> JudgedWindows:
         """Return the same windows with another alpha."""
         return replace(self, calibration=replace(self.calibration, alpha=alpha))
 
+    def only(self, rows: NDArray[np.bool_]) -> JudgedWindows:
+        """Return some of the windows, which calibrate by themselves."""
+        at = np.flatnonzero(rows)
+        entities = None if self.entities is None else [self.entities[i] for i in at.tolist()]
+        scores = self.scores[at]
+        own = replace(self.calibration, scores=np.sort(scores))
+        return JudgedWindows(
+            self.window, own, scores, self.moments[at], entities, self.stretches[at]
+        )
+
     def incidents(self) -> dict[str, float]:
         """Return the false incidents per entity and day at each alpha that is shown, as text."""
-        place = self.entities, self.moments, self.window
-        return {
-            f"{alpha:g}": incidents_per_day(self.calibration, self.scores, *place, alpha)
-            for alpha in shown_alphas(self.calibration)
-        }
+        return self.counting.by_alpha()
 
 
-def check_countable(wanted: float, records: int, window: Window) -> None:
-    """Refuse so few incidents per entity and day that not one would be counted in records.
+def outlook_of_windows(judged: JudgedWindows, later: NDArray[np.bool_]) -> Outlook | None:
+    """Play the later ones of (J,) windows through: each block of time is compared with all before
+    it. As for single records (`vaewatch.training.calibration.rehearsal`), with what chance allows
+    by blocks of neighbours, since these alarm together.
 
-    Raises:
-        CalibrationError: they are so few.
+    Returns:
+        None if the time before has too few windows to certify alpha.
     """
-    days = records * window.step / DAY
-    if wanted * days < 1:
-        raise CalibrationError(
-            f"--incidents-per-day {wanted:g} takes {math.ceil(1 / wanted):,} entity-days of "
-            f"normal records, in which one false incident would be counted, got {days:,.3g}. Ask "
-            "for more incidents, or give more records."
-        )
+    if later.all() or not later.any():
+        return None
+    alpha = judged.calibration.alpha
+    if allowed_rank(alpha, int((~later).sum())) < 1:
+        return None
+    past = judged.only(~later)
+    length = len(past.scores) / past.blocks
+    return play(past.scores, judged.scores[later], judged.moments[later], alpha, None, length)
+
+
+def later_half(judged: JudgedWindows) -> NDArray[np.bool_]:
+    """(J,) -> (J,): which windows are of the later half of the time."""
+    return np.asarray(judged.moments > np.median(judged.moments))

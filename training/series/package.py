@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
-
-import msgspec
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from safetensors.torch import save as save_weights
 
@@ -23,21 +21,10 @@ from vaewatch.scoring.artifact import (
     pack_golden,
 )
 from vaewatch.scoring.budget.described import describe_blocks
-from vaewatch.scoring.disk.naming import name_version, now
-from vaewatch.scoring.features.feature import Features
-from vaewatch.scoring.manifest import (
-    Manifest,
-    Metrics,
-    Run,
-    ScoreWeights,
-    Settings,
-    VectorizerState,
-    format_of,
-)
 from vaewatch.scoring.series.history import History
-from vaewatch.scoring.series.judge import arrivals_of
+from vaewatch.scoring.series.judge import arrivals_of, judged
 from vaewatch.scoring.series.network import WindowNetwork
-from vaewatch.training.export.package import Origin, Package, library_versions, make_golden
+from vaewatch.training.export.package import Made, Origin, Package, make_golden, manifest_of
 from vaewatch.training.export.weights import UNIT
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.series.pipeline import LearnedSeries
@@ -48,28 +35,11 @@ GOLDEN_WINDOWS = 5
 
 def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
     """Return the artifact of a fit of windows."""
-    files = _files(learned)
-    schema, window = learned.table.schema, learned.series.window
-    manifest = Manifest(
-        format_version=format_of(schema, window),
-        version=name_version(files, schema, learned.config.alpha, window),
-        created_at=now(),
-        alpha=learned.config.alpha,
-        calibration=describe_blocks(learned.calibration, learned.summary.blocks),
-        schema=schema,
-        vectorizer=msgspec.convert(learned.vectorizer.to_json(), VectorizerState),
-        score=ScoreWeights(*astuple(learned.rule)),
-        training=Settings(**asdict(learned.config)),
-        metrics=_metrics(learned),
-        libraries=library_versions(),
-        name=origin.name,
-        data_fingerprint=origin.data_fingerprint,
-        records_given=origin.records_given,
-        run=Run(origin.fit_seconds),
-        sha256={},  # of the files as they are written
-        window=window,
-        series=learned.summary,
-    )
+    files, series = _files(learned), learned.summary
+    calibration = describe_blocks(learned.calibration, series.blocks)
+    window, fitted = learned.series.window, learned.fit.fitted
+    made = Made(files, calibration, fitted, len(learned.table), window=window, series=series)
+    manifest = replace(manifest_of(learned, made, origin), outlook=learned.outlook)
     return Package(manifest, files)
 
 
@@ -96,10 +66,7 @@ def _golden(learned: LearnedSeries) -> Golden:
     rows = series.order[own[at - size + 1 : at + count]]
     few = learned.table.take(rows)
     taken = History(series.window).add(arrivals_of(learned.vectorizer, few))
-    _, forward = WindowNetwork(learned.graph, size).forward(taken.runs)
-    unseen = np.concatenate([each.any_unseen() for each in taken.runs])[:, None]
-    marked = Features(np.empty((len(unseen), 0), np.float32), unseen, bool(unseen.any()))
-    scores = learned.rule.total(forward, marked)
+    scores = judged(taken, WindowNetwork(learned.graph, size), learned.rule).scores
     return make_golden(few, scores, learned.calibration.p_values(scores))
 
 
@@ -112,17 +79,3 @@ def _records_of(learned: LearnedSeries, row: int) -> NDArray[np.int64]:
         rows = np.array([i for i, at in enumerate(order.tolist()) if table.entities[at] == name])
     moments = learned.series.windows.moments[rows]
     return np.asarray(rows[np.concatenate([[True], np.diff(moments) > 0])])
-
-
-def _metrics(learned: LearnedSeries) -> Metrics:
-    last = learned.fit.fitted.log[-1]
-    return Metrics(
-        records=len(learned.table),
-        fit_records=len(learned.table),
-        trimmed_records=0,
-        features=len(learned.vectorizer.features),
-        latent=learned.fit.fitted.vae.latent,
-        reconstruction_nll=last.reconstruction_nll,
-        kl=last.kl,
-        export_difference=learned.export_difference,
-    )

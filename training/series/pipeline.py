@@ -19,8 +19,10 @@ from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
+from vaewatch.scoring.series.promise import check_countable
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress, silent
@@ -28,9 +30,9 @@ from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
-from vaewatch.training.series.export import check_windows_against_torch, export_windows
+from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
-from vaewatch.training.series.judged import JudgedWindows, check_countable
+from vaewatch.training.series.judged import JudgedWindows, outlook_of_windows
 from vaewatch.training.series.model import UNSEEN
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -49,6 +51,7 @@ class LearnedSeries:
     Attributes:
         scores: (J,) out of fold, of the windows that judged the fit.
         summary: what the fit made of its series. judged: the windows that judged it.
+        outlook: whether the budget holds over time.
     """
 
     config: TrainConfig
@@ -64,6 +67,7 @@ class LearnedSeries:
     drift: DriftReference
     summary: SeriesSummary
     judged: JudgedWindows
+    outlook: Outlook | None
 
 
 def fit_series(
@@ -121,6 +125,7 @@ def fit_series(
         drift=fit_drift(table),
         summary=summary,
         judged=judged,
+        outlook=outlook_of_windows(judged, fit.folds == fit.folds.max()),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Golden
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.recalibrated import Renewal
@@ -31,7 +31,7 @@ from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.calibration.renewed import Renewed
 from vaewatch.training.calibration.side import Side
 from vaewatch.training.export.weights import load_seen
-from vaewatch.training.series.judged import JudgedWindows
+from vaewatch.training.series.judged import JudgedWindows, later_half, outlook_of_windows
 from vaewatch.training.series.pipeline import warn_of_few_blocks
 from vaewatch.training.series.seen import find_again
 from vaewatch.training.streams import Stream, stream
@@ -63,7 +63,7 @@ class Ordered:
         table = table.take(np.argsort(table.times, kind="stable"))
         verdicts = scorer.score_table(table, explain=0)
         kept = np.array(
-            [w in (Standing.FULL, Standing.WARMING_UP) for w in verdicts.history or ()]
+            [w not in (Standing.LATE, Standing.REPEATED) for w in verdicts.history or ()]
         )
         seen = load_seen(path)
         again = np.zeros(len(table), bool) if seen is None else find_again(seen, table)
@@ -205,7 +205,7 @@ def renew_series(
         scores,
         comparison,
         comparison.compare(ordered.table, windows, scores),
-        _renewal(scorer, calibration, ordered.table, summary, fingerprint),
+        _renewal(scorer, judged, ordered.table, summary, fingerprint),
         int(ordered.again.sum()),
     )
 
@@ -226,12 +226,15 @@ def _check_enough(ordered: Ordered, windows: int, alpha: float) -> None:
 
 def _renewal(
     scorer: Scorer,
-    calibration: Calibration,
+    judged: JudgedWindows,
     table: Table,
     summary: SeriesSummary,
     fingerprint: str,
 ) -> Renewal:
     """Return what changes; the golden records stay, with their new p-values."""
-    golden = scorer.artifact.golden
+    golden, calibration = scorer.artifact.golden, judged.calibration
+    outlook = outlook_of_windows(judged, later_half(judged))
     renewed = Golden(golden.records, golden.scores, calibration.p_values(golden.scores))
-    return Renewal(calibration, fit_drift(table), renewed, fingerprint, series=summary)
+    return Renewal(
+        calibration, fit_drift(table), renewed, fingerprint, outlook=outlook, series=summary
+    )

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.series.history import ONE, STANDINGS, History, Run, Standing
+from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.reasons import LIMIT
-from vaewatch.scoring.series.window import Pace, Window
+from vaewatch.scoring.series.window import ONE, Pace, Window
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig
@@ -124,10 +124,15 @@ def described(frame: pl.DataFrame, config: TrainConfig) -> str:
     window = _window(_steps(table.entities, table.times), config)
     counts = Counter(table.entities or [ONE] * len(table)).values()
     many = f"{len(counts):,} entities" if len(counts) > 1 else "1 entity"
-    each = f"{min(counts):,} to {max(counts):,}" if len(counts) > 1 else f"{max(counts):,}"
+    each = f"{min(counts):,} to {max(counts):,} records"
+    if min(counts) == max(counts):
+        each = f"{max(counts):,} records{' each' if len(counts) > 1 else ''}"
+    names = table.entities or [ONE] * len(table)
+    repeated = len(table) - len({*zip(names, table.times.tolist(), strict=True)})
+    again = f"; {repeated:,} have a time that came before, and are left out" if repeated else ""
     return (
-        f"{many} with {each} records, one every {span_text(window.step)} usually; after a pause "
-        f"of more than {span_text(window.gap)} a window begins anew"
+        f"{many} with {each}, one every {span_text(window.step)} usually; after a pause of more "
+        f"than {span_text(window.gap)} a window begins anew{again}"
     )
 
 

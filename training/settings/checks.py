@@ -10,6 +10,7 @@ from typing import Any
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import INPUT_KINDS, Kind
+from vaewatch.scoring.series.limits import MOST_IN_WINDOW
 from vaewatch.scoring.time.parts import Part
 from vaewatch.scoring.time.spans import microseconds
 from vaewatch.scoring.time.zone import UTC_NAMES, zone_named
@@ -147,9 +148,6 @@ def parse_kind(text: str) -> Kind:
     if text not in INPUT_KINDS:
         raise SettingError(f"a kind must be one of {', '.join(INPUT_KINDS)}, got {text!r}.")
     return Kind(text)
-
-
-MOST_IN_WINDOW = 1024  # records; a longer one costs more than it tells
 
 
 def window(name: str, value: Any) -> int | str | None:

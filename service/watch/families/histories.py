@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 CAUSES = EVICTED, FORGOTTEN = ("evicted", "forgotten")
-WORDS = ("full", "warming_up", "late", "repeated", "context")
+WORDS = ("full", "warming_up", "late", "repeated", "lasting", "context")
 
 
 class HistorySeries:
@@ -18,8 +18,9 @@ class HistorySeries:
         self.records = Counter(
             f"{prefix}_history_records",
             "Records of an artifact with a window, by how they stand to those of their entity "
-            "before them: full (and judged), warming_up, late, repeated, or context, which are "
-            "those before the newest with judge=last.",
+            "before them: full (and judged), lasting (judged, and compared with the alarms of "
+            "their entity, too), warming_up, late, repeated, or context, which are those before "
+            "the newest with judge=last.",
             ("history",),
             registry=registry,
         )

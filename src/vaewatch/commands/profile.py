@@ -29,9 +29,12 @@ MOST = 40  # columns that `train` shows
 @setting(
     "--max-records",
     type=int,
-    default=TrainConfig.max_records,
-    help="Records to read; of more, a uniform sample.",
+    help="Records to read; of more, a uniform sample.  [default: 250000, or all with a window]",
 )
+@setting(
+    "--window", metavar="N|auto", help="As train takes it: show what series the records make."
+)
+@setting("--gap", metavar="SPAN", help="A longer pause parts a series, with --window.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 def profile(
     data: tuple[str, ...],

@@ -118,7 +118,7 @@ def bar(console: Console, share: float, width: int = BAR) -> str:
     return full * (max(length, 1) if share > 0 else 0)
 
 
-def print_outlook(console: Console, found: Outlook | None) -> None:
+def print_outlook(console: Console, found: Outlook | None, *, windows: bool = False) -> None:
     """Print the alarms of each block of time beside those expected, and what follows."""
     if found is None:
         return
@@ -126,5 +126,5 @@ def print_outlook(console: Console, found: Outlook | None) -> None:
 
     head = ("from (UTC)", "to", "records", "alarms", "expected", "by chance", "")
     print_table(console, head, rows_of(found), right=(2, 3, 4, 5))
-    for name, sentence in zip(("over time", "", ""), words(found), strict=False):
+    for name, sentence in zip(("over time", "", ""), words(found, windows=windows), strict=False):
         print_fact(console, name, sentence)

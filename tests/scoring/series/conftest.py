@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pumps import trained
 from tests.scoring.series.made import SMALL, telemetry
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
@@ -21,3 +22,8 @@ def series_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def series_scorer(series_path: Path) -> Scorer:
     return Scorer.load(series_path)
+
+
+@pytest.fixture(scope="session")
+def pumps_scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    return Scorer.load(trained(tmp_path_factory.mktemp("pumps")))

@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from tests.scoring.series.made import SIZE, SMALL, telemetry
+from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.kept import history_key, pack_history, unpack_history
 from vaewatch.scoring.table import table_of
-from vaewatch.scoring.verdicts import Verdicts
+from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.training.train import train
 
 Records = list[dict[str, Any]]
@@ -111,25 +112,112 @@ def test_what_is_unlike_counts_as_long_as_a_window_holds_it(
         assert found[column].ago == ago and found[column].observed != found[column].expected
 
 
-def test_reasons_add_up_to_the_part_of_the_reconstruction(series_scorer: Scorer, records: Records):
+def score_with_expected(scorer: Scorer, verdict: Verdict, k: int) -> float:
+    """Return the score of a window with the expected course of its reason's column."""
+    judge, course = scorer._windows, verdict.courses[k]
+    assert judge is not None
+    window = course.observed.copy()
+    vectorizer, unseen = scorer.artifact.vectorizer, verdict.courses[k].unseen
+    if course.index < len(vectorizer.schema.names):
+        own = np.flatnonzero(vectorizer.column_map[:, course.index])
+    else:
+        own, unseen = np.array([len(vectorizer.features)]), np.zeros(SIZE, bool)
+    window[:, own] = course.expected[:, own]
+    parts = judge.network.alone(window[None])
+    assert not unseen.any() or verdict.reasons[k].observed == OTHER
+    return float(parts.reconstruction[0] + parts.neighbour[0])
+
+
+def test_a_contribution_is_how_far_the_score_falls_with_the_expected_course(
+    series_scorer: Scorer, records: Records
+):
+    """In all views of the window. An unseen value adds its nats as long as one is left."""
     changed = [dict(record) for record in records]
-    changed[100]["pressure"], changed[110]["unit"] = 30.0, "psi"
+    changed[100]["pressure"], changed[150]["unit"] = 30.0, "psi"
     verdicts = series_scorer.score(changed, explain=100)
-    assert verdicts.parts is not None
-    checked = 0
+    checked, by_neighbours_alone = 0, 0
     for row in np.flatnonzero(verdicts.judged):
-        reasons = verdicts.reasons[row]
-        total = sum(reason.contribution for reason in reasons)
-        # a column that is as expected adds nothing worth a reason
-        assert total <= verdicts.parts[row].reconstruction * (1 + 1e-5) + 1e-9
-        parts = verdicts.parts[row]
-        assert verdicts.score[row] == pytest.approx(
+        verdict = verdicts[row]
+        assert verdict.parts is not None
+        parts = verdict.parts
+        assert verdict.score == pytest.approx(
             parts.reconstruction + parts.kl + parts.neighbour, rel=1e-5
         )
-        contributions = [reason.contribution for reason in reasons]
+        contributions = [reason.contribution for reason in verdict.reasons]
         assert contributions == sorted(contributions, reverse=True)
-        checked += total > 0.9 * verdicts.parts[row].reconstruction > 0
-    assert checked > 5
+        for k, reason in enumerate(verdict.reasons):
+            fall = verdict.score - score_with_expected(series_scorer, verdict, k)
+            if not any(each.observed == OTHER for each in verdict.reasons):
+                assert reason.contribution == pytest.approx(fall, rel=1e-3, abs=1e-3)
+            assert reason.contribution > 0
+            checked += 1
+        by_neighbours_alone += parts.reconstruction == 0 and bool(verdict.reasons)
+    assert checked > 100 and by_neighbours_alone > 5
+
+
+def test_a_course_shows_each_record_as_it_was(series_scorer: Scorer, records: Records):
+    changed = [dict(record) for record in records]
+    at = [i for i, r in enumerate(records) if r["machine"] == "m2"]
+    changed[at[30]]["pressure"] = 9.0
+    changed[at[32]]["mode"] = "backwards"
+    verdict = series_scorer.score(changed, explain=9)[at[33]]
+    courses = {course.column: course for course in verdict.courses}
+    assert [course.column for course in verdict.courses] == [r.column for r in verdict.reasons]
+    for column in ("pressure", "mode"):
+        shown = [courses[column].at(k)[0] for k in range(SIZE)]
+        want = [changed[i][column] for i in at[33 - SIZE + 1 : 34]]
+        if column == "pressure":
+            assert shown == pytest.approx(want, abs=2e-3)
+        else:
+            assert shown == [OTHER if each == "backwards" else each for each in want]
+    assert courses["pressure"].worst == SIZE - 1 - 3 and courses["mode"].worst == SIZE - 1 - 1
+
+
+def planted(records: Records, column: str, kind: str, seed: int) -> tuple[Records, int]:
+    """Change a column of one machine for 4 records; also return the row of the last of them."""
+    rng = np.random.default_rng(seed)
+    name = f"m{rng.integers(3)}"
+    own = [i for i, r in enumerate(records) if r["machine"] == name]
+    start = int(rng.integers(SIZE, len(own) - 4))
+    changed = [dict(record) for record in records]
+    values = [changed[i][column] or 0.0 for i in own[start : start + 4]]
+    for k, i in enumerate(own[start : start + 4]):
+        noise = 2.0 * rng.normal()
+        changed[i][column] = {
+            "stuck": values[0],
+            "noise": values[k] + noise,
+            "away": values[k] + 2.0,
+        }[kind]
+    return changed, own[start + 3]
+
+
+def test_the_column_that_was_changed_comes_first(series_scorer: Scorer, records: Records):
+    """Of alarms that one planted change caused, whichever view sees it."""
+    right, calm = [], series_scorer.score(records, explain=0)
+    for column in ("pressure", "flow"):
+        for kind in ("stuck", "noise", "away"):
+            for seed in range(20):
+                changed, row = planted(records, column, kind, seed)
+                own = [r for r in changed[: row + 1] if r["machine"] == changed[row]["machine"]]
+                verdict = series_scorer.score(own[-SIZE:])[-1]
+                if not verdict.is_anomaly or calm.is_anomaly[row]:
+                    continue
+                right.append(bool(verdict.reasons) and verdict.reasons[0].column == column)
+    assert len(right) > 15
+    assert np.mean(right) > 0.9
+
+
+@pytest.mark.parametrize("value", [9.0, 90.0])
+def test_a_column_that_is_far_out_for_all_of_a_window_is_the_reason(
+    series_scorer: Scorer, records: Records, value: float
+):
+    """The VAE follows what is far out for as long: so the column is left blank, too."""
+    verdicts = series_scorer.score([{**record, "pressure": value} for record in records])
+    rows = np.flatnonzero(verdicts.is_anomaly)
+    assert len(rows) > 100
+    assert np.mean([worst(verdicts, row) == "pressure" for row in rows]) > 0.95
+    expected = [verdicts.reasons[row][0].expected for row in rows[30:]]
+    assert np.abs(expected).max() < 5
 
 
 def test_missing_values_longer_than_a_window_are_scored(series_scorer: Scorer, records: Records):

@@ -93,6 +93,43 @@ def test_conv(
     assert not assert_alike(content, (batch, inner * groups + 1, length))
 
 
+two = st.tuples(st.integers(1, 12), st.integers(1, 12))
+few = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@RARELY
+@given(sizes, sizes, two, sizes, sizes, few, few)
+def test_conv_along_two_axes(
+    batch: int,
+    groups: int,
+    lengths: tuple[int, int],
+    inner: int,
+    out: int,
+    taps: tuple[int, int],
+    dilations: tuple[int, int],
+):
+    weights = np.zeros((out * groups, inner, *taps), np.float32)
+    content = model_of("Conv", 4, [weights], group=groups, dilations=list(dilations))
+    took = assert_alike(content, (batch, inner * groups, *lengths))
+    fits = zip(lengths, taps, dilations, strict=True)
+    assert took == all(length > (each - 1) * apart for length, each, apart in fits)
+    assert not assert_alike(
+        model_of("Conv", 3, [weights], group=groups), (batch, inner * groups, 12)
+    )
+
+
+@RARELY
+@given(st.sampled_from(["MaxPool", "AveragePool"]), sizes, sizes, two, two)
+def test_pools_along_two_axes(
+    operator: str, batch: int, channels: int, lengths: tuple[int, int], spans: tuple[int, int]
+):
+    content = model_of(operator, 4, [], kernel_shape=list(spans), strides=[1, 1])
+    fits = all(span <= length for span, length in zip(spans, lengths, strict=True))
+    assert assert_alike(content, (batch, channels, *lengths)) == fits
+    assert not assert_alike(content, (batch, channels, lengths[0]))
+    assert not assert_alike(content, (batch, channels, *lengths, 3))
+
+
 @RARELY
 @given(st.sampled_from(["MaxPool", "AveragePool"]), sizes, sizes, sizes, st.integers(1, 12))
 def test_pools(operator: str, batch: int, channels: int, length: int, span: int):
@@ -117,14 +154,19 @@ hostile = st.dictionaries(
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.sampled_from(["Conv", "MaxPool", "AveragePool"]), hostile, sizes)
+@given(
+    st.sampled_from(["Conv", "MaxPool", "AveragePool"]),
+    hostile,
+    st.lists(sizes, min_size=1, max_size=2),
+)
 def test_attributes_of_any_kind_are_refused_or_mean_what_the_rule_says(
-    operator: str, attributes: dict[str, Any], length: int
+    operator: str, attributes: dict[str, Any], lengths: list[int]
 ):
-    constants = [np.zeros((4, 2, 3), np.float32)] if operator == "Conv" else []
-    content = model_of(operator, 3, constants, **attributes)
+    taps = [3] * len(lengths)
+    constants = [np.zeros((4, 2, *taps), np.float32)] if operator == "Conv" else []
+    content = model_of(operator, 2 + len(lengths), constants, **attributes)
     try:
-        assert_alike(content, (2, 4, length))
+        assert_alike(content, (2, 4, *lengths))
     except AssertionError:
         raise
     except Exception as error:  # ONNX Runtime refuses it when it loads, which is no harm

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import run
 from tests.live import Live, serving, until
-from tests.pumps import Records, W, pumps, trained
+from tests.pumps import Records, W, changed, pumps, trained
 from tests.service.series.test_stateless import assert_like, results
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.model.model import Model, load_model
@@ -190,6 +190,20 @@ def noise(path: Path) -> None:
     path.write_bytes(b"\x93" + bytes(range(256)))
 
 
+def test_what_lasts_is_known_after_a_restart(
+    series_path: Path, series_scorer: Scorer, tmp_path: Path
+):
+    rows, file = changed(150), str(tmp_path / "history")
+    found = []
+    for part in (rows[:70], rows[70:]):
+        with serving(series_path, "--history-file", file) as live:
+            found += [result for row in part for result in results(live, [row])]
+            if len(found) == len(rows):
+                assert live.value("vaewatch_history_records_total", history="lasting") > 20
+    assert_like(found, series_scorer.score(rows))
+    assert [f["history"] for f in found].count("lasting") > 30
+
+
 @pytest.mark.parametrize("damage", [cut, noise, lambda path: path.write_bytes(b"")])
 def test_a_damaged_file_is_not_used_and_replaced(
     series_path: Path, records: Records, tmp_path: Path, damage: Callable[[Path], None]
@@ -290,14 +304,6 @@ def test_settings_that_cannot_be_meant_are_refused(
     done = run("serve", series_path, "--port", "0", *options, cwd=tmp_path)
     assert done.returncode == 2 and text in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_an_artifact_with_a_window_is_not_recalibrated_here(series_path: Path, records: Records):
-    with serving(series_path) as live:
-        results(live, records)
-        answer = live.post("/v1/recalibrate", json={"last": "1h"})
-        assert answer.status_code == 409
-        assert "must be recalibrated on whole series" in answer.json()["detail"]
 
 
 def test_evidence_takes_windows_that_share_no_record(live_memory: Live):

@@ -17,11 +17,13 @@ import pytest
 
 from tests.conftest import run
 from tests.live import Live, serving, until, wait_ready
-from tests.pumps import Records, W, pumps, trained
+from tests.pumps import Records, W, changed, pumps, trained
 from tests.service.series.redis_server import RedisServer, needs_redis, redis_server
 from tests.service.series.test_stateless import assert_like, results
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.history import NEVER, Arrivals, History
+from vaewatch.scoring.series.kept import unpack_episode
+from vaewatch.scoring.series.lasting import COMPARED
 from vaewatch.scoring.series.window import Pace, Window
 from vaewatch.scoring.table import table_of
 from vaewatch.service.model.model import load_model
@@ -64,6 +66,19 @@ def test_workers_share_histories(
         assert live.get("/v1/model").json()["history"]["kept"] == "redis"
 
 
+def test_workers_share_what_lasts(series_path: Path, series_scorer: Scorer, server: RedisServer):
+    rows = changed(150)
+    with serving(series_path, "--history", server.url, "--workers", "2") as live:
+        found = [result for row in rows for result in results(live, [row])]
+        assert_like(found, series_scorer.score(rows))
+        assert [f["history"] for f in found].count("lasting") > 30
+        with server.client as client:
+            [key] = client.keys("*:alarms:m0")
+            kept = unpack_episode(client.get(key))
+            assert kept.alarms > len(kept.moments) == COMPARED * W
+            assert 0 < client.ttl(key) <= 86_400
+
+
 def test_records_with_irregular_steps_have_the_same_verdicts(
     tmp_path: Path, records: Records, server: RedisServer
 ):
@@ -93,7 +108,7 @@ def test_workers_that_post_one_entity_at_a_time_lose_and_double_nothing(
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda row: results(live, [row])[0]["history"], rows + rows))
     counts = {word: found.count(word) for word in set(found)}
-    taken = counts.get("full", 0) + counts["warming_up"]
+    taken = counts.get("full", 0) + counts.get("lasting", 0) + counts["warming_up"]
     assert counts["warming_up"] == W - 1
     assert taken + counts.get("late", 0) + counts.get("repeated", 0) == 400
     assert taken <= 200

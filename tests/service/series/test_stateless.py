@@ -19,7 +19,7 @@ from tests.live import Live, serving
 from tests.pumps import Records, W
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.verdicts import Verdicts
-from vaewatch.service.client import Client
+from vaewatch.service.client import Client, ServiceError
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,28 @@ def test_the_open_inference_protocol_carries_the_history(
     assert got["is_anomaly"] == want.is_anomaly.tolist()
 
 
+def test_tensors_ask_for_the_newest_records_as_v1_does(live: Live, records: Records):
+    name = live.get("/v1/model").json()["name"]
+    kinds = {t["name"]: t["datatype"] for t in live.get(f"/v2/models/{name}").json()["inputs"]}
+    inputs = [
+        {"name": n, "datatype": kinds[n], "shape": [len(records)], "data": [r[n] for r in records]}
+        for n in records[0]
+    ]
+    body = {"inputs": inputs, "parameters": {"judge": "last", "triton_enable_all": True}}
+    answer = live.post(f"/v2/models/{name}/infer", json=body)
+    assert answer.status_code == 200, answer.text
+    got = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+    want = results(live, records, "?judge=last")
+    for output in ("history", "score", "p_value", "severity"):
+        assert got[output] == [result[output] for result in want]
+    assert got["is_anomaly"] == [bool(result["is_anomaly"]) for result in want]
+    for wrong in ("first", 1, ["last"], {}):
+        answer = live.post(
+            f"/v2/models/{name}/infer", json={**body, "parameters": {"judge": wrong}}
+        )
+        assert answer.status_code == 400 and "judge must be all or last" in answer.text
+
+
 def test_binary_tensors_have_nan_where_there_is_no_score(live: Live, records: Records):
     name = live.get("/v1/model").json()["name"]
     row = records[0]
@@ -178,6 +200,12 @@ def test_the_client_gives_what_the_scorer_gives(
         assert got.score == pytest.approx(want.score, rel=1e-5, abs=1e-5, nan_ok=True)
         assert list(map(str, got.reasons)) == list(map(str, want.reasons))
     assert [verdict.history for verdict in last[-4:]] == ["context", "full", "full", "full"]
+
+
+def test_the_client_does_not_part_what_judge_last_takes_together(live: Live, records: Records):
+    with Client(live.url, chunk=50) as client:
+        with pytest.raises(ServiceError, match=r"must fit one chunk of 50, got 90"):
+            client.score(records, judge="last")
 
 
 def test_records_that_are_not_judged_are_no_verdicts(live: Live, records: Records):

@@ -12,12 +12,14 @@ from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.scoring.series.reasons import LIMIT
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.series.export import (
+from vaewatch.training.series.export.convolutions import LANES, Lanes
+from vaewatch.training.series.export.windows import (
     TOLERANCE,
     check_windows_against_torch,
     export_windows,
 )
 from vaewatch.training.series.fit import WindowFit, _together, fit_windows
+from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.series.model import Scale, Scales
 from vaewatch.training.series.windows import Windows
 
@@ -65,6 +67,24 @@ def test_graph_and_torch_agree_on_usual_windows_and_far_out(size: int, width: in
         assert check_windows_against_torch(fit.model, network, run_of(probe, size)) <= TOLERANCE
     _, far = network.forward([run_of(10 * values[:100], size)])
     assert far.reconstruction.max() > 0 and far.neighbour.max() > 0
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 256])
+def test_kernels_fill_whole_lanes_with_others_that_give_0(
+    count: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("vaewatch.training.series.kernels.KERNELS", count)
+    kernels = Kernels.draw(64, 3, 0)
+    lanes = Lanes(kernels)
+    groups = lanes.groups()
+    assert [dilation for dilation, _ in groups] == np.unique(kernels.dilations).tolist()
+    starts, ends = zip(*((own.start, own.stop) for _, own in groups), strict=True)
+    assert starts == (0, *ends[:-1])
+    assert all(end % LANES == 0 for end in ends) and ends[-1] < count + len(groups) * LANES
+    filled = lanes.fill(kernels.taps)
+    assert (filled.any(1).sum(), len(filled)) == (count, ends[-1])
+    for own, (_, channels) in zip(kernels.groups(), groups, strict=True):
+        assert np.array_equal(filled[channels][: own.stop - own.start], kernels.taps[own])
 
 
 @pytest.mark.parametrize("part", ["shapes", "courses", "means", "vae", "directions"])

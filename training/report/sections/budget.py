@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank, records_for_precision
+from vaewatch.scoring.budget.described import shown_alphas
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number, share
 from vaewatch.training.report.figure import (
     BLUE,

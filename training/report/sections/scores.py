@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.described import COMMON_ALPHAS
-from vaewatch.training.calibration.calibrate import shown_alphas
+from vaewatch.scoring.budget.described import COMMON_ALPHAS, shown_alphas
 from vaewatch.training.report.blocks import Plots, Section, Text
 from vaewatch.training.report.figure import (
     BLUE,

@@ -12,10 +12,10 @@ from vaewatch.training.report.blocks import Block, Grid, Plots, Section, Text
 from vaewatch.training.report.figure import BLUE, MUTED, ORANGE, Figure, draw
 
 
-def time_section(found: Outlook) -> Section:
+def time_section(found: Outlook, *, windows: bool = False) -> Section:
     """Show the alarms of each block beside those expected, and say what follows."""
     lead = "What a calibration of the time before made of the last blocks of time."
-    said = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in words(found)]
+    said = [f"{text[0].upper()}{text[1:]}." for text in words(found, windows=windows)]
     blocks: list[Block] = [
         Text(said[0]),
         *(Text(sentence, warning=found.broken) for sentence in said[1:]),

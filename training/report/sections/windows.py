@@ -6,12 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.described import block_law, shown_alphas
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.time.spans import span_text
-from vaewatch.training.calibration.calibrate import shown_alphas
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 from vaewatch.training.report.figure import (
     BLUE,
@@ -129,7 +128,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
     window, series, summary = manifest.window, manifest.series, manifest.calibration
     assert window is not None and series is not None
     low, high = summary.rate_interval_95
-    long, days = span_text(window.size * window.step), calibration.n * window.step / DAY
+    long, days = span_text(window.size * window.step), entity_days(calibration.n, window)
     facts = Facts(
         (
             ("asked for", f"{calibration.alpha:g}"),
@@ -221,7 +220,7 @@ def windows_in_time(found: SeriesFindings) -> Section:
         Grid("Alarms of each block of time", head, rows, numbers=(2, 3, 4, 5)),
     )
     lead = "How the alarms on the fit records lie in time."
-    return Section("time", "Blocks of time", lead, blocks)
+    return Section("spans", "The fit records in time", lead, blocks)
 
 
 def _minute(time: str) -> str:
@@ -244,7 +243,7 @@ def _alarms(spans: tuple[Span, ...], alpha: float) -> Figure:
 
     said = ", ".join(f"{a} of {e:.3g} expected" for a, e in zip(alarms, expected, strict=True))
     return draw(
-        "time",
+        "spans",
         "Alarms in each block of time",
         read="Bars about as high as the dotted line are what is expected. A few high ones show "
         "times that are unlike the others.",

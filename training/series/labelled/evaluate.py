@@ -22,9 +22,9 @@ from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.history import ONE, Standing
+from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.incidents import incident_starts
-from vaewatch.scoring.series.window import SECOND, SeriesSummary, Window
+from vaewatch.scoring.series.window import ONE, SECOND, SeriesSummary, Window
 from vaewatch.scoring.table import Table
 from vaewatch.training.records.labels import Labels
 from vaewatch.training.series.labelled.vus import spans_of, vus_pr

@@ -15,7 +15,7 @@ def print_budget(scorer: Scorer) -> None:
     from vaewatch.commands.tables.segments import print_segments
     from vaewatch.commands.tables.series import print_incidents, worth
     from vaewatch.commands.terminal import out, print_fact, print_outlook, print_table
-    from vaewatch.training.calibration.calibrate import shown_alphas
+    from vaewatch.scoring.budget.described import shown_alphas
 
     console, calibration = out(), scorer.artifact.calibration
     manifest = scorer.artifact.manifest
@@ -42,7 +42,7 @@ def print_budget(scorer: Scorer) -> None:
     print_table(console, head, rows, right=range(len(head) - 1))
     print_incidents(console, manifest)
     print_segments(console, manifest)
-    print_outlook(console, manifest.outlook)
+    print_outlook(console, manifest.outlook, windows=manifest.window is not None)
 
 
 def _asked(manifest: Manifest) -> str:

@@ -57,9 +57,9 @@ def incidents_at(manifest: Manifest, alpha: str) -> str:
 
 def entity_days(manifest: Manifest, window: Window) -> float:
     """Return the days of one entity that the calibration records are worth."""
-    from vaewatch.scoring.series.incidents import DAY
+    from vaewatch.scoring.series.incidents import entity_days as days_of
 
-    return manifest.calibration.n * window.step / DAY
+    return days_of(manifest.calibration.n, window)
 
 
 def worth(manifest: Manifest) -> str:
@@ -143,8 +143,21 @@ def _budget_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"false ones per entity and day, counted on {days:,.3g} entity-days; alarms of one "
         f"entity within {span_text(window.size * window.step)} of each other are one incident",
     )
+    if (count := series.incidents_per_day.get(f"{manifest.alpha:g}")) is not None:
+        yield "", _interval(round(count * days), days, manifest.alpha)
     yield (
         "p-value",
         "the share of normal records that score at least as high, each with those before it. "
         "Neighbours alarm together, so that alarms come in runs: count incidents",
+    )
+
+
+def _interval(count: int, days: float, alpha: float) -> str:
+    """Say how far to trust a count of incidents."""
+    from vaewatch.training.series.promise import incidents_interval
+
+    low, high = incidents_interval(count, days)
+    return (
+        f"at alpha {alpha:g} {count:,} {'was' if count == 1 else 'were'} counted: of so many the "
+        f"true number a day lies in {low:.2g} to {high:.2g} (95 %)"
     )

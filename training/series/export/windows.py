@@ -25,17 +25,15 @@ from vaewatch.training.export.builder import (
     least_of_many,
     serialise,
 )
+from vaewatch.training.series.export.convolutions import END, Real, bank_of, convolve
 from vaewatch.training.series.model import (
-    FEATURE_LIMIT,
     RECONSTRUCTION_WEIGHT,
     SHAPE_WEIGHT,
     Scale,
     Scales,
-    Shape,
     WindowModel,
 )
 
-END = 2**31 - 1  # of an axis
 OPSET = 18  # ONNX Runtime takes 10 times as long for the AveragePool of a later one
 SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
 TOLERANCE = 1e-3
@@ -47,10 +45,11 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
     low, high = graph.weight(-LIMIT), graph.weight(LIMIT)
     records = graph.add("Clip", INPUT, low, high)
     flat = _unfold(graph, model, records)
-    course = _nearest(graph, model.courses, _course(graph, model, flat))
+    courses = replace(model.courses, directions=_in_order(model, model.courses.directions))
+    course = _nearest(graph, courses, _course(graph, model, flat))
     both = _scaled(graph, model.scales.course, course)
     for shape, scale in zip(model.shapes, model.scales.shapes, strict=True):
-        near = _nearest(graph, shape.bank, _kernels(graph, shape, records))
+        near = _nearest(graph, bank_of(shape), convolve(graph, shape, records))
         weighted = graph.add("Mul", _scaled(graph, scale, near), graph.weight(SHAPE_WEIGHT))
         both = graph.add("Add", both, weighted)
     error = _reconstruct(graph, model, flat, kl=kl)
@@ -68,61 +67,39 @@ def _slice(graph: Builder, x: str, start: int, end: int, axis: int = 1) -> str:
     return graph.add("Slice", x, graph.ints(start), graph.ints(end), graph.ints(axis))
 
 
-def _kernels(graph: Builder, shape: Shape, records: str) -> str:
-    """(B, T, D) -> (N, 2K): the kernels' features of each window, standardised.
-
-    A kernel's output is taken from its centre, in widths of its soft step: so the share is the
-    mean of what is cut at half a width, less one half, and both features are moved and scaled
-    only once, where they are standardised.
-    """
-    kernels = shape.kernels
-    steps = graph.add("Transpose", records, perm=[0, 2, 1])
-    after = _slice(graph, steps, shape.before + 1, END, 2)
-    before = _slice(graph, steps, shape.before, -1, 2)
-    both = graph.add("Concat", after, graph.add("Sub", after, before), axis=1)
-    mixed = graph.add("MatMul", graph.weight(kernels.mixing.T), both)  # (B, K, T - 1)
-    shares, largest = [], []
-    for own in kernels.groups():
-        dilation, count = int(kernels.dilations[own.start]), own.stop - own.start
-        taps = graph.weight((kernels.taps[own] / kernels.widths[own, None])[:, None])
-        shift = graph.weight(-kernels.centres[own] / kernels.widths[own])
-        group = _slice(graph, mixed, own.start, own.stop)
-        out = graph.add("Conv", group, taps, shift, group=count, dilations=[dilation])
-        span = [kernels.size - 1 - kernels.reach(dilation)]
-        soft = graph.add("Clip", out, graph.weight(-0.5), graph.weight(0.5))
-        shares.append(graph.add("AveragePool", soft, kernel_shape=span, strides=[1]))
-        largest.append(graph.add("MaxPool", out, kernel_shape=span, strides=[1]))
-    whole = graph.add("Concat", *shares, *largest, axis=1)
-    rows = graph.add("Transpose", whole, perm=[0, 2, 1])
-    raw = graph.add("Reshape", rows, graph.ints(-1, 2 * len(kernels)))
-    unit = np.concatenate([np.ones_like(kernels.widths), kernels.widths])
-    zero = np.concatenate([np.full_like(kernels.centres, 0.5), kernels.centres])
-    centred = graph.add("Sub", raw, graph.weight((shape.means - zero) / unit))
-    scaled = graph.add("Mul", centred, graph.weight(unit / shape.deviations))
-    limit = graph.weight(-FEATURE_LIMIT), graph.weight(FEATURE_LIMIT)
-    return graph.add("Clip", scaled, *limit)
-
-
 def _unfold(graph: Builder, model: WindowModel, records: str) -> str:
-    """(B, T, D) -> (N, W * D): each window's records in a row, the oldest first; a few records are
-    put in a row first, then a few of these rows.
+    """(B, T, D) -> (N, W * D): each window's records in a row, in the order of `_in_order`: those
+    that are a few apart are put in a row first, then a few of these rows.
     """
-    size = model.size
-    few = int(np.sqrt(size))
-    rows = graph.add("Concat", *_moved(graph, records, range(few), few - 1), axis=2)
+    size, few = model.size, _few(model.size)
     whole = size - size % few
-    parts = _moved(graph, rows, range(0, whole, few), size - few)
+    rows = graph.add("Concat", *_moved(graph, records, range(0, whole, few), whole - few), axis=2)
+    parts = _moved(graph, rows, range(few), few - 1 + size - whole)
     parts += _moved(graph, records, range(whole, size), size - 1)
     flat = graph.add("Concat", *parts, axis=2)
     flat = graph.add("Reshape", flat, graph.ints(-1, len(model.directions.mean)))
     return flat if not model.paced else graph.add("Mul", flat, graph.weight(_mask(model)))
 
 
+def _few(size: int) -> int:
+    return int(np.sqrt(size))
+
+
+def _in_order(model: WindowModel, weights: NDArray[Real]) -> NDArray[Real]:
+    """Put weights, (W * D, ...), in the order that the graph has a window's numbers in."""
+    few = _few(model.size)
+    whole = model.size - model.size % few
+    apart_by_few = np.arange(whole).reshape(-1, few).T.reshape(-1)
+    order = np.concatenate([apart_by_few, np.arange(whole, model.size)])
+    apart = weights.reshape(model.size, -1, *weights.shape[1:])
+    return np.asarray(apart[order].reshape(weights.shape))
+
+
 def _mask(model: WindowModel) -> NDArray[np.float32]:
     """Return (W * D,) what leaves out the pace of the first record: see `hide_first_pace`."""
     mask = np.ones((1, model.size, len(model.directions.mean) // model.size), np.float32)
     hide_first_pace(mask)
-    return mask.reshape(-1)
+    return _in_order(model, mask.reshape(-1))
 
 
 def _moved(graph: Builder, x: str, starts: Iterable[int], last: int) -> list[str]:
@@ -176,9 +153,10 @@ def _reconstruct(graph: Builder, model: WindowModel, flat: str, *, kl: bool) -> 
     is `expected`.
     """
     vae, directions = model.vae, model.directions
-    centred = graph.add("Sub", flat, graph.weight(directions.mean))
-    places = graph.add("MatMul", centred, graph.weight(directions.basis))
-    off = _off(graph, centred, places, directions.basis.astype(np.float64))
+    basis = _in_order(model, directions.basis)
+    centred = graph.add("Sub", flat, graph.weight(_in_order(model, directions.mean)))
+    places = graph.add("MatMul", centred, graph.weight(basis))
+    off = _off(graph, centred, places, basis.astype(np.float64))
     x = graph.add("Div", places, graph.weight(model.unit))
     codes = [encode(graph, vae, x, member) for member in range(vae.members)]
     expected = [

@@ -1,0 +1,79 @@
+"""a column of a window, as features -> its values by record, observed and expected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.features.vectorizer import Value, Vectorizer
+from vaewatch.scoring.schema import OTHER
+from vaewatch.scoring.series.window import Window
+
+
+@dataclass(frozen=True)
+class Units:
+    """Turns the features of windows back into values, in the columns' own units."""
+
+    vectorizer: Vectorizer
+    window: Window
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, and last the one of the time, which stands for the pace."""
+        schema = self.vectorizer.schema
+        return (*schema.names, schema.time.column if schema.time else "")
+
+    def value(self, features: NDArray[np.float32], column: int) -> Value:
+        """Return what a record's numbers, (D,), hold in a column."""
+        names = self.vectorizer.schema.names
+        if column == len(names):
+            pace = self.window.pace
+            if pace is None:
+                return None
+            return float(f"{pace.seconds(float(features[-1]), self.window.step):.4g}")
+        raw = self.vectorizer.raw(features[: len(self.vectorizer.features)].astype(np.float64))
+        return self.vectorizer.by_column[names[column]].expected(raw)
+
+    def unseen(self, column: int) -> Value:
+        """Return what stands for an unseen value: a number that varies can only be missing."""
+        own = self.vectorizer.by_column[self.vectorizer.schema.names[column]]
+        return OTHER if own.value is None else None
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A column in one window, and what was expected of it.
+
+    Attributes:
+        index: of the column; the last one is the pace.
+        observed, expected: (W, D) features, the oldest record first.
+        unseen: (W,) where the column's value is unseen.
+        errors: (W,) the squared errors of the column's features.
+    """
+
+    units: Units
+    index: int
+    observed: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+    errors: NDArray[np.float64]
+
+    @property
+    def column(self) -> str:
+        return self.units.names[self.index]
+
+    @property
+    def worst(self) -> int:
+        """The record, from the oldest on, at which the column is most unlike what was expected;
+        an unseen value before all others.
+        """
+        return int((self.errors + self.unseen * (1 + self.errors.max())).argmax())
+
+    def at(self, record: int) -> tuple[Value, Value]:
+        """Return what was observed at a record, and what was expected."""
+        observed = self.units.value(self.observed[record], self.index)
+        if self.unseen[record]:
+            observed = self.units.unseen(self.index)
+        return observed, self.units.value(self.expected[record], self.index)

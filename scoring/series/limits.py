@@ -1,0 +1,5 @@
+"""What a window may be at most: settings refuse more, and so does reading an artifact."""
+
+MOST_IN_WINDOW = 1024  # records; a longer one costs more than it tells
+MOST_DIRECTIONS = 1024
+LONGEST = 2**53  # microseconds, of a gap or a step
