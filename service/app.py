@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from vaewatch.service.console.overview import Sources
 from vaewatch.service.console.routes import Console, add_home
 from vaewatch.service.console.trial import Trials
+from vaewatch.service.console.work import Work
 from vaewatch.service.feedback.routes import add_feedback_routes, feedback_schemas
 from vaewatch.service.http.edge import Edge, problem
 from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes, Request
@@ -118,9 +119,10 @@ def _console(service: Service) -> Console | None:
         metrics=service.metrics,
         monitor=service.monitor,
         recent=recent,
-        keys=service.keys.wanted,
+        keys=service.keys,
     )
-    return Console(sources, Trials.of(service.registry))
+    work = Work(service.desk, service.registry, service.recalibrations)
+    return Console(sources, Trials.of(service.registry), work)
 
 
 def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

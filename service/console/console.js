@@ -131,6 +131,7 @@ function lock(error) {
   const tried = Boolean(key);
   setKey("");
   state = card = null;
+  forgetIncidents();
   put("locked-why", tried ? `Refused: ${error.message}` : "A key with the score scope shows everything here.");
   enter("locked");
   $("key").focus();
@@ -149,7 +150,8 @@ function draw() {
   redraw("health", state.health, drawHealth);
   drawFollow();
   drawFigures();
-  redraw("chart", [state.recent.spans, Math.floor(state.now / state.span_seconds)], drawChart);
+  drawWork();
+  redraw("chart", [state.recent.spans, changes, Math.floor(state.now / state.span_seconds)], drawChart);
   redraw("alarms", [state.recent.alarms, allAlarms], drawAlarms);
   redraw("columns", [state.columns, allColumns], drawColumns);
   redraw("segments", [state.segments, state.budget.records], drawSegments);
@@ -268,6 +270,7 @@ function drawChart() {
     scale, heat,
     make("span", { class: "lane" }, `alarms, ${each}`), bars(found, "alarms", true),
     make("span", { class: "lane" }, `records, ${each}`), bars(found, "records", false),
+    ...changesLane(start, end),
     make("span"), make("div", { class: "ends" }, make("span", null, clock(start)), make("span", null, clock(end))),
   );
 }

@@ -19,6 +19,7 @@ from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
 from vaewatch.service.console.health import Health, health_of
 from vaewatch.service.console.segments import SegmentState, expected_of, loud, segments_of
+from vaewatch.service.http.auth import Keys
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.settings import Settings
@@ -73,12 +74,16 @@ class ShadowSummary(msgspec.Struct):
 
 
 class Overview(msgspec.Struct):
-    """The body of `GET /console/state`: for the page alone, any release may change it."""
+    """The body of `GET /console/state`: for the page alone, any release may change it.
+
+    may_mark: whether the key of the page may say what incidents were.
+    """
 
     now: float
     release: str
     workers: int
     keys: bool
+    may_mark: bool
     values: bool
     max_records: int
     health: Health
@@ -97,17 +102,17 @@ class Overview(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the overview comes from. `keys`: the service asks for a key."""
+    """Where the overview comes from."""
 
     settings: Settings
     registry: Registry
     metrics: Metrics
     monitor: Monitor
     recent: Recent
-    keys: bool
+    keys: Keys
 
 
-def overview_of(sources: Sources) -> Overview:
+def overview_of(sources: Sources, *, may_mark: bool = True) -> Overview:
     """Look at everything now; what this worker keeps back is counted first."""
     sources.monitor.flush()
     recent, model = sources.recent, sources.registry.active
@@ -128,7 +133,8 @@ def overview_of(sources: Sources) -> Overview:
         now=time.time(),
         release=build_version(),
         workers=sources.settings.workers,
-        keys=sources.keys,
+        keys=sources.keys.wanted,
+        may_mark=may_mark,
         values=recent.values,
         max_records=sources.settings.max_records,
         health=health_of(budget, columns, evidence, draining=draining, loud=loud(segments)),

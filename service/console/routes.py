@@ -18,13 +18,19 @@ from vaewatch.scoring.artifact import REPORT
 from vaewatch.scoring.disk.reading import read_verified
 from vaewatch.service.console.overview import Sources, overview_of
 from vaewatch.service.console.trial import Trials
+from vaewatch.service.console.work import Work, add_work
+from vaewatch.service.http.auth import Scope
 from vaewatch.service.http.body import Disconnected
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("console.js", "courses.js", "recalibrate.js")
+STYLES = ("console.css", "work.css")
+SCRIPTS = (
+    *("console.js", "courses.js", "recalibrate.js", "incidents.js", "incident.js", "mark.js"),
+    "changes.js",
+)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -37,10 +43,11 @@ POINTERS = {"docs": "/docs", "model": "/v1/model", "metrics": "/metrics"}
 
 @dataclass(frozen=True)
 class Console:
-    """The console of one process: what it shows, and where it tries records."""
+    """The console of one process: what it shows, where it tries records, and where people work."""
 
     sources: Sources
     trials: Trials
+    work: Work
 
 
 def add_home(app: FastAPI, console: Console | None) -> None:
@@ -58,28 +65,28 @@ def add_home(app: FastAPI, console: Console | None) -> None:
         _add_files(app)
         _add_data(app, console.sources)
         _add_trials(app, console.trials)
+        add_work(app, console.work)
 
 
 def _add_files(app: FastAPI) -> None:
-    style, *scripts = ((FOLDER / name).read_bytes() for name in ("console.css", *SCRIPTS))
+    def add(name: str, kind: str) -> None:
+        content = (FOLDER / name).read_bytes()
 
-    @app.get("/console/console.css", include_in_schema=False)
-    async def css() -> Response:
-        return Response(style, media_type="text/css")
-
-    def add_script(name: str, script: bytes) -> None:
         @app.get(f"/console/{name}", include_in_schema=False)
-        async def js() -> Response:
-            return Response(script, media_type="text/javascript")
+        async def file() -> Response:
+            return Response(content, media_type=kind)
 
-    for name, script in zip(SCRIPTS, scripts, strict=True):
-        add_script(name, script)
+    for name in STYLES:
+        add(name, "text/css")
+    for name in SCRIPTS:
+        add(name, "text/javascript")
 
 
 def _add_data(app: FastAPI, sources: Sources) -> None:
     @app.get("/console/state", include_in_schema=False)
-    async def state() -> Response:
-        content = msgspec.json.encode(overview_of(sources))
+    async def state(request: HttpRequest) -> Response:
+        may_mark = sources.keys.scope_of(request.scope[REQUEST]) >= Scope.FEEDBACK
+        content = msgspec.json.encode(overview_of(sources, may_mark=may_mark))
         return Response(content, media_type="application/json")
 
     @app.get("/console/report", include_in_schema=False)

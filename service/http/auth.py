@@ -56,6 +56,8 @@ PROBES = HEALTH | {"/metrics"}  # answered however many connections there are
 OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
 OPEN |= {"/console/console.css", "/console/console.js"}  # without data
 OPEN |= {"/console/courses.js", "/console/recalibrate.js"}
+OPEN |= {f"/console/{name}" for name in ("work.css", "incidents.js", "incident.js", "mark.js")}
+OPEN |= {"/console/changes.js"}
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 
@@ -176,10 +178,17 @@ class Keys:
             Forbidden: its key lacks the scope, or it comes from another site's page.
         """
         require_same_origin(request)
-        given = _given_key(request) if self.wanted else None
+        scope = self.scope_of(request)
+        if scope < needed:
+            raise lacks(needed, scope)
+
+    def scope_of(self, request: Request) -> Scope:
+        """Return what a request may do: everything, where no key is wanted."""
+        if not self.wanted:
+            return Scope.ADMIN
+        given = _given_key(request)
         key = None if given is None else self._key_of(given)
-        if self.wanted and (key is None or key.scope < needed):
-            raise lacks(needed, Scope.NONE if key is None else key.scope)
+        return Scope.NONE if key is None else key.scope
 
     def _needed(self, path: str) -> Scope:
         if path in OPEN or (path == "/metrics" and not self.settings.metrics_key):

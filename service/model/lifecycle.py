@@ -58,7 +58,7 @@ class Lifecycle:
         others = served(settings.workers_folder)
         if others is not None:
             registry.path = others.path
-        registry.model = self._load_as_others(others)
+        registry.put(self._load_as_others(others))
         shadow = settings.shadow
         if shadow is not None and shadow != registry.path:  # it may have been promoted
             self._set_shadow(load_model(shadow, settings))
@@ -100,7 +100,7 @@ class Lifecycle:
                 raise ArtifactError(str(error)) from error
             result = "unchanged" if self._is_active(model) else "loaded"
             if result == "loaded":
-                registry.model = model
+                registry.put(model)
                 remember(settings.workers_folder, model)
                 settle()
             self.count_reload(result)
@@ -127,7 +127,8 @@ class Lifecycle:
             shadow = registry.shadow
             if shadow is None:
                 raise Conflict("there must be a shadow to promote; start with --shadow DIR.")
-            registry.model, registry.path, registry.shadow = shadow, shadow.path, None
+            registry.put(shadow, promoted=True)
+            registry.path, registry.shadow = shadow.path, None
             remember(self.settings.workers_folder, shadow)
             settle()
             log.info("promoted: version %s", shadow.name.version)

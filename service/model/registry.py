@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 
 from vaewatch.service.model.errors import NotReady
+from vaewatch.service.model.loads import Load, Loads
 from vaewatch.service.model.model import Model
 
 
@@ -18,6 +20,7 @@ class Registry:
     shadow: scores the same records, and only metrics show what it found.
     draining: the process is about to stop.
     away: what keeps the histories of entities does not answer, and records are refused.
+    loads: which models have answered.
     """
 
     path: Path
@@ -25,6 +28,13 @@ class Registry:
     shadow: Model | None = None
     draining: bool = False
     away: bool = False
+    loads: Loads = field(default_factory=Loads)
+
+    def put(self, model: Model, *, promoted: bool = False) -> None:
+        """Let a model answer from now on."""
+        before = None if self.model is None else self.model.name.version
+        self.model = model
+        self.loads.note(Load(time(), model.name.version, before, promoted))
 
     @property
     def active(self) -> Model:
