@@ -45,8 +45,14 @@ function drawChanges() {
   $("changes-list").replaceChildren(...found.map(({ at, text, by }) => make("li", null, make("span", { class: "kind" }, moment(at)), ` ${text}`, by ? `, by ${by}` : "")));
   show("changes-away", changes.away);
   const active = changes.patterns.filter((each) => each.active);
-  show("expected-part", active.length > 0);
+  show("expected-part", active.length > 0 || Boolean($("expected-status").textContent));
   put("expected-title", `Expected now (${count(active.length)})`);
   $("expected-list").replaceChildren(...active.map((each) => make("li", null, patternText(each), ` until ${whenOf(each.until)}, ${counted(each.alarms, "alarm")} so far `,
-    each.incident ? make("a", { href: `#incident=${each.incident}`, "aria-label": `The incident that ${patternText(each)} was made of` }, "its incident") : "")));
+    each.incident ? make("a", { href: `#incident=${each.incident}`, "aria-label": `The incident that ${patternText(each)} was made of` }, "its incident") : "", " ", endButton(each))));
+}
+
+function endButton(pattern) {
+  const button = make("button", { type: "button", class: "quiet small", "aria-label": `End: ${patternText(pattern)}` }, "End");
+  button.onclick = () => endListed(pattern);
+  return button;
 }

@@ -415,13 +415,14 @@ async function openReport(event) {
   }
 }
 
-/** Ask before something changes; gives the admin key, or null if the answer is no. */
-function confirmed(title, text, yes) {
+/** Ask before something changes; gives the key, or null if the answer is no. No key is asked for where its name is empty. */
+function confirmed(title, text, yes, whose = "Admin key") {
   put("ask-title", title);
   put("ask-text", text);
   put("ask-yes", yes);
   $("ask-key").value = "";
-  show("ask-key-part", state.keys);
+  put("ask-key-name", whose);
+  show("ask-key-part", state.keys && whose !== "");
   $("ask").showModal();
   return new Promise((resolve) => {
     const done = (answer) => { $("ask").close(); resolve(answer); };

@@ -81,7 +81,7 @@ function drawFacts(one) {
   ];
   $("incident-facts").replaceChildren(...facts.flatMap(([name, text]) => [make("dt", null, name), make("dd", null, text)]));
   $("incident-columns").replaceChildren(...one.columns.slice(0, 8).map((column) => make("div", { class: "cause" }, make("b", null, column.name),
-    meter(column.share, true), make("span", { class: "values" }, `${percent(column.share)} of alarms${sideOf(column) ? `, ${sideOf(column)} what was expected` : ""}`))));
+    meter(column.share, true), make("span", { class: "values" }, `${percent(column.share)} of alarms${sideOf(column) ? `, ${sideOf(column)}` : ""}`))));
 }
 
 /** Values are those that the page remembers of a record of the same id, if it may show them. */
@@ -91,14 +91,16 @@ function drawExamples(one, memory) {
     const causes = known ? known.reasons.map((cause) => make("div", null, make("b", null, cause.column), ` ${agoOf(cause)}${beside(cause)}`))
       : example.reasons.map((reason) => make("div", null, make("b", null, reason.column), reason.direction ? ` ${reason.direction}` : ""));
     return make("tr", null, make("th", { scope: "row" }, whenOf(example.at), example.record ? make("div", { class: "kind" }, `id ${example.record}`) : null),
-      make("td", null, oneIn(example.p_value)), make("td", null, ...causes));
+      make("td", null, oneIn(example.p_value)), make("td", null, ...causes, ...[known && coursesOf(known.lines)].filter(Boolean)));
   }));
 }
 
 /** The page remembers the last alarms, with their windows; which of them are of this incident it does not know. */
 function drawLike(one, memory) {
   const names = new Set(one.columns.map((column) => column.name));
-  const like = memory.filter((alarm) => alarm.reasons.length && names.has(alarm.reasons[0].column)).slice(0, 3);
+  const shown = new Set(one.examples.map((example) => example.record).filter(Boolean));
+  const like = memory.filter((alarm) => alarm.reasons.length && names.has(alarm.reasons[0].column)
+    && !(alarm.place && shown.has(alarm.place.id))).slice(0, 3);
   show("like", like.length > 0 && state.values);
   $("like-list").replaceChildren(...like.map((alarm) => make("li", null, make("b", null, clock(alarm.at)), `, ${oneIn(alarm.p_value)}`,
     ...alarm.reasons.map((cause) => make("div", null, make("b", null, cause.column), ` ${agoOf(cause)}${state.values ? beside(cause) : ""}`)),

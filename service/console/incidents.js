@@ -3,7 +3,7 @@
 "use strict";
 
 const LIST_EVERY_MS = 5000;
-const SIZES = { open: 20, ended: 10 }; // incidents of a page
+const SIZES = { open: 20, ended: matchMedia("(max-width: 40rem)").matches ? 5 : 10 }; // incidents of a page
 const LABELS = { confirmed: "confirmed", false_alarm: "false alarm", expected: "expected" };
 const lists = {}; // by name: the cursors of the pages up to the one shown, what was found, why not
 for (const name of Object.keys(SIZES)) lists[name] = { cursors: [], found: null, fault: "" };
@@ -12,11 +12,12 @@ let listsAt = 0, listTurn = 0;
 const timeOf = (at) => (typeof at === "number" ? null : Date.parse(at) / 1000);
 const whenOf = (at) => (typeof at === "number" ? `record ${count(at)}` : moment(timeOf(at)));
 const whereOf = (group) => (group.kind === "all" || !group.name ? "all records" : `${group.kind} ${group.name}`);
-const rareOf = (chance) => (chance > 0.5 ? "as normal records bring it" : chance < 1e-9 ? "chance explains less than 1 in a billion"
-  : `chance explains 1 in ${count(Math.round(1 / chance))}`);
+/** Of the incidents that chance brings, the share that is as strong. */
+const rareOf = (chance) => (chance > 0.5 ? "like any by chance" : chance < 1e-9 ? "less than 1 in a billion by chance"
+  : `1 in ${count(Math.round(1 / chance))} by chance`);
 const sideOf = ({ share, above, below }) => (above > share / 2 ? "above" : below > share / 2 ? "below" : "");
 
-/** A span of time in words: its two largest units. */
+/** A span of time in words: its two largest units, or ten and more of one. */
 function lasted(seconds) {
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const first = units.findIndex(([, size]) => seconds >= size);
@@ -27,6 +28,7 @@ function lasted(seconds) {
     const n = Math.floor(left / size);
     left -= n * size;
     if (n) parts.push(counted(n, name));
+    if (n >= 10) break;
   }
   return parts.join(" ");
 }

@@ -52,6 +52,19 @@ async function endPattern(id) {
   if (await changed(`v1/patterns/${id}`, { method: "DELETE" })) put("mark-status", "The silence has ended.");
 }
 
+/** End a pattern from the list of the page, where the key is asked for each time. */
+async function endListed(pattern) {
+  const needed = state.keys && !state.may_mark;
+  const given = await confirmed("End it now?", `${patternText(pattern)}: such alarms open incidents again that people are told of.`, "End it", needed ? "Key with the feedback scope" : "");
+  if (given === null) return;
+  try {
+    await ask(`v1/patterns/${pattern.id}`, { method: "DELETE", key: given });
+    put("expected-status", "It has ended.");
+  } catch (error) { put("expected-status", `It has not ended: ${error.message}`); }
+  await refreshChanges();
+  $("changes-title").focus();
+}
+
 const newId = () => `console-${[...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 
 /** Send a change with the key that may make it; whether it was made. */

@@ -55,6 +55,16 @@ def test_an_alarm_says_how_many_records_ago(browser: Browser, live: Live):
         assert not complaints
 
 
+def test_an_incident_shows_the_windows_of_its_last_alarms(browser: Browser, live: Live):
+    with page_of(browser) as (page, complaints):
+        page.goto(live.url)
+        page.locator("#work a[data-id]").first.click()
+        drawing = page.locator("#incident .course").first
+        expect(drawing).to_be_visible()
+        assert "from" in str(drawing.get_attribute("aria-label"))
+        assert axe_findings(page) == [] and not complaints
+
+
 def test_an_alarm_shows_the_window_of_the_columns_behind_it(browser: Browser, live: Live):
     alarm = live.get("/console/state").json()["recent"]["alarms"][0]
     (line, *_) = alarm["lines"]

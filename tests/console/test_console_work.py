@@ -156,6 +156,11 @@ def test_what_is_expected_has_an_end_and_can_be_undone(browser: Browser, few: Li
         expect(page.locator("#silencer-text")).to_contain_text("by ann")
         [pattern] = few.get("/v1/patterns", headers=bearer(SCORE)).json()["patterns"]
         assert (pattern["columns"], pattern["reason"]) == (["age"], "stock-taking")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="End: age").press("Enter")
+        page.locator("#ask-no").click()
+        assert len(few.get("/v1/patterns", headers=bearer(SCORE)).json()["patterns"]) == 1
+        page.locator(f"a[data-id='{5:012x}']").click()
         page.get_by_role("button", name="Undo the mark").click()
         expect(page.locator("#mark-status")).to_contain_text("Undone")
         assert label(few, f"{5:012x}") is None
@@ -206,7 +211,7 @@ def test_the_lists_say_when_there_is_nothing_or_the_store_is_away(
 
 def test_values_are_shown_where_they_may_be(browser: Browser, artifact_path: Path):
     with serving(artifact_path, "--console-values") as live, page_of(browser) as (page, _):
-        post(live, odd_records(4))
+        post(live, odd_records(8))
         page.goto(live.url)
         page.locator("#open-rows a").first.click()
         expect(page.locator("#example-rows")).to_contain_text("1,000,000, expected")
