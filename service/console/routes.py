@@ -16,6 +16,7 @@ from fastapi import Request as HttpRequest
 
 from vaewatch.scoring.artifact import REPORT
 from vaewatch.scoring.disk.reading import read_verified
+from vaewatch.service.console.files import SCRIPTS, STYLES
 from vaewatch.service.console.overview import Sources, overview_of
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.console.work import Work, add_work
@@ -26,11 +27,6 @@ from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
-STYLES = ("console.css", "work.css")
-SCRIPTS = (
-    *("console.js", "courses.js", "recalibrate.js", "incidents.js", "incident.js", "mark.js"),
-    "changes.js",
-)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -20,6 +20,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.service.console.files import SCRIPTS, STYLES
 from vaewatch.service.http.exchange import Request
 from vaewatch.service.http.problems import Forbidden, Unauthorized
 from vaewatch.service.settings import Settings
@@ -54,10 +55,7 @@ SCOPES = {scope.word: scope for scope in Scope if scope is not Scope.NONE}
 HEALTH = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PROBES = HEALTH | {"/metrics"}  # answered however many connections there are
 OPEN = HEALTH | {"/", "/docs", "/openapi.json"}
-OPEN |= {"/console/console.css", "/console/console.js"}  # without data
-OPEN |= {"/console/courses.js", "/console/recalibrate.js"}
-OPEN |= {f"/console/{name}" for name in ("work.css", "incidents.js", "incident.js", "mark.js")}
-OPEN |= {"/console/changes.js"}
+OPEN |= {f"/console/{name}" for name in (*STYLES, *SCRIPTS)}
 ADMIN = {"/v1/reload", "/v1/promote"}
 
 
