@@ -16,13 +16,13 @@ from fastapi import Request as HttpRequest
 
 from vaewatch.scoring.artifact import REPORT
 from vaewatch.scoring.disk.reading import read_verified
-from vaewatch.service.console.files import SCRIPTS, STYLES
 from vaewatch.service.console.overview import Sources, overview_of
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.console.work import Work, add_work
 from vaewatch.service.http.auth import Scope
 from vaewatch.service.http.body import Disconnected
 from vaewatch.service.http.exchange import REQUEST, Request
+from vaewatch.service.http.pages import SCRIPTS, STYLES
 from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.registry import Registry
 

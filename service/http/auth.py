@@ -20,8 +20,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from vaewatch.scoring.errors import SettingError
-from vaewatch.service.console.files import SCRIPTS, STYLES
 from vaewatch.service.http.exchange import Request
+from vaewatch.service.http.pages import SCRIPTS, STYLES
 from vaewatch.service.http.problems import Forbidden, Unauthorized
 from vaewatch.service.settings import Settings
 
