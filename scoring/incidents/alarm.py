@@ -14,7 +14,7 @@ _NUMBERS = {int, float}
 LEAST_SHARE = 0.25  # of the largest contribution: a smaller one is no main reason
 
 
-class Cause(Struct, frozen=True):
+class Cause(Struct, frozen=True, gc=False):
     """A main reason of an alarm. direction: 1 where the value is above what was expected, -1
     below, 0 where neither can be said.
     """
@@ -23,7 +23,7 @@ class Cause(Struct, frozen=True):
     direction: int = 0
 
 
-class Alarm(Struct, frozen=True):
+class Alarm(Struct, frozen=True, gc=False):
     """A record that is an anomaly.
 
     moment: microseconds since 1970, or the number of the record where there is no time.

@@ -15,7 +15,7 @@ MOST_EXAMPLES = 5
 MOST_SPANS = 64  # by which a column's alarms are known, from one pause to the next
 
 
-class Share(Struct):
+class Share(Struct, gc=False):
     """The alarms of an incident of which a column is a main reason, and those of them whose value
     was above or below what was expected.
     """
