@@ -38,6 +38,7 @@ NOT_HERE = {  # what nothing in this story may raise
     "VaewatchHistoriesAway",
     "VaewatchRecordsLate",
     "VaewatchEntitiesEvicted",
+    "VaewatchAlarmsLast",
     "VaewatchModelOld",
     "VaewatchShadowDisagrees",
     "VaewatchBatchLate",
