@@ -122,7 +122,7 @@ class _Count:
         if not len(one.records.table):
             return self._none(one.records)
         counted = self._counted(one.records, one.verdicts)
-        return replace(counted, series=one.followed.counts)
+        return replace(counted, series=one.counts)
 
     def _none(self, records: Records) -> _Counted:
         counts = replace(self.nothing, rejected=len(records.rejects))
