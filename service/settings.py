@@ -27,6 +27,7 @@ class Settings:
     max_entities: int = 10_000
     history_ttl: int = 86_400  # seconds that Redis keeps an entity after its last record
     history_away: str = "refuse"  # or warm-up: what happens while Redis is away
+    history_ahead: float | None = None  # seconds that a record may be ahead of the clock
     max_body_bytes: int = 16 * MIB  # of one body, before and after gzip
     max_pending_bytes: int = 64 * MIB  # of all bodies held at one time
     max_records: int = 10_000  # of one request
