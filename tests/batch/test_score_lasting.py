@@ -114,3 +114,13 @@ def test_a_warning_the_last_line_and_the_metrics_say_what_lasts(
         r"^vaewatch_batch_records_lasting{.*} (.+)$", (tmp_path / "m.prom").read_text(), re.M
     )
     assert series is not None and float(series[1]) == n
+
+
+def test_an_evaluation_says_what_lasts(
+    machines_path: Path, frame: pl.DataFrame, ordered: pl.DataFrame, tmp_path: Path
+):
+    frame.with_columns(label=0).write_csv(tmp_path / "in.csv")
+    words = ("evaluate", machines_path, tmp_path / "in.csv", "--label", "label")
+    n = json.loads(call(*words, "--json").stdout)["lasting"]
+    assert abs(n - len(lasting(ordered))) <= 2
+    assert f" judged ({n:,} while an alarm lasted), " in call(*words).stdout
