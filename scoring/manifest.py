@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.intake.keys import broken_key
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Kind, Schema
@@ -255,6 +256,10 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     series: Annotated[
         SeriesSummary | None,
         Meta(description="With a window: what the fit made of its series."),
+    ] = None
+    feedback: Annotated[
+        FeedbackSummary | None,
+        Meta(description="What people said of alarms, where it was given."),
     ] = None
 
     def to_bytes(self) -> bytes:

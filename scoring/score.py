@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.feature import Features
-from vaewatch.scoring.network import Forward, Network
+from vaewatch.scoring.network import Floats, Forward, Network
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,15 @@ class ScoreRule:
 
     def parts(self, forward: Forward, features: Features) -> list[Parts]:
         """Return the parts of each record's score."""
-        weighted = (
+        return list(map(Parts, *(part.tolist() for part in self.weighted(forward, features))))
+
+    def weighted(self, forward: Forward, features: Features) -> tuple[Floats, Floats, Floats]:
+        """Return the three parts of N scores, each (N,)."""
+        return (
             forward.reconstruction + self._unseen_nats(features),
             self.kl_weight * forward.kl,
             self.neighbour_weight * forward.neighbour,
         )
-        return list(map(Parts, *(part.tolist() for part in weighted)))
 
     def _unseen_nats(self, features: Features) -> NDArray[np.float64]:
         """Return the nats of unseen values, (N,)."""

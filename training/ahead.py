@@ -97,6 +97,16 @@ def check_output(path: Path | str | None) -> None:
             raise OutputError(f"'{path}' must be writable: '{folder}' takes no file.")
 
 
+def check_feedback(path: Path | None) -> None:
+    """Refuse a file of feedback that is not there.
+
+    Raises:
+        SchemaError: it is not.
+    """
+    if path is not None:
+        _require_file(str(path))
+
+
 def checkpoint_of(out: Path) -> Path:
     """Return where a run that is killed leaves its last snapshot."""
     return hidden(out, ".checkpoint")

@@ -11,6 +11,7 @@ from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
@@ -26,13 +27,15 @@ class Evidence:
     """What the network makes of the fit records: all that a report needs, and too large to keep.
 
     x: (N, D) features of the fit records. rows: (R,) indices of those that have out-of-bag
-    residuals, (R, D) standardised, and scores, (R,) nats.
+    residuals, (R, D) standardised, and scores, (R,) nats. parts: (R, 3) of these scores, nats:
+    reconstruction, KL and neighbour, as they weigh without feedback.
     """
 
     x: NDArray[np.float32]
     rows: NDArray[np.int64]
     residuals: NDArray[np.float32]
     scores: NDArray[np.float64]
+    parts: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Learned:
 
     table: all records that were read. split: which of them were fitted to, and which calibrate.
     graph: the forward pass as ONNX. export_difference: the largest relative difference between its
-    scores and torch's. outlook: whether the budget holds over time, if there is a time.
+    scores and torch's. outlook: whether the budget holds over time, if there is a time. feedback:
+    what was taken from it.
     """
 
     config: TrainConfig
@@ -73,3 +77,4 @@ class Learned:
     continued: Continued | None = None
     outlook: Outlook | None = None
     segments: Segments | None = None
+    feedback: FeedbackSummary | None = None

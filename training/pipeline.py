@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,9 @@ from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import RECENT, TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
+from vaewatch.training.feedback.given import Feedback
+from vaewatch.training.feedback.learn import FittedTo, PartsOf, learn_from
+from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.learned import Continued, Evidence, Learned
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
@@ -70,10 +73,12 @@ def fit(
     checkpoint: Checkpoint | None = None,
     parent: Parent | None = None,
     inferred: Schema | None = None,
+    feedback: Feedback | None = None,
 ) -> Learned:
     """Learn from a frame of normal records; a parent is an artifact whose fit is continued.
 
     inferred: the schema of the frame by these settings, if it is known already.
+    feedback: what people said of alarms; its confirmed records are not in the frame.
 
     Raises:
         SchemaError: the columns cannot be learned.
@@ -106,6 +111,11 @@ def fit(
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
 
+    fitted_to = FittedTo(table, split, found.evidence)
+    parts_of = PartsOf(network, vectorizer, found.rule)
+    learnt = learn_from(feedback, frame, fitted_to, parts_of, config.alpha) if feedback else None
+    found = found.weighing(learnt.factors) if learnt else found
+
     def score(records: Table) -> NDArray[np.float64]:
         return score_features(network, found.rule, vectorizer.transform(records))
 
@@ -129,6 +139,7 @@ def fit(
         evidence=found.evidence,
         continued=continued,
         outlook=None if times is None else tried.outlook(table, split, judged, config),
+        feedback=None if feedback is None else feedback.summary(learnt),
     )
 
 
@@ -195,6 +206,14 @@ class _ScoreFit:
     rule: ScoreRule
     evidence: Evidence
     oob: OutOfBag
+    factors: Factors = Factors()
+
+    def weighing(self, factors: Factors) -> _ScoreFit:
+        """Return the fit with parts that weigh so many times as much."""
+        if factors == Factors():
+            return self
+        evidence = replace(self.evidence, scores=factors.total(self.evidence.parts))
+        return replace(self, rule=factors.of_rule(self.rule), evidence=evidence, factors=factors)
 
 
 def _fit_score(
@@ -209,11 +228,11 @@ def _fit_score(
     oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
-    rule, scores = _add_up(oob, distance, rules, config)
+    rule, scores, parts = _add_up(oob, distance, rules, config)
     served = fitted.vae.only(fitted.folds.serving)
     precision = oob.precision()
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
-    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores), oob)
+    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores, parts), oob)
 
 
 @dataclass(frozen=True)
@@ -237,7 +256,7 @@ class _Tried:
             return rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
         seen, found = self.found.evidence, self.found
         fit = table.take(split.fit[seen.rows])
-        played = Played.of(found.oob, seen.x[seen.rows], fit)
+        played = Played.of(found.oob, seen.x[seen.rows], fit, found.factors)
         if len(self.suspects):
             left_out = table.take(split.trimmed)
             played = played.with_suspects(self.suspects, left_out, self.fitted, config)
@@ -246,14 +265,17 @@ class _Tried:
 
 def _add_up(
     oob: OutOfBag, distance: NDArray[np.float64] | None, rules: Rules, config: TrainConfig
-) -> tuple[ScoreRule, NDArray[np.float64]]:
-    """Return the rule and the (R,) out-of-bag scores under it."""
+) -> tuple[ScoreRule, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the rule, the (R,) out-of-bag scores under it, and their (R, 3) parts."""
     reconstruction, unseen = oob.reconstruction(rules), rules.nats
+    nothing = np.zeros_like(reconstruction)
     if config.score == "reconstruction":
-        return ScoreRule(unseen, kl_weight=0.0, neighbour_weight=0.0), reconstruction
+        rule = ScoreRule(unseen, kl_weight=0.0, neighbour_weight=0.0)
+        return rule, reconstruction, np.column_stack([reconstruction, nothing, nothing])
     scores = reconstruction + oob.kl
     if distance is None:
-        return ScoreRule(unseen), scores
+        return ScoreRule(unseen), scores, np.column_stack([reconstruction, oob.kl, nothing])
     share = part_for(oob.residuals.shape[1]).share
     rule = ScoreRule(unseen, neighbour_weight=neighbour_weight(scores, distance, share))
-    return rule, scores + rule.neighbour_weight * distance
+    near = rule.neighbour_weight * distance
+    return rule, scores + near, np.column_stack([reconstruction, oob.kl, near])

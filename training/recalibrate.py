@@ -16,25 +16,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import FINDINGS
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
-from vaewatch.scoring.budget.own import calibrate_segments
-from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.budget.calibration import Calibration, check_alpha
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.reading import read_files
-from vaewatch.scoring.disk.recalibrated import Renewal, recalibrated
+from vaewatch.scoring.disk.recalibrated import recalibrated
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import CalibrationError, SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
-from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.renewed import New, Renewed, SegmentChange, changes_of
 from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import Package
 from vaewatch.training.export.weights import load_seen
+from vaewatch.training.feedback.given import leave_out
+from vaewatch.training.feedback.marks import Mark
+from vaewatch.training.feedback.matched import Keys
+from vaewatch.training.feedback.renew import heed
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.order import latest
 from vaewatch.training.records.read import fingerprint
@@ -43,6 +43,8 @@ from vaewatch.training.report.make import with_report
 from vaewatch.training.series.recalibrate import renew_series
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.threads import computing_on
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Recalibrated:
 
     left_out: records that the network was fitted to, so that they do not calibrate.
     segments: of an artifact with a segment, what changed for each.
+    heeded: whether there was feedback. The rates and what is found are those before its weights.
     """
 
     scorer: Scorer
@@ -69,6 +72,7 @@ class Recalibrated:
     detection: Detection
     left_out: int
     segments: tuple[SegmentChange, ...] = ()
+    heeded: bool = False
 
 
 def recalibrate(
@@ -84,6 +88,7 @@ def recalibrate(
     accept_lost_detection: bool = False,
     keep: int = KEEP,
     calibrate_on: str = "all",
+    marks: Sequence[Mark] | None = None,
 ) -> Recalibrated:
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
@@ -99,6 +104,8 @@ def recalibrate(
         accept_lost_detection: whether to write an artifact that no longer finds anomalies.
         keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
         calibrate_on: "recent" for the latest share of the records alone; "all" for all of them.
+        marks: what people said of alarms. Records of confirmed incidents are left out, and what
+            the parts of the score weigh is learned, where that shows a gain.
 
     Raises:
         SettingError: the artifact has no time, so that no records are the latest; or no number of
@@ -109,7 +116,10 @@ def recalibrate(
     """
     check_target(out, overwrite=overwrite)
     with made_folder(out.absolute().parent), sole_writer(out), computing_on(1):
-        old = Scorer.load(path)
+        old, feedback = Scorer.load(path), None
+        if marks is not None:
+            feedback, rows = leave_out(marks, frame, Keys.of_schema(old.artifact.schema))
+            frame = frame[rows]
         asked, alpha = alpha, old.artifact.calibration.alpha if alpha is None else alpha
         check_alpha(alpha, len(frame))
         data_fingerprint = fingerprint(frame)
@@ -130,6 +140,8 @@ def recalibrate(
             detection = replace(detection, labelled=known)
         if not accept_lost_detection:
             _require_found(detection, refit(old, path))
+        if feedback is not None:
+            made = heed(feedback, frame, old, table, made)
         files = read_files(path, old.artifact.manifest)
         new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
         package = Package(new.manifest, new.files)
@@ -141,7 +153,13 @@ def recalibrate(
             for side in (made.comparison.old, made.comparison.new)
         )
         return Recalibrated(
-            Scorer.load(out), before, after, detection, made.left_out, made.changes
+            Scorer.load(out),
+            before,
+            after,
+            detection,
+            made.left_out,
+            made.changes,
+            feedback is not None,
         )
 
 
@@ -170,24 +188,15 @@ def _renew(
     data_fingerprint: str,
 ) -> Renewed:
     """Calibrate an artifact that judges each record by itself."""
-    table = _unseen(given, path, alpha)
-    left_out = len(given) - len(table)
+    rows = _unseen(given, path, alpha)
+    table, left_out = given.take(rows), len(given) - len(rows)
     if calibrate_on == RECENT:
-        table = _latest(table, alpha)
+        rows = rows[_latest(table, alpha)]
+        table = given.take(rows)
     scores = old.score_table(table, explain=0).score
-    calibration = calibrate(scores, alpha, SPLIT)
-    segments = _segments(old, table, scores, calibration)
-    comparison = Comparison.of(old, calibration, segments)
-    made = New(table, scores, calibration, segments)
-    renewal = Renewal(
-        calibration,
-        fit_drift(table),
-        made.golden,
-        data_fingerprint,
-        segments,
-        made.summaries,
-        rehearse_recent(scores, table, alpha),
-    )
+    made = New.of(old, table, scores, alpha)
+    comparison = Comparison.of(old, made.calibration, made.segments)
+    renewal = made.renewal(data_fingerprint)
     return Renewed(
         scores,
         comparison,
@@ -196,11 +205,12 @@ def _renew(
         left_out,
         comparison.codes(table),
         changes_of(old.artifact.segments, made),
+        rows,
     )
 
 
-def _unseen(table: Table, path: Path, alpha: float) -> Table:
-    """Return the records that the artifact's weights were not fitted to."""
+def _unseen(table: Table, path: Path, alpha: float) -> Rows:
+    """Return the rows of records that the artifact's weights were not fitted to."""
     seen = load_seen(path)
     again = np.zeros(len(table), np.bool_) if seen is None else seen.find(table)
     try:
@@ -210,28 +220,18 @@ def _unseen(table: Table, path: Path, alpha: float) -> Table:
             f"{again.sum():,} of the {len(table):,} records are left out: the network was fitted "
             f"to them. Of the rest, {error}"
         ) from None
-    return table.take(np.flatnonzero(~again)) if again.any() else table
+    return np.flatnonzero(~again)
 
 
-def _latest(table: Table, alpha: float) -> Table:
-    """Return the latest share of the records, as many as a fit would hold out of so many."""
+def _latest(table: Table, alpha: float) -> Rows:
+    """Return the rows of the latest share, as many as a fit would hold out of so many."""
     if table.times is None:
         raise SettingError(
             "--calibrate recent takes a time, and the artifact has none: train it with --time."
         )
     size = recent_size(len(table), alpha)
     chosen = latest(table.times, size, stream(0, Stream.ORDER))
-    return table.take(np.flatnonzero(chosen))
-
-
-def _segments(
-    old: Scorer, table: Table, scores: NDArray[np.float64], pooled: Calibration
-) -> Segments | None:
-    """Calibrate each segment anew; None if the artifact has none."""
-    if old.artifact.segments is None:
-        return None
-    codes = old.artifact.segments.codes(table)
-    return calibrate_segments(table.schema, codes, scores, pooled)
+    return np.flatnonzero(chosen)
 
 
 def _labelled(

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     SEGMENTS = 13  # the records that are held out for the calibrations of single segments
     KERNELS = 15  # the random convolutions of windows
     WINDOWS = 16  # the windows that a fit, its bank and its calibration take
+    FEEDBACK = 17  # which marks are foretold by which others
     SUSPECTS = 14  # the suspects that are played through with the last fold of time
 
 

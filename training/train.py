@@ -24,6 +24,9 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.ahead import check_continued
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.package import Origin, Package, pack
+from vaewatch.training.feedback.given import Feedback, leave_out
+from vaewatch.training.feedback.marks import read_marks
+from vaewatch.training.feedback.matched import Keys
 from vaewatch.training.learned import Learned
 from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
@@ -67,6 +70,7 @@ class Run:
     progress: Progress | None = None
     delimiter: str | None = None
     rejects: Path | str | None = None
+    feedback: Path | str | None = None
     show_columns: ShowColumns | None = None
 
     @classmethod
@@ -85,13 +89,15 @@ class Run:
 class _Input:
     """The records of a run, and its settings once the records are known.
 
-    schema: None if the records cannot be learned; the fit says why.
+    schema: None if the records cannot be learned; the fit says why. feedback: what people said of
+    alarms, if it was given; the records of confirmed incidents are not in the sample.
     """
 
     sample: Sample
     schema: Schema | None
     config: TrainConfig
     fingerprint: str
+    feedback: Feedback | None = None
 
     def show(self, show_columns: ShowColumns | None) -> None:
         """Show the columns' profiles, on a sample of the records."""
@@ -113,7 +119,7 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     check_target(out, overwrite=run.overwrite)
     with _alone(out):
         pass  # refuse a second run before anything is read
-    given = _read(data, config, run.reading(config))
+    given = _read(data, config, run)
     given.show(run.show_columns)
     version = parent.artifact.version if parent else None
     key = _run_key(given.fingerprint, given.config, device, version)
@@ -133,14 +139,19 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     return Scorer.load(out)
 
 
-def _read(data: Any, config: TrainConfig, reading: Reading) -> _Input:
+def _read(data: Any, config: TrainConfig, run: Run) -> _Input:
+    reading, feedback = run.reading(config), None
+    marks = None if run.feedback is None else read_marks(run.feedback)
     most = None if config.windowed else config.max_records  # a sample would tear windows
     sample = read_sample(data, most, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
+    if marks is not None:
+        feedback, rows = leave_out(marks, sample.frame, Keys.of(config))
+        sample = sample.take(rows)
     sample, schema = _sound(sample, config, reading)
     if schema is not None and config.windowed and config.max_records is not None:
         sample = newest(sample, schema, config.max_records)
-    return _Input(sample, schema, config, fingerprint(sample.frame))
+    return _Input(sample, schema, config, fingerprint(sample.frame), feedback)
 
 
 def _records(
@@ -148,7 +159,7 @@ def _records(
 ) -> Package:
     """Fit and pack a model that judges each record by itself."""
     frame, progress = given.sample.frame, run.progress or silent
-    learned = fit(frame, given.config, progress, checkpoint, parent, given.schema)
+    learned = fit(frame, given.config, progress, checkpoint, parent, given.schema, given.feedback)
     found = find(learned) if run.report else None
     return _packed(learned, origin, found, given.sample)
 
@@ -160,6 +171,8 @@ def _windows(
     frame, progress = given.sample.frame, run.progress or silent
     learned = fit_series(frame, given.config, progress, checkpoint, given.schema)
     package = pack_series(learned, origin)
+    if given.feedback is not None:
+        package = package.taking_feedback(given.feedback.summary())
     if not run.report or rank() > 0:
         return package
     return with_report(package.holding(FINDINGS, find_series(learned).to_bytes()))

@@ -1,13 +1,14 @@
 """artifact, new calibration -> manifest and files of one that differs in nothing else.
 
-The weights, the graph and all else that decides a score are the parent's.
+The weights of the network and its graph are the parent's, and so is a score, unless feedback has
+changed what its parts weigh.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import msgspec
 
@@ -26,7 +27,9 @@ from vaewatch.scoring.budget.segments import Segments, p_values
 from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
 from vaewatch.scoring.drift import DriftReference
-from vaewatch.scoring.manifest import Manifest
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
+from vaewatch.scoring.manifest import Manifest, ScoreWeights
+from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import table_of
 from vaewatch.scoring.time.blocks import Outlook
@@ -41,6 +44,7 @@ class Renewal:
         what they promise.
     outlook: what blocks of time foretell of the new budget; None where it is not known.
     series: of an artifact with a window, what its new budget means; None where it is not known.
+    feedback, rule: what was taken from it, and the rule of the score since; None for the parent's.
     """
 
     calibration: Calibration
@@ -51,6 +55,8 @@ class Renewal:
     summaries: tuple[SegmentSummary, ...] = ()
     outlook: Outlook | None = None
     series: SeriesSummary | None = None
+    feedback: FeedbackSummary | None = None
+    rule: ScoreRule | None = None
 
     @classmethod
     def of_scores(
@@ -100,6 +106,8 @@ def recalibrated(
         parent_records=None,
         outlook=renewal.outlook,
         series=series,
+        feedback=renewal.feedback or parent.feedback,
+        score=ScoreWeights(*astuple(renewal.rule)) if renewal.rule else parent.score,
     )
     return NewArtifact(manifest, new)
 

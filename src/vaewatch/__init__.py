@@ -45,6 +45,7 @@ def train(
     progress: Progress | None = None,
     delimiter: str | None = None,
     rejects: Path | str | None = None,
+    feedback: Path | str | None = None,
     **settings: Any,
 ) -> Scorer:
     """Fit, calibrate, export, and write an artifact; return the Scorer that it holds.
@@ -63,6 +64,9 @@ def train(
         progress: called with a phase, the steps done and the steps in all (0 if unknown).
         delimiter: what separates the fields of CSV; that of the header by default.
         rejects: a file to set bad rows aside in, instead of stopping at one.
+        feedback: a CSV file of what people said of alarms, as `vaewatch feedback export` writes
+            it. Records of confirmed incidents are left out, and what each part of the score
+            weighs is learned from them and from false alarms, where that shows a gain.
         settings: fields of `vaewatch.training.config.TrainConfig`, such as `alpha`.
 
     Raises:
@@ -92,6 +96,7 @@ def train(
         progress=progress,
         delimiter=delimiter,
         rejects=rejects,
+        feedback=feedback,
         **settings,
     )
     return scorer

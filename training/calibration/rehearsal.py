@@ -29,6 +29,7 @@ from vaewatch.training.calibration.neighbours import keep_records, neighbour_wei
 from vaewatch.training.calibration.out_of_bag import OutOfBag, judged_by_folds
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Fitted
 
@@ -43,18 +44,19 @@ class Played:
     that calibrate are like them, but shape nothing.
 
     oob: their residuals, with folds that are blocks of time. x: (N, D) their features. table: the
-    records themselves, with their times and segments.
+    records themselves, with their times and segments. factors: what the parts of a score weigh.
     """
 
     oob: OutOfBag
     x: NDArray[np.float32]
     table: Table
     learned: NDArray[np.bool_]
+    factors: Factors = Factors()
 
     @classmethod
-    def of(cls, oob: OutOfBag, x: NDArray[np.float32], table: Table) -> Played:
+    def of(cls, oob: OutOfBag, x: NDArray[np.float32], table: Table, factors: Factors) -> Played:
         """Return fit records."""
-        return cls(oob, x, table, np.ones(len(x), np.bool_))
+        return cls(oob, x, table, np.ones(len(x), np.bool_), factors)
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -80,6 +82,7 @@ class Played:
             np.concatenate([self.x, x]),
             self.table.join(table),
             np.concatenate([self.learned, np.zeros(len(x), np.bool_)]),
+            self.factors,
         )
 
     def _as_many(self, suspects: int, fitted: Fitted) -> int:
@@ -216,7 +219,7 @@ def _as_of_then(
         out[inside] = rules.cost(oob.residuals[inside], fit_precision(oob.residuals[others]))
     if config.score == "reconstruction":
         return out
-    out = out + oob.kl
+    bare, out = out + oob.kl, out + played.factors.kl * oob.kl
     bank, own = keep_records(x[past], config.neighbours, config.seed)
     if len(bank) < 2:
         return out
@@ -224,4 +227,5 @@ def _as_of_then(
     places[past] = own
     distance = bank.distance(x, places)
     share = part_for(x.shape[1]).share
-    return np.asarray(out + neighbour_weight(out[past], distance[past], share) * distance)
+    weight = neighbour_weight(bare[past], distance[past], share) * played.factors.neighbour
+    return np.asarray(out + weight * distance)

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Golden
-from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.own import describe_segments
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.own import calibrate_segments, describe_segments
 from vaewatch.scoring.budget.segments import OWN, POOLED, Segments, kinds_of, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.disk.recalibrated import Renewal
+from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection
+from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.side import Codes
 from vaewatch.training.export.package import GOLDEN_RECORDS, make_golden
 
@@ -48,6 +51,7 @@ class Renewed:
 
     left_out: records that the network was fitted to, so that they do not calibrate.
     codes: (N,) of the records' segments; None without segments.
+    rows: (N,) which of the records that were given; None with a window.
     """
 
     scores: NDArray[np.float64]
@@ -57,6 +61,7 @@ class Renewed:
     left_out: int
     codes: Codes | None = None
     changes: tuple[SegmentChange, ...] = ()
+    rows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,27 @@ class New:
     scores: NDArray[np.float64]
     calibration: Calibration
     segments: Segments | None
+
+    @classmethod
+    def of(cls, old: Scorer, table: Table, scores: NDArray[np.float64], alpha: float) -> New:
+        """Calibrate all records together, and each segment where the old artifact has some."""
+        calibration, segments = calibrate(scores, alpha, SPLIT), None
+        if old.artifact.segments is not None:
+            codes = old.artifact.segments.codes(table)
+            segments = calibrate_segments(table.schema, codes, scores, calibration)
+        return cls(table, scores, calibration, segments)
+
+    def renewal(self, fingerprint: str) -> Renewal:
+        """Return what changes by these records."""
+        return Renewal(
+            self.calibration,
+            fit_drift(self.table),
+            self.golden,
+            fingerprint,
+            self.segments,
+            self.summaries,
+            rehearse_recent(self.scores, self.table, self.calibration.alpha),
+        )
 
     @property
     def summaries(self) -> tuple[SegmentSummary, ...]:

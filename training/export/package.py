@@ -34,6 +34,7 @@ from vaewatch.scoring.budget.segments import p_values
 from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
 from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.manifest import (
     Manifest,
     Metrics,
@@ -89,6 +90,10 @@ class Package:
     def taking(self, seconds: float) -> Package:
         """Return the package of a fit that took so many seconds."""
         return Package(replace(self.manifest, run=Run(round(seconds, 3))), self.files)
+
+    def taking_feedback(self, summary: FeedbackSummary) -> Package:
+        """Return the package of a fit that left out what people confirmed."""
+        return Package(replace(self.manifest, feedback=summary), self.files)
 
     def with_tail(self, shares: Mapping[str, float]) -> Package:
         """Return the package with the columns that make the tail of the scores."""
@@ -171,6 +176,7 @@ def pack(learned: Learned, origin: Origin) -> Package:
         parent=continued.parent if continued else None,
         parent_records=int(continued.known.sum()) if continued else None,
         outlook=learned.outlook,
+        feedback=learned.feedback,
     )
     return Package(manifest, files)
 

@@ -76,6 +76,11 @@ class Sample:
         file, line = self.places[row].tolist()
         return f"line {line}" if len(self.files) == 1 else f"line {line} of '{self.files[file]}'"
 
+    def take(self, rows: NDArray[np.int64]) -> Sample:
+        """Return the rows at these indices."""
+        places = self.places[rows] if len(self.places) else self.places
+        return replace(self, frame=self.frame[rows], places=places)
+
     def without(self, problems: Sequence[Problem]) -> Sample:
         """Return the sample without the rows that break a rule, which are set aside."""
         rejects, good = list(self.rejects), np.ones(len(self.frame), dtype=bool)

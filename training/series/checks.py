@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 
@@ -44,9 +42,7 @@ def newest(sample: Sample, schema: Schema, most: int) -> Sample:
     if len(sample.frame) <= most or schema.time is None:
         return sample
     moments = check_moments(schema.time, sample.frame[schema.time.column]).moments
-    rows = np.sort(np.argsort(moments, kind="stable")[-most:])
-    places = sample.places[rows] if len(sample.places) else sample.places
-    return replace(sample, frame=sample.frame[rows], places=places)
+    return sample.take(np.sort(np.argsort(moments, kind="stable")[-most:]))
 
 
 def _refuse(problems: tuple[Problem, ...], rule: str, records: int) -> None:

@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import delimiter, normal_label, nulls, rejects, setting, sources
+from vaewatch.commands.options import (
+    delimiter,
+    feedback,
+    normal_label,
+    nulls,
+    rejects,
+    setting,
+    sources,
+)
 from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.evaluate import Evaluation
+    from vaewatch.training.feedback.evaluate import MarkedEvaluation
     from vaewatch.training.series.labelled.evaluate import SeriesEvaluation
 
 REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; characters of a bar
@@ -35,6 +47,9 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
     default=64,
     help="Draws per record of the importance-weighted bound.",
 )
+@feedback(
+    "CSV of vaewatch feedback export, in place of labels: how much of what people marked alarms."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,
@@ -46,6 +61,7 @@ def evaluate(
     rejects: str | None,
     alpha: float | None,
     draws: int,
+    feedback: Path | None,
     as_json: bool,
 ) -> None:
     """Measure an artifact on labelled records.
@@ -57,6 +73,9 @@ def evaluate(
 
     An artifact with a window is measured on events, runs of anomalous records of one entity, in
     order of time whatever the order of the file is.
+
+    With --feedback no labels are needed: it counts how many of the confirmed incidents are still
+    found, and how many of the false alarms still come.
     """
     from vaewatch.scoring.budget.calibration import check_rate
 
@@ -65,19 +84,21 @@ def evaluate(
     from vaewatch.scoring.scorer import Scorer
     from vaewatch.training.ahead import check_files, check_output
 
-    scorer = Scorer.load(artifact)
+    scorer, rejected = Scorer.load(artifact), Path(rejects) if rejects else None
+    reading = {"delimiter": delimiter, "nulls": nulls, "rejects": rejected}
+    check_output(rejects)
+    if feedback is not None:
+        if label or normal_labels:
+            raise click.UsageError("--feedback takes the place of labels: leave out the other.")
+        return _print_marked(_marked(scorer, labelled, reading, feedback, alpha), as_json=as_json)
     label = label or scorer.artifact.schema.label or "label"
     check_files(labelled, label, delimiter)
-    check_output(rejects)
     from vaewatch.training.records.labels import read_labels
-    from vaewatch.training.records.read import read_frame
-    from vaewatch.training.records.sample import Reading
 
     show_warnings()
     windowed = scorer.artifact.window is not None
     bounds = None if windowed else _bounds(artifact, draws)
-    reading = Reading(delimiter, nulls, frozenset([label]), Path(rejects) if rejects else None)
-    frame = read_frame(labelled, reading, scorer.artifact.schema)
+    frame = _frame(labelled, scorer, keep=frozenset([label]), **reading)
     labels = read_labels(frame, label, normal_labels)
     found: Evaluation | SeriesEvaluation
     if windowed:
@@ -93,6 +114,42 @@ def evaluate(
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
         _print(found)
+
+
+def _frame(names: tuple[str, ...], scorer: Scorer, **reading: Any) -> pl.DataFrame:
+    from vaewatch.training.records.read import read_frame
+    from vaewatch.training.records.sample import Reading
+
+    return read_frame(names, Reading(**reading), scorer.artifact.schema)
+
+
+def _marked(
+    scorer: Scorer,
+    names: tuple[str, ...],
+    reading: dict[str, Any],
+    feedback: Path,
+    alpha: float | None,
+) -> MarkedEvaluation:
+    """Measure an artifact on what people marked."""
+    from vaewatch.training.ahead import check_feedback, check_files
+
+    check_feedback(feedback)
+    check_files(names)
+    from vaewatch.training.feedback.evaluate import evaluate_marked
+    from vaewatch.training.feedback.marks import read_marks
+
+    show_warnings()
+    frame = _frame(names, scorer, **reading)
+    return evaluate_marked(scorer, frame, read_marks(feedback), alpha)
+
+
+def _print_marked(found: MarkedEvaluation, *, as_json: bool) -> None:
+    from vaewatch.commands.tables.feedback import print_marked
+
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        print_marked(out(), found)
 
 
 def _bounds(artifact: Path, draws: int) -> Any:

@@ -53,6 +53,7 @@ def _print_card(manifest: Manifest, verified: bool) -> None:
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    from vaewatch.commands.tables.feedback import feedback_facts
     from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
     from vaewatch.scoring.time.blocks import words
@@ -86,6 +87,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from series_facts(manifest)
     if manifest.outlook:
         yield "over time", words(manifest.outlook, windows=manifest.window is not None)[1]
+    yield from feedback_facts(manifest.feedback)
     if manifest.parent:
         same = bool(manifest.calibration_fingerprint)
         how = "which has the same weights" if same else "whose fit this one continues"

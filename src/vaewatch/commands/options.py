@@ -124,6 +124,15 @@ def rejects() -> Callable[[Any], Any]:
     )
 
 
+def feedback(help: str) -> Callable[[Any], Any]:
+    """`--feedback FILE`: what people said of alarms."""
+    return setting("--feedback", metavar="FILE", callback=_local, help=help)
+
+
+def _local(ctx: click.Context, param: click.Parameter, name: str | None) -> Path | None:
+    return None if name is None else Path(_plain(name))
+
+
 def _kind() -> Callable[[Any], Any]:
     return setting(
         "--kind",

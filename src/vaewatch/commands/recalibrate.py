@@ -10,6 +10,7 @@ import click
 
 from vaewatch.commands.options import (
     delimiter,
+    feedback,
     keep,
     normal_label,
     nulls,
@@ -57,6 +58,10 @@ if TYPE_CHECKING:
     default="all",
     help="recent: the latest records alone; for an artifact with a time.",
 )
+@feedback(
+    "CSV of vaewatch feedback export: confirmed incidents are left out, and what each part of the "
+    "score weighs is learned."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @keep()
 def recalibrate(
@@ -72,6 +77,7 @@ def recalibrate(
     rejects: str | None,
     accept_lost_detection: bool,
     calibrate_on: str,
+    feedback: Path | None,
     overwrite: bool,
     keep: int,
 ) -> None:
@@ -91,14 +97,16 @@ def recalibrate(
         check_rate(alpha)  # before torch is imported and a file is read
     from vaewatch.scoring.disk.reading import read_artifact
     from vaewatch.scoring.disk.versions import check_target
-    from vaewatch.training.ahead import check_files, check_output
+    from vaewatch.training.ahead import check_feedback, check_files, check_output
 
     check_target(target, overwrite=overwrite)
     schema = read_artifact(artifact).schema
     check_files(normal)
     check_files(labelled, label or schema.label or "label", delimiter)
     check_output(rejects)
+    check_feedback(feedback)
     from vaewatch.commands.tables.segments import shown_segment
+    from vaewatch.training.feedback.marks import read_marks
     from vaewatch.training.recalibrate import recalibrate as run
     from vaewatch.training.recalibrate import refit
     from vaewatch.training.records.read import read_frame
@@ -119,6 +127,7 @@ def recalibrate(
         normal_labels=normal_labels,
         accept_lost_detection=accept_lost_detection,
         calibrate_on=calibrate_on,
+        marks=None if feedback is None else read_marks(feedback),
     )
     _print_change(done)
     _warn(done.detection, refit(done.scorer, artifact))
@@ -132,6 +141,7 @@ def recalibrate(
 
 
 def _print_change(done: Recalibrated) -> None:
+    from vaewatch.commands.tables.feedback import print_feedback
     from vaewatch.commands.tables.series import incident_counts, worth
     from vaewatch.commands.terminal import print_fact, print_outlook, print_table
 
@@ -143,6 +153,8 @@ def _print_change(done: Recalibrated) -> None:
         print_fact(
             console, "left out", f"{done.left_out:,} records that the network was fitted to"
         )
+    if done.heeded:
+        print_feedback(console, artifact.manifest.feedback)
     print_fact(console, "threshold", _threshold(done.detection))
     rows = [
         (name, f"{old:.4g}", f"{new:.4g}")

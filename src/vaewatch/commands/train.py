@@ -10,6 +10,7 @@ import click
 
 from vaewatch.commands.options import (
     config_file,
+    feedback,
     keep,
     reading_options,
     setting,
@@ -106,6 +107,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Fit twice, the second time without the records that score far out in the first.",
 )
+@feedback(
+    "CSV of vaewatch feedback export: confirmed incidents are left out, and what each part of the "
+    "score weighs is learned."
+)
 @setting("--device", default=TrainConfig.device, help="auto, cpu, cuda or cuda:N.")
 @setting(
     "--threads",
@@ -140,6 +145,7 @@ def train(
     quiet: bool,
     delimiter: str | None,
     rejects: str | None,
+    feedback: Path | None,
     **settings: Any,
 ) -> None:
     """Fit, calibrate and export an artifact from normal records.
@@ -154,9 +160,15 @@ def train(
     from vaewatch.imports import without_garbage
 
     with without_garbage():
-        from vaewatch.training.ahead import check_ahead, check_output, checkpoint_of
+        from vaewatch.training.ahead import (
+            check_ahead,
+            check_feedback,
+            check_output,
+            checkpoint_of,
+        )
 
     check_output(rejects)
+    check_feedback(feedback)
     check_ahead(data, target, config, delimiter, overwrite=overwrite, continue_from=continue_from)
     if not quiet and not resume and checkpoint_of(target).exists():
         err().print(_left_behind(checkpoint_of(target)))
@@ -185,6 +197,7 @@ def train(
             progress=shown.progress,
             delimiter=delimiter,
             rejects=rejects,
+            feedback=feedback,
             show_columns=None if quiet else show_columns,
             **settings,
         )
@@ -212,6 +225,7 @@ def _given(settings: dict[str, Any]) -> dict[str, Any]:
 def _print_trained(scorer: Scorer, target: Path) -> None:
     from vaewatch.batch.added import added_types
     from vaewatch.commands.tables.budget import print_budget
+    from vaewatch.commands.tables.feedback import print_feedback
     from vaewatch.commands.tables.series import print_series
     from vaewatch.commands.terminal import print_fact
     from vaewatch.scoring.artifact import REPORT
@@ -235,6 +249,7 @@ def _print_trained(scorer: Scorer, target: Path) -> None:
         print_fact(
             console, "continues", f"{manifest.parent}, {own} of whose records are among these"
         )
+    print_feedback(console, manifest.feedback)
     if metrics.trimmed_records:
         trimmed = f"{metrics.trimmed_records:,} records far out, which were not fitted to"
         print_fact(console, "trimmed", trimmed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.manifest import Manifest
-from vaewatch.training.report.blocks import Facts, Section, Text
+from vaewatch.training.report.blocks import Facts, Section, Text, number
 
 INTENDED = (
     "Intended use: to point out records that are unlike the normal records it was fitted to, at a "
@@ -54,6 +55,8 @@ def card_section(manifest: Manifest) -> Section:
     if manifest.calibration_fingerprint:
         calibrated = ("fingerprint of the calibration data", manifest.calibration_fingerprint)
         facts.insert(1, calibrated)
+    if manifest.feedback is not None:
+        facts.append(("feedback", _feedback(manifest.feedback)))
     words = (LIMITS, REASONS)
     if manifest.window is not None:
         words = (LIMITS_OF_WINDOWS, REASONS_OF_WINDOWS)
@@ -62,4 +65,13 @@ def card_section(manifest: Manifest) -> Section:
         "Model card",
         "What it is for, what it is not for, and how to reproduce it.",
         (Text(INTENDED), *map(Text, words), Facts(facts)),
+    )
+
+
+def _feedback(found: FeedbackSummary) -> str:
+    return (
+        f"{number(found.confirmed)} confirmed, {number(found.left_out)} records of which were "
+        f"left out, and {number(found.false_alarms)} false alarms; the KL weighs "
+        f"{found.kl_factor:.3g} times what it does without, the neighbour part "
+        f"{found.neighbour_factor:.3g} times"
     )

@@ -1,0 +1,123 @@
+"""A CSV of feedback -> marks, and the records that they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.marks import Label, Mark, read_marks
+from vaewatch.training.feedback.matched import NONE, Keys, match
+
+MINUTE = 60_000_000
+NOON = 1_774_785_600_000_000  # 2026-03-29T12:00:00Z
+
+
+def written(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "marks.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_file_as_it_is_exported_is_read(tmp_path: Path):
+    path = written(
+        tmp_path,
+        "id,label,incident,record,group,first,last,columns,reason,by,at,until",
+        'm1,confirmed,a1b2,,pump,2026-03-29T12:00:00Z,2026-03-29T12:05:00.5Z,"[""amount""]",'
+        '"a, b",ops,2026-03-30T08:00:00Z,',
+        "m2,false_alarm,,o7,,,,,,ops,2026-03-30T09:00:00Z,",
+    )
+    first, second = read_marks(path)
+    assert (first.label, first.group) == (Label.CONFIRMED, "pump")
+    assert (first.first, first.last) == (NOON, NOON + 5 * MINUTE + 500_000)
+    assert (second.label, second.record, second.first) == (Label.FALSE_ALARM, "o7", None)
+
+
+def test_the_last_mark_of_an_incident_counts_and_a_withdrawn_one_does_not(tmp_path: Path):
+    path = written(
+        tmp_path,
+        "label,incident,record,at",
+        "confirmed,a,,2026-03-30T09:00:00Z",
+        "false_alarm,a,,2026-03-30T08:00:00Z",
+        "confirmed,b,,2026-03-30T08:00:00Z",
+        "withdrawn,b,,2026-03-30T09:00:00Z",
+        "false_alarm,,o1,2026-03-30T08:00:00Z",
+    )
+    found = {mark.incident or mark.record: mark.label for mark in read_marks(path)}
+    assert found == {"a": Label.CONFIRMED, "o1": Label.FALSE_ALARM}
+
+
+def test_numbers_of_records_are_no_times(tmp_path: Path):
+    path = written(tmp_path, "label,incident,first,last", "confirmed,a,17,20")
+    assert read_marks(path)[0].first is None
+
+
+def test_what_is_no_mark_is_refused_by_its_line_without_its_value(tmp_path: Path):
+    with pytest.raises(SchemaError, match=r"a label must be confirmed, .* in line 3 of") as error:
+        read_marks(written(tmp_path, "label,record", "confirmed,o1", "secret,o2"))
+    assert "secret" not in str(error.value)
+    with pytest.raises(SchemaError, match="'first' must be a time such as .* in line 2 of"):
+        read_marks(written(tmp_path, "label,first,last", "confirmed,soon,later"))
+    with pytest.raises(SchemaError, match="must have the columns label, and record or first"):
+        read_marks(written(tmp_path, "label,reason", "confirmed,why"))
+    with pytest.raises(SchemaError, match="must be readable: No such file"):
+        read_marks(tmp_path / "none.csv")
+
+
+def test_a_file_from_a_spreadsheet_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    path = written(tmp_path, "\ufefflabel,record", "confirmed,o1")
+    assert [mark.record for mark in read_marks(path)] == ["o1"]
+
+
+def test_an_empty_file_has_no_marks(tmp_path: Path):
+    (tmp_path / "marks.csv").write_bytes(b"")
+    assert read_marks(tmp_path / "marks.csv") == ()
+
+
+FRAME = pl.DataFrame(
+    {
+        "order": [1, 2, 3, 4, 5, 6],
+        "at": ["12:00", "12:01", "12:02", "12:03", "12:04", None],
+        "where": ["NL", "DE", "NL", "DE", "NL", "NL"],
+    }
+).with_columns(at="2026-03-29T" + pl.col("at") + ":00Z")
+
+
+def rows_of(mark: Mark, **settings: str) -> list[int]:
+    found = match([mark], FRAME, Keys.of(TrainConfig(**settings)))  # type: ignore[arg-type]
+    assert found.found.tolist() == [bool((found.of != NONE).any())]
+    return np.flatnonzero(found.of != NONE).tolist()
+
+
+def test_a_record_is_found_by_its_id_alone():
+    mark = Mark(Label.CONFIRMED, record="3", first=NOON, last=NOON + 9 * MINUTE)
+    assert rows_of(mark, id="order", time="at") == [2]
+    assert rows_of(mark, time="at") == []
+
+
+def test_an_incident_is_all_records_of_its_group_in_its_span():
+    mark = Mark(Label.CONFIRMED, "a", group="NL", first=NOON, last=NOON + 2 * MINUTE)
+    assert rows_of(mark, time="at", segment="where") == [0, 2]
+    assert rows_of(mark, time="at", entity="where") == [0, 2]
+    assert rows_of(mark, time="at") == []  # nothing says which records are of NL
+    assert rows_of(mark, id="order") == []
+    whole = Mark(Label.CONFIRMED, "a", first=NOON, last=NOON + 2 * MINUTE)
+    assert rows_of(whole, time="at", segment="where") == [0, 1, 2]
+
+
+def test_what_is_said_of_a_record_wins_over_its_incident_and_the_later_of_two():
+    marks = [
+        Mark(Label.FALSE_ALARM, record="2"),
+        Mark(Label.CONFIRMED, "a", first=NOON, last=NOON + 2 * MINUTE),
+        Mark(Label.EXPECTED, "b", first=NOON + 2 * MINUTE, last=NOON + 3 * MINUTE),
+        Mark(Label.CONFIRMED, "c"),
+    ]
+    found = match(marks, FRAME, Keys.of(TrainConfig(id="order", time="at")))
+    assert found.of.tolist() == [1, 0, 2, 2, NONE, NONE]
+    assert found.by_span.tolist() == [True, False, True, True, False, False]
+    assert found.labelled(Label.CONFIRMED).tolist() == [True] + 5 * [False]
+    assert found.missing == 1

@@ -1,0 +1,123 @@
+"""a CSV file of feedback -> marks: what people said of incidents and records.
+
+The file is as `vaewatch feedback export` writes it. Only a column `label`, and `record` or `first`
+and `last`, must be there. Of two marks of one incident or record the later one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import polars as pl
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.intake.text import one_line
+from vaewatch.scoring.time.form import NO_TIME, moment_of_text
+
+COLUMNS = ("label", "incident", "record", "group", "first", "last", "at")
+FORM = "2026-03-29T03:10:00Z"
+
+
+class Label(StrEnum):
+    """What a mark says."""
+
+    CONFIRMED = "confirmed"
+    FALSE_ALARM = "false_alarm"
+    EXPECTED = "expected"
+    WITHDRAWN = "withdrawn"  # what was said before does not count
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What somebody said of an incident or a record.
+
+    Attributes:
+        record: the id of the record; empty for an incident.
+        group: the entity or segment of an incident; empty for all.
+        first, last: its span, in microseconds since 1970; None where it is not known, or where the
+            incident counts records, whose numbers mean nothing in another file.
+    """
+
+    label: Label
+    incident: str = ""
+    record: str = ""
+    group: str = ""
+    first: int | None = None
+    last: int | None = None
+    at: int = NO_TIME
+
+    @property
+    def target(self) -> tuple[object, ...]:
+        """What it is about: of two marks with the same one, the later counts."""
+        if self.record:
+            return ("record", self.record)
+        return (self.incident,) if self.incident else (self.group, self.first, self.last)
+
+
+def read_marks(path: Path | str) -> tuple[Mark, ...]:
+    """Read the marks of a file, in order of time; those that a later one replaces or withdraws are
+    left out.
+
+    Raises:
+        SchemaError: it cannot be read, or a line is no mark.
+    """
+    try:
+        frame = pl.read_csv(Path(path).read_bytes(), infer_schema=False)
+    except pl.exceptions.NoDataError:
+        return ()
+    except OSError as error:
+        raise SchemaError(f"the feedback '{path}' must be readable: {error.strerror}.") from error
+    except pl.exceptions.PolarsError as error:
+        raise SchemaError(f"the feedback '{path}' must be CSV: {one_line(error)}.") from error
+    frame = frame.rename(str.strip)
+    _require_columns(frame.columns, path)
+    for name in COLUMNS:
+        if name not in frame.columns:
+            frame = frame.with_columns(pl.lit("").alias(name))
+    marks = sorted(_marks(frame.select(COLUMNS), path), key=lambda mark: mark.at)
+    last = {mark.target: mark for mark in marks}.values()
+    return tuple(mark for mark in last if mark.label is not Label.WITHDRAWN)
+
+
+def _require_columns(columns: Sequence[str], path: Path | str) -> None:
+    if "label" not in columns or not ({"record"} & {*columns} or {"first", "last"} <= {*columns}):
+        raise SchemaError(
+            f"the feedback '{path}' must have the columns label, and record or first and last, "
+            "as vaewatch feedback export writes them."
+        )
+
+
+def _marks(frame: pl.DataFrame, path: Path | str) -> Iterator[Mark]:
+    for line, row in enumerate(frame.iter_rows(named=True), 2):
+        cells = {name: (cell or "").strip() for name, cell in row.items()}
+        try:
+            label = Label(cells["label"])
+        except ValueError:
+            known = ", ".join(Label)
+            raise SchemaError(
+                f"a label must be {known}, got another text in line {line} of '{path}'."
+            ) from None
+        place = f"line {line} of '{path}'"
+        first, last, at = (_moment(cells[name], name, place) for name in ("first", "last", "at"))
+        yield Mark(
+            label=label,
+            incident=cells["incident"],
+            record=cells["record"],
+            group=cells["group"],
+            first=first,
+            last=last,
+            at=NO_TIME if at is None else at,
+        )
+
+
+def _moment(text: str, name: str, place: str) -> int | None:
+    """Return the moment of a text; None if there is none, or the number of a record."""
+    if not text or text.isdecimal():
+        return None
+    found = moment_of_text(text)
+    if found is None:
+        raise SchemaError(f"'{name}' must be a time such as {FORM}, got another text in {place}.")
+    return found[0]

@@ -1,0 +1,146 @@
+"""marks, records -> Matched: which of the records somebody has marked.
+
+A mark of a record is matched by the column of ids. One of an incident is matched by its group and
+its span of time, so that it takes all records in there: to take those that alarm alone would
+choose among normal records by their score, and the rest would no longer calibrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from vaewatch.scoring.budget.segments import label_of
+from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.frames import read_moments
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.marks import Label, Mark
+
+NONE = -1  # the mark of a record that nobody marked
+
+Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The columns by which records are found, where there are such. group: entity or segment."""
+
+    id: str | None
+    time: str | None
+    zone: str
+    group: str | None
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Keys:
+        return cls(config.id, config.time, config.time_zone, config.entity or config.segment)
+
+    @classmethod
+    def of_schema(cls, schema: Schema) -> Keys:
+        time = schema.time
+        zone = "UTC" if time is None else time.zone
+        column = None if time is None else time.column
+        return cls(schema.id, column, zone, schema.entity or schema.segment)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The marks, and that of each of N records.
+
+    of: (N,) the place of its mark, or NONE. by_span: (N,) whether the mark is of an incident, of
+        whose records only those that alarm are meant.
+    found: of each mark, whether it has a record.
+    """
+
+    marks: tuple[Mark, ...]
+    of: Rows
+    by_span: Bools
+    found: Bools
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def labelled(self, label: Label) -> Bools:
+        """Return which records have a mark with this label, (N,)."""
+        own = np.array([mark.label == label for mark in self.marks] + [False])  # last: NONE
+        return np.asarray(own[self.of])
+
+    def take(self, rows: Rows) -> Matched:
+        """Return the records at these indices."""
+        return Matched(self.marks, self.of[rows], self.by_span[rows], self.found)
+
+    @property
+    def missing(self) -> int:
+        """How many marks have no record."""
+        return int((~self.found).sum())
+
+
+def match(marks: Sequence[Mark], frame: pl.DataFrame, keys: Keys) -> Matched:
+    """Find the records of N that are marked. Where several marks take one record, that of the
+    record itself wins, and then the latest.
+    """
+    n = len(frame)
+    of, by_span, found = np.full(n, NONE), np.zeros(n, bool), np.zeros(len(marks), bool)
+    places = _Places.of(frame, keys)
+    for record in (False, True):  # those of incidents first
+        for at, mark in enumerate(marks):
+            if bool(mark.record) is record:
+                rows = places.rows(mark)
+                of[rows], by_span[rows], found[at] = at, not record, len(rows) > 0
+    return Matched(tuple(marks), of, by_span, found)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where records are: by id, by group, and in order of time. order: (N,) with those without a
+    time first.
+    """
+
+    ids: dict[str, list[int]]
+    groups: NDArray[np.object_] | None
+    order: Rows | None
+    moments: Rows | None
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, keys: Keys) -> _Places:
+        ids: dict[str, list[int]] = {}
+        for row, name in enumerate(_texts(frame, keys.id) or ()):
+            ids.setdefault(name, []).append(row)
+        names, moments = _texts(frame, keys.group), None
+        if keys.time is not None and keys.time in frame.columns:
+            read = read_moments(frame[keys.time])
+            moments = None if read is None else read.in_utc(keys.zone)
+        order = None if moments is None else np.argsort(moments, kind="stable")
+        return cls(
+            ids,
+            None if names is None else np.array([label_of(name) for name in names], object),
+            order,
+            None if moments is None or order is None else moments[order],
+        )
+
+    def rows(self, mark: Mark) -> Rows:
+        """Return the rows that a mark is about."""
+        if mark.record:
+            return np.array(self.ids.get(mark.record, []), np.int64)
+        if self.order is None or self.moments is None or mark.first is None or mark.last is None:
+            return np.empty(0, np.int64)
+        start = np.searchsorted(self.moments, max(mark.first, NO_TIME + 1), side="left")
+        rows = self.order[start : np.searchsorted(self.moments, mark.last, side="right")]
+        if not mark.group:
+            return rows
+        if self.groups is None:
+            return np.empty(0, np.int64)
+        return np.asarray(rows[self.groups[rows] == mark.group])
+
+
+def _texts(frame: pl.DataFrame, column: str | None) -> list[str] | None:
+    """Return the cells of a column as texts without blanks around them."""
+    if column is None or column not in frame.columns:
+        return None
+    texts = frame[column].cast(pl.String, strict=False).str.strip_chars()
+    return texts.fill_null("").to_list()
