@@ -22,7 +22,17 @@ FILES = sorted(path for path in SERVICE.rglob("*.py") if path.name != "__init__.
 # each may import itself and what stands before it; the last three put everything together
 ORDER = (
     *("private", "settings", "signals", "model", "watch", "http", "series", "score", "v2"),
-    *("store", "incidents", "feedback", "console", "recalibrate", "parts", "app", "serve"),
+    *(
+        "store",
+        "incidents",
+        "feedback",
+        "notify",
+        "console",
+        "recalibrate",
+        "parts",
+        "app",
+        "serve",
+    ),
 )
 ALONE = {"v2", "console"}  # neither imports the other
 KNOW_HTTP = {"fastapi", "starlette", "uvicorn", "httptools", "http"}
