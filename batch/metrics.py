@@ -100,6 +100,8 @@ class _Metrics:
         yield self._gauge("entities_evicted", text, series.evicted)
         text = "Pauses of the last job after which a window began anew."
         yield self._gauge("gaps", text, series.gaps)
+        text = "Judged records of the last job that came while the alarm of their entity lasted."
+        yield self._gauge("records_lasting", text, series.lasting)
         text = "Incidents of the last job: alarms no further apart than a window are one."
         yield self._gauge("incidents", text, series.incidents)
         if incidents.foretold is not None:

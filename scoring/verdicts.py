@@ -136,7 +136,10 @@ class Verdicts:
 
 
 def joined(parts: Sequence[Verdicts]) -> Verdicts:
-    """Join verdicts as they follow one another: what each says of a score, and its reasons."""
+    """Join verdicts as they follow one another: what each says of a score, its reasons, and how
+    the record stands to those before it.
+    """
+    words = [each.history for each in parts if each.history is not None]
     starts = accumulate(map(len, parts), initial=0)
     return Verdicts(
         np.concatenate([each.score for each in parts]),
@@ -144,6 +147,7 @@ def joined(parts: Sequence[Verdicts]) -> Verdicts:
         np.concatenate([each.severity for each in parts]),
         np.concatenate([each.is_anomaly for each in parts]),
         [reasons for each in parts for reasons in each.reasons],
+        history=[word for some in words for word in some] if len(words) == len(parts) else None,
         courses={
             start + row: own
             for start, each in zip(starts, parts, strict=False)

@@ -29,6 +29,7 @@ class Settings:
     max_entities: int = 10_000
     history_ttl: int = 86_400  # seconds that Redis keeps an entity after its last record
     history_away: str = "refuse"  # or warm-up: what happens while Redis is away
+    history_ahead: float | None = None  # seconds that a record may be ahead of the clock
     store: str | None = None  # of incidents and feedback; None: gone with the service
     merge_gap: str | None = None  # so far apart are alarms of one incident; None: by the artifact
     notify_chance: float = RARE  # incidents that chance brings less often than this are news

@@ -151,7 +151,7 @@ class _Count:
         if not len(one.records.table):
             return self._none(one.records)
         counted = self._counted(one.records, one.verdicts)
-        counted = replace(counted, series=one.followed.counts)
+        counted = replace(counted, series=one.counts)
         if self.rules is None:
             return counted
         return self._grouped(self.rules, counted, one.records, one.verdicts)

@@ -76,6 +76,11 @@ class SeriesCounts:
                 f"the history holds {most:,} entities, and {self.evicted:,} times one had to "
                 "leave, to warm up again if it returns. --max-entities says how many it holds."
             )
+        if self.warming_up and not self.judged:
+            said.append(
+                "no record was judged, so that none could alarm: each takes the records of its "
+                "entity before it, as many as a window has, and no entity has so many in a row."
+            )
         if self.lasting:
             said.append(
                 f"{self.lasting:,} records came while the alarm of their entity lasted, and alarm "

@@ -26,7 +26,7 @@ from vaewatch.batch.stage import Engine, ScoredChunk, Stage
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import OutputError, SettingError
 from vaewatch.scoring.incidents.spans import Span
-from vaewatch.scoring.series.history import History, Standing, Taken
+from vaewatch.scoring.series.history import History, Taken
 from vaewatch.scoring.series.kept import KeptError, history_key, pack_history, unpack_history
 from vaewatch.scoring.series.lasting import KeptEpisode, Lasting
 from vaewatch.scoring.verdicts import Verdicts
@@ -125,9 +125,7 @@ class Follower:
         if not len(records.table):
             return stage.encoded(one.chunk, records, None)
         scored = stage.encoded(one.chunk, records, verdicts)
-        lasting = (np.array(verdicts.history) == Standing.LASTING) & records.good
-        series = replace(one.followed.counts, lasting=int(lasting.sum()))
-        counts = replace(scored.counts, series=series)
+        counts = replace(scored.counts, series=one.counts)
         alarms = np.flatnonzero(records.good & verdicts.is_anomaly)
         return replace(scored, counts=counts, alarms=alarms_at(records.table, alarms))
 

@@ -11,12 +11,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vaewatch.batch.chunk import FileChunk
 from vaewatch.batch.job import Job
+from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.followed import Followed
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.history import Taken
+from vaewatch.scoring.series.history import Standing, Taken
 from vaewatch.scoring.series.lasting import Lasting
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -49,6 +52,12 @@ class JudgedChunk:
     records: Records
     followed: Followed
     verdicts: Verdicts
+
+    @property
+    def counts(self) -> SeriesCounts:
+        """Return how the records stand, and how many came while an alarm lasted."""
+        lasting = np.array(self.verdicts.history) == Standing.LASTING
+        return replace(self.followed.counts, lasting=int((lasting & self.records.good).sum()))
 
 
 def judged(

@@ -12,6 +12,7 @@ from vaewatch.service.console.columns import ColumnState
 
 MOST_OF_EACH = 2
 MOST_SEGMENTS = 3  # that are named
+LASTING, FEW_LASTING = 0.02, 20  # a share of records, and a number: as VaewatchAlarmsLast has them
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 
 
@@ -38,9 +39,10 @@ def health_of(
     *,
     draining: bool,
     loud: Sequence[str] = (),
+    lasting: str = "",
 ) -> Health:
     """Judge the service. `evidence`: log10 of the test martingale. `loud`: the segments that have
-    more alarms than chance allows.
+    more alarms than chance allows. `lasting`: what `lasting_of` says.
     """
     if draining:
         text = "It answers the requests in flight and takes no new ones."
@@ -53,6 +55,7 @@ def health_of(
     if budget.state == "above":
         text = f"{numbers}{_explained(budget)} "
         text += "Either something is happening, or normal records have changed."
+        text += f" {lasting}" if lasting else ""
         return Health("alarm", "More alarms than promised", text, _first(causes, changed))
     if loud:
         more = f" and {len(loud) - MOST_SEGMENTS} more" if len(loud) > MOST_SEGMENTS else ""
@@ -60,6 +63,9 @@ def health_of(
         text = f"{numbers} But segment {names} has more than its own calibration allows."
         headline = "More alarms than promised in a segment"
         return Health("alarm", headline, text, _first(causes, changed))
+    if lasting:
+        text = f"{numbers} But {lasting[0].lower()}{lasting[1:]}"
+        return Health("warn", "Alarms last", text, _first(causes, changed))
     if evidence >= EVIDENCE or changed:
         text = f"{numbers} But recent records no longer look like the calibration's."
         return Health("warn", "The records have changed", text, _first(changed, causes))
@@ -67,6 +73,16 @@ def health_of(
         text = f"{numbers} Records may be repeating, or normal ones have changed."
         return Health("warn", "Fewer alarms than promised", text, [])
     return Health("ok", "All is as promised", numbers, [])
+
+
+def lasting_of(lasting: int, records: int) -> str:
+    """Say that records came while the alarm of their entity lasted, where these are many."""
+    if lasting <= LASTING * records + FEW_LASTING:
+        return ""
+    return (
+        f"Of the {records:,} records of the last hour {lasting:,} are of entities whose alarm "
+        "lasts: they are no longer as in the fit data, and alarm only if they go beyond that."
+    )
 
 
 def numbers_of(budget: Budget) -> str:

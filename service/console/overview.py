@@ -17,7 +17,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.budget.windows import expected_of_windows
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
-from vaewatch.service.console.health import Health, health_of
+from vaewatch.service.console.health import Health, health_of, lasting_of
 from vaewatch.service.console.segments import SegmentState, expected_of, loud, segments_of
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.model.model import Model
@@ -128,7 +128,10 @@ def overview_of(sources: Sources, *, may_mark: bool = True) -> Overview:
     columns = columns_of(artifact.drift, window)
     segments = segments_of(artifact.segments, window)
     evidence = _total(series, "exchangeability_log10")
-    draining = sources.registry.draining
+    draining, memory = sources.registry.draining, recent.memory()
+    lasting = lasting_of(
+        sum(span.lasting for span in memory.spans), sum(span.records for span in memory.spans)
+    )
     return Overview(
         now=time.time(),
         release=build_version(),
@@ -137,14 +140,16 @@ def overview_of(sources: Sources, *, may_mark: bool = True) -> Overview:
         may_mark=may_mark,
         values=recent.values,
         max_records=sources.settings.max_records,
-        health=health_of(budget, columns, evidence, draining=draining, loud=loud(segments)),
+        health=health_of(
+            budget, columns, evidence, draining=draining, loud=loud(segments), lasting=lasting
+        ),
         budget=budget,
         evidence=evidence,
         records=_record_counts(series),
         latency=latency_of(series),
         severities=SEVERITIES,
         span_seconds=SPAN_SECONDS,
-        recent=recent.memory(),
+        recent=memory,
         columns=columns,
         segments=segments,
         model=_model(model),

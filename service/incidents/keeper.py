@@ -82,6 +82,8 @@ class Keeper:
         self.series.begin(model.scorer.artifact.schema.names)
         try:
             self.database.probe()
+            with self.database.reading() as connection:
+                self.standing = _standing(connection, now(), self.settings.notify_chance)
         except StoreAway:
             pass  # it is in the log; the service scores without it
         if self.place.lasts:

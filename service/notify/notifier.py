@@ -75,11 +75,11 @@ class Notifier:
             return
         self.series.begin(receiver.name for receiver in self.receivers)
         names = ", ".join(map(str, self.receivers))
-        log.info("rare incidents are sent to %s", names)
         if not self.database.place.lasts:
             log.warning(
                 "notifications that wait are gone when the service stops; --store keeps them"
             )
+        log.info("rare incidents are sent to %s", names)
         steps: dict[str, Step] = {ANNOUNCER: self._announce}
         steps |= {sender.receiver.name: sender.step for sender in self._senders.values()}
         for name, step in steps.items():

@@ -35,6 +35,11 @@ def check_history(settings: Settings) -> None:
         raise SettingError(
             "--history redis://HOST takes the [redis] extra: pip install 'vaewatch[redis]'."
         )
+    if mode == STATELESS and settings.history_ahead is not None:
+        raise SettingError(
+            "--history-ahead must go with --history memory or redis://HOST: without memory a "
+            "record from the future touches no other request."
+        )
     if mode == REDIS:
         _check_url(settings)
 
@@ -53,7 +58,7 @@ def histories_of(settings: Settings, registry: Registry) -> Histories:
     """Make the histories of one process."""
     mode = settings.history_mode
     if mode == MEMORY:
-        return Memory(registry, settings.max_entities)
+        return Memory(registry, settings.max_entities, settings.history_ahead)
     if mode == STATELESS:
         return Stateless()
     from vaewatch.service.series.shared import Shared  # the extra [redis]
@@ -64,6 +69,7 @@ def histories_of(settings: Settings, registry: Registry) -> Histories:
         settings.max_entities,
         settings.history_ttl,
         settings.history_away == "warm-up",
+        settings.history_ahead,
     )
 
 

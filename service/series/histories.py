@@ -6,12 +6,14 @@ the request, `vaewatch.service.series.memory` and `vaewatch.service.series.share
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaewatch.scoring.series.history import (
     STANDINGS,
@@ -27,8 +29,10 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 
+SECOND = 1_000_000  # microseconds
 CONTEXT = "context"  # the word of a record before the newest, where only that is judged
-WORDS = (*(standing.value for standing in Standing), CONTEXT)
+AHEAD = "ahead"  # of a record whose time is too far ahead of the clock
+WORDS = (*(standing.value for standing in Standing), CONTEXT, AHEAD)
 _FULL, _WARMING_UP = STANDINGS.index(Standing.FULL), STANDINGS.index(Standing.WARMING_UP)
 
 
@@ -88,14 +92,31 @@ class Histories(Protocol):
 
 @dataclass
 class Ledger(History):
-    """A history that notes what becomes of records, and may judge the newest ones alone."""
+    """A history that notes what becomes of records, and may judge the newest ones alone.
 
+    latest: the last moment that a record may have; those after it are set apart.
+    """
+
+    latest: int | None = None
     last: bool = False
     gaps: int = 0
     evicted: int = 0
     context: list[int] = field(default_factory=list)  # rows before the newest of their entities
+    ahead: list[int] = field(default_factory=list)  # rows that were set apart
 
     def add(self, arrivals: Arrivals) -> Taken:
+        if self.latest is None or not (far := arrivals.moments > self.latest).any():
+            return self.take_in(arrivals)
+        self.ahead, rows = np.flatnonzero(far).tolist(), np.flatnonzero(~far)
+        taken = self.take_in(_of_rows(arrivals, rows))
+        self.context = rows[self.context].tolist()
+        standings = np.full(len(far), _WARMING_UP, np.int8)
+        standings[rows] = taken.standings
+        runs = tuple(replace(run, rows=rows[run.rows]) for run in taken.runs)
+        return replace(taken, standings=standings, runs=runs)
+
+    def take_in(self, arrivals: Arrivals) -> Taken:
+        """Take in records of which none is ahead of the clock."""
         taken = super().add(arrivals)
         self.gaps, self.evicted = self.gaps + taken.gaps, self.evicted + taken.evicted
         return self._newest(taken, arrivals) if self.last else taken
@@ -119,6 +140,21 @@ class Ledger(History):
         return replace(taken, runs=runs)
 
 
+def _of_rows(arrivals: Arrivals, rows: NDArray[np.int64]) -> Arrivals:
+    names = arrivals.entities
+    return Arrivals(
+        entities=None if names is None else [names[row] for row in rows.tolist()],
+        moments=arrivals.moments[rows],
+        values=arrivals.values[rows],
+        unseen=arrivals.unseen[rows],
+    )
+
+
+def latest_of(ahead: float | None) -> int | None:
+    """Return the moment so many seconds ahead of the clock; None if there is no such limit."""
+    return None if ahead is None else int((time.time() + ahead) * SECOND)
+
+
 def judged(
     model: Model, options: Judging, table: Table, ledger: Ledger
 ) -> tuple[Verdicts, Ledger]:
@@ -127,10 +163,12 @@ def judged(
     verdicts = model.scorer.score_table(
         table, alpha=options.alpha, explain=options.explain, history=ledger
     )
-    if options.last and verdicts.history is not None:
+    if (ledger.context or ledger.ahead) and verdicts.history is not None:
         words = list(verdicts.history)
         for row in ledger.context:
             words[row] = CONTEXT
+        for row in ledger.ahead:
+            words[row] = AHEAD
         verdicts = replace(verdicts, history=words)
     return verdicts, ledger
 

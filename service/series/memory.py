@@ -19,6 +19,7 @@ from vaewatch.service.series.histories import (
     Ledger,
     Seen,
     judged,
+    latest_of,
     window_of,
 )
 
@@ -33,12 +34,15 @@ ALARM = 16  # bytes of a moment and a score
 class Memory:
     """The histories of at most `most` entities; the least recently seen one leaves first.
 
+    ahead: seconds that a record's time may be ahead of the clock; None: any.
+
     They belong to the features of the artifact that answers. Records of a request that began under
     another one are judged by themselves.
     """
 
     registry: Registry
     most: int
+    ahead: float | None = None
     waits: bool = field(default=False, init=False)
     _key: str | None = None
     _history: History | None = None
@@ -50,7 +54,7 @@ class Memory:
         window, kept = window_of(model), self._history
         mine = kept is not None and self._key == model.history_key
         pasts = kept.pasts if kept is not None and mine else OrderedDict()
-        ledger = Ledger(window, self.most, pasts)
+        ledger = Ledger(window, self.most, pasts, latest=latest_of(self.ahead))
         if kept is not None and mine:
             ledger.lasting = kept.lasting
         verdicts, ledger = judged(model, options, table, ledger)

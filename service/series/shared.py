@@ -35,6 +35,7 @@ from vaewatch.service.series.histories import (
     Ledger,
     Seen,
     judged,
+    latest_of,
     window_of,
 )
 from vaewatch.service.series.script import (
@@ -58,6 +59,7 @@ class Shared:
 
     warm_up: while Redis is away, records are judged with those of their batch alone; otherwise
         they are refused.
+    ahead: seconds that a record's time may be ahead of the clock; None: any.
     """
 
     registry: Registry
@@ -65,6 +67,7 @@ class Shared:
     most: int
     ttl: int
     warm_up: bool
+    ahead: float | None = None
     waits: bool = field(default=True, init=False)
     away: bool = field(default=False, init=False)
     _held: int = 0
@@ -93,7 +96,14 @@ class Shared:
     def answer(
         self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
-        ledger = _Remote(window_of(model), None, OrderedDict(), shared=self, model=model)
+        ledger = _Remote(
+            window_of(model),
+            None,
+            OrderedDict(),
+            latest=latest_of(self.ahead),
+            shared=self,
+            model=model,
+        )
         verdicts, _ = judged(model, options, table, ledger)
         self._note_alarms(model, ledger)
         return Answered(table, verdicts, Seen(self._held, ledger.gaps, ledger.evicted))
@@ -218,7 +228,7 @@ class _Remote(Ledger):
     model: Model = field(kw_only=True)
     known: dict[str, KeptEpisode] = field(default_factory=dict)  # alarms before the batch
 
-    def add(self, arrivals: Arrivals) -> Taken:
+    def take_in(self, arrivals: Arrivals) -> Taken:
         come = _stored(arrivals)
         try:
             pasts, evicted = self.shared.take(self.model, come)
@@ -236,7 +246,7 @@ class _Remote(Ledger):
                 if episode := episode_of(alarms):
                     self.known[entity] = episode
             self.lasting.keep(self.known)
-        return super().add(arrivals)
+        return super().take_in(arrivals)
 
     def alarmed(self) -> dict[str, KeptEpisode]:
         """Return the alarms of the entities that alarmed in the batch."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from vaewatch.scoring.budget.calibration import SEVERITIES, count_severities
 from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.reasons import SeriesReason
 from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.service.settings import Settings
@@ -62,13 +63,14 @@ class Alarm(msgspec.Struct):
 
 class Span(msgspec.Struct):
     """The records of ten seconds. `start`: in Unix seconds. `alarms`: at the artifact's alpha.
-    `severities`: (bins,) numbers of records.
+    `severities`: (bins,) numbers of records. `lasting`: records whose entity's alarm lasts.
     """
 
     start: int
     records: int
     alarms: int
     severities: list[int]
+    lasting: int = 0
 
 
 class Memory(msgspec.Struct):
@@ -105,6 +107,7 @@ class Recent:
         span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
         span.records += len(verdicts)
         span.alarms += alarms
+        span.lasting += (verdicts.history or []).count(Standing.LASTING)
         span.severities = (
             np.array(span.severities) + count_severities(verdicts.severity)
         ).tolist()
@@ -174,4 +177,10 @@ def _sum(one: Span | None, other: Span) -> Span:
     if one is None:
         return other
     severities = [a + b for a, b in zip(one.severities, other.severities, strict=True)]
-    return Span(one.start, one.records + other.records, one.alarms + other.alarms, severities)
+    return Span(
+        one.start,
+        one.records + other.records,
+        one.alarms + other.alarms,
+        severities,
+        one.lasting + other.lasting,
+    )

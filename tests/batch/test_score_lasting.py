@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,12 @@ def test_a_replay_counts_the_alarms_of_a_change_once_it_lasts_no_more(
     by_time(frame).write_csv(tmp_path / "in.csv")
     found = json.loads(call("replay", machines_path, tmp_path / "in.csv", "--json").stdout)
     assert abs(found["alphas"][0]["alarms"] - int(ordered["is_anomaly"].sum())) <= 2
+    assert abs(found["series"]["lasting"] - len(lasting(ordered))) <= 2
+    text = call("replay", machines_path, tmp_path / "in.csv").stdout
+    assert f"\nlasting       {found['series']['lasting']:,}\n" in text
 
 
-def test_a_warning_says_what_lasts(
+def test_a_warning_the_last_line_and_the_metrics_say_what_lasts(
     machines_path: Path,
     frame: pl.DataFrame,
     ordered: pl.DataFrame,
@@ -101,7 +105,22 @@ def test_a_warning_says_what_lasts(
 ):
     frame.write_csv(tmp_path / "in.csv")
     words = ("--out", tmp_path / "out.csv", "--summary", tmp_path / "s.json")
-    score(machines_path, tmp_path / "in.csv", *words)
+    done = score(machines_path, tmp_path / "in.csv", *words, "--metrics-file", tmp_path / "m.prom")
     n = len(lasting(ordered))
     assert f"{n:,} records came while the alarm of their entity lasted" in caplog.text
     assert json.loads((tmp_path / "s.json").read_text())["series"]["lasting"] == n
+    assert f" judged ({n:,} while an alarm lasted), " in done.stderr
+    series = re.search(
+        r"^vaewatch_batch_records_lasting{.*} (.+)$", (tmp_path / "m.prom").read_text(), re.M
+    )
+    assert series is not None and float(series[1]) == n
+
+
+def test_an_evaluation_says_what_lasts(
+    machines_path: Path, frame: pl.DataFrame, ordered: pl.DataFrame, tmp_path: Path
+):
+    frame.with_columns(label=0).write_csv(tmp_path / "in.csv")
+    words = ("evaluate", machines_path, tmp_path / "in.csv", "--label", "label")
+    n = json.loads(call(*words, "--json").stdout)["lasting"]
+    assert abs(n - len(lasting(ordered))) <= 2
+    assert f" judged ({n:,} while an alarm lasted), " in call(*words).stdout

@@ -381,3 +381,16 @@ def test_odd_histories_are_outcomes_and_no_errors(
     long.write_csv(tmp_path / "long.csv")
     done = call("score", machines_path, tmp_path / "long.csv", "--out", tmp_path / "out.csv")
     assert done.returncode == 3 and "name of at most 1,000 characters" in done.stderr
+
+
+def test_files_of_which_nothing_is_judged_are_no_all_clear(
+    machines_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    few = make_machines(WINDOW - 1, seed=1)
+    few.write_csv(tmp_path / "in.csv")
+    score(machines_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    assert "no record was judged, so that none could alarm" in caplog.text
+    caplog.clear()
+    make_machines(WINDOW, seed=1).write_csv(tmp_path / "in.csv")
+    score(machines_path, tmp_path / "in.csv", "--out", tmp_path / "more.csv")
+    assert "no record was judged" not in caplog.text

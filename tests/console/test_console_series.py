@@ -14,11 +14,12 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
 from tests.live import Live, serving
-from tests.pumps import W, pumps, trained
+from tests.pumps import W, changed, pumps, trained
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.windows import expected_of_windows
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.course import Course, Units
+from vaewatch.service.console.health import lasting_of
 from vaewatch.service.watch.courses import MOST_POINTS, lines_of
 from vaewatch.service.watch.recent import MOST_ALARMS
 
@@ -150,3 +151,20 @@ def test_the_chance_of_alike_windows_is_wider_by_their_blocks(artifact: Path, li
     assert (budget["expected"], budget["low"], budget["high"]) == (want.mean, want.low, want.high)
     alone = Expected.at(loaded.calibration, budget["records"])
     assert budget["high"] > alone.high and budget["low"] <= alone.low
+
+
+def test_an_alarm_that_lasts_is_not_taken_for_an_all_clear(browser: Browser, artifact: Path):
+    with serving(artifact) as live, page_of(browser) as (page, complaints):
+        answer = live.post("/v1/score", json={"records": changed(150)}).json()["results"]
+        lasting = [one["history"] for one in answer].count("lasting")
+        state = live.get("/console/state").json()
+        assert sum(span["lasting"] for span in state["recent"]["spans"]) == lasting > 30
+        assert state["health"]["level"] in ("warn", "alarm")
+        page.goto(live.url)
+        expect(page.locator("body")).to_contain_text(f"records of the last hour {lasting} are of")
+        assert not complaints
+
+
+def test_a_few_records_of_a_lasting_alarm_do_not_worry_the_console():
+    assert lasting_of(20, 100) == lasting_of(119, 5000) == ""
+    assert lasting_of(121, 5000).startswith("Of the 5,000 records of the last hour 121 are of")

@@ -120,6 +120,7 @@ def test_the_lines_of_the_dashboard_are_where_the_alerts_begin():
         ("VaewatchModelOld", "How old is the model?", "> 90 * 86400"),
         ("VaewatchBatchLate", "Time since the last success", "> 26 * 3600"),
         ("VaewatchTooManyAlarmsFast", "How many alarms, against the budget?", "> 3"),
+        ("VaewatchAlarmsLast", "Do alarms last?", "> 0.02"),
     ):
         assert wanted in rules[alert]["expr"]
         number = 1.0

@@ -17,6 +17,7 @@ import polars as pl
 from tests.conftest import call, make_frame
 from tests.deploy.prometheus import Prometheus, prometheus
 from tests.live import Live, serving
+from tests.receiver import Receiver
 
 FASTER = 60  # a minute is a second
 SCRAPE = "500ms"
@@ -85,13 +86,20 @@ class Watched:
 
 @contextmanager
 def watched(artifact: Path, folder: Path) -> Iterator[Watched]:
-    """A service with its shadow, a finished batch job, traffic, and a Prometheus that scrapes."""
+    """A service with its shadow and a receiver, a finished batch job, traffic, and a Prometheus
+    that scrapes.
+    """
     copy, job = folder / "artifact", folder / "job"
     shutil.copytree(artifact, copy)
     job.mkdir()
     _run_batch_job(artifact, job)
     with (
-        serving(copy, "--shadow", str(artifact)) as live,
+        Receiver().running() as receiver,
+        serving(
+            copy,
+            *("--shadow", str(artifact)),
+            *("--notify", receiver.url, "--notify-format", "slack"),
+        ) as live,
         _folder_over_http(job) as metrics,
         prometheus(
             folder,

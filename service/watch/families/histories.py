@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 CAUSES = EVICTED, FORGOTTEN = ("evicted", "forgotten")
-WORDS = ("full", "warming_up", "late", "repeated", "lasting", "context")
+WORDS = ("full", "warming_up", "late", "repeated", "lasting", "context", "ahead")
 
 
 class HistorySeries:
@@ -19,8 +19,8 @@ class HistorySeries:
             f"{prefix}_history_records",
             "Records of an artifact with a window, by how they stand to those of their entity "
             "before them: full (and judged), lasting (judged, and compared with the alarms of "
-            "their entity, too), warming_up, late, repeated, or context, which are those before "
-            "the newest with judge=last.",
+            "their entity, too), warming_up, late, repeated, ahead (of the clock), or context, "
+            "which are those before the newest with judge=last.",
             ("history",),
             registry=registry,
         )

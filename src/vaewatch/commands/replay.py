@@ -177,11 +177,12 @@ def _print_replay(found: Replay) -> None:
 
 
 def _print_series(found: Replay) -> None:
-    """Print the records that were not judged, where a record is judged with those before it."""
+    """Print how records stand to those before them, where they are judged with these."""
     if found.series is None:
         return
     counts = found.series.counts
     others = (
+        ("lasting", counts.lasting),
         ("warming up", counts.warming_up),
         ("late", counts.late),
         ("repeated", counts.repeated),

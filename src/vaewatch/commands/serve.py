@@ -107,6 +107,12 @@ def histories(command: Callable[..., Any]) -> Callable[..., Any]:
             default=Settings.history_away,
             help="While Redis is away: refuse records (503), or judge each request by itself.",
         ),
+        setting(
+            "--history-ahead",
+            type=SECONDS,
+            help="Set apart a record that is more seconds than this ahead of this machine's "
+            "clock: it would make its entity late until then.  [default: none is]",
+        ),
     )[::-1]:
         command = option(command)
     return command

@@ -296,6 +296,8 @@ def test_the_file_is_written_each_minute(series_path: Path, records: Records, tm
         (["--history-file", "no/such/folder/x"], "must be a file in a folder that can be written"),
         (["--history-file", "."], "File '.' is a directory"),
         (["--max-entities", "0"], "--max-entities"),
+        (["--history", "stateless", "--history-ahead", "60"], "must go with --history memory or"),
+        (["--history-ahead", "-1"], "--history-ahead"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(

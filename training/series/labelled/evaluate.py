@@ -62,7 +62,8 @@ class SeriesEvaluation:
     """Figures of labelled series at one alpha; rates are shares, not per cent.
 
     Attributes:
-        warming_up, repeated: records that were not judged.
+        warming_up, repeated: records that were not judged. lasting: judged ones that came while
+            the alarm of their entity lasted.
         events_unjudged: events whose records were all warming up or repeated, which nothing can
             find; they are not among the events.
         delay_records, delay_seconds: the medians from the begin of an event to its first alarm, of
@@ -103,6 +104,7 @@ class SeriesEvaluation:
     entities: tuple[EntityEvaluation, ...]
     normal_labels: tuple[str, ...] = ()
     anomaly_labels: tuple[str, ...] = ()
+    lasting: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -210,6 +212,7 @@ def evaluate_series(
         found,
         records=len(frame),
         repeated=int((~kept).sum()),
+        lasting=int((standing == Standing.LASTING).sum()),
         normal_labels=labels.normal,
         anomaly_labels=labels.other,
     )

@@ -46,7 +46,8 @@ def _standings(counts: Counts) -> str:
         return ""
     others = {"warming up": series.warming_up, "late": series.late, "repeated": series.repeated}
     shown = [f"{number:,} {name}" for name, number in others.items() if number]
-    return ", ".join([f"{series.judged:,} judged", *shown]) + "; "
+    lasting = f" ({series.lasting:,} while an alarm lasted)" if series.lasting else ""
+    return ", ".join([f"{series.judged:,} judged{lasting}", *shown]) + "; "
 
 
 def _print_series(summary: Summary) -> None:
