@@ -138,8 +138,9 @@ def test_a_warning_says_what_to_do_about_records_out_of_order(
 ):
     frame.reverse().write_csv(tmp_path / "in.csv")
     score(machines_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv", "--quiet")
-    (said,) = (each.getMessage() for each in caplog.records)
+    said, none = (each.getMessage() for each in caplog.records)
     assert f"{3 * (N - 1):,} records are older" in said and "--sort" in said
+    assert "no record was judged" in none
     assert f"'{tmp_path / 'in.csv'}', line 3" in said
 
 
