@@ -20,9 +20,12 @@ print(*p['dependencies'], sep='\n', file=open('serve.txt', 'w')); \
 FROM tools AS serve-packages
 # Names of extras that not every service needs: cloud, otel, png, postgres, ray, redis.
 ARG EXTRAS=
+# Tests go, and compiled code that nothing here needs: zstandard's for PyPy, and SQLAlchemy's, which is
+# there in Python, too: the service asks its store a few times a second.
 RUN /tools/bin/pip --python /opt/vaewatch/bin/python install -c constraints.txt -r serve.txt \
     $(for extra in ${EXTRAS}; do echo "-r ${extra}.txt"; done) \
- && find /opt/vaewatch -type d -name tests -prune -exec rm -r {} +
+ && find /opt/vaewatch -type d \( -name tests -o -path '*/sqlalchemy/testing' \) -prune -exec rm -r {} + \
+ && find /opt/vaewatch \( -path '*/zstandard/_cffi*.so' -o -path '*/sqlalchemy/*_cy.*.so' \) -delete
 
 FROM tools AS wheel
 COPY README.md LICENSE CHANGELOG.md ./
