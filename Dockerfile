@@ -2,6 +2,7 @@
 #   docker build -t vaewatch .
 #   docker build -t vaewatch:train --target train .
 #   docker build -t vaewatch:cloud --build-arg EXTRAS=cloud .     serve, which also reads and writes object stores
+#   docker build -t vaewatch:postgres --build-arg EXTRAS=postgres .     serve, whose replicas share incidents and feedback
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS tools

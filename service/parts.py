@@ -71,6 +71,7 @@ class Service:
         keeper = Keeper(settings, registry, lane.histories, lane.between, metrics.histories)
         lane.note = keeper.note
         lifecycle = Lifecycle(registry, settings, metrics.count_reload)
+        desk, kept = Desk(incidents.database), Store(folder)
         return cls(
             settings=settings,
             keys=Keys(settings),
@@ -82,10 +83,10 @@ class Service:
             shadow=shadow,
             engine=engine,
             access_log=AccessLog(levels),
-            recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, Store(folder)),
+            recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, kept, desk),
             keeper=keeper,
             incidents=incidents,
-            desk=Desk(incidents.database),
+            desk=desk,
             notifier=Notifier.of(settings, incidents.database, registry, metrics.notifications),
         )
 

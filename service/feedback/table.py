@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.service.http.problems import Malformed
@@ -24,7 +24,9 @@ COLUMNS = (
     *("at", "until"),
 )
 BETWEEN = "; "  # the names of columns
+DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
 MOST_CELL = 1 << 20  # characters
+AT_A_TIME = 500  # ids of one query
 
 
 def csv_of(found: Iterable[Mark]) -> str:
@@ -47,7 +49,9 @@ def rows_of(text: str, now: int, by: str | None = None) -> Iterator[Row]:
         SchemaError: a line is no mark.
     """
     csv.field_size_limit(MOST_CELL)
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    text = text.removeprefix("\ufeff")
+    header = text.partition("\n")[0]  # whose names hold no delimiter
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count))
     given = [name.strip() for name in reader.fieldnames or ()]
     if "label" not in given:
         raise SchemaError("feedback must have a column 'label', as vaewatch feedback export does.")
@@ -116,6 +120,18 @@ def take(connection: Connection, rows: Iterable[Row]) -> int:
         if row["incident"] is not None:
             _follow(connection, row["incident"])
     return new
+
+
+def unknown(connection: Connection, rows: Iterable[Row]) -> int:
+    """Return how many marks name an incident that the store does not have."""
+    named = [row["incident"] for row in rows if row["incident"] is not None]
+    there = select(ids.c.id).where(ids.c.id.in_(bindparam("some", expanding=True)))
+    known = {
+        id
+        for start in range(0, len(named), AT_A_TIME)
+        for id in connection.execute(there, {"some": named[start : start + AT_A_TIME]}).scalars()
+    }
+    return sum(id not in known for id in named)
 
 
 def _follow(connection: Connection, id: str) -> None:

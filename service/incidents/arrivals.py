@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.incidents.alarm import Alarm, causes_of
-from vaewatch.scoring.incidents.grouping import KEPT
 from vaewatch.scoring.incidents.rule import Membership
 from vaewatch.scoring.time.form import NO_TIME, SECOND
+from vaewatch.service.incidents.counts import Counts
 from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.watch.judged import Judged
 
@@ -35,9 +35,8 @@ class Arrivals:
     dropped: int = field(default=0, init=False)  # alarms, since it was last asked
     _alarms: deque[tuple[Stream, Alarm]] = field(default_factory=deque)
     _stream: Stream | None = None  # that of the counts
-    _counts: dict[tuple[str, int], int] = field(default_factory=dict)  # the oldest first
+    _counts: Counts = field(default_factory=Counts)
     _wanted: dict[str, int] = field(default_factory=dict)  # the bucket of the last alarm
-    _newest: int = 0  # bucket
     _number: int = 0
     _turn: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,22 +64,29 @@ class Arrivals:
             for row in rows
         ]
         with self._lock:
-            self._count(stream, counts)
             room = MOST_ALARMS - len(self._alarms)
+            self._count(stream, counts, alarms[:room], now / SECOND)
             self._alarms.extend((stream, alarm) for alarm in alarms[:room])
             self.dropped += max(len(alarms) - room, 0)
 
-    def _count(self, stream: Stream, counts: Mapping[tuple[str, int], int]) -> None:
+    def _count(
+        self,
+        stream: Stream,
+        counts: Mapping[tuple[str, int], int],
+        alarms: Sequence[Alarm],
+        now: float,
+    ) -> None:
         if self._stream is None or self._stream.scope != stream.scope:
-            self._counts, self._wanted, self._newest = {}, {}, 0
+            self._counts, self._wanted = Counts(), {}
         self._stream = stream
-        for key, n in counts.items():
-            self._counts[key] = self._counts.get(key, 0) + n
-            self._newest = max(self._newest, key[1])
-        oldest = self._newest - KEPT
-        for key in list(_first(self._counts, len(counts) + 16)):
-            if key[1] < oldest or len(self._counts) > MOST_COUNTS:
-                del self._counts[key]
+        self._counts.add(counts, now)
+        buckets: dict[str, set[int]] = {}
+        for alarm in alarms:
+            bucket = stream.rules.of_group(alarm.group).bucket(alarm.moment)
+            buckets.setdefault(alarm.group, set()).add(bucket)
+        for group, own in buckets.items():
+            self._counts.hold(group, own, MOST_COUNTS)
+        self._counts.forget(now, MOST_COUNTS)
 
     def want(self, scope: str, groups: Iterable[tuple[str, int]]) -> None:
         """Note the moments of the last alarms of groups, which any worker has delivered."""
@@ -126,19 +132,15 @@ class Arrivals:
             own.add(alarm.group)
             self._want(alarm.group, stream.rules.of_group(alarm.group).bucket(alarm.moment))
         now = stream.rules.rule.bucket(int(time() * SECOND))
+        newest = max(self._counts.newest, now)
         records: dict[str, dict[int, int]] = {}
         self._turn += 1
         for group in list(self._wanted) if self._turn % LAZY == 0 else own:
             last = self._wanted[group]
-            until = last if group in own else min(last, max(now, self._newest) - 1)
-            found = {
-                bucket: self._counts.pop((group, bucket))
-                for bucket in range(last - KEPT, until + 1)
-                if (group, bucket) in self._counts
-            }
+            found = self._counts.take(group, last if group in own else min(last, newest - 1))
             if found:
                 records[group] = found
-            if last < max(self._newest, now) - 1 and group not in own:
+            if last < newest - 1 and group not in own:
                 del self._wanted[group]
         return records
 
@@ -150,8 +152,3 @@ def _counted(
     buckets = (moments // stream.rules.rule.width).tolist()
     counts = Counter(zip(members.codes.tolist(), buckets, strict=True))
     return {(members.names[code], bucket): n for (code, bucket), n in counts.items()}
-
-
-def _first(counts: Mapping[tuple[str, int], int], n: int) -> Iterable[tuple[str, int]]:
-    """Return the n keys that were added first."""
-    return (key for key, _ in zip(counts, range(n), strict=False))

@@ -98,7 +98,16 @@ class Proposal(Struct, kw_only=True):
     since: str
     until: str
     exclude: list[Excluded]
-    records: Annotated[int, Meta(description="Records of that time, counted exactly.")]
+    left_out: Annotated[
+        int, Meta(description="Records of confirmed incidents; they are not among `records`.")
+    ] = 0
+    records: Annotated[
+        int,
+        Meta(
+            description="Records of that time, counted exactly; where not all are kept, those "
+            "of confirmed incidents among them are estimated."
+        ),
+    ]
     n: Annotated[int, Meta(description="Records that calibrate: a uniform sample of them.")]
     blocks: Annotated[
         int | None,
@@ -177,6 +186,7 @@ def proposal_of(
         since=iso(period.over.since),
         until=iso(period.over.until),
         exclude=[Excluded(iso(span.since), iso(span.until)) for span in period.without],
+        left_out=change.drawn.left_out,
         records=change.drawn.records,
         n=change.new.n,
         blocks=None if change.neighbours is None else change.blocks,

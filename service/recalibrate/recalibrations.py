@@ -10,13 +10,14 @@ import asyncio
 import secrets
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from vaewatch.scoring.budget.calibration import check_rate
 from vaewatch.scoring.errors import ArtifactError, CalibrationError
+from vaewatch.service.incidents.confirmed import confirmed
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
@@ -38,6 +39,7 @@ from vaewatch.service.recalibrate.proposal import (
 from vaewatch.service.recalibrate.sample import Drawn, Period, draw
 from vaewatch.service.recalibrate.segments import Renewed
 from vaewatch.service.recalibrate.store import Store
+from vaewatch.service.store.desk import Desk
 from vaewatch.service.watch.families.shown import PREFIX
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.metrics import Metrics
@@ -65,6 +67,7 @@ class Recalibrations:
     monitor: Monitor
     metrics: Metrics
     store: Store
+    desk: Desk
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def propose(self, asked: RecalibrateRequest, key: str | None) -> Proposal:
@@ -75,13 +78,14 @@ class Recalibrations:
             Malformed: the time is none.
             SettingError, CalibrationError: no number of records could certify alpha, or more
                 could.
+            StoreAway: what people have confirmed is not known.
         """
         now, model = time.time(), self.registry.active
         if model.window is not None and model.scorer.artifact.segments is not None:
             raise Conflict(SEGMENTS)
         if asked.alpha is not None:
             check_rate(asked.alpha)
-        period, lives = asked.period(now), EXPIRES_SECONDS
+        period, lives = await self._period(asked.period(now), model), EXPIRES_SECONDS
         name, version = secrets.token_hex(6), model.name.version
         origin = Provenance(name, now, lives, key, asked.force, version, period)
         self.monitor.flush()
@@ -106,6 +110,12 @@ class Recalibrations:
         self.store.put_scores(proposal, scores)
         self.store.put(proposal)
         return proposal
+
+    async def _period(self, asked: Period, model: Model) -> Period:
+        """Return a period without what people have confirmed."""
+        segments = model.scorer.artifact.segments
+        found = await self.desk.read(lambda connection: confirmed(connection, segments))
+        return replace(asked, confirmed=found)
 
     def _evidence(self, model: Model) -> Evidence:
         name = f"{PREFIX}_exchangeability_log10"
@@ -188,6 +198,11 @@ def _windows_of(model: Model) -> OldWindows:
 
 def _drawn(pages: list[Page], period: Period) -> Drawn:
     drawn = draw(pages, period, MOST_CALIBRATING)
+    if not len(drawn.scores) and drawn.left_out:
+        raise CalibrationError(
+            f"there must be records beside those of confirmed incidents, but all of the "
+            f"{drawn.left_out:,} are theirs."
+        )
     if not len(drawn.scores):
         raise CalibrationError(
             f"there must be records from {iso(period.over.since)} to {iso(period.over.until)}, "

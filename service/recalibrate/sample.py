@@ -8,7 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.service.watch.scores import MINUTE, Page
+from vaewatch.scoring.time.form import SECOND
+from vaewatch.service.incidents.confirmed import GroupSpan
+from vaewatch.service.watch.scores import EVERY, MINUTE, Page
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,13 @@ class TimeSpan:
 
 @dataclass(frozen=True)
 class Period:
-    """The minutes that `over` touches, without those that a span of `without` touches."""
+    """The minutes that `over` touches, without those that a span of `without` touches, and without
+    the records of confirmed incidents.
+    """
 
     over: TimeSpan
     without: tuple[TimeSpan, ...] = ()
+    confirmed: tuple[GroupSpan, ...] = ()
 
     def holds(self, minutes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(N,) starts of minutes -> (N,): which belong to it."""
@@ -40,7 +47,46 @@ class Period:
     def before(self, seconds: float) -> Period:
         """Return the whole minutes before it, for so long, without the same spans."""
         until = self.over.since // MINUTE * MINUTE
-        return Period(TimeSpan(until - seconds, until), self.without)
+        return Period(TimeSpan(until - seconds, until), self.without, self.confirmed)
+
+    def confirms(self, kept: Kept) -> Mask:
+        """(N,) records -> (N,): which are of confirmed incidents. With a window these are found
+        by the records' own moments; else to the whole minute in which they were counted.
+        """
+        found = np.zeros(len(kept.at), np.bool_)
+        windows, spans = len(kept.entities) > 0, dict[int | None, list[tuple[int, int]]]()
+        for one in self.confirmed:
+            span = (one.first, one.last) if windows else _minutes(one)
+            spans.setdefault(one.code, []).append(span)
+        groups = kept.entities if windows else kept.codes
+        for code, own in spans.items():
+            rows = np.arange(len(found)) if code is None else np.flatnonzero(groups == code)
+            found[rows] |= _within((kept.moments if windows else kept.at)[rows], own)
+        return found
+
+
+def _minutes(one: GroupSpan) -> tuple[int, int]:
+    """Return the first and the last minute of an incident; a record's score is counted just before
+    its alarm.
+    """
+    return (one.first // SECOND - 1) // MINUTE * MINUTE, one.last // SECOND
+
+
+def _within(moments: NDArray[np.int64], spans: Iterable[tuple[int, int]]) -> Mask:
+    """(N,) -> (N,): which lie in one of some spans, their ends among them."""
+    firsts, lasts = np.array(sorted(spans), np.int64).T
+    place = np.searchsorted(firsts, moments, side="right") - 1
+    return np.asarray((place >= 0) & (moments <= np.maximum.accumulate(lasts)[place]))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Kept records, (N,) each. at: the starts of their minutes, in Unix seconds."""
+
+    at: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    entities: NDArray[np.uint32]
+    moments: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,7 +94,9 @@ class Drawn:
     """A uniform sample of the records of a period, in order of time.
 
     scores: (n,) nats. at: (n,) when they were counted, to the minute, in Unix seconds.
-    records, alarms: of the period, counted exactly.
+    records, alarms: of the period, counted exactly; but where not all records are kept, those of
+        confirmed incidents, which are not among `records`, are estimated from those that are.
+    left_out: records of confirmed incidents.
     codes: (n,) their segments; empty where the artifact has no segment.
     entities: (n,) numbers of 32 bits, moments: (n,) in microseconds; empty where the artifact has
         no window. No record is there twice: with judge=all, requests may overlap.
@@ -61,6 +109,7 @@ class Drawn:
     codes: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     entities: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     moments: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    left_out: int = 0
 
     def of_segment(self, code: int) -> Drawn:
         """Return those of one segment, as many records as are drawn."""
@@ -79,6 +128,7 @@ class _Part:
     limit: int
     records: int
     alarms: int
+    left_out: int
     tickets: NDArray[np.uint32]
     at: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -93,10 +143,17 @@ class _Part:
         rows, codes = period.holds(at), np.frombuffer(page.codes, np.uint8)
         entities = np.frombuffer(page.entities, np.uint32)
         moments = np.frombuffer(page.moments, np.int64)
+        records = int(np.frombuffer(page.records, np.uint32)[counted].sum())
+        left_out = 0
+        if period.confirmed:
+            out = rows & period.confirms(Kept(at, codes, entities, moments))
+            left_out = min(round(int(out.sum()) * EVERY / page.limit), records)
+            rows &= ~out
         return cls(
             page.limit,
-            int(np.frombuffer(page.records, np.uint32)[counted].sum()),
+            records - left_out,
             int(np.frombuffer(page.alarms, np.uint32)[counted].sum()),
+            left_out,
             np.frombuffer(page.tickets, np.uint32)[rows],
             at[rows],
             np.frombuffer(page.scores, np.float32)[rows],
@@ -105,10 +162,15 @@ class _Part:
             moments[rows] if len(entities) else moments,
         )
 
+    @property
+    def any(self) -> bool:
+        """Whether the period has records there, maybe of confirmed incidents alone."""
+        return self.records + self.left_out > 0
+
 
 def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     """Draw at most so many records of a period."""
-    parts = [part for page in pages if (part := _Part.of(page, period)).records]
+    parts = [part for page in pages if (part := _Part.of(page, period)).any]
     if not parts:
         return NOTHING
     limit = min(part.limit for part in parts)  # the same chance for every record
@@ -126,6 +188,7 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     codes = np.concatenate([part.codes for part in parts]).astype(np.int32)
     records, alarms = sum(part.records for part in parts), sum(part.alarms for part in parts)
     found = Drawn(scores[rows], at[rows], records, alarms, codes[rows] if len(codes) else codes)
+    found = replace(found, left_out=sum(part.left_out for part in parts))
     if not len(entities):
         return found
     return replace(found, entities=entities[rows], moments=moments[rows])

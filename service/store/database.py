@@ -43,6 +43,7 @@ class Database:
     outdated: bool = field(default=False, init=False)  # this release is older than its tables
     _engine: Engine = field(init=False)
     _ready: bool = field(default=False, init=False)  # its tables have been looked at
+    _file: tuple[int, int] | None = field(default=None, init=False)  # which it is, of SQLite
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class Database:
         Raises:
             StoreAway: it does not.
         """
+        self._require_file()
         with self._watched(), self._engine.connect() as connection:
             with self._begun(connection, writes=not self._ready):
                 self._prepare(connection)
@@ -88,6 +90,7 @@ class Database:
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         if self.away:
             raise StoreAway(AWAY)
+        self._require_file()
         if not self._ready:
             self.probe()
         with self._watched(), self._engine.connect() as connection:
@@ -108,7 +111,19 @@ class Database:
         if not self._ready:
             self._take_lock(connection)
             bring_up_to_date(connection)
-            self._ready = True
+            self._ready, self._file = True, file_of(self.place)
+
+    def _require_file(self) -> None:
+        """Open the file anew where it was removed or replaced: what is written to the one before
+        would be gone when it is closed.
+        """
+        if self._file is None or not self._ready or file_of(self.place) == self._file:
+            return
+        with self._lock:
+            self._ready, self._file = False, None
+            self._engine.dispose()
+            if not self.quiet:
+                log.error("the file of the store was removed or replaced; it is opened anew")
 
     def _take_lock(self, connection: Connection) -> None:
         if self.place.kind == POSTGRESQL:
@@ -146,6 +161,17 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def file_of(place: Place) -> tuple[int, int] | None:
+    """Return which file a place names now; None if there is none."""
+    if place.path is None:
+        return None
+    try:
+        found = place.path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def words_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.form import NO_TIME, moment_of_text
 
 COLUMNS = ("label", "incident", "record", "group", "first", "last", "at")
+DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
 FORM = "2026-03-29T03:10:00Z"
 
 
@@ -65,7 +66,10 @@ def read_marks(path: Path | str) -> tuple[Mark, ...]:
         SchemaError: it cannot be read, or a line is no mark.
     """
     try:
-        frame = pl.read_csv(Path(path).read_bytes(), infer_schema=False)
+        content = Path(path).read_bytes()
+        header = content.partition(b"\n")[0].decode("utf-8", "replace")
+        separator = max(DELIMITERS, key=header.count)
+        frame = pl.read_csv(content, infer_schema=False, separator=separator)
     except pl.exceptions.NoDataError:
         return ()
     except OSError as error:

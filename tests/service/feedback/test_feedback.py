@@ -199,6 +199,24 @@ def test_feedback_goes_to_csv_and_back_once(live: Live, one: str, store: str, tm
     assert call("feedback", "backup", backup, "--store", store).returncode == 2
 
 
+def test_a_spreadsheet_may_have_its_own_form_and_unknown_incidents_are_counted(
+    live: Live, one: str, store: str, tmp_path: Path
+):
+    path, copied = tmp_path / "sheet.csv", f"sqlite:///{tmp_path}/copy.sqlite"
+    assert call("feedback", "backup", copied, "--store", store).returncode == 0
+    path.write_bytes(
+        f'\ufefflabel;incident;reason;columns\r\nconfirmed;{one};"stolen; a card";"a; b"\r\n'
+        "false_alarm;ffffffffffff;;\r\n".encode()
+    )
+    done = call("feedback", "import", path, "--store", copied)
+    assert done.stdout.split()[:4] == ["kept", "2", "known", "0"], done.stderr
+    assert "1 name no incident of this store" in done.stdout
+    exported = call("feedback", "export", "--store", copied).stdout
+    rows = list(csv.DictReader(io.StringIO(exported)))
+    last = next(row for row in rows if row["incident"] == one)
+    assert (last["reason"], last["columns"]) == ("stolen; a card", "a; b")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

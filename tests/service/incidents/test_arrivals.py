@@ -97,3 +97,36 @@ def test_another_merge_gap_begins_anew(segmented: Scorer):
     assert (first.stream, first.records) == (one, {})
     assert second.stream is other
     assert [sum(buckets.values()) for buckets in second.records.values()] == [2]
+
+
+def far_ahead(arrivals: Arrivals, stream: Stream, scorer: Scorer) -> None:
+    """Replay more of the records' own time in a moment than is ever kept in live traffic."""
+    for bucket in range(20, 500, 20):
+        arrivals.add(stream, judged(scorer, "FF", bucket))
+
+
+def test_what_precedes_an_alarm_is_held_however_fast_time_runs(segmented: Scorer):
+    arrivals, stream, first = Arrivals(), Stream.of(segmented.artifact), START // BUCKET
+    arrivals.add(stream, judged(segmented, "NNDDD", 0))
+    arrivals.add(stream, judged(segmented, "NN", 1, odd=1))
+    far_ahead(arrivals, stream, segmented)
+    arrivals.want(stream.scope, [("DE", START)])  # another worker's, said a moment later
+    batches = [batch for _ in range(2 * LAZY) if (batch := arrivals.batch()) is not None]
+    assert [batch.records for batch in batches] == [
+        {"NL": {first: 2, first + 1: 2}},
+        {"DE": {first: 3}},
+    ]
+
+
+def test_hours_without_the_store_cost_no_records_of_the_alarms_that_wait(
+    segmented: Scorer, monkeypatch: pytest.MonkeyPatch
+):
+    arrivals, stream, first = Arrivals(), Stream.of(segmented.artifact), START // BUCKET
+    monkeypatch.setattr(module, "time", lambda: START / 1e6)
+    arrivals.add(stream, judged(segmented, "NND", 0, odd=1))
+    monkeypatch.setattr(module, "time", lambda: START / 1e6 + 3 * 3600)
+    far_ahead(arrivals, stream, segmented)
+    batch = arrivals.batch()
+    assert batch is not None and batch.records == {"NL": {first: 2}}
+    arrivals.want(stream.scope, [("DE", START)])  # nobody knew in time
+    assert all(arrivals.batch() is None for _ in range(2 * LAZY))

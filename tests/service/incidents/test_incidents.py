@@ -130,6 +130,27 @@ def test_a_file_keeps_incidents_and_feedback_over_a_restart(artifact_path: Path,
         assert (same["id"], same["label"]) == (one["id"], "confirmed")
 
 
+def test_a_file_that_was_removed_is_made_again_so_that_nothing_more_is_lost(
+    artifact_path: Path, tmp_path: Path
+):
+    """The service would go on with the file that nobody sees, and lose all with it."""
+    path, store = tmp_path / "it.sqlite", f"sqlite:///{tmp_path}/it.sqlite"
+    said = {"record": "a", "label": "confirmed"}
+    with serving(artifact_path, "--store", store, "--workers", "2") as live:
+        post(live, odd_records(2))
+        wait_for_alarms(live, 2)
+        for file in tmp_path.glob("it.sqlite*"):
+            file.unlink()
+        assert live.post("/v1/feedback", json=said).status_code == 200
+        assert path.is_file()
+        post(live, odd_records(3))
+        wait_for_alarms(live, 3)
+        assert "the file of the store was removed or replaced" in live.said
+    with serving(artifact_path, "--store", store) as live:
+        wait_for_alarms(live, 3)
+        assert len(live.get("/v1/feedback").json()["marks"]) == 1
+
+
 @pytest.mark.parametrize(
     ("store", "says"),
     [

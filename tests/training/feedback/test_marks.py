@@ -73,6 +73,15 @@ def test_a_file_from_a_spreadsheet_may_begin_with_a_byte_order_mark(tmp_path: Pa
     assert [mark.record for mark in read_marks(path)] == ["o1"]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_file_from_a_spreadsheet_may_have_other_delimiters(tmp_path: Path, delimiter: str):
+    rows = ("label", "record", "reason"), ("confirmed", "a", '"one, two"')
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    (tmp_path / "marks.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    [mark] = read_marks(tmp_path / "marks.csv")
+    assert (mark.label, mark.record) == ("confirmed", "a")
+
+
 def test_an_empty_file_has_no_marks(tmp_path: Path):
     (tmp_path / "marks.csv").write_bytes(b"")
     assert read_marks(tmp_path / "marks.csv") == ()

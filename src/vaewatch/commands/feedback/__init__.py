@@ -126,9 +126,11 @@ def take(file: Path, store: str, by: str | None) -> None:
         raise SchemaError(f"the feedback '{file}' must be readable: {why}.") from error
     rows = list(table.rows_of(text, now(), by))
     with opened(store) as database, database.writing(alone=True) as connection:
-        new = table.take(connection, rows)
+        new, unknown = table.take(connection, rows), table.unknown(connection, rows)
     print_fact(out(), "kept", f"{new:,}")
     print_fact(out(), "known", f"{len(rows) - new:,}")
+    if unknown:
+        print_fact(out(), "unknown", f"{unknown:,} name no incident of this store")
 
 
 @feedback.command(epilog="Example:  vaewatch feedback backup store-backup.sqlite")

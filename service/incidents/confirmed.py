@@ -1,0 +1,60 @@
+"""the store -> confirmed incidents, as spans of groups whose records calibrate nothing.
+
+All records of the group go, as for `vaewatch recalibrate --feedback`: without those that alarm
+alone, what is left would look more regular than normal traffic is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from zlib import crc32
+
+from sqlalchemy import Connection, select
+
+from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.incidents.rule import Kind
+from vaewatch.service.incidents.mark import CONFIRMED
+from vaewatch.service.incidents.rows import report_in
+from vaewatch.service.store.tables import incidents
+
+MOST = 10_000  # the last ones
+
+
+@dataclass(frozen=True)
+class GroupSpan:
+    """A confirmed incident. first, last: its alarms, in microseconds.
+
+    code: of its segment, or the number of its entity; None for all records.
+    """
+
+    code: int | None
+    first: int
+    last: int
+
+
+def confirmed(connection: Connection, segments: Segments | None) -> tuple[GroupSpan, ...]:
+    """Return the confirmed incidents. `segments`: those of the artifact that answers."""
+    t = incidents.c
+    query = select(incidents).where(t.label == CONFIRMED).order_by(t.last.desc()).limit(MOST)
+    codes_of = _codes(segments)
+    return tuple(
+        GroupSpan(code, row.first, row.last)
+        for row in connection.execute(query)
+        for code in codes_of(report_in(row).group.kind, row.name)
+    )
+
+
+def _codes(segments: Segments | None) -> Callable[[Kind, str], Iterator[int | None]]:
+    """Return what finds the numbers of a group in a sample of scores: None for all records."""
+    labels = [] if segments is None else [label or "" for label in segments.labels]
+
+    def codes(kind: Kind, name: str) -> Iterator[int | None]:
+        if kind is Kind.ENTITY:
+            yield crc32(name.encode())
+        elif kind is Kind.SEGMENT:
+            yield from (code for code, label in enumerate(labels) if label == name)
+        else:
+            yield None
+
+    return codes
