@@ -7,7 +7,7 @@ while, and delivered once an alarm is known: those of a group that never alarms 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
@@ -47,14 +47,15 @@ class Arrivals:
     def add(self, stream: Stream, judged: Judged) -> None:
         """Take records in."""
         table, now = judged.table, int(time() * SECOND)
-        moments = np.full(len(table), now) if table.times is None else table.times
-        moments = np.where(moments == NO_TIME, now, moments)
+        moments = None
+        if table.times is not None:
+            moments = np.where(table.times == NO_TIME, now, table.times)
         rows = np.flatnonzero(judged.alarms).tolist()
         members = stream.rules.members(judged.artifact, table)
-        counts = _counted(stream, members, moments)
+        counts = _counted(stream, members, moments, now)
         alarms = [
             Alarm(
-                int(moments[row]),
+                now if moments is None else int(moments[row]),
                 members.names[int(members.codes[row])],
                 float(judged.severity[row]),
                 float(judged.p_value[row]),
@@ -146,9 +147,19 @@ class Arrivals:
 
 
 def _counted(
-    stream: Stream, members: Membership, moments: NDArray[np.int64]
+    stream: Stream, members: Membership, moments: NDArray[np.int64] | None, now: int
 ) -> dict[tuple[str, int], int]:
-    """Count records by group and bucket."""
-    buckets = (moments // stream.rules.rule.width).tolist()
-    counts = Counter(zip(members.codes.tolist(), buckets, strict=True))
-    return {(members.names[code], bucket): n for (code, bucket), n in counts.items()}
+    """Count records by group and bucket. Those without moments are of now."""
+    rule, codes = stream.rules.rule, members.codes
+    buckets = np.full(1, now) if moments is None else moments
+    buckets = buckets // rule.width
+    if moments is None:
+        buckets = np.repeat(buckets, len(codes)) if len(members.names) > 1 else buckets
+    if len(members.names) == len(buckets) == 1:
+        return {(members.names[0], int(buckets[0])): len(codes)}
+    own, at = np.unique(buckets, return_inverse=True)
+    places, counts = np.unique(codes * len(own) + at, return_counts=True)
+    return {
+        (members.names[place // len(own)], int(own[place % len(own)])): n
+        for place, n in zip(places.tolist(), counts.tolist(), strict=True)
+    }
