@@ -22,6 +22,7 @@ from vaewatch.service.recalibrate.excess import added, added_since
 
 LEAST_ABOVE = 10  # records at or above the threshold: the interval is then 0.5 to 1.7 times alpha
 MOST_FACTOR = 2.0  # times as far as before may the threshold lie from the old median score
+ROUNDING = 1e-9  # of a factor, so that the unit of scores decides nothing
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -87,7 +88,8 @@ def _few_blocks(change: Change) -> Refused | None:
 
 def _far(change: Change) -> Refused | None:
     factor = change.factor
-    if 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
+    most = MOST_FACTOR * (1 + ROUNDING)
+    if 1 / most <= factor <= most:
         return None
     again = "continue its fit (vaewatch train --from)"
     if change.neighbours is not None:
