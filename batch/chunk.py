@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vaewatch.batch.series.followed import Followed
 from vaewatch.scoring.files.records import Records, Source
 
@@ -30,3 +33,9 @@ class FileChunk:
 
     def parsed(self) -> Records:
         return self.source.parse(self.chunk) if self.records is None else self.records
+
+    def lines(self, records: Records) -> NDArray[np.int64]:
+        """Return the line in its file of each of its records, (N,); in Parquet the row, from 1."""
+        if records.rows is not None:
+            return records.rows.lines
+        return np.arange(len(records.table)) + int(self.chunk.start) + 1

@@ -47,17 +47,10 @@ def groups_of(
     table = records.table
     moments = table.times if rules.timed else None
     if moments is None:
-        moments = taken.before + _lines(taken, records)
+        moments = taken.before + taken.lines(records)
     members = rules.members(artifact, table)
     ids = ids_of(records, artifact.schema.id)
     return JudgedRecords(moments, members, verdicts, records.good, ids).grouped(rules)
-
-
-def _lines(taken: FileChunk, records: Records) -> NDArray[np.int64]:
-    """Return the line in its file of each record, (N,); in Parquet its row, from 1."""
-    if records.rows is not None:
-        return records.rows.lines
-    return np.arange(len(records.table)) + int(taken.chunk.start) + 1
 
 
 def ids_of(records: Records, id: str | None) -> Names | None:

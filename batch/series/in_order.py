@@ -61,13 +61,6 @@ def followed_of(
     rows, first = np.flatnonzero(mine), None
     astray = rows[np.isin(taken.standings[rows], _OUT_OF_ORDER)]
     if len(astray) and records is not None:
-        first = one.at, _line(one, records, int(astray[0]))
+        first = one.at, int(one.lines(records)[astray[0]])
     counts = replace(SeriesCounts.of(taken, rows), entities=entities, first=first)
     return Followed(taken, mine, counts)
-
-
-def _line(one: FileChunk, records: Records, row: int) -> int:
-    """Return the line in its file of a row of a chunk; in Parquet its row, from 1."""
-    if records.rows is not None:
-        return int(records.rows.lines[row])
-    return int(one.chunk.start) + 1 + row
