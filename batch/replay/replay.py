@@ -139,39 +139,30 @@ class _Count:
         records = taken.parsed()
         if not len(records.table):
             return self._none(records)
-        verdicts = self.scorer.score_table(records.table, explain=0)
-        counted = self._counted(records, verdicts)
+        table, artifact, alpha = records.table, self.scorer.artifact, self.nothing.alphas[0]
         if self.rules is None:
-            return counted
-        explained = self.scorer.score_table(records.table, alpha=self.nothing.alphas[0])
-        return self._grouped(self.rules, counted, records, explained)
+            return self._counted(records, self.scorer.score_table(table, explain=0))
+        explained = self.scorer.score_table(table, alpha=alpha)
+        if artifact.segments is None or alpha == artifact.calibration.alpha:
+            return self._counted(records, explained, explained)
+        # at another alpha, other calibrations may judge
+        return self._counted(records, self.scorer.score_table(table, explain=0), explained)
 
     def judged(self, one: JudgedChunk) -> _Counted:
         """Count a chunk of an artifact with a window."""
         if not len(one.records.table):
             return self._none(one.records)
-        counted = self._counted(one.records, one.verdicts)
-        counted = replace(counted, series=one.counts)
-        if self.rules is None:
-            return counted
-        return self._grouped(self.rules, counted, one.records, one.verdicts)
-
-    def _grouped(
-        self, rules: Rules, counted: _Counted, records: Records, verdicts: Verdicts
-    ) -> _Counted:
-        """Add the groups of alarms at the first alpha, on which `verdicts` decided."""
-        artifact = self.scorer.artifact
-        times = read_times(records.frame()[self.time], zone_of(artifact.schema))
-        timed = times.minutes.is_not_null().to_numpy() & records.good & verdicts.judged
-        members, ids = rules.members(artifact, records.table), ids_of(records, artifact.schema.id)
-        seen = JudgedRecords(times.moments, members, verdicts, timed, ids)
-        return replace(counted, groups=seen.grouped(rules))
+        counted = self._counted(one.records, one.verdicts, one.verdicts)
+        return replace(counted, series=one.counts)
 
     def _none(self, records: Records) -> _Counted:
         counts = replace(self.nothing, rejected=len(records.rejects))
         return _Counted(counts, np.zeros(0, np.int64), np.zeros(0))
 
-    def _counted(self, records: Records, verdicts: Verdicts) -> _Counted:
+    def _counted(
+        self, records: Records, verdicts: Verdicts, explained: Verdicts | None = None
+    ) -> _Counted:
+        """Count records. `explained`: with reasons, at the first alpha, for incidents."""
         artifact = self.scorer.artifact
         times = read_times(records.frame()[self.time], zone_of(artifact.schema))
         timed = times.minutes.is_not_null().to_numpy() & records.good
@@ -190,6 +181,11 @@ class _Count:
             slots=None if decided.judges is None else BySlot.of(at, decided.judges),
         )
         one = _Counted(counts, at, verdicts.score[timed], decided.slots)
+        if self.rules is not None and explained is not None:
+            members = self.rules.members(artifact, records.table)
+            ids = ids_of(records, artifact.schema.id)
+            seen = JudgedRecords(times.moments, members, explained, timed, ids)
+            one = replace(one, groups=seen.grouped(self.rules))
         if artifact.window is None:
             return one
         rows = np.flatnonzero(timed)
