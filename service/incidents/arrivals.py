@@ -150,13 +150,10 @@ def _counted(
     stream: Stream, members: Membership, moments: NDArray[np.int64] | None, now: int
 ) -> dict[tuple[str, int], int]:
     """Count records by group and bucket. Those without moments are of now."""
-    rule, codes = stream.rules.rule, members.codes
-    buckets = np.full(1, now) if moments is None else moments
-    buckets = buckets // rule.width
-    if moments is None:
-        buckets = np.repeat(buckets, len(codes)) if len(members.names) > 1 else buckets
-    if len(members.names) == len(buckets) == 1:
-        return {(members.names[0], int(buckets[0])): len(codes)}
+    width, codes = stream.rules.rule.width, members.codes
+    if moments is None and len(members.names) == 1:
+        return {(members.names[0], now // width): len(codes)}
+    buckets = (np.full(len(codes), now) if moments is None else moments) // width
     own, at = np.unique(buckets, return_inverse=True)
     places, counts = np.unique(codes * len(own) + at, return_counts=True)
     return {
