@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from tests.postgres import PROGRAMS, Postgres, needs_postgres, postgres
+from tests.postgres import Postgres, needs_postgres
 from vaewatch.scoring.incidents.alarm import Alarm, Cause
 from vaewatch.scoring.incidents.described import IncidentReport, report_of
 from vaewatch.scoring.incidents.grouping import Group, Rule
@@ -36,22 +36,13 @@ START = 1_700_000_000 * SECOND
 KINDS = [SQLITE, pytest.param(POSTGRESQL, marks=needs_postgres)]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres | None]:
-    if PROGRAMS is None:
-        yield None
-        return
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture(params=KINDS)
 def database(
-    request: pytest.FixtureRequest, server: Postgres | None, tmp_path: Path
+    request: pytest.FixtureRequest, postgresql: Postgres | None, tmp_path: Path
 ) -> Iterator[Database]:
     if request.param == POSTGRESQL:
-        assert server is not None
-        place = Place.of(server.url)
+        assert postgresql is not None
+        place = Place.of(postgresql.url)
     else:
         place = Place.file(tmp_path / "it.sqlite")
     found = Database(place)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -108,19 +106,6 @@ def test_a_receiver_that_sends_a_byte_now_and_then_is_cut_off(monkeypatch: pytes
             post(Address.of(f"http://127.0.0.1:{server.getsockname()[1]}/"), b"{}", {})
         assert time.monotonic() - before < 5
         thread.join(5)
-
-
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    words += f" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}"
-    subprocess.run(words.split(), check=True, capture_output=True)
-    return cert, key
 
 
 def test_a_certificate_must_be_trusted(pem: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, inspect, select, text, update
 
-from tests.postgres import PROGRAMS, Postgres, needs_postgres, postgres
+from tests.postgres import Postgres, needs_postgres, postgres
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.store.database import Database
@@ -25,22 +25,13 @@ from vaewatch.service.store.versions import VERSION, bring_up_to_date, version_o
 KINDS = [MEMORY, SQLITE, pytest.param(POSTGRESQL, marks=needs_postgres)]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres | None]:
-    if PROGRAMS is None:
-        yield None
-        return
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture(params=KINDS)
 def database(
-    request: pytest.FixtureRequest, server: Postgres | None, tmp_path: Path
+    request: pytest.FixtureRequest, postgresql: Postgres | None, tmp_path: Path
 ) -> Iterator[Database]:
     if request.param == POSTGRESQL:
-        assert server is not None
-        place = Place.of(server.url)
+        assert postgresql is not None
+        place = Place.of(postgresql.url)
     else:
         place = Place.of(f"sqlite:///{tmp_path}/it.sqlite" if request.param == SQLITE else None)
     found = Database(place)
@@ -95,9 +86,9 @@ def test_threads_that_are_alone_take_turns(database: Database):
         assert connection.execute(select(sources.c.number)).scalar() == 60
 
 
-def test_both_kinds_have_the_same_tables_and_indices(server: Postgres | None, tmp_path: Path):
+def test_both_kinds_have_the_same_tables_and_indices(postgresql: Postgres | None, tmp_path: Path):
     places = [Place.of(f"sqlite:///{tmp_path}/it.sqlite")]
-    places += [] if server is None else [Place.of(server.url)]
+    places += [] if postgresql is None else [Place.of(postgresql.url)]
     found = []
     for place in places:
         database = Database(place)
@@ -189,12 +180,12 @@ def test_a_server_that_stops_is_away_until_a_probe_finds_it(caplog: pytest.LogCa
 
 
 @needs_postgres
-def test_a_server_that_has_been_restarted_is_no_fault(server: Postgres):
-    database = Database(Place.of(server.url))
+def test_a_server_that_has_been_restarted_is_no_fault(postgresql: Postgres):
+    database = Database(Place.of(postgresql.url))
     names_in(database)
     with database.reading() as connection:
         connection.execute(text("SELECT 1"))
-    server.ask(
+    postgresql.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     )
     assert names_in(database) == []

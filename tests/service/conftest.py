@@ -1,0 +1,35 @@
+"""What tests of several folders of the service need: a real PostgreSQL, and a certificate."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import PROGRAMS, Postgres, postgres
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgres | None]:
+    """One for all tests, which leave it empty; None where it is not installed."""
+    if PROGRAMS is None:
+        yield None
+        return
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    words += f" -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}"
+    subprocess.run(words.split(), check=True, capture_output=True)
+    return cert, key
