@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -19,6 +20,16 @@ def hold_changes() -> None:
     Processes and threads that are started meanwhile hold them, too.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, CHANGES)
+
+
+def handle(sig: signal.Signals, change: Callable[[], None]) -> None:
+    """Have the running loop call a function when a signal comes.
+
+    The loop's own way would have the signal end the process from the loop's end on, or from its
+    handler's removal until it is ignored.
+    """
+    loop = asyncio.get_running_loop()
+    signal.signal(sig, lambda *_: loop.call_soon_threadsafe(change))
 
 
 def take_changes() -> None:

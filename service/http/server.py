@@ -20,7 +20,7 @@ from vaewatch.service.http.handshake import Handshake, TlsServer
 from vaewatch.service.http.listening import BACKLOG, Listener, notify
 from vaewatch.service.http.wire.protocol import protocol_of
 from vaewatch.service.settings import Settings
-from vaewatch.service.signals import CHANGES, ignore_changes, parent_pid
+from vaewatch.service.signals import ignore_changes, parent_pid
 
 _INTERRUPT = signal.SIGINT
 KEEP_ALIVE_SECONDS = 75
@@ -111,8 +111,6 @@ class DrainingServer(uvicorn.Server):
             server.close()
         await self._last_requests()
         await super().shutdown(sockets)
-        for sig in CHANGES:  # the loop's end would have them end the process
-            asyncio.get_running_loop().remove_signal_handler(sig)
         ignore_changes()
 
     async def _last_requests(self) -> None:

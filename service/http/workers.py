@@ -157,7 +157,8 @@ class Parent:
     def _signal(self, sig: int) -> None:
         for worker in list(self._workers.values()):
             if worker.pid is not None and worker.exitcode is None:
-                os.kill(worker.pid, sig)
+                with suppress(ProcessLookupError):  # it was collected a moment ago
+                    os.kill(worker.pid, sig)
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self._stopping:

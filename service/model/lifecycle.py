@@ -24,7 +24,7 @@ from vaewatch.service.model.model import Model, load_model
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.model.shared import Served, remember, served
 from vaewatch.service.settings import Settings
-from vaewatch.service.signals import parent_pid, take_changes
+from vaewatch.service.signals import handle, parent_pid, take_changes
 
 log = logging.getLogger("vaewatch.service")
 
@@ -145,9 +145,8 @@ class Lifecycle:
         path if the settings ask for it.
         """
         settle()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._run(_unasked(self.reload())))
-        loop.add_signal_handler(signal.SIGUSR1, lambda: self._run(_unasked(self.promote())))
+        handle(signal.SIGHUP, lambda: self._run(_unasked(self.reload())))
+        handle(signal.SIGUSR1, lambda: self._run(_unasked(self.promote())))
         take_changes()
         if self.settings.watch:
             self._run(self._watch())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ import pytest
 from tests.conftest import VAEWATCH
 from tests.live import serving, until
 from tests.service.test_service_life import new_workers, reloads_on_sighup
+from vaewatch.service.http.workers import Parent
+from vaewatch.service.settings import Settings
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux ends workers with their parent")
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
@@ -261,3 +264,13 @@ def test_changes_that_are_asked_for_at_the_end_do_not_end_it(artifact_path: Path
                 process.send_signal(sig)
             time.sleep(0.005)
         assert process.returncode == 0
+
+
+def test_a_change_that_comes_while_a_worker_is_collected_ends_nothing(tmp_path: Path):
+    worker = multiprocessing.get_context("spawn").Process(target=signal.getsignal, args=(1,))
+    worker.start()
+    assert worker.pid is not None
+    os.waitpid(worker.pid, 0)  # collected, and what it ended with is not yet noted
+    parent = Parent(Settings(tmp_path), lambda *_: None)
+    parent._workers[0] = worker
+    parent._pass_on(signal.SIGHUP, None)
