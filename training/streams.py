@@ -27,6 +27,7 @@ class Stream(IntEnum):
     KERNELS = 15  # the random convolutions of windows
     WINDOWS = 16  # the windows that a fit, its bank and its calibration take
     FEEDBACK = 17  # which marks are foretold by which others
+    NOISE = 18  # the numbers that the noise of a step is read from, on a CPU
     SUSPECTS = 14  # the suspects that are played through with the last fold of time
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -18,6 +19,7 @@ from vaewatch.training.vae.elbo import elbo
 from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.loop import GRADIENT_NORM, Loop, clip_, warm_cosine
 from vaewatch.training.vae.step.flat import Flat
+from vaewatch.training.vae.step.normals import MOST_READ, Normals
 from vaewatch.training.vae.vae import VAE
 
 CPU = torch.device("cpu")
@@ -41,11 +43,12 @@ def reference_steps(network: VAE, batches: Batches, steps: int) -> None:
         network.parameters(), betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-4
     )
     generator = torch.Generator().manual_seed(CONFIG.seed)
+    normals = Normals(generator, CONFIG.seed)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = CONFIG.learning_rate * warm_cosine(step, CONFIG.steps)
         x = batches.draw(CONFIG.batch, generator)
-        noisy = x + batches.noise * torch.randn(x.shape, generator=generator)
-        eps = torch.randn((3, CONFIG.batch, 2), generator=generator)
+        noisy = x + batches.noise * normals.draw(x.shape)
+        eps = normals.draw(torch.Size((3, CONFIG.batch, 2)))
         optimiser.zero_grad()
         elbo(network, x, noisy, eps).loss().backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(network.parameters(), GRADIENT_NORM * math.sqrt(3))
@@ -76,6 +79,19 @@ def test_a_flattened_network_is_the_network():
 
     flat.weights.zero_()
     assert not flattened(x).any()
+
+
+@pytest.mark.parametrize("shape", [(8, 128, 30), (8, 256, MOST_READ // 2048 + 1)])
+def test_the_noise_of_steps_is_normal_and_new_each_time(shape: tuple[int, ...]):
+    """Read from the table in the first case, drawn in the second."""
+    normals = Normals(torch.Generator().manual_seed(3), seed=3)
+    first, second = (normals.draw(torch.Size(shape)).flatten().numpy() for _ in range(2))
+    for drawn in (first, second):
+        assert kstest(drawn[::37], "norm").pvalue > 1e-4
+    both = np.corrcoef(first, second)[0, 1]
+    assert abs(both) < 5 / math.sqrt(len(first))
+    again = Normals(torch.Generator().manual_seed(3), seed=3).draw(torch.Size(shape)).flatten()
+    np.testing.assert_array_equal(again.numpy(), first)
 
 
 @pytest.mark.parametrize(("length", "want"), [(8.0, 2.0), (1.5, 1.5), (0.0, 0.0)])

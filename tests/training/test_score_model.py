@@ -37,7 +37,6 @@ from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
 from vaewatch.training.vae.folds import Folds, served_members
 from vaewatch.training.vae.laggards import residual_lengths, without_laggards
-from vaewatch.training.vae.loop import Loop
 from vaewatch.training.vae.vae import VAE
 
 CONFIG = TrainConfig(members=4, served=2, width=8, steps=30, seed=1)
@@ -333,34 +332,6 @@ def test_a_member_draws_each_record_that_it_may_see_equally_often(x: np.ndarray)
         counts = np.bincount([place[row.tobytes()] for row in drawn[member]], minlength=200)
         assert set(np.flatnonzero(counts)) == set(allowed)
         assert chisquare(counts[allowed]).pvalue > 1e-4
-
-
-def test_a_step_is_that_of_pytorch_s_adamw(x: np.ndarray):
-    config = replace(CONFIG, steps=10)
-
-    def loop() -> Loop:
-        vae = VAE(
-            members=4, features=6, latent=3, width=8, generator=torch.Generator().manual_seed(0)
-        )
-        return Loop(
-            vae, Batches.of(x, Folds.draw(200, 4, 2, seed=0).seen(), torch.device("cpu")), config
-        )
-
-    ours, theirs = loop(), loop()
-    adamw = torch.optim.AdamW(
-        theirs.vae.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=1e-4, eps=1e-8
-    )
-
-    def update() -> None:
-        adamw.param_groups[0]["lr"] = theirs.rate.item()
-        adamw.step()
-
-    theirs._update = update  # type: ignore[method-assign]
-    for _ in range(10):
-        ours.step()
-        theirs.step()
-    for a, b in zip(ours.vae.parameters(), theirs.vae.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_a_member_that_lags_changes_places_with_the_best_judge(x: np.ndarray, fitted: Fitted):

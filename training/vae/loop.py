@@ -20,6 +20,7 @@ from vaewatch.training.vae.parallel import average, of_each, rank, world_size
 from vaewatch.training.vae.step.adamw import AdamW
 from vaewatch.training.vae.step.flat import Flat
 from vaewatch.training.vae.step.gradient import Gradient
+from vaewatch.training.vae.step.normals import Normals
 from vaewatch.training.vae.vae import VAE
 
 WARM_UP = 50
@@ -39,6 +40,7 @@ class Loop:
         self.draws = self.generator  # of batches
         if not batches.resident:
             self.draws = torch.Generator().manual_seed(config.seed + rank())
+        self.normals = Normals(self.generator, config.seed)
         self.sent = torch.empty((vae.members, self.batch, vae.features), device=device)
         self.rates = torch.tensor(
             [config.learning_rate * warm_cosine(step, self.steps) for step in range(self.steps)],
@@ -78,7 +80,7 @@ class Loop:
     def _step(self) -> None:
         resident = self.batches.resident
         x = self.batches.draw(self.batch, self.draws) if resident else self.sent
-        noise = torch.randn(x.shape, generator=self.generator, device=x.device)
+        noise = self.normals.draw(x.shape)
         self.gradient.write(x, torch.addcmul(x, self.batches.noise, noise), self._eps())
         average(self.flat.gradients)
         clip_(self.flat.gradients, GRADIENT_NORM * math.sqrt(self.config.members))
@@ -90,8 +92,7 @@ class Loop:
         """Return (M, B, L) draws from N(0, I); a plain autoencoder takes none."""
         if self.config.model == "ae":
             return None
-        shape = (self.vae.members, self.batch, self.vae.latent)
-        return torch.randn(shape, generator=self.generator, device=self.batches.device)
+        return self.normals.draw(torch.Size((self.vae.members, self.batch, self.vae.latent)))
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
