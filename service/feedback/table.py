@@ -118,11 +118,11 @@ def _id_of(cells: dict[str, str]) -> str:
 
 
 def take(connection: Connection, rows: Iterable[Row]) -> int:
-    """Keep marks that are not there yet; returns how many were not. Labels of
+    """Keep marks that are not there yet, the oldest first; returns how many were not. Labels of
     incidents follow, and no pattern is made.
     """
     new = 0
-    for row in sorted(rows, key=lambda row: row["at"]):
+    for row in rows:
         if not insert_new(connection, marks, row):
             continue
         new += 1
