@@ -14,6 +14,7 @@ from vaewatch.batch.summary import Summary
 from vaewatch.batch.writer import writable
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.errors import OutputError
+from vaewatch.scoring.incidents.chance import RARE
 
 
 def write_metrics(summary: Summary, target: Path) -> None:
@@ -66,6 +67,7 @@ class _Metrics:
             self.summary.false,
         )
         yield from self._series()
+        yield from self._incidents()
         yield self._severity()
         drift = GaugeMetricFamily(
             "vaewatch_batch_column_drift_psi",
@@ -107,6 +109,19 @@ class _Metrics:
         if incidents.foretold is not None:
             text = "Incidents of the last job that were foretold of normal traffic."
             yield self._gauge("incidents_expected", text, incidents.foretold * incidents.days)
+
+    def _incidents(self) -> Iterator[Metric]:
+        """What --incidents has written."""
+        found = self.summary.counts.incidents
+        if found is None:
+            return
+        text = "Incidents that --incidents of the last job has written."
+        yield self._gauge("incidents_written", text, found.incidents)
+        text = "Alarms in these."
+        yield self._gauge("incidents_written_alarms", text, found.alarms)
+        text = f"Those of them that are rarer than 1 in {1 / RARE:.0f} that chance brings."
+        yield self._gauge("incidents_rare", text, found.rare)
+        yield self._gauge("incidents_rare_alarms", "Alarms in the rare ones.", found.rare_alarms)
 
     @property
     def labels(self) -> dict[str, str]:

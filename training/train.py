@@ -119,7 +119,7 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     check_target(out, overwrite=run.overwrite)
     with _alone(out):
         pass  # refuse a second run before anything is read
-    given = _read(data, config, run)
+    given = _read(data, config, run, parent)
     given.show(run.show_columns)
     version = parent.artifact.version if parent else None
     key = _run_key(given.fingerprint, given.config, device, version)
@@ -139,14 +139,15 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     return Scorer.load(out)
 
 
-def _read(data: Any, config: TrainConfig, run: Run) -> _Input:
+def _read(data: Any, config: TrainConfig, run: Run, parent: Parent | None) -> _Input:
     reading, feedback = run.reading(config), None
     marks = None if run.feedback is None else read_marks(run.feedback)
     most = None if config.windowed else config.max_records  # a sample would tear windows
     sample = read_sample(data, most, config.seed, reading)
     config = config.taking_for_texts(sample.texts)
     if marks is not None:
-        feedback, rows = leave_out(marks, sample.frame, Keys.of(config))
+        known = None if parent is None else parent.artifact.schema
+        feedback, rows = leave_out(marks, sample.frame, Keys.of(config, known))
         sample = sample.take(rows)
     sample, schema = _sound(sample, config, reading)
     if schema is not None and config.windowed and config.max_records is not None:

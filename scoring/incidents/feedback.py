@@ -1,10 +1,27 @@
-"""FeedbackSummary: what an artifact took from what people said of alarms."""
+"""What people said of alarms: whose records it is about, and what an artifact took from it."""
 
 from __future__ import annotations
 
+import math
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
+
+Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
+
+
+class GroupKind(StrEnum):
+    """Whose records a marked incident is made of.
+
+    OTHER: those of all segments that the artifact has no name for. A segment without a name is
+    that of records whose segment is missing.
+    """
+
+    ALL = "all"
+    SEGMENT = "segment"
+    OTHER = "other"
+    ENTITY = "entity"
 
 
 class FeedbackSummary(Struct, frozen=True, omit_defaults=True):
@@ -31,3 +48,13 @@ class FeedbackSummary(Struct, frozen=True, omit_defaults=True):
         ),
     ] = None
     gain_error: Annotated[float | None, Meta(description="Its standard error.")] = None
+
+
+def share_interval(part: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the share that `part` of `n` has, n > 0 (Wilson, 1927); it holds
+    for small numbers as well.
+    """
+    share, squared = part / n, Z * Z
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    spread = Z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
+    return max(0.0, middle - spread), min(1.0, middle + spread)

@@ -14,7 +14,9 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.incidents.grouping import Rule
+from vaewatch.scoring.schema import other_code
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds
 
@@ -72,12 +74,15 @@ class Rules:
         timed: whether moments are microseconds since 1970; else they are numbers of records.
         rule: of the groups that are not in `own`.
         own: the rule of each segment.
+        other: the label of the segments that the artifact has no name for; None where it has no
+            segment.
     """
 
     kind: Kind
     timed: bool
     rule: Rule
     own: Mapping[str, Rule] = field(default_factory=dict)
+    other: str | None = None
 
     @classmethod
     def of(
@@ -119,10 +124,17 @@ class Rules:
             labels[code] or "": _rule(gap, law)
             for code, law in zip(artifact.segments.own, own, strict=True)
         }
-        return cls(Kind.SEGMENT, timed, _rule(gap, pooled), rules)
+        other = labels[other_code(artifact.segments.column)]
+        return cls(Kind.SEGMENT, timed, _rule(gap, pooled), rules, other)
 
     def of_group(self, group: str) -> Rule:
         return self.own.get(group, self.rule)
+
+    def kind_of(self, group: str) -> GroupKind:
+        """Return whose records a group is made of."""
+        if self.kind is Kind.SEGMENT and group == self.other:
+            return GroupKind.OTHER
+        return GroupKind(self.kind.value)
 
     def members(self, artifact: Artifact, table: Table) -> Membership:
         """Return the group of each of N records."""

@@ -42,6 +42,7 @@ function spanOf({ first, last, ongoing }) {
 /** Called after each poll of the page: the lists are asked for less often. */
 function drawWork() {
   routeOnce();
+  refreshPrecision();
   if (Date.now() - listsAt < LIST_EVERY_MS) return;
   listsAt = Date.now();
   refreshLists();
@@ -58,6 +59,7 @@ function forgetIncidents() {
   listsAt = 0;
   $("mark-key").value = "";
   changes = { changes: [], patterns: [], away: false };
+  forgetPrecision();
   for (const [name, list] of Object.entries(lists)) {
     Object.assign(list, { cursors: [], found: null, fault: "" });
     delete drawn[`${name}-list`];

@@ -79,7 +79,7 @@ async function changed(path, options) {
   put("mark-status", "In progress");
   try {
     await ask(path, { ...options, ...(needed ? { key: given } : {}) });
-    await Promise.all([opened ? loadIncident() : null, refreshLists(), refreshChanges()]);
+    await Promise.all([opened ? loadIncident() : null, refreshLists(), refreshChanges(), refreshPrecision(true)]);
     return true;
   } catch (error) {
     const refused = error.status === 401 || error.status === 403;

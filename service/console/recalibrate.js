@@ -71,11 +71,13 @@ function drawProposal() {
   const titles = { proposed: "What it would do", refused: "What it would do, and why it is refused", applied: "What was applied", reverted: "What was reverted" };
   put("proposal-title", titles[at]);
   const left = proposal.exclude.length ? `, without ${counted(proposal.exclude.length, "span")}` : "";
+  const out = [[proposal.left_out, "of confirmed incidents"], [proposal.excluded, "in the times that were left out"]].filter(([n]) => n);
   put("proposal-text", `${counted(proposal.records, "record")} from ${moment(Date.parse(proposal.since) / 1000)} to `
     + `${moment(Date.parse(proposal.until) / 1000)}${left}; ${counted(proposal.n, "of them calibrates", "of them calibrate")}.`);
   const [low, high] = proposal.rate_interval_95.map(rateOf);
   const columns = proposal.evidence.columns.map((one) => one.column).join(", ");
   const facts = [
+    ["Left out", out.map(([n, why]) => `${counted(n, "record")} ${why}`).join(", ") || "nothing"],
     ["Asked for", rateOf(proposal.alpha)],
     ["True rate then", `${low} to ${high}, of records such as these`],
     ["Threshold", `${value(before.threshold)} → ${value(after.threshold)} nats`],

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct, structs
 from sqlalchemy import Connection, or_, select, update
 
+from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.service.http.problems import Malformed, NotFound
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.listing import row_of
@@ -104,6 +105,7 @@ def keep(connection: Connection, said: Said, author: Author) -> Kept:
             "first": row.first,
             "last": row.last,
             "columns": json.dumps([column.name for column in report.columns]),
+            "kind": row.kind or report.group.kind.value,
         }
         _end_patterns(connection, row.key, author)
         if said.label == EXPECTED:
@@ -174,7 +176,14 @@ def current(connection: Connection) -> Iterator[Mark]:
     withdrawn. First and last are those that the incident has now.
     """
     query = (
-        select(marks, incidents.c.key, incidents.c.first.label("f"), incidents.c.last.label("l"))
+        select(
+            marks,
+            incidents.c.key,
+            incidents.c.first.label("f"),
+            incidents.c.last.label("l"),
+            incidents.c.kind.label("k"),
+            incidents.c.report,
+        )
         .outerjoin(ids, ids.c.id == marks.c.incident)
         .outerjoin(incidents, incidents.c.key == ids.c.incident)
         .order_by(marks.c.number)
@@ -191,7 +200,8 @@ def _as_now(row: Any) -> Mark:
     mark = mark_of(row)
     if row.key is None:
         return mark
-    return structs.replace(mark, first=moment_text(row.f), last=moment_text(row.l))
+    kind = mark.kind or GroupKind(row.k or report_in(row).group.kind.value)
+    return structs.replace(mark, first=moment_text(row.f), last=moment_text(row.l), kind=kind)
 
 
 def every(connection: Connection) -> Iterable[Mark]:

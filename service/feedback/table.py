@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.incidents.ledger import label_of
 from vaewatch.service.incidents.mark import LABELS, Mark
@@ -20,8 +21,8 @@ from vaewatch.service.store.tables import ids, incidents, marks
 from vaewatch.service.store.upsert import Row, insert_new
 
 COLUMNS = (
-    *("id", "label", "incident", "record", "group", "first", "last", "columns", "reason", "by"),
-    *("at", "until"),
+    *("id", "label", "incident", "record", "kind", "group", "first", "last", "columns", "reason"),
+    *("by", "at", "until"),
 )
 BETWEEN = "; "  # the names of columns
 DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
@@ -71,6 +72,11 @@ def rows_of(text: str, now: int, by: str | None = None) -> Iterator[Row]:
 def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
     if cells["label"] not in LABELS:
         raise SchemaError(f"a label must be {', '.join(LABELS)}, got another text ({where}).")
+    if cells["kind"] and cells["kind"] not in list(GroupKind):
+        raise SchemaError(
+            f"the kind of a group must be {', '.join(GroupKind)}, or empty, got another text "
+            f"({where})."
+        )
     timed = cells["first"] and cells["last"]
     if not (cells["incident"] or cells["record"] or timed):
         raise SchemaError(
@@ -100,20 +106,23 @@ def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
         "first": moments["first"],
         "last": moments["last"],
         "columns": json.dumps(names),
+        "kind": cells["kind"] or None,
     }
 
 
 def _id_of(cells: dict[str, str]) -> str:
-    content = json.dumps(cells, sort_keys=True).encode("utf-8", "surrogatepass")
+    """Return the id of a line without one; that of a file of before has no kind."""
+    given = {name: cell for name, cell in cells.items() if cell or name != "kind"}
+    content = json.dumps(given, sort_keys=True).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
 def take(connection: Connection, rows: Iterable[Row]) -> int:
-    """Keep marks that are not there yet; returns how many were not. Labels of incidents follow,
-    and no pattern is made.
+    """Keep marks that are not there yet, the oldest first; returns how many were not. Labels of
+    incidents follow, and no pattern is made.
     """
     new = 0
-    for row in sorted(rows, key=lambda row: row["at"]):
+    for row in rows:
         if not insert_new(connection, marks, row):
             continue
         new += 1

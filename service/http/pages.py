@@ -5,5 +5,5 @@ from __future__ import annotations
 STYLES = ("console.css", "work.css")
 SCRIPTS = (
     *("console.js", "courses.js", "recalibrate.js", "incidents.js", "incident.js", "mark.js"),
-    "changes.js",
+    *("changes.js", "precision.js"),
 )

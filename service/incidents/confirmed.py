@@ -1,7 +1,8 @@
 """the store -> confirmed incidents, as spans of groups whose records calibrate nothing.
 
-All records of the group go, as for `vaewatch recalibrate --feedback`: without those that alarm
-alone, what is left would look more regular than normal traffic is.
+All records of the group go, as for `vaewatch recalibrate --feedback`; where all records are one
+group, every record of the span. Without those that alarm alone, what is left would look more
+regular than normal traffic is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from zlib import crc32
 from sqlalchemy import Connection, select
 
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.incidents.rule import Kind
+from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.schema import other_code
 from vaewatch.service.incidents.mark import CONFIRMED
 from vaewatch.service.incidents.rows import report_in
 from vaewatch.service.store.tables import incidents
@@ -41,18 +43,20 @@ def confirmed(connection: Connection, segments: Segments | None) -> tuple[GroupS
     return tuple(
         GroupSpan(code, row.first, row.last)
         for row in connection.execute(query)
-        for code in codes_of(report_in(row).group.kind, row.name)
+        for code in codes_of(GroupKind(row.kind or report_in(row).group.kind.value), row.name)
     )
 
 
-def _codes(segments: Segments | None) -> Callable[[Kind, str], Iterator[int | None]]:
+def _codes(segments: Segments | None) -> Callable[[GroupKind, str], Iterator[int | None]]:
     """Return what finds the numbers of a group in a sample of scores: None for all records."""
     labels = [] if segments is None else [label or "" for label in segments.labels]
 
-    def codes(kind: Kind, name: str) -> Iterator[int | None]:
-        if kind is Kind.ENTITY:
+    def codes(kind: GroupKind, name: str) -> Iterator[int | None]:
+        if kind is GroupKind.ENTITY:
             yield crc32(name.encode())
-        elif kind is Kind.SEGMENT:
+        elif kind is GroupKind.OTHER and segments is not None:
+            yield other_code(segments.column)  # whatever its label was
+        elif kind in (GroupKind.OTHER, GroupKind.SEGMENT):
             yield from (code for code, label in enumerate(labels) if label == name)
         else:
             yield None

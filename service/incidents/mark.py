@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from sqlalchemy.engine import Row
 
+from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.service.store.moments import moment_text
 
 LABELS = CONFIRMED, FALSE_ALARM, EXPECTED, WITHDRAWN = (
@@ -41,6 +42,13 @@ class Mark(Struct, frozen=True):
     first: Annotated[str | None, Meta(description="First alarm of the incident then.")]
     last: str | None
     columns: Annotated[tuple[str, ...], Meta(description="Main reasons of the incident then.")]
+    kind: Annotated[
+        GroupKind | None,
+        Meta(
+            description="Of the group: `entity`, `segment`, `other` (the segments that the "
+            "artifact has no name for) or `all`; null where it is not known."
+        ),
+    ] = None
 
 
 def mark_of(row: Row[Any]) -> Mark:
@@ -59,6 +67,7 @@ def mark_of(row: Row[Any]) -> Mark:
         first=_text(row.first),
         last=_text(row.last),
         columns=tuple(json.loads(row.columns or "[]")),
+        kind=None if row.kind is None else GroupKind(row.kind),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,11 +9,11 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from sqlalchemy import Connection, case, func, literal_column, select
 
+from vaewatch.scoring.incidents.feedback import share_interval
 from vaewatch.service.store.moments import DAY, SECOND
 from vaewatch.service.store.tables import incidents
 from vaewatch.service.watch.families.incidents import Precision
 
-Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
 MOST_GROUPS = 100  # names, those with most feedback first
 WEEK = 7 * DAY
 MONDAY = 4 * DAY  # 1970-01-05
@@ -43,17 +42,11 @@ class Summary(Struct):
 
 
 def precision_of(confirmed: int, false_alarms: int) -> Precision | None:
-    """Return the share of what was confirmed and its interval (Wilson, 1927), which holds for
-    small numbers as well; None where nothing was said.
-    """
+    """Return the share of what was confirmed and its interval; None where nothing was said."""
     n = confirmed + false_alarms
     if not n:
         return None
-    share, squared = confirmed / n, Z * Z
-    middle = (share + squared / (2 * n)) / (1 + squared / n)
-    spread = Z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
-    low, high = max(0.0, middle - spread), min(1.0, middle + spread)
-    return Precision(confirmed, false_alarms, share, low, high)
+    return Precision(confirmed, false_alarms, confirmed / n, *share_interval(confirmed, n))
 
 
 def counted(connection: Connection, since: int) -> dict[str | None, int]:

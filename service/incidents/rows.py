@@ -45,6 +45,7 @@ def values_of(rules: Rules, group: Group, incident: Incident, pattern: str) -> R
     report = structs.replace(report, id=id, merged=tuple(merged))
     return {
         "id": id,
+        "kind": rules.kind_of(incident.group).value,
         "main": stored_name(incident.main),
         "first": incident.first,
         "last": incident.last,

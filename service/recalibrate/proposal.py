@@ -101,6 +101,9 @@ class Proposal(Struct, kw_only=True):
     left_out: Annotated[
         int, Meta(description="Records of confirmed incidents; they are not among `records`.")
     ] = 0
+    excluded: Annotated[
+        int, Meta(description="Records in the minutes of `exclude`; not among `records` either.")
+    ] = 0
     records: Annotated[
         int,
         Meta(
@@ -187,6 +190,7 @@ def proposal_of(
         until=iso(period.over.until),
         exclude=[Excluded(iso(span.since), iso(span.until)) for span in period.without],
         left_out=change.drawn.left_out,
+        excluded=change.drawn.excluded,
         records=change.drawn.records,
         n=change.new.n,
         blocks=None if change.neighbours is None else change.blocks,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.time.form import SECOND
+from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.service.incidents.confirmed import GroupSpan
 from vaewatch.service.watch.scores import EVERY, MINUTE, Page
 
@@ -50,18 +50,22 @@ class Period:
         return Period(TimeSpan(until - seconds, until), self.without, self.confirmed)
 
     def confirms(self, kept: Kept) -> Mask:
-        """(N,) records -> (N,): which are of confirmed incidents. With a window these are found
-        by the records' own moments; else to the whole minute in which they were counted.
+        """(N,) records -> (N,): which are of confirmed incidents. They are found by their own
+        moments; those that have none to the whole minute in which they were counted.
         """
         found = np.zeros(len(kept.at), np.bool_)
-        windows, spans = len(kept.entities) > 0, dict[int | None, list[tuple[int, int]]]()
+        spans: dict[int | None, list[GroupSpan]] = {}
         for one in self.confirmed:
-            span = (one.first, one.last) if windows else _minutes(one)
-            spans.setdefault(one.code, []).append(span)
-        groups = kept.entities if windows else kept.codes
+            spans.setdefault(one.code, []).append(one)
+        groups = kept.entities if len(kept.entities) else kept.codes
+        timed = kept.timed
         for code, own in spans.items():
-            rows = np.arange(len(found)) if code is None else np.flatnonzero(groups == code)
-            found[rows] |= _within((kept.moments if windows else kept.at)[rows], own)
+            mine = np.ones(len(found), np.bool_) if code is None else groups == code
+            rows = np.flatnonzero(mine & timed)
+            if len(rows):
+                found[rows] |= _within(kept.moments[rows], [(o.first, o.last) for o in own])
+            rows = np.flatnonzero(mine & ~timed)
+            found[rows] |= _within(kept.at[rows], map(_minutes, own))
         return found
 
 
@@ -81,12 +85,23 @@ def _within(moments: NDArray[np.int64], spans: Iterable[tuple[int, int]]) -> Mas
 
 @dataclass(frozen=True)
 class Kept:
-    """Kept records, (N,) each. at: the starts of their minutes, in Unix seconds."""
+    """Kept records, (N,) each. at: the starts of their minutes, in Unix seconds.
+
+    codes: empty where the artifact has no segment, entities where it has no window, moments where
+        it has no time.
+    """
 
     at: NDArray[np.int64]
     codes: NDArray[np.uint8]
     entities: NDArray[np.uint32]
     moments: NDArray[np.int64]
+
+    @property
+    def timed(self) -> Mask:
+        """(N,) which have a time of their own."""
+        if not len(self.moments):
+            return np.zeros(len(self.at), np.bool_)
+        return np.asarray(self.moments != NO_TIME)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ class Drawn:
     scores: (n,) nats. at: (n,) when they were counted, to the minute, in Unix seconds.
     records, alarms: of the period, counted exactly; but where not all records are kept, those of
         confirmed incidents, which are not among `records`, are estimated from those that are.
-    left_out: records of confirmed incidents.
+    left_out: records of confirmed incidents. excluded: those in minutes that were left out.
     codes: (n,) their segments; empty where the artifact has no segment.
     entities: (n,) numbers of 32 bits, moments: (n,) in microseconds; empty where the artifact has
         no window. No record is there twice: with judge=all, requests may overlap.
@@ -110,6 +125,7 @@ class Drawn:
     entities: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     moments: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     left_out: int = 0
+    excluded: int = 0
 
     def of_segment(self, code: int) -> Drawn:
         """Return those of one segment, as many records as are drawn."""
@@ -159,7 +175,7 @@ class _Part:
             np.frombuffer(page.scores, np.float32)[rows],
             codes[rows] if len(codes) else codes,
             entities[rows] if len(entities) else entities,
-            moments[rows] if len(entities) else moments,
+            moments[rows] if len(moments) else moments,
         )
 
     @property
@@ -170,6 +186,7 @@ class _Part:
 
 def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     """Draw at most so many records of a period."""
+    pages = list(pages)
     parts = [part for page in pages if (part := _Part.of(page, period)).any]
     if not parts:
         return NOTHING
@@ -188,10 +205,21 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     codes = np.concatenate([part.codes for part in parts]).astype(np.int32)
     records, alarms = sum(part.records for part in parts), sum(part.alarms for part in parts)
     found = Drawn(scores[rows], at[rows], records, alarms, codes[rows] if len(codes) else codes)
-    found = replace(found, left_out=sum(part.left_out for part in parts))
+    found = replace(
+        found,
+        left_out=sum(part.left_out for part in parts),
+        excluded=sum(_excluded(page, period) for page in pages),
+    )
     if not len(entities):
         return found
     return replace(found, entities=entities[rows], moments=moments[rows])
+
+
+def _excluded(page: Page, period: Period) -> int:
+    """Return how many records came in the minutes that are left out."""
+    minutes = page.start + MINUTE * np.arange(60)
+    out = period.over.touches(minutes) & ~period.holds(minutes)
+    return int(np.frombuffer(page.records, np.uint32)[out].sum())
 
 
 def _once(entities: NDArray[np.uint32], moments: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -59,6 +59,7 @@ groups = Table(
 # id: that of now; `ids` has those before. ends: the moment from which it has ended, unless another
 # alarm comes. seen: when it was last changed, by the clock. closed: its end has been counted.
 # state: as grouping needs it. report: as it is shown. notified: when a receiver was told of it.
+# kind: a GroupKind; those of an earlier release have none.
 incidents = Table(
     "vaewatch_incidents",
     METADATA,
@@ -80,6 +81,7 @@ incidents = Table(
     Column("notified", BigInteger),
     Column("state", LargeBinary, nullable=False),
     Column("report", LargeBinary, nullable=False),
+    Column("kind", String),
     Index("vaewatch_incidents_of_group", "scope", "name", "pattern", "last"),
     Index("vaewatch_incidents_first", "first", "key"),
     Index("vaewatch_incidents_ends", "ends"),
@@ -95,7 +97,7 @@ ids = Table(
 )
 
 # feedback; rows are only ever added. incident: as it was named. group, first, last and columns:
-# of the incident then, or as they were imported.
+# of the incident then, or as they were imported. kind: as in `incidents`.
 marks = Table(
     "vaewatch_marks",
     METADATA,
@@ -113,6 +115,7 @@ marks = Table(
     Column("first", BigInteger),
     Column("last", BigInteger),
     Column("columns", Text),
+    Column("kind", String),
 )
 
 # what is expected for a while. columns: JSON. direction: 1 above, -1 below, 0 either. ended: when

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from vaewatch.service.store.tables import METADATA, numbers
 
 VERSION = "version"  # the name of the number
 Step = Callable[[Connection], None]  # from one version to the next
 
+
+def _name_kinds(connection: Connection) -> None:
+    """Make room for the kind of a group, beside its name."""
+    for table in ("vaewatch_incidents", "vaewatch_marks"):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN kind VARCHAR"))
+
+
 # STEPS[n] brings tables of version n + 1 to n + 2. A step names each change by itself: the tables
 # of METADATA are always those of the newest version.
-STEPS: Sequence[Step] = ()
+STEPS: Sequence[Step] = (_name_kinds,)
 
 
 class NewerStore(Exception):

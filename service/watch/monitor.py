@@ -31,7 +31,7 @@ from vaewatch.service.watch.trail import Trail
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
-MOST_NAMED = 20  # alarms of a batch, the most severe ones, whose ids are looked up
+MOST_NAMED = 100  # alarms of a batch, the most severe ones, whose ids are looked up
 
 
 class Watch:
@@ -190,7 +190,7 @@ class Monitor:
         metrics.score.observe_many(verdicts.score)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
-        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes, trail)
+        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes, trail, table.times)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)

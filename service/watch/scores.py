@@ -9,9 +9,10 @@ A score is held as a float32: its rounding, 6e-8 of the score, is far below the 
 calibration calls two scores equal. Where the artifact has a segment, the code of the record's is
 held beside its score, in one byte: so memory does not depend on how many segments there are.
 
-Where the artifact has a window, neighbours are alike, and what is computed must know them. So the
-records of a section of an entity's time draw one ticket together, and a number for the entity and
-the record's moment are held beside its score.
+Where the artifact has a time, the record's moment is held beside its score: what people have
+confirmed is found by it. Where it has a window, neighbours are alike, and what is computed must
+know them. So the records of a section of an entity's time draw one ticket together, and a number
+for the entity is held as well.
 
 With several workers each publishes its pages, one an hour, in a folder beside the metrics, at most
 every ten seconds. What a dead worker had is lost, and all of it when the service stops.
@@ -35,7 +36,7 @@ from vaewatch.service.watch.window import SCORES
 
 MINUTE, HOUR = 60, 3600  # seconds
 KEPT_SECONDS = 7 * 24 * HOUR
-MOST_SCORES = 1 << 18  # in a process: two to three MiB, six where the artifact has a window
+MOST_SCORES = 1 << 18  # in a process: two to three MiB, five with a time, six with a window
 PUBLISH_SECONDS = 10.0
 MOST_PARTS = 256  # arrays of an hour that are not joined yet: each takes room of its own
 EVERY = 1 << 32  # the limit below which every ticket lies
@@ -52,7 +53,8 @@ class Page(msgspec.Struct, array_like=True):
     records, alarms: (60,) uint32 counts by minute.
     minutes: (n,) uint8 of the kept records, tickets: (n,) uint32, scores: (n,) float32.
     codes: (n,) uint8 of their segments; empty where the artifact has no segment.
-    entities: (n,) uint32, moments: (n,) int64; empty where the artifact has no window.
+    entities: (n,) uint32; empty where the artifact has no window.
+    moments: (n,) int64, NO_TIME where missing; empty where the artifact has no time.
     """
 
     scale: str
@@ -70,8 +72,8 @@ class Page(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True)
 class Kept:
-    """Records of an hour, (n,) each; `codes` is empty where the artifact has no segment, the last
-    two where it has no window.
+    """Records of an hour, (n,) each; `codes` is empty where the artifact has no segment,
+    `entities` where it has no window, `moments` where it has no time.
     """
 
     minutes: NDArray[np.uint8]
@@ -87,11 +89,14 @@ class Kept:
     def below(self, limit: int) -> Kept:
         """Return those whose ticket lies below a limit."""
         kept = self.tickets < limit
-        codes = self.codes[kept] if len(self.codes) else self.codes
-        found = Kept(self.minutes[kept], self.tickets[kept], self.scores[kept], codes)
-        if not len(self.entities):
-            return found
-        return replace(found, entities=self.entities[kept], moments=self.moments[kept])
+        return Kept(
+            self.minutes[kept],
+            self.tickets[kept],
+            self.scores[kept],
+            self.codes[kept] if len(self.codes) else self.codes,
+            self.entities[kept] if len(self.entities) else self.entities,
+            self.moments[kept] if len(self.moments) else self.moments,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Kept]) -> Kept:
@@ -177,9 +182,14 @@ class Scores:
         alarms: int,
         codes: NDArray[np.int32] | None = None,
         trail: Trail | None = None,
+        moments: NDArray[np.int64] | None = None,
     ) -> None:
-        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha, the (N,) codes
-        of their segments, if the artifact has a segment, and their places, if it has a window.
+        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha.
+
+        Args:
+            codes: (N,) of their segments, if the artifact has a segment.
+            trail: their places, if it has a window.
+            moments: (N,) of their own, if it has a time and no window.
         """
         if scale != self._scale:
             self._start_again(scale)
@@ -198,6 +208,8 @@ class Scores:
         )
         if trail is not None:
             drawn = replace(drawn, entities=trail.entities, moments=trail.moments)
+        elif moments is not None:
+            drawn = replace(drawn, moments=moments)
         self._kept += hour.add(minute, drawn, alarms)
         while self._kept > self.most:
             self._halve()

@@ -18,7 +18,7 @@ from tests.browser import (
     sideways_overflow,
 )
 from tests.conftest import SMALL, make_frame
-from tests.live import Live, serving
+from tests.live import Live, serving, until
 from tests.service.test_recalibrate import moved, odd, score
 from tests.service.test_service_life import ADMIN, SCORE, bearer, version_of, write_keys
 from vaewatch.training.train import train
@@ -132,6 +132,14 @@ def test_a_proposal_shows_a_line_for_each_segment(browser: Browser, tmp_path: Pa
             assert all(text.startswith(name) for name, text in texts.items())
             assert "own" in texts["NL"] and "not followed" not in texts["NL"]
             assert "not followed" in texts["DE"] and "times as far from" in texts["DE"]
+            facts = page.locator("#proposal-facts")
+            assert "Left out\nnothing" in facts.inner_text()
+            until(lambda: live.get("/v1/incidents?group=DE").json()["incidents"])
+            attack = live.get("/v1/incidents?group=DE").json()["incidents"][0]["id"]
+            live.post("/v1/feedback", json={"incident": attack, "label": "confirmed"})
+            page.get_by_role("button", name="Propose a recalibration").click()
+            page.locator("#ask").get_by_role("button", name="Propose").click()
+            expect(facts).to_contain_text("records of confirmed incidents")
             assert axe_findings(page) == [] and sideways_overflow(page) <= 0
             assert complaints == []
 

@@ -136,6 +136,7 @@ def test_each_metric_of_a_service_is_in_the_reference(site: Path, live: Live):
 def test_each_metric_of_a_job_is_in_the_reference(site: Path, artifact_path: Path, tmp_path: Path):
     make_frame(50).write_csv(tmp_path / "new.csv")
     options = ("--out", tmp_path / "out.csv", "--metrics-file", tmp_path / "m.prom", "--quiet")
+    options += ("--incidents", tmp_path / "incidents.ndjson")
     assert call("score", artifact_path, tmp_path / "new.csv", *options).returncode == 0
     text = parsed(site / "reference" / "metrics.html").text
     families = list(text_string_to_metric_families((tmp_path / "m.prom").read_text()))

@@ -17,7 +17,8 @@ from vaewatch.scoring.errors import RecordError, SchemaError, SettingError
 from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.intake.values import plain
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.service.client import ServiceError, _rows_of
+from vaewatch.service.client import ServiceError
+from vaewatch.service.client.records import rows_of
 
 RECORD: dict[str, Any] = {
     "amount": 100.5,
@@ -66,7 +67,7 @@ def test_values_become_those_of_json(value: Any, want: Any):
 def test_a_signalling_nan_is_missing(scorer: Scorer):
     odd = {**RECORD, "age": Decimal("sNaN")}
     assert scorer.score([odd]).score[0] == scorer.score([RECORD]).score[0]
-    assert _rows_of([odd]) == [RECORD]
+    assert rows_of([odd]) == [RECORD]
 
 
 def test_a_list_in_itself_is_named(scorer: Scorer):
@@ -93,7 +94,7 @@ def test_what_json_does_not_have_is_named(scorer: Scorer, value: Any):
     with pytest.raises(RecordError, match=rule):
         scorer.score([{**RECORD, "amount": value}])
     with pytest.raises(RecordError, match=rule):
-        _rows_of([{**RECORD, "amount": value}])
+        rows_of([{**RECORD, "amount": value}])
 
 
 def test_a_record_of_numpy_and_decimal_scores_as_one_of_plain_numbers(scorer: Scorer):
@@ -151,7 +152,7 @@ def test_what_is_no_list_of_records_is_refused(scorer: Scorer, data: Any):
 
 def test_the_client_wants_a_list():
     with pytest.raises(ServiceError, match="Put a single record into a list"):
-        _rows_of({"amount": 1})
+        rows_of({"amount": 1})
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ import polars as pl
 import pytest
 
 import vaewatch
-from tests.live import Live, serving
+from tests.live import Live, serving, until
+from tests.service.incidents.conftest import odd_records
 from vaewatch.scoring.errors import RecordError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.service.client import ServiceError
+from vaewatch.service.client import client as module
 
 KEY = "a key that is long enough"
 
@@ -68,6 +70,38 @@ def test_errors_name_the_record_in_the_whole(live: Live, mixed_frame: pl.DataFra
             client.score(records)
         assert caught.value.problems[0].record == 25
         assert client.model()["name"] == "shop"
+
+
+def test_incidents_are_listed_fetched_and_marked(live: Live, artifact_path: Path):
+    odd = pl.DataFrame(odd_records(6)).drop("order")
+    with vaewatch.Client(live.url, KEY) as client:
+        client.score(odd)
+        until(lambda: bool(client.incidents(state="open", muted=False)))
+        one = client.incidents()[0]
+        assert client.incident(one["id"])["group"] == one["group"]
+        assert client.incidents(label="confirmed") == []
+        mark = client.mark("confirmed", incident=one["id"], reason="real")
+        assert (mark["label"], mark["reason"], mark["kind"]) == ("confirmed", "real", "all")
+        again = client.mark("confirmed", incident=one["id"], reason="real", id=mark["id"])
+        assert again == mark
+        for i in range(3):
+            client.mark("false_alarm", record=f"o{i}")
+        assert len(client.feedback()) == 4
+        assert [each["record"] for each in client.feedback(2, label="false_alarm")] == ["o0", "o1"]
+        assert client.feedback_summary()["all"]["confirmed"] == 1
+        with pytest.raises(ServiceError, match="no incident of this id"):
+            client.incident("000000000000")
+
+
+def test_pages_are_fetched_one_after_another(live: Live, monkeypatch: pytest.MonkeyPatch):
+    with vaewatch.Client(live.url, KEY) as client:
+        for i in range(5):
+            client.mark("confirmed", record=f"page{i}")
+        monkeypatch.setattr(module, "MOST_OF_PAGE", 2)
+        found = [each["record"] for each in client.feedback(label="confirmed")]
+        assert [name for name in found if name and name.startswith("page")] == [
+            f"page{i}" for i in range(5)
+        ]
 
 
 def test_a_wrong_key_and_a_wrong_url_are_reported(live: Live):

@@ -155,6 +155,7 @@ def test_an_incident_can_be_left_out(artifact: Path):
         before = {"since": now - 7200, "until": now - 3600}
         proposal = live.post("/v1/recalibrate", json={"exclude": [before]}).json()
         assert proposal["records"] == 500 and len(proposal["exclude"]) == 1
+        assert (proposal["excluded"], proposal["left_out"]) == (0, 0)
         whole = {"since": datetime.fromtimestamp(now - 60, UTC).isoformat(), "until": now + 60}
         answer = live.post("/v1/recalibrate", json={"exclude": [whole]})
         assert answer.status_code == 422 and "must be records" in answer.json()["detail"]

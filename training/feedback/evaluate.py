@@ -19,6 +19,7 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.feedback.marks import Label, Mark
 from vaewatch.training.feedback.matched import NONE, Keys, Matched, match
+from vaewatch.training.feedback.precision import Precisions
 from vaewatch.training.vae.threads import computing_on
 
 Bools = NDArray[np.bool_]
@@ -64,7 +65,8 @@ class Alarming:
 class MarkedEvaluation:
     """What alarms at one alpha: of confirmed marks it is found, of the others it is false.
 
-    unmarked: records without a mark. unmarked_alarms: of these.
+    unmarked: records without a mark. unmarked_alarms: of these. precision: of the marks alone,
+        whatever records there are.
     """
 
     records: int
@@ -75,6 +77,7 @@ class MarkedEvaluation:
     expected: Alarming
     unmarked: int
     unmarked_alarms: int
+    precision: Precisions
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,6 +105,7 @@ def evaluate_marked(
         expected=Alarming.of(matched, alarm, Label.EXPECTED),
         unmarked=int(unmarked.sum()),
         unmarked_alarms=int((unmarked & alarm).sum()),
+        precision=Precisions.of(marks),
     )
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.form import NO_TIME, moment_of_text
 
-COLUMNS = ("label", "incident", "record", "group", "first", "last", "at")
+COLUMNS = "label", "incident", "record", "kind", "group", "first", "last", "columns", "at"
+BETWEEN = ";"  # the names of columns
 DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
 FORM = "2026-03-29T03:10:00Z"
 
@@ -37,17 +39,22 @@ class Mark:
 
     Attributes:
         record: the id of the record; empty for an incident.
-        group: the entity or segment of an incident; empty for all.
+        kind: whose records an incident is made of; None in a file of before, or by hand.
+        group: the entity or segment; empty for all, or for the segment of the records that have
+            none.
         first, last: its span, in microseconds since 1970; None where it is not known, or where the
             incident counts records, whose numbers mean nothing in another file.
+        columns: the main reasons, the first one first, where they are given.
     """
 
     label: Label
     incident: str = ""
     record: str = ""
+    kind: GroupKind | None = None
     group: str = ""
     first: int | None = None
     last: int | None = None
+    columns: tuple[str, ...] = ()
     at: int = NO_TIME
 
     @property
@@ -55,7 +62,9 @@ class Mark:
         """What it is about: of two marks with the same one, the later counts."""
         if self.record:
             return ("record", self.record)
-        return (self.incident,) if self.incident else (self.group, self.first, self.last)
+        if self.incident:
+            return (self.incident,)
+        return (self.kind, self.group, self.first, self.last)
 
 
 def read_marks(path: Path | str) -> tuple[Mark, ...]:
@@ -105,14 +114,21 @@ def _marks(frame: pl.DataFrame, path: Path | str) -> Iterator[Mark]:
                 f"a label must be {known}, got another text in line {line} of '{path}'."
             ) from None
         place = f"line {line} of '{path}'"
+        if cells["kind"] and cells["kind"] not in list(GroupKind):
+            raise SchemaError(
+                f"the kind of a group must be {', '.join(GroupKind)}, or empty, got another text "
+                f"in {place}."
+            )
         first, last, at = (_moment(cells[name], name, place) for name in ("first", "last", "at"))
         yield Mark(
             label=label,
             incident=cells["incident"],
             record=cells["record"],
+            kind=GroupKind(cells["kind"]) if cells["kind"] else None,
             group=cells["group"],
             first=first,
             last=last,
+            columns=tuple(filter(None, map(str.strip, cells["columns"].split(BETWEEN)))),
             at=NO_TIME if at is None else at,
         )
 

@@ -1,8 +1,9 @@
 """marks, records -> Matched: which of the records somebody has marked.
 
 A mark of a record is matched by the column of ids. One of an incident is matched by its group and
-its span of time, so that it takes all records in there: to take those that alarm alone would
-choose among normal records by their score, and the rest would no longer calibrate.
+its span of time, so that it takes all records in there, where all records are one group every
+record of the span: to take those that alarm alone would choose among normal records by their
+score, and the rest would no longer calibrate.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.segments import label_of
-from vaewatch.scoring.schema import Schema
+from vaewatch.scoring.budget.segments import segment_column
+from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.schema import Column, Schema
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.frames import read_moments
 from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.groups import Groups, texts_of
 from vaewatch.training.feedback.marks import Label, Mark
 
 NONE = -1  # the mark of a record that nobody marked
@@ -29,23 +32,33 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Keys:
-    """The columns by which records are found, where there are such. group: entity or segment."""
+    """The columns by which records are found, where there are such.
+
+    learned: the segment's, of an artifact that exists; None before a fit.
+    """
 
     id: str | None
     time: str | None
     zone: str
-    group: str | None
+    entity: str | None
+    segment: str | None
+    learned: Column | None = None
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Keys:
-        return cls(config.id, config.time, config.time_zone, config.entity or config.segment)
+    def of(cls, config: TrainConfig, parent: Schema | None = None) -> Keys:
+        """Return the keys of a fit. parent: the schema of the artifact that it continues."""
+        learned = None if parent is None else segment_column(parent)
+        learned = learned if learned is not None and learned.name == config.segment else None
+        keys = config.id, config.time, config.time_zone, config.entity, config.segment
+        return cls(*keys, learned)
 
     @classmethod
     def of_schema(cls, schema: Schema) -> Keys:
         time = schema.time
         zone = "UTC" if time is None else time.zone
         column = None if time is None else time.column
-        return cls(schema.id, column, zone, schema.entity or schema.segment)
+        learned = segment_column(schema)
+        return cls(schema.id, column, zone, schema.entity, schema.segment, learned)
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def match(marks: Sequence[Mark], frame: pl.DataFrame, keys: Keys) -> Matched:
     """
     n = len(frame)
     of, by_span, found = np.full(n, NONE), np.zeros(n, bool), np.zeros(len(marks), bool)
-    places = _Places.of(frame, keys)
+    places = _Places.of(frame, keys, marks)
     for record in (False, True):  # those of incidents first
         for at, mark in enumerate(marks):
             if bool(mark.record) is record:
@@ -97,50 +110,63 @@ def match(marks: Sequence[Mark], frame: pl.DataFrame, keys: Keys) -> Matched:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where records are: by id, by group, and in order of time. order: (N,) with those without a
-    time first.
-    """
+    """Where records are: by id, by group, and in order of time."""
 
     ids: dict[str, list[int]]
-    groups: NDArray[np.object_] | None
-    order: Rows | None
-    moments: Rows | None
+    groups: Groups
+    times: _Times | None
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, keys: Keys) -> _Places:
+    def of(cls, frame: pl.DataFrame, keys: Keys, marks: Sequence[Mark]) -> _Places:
         ids: dict[str, list[int]] = {}
-        for row, name in enumerate(_texts(frame, keys.id) or ()):
+        for row, name in enumerate(_ids(frame, keys.id)):
             ids.setdefault(name, []).append(row)
-        names, moments = _texts(frame, keys.group), None
-        if keys.time is not None and keys.time in frame.columns:
-            read = read_moments(frame[keys.time])
-            moments = None if read is None else read.in_utc(keys.zone)
-        order = None if moments is None else np.argsort(moments, kind="stable")
-        return cls(
-            ids,
-            None if names is None else np.array([label_of(name) for name in names], object),
-            order,
-            None if moments is None or order is None else moments[order],
-        )
+        times = _Times.of(frame, keys)
+        outside = np.ones(len(frame), bool)
+        for mark in marks:
+            if mark.kind is GroupKind.OTHER and times is not None:
+                outside[times.within(mark)] = False
+        entities, segments = texts_of(frame, keys.entity), texts_of(frame, keys.segment)
+        return cls(ids, Groups.of(entities, segments, keys.learned, outside), times)
 
     def rows(self, mark: Mark) -> Rows:
         """Return the rows that a mark is about."""
         if mark.record:
             return np.array(self.ids.get(mark.record, []), np.int64)
-        if self.order is None or self.moments is None or mark.first is None or mark.last is None:
+        if self.times is None:
+            return np.empty(0, np.int64)
+        return self.groups.among(self.times.within(mark), mark.kind, mark.group)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """The moments of records, (N,), in order; those without a time are first."""
+
+    order: Rows
+    moments: Rows
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, keys: Keys) -> _Times | None:
+        read = None
+        if keys.time is not None and keys.time in frame.columns:
+            read = read_moments(frame[keys.time])
+        if read is None:
+            return None
+        moments = read.in_utc(keys.zone)
+        order = np.argsort(moments, kind="stable")
+        return cls(order, moments[order])
+
+    def within(self, mark: Mark) -> Rows:
+        """Return the rows in the span of an incident."""
+        if mark.first is None or mark.last is None:
             return np.empty(0, np.int64)
         start = np.searchsorted(self.moments, max(mark.first, NO_TIME + 1), side="left")
-        rows = self.order[start : np.searchsorted(self.moments, mark.last, side="right")]
-        if not mark.group:
-            return rows
-        if self.groups is None:
-            return np.empty(0, np.int64)
-        return np.asarray(rows[self.groups[rows] == mark.group])
+        return self.order[start : np.searchsorted(self.moments, mark.last, side="right")]
 
 
-def _texts(frame: pl.DataFrame, column: str | None) -> list[str] | None:
-    """Return the cells of a column as texts without blanks around them."""
+def _ids(frame: pl.DataFrame, column: str | None) -> list[str]:
+    """Return the ids of records as texts without blanks around them."""
     if column is None or column not in frame.columns:
-        return None
+        return []
     texts = frame[column].cast(pl.String, strict=False).str.strip_chars()
     return texts.fill_null("").to_list()

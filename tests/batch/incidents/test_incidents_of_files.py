@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import call, make_frame
 from vaewatch.batch import journal as journals
@@ -62,6 +63,7 @@ def test_a_burst_is_one_incident_that_chance_does_not_explain(
 ):
     out = tmp_path / "incidents.ndjson"
     options = ["--merge-gap", "10s", "--progress", "none", "--summary", tmp_path / "s.json"]
+    options += ["--metrics-file", tmp_path / "job.prom"]
     done = call(
         "score", artifact, source, "--out", tmp_path / "o.csv", "--incidents", out, *options
     )
@@ -76,6 +78,17 @@ def test_a_burst_is_one_incident_that_chance_does_not_explain(
     alarms = sum(one["alarms"] for one in found)
     summary = json.loads((tmp_path / "s.json").read_text())
     assert alarms == summary["anomalies"] == summary["incidents"]["alarms"]
+    metrics = {
+        family.name.removeprefix("vaewatch_batch_incidents_"): family.samples[0].value
+        for family in text_string_to_metric_families((tmp_path / "job.prom").read_text())
+        if family.name.startswith("vaewatch_batch_incidents_")
+    }
+    assert metrics == {
+        "written": len(found),
+        "written_alarms": alarms,
+        "rare": 1,
+        "rare_alarms": burst["alarms"],
+    }
     assert f"{len(found)} incidents: 1 with {burst['alarms']} of the" in done.stderr
 
 

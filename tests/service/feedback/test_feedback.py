@@ -176,11 +176,8 @@ def test_feedback_goes_to_csv_and_back_once(live: Live, one: str, store: str, tm
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert {row["incident"] or row["record"] for row in rows} >= {one, "o7"}
     row = next(row for row in rows if row["incident"] == one)
-    assert (row["label"], row["reason"], row["columns"]) == (
-        "confirmed",
-        'a "real", one',
-        "amount",
-    )
+    assert (row["label"], row["reason"]) == ("confirmed", 'a "real", one')
+    assert (row["columns"], row["kind"], row["group"]) == ("amount", "all", "")
     backup = tmp_path / "backup.sqlite"
     done = call("feedback", "backup", backup, "--store", store)
     assert done.returncode == 0, done.stderr
@@ -193,6 +190,9 @@ def test_feedback_goes_to_csv_and_back_once(live: Live, one: str, store: str, tm
     for kept in ("1", "0"):
         done = call("feedback", "import", tmp_path / "more.csv", "--store", copied, "--by", "eve")
         assert done.stdout.split()[1] == kept, done.stdout
+    (tmp_path / "more.csv").write_text("kind,label,record\n,confirmed,o9\n")
+    done = call("feedback", "import", tmp_path / "more.csv", "--store", copied, "--by", "eve")
+    assert done.stdout.split()[1] == "0", done.stdout  # a file of before is the same one
     assert "eve" in call("feedback", "list", "--store", copied).stdout
     every = call("feedback", "list", "--store", copied, "--all").stdout
     assert len(every.splitlines()) > len(rows) + 2
@@ -224,6 +224,7 @@ def test_a_spreadsheet_may_have_its_own_form_and_unknown_incidents_are_counted(
         ("label,record\ngood,a\n", "a label must be confirmed, false_alarm"),
         ("label,record\nconfirmed,\n", "must name an incident, a record, or first and last"),
         ("label,record,at\nconfirmed,a,soon\n", "must be ISO 8601 or Unix seconds. (line 2)"),
+        ("label,record,kind\nconfirmed,a,shop\n", "the kind of a group must be all, segment"),
         ("label,record,colour\nconfirmed,a,red\n", "unknown column 'colour'"),
     ],
 )

@@ -8,18 +8,24 @@ from typing import Any
 
 import httpx
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmarks.moving import START, Service
 from benchmarks.moving import serving as clocked
-from tests.conftest import SMALL, make_frame
+from tests.conftest import SMALL, call, make_frame
 from tests.live import serving, until
-from tests.service.incidents.conftest import odd_records, post
+from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
+from tests.training.test_time import make_orders
+from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.service.incidents.confirmed import GroupSpan
 from vaewatch.service.recalibrate.sample import Period, TimeSpan, draw
 from vaewatch.service.watch import scores as module
 from vaewatch.service.watch.scores import MINUTE, Page, Scores
 from vaewatch.service.watch.trail import Trail
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.feedback.marks import read_marks
+from vaewatch.training.feedback.matched import NONE, Keys, match
 from vaewatch.training.train import train
 
 Json = dict[str, Any]
@@ -101,6 +107,61 @@ def test_the_other_segments_still_calibrate(shop: Path):
         assert each["NL"] == sum(row["country"] == "NL" for row in normal(2000, 1))
 
 
+def test_a_record_that_alarmed_as_one_of_many_is_found_by_its_id(shop: Path, tmp_path: Path):
+    odd = odd_records(70)
+    for i, row in enumerate(odd):
+        row |= {"order": f"odd{i}", "country": "NL" if i < 60 else "DE"}
+    store = f"sqlite:///{tmp_path}/it.sqlite"
+    with serving(shop, "--store", store) as live:
+        post(live, odd)
+        wait_for_alarms(live, 70)
+        (last,) = incidents(live, group="DE")
+        named = [example["record"] for example in last["examples"]]
+        assert named == [f"odd{i}" for i in range(60, 65)]
+        for record in ("odd64", "odd69"):  # one of the examples, and one that none shows
+            said = live.post("/v1/feedback", json={"record": record, "label": "confirmed"})
+            assert said.status_code == 200, said.text
+    assert (
+        call("feedback", "export", "--store", store, "--out", tmp_path / "m.csv").returncode == 0
+    )
+    frame = pl.concat([make_frame(100, 7), pl.DataFrame(odd)])
+    keys = Keys.of(TrainConfig(id="order", segment="country"))
+    found = match(read_marks(tmp_path / "m.csv"), frame, keys)
+    assert frame["order"].filter(pl.Series(found.of != NONE)).to_list() == ["odd64", "odd69"]
+
+
+def test_segments_without_a_name_are_one_group_and_no_others(shop: Path):
+    with clocked(shop) as service:
+        service.score(normal(2000, 1))
+        service.set_clock(600)
+        odd = [row | {"country": ("XX", "YY")[i % 2]} for i, row in enumerate(odd_records(300))]
+        service.score([*odd, *normal(600, 2), *(row | {"country": None} for row in normal(20, 3))])
+        service.set_clock(1800)
+        attack = one_of(service, group="other")
+        mark = service.post("/v1/feedback", {"incident": attack["id"], "label": "confirmed"})
+        assert (mark["group"], mark["kind"]) == ("other", "other")
+        found = service.propose("1h")
+        assert (found["left_out"], found["records"]) == (300, 2620)
+
+
+def test_records_with_a_time_are_left_out_by_it_whenever_they_came(timed_path: Path):
+    """A replay brings weeks in a minute: the records of the attack's time go, and no others."""
+    rows = make_orders(2400, seed=5).drop("order").to_dicts()
+    for i, row in enumerate(rows[:400]):
+        row["created_at"] = f"2025-06-01T12:{i // 20:02}:{i % 20 * 3:02}Z"
+        row["amount"] = 1e6 if i % 4 else row["amount"]
+    with clocked(timed_path) as service:
+        service.score(rows[:1200])
+        service.score(rows[1200:])
+        attack = one_of(service)
+        service.post("/v1/feedback", {"incident": attack["id"], "label": "confirmed"})
+        service.set_clock(600)
+        found = service.propose("1h")
+        inside = [attack["first"] <= row["created_at"] <= attack["last"] for row in rows]
+        assert found["left_out"] == sum(inside) >= 398
+        assert found["records"] == len(rows) - sum(inside)
+
+
 def test_while_the_store_is_away_nothing_is_proposed(artifact_path: Path, tmp_path: Path):
     """Else what was confirmed would be learned, because nobody knew."""
     path = tmp_path / "store" / "it.sqlite"
@@ -154,6 +215,23 @@ def pages_by_minute(clock: Clock, kept: Scores, each: int) -> list[Page]:
     return kept.mine("a")
 
 
+def test_the_records_own_time_counts_where_they_have_one(clock: Clock):
+    moments = np.arange(100) * 10**6
+    moments[::10] = NO_TIME
+    kept = Scores()
+    for _ in range(2):
+        kept.add("a", np.arange(100.0), 0, moments=moments)
+        clock.now += 600
+    first = int(1e6 * clock.now) - 10**6
+    spans = GroupSpan(None, 15 * 10**6, 24 * 10**6), GroupSpan(None, first, first + 1)
+    clock.now -= 1200
+    drawn = draw(kept.mine("a"), Period(ALWAYS, (), spans), 1000)
+    assert drawn.left_out == 18 and len(drawn.scores) == 182
+    arrived = GroupSpan(None, int(1e6 * clock.now), int(1e6 * clock.now) + 1)
+    drawn = draw(kept.mine("a"), Period(ALWAYS, (), (arrived,)), 1000)
+    assert drawn.left_out == 10  # those without a time, of the first minute
+
+
 @pytest.mark.parametrize(
     ("code", "first", "last", "left"),
     [
@@ -197,3 +275,10 @@ def test_with_a_window_the_moments_of_records_count(clock: Clock):
     assert sorted(set(range(200)) - set(drawn.scores.astype(int).tolist())) == list(
         range(21, 40, 2)
     )
+
+
+def test_records_of_the_times_that_are_left_out_are_counted(clock: Clock):
+    pages = pages_by_minute(clock, Scores(), 10)
+    out = TimeSpan(clock.now + 130, clock.now + 200)
+    drawn = draw(pages, Period(ALWAYS, (out,)), 1000)
+    assert (drawn.records, drawn.excluded, drawn.left_out) == (80, 20, 0)

@@ -18,10 +18,11 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, SQLITE, Place
-from vaewatch.service.store.tables import METADATA, numbers, sources
+from vaewatch.service.store.tables import METADATA, incidents, marks, numbers, sources
 from vaewatch.service.store.upsert import insert_new, upsert
-from vaewatch.service.store.versions import VERSION, bring_up_to_date, version_of
+from vaewatch.service.store.versions import STEPS, VERSION, bring_up_to_date, version_of
 
+NEWEST = len(STEPS) + 1
 KINDS = [MEMORY, SQLITE, pytest.param(POSTGRESQL, marks=needs_postgres)]
 
 
@@ -114,12 +115,24 @@ def test_older_tables_are_brought_up_to_date_once(database: Database):
         done.append("a step")
 
     with database.writing() as connection:
-        assert version_of(connection) == 1
+        assert version_of(connection) == NEWEST
         for _ in range(2):
-            bring_up_to_date(connection, [step])
-        assert version_of(connection) == 2
+            bring_up_to_date(connection, [*STEPS, step])
+        assert version_of(connection) == NEWEST + 1
         assert done == ["a step"]
+        connection.execute(update(numbers).where(numbers.c.name == VERSION).values(value=NEWEST))
+
+
+def test_the_tables_of_the_first_release_get_what_they_lack(database: Database):
+    with database.writing() as connection:
+        for table in (incidents, marks):
+            connection.execute(text(f"ALTER TABLE {table.name} DROP COLUMN kind"))
         connection.execute(update(numbers).where(numbers.c.name == VERSION).values(value=1))
+        bring_up_to_date(connection)
+        assert version_of(connection) == NEWEST
+        for table in (incidents, marks):
+            names = {column["name"] for column in inspect(connection).get_columns(table.name)}
+            assert names == {column.name for column in table.columns}
 
 
 def test_tables_of_a_later_release_are_left_alone(tmp_path: Path):
@@ -130,7 +143,7 @@ def test_tables_of_a_later_release_are_left_alone(tmp_path: Path):
     again = Database(place)
     with pytest.raises(StoreAway):
         again.probe()
-    assert again.fault.startswith("the store must have tables of version 1 or less, got 7")
+    assert again.fault.startswith(f"the store must have tables of version {NEWEST} or less, got 7")
     for each in (database, again):
         each.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import polars as pl
 import pytest
 
 from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.schema import Schema
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.marks import Label, Mark, read_marks
 from vaewatch.training.feedback.matched import NONE, Keys, match
+from vaewatch.training.records.schema import infer_column
 
 MINUTE = 60_000_000
 NOON = 1_774_785_600_000_000  # 2026-03-29T12:00:00Z
@@ -130,3 +134,98 @@ def test_what_is_said_of_a_record_wins_over_its_incident_and_the_later_of_two():
     assert found.by_span.tolist() == [True, False, True, True, False, False]
     assert found.labelled(Label.CONFIRMED).tolist() == [True] + 5 * [False]
     assert found.missing == 1
+
+
+SHOPS = pl.DataFrame(
+    {
+        "order": list(range(24)),
+        "at": [f"2026-03-29T12:{minute:02}:00Z" for minute in (*range(12), *range(30, 42))],
+        "where": [
+            *("NL", "DE", None, "XX", "NL", "DE", "other", "YY", "NL", "DE", "other", "  "),
+            *4 * ("NL", "DE", "other"),
+        ],
+    }
+)
+
+
+def rows_in(mark: Mark, keys: Keys, frame: pl.DataFrame = SHOPS) -> list[int]:
+    return np.flatnonzero(match([mark], frame, keys).of != NONE).tolist()
+
+
+def during(kind: GroupKind | None, group: str, minutes: tuple[int, int] = (0, 11)) -> Mark:
+    first, last = (NOON + minute * MINUTE for minute in minutes)
+    return Mark(Label.CONFIRMED, "a", kind=kind, group=group, first=first, last=last)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "group", "minutes", "rows"),
+    [
+        (GroupKind.ALL, "", (0, 3), [0, 1, 2, 3]),
+        (GroupKind.SEGMENT, "NL", (0, 8), [0, 4, 8]),
+        (GroupKind.SEGMENT, "", (0, 11), [2, 11]),  # the records without a segment
+        (GroupKind.SEGMENT, "other", (0, 11), [6, 10]),  # a category of that name
+        (GroupKind.OTHER, "(other)", (0, 7), [3, 7]),
+        (GroupKind.OTHER, "other", (0, 5), [3]),
+        (GroupKind.ENTITY, "NL", (0, 11), []),
+        (None, "NL", (0, 8), [0, 4, 8]),
+        (None, "", (2, 4), [2, 3, 4]),
+    ],
+)
+def test_an_incident_takes_the_records_of_its_kind_of_group(
+    kind: GroupKind | None, group: str, minutes: tuple[int, int], rows: list[int], known: bool
+):
+    keys = Keys.of(TrainConfig(id="order", time="at", segment="where"))
+    if known:
+        keys = replace(keys, learned=infer_column(pl.Series("where", ["NL", "DE", "other"] * 2)))
+    assert rows_in(during(kind, group, minutes), keys) == rows
+
+
+def test_of_a_file_of_before_the_other_segments_are_those_without_a_category():
+    """Its marks have no kind, and `other` is the label of the segments without a name."""
+    learned = infer_column(pl.Series("where", ["NL", "DE"] * 2))
+    keys = Keys("order", "at", "UTC", None, "where", learned)
+    rows = [3, 6, 7, 10]
+    assert rows_in(during(None, "other"), keys) == rows
+    assert rows_in(during(GroupKind.SEGMENT, "other"), keys) == rows
+
+
+def test_a_fit_that_continues_another_knows_which_segments_have_a_name():
+    learned = infer_column(pl.Series("where", ["NL", "XX"] * 2))
+    parent = Schema((learned,), segment="where")
+    config = TrainConfig(id="order", time="at", segment="where")
+    found = rows_in(during(GroupKind.OTHER, "other", (0, 7)), Keys.of(config, parent))
+    assert found == [1, 5, 6, 7]
+    elsewhere = TrainConfig(id="order", time="at", segment="country")
+    assert Keys.of(elsewhere, parent).learned is None
+
+
+def test_before_a_fit_what_is_frequent_outside_the_incident_has_a_name():
+    keys = Keys.of(TrainConfig(id="order", time="at", segment="where"))
+    frame = SHOPS.with_columns(where=pl.col("where").replace("YY", "XX"))
+    assert rows_in(during(GroupKind.OTHER, "other", (0, 9)), keys, frame) == [3, 7]
+    later = frame.with_columns(where=pl.col("where").replace("DE", "XX"))
+    assert rows_in(during(GroupKind.OTHER, "other", (0, 9)), keys, later) == []
+
+
+def test_an_entity_is_found_by_its_whole_name():
+    name = " pump\u00a07 " + "x" * 200
+    frame = SHOPS.with_columns(where=pl.lit(name))
+    keys = Keys.of(TrainConfig(id="order", time="at", entity="where", window=4))
+    assert rows_in(during(GroupKind.ENTITY, name.strip(), (2, 3)), keys, frame) == [2, 3]
+    assert rows_in(during(GroupKind.SEGMENT, name.strip(), (2, 3)), keys, frame) == []
+
+
+def test_a_segment_is_found_in_whatever_spelling():
+    frame = SHOPS.with_columns(where=pl.lit(7.0))
+    keys = Keys.of(TrainConfig(id="order", time="at", segment="where"))
+    assert rows_in(during(GroupKind.SEGMENT, "7", (2, 3)), keys, frame) == [2, 3]
+
+
+def test_the_kind_of_a_group_is_read(tmp_path: Path):
+    head = "label,kind,group,first,last"
+    line = "confirmed,{},,2026-03-29T12:00:00Z,2026-03-29T12:05:00Z"
+    path = written(tmp_path, head, line.format("segment"), line.format(""))
+    assert [mark.kind for mark in read_marks(path)] == [GroupKind.SEGMENT, None]
+    with pytest.raises(SchemaError, match="kind of a group must be all, segment, .* in line 2 of"):
+        read_marks(written(tmp_path, head, line.format("shop")))

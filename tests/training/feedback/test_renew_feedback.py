@@ -148,6 +148,8 @@ def test_evaluate_counts_what_people_marked(scorer: Scorer, folder: Path, alarms
     shown = call(*words).stdout
     assert "6 of 6 marks still alarm: 1.00 (0.54 to 1.00, 95 %)" in shown
     assert "1 more have no record here" in shown
+    assert "41 of 47 marks that judge are confirmed: 0.87 (0.75 to 0.94, 95 %)" in shown
+    assert found["precision"]["all"]["confirmed"] == 41
     assert call(*words, "--label", "express").returncode == 2
 
 

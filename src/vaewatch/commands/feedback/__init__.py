@@ -112,11 +112,14 @@ def export(store: str, target: Path | None, everything: bool) -> None:
 def take(file: Path, store: str, by: str | None) -> None:
     """Take what was said from CSV: a label, and an incident, a record, or first and last.
 
-    All of it or nothing. Lines that are there already change nothing, and no pattern is made.
+    If a line is bad nothing is kept. Lines are kept 500 at a time, so that a service goes on
+    writing; after an interruption run it again: lines that are there already change nothing. No
+    pattern is made.
     """
     from vaewatch.commands.terminal import print_fact
     from vaewatch.scoring.errors import SchemaError
     from vaewatch.service.feedback import table
+    from vaewatch.service.feedback.taking import Taking
     from vaewatch.service.store.moments import now
 
     try:
@@ -125,12 +128,23 @@ def take(file: Path, store: str, by: str | None) -> None:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
         raise SchemaError(f"the feedback '{file}' must be readable: {why}.") from error
     rows = list(table.rows_of(text, now(), by))
-    with opened(store) as database, database.writing(alone=True) as connection:
-        new, unknown = table.take(connection, rows), table.unknown(connection, rows)
-    print_fact(out(), "kept", f"{new:,}")
-    print_fact(out(), "known", f"{len(rows) - new:,}")
+    taking = Taking()
+    with opened(store) as database:
+        try:
+            taking.take(database, rows)
+        except BaseException:
+            click.echo(_so_far(taking.lines, len(rows)), err=True)
+            raise
+        with database.reading() as connection:
+            unknown = table.unknown(connection, rows)
+    print_fact(out(), "kept", f"{taking.new:,}")
+    print_fact(out(), "known", f"{len(rows) - taking.new:,}")
     if unknown:
         print_fact(out(), "unknown", f"{unknown:,} name no incident of this store")
+
+
+def _so_far(lines: int, of: int) -> str:
+    return f"{lines:,} of {of:,} lines are committed. Run it again for the others."
 
 
 @feedback.command(epilog="Example:  vaewatch feedback backup store-backup.sqlite")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vaewatch.commands.terminal import print_fact
+from vaewatch.commands.terminal import print_fact, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from vaewatch.scoring.incidents.feedback import FeedbackSummary
     from vaewatch.training.feedback.evaluate import Alarming, MarkedEvaluation
+    from vaewatch.training.feedback.precision import Precision, Precisions
+
+MOST_ROWS = 10  # of a table: those with most marks, or the last weeks
 
 
 def print_feedback(console: Console, found: FeedbackSummary | None) -> None:
@@ -59,6 +62,35 @@ def print_marked(console: Console, found: MarkedEvaluation) -> None:
         print_fact(console, "expected", _alarming(found.expected, "alarm"), indent)
     unmarked = f"{found.unmarked:,} records, of which {found.unmarked_alarms:,} alarm"
     print_fact(console, "unmarked", unmarked, indent)
+    if found.precision.all is not None:
+        print_fact(console, "precision", _precision(found.precision.all), indent)
+    print_precisions(console, found.precision)
+
+
+def print_precisions(console: Console, found: Precisions) -> None:
+    """Print how many of the marks of each column, group and week were confirmed."""
+    for head, some in (
+        ("column", found.columns[:MOST_ROWS]),
+        ("group", found.groups[:MOST_ROWS]),
+        ("week from", found.weeks[-MOST_ROWS:]),
+    ):
+        if some:
+            rows = [_row(each) for each in some]
+            print_table(console, (head, "confirmed", "false", "share", "95 %"), rows, (1, 2, 3))
+
+
+def _row(each: Precision) -> tuple[str, ...]:
+    low, high = each.interval
+    counts = f"{each.confirmed:,}", f"{each.false_alarms:,}", f"{each.share:.2f}"
+    return (each.name, *counts, f"{low:.2f} to {high:.2f}")
+
+
+def _precision(found: Precision) -> str:
+    low, high = found.interval
+    return (
+        f"{found.confirmed:,} of {found.confirmed + found.false_alarms:,} marks that judge are "
+        f"confirmed: {found.share:.2f} ({low:.2f} to {high:.2f}, 95 %)"
+    )
 
 
 def _alarming(found: Alarming, verb: str) -> str:
