@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import sleep
 
 from sqlalchemy import Connection, case, func, select
 
@@ -30,7 +31,7 @@ from vaewatch.service.incidents.ledger import (
 )
 from vaewatch.service.incidents.precision import counted, precision_of
 from vaewatch.service.incidents.stream import Batch, Stream
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.model.model import Model
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
@@ -44,6 +45,7 @@ log = logging.getLogger("vaewatch.service")
 
 STEP = 1.0  # seconds
 MOST_BATCHES = 20  # in one step
+BREATH = 0.05  # seconds after each, in which another worker takes the lock that waits for it
 TRIES = 3  # of a batch that an error keeps from being taken, while the store answers
 HOUR = 3600  # steps
 LOOKED_BACK = 28 * DAY
@@ -119,6 +121,7 @@ class Keeper:
             for _ in range(MOST_BATCHES):
                 if not self._deliver():
                     break
+                sleep(BREATH)
             self._look()
         except StoreAway:
             pass  # it is in the log
@@ -141,6 +144,9 @@ class Keeper:
         try:
             with self.database.writing(alone=True) as connection:
                 changes = Ledger(connection, now()).take(self._source, batch)
+        except StoreBusy:
+            self._tries = 0
+            raise
         except Exception as error:
             if not self._is_lost(batch, error):
                 raise

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, Place
 from vaewatch.service.store.versions import NewerStore, bring_up_to_date
 
@@ -26,6 +26,8 @@ BUSY_SECONDS = 5  # SQLite waits for another writer
 LOCK = 0x7661_6577  # of PostgreSQL's advisory locks: the one who changes groups
 WRITES = "vaewatch_writes"  # an execution option
 AWAY = "the store of incidents and feedback is away: it does not answer. Try again."
+BUSY = "the store of incidents and feedback is busy: others write into it. Try again."
+STATES = ("57014", "55P03", "40P01", "40001")  # of PostgreSQL: too late, a lock, two in a knot
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Database:
 
         Raises:
             StoreAway: it does not answer. Whether the changes are kept is not known then.
+            StoreBusy: others had the lock for too long. Nothing has changed.
         """
         with self._transaction(writes=True) as connection:
             if alone:
@@ -137,6 +140,11 @@ class Database:
         except IntegrityError:  # a rule of the tables, which the caller knows
             raise
         except (DBAPIError, TimeoutError, NewerStore) as error:
+            if is_busy(error):
+                self.fault = "others write into it"
+                if not self.quiet:
+                    log.warning("the store was busy for too long: %s", words_of(error))
+                raise StoreBusy(BUSY) from error
             self._lose(error)
             raise StoreAway(AWAY) from error
         self._find()
@@ -144,7 +152,7 @@ class Database:
     def _lose(self, error: Exception) -> None:
         with self._lock:
             fault = words_of(error)
-            if self.place.kind == MEMORY or isinstance(error, TimeoutError):
+            if self.place.kind == MEMORY:
                 log.error("the store failed: %s", fault)
                 return
             self.fault, self._ready = fault, False  # its tables may be others when it is back
@@ -172,6 +180,17 @@ def file_of(place: Place) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def is_busy(error: Exception) -> bool:
+    """Return whether a database answers, but was too slow because of what others do."""
+    if isinstance(error, TimeoutError):  # this process has all connections in use
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    name = getattr(error.orig, "sqlite_errorname", None) or ""
+    state = getattr(error.orig, "sqlstate", None)
+    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state in STATES
 
 
 def words_of(error: Exception) -> str:

@@ -15,7 +15,8 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from tests.postgres import Postgres, needs_postgres, postgres
 from vaewatch.scoring.errors import SettingError
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
+from vaewatch.service.store import database as module
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, SQLITE, Place
 from vaewatch.service.store.tables import METADATA, numbers, sources
@@ -84,6 +85,39 @@ def test_threads_that_are_alone_take_turns(database: Database):
         each.join()
     with database.reading() as connection:
         assert connection.execute(select(sources.c.number)).scalar() == 60
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_one_that_others_keep_busy_is_not_away(
+    kind: str,
+    postgresql: Postgres | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """What only reads goes on, and so does the next one that writes."""
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(module, "STATEMENT_SECONDS", 1)
+    url = f"sqlite:///{tmp_path}/it.sqlite"
+    if kind == POSTGRESQL:
+        assert postgresql is not None
+        url = postgresql.url
+    place = Place.of(url)
+    one, other = Database(place), Database(place)
+    assert names_in(other) == []
+    with one.writing(alone=True) as connection:
+        connection.execute(insert(sources).values(name="a", number=1, at=0))
+        with pytest.raises(StoreBusy, match="others write into it"):
+            with other.writing(alone=True):
+                pass
+        assert not other.away
+        assert names_in(other) == []
+    with other.writing(alone=True) as connection:
+        connection.execute(insert(sources).values(name="b", number=1, at=0))
+    assert names_in(one) == ["a", "b"]
+    with one.writing() as connection:
+        METADATA.drop_all(connection)
+    one.close()
+    other.close()
 
 
 def test_both_kinds_have_the_same_tables_and_indices(postgresql: Postgres | None, tmp_path: Path):
