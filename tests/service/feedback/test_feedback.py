@@ -112,12 +112,18 @@ def test_what_cannot_be_meant_is_refused(
         ({"columns": ["a"], "until": "NOW", "severity_from": 3, "severity_to": 2}, "above"),
         ({"columns": ["a"], "until": "NOW", "since": "2100-01-01"}, "before 'until'"),
         ({"columns": ["a"], "until": "NOW", "direction": "left"}, "openapi.json"),
+        ({"columns": ["Amount"], "until": "NOW"}, "got 'Amount'"),
+        ({"columns": "ALL", "until": "NOW"}, "it may not be everything"),
+        ({"columns": "ALL", "until": "NOW", "severity_from": 0}, "it may not be everything"),
+        ({"columns": "ALL", "until": "NOW", "severity_to": 99}, "it may not be everything"),
     ],
 )
 def test_a_pattern_for_everything_or_for_ever_is_refused(
     live: Live, body: dict[str, Any], says: str
 ):
-    filled = {k: time.time() + 60 if v == "NOW" else v for k, v in body.items()}
+    columns = [column["name"] for column in live.get("/v1/model").json()["schema"]["columns"]]
+    words = {"NOW": time.time() + 60, "ALL": columns}
+    filled = {k: words.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
     answer = live.post("/v1/patterns", json=filled)
     assert answer.status_code == 400
     assert says in answer.json()["detail"]
