@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import sleep
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, false, func, select
 
 from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.incidents import patterns
@@ -34,7 +34,7 @@ from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.model.model import Model
 from vaewatch.service.settings import Settings
-from vaewatch.service.store.database import Database
+from vaewatch.service.store.database import Database, is_ill
 from vaewatch.service.store.moments import DAY, now
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents
@@ -156,10 +156,10 @@ class Keeper:
         return True
 
     def _is_lost(self, batch: Batch, error: Exception) -> bool:
-        """Give a batch up that the store does not take although it answers: it would hold up all
+        """Give a batch up that the store does not take although it is well: it would hold up all
         that come after it.
         """
-        if self._tries < TRIES:
+        if self._tries < TRIES or is_ill(error.__cause__):
             return False
         self.database.probe()
         log.error("%d alarms are dropped, the store does not take them", len(batch.alarms))
@@ -208,7 +208,8 @@ class Keeper:
 
 def _standing(connection: Connection, moment: int, limit: float) -> Standing:
     t = incidents.c
-    still = (t.ends >= moment, t.pattern == "", func.coalesce(t.label, "") != "expected")
+    unsaid = func.coalesce(t.label, "") != "expected"
+    still = (t.closed == false(), t.ends >= moment, t.pattern == "", unsaid)
     rarely = func.coalesce(func.sum(case((t.chance <= limit, 1), else_=0)), 0)
     rare, every = connection.execute(select(rarely, func.count()).where(*still)).one()
     said = counted(connection, moment - LOOKED_BACK)
