@@ -104,6 +104,7 @@ class Keeper:
         if model not in self._streams:
             gap = merge_gap_of(self.settings.merge_gap, timed=True)
             self._streams = {model: Stream.of(model.scorer.artifact, gap)}
+            self.series.begin(model.scorer.artifact.schema.names)  # others than those before
         return self._streams[model]
 
     async def keep(self) -> None:
@@ -121,7 +122,8 @@ class Keeper:
             for _ in range(MOST_BATCHES):
                 if not self._deliver():
                     break
-                sleep(BREATH)
+                if self.arrivals:
+                    sleep(BREATH)
             self._look()
         except StoreAway:
             pass  # it is in the log
