@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from tests.postgres import Postgres, needs_postgres, postgres
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.store import database as module
+from vaewatch.service.store import desk
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, SQLITE, Place
 from vaewatch.service.store.tables import METADATA, numbers, sources
@@ -224,6 +226,25 @@ def test_a_server_that_has_been_restarted_is_no_fault(postgresql: Postgres):
     )
     assert names_in(database) == []
     database.close()
+
+
+@needs_postgres
+def test_a_server_that_hangs_holds_up_no_request(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "SECONDS", 0.5)
+    with postgres() as own:
+        database = Database(Place.of(own.url))
+        asked = desk.Desk(database)
+
+        def names() -> list[str]:
+            query = select(sources.c.name)
+            return asyncio.run(asked.read(lambda c: list(c.execute(query).scalars())))
+
+        assert names() == []
+        with own.paused(), pytest.raises(StoreAway):
+            names()
+        assert names() == []
+        asked.close()
+        database.close()
 
 
 @pytest.mark.parametrize(
