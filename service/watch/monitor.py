@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +47,18 @@ def groups_of(artifact: Artifact, table: Table, rows: NDArray[np.int64]) -> Sequ
     return [None] * len(rows)
 
 
-def strongest(rows: NDArray[np.int64], groups: Sequence[Any], verdicts: Verdicts) -> Iterator[int]:
-    """Yield the first rows of each group and first reason, as many as an incident shows."""
+def strongest(rows: NDArray[np.int64], groups: Sequence[Any], verdicts: Verdicts) -> list[int]:
+    """Put the first rows of each group and first reason, as many as an incident shows, before the
+    others.
+    """
     seen: dict[Any, int] = {}
+    parts: tuple[list[int], list[int]] = [], []
     for row, group in zip(rows.tolist(), groups, strict=True):
         reasons = verdicts.reasons[row]
         key = group, reasons[0].column if reasons else None
         seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= MOST_EXAMPLES:
-            yield row
+        parts[seen[key] > MOST_EXAMPLES].append(row)
+    return parts[0] + parts[1]
 
 
 class Watch:
@@ -154,16 +156,17 @@ class Monitor:
     def _ids(
         self, model: Model, table: Table, verdicts: Verdicts, place_of: PlaceOf | None
     ) -> dict[int, str]:
-        """Return the ids of the records that alarm, if they have any, by row; of many alarms only
-        those that incidents show, since each takes a look at its request.
+        """Return the ids of the records that alarm, if they have any, by row; of many alarms those
+        that incidents show first, since each takes a look at its request.
         """
         if self.judged is None or place_of is None:
             return {}
         rows = np.flatnonzero(verdicts.is_anomaly)
-        if len(rows) > MOST_EXAMPLES:
+        shown = rows.tolist()
+        if len(rows) > MOST_NAMED:
             rows = rows[np.argsort(-verdicts.severity[rows], kind="stable")]
-        shown = strongest(rows, groups_of(model.scorer.artifact, table, rows), verdicts)
-        found = ((row, place_of(row).id) for row in islice(shown, MOST_NAMED))
+            shown = strongest(rows, groups_of(model.scorer.artifact, table, rows), verdicts)
+        found = ((row, place_of(row).id) for row in shown[:MOST_NAMED])
         return {row: id for row, id in found if id is not None}
 
     def count_request(self, records: int) -> None:

@@ -109,7 +109,7 @@ def test_the_records_that_an_incident_shows_are_named_however_many_alarm(
     path: str, request: pytest.FixtureRequest
 ):
     """One request has a flood, and a few other alarms after it that are no more severe."""
-    flood, others = odd_records(80), make_frame(4, seed=5).to_dicts()
+    flood, others = odd_records(250), make_frame(4, seed=5).to_dicts()
     others = [{**r, "items": 10**6, "order": f"i{i}"} for i, r in enumerate(others)]
     others = [{**r, "country": "DE"} for r in others]
     with serving(request.getfixturevalue(path)) as live:
