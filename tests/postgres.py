@@ -77,6 +77,21 @@ class Postgres:
             self._process.wait(30)
             self._process = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it hang until the block ends: what it is sent is acknowledged all the same."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        every = [pid, *map(int, children)]
+        for each in every:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in every:
+                os.kill(each, signal.SIGCONT)
+
     def ask(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url, connect_timeout=2, autocommit=True) as connection:
             return connection.execute(query).fetchall()  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ class Incident(Struct):
 
 
 def _strongest(alarms: list[Alarm]) -> list[Alarm]:
-    def rank(alarm: Alarm) -> tuple[float, int, str]:
-        return -alarm.severity, alarm.moment, alarm.record or ""
+    def rank(alarm: Alarm) -> tuple[float, int, bool, str]:
+        return -alarm.severity, alarm.moment, alarm.record is None, alarm.record or ""
 
     return sorted(alarms, key=rank)[:MOST_EXAMPLES]

@@ -156,8 +156,10 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
     async def expect(request: HttpRequest) -> Response:
         def change(connection: Connection, body: bytes, author: Author) -> Pattern:
             given = read_asked(body, PatternRequest)
-            by = _because(author, given.reason)
-            return _known(connection, patterns.make(connection, given.silence(author.at), by))
+            silence, by = given.silence(author.at), _because(author, given.reason)
+            silence.check(author.at)
+            silence.check_against(changes.registry.active.scorer.artifact)
+            return _known(connection, patterns.make(connection, silence, by))
 
         try:
             return _json(await changes.make("pattern", request, change))

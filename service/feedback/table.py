@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -52,21 +52,52 @@ def rows_of(text: str, now: int, by: str | None = None) -> Iterator[Row]:
     csv.field_size_limit(MOST_CELL)
     text = text.removeprefix("\ufeff")
     header = text.partition("\n")[0]  # whose names hold no delimiter
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count))
-    given = [name.strip() for name in reader.fieldnames or ()]
-    if "label" not in given:
-        raise SchemaError("feedback must have a column 'label', as vaewatch feedback export does.")
-    unknown = [name for name in given if name not in COLUMNS]
-    if unknown:
-        raise SchemaError(
-            f"feedback has an unknown column '{unknown[0]}'. Known: {', '.join(COLUMNS)}."
-        )
-    reader.fieldnames = given
-    for cells in reader:
+    delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
+    reader.fieldnames = given = _names(reader.fieldnames or ())
+    lines, found = iter(reader), dict[str, Row]()
+    while (cells := _next(lines, reader)) is not None:
         where = f"line {reader.line_num}"
-        found = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
-        if any(found.values()):
-            yield _row(found, where, now, by)
+        if None in cells:  # where DictReader keeps what has no name
+            raise SchemaError(
+                f"a line must have no more cells than the header, {len(given)}: put text with "
+                f"'{delimiter}' between quotes ({where})."
+            )
+        named = {name: str(cells.get(name) or "").strip() for name in COLUMNS}
+        if not any(named.values()):
+            continue
+        row = _row(named, where, now, by)
+        if found.setdefault(row["id"], row) != row:
+            raise SchemaError(
+                f"an id must be that of one line, got '{row['id']}' again ({where})."
+            )
+        yield row
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Return the names of the columns."""
+    names = [name.strip() for name in given]
+    if "label" not in names:
+        raise SchemaError("feedback must have a column 'label', as vaewatch feedback export does.")
+    for name in names:
+        if name not in COLUMNS:
+            raise SchemaError(
+                f"feedback has an unknown column '{name}'. Known: {', '.join(COLUMNS)}."
+            )
+        if names.count(name) > 1:
+            raise SchemaError(f"feedback must have each column once, got '{name}' again.")
+    return names
+
+
+def _next(lines: Iterator[Any], reader: csv.DictReader[str]) -> Any:
+    """Return the next line; None at the end."""
+    try:
+        return next(lines, None)
+    except csv.Error as error:
+        where = f"line {reader.line_num}"
+        raise SchemaError(
+            f"feedback must be CSV whose quotes are closed: {error} ({where})."
+        ) from None
 
 
 def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
@@ -90,7 +121,9 @@ def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
             for name in ("first", "last", "until", "at")
         }
     except Malformed as error:
-        raise SchemaError(f"{error} ({where})") from None
+        raise SchemaError(f"{str(error).rstrip('.')} ({where}).") from None
+    if timed and (moments["first"] or 0) > (moments["last"] or 0):
+        raise SchemaError(f"'first' must not be after 'last' ({where}).")
     names = [name.strip() for name in cells["columns"].split(BETWEEN.strip()) if name.strip()]
     return {
         "id": cells["id"] or _id_of(cells),

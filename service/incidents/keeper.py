@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import sleep
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, false, func, select
 
 from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.incidents import patterns
@@ -30,10 +31,10 @@ from vaewatch.service.incidents.ledger import (
 )
 from vaewatch.service.incidents.precision import counted, precision_of
 from vaewatch.service.incidents.stream import Batch, Stream
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.model.model import Model
 from vaewatch.service.settings import Settings
-from vaewatch.service.store.database import Database
+from vaewatch.service.store.database import Database, is_ill
 from vaewatch.service.store.moments import DAY, now
 from vaewatch.service.store.place import Place
 from vaewatch.service.store.tables import incidents
@@ -44,6 +45,7 @@ log = logging.getLogger("vaewatch.service")
 
 STEP = 1.0  # seconds
 MOST_BATCHES = 20  # in one step
+BREATH = 0.05  # seconds after each, in which another worker takes the lock that waits for it
 TRIES = 3  # of a batch that an error keeps from being taken, while the store answers
 HOUR = 3600  # steps
 LOOKED_BACK = 28 * DAY
@@ -102,6 +104,7 @@ class Keeper:
         if model not in self._streams:
             gap = merge_gap_of(self.settings.merge_gap, timed=True)
             self._streams = {model: Stream.of(model.scorer.artifact, gap)}
+            self.series.begin(model.scorer.artifact.schema.names)  # others than those before
         return self._streams[model]
 
     async def keep(self) -> None:
@@ -119,6 +122,8 @@ class Keeper:
             for _ in range(MOST_BATCHES):
                 if not self._deliver():
                     break
+                if self.arrivals:
+                    sleep(BREATH)
             self._look()
         except StoreAway:
             pass  # it is in the log
@@ -141,6 +146,9 @@ class Keeper:
         try:
             with self.database.writing(alone=True) as connection:
                 changes = Ledger(connection, now()).take(self._source, batch)
+        except StoreBusy:
+            self._tries = 0
+            raise
         except Exception as error:
             if not self._is_lost(batch, error):
                 raise
@@ -150,10 +158,10 @@ class Keeper:
         return True
 
     def _is_lost(self, batch: Batch, error: Exception) -> bool:
-        """Give a batch up that the store does not take although it answers: it would hold up all
+        """Give a batch up that the store does not take although it is well: it would hold up all
         that come after it.
         """
-        if self._tries < TRIES:
+        if self._tries < TRIES or is_ill(error.__cause__):
             return False
         self.database.probe()
         log.error("%d alarms are dropped, the store does not take them", len(batch.alarms))
@@ -202,7 +210,8 @@ class Keeper:
 
 def _standing(connection: Connection, moment: int, limit: float) -> Standing:
     t = incidents.c
-    still = (t.ends >= moment, t.pattern == "", func.coalesce(t.label, "") != "expected")
+    unsaid = func.coalesce(t.label, "") != "expected"
+    still = (t.closed == false(), t.ends >= moment, t.pattern == "", unsaid)
     rarely = func.coalesce(func.sum(case((t.chance <= limit, 1), else_=0)), 0)
     rare, every = connection.execute(select(rarely, func.count()).where(*still)).one()
     said = counted(connection, moment - LOOKED_BACK)

@@ -7,12 +7,12 @@ worker never learned so, is known by its number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import structs
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.alarm import Alarm
@@ -31,9 +31,11 @@ from vaewatch.service.incidents.rows import (
 )
 from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.store.tables import groups, ids, incidents, marks, numbers, sources
+from vaewatch.service.store.upsert import Row as Values
 from vaewatch.service.store.upsert import upsert
 
 REVISION = "revision"  # the name of the number
+NEVER = 2**62  # a moment
 OPENED, CHANGED, ENDED = "opened", "changed", "ended"
 
 
@@ -72,9 +74,11 @@ class Ledger:
         for alarm in batch.alarms:
             key = alarm.group, patterns.named(silences, alarm)
             alarms.setdefault(key, []).append(alarm)
-        variants = self._variants(batch, alarms)
+        variants, changed = self._variants(batch, alarms), list[Values]()
         for name, rows in variants.items():
-            self._take_group(batch, name, rows, alarms, revision)
+            for values in self._take_group(batch, name, rows, alarms):
+                changed.append({**values, "revision": revision, "seen": self.now})
+        upsert(self.connection, groups, changed)
         return self.changes
 
     def _is_new(self, source: str, number: int) -> bool:
@@ -113,9 +117,10 @@ class Ledger:
         name: str,
         rows: Mapping[str, Row[Any] | None],
         alarms: Mapping[tuple[str, str], Sequence[Alarm]],
-        revision: int,
-    ) -> None:
-        """Add alarms and records to a group, and to what patterns keep apart from it."""
+    ) -> Iterator[Values]:
+        """Add alarms and records to a group, and to what patterns keep apart from it; yields the
+        rows of what has changed.
+        """
         known = next((row for row in rows.values() if row is not None), None)
         for pattern, row in rows.items():
             found = row if row is not None else known  # its records are those of the others
@@ -125,19 +130,16 @@ class Ledger:
             last = max([row.last if row is not None else 0, *(a.moment for a in mine)])
             _Writer(self, place, group).add(mine, batch.records.get(name, {}))
             state = encode(structs.replace(group, incidents=[]))
-            upsert(
-                self.connection,
-                groups,
-                [
-                    {
-                        **place.columns,
-                        "last": last,
-                        "revision": revision,
-                        "state": state,
-                        "seen": self.now,
-                    }
-                ],
-            )
+            yield {**place.columns, "last": last, "state": state}
+
+
+_OF_GROUP = (incidents.c[name] == bindparam(name) for name in ("scope", "name", "pattern"))
+_NEAR = (incidents.c.last >= bindparam("from")) & (incidents.c.first <= bindparam("until"))
+_REACHED = select(incidents).where(
+    *_OF_GROUP, or_(incidents.c.last >= bindparam("unsettled"), _NEAR)
+)
+_CHANGE = update(incidents).where(incidents.c.key == bindparam("its_key"))
+_OPEN = insert(incidents).returning(incidents.c.key, sort_by_parameter_order=True)
 
 
 @dataclass(frozen=True)
@@ -161,39 +163,44 @@ class _Writer:
     group: Group
     _before: dict[int, Row[Any]] = field(default_factory=dict)  # by key
     _keys: dict[str, int] = field(default_factory=dict)  # by id
+    _new: list[tuple[Values, list[str]]] = field(default_factory=list)  # with their ids
+    _changed: list[Values] = field(default_factory=list)
+    _named: list[Values] = field(default_factory=list)  # ids of these
 
     def add(self, alarms: Sequence[Alarm], records: Mapping[int, int]) -> None:
         rule = self.place.stream.rules.of_group(self.place.name)
         self._load(alarms, records)
         self.group.add(rule, alarms, records)
         for incident in self.group.incidents:
-            self._write(incident)
+            self._take(incident)
+        self._write()
 
     def _load(self, alarms: Sequence[Alarm], records: Mapping[int, int]) -> None:
         """Read the incidents that the alarms may join, and those whose evidence is not settled."""
         rule = self.place.stream.rules.of_group(self.place.name)
-        t = incidents.c
         floor = min([*self.group.records, *records], default=self.group.newest - KEPT)
-        reached = t.last >= floor * rule.width
-        if alarms:
-            first, last = min(a.moment for a in alarms), max(a.moment for a in alarms)
-            reached = or_(reached, (t.last >= first - rule.gap) & (t.first <= last + rule.gap))
-        columns = self.place.columns
-        query = select(incidents).where(*(t[name] == columns[name] for name in columns), reached)
-        for row in self.ledger.connection.execute(query):
+        moments = [alarm.moment for alarm in alarms]
+        reach = {
+            "unsettled": floor * rule.width,
+            "from": min(moments, default=NEVER) - rule.gap,
+            "until": max(moments, default=-NEVER) + rule.gap,
+        }
+        found = self.ledger.connection.execute(_REACHED, {**self.place.columns, **reach})
+        for row in found:
             incident = incident_of(row.state)
             self._before[row.key] = row
             self._keys |= dict.fromkeys(ids_of(self.place.pattern, incident), row.key)
             self.group.incidents.append(incident)
         self.group.incidents.sort(key=lambda one: (one.first, one.main))
 
-    def _write(self, incident: Incident) -> None:
+    def _take(self, incident: Incident) -> None:
+        """Note what is to be written of an incident; make rows of several incidents one."""
         found = ids_of(self.place.pattern, incident)
         keys = sorted({self._keys[id] for id in found if id in self._keys})
         rules, pattern = self.place.stream.rules, self.place.pattern
         values = {**values_of(rules, self.group, incident, pattern), "seen": self.ledger.now}
         if not keys:
-            self._open(values, found)
+            self._new.append(({**self.place.columns, **values}, found))
             return
         key, *others = keys
         before = self._before[key]
@@ -201,19 +208,25 @@ class _Writer:
             self._join(key, others)
         elif before.state == values["state"] and before.report == values["report"]:
             return
-        connection = self.ledger.connection
         values["closed"] = before.closed and values["ends"] < self.ledger.now
-        connection.execute(update(incidents).where(incidents.c.key == key).values(**values))
-        self._name(key, [id for id in found if self._keys.get(id) != key])
+        self._changed.append({**values, "its_key": key})
+        self._named += [{"id": id, "incident": key} for id in found if self._keys.get(id) != key]
         more = others or values["alarms"] != before.alarms
         if more:
             self._note(CHANGED, key, values)
 
-    def _open(self, values: dict[str, Any], found: list[str]) -> None:
-        query = insert(incidents).values(**self.place.columns, **values)
-        key = self.ledger.connection.execute(query.returning(incidents.c.key)).scalar_one()
-        self._name(key, found)
-        self._note(OPENED, key, values)
+    def _write(self) -> None:
+        """Write what was noted, each table at once: a statement for each would take longer."""
+        connection = self.ledger.connection
+        if self._changed:
+            connection.execute(_CHANGE, self._changed)
+        if self._new:
+            rows = [values for values, _ in self._new]
+            keys = connection.execute(_OPEN, rows).scalars().all()
+            for key, (values, found) in zip(keys, self._new, strict=True):
+                self._named += [{"id": id, "incident": key} for id in found]
+                self._note(OPENED, key, values)
+        upsert(connection, ids, self._named)
 
     def _join(self, key: int, others: list[int]) -> None:
         """Make other incidents a part of one: what was said of them is said of it."""
@@ -227,9 +240,6 @@ class _Writer:
             .values(label=label_of(connection, key), notified=min(told, default=None))
         )
         self._keys |= {id: key for id, each in self._keys.items() if each in others}
-
-    def _name(self, key: int, found: Sequence[str]) -> None:
-        upsert(self.ledger.connection, ids, [{"id": id, "incident": key} for id in found])
 
     def _note(self, what: str, key: int, values: Mapping[str, Any]) -> None:
         self.ledger.changes.append(change_of(what, key, self.place.pattern, values))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
-from sqlalchemy import Connection, or_, select, tuple_
+from sqlalchemy import Connection, false, or_, select, tuple_
 from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.described import IncidentReport
@@ -93,7 +93,7 @@ def _conditions(query: Query, now: int) -> Iterable[Any]:
     if query.until is not None:
         yield t.first < query.until
     if query.state is not None:
-        yield t.ends >= now if query.state == OPEN else t.ends < now
+        yield (t.closed == false()) & (t.ends >= now) if query.state == OPEN else t.ends < now
     if query.group is not None:
         yield t.name == stored_name(query.group)
     if query.column is not None:

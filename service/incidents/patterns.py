@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import Connection, Select, func, or_, select, update
 from sqlalchemy.engine import Row
 
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.described import IncidentReport
 from vaewatch.service.http.problems import Malformed, NotFound
@@ -70,6 +72,26 @@ class Silence(Struct, frozen=True):
             raise Malformed("'since' must be before 'until'.")
         if self.least is not None and self.most is not None and self.least > self.most:
             raise Malformed("'severity_from' must not be above 'severity_to'.")
+
+    def check_against(self, artifact: Artifact) -> None:
+        """Refuse columns that the artifact does not have, which would silence nothing, and what
+        covers each of its alarms.
+
+        Raises:
+            Malformed: it does.
+        """
+        names = artifact.schema.names
+        other = next((name for name in self.columns if name not in names), None)
+        if other is not None:
+            known = ", ".join(names)
+            raise Malformed(f"'columns' must be those of the model ({known}), got '{other}'.")
+        highest = math.log10(artifact.calibration.n + 1)  # severity
+        bounded = self.direction or self.least or (self.most is not None and self.most < highest)
+        if self.name is None and set(names) <= set(self.columns) and not bounded:
+            raise Malformed(
+                "a pattern of all columns must have a group, a direction or a range of severity: "
+                "it may not be everything."
+            )
 
 
 class Pattern(Struct):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
-from sqlalchemy import Connection, case, func, literal_column, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from vaewatch.scoring.incidents.feedback import share_interval
 from vaewatch.service.store.moments import DAY, SECOND
@@ -85,20 +86,17 @@ def _shown(since: int) -> tuple[Any, ...]:
 
 
 def _by(connection: Connection, what: Any, since: int) -> list[Tally]:
-    said = func.sum(case((incidents.c.label.is_not(None), 1), else_=0))
-    most = (
-        select(what.label("what"))
-        .where(*_shown(since))
-        .group_by(what)
-        .order_by(said.desc(), func.count().desc(), what)
-        .limit(MOST_GROUPS)
-    )
-    names = [row.what for row in connection.execute(most)]
     query = select(what.label("what"), incidents.c.label, func.count()).where(*_shown(since))
-    rows = connection.execute(query.group_by(what, incidents.c.label))
-    order = {name: i for i, name in enumerate(names)}
-    kept = [(name, label, n) for name, label, n in rows if name in order]
-    return list(_tallies(sorted(kept, key=lambda row: order[row[0]])))
+    counts: dict[Any, dict[str | None, int]] = {}
+    for name, label, n in connection.execute(query.group_by(what, incidents.c.label)):
+        counts.setdefault(name, {})[label] = n
+
+    def rank(name: Any) -> tuple[int, int, Any]:
+        every = sum(counts[name].values())
+        return counts[name].get(None, 0) - every, -every, name
+
+    names = heapq.nsmallest(MOST_GROUPS, counts, key=rank)
+    return list(_tallies((name, *one) for name in names for one in counts[name].items()))
 
 
 def _tallies(rows: Iterable[tuple[Any, str | None, int]]) -> Iterable[Tally]:

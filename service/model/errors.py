@@ -19,3 +19,7 @@ class HistoryAway(NotReady):
 
 class StoreAway(NotReady):
     """What keeps incidents and feedback does not answer."""
+
+
+class StoreBusy(StoreAway):
+    """It answers, but others had the lock for as long as this one waited for it."""

@@ -47,6 +47,7 @@ from vaewatch.service.store.tables import ids, incidents, numbers, told
 from vaewatch.service.store.upsert import upsert
 
 AT_A_TIME = 200  # notifications of one look: meanwhile no worker's alarms are taken
+LOOKED_BACK = 3600 * MICRO  # to changes that an earlier look may not have found, or had no use for
 BEGUN = "notified"  # the name of a number: notifications have begun, with this limit
 COLUMNS = (
     incidents.c.key,
@@ -120,12 +121,15 @@ class Found:
 
 @dataclass
 class Announcer:
-    """Looks for news. Only one of all processes may, at a time."""
+    """Looks for news: first of all incidents, then of those that have changed. Only one of all
+    processes may, at a time.
+    """
 
     database: Database
     receivers: Sequence[Receiver]
     style: Style
     model: Callable[[], ModelName]
+    _since: int = field(default=0, init=False)  # when those have changed that may be news
 
     def look(self, seconds: float | None = None) -> Found:
         """Announce what is new at a Unix time.
@@ -136,14 +140,20 @@ class Announcer:
         now = round((time.time() if seconds is None else seconds) * MICRO)
         with self.database.reading() as connection:
             anew = not _is_begun(connection, self.style)
-            quiet = not anew and not _news(connection, self.style.most_chance, now)
-        return Found() if quiet else self._announce(now, anew=anew)
+            quiet = not anew and not self._news(connection, now)
+        found = Found() if quiet else self._announce(now, anew=anew)
+        if not found.more:
+            self._since = now - LOOKED_BACK
+        return found
+
+    def _news(self, connection: Connection, now: int) -> list[News]:
+        return _news(connection, self.style.most_chance, now, self._since)
 
     def _announce(self, now: int, *, anew: bool) -> Found:
         with self.database.writing(alone=True) as connection:
             if anew:
                 _begin(connection, self.style, now)
-            news = _news(connection, self.style.most_chance, now)
+            news = self._news(connection, now)
             look = _Look(connection, self, now)
             put(connection, [each for one in news[:AT_A_TIME] for each in look.say(one)], now)
             keys = [receiver.address.key for receiver in self.receivers]
@@ -177,11 +187,12 @@ def _as_number(style: Style) -> int:
     return round(-1000 * math.log10(max(style.most_chance, LEAST)))
 
 
-def _news(connection: Connection, most_chance: float, now: int) -> list[News]:
+def _news(connection: Connection, most_chance: float, now: int, since: int) -> list[News]:
     """Return what there is to say of incidents: of those that are rare and of which receivers do
-    not know all, unless a pattern silences them, and of those that they take for open.
+    not know all, unless a pattern silences them, and of those that they take for open. `since`:
+    those that have not changed since then are no news, unless receivers take them for open.
     """
-    threads, rows = _threads(connection), _rows(connection, most_chance)
+    threads, rows = _threads(connection, since), _rows(connection, most_chance, since)
     by_key: dict[int | None, list[Thread]] = {}
     for thread in threads:
         by_key.setdefault(thread.key, []).append(thread)
@@ -191,14 +202,16 @@ def _news(connection: Connection, most_chance: float, now: int) -> list[News]:
     return found
 
 
-def _rows(connection: Connection, most_chance: float) -> dict[int, Row[*tuple[Any, ...]]]:
+def _rows(
+    connection: Connection, most_chance: float, since: int
+) -> dict[int, Row[*tuple[Any, ...]]]:
     """Return incidents of which there may be news, by key."""
     t = incidents.c
     rare = (
         select(t.key)
         .outerjoin(ids, ids.c.incident == t.key)
         .outerjoin(told, told.c.id == ids.c.id)
-        .where(t.pattern == "", t.chance <= most_chance)
+        .where(t.pattern == "", t.chance <= most_chance, t.seen >= since)
         .group_by(t.key, t.alarms)
         .having(func.coalesce(func.max(told.c.alarms), 0) < t.alarms)
     )
@@ -212,21 +225,24 @@ def _open_keys() -> Select[tuple[int]]:
     return known.where(told.c.ended.is_(None))
 
 
-def _threads(connection: Connection) -> list[Thread]:
+def _threads(connection: Connection, since: int) -> list[Thread]:
     """Return the incidents that receivers know and of which there may be news, those that were
     opened first in front.
     """
-    query = (
-        select(*TOLD, ids.c.incident.label("key"))
+    t = incidents.c
+    known = (
+        select(*TOLD, told.c.at, ids.c.incident.label("key"))
         .select_from(told)
         .outerjoin(ids, ids.c.id == told.c.id)
-        .outerjoin(incidents, incidents.c.key == ids.c.incident)
-        .where(or_(told.c.ended.is_(None), incidents.c.alarms > told.c.alarms))
-        .order_by(told.c.at, told.c.id)
     )
+    changed = select(ids.c.id).where(ids.c.incident.in_(select(t.key).where(t.seen >= since)))
+    over = known.where(told.c.ended.is_not(None), told.c.id.in_(changed))
+    more = over.join(incidents, t.key == ids.c.incident).where(t.alarms > told.c.alarms)
+    queries = (known.where(told.c.ended.is_(None)), more)
+    rows = [row for query in queries for row in connection.execute(query)]
     return [
         Thread(row.id, row.number, Told(row.alarms, row.severity, row.ended), row.key)
-        for row in connection.execute(query)
+        for row in sorted(rows, key=lambda row: (row.at, row.id))
     ]
 
 

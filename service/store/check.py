@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.incidents.rule import merge_gap_of
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import SQLITE, Place
@@ -12,7 +12,7 @@ from vaewatch.service.store.place import SQLITE, Place
 
 def check_store(settings: Settings) -> None:
     """Refuse a store that names no database, or a file that is none, and a merge gap that is none.
-    A server may be away for now: the service scores without it.
+    A server may be away for now, and a file busy: the service scores without it.
 
     Raises:
         SettingError: it cannot be used.
@@ -24,6 +24,8 @@ def check_store(settings: Settings) -> None:
     database = Database(place, quiet=True)
     try:
         database.probe()
+    except StoreBusy:
+        pass
     except StoreAway as error:
         if place.kind == SQLITE or database.outdated:
             raise SettingError(

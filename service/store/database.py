@@ -9,12 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, text
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError,
+)
 from sqlalchemy.pool import QueuePool
 
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, Place
+from vaewatch.service.store.tables import sources
 from vaewatch.service.store.versions import NewerStore, bring_up_to_date
 
 log = logging.getLogger("vaewatch.service")
@@ -24,8 +33,11 @@ SECONDS = 2  # to connect, and to wait for a connection
 STATEMENT_SECONDS = 10  # of one statement, its wait for a lock included
 BUSY_SECONDS = 5  # SQLite waits for another writer
 LOCK = 0x7661_6577  # of PostgreSQL's advisory locks: the one who changes groups
+TRIAL = "trial"  # the name of a row that is there for a moment
 WRITES = "vaewatch_writes"  # an execution option
 AWAY = "the store of incidents and feedback is away: it does not answer. Try again."
+BUSY = "the store of incidents and feedback is busy: others write into it. Try again."
+STATES = ("57014", "55P03", "40P01", "40001")  # of PostgreSQL: too late, a lock, two in a knot
 
 
 @dataclass
@@ -68,6 +80,7 @@ class Database:
 
         Raises:
             StoreAway: it does not answer. Whether the changes are kept is not known then.
+            StoreBusy: others had the lock for too long. Nothing has changed.
         """
         with self._transaction(writes=True) as connection:
             if alone:
@@ -75,7 +88,8 @@ class Database:
             yield connection
 
     def probe(self) -> None:
-        """Look whether it answers, and bring its tables up to date.
+        """Look whether it answers, and bring its tables up to date. One that was away must take a
+        change as well: a full disk is read all the same.
 
         Raises:
             StoreAway: it does not.
@@ -85,6 +99,8 @@ class Database:
             with self._begun(connection, writes=not self._ready):
                 self._prepare(connection)
                 connection.execute(text("SELECT 1"))
+                if self.away:
+                    _try_to_write(connection)
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
@@ -137,6 +153,11 @@ class Database:
         except IntegrityError:  # a rule of the tables, which the caller knows
             raise
         except (DBAPIError, TimeoutError, NewerStore) as error:
+            if is_busy(error):
+                self.fault = "others write into it"
+                if not self.quiet:
+                    log.warning("the store was busy for too long: %s", words_of(error))
+                raise StoreBusy(BUSY) from error
             self._lose(error)
             raise StoreAway(AWAY) from error
         self._find()
@@ -144,7 +165,7 @@ class Database:
     def _lose(self, error: Exception) -> None:
         with self._lock:
             fault = words_of(error)
-            if self.place.kind == MEMORY or isinstance(error, TimeoutError):
+            if self.place.kind == MEMORY:
                 log.error("the store failed: %s", fault)
                 return
             self.fault, self._ready = fault, False  # its tables may be others when it is back
@@ -172,6 +193,33 @@ def file_of(place: Place) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _try_to_write(connection: Connection) -> None:
+    """Change a table, and change it back."""
+    connection.execute(insert(sources).values(name=TRIAL, number=0, at=0))
+    connection.execute(delete(sources).where(sources.c.name == TRIAL))
+
+
+def is_ill(error: BaseException | None) -> bool:
+    """Return whether a database fails by itself, as with a full disk, and not because of what it
+    was asked.
+    """
+    asked = (DataError, IntegrityError, InterfaceError, NotSupportedError, ProgrammingError)
+    if not isinstance(error, DBAPIError) or isinstance(error, asked):
+        return False
+    return getattr(error.orig, "sqlite_errorname", None) != "SQLITE_ERROR"
+
+
+def is_busy(error: Exception) -> bool:
+    """Return whether a database answers, but was too slow because of what others do."""
+    if isinstance(error, TimeoutError):  # this process has all connections in use
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    name = getattr(error.orig, "sqlite_errorname", None) or ""
+    state = getattr(error.orig, "sqlstate", None)
+    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state in STATES
 
 
 def words_of(error: Exception) -> str:

@@ -11,10 +11,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from vaewatch.service.http.problems import Overloaded
-from vaewatch.service.store.database import Database
+from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.store.database import AWAY, Database
 
 MOST_WAITING = 64  # requests
 THREADS = 2
+SECONDS = 20.0  # a server that hangs ends no statement of its own accord
 
 T = TypeVar("T")
 
@@ -63,7 +65,9 @@ class Desk:
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, run)
+            return await asyncio.wait_for(loop.run_in_executor(self._threads, run), SECONDS)
+        except TimeoutError as error:
+            raise StoreAway(AWAY) from error
         finally:
             self._waiting -= 1
 

@@ -84,8 +84,11 @@ incidents = Table(
     Column("kind", String),
     Index("vaewatch_incidents_of_group", "scope", "name", "pattern", "last"),
     Index("vaewatch_incidents_first", "first", "key"),
-    Index("vaewatch_incidents_ends", "ends"),
-    Index("vaewatch_incidents_chance", "pattern", "chance"),
+    Index("vaewatch_incidents_ends", "closed", "ends"),
+    Index("vaewatch_incidents_shown", "pattern", "first", "key"),
+    Index("vaewatch_incidents_seen", "seen"),
+    Index("vaewatch_incidents_chance", "pattern", "chance", "seen"),
+    Index("vaewatch_incidents_said", "pattern", "label", "first", "main", "name"),
 )
 
 # every id that an incident has or had

@@ -7,14 +7,17 @@ them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.segments import Segments
+from vaewatch.scoring.incidents.incident import MOST_EXAMPLES
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
@@ -31,7 +34,31 @@ from vaewatch.service.watch.trail import Trail
 from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
-MOST_NAMED = 100  # alarms of a batch, the most severe ones, whose ids are looked up
+MOST_NAMED = 200  # alarms of a batch whose ids are looked up
+
+
+def groups_of(artifact: Artifact, table: Table, rows: NDArray[np.int64]) -> Sequence[Any]:
+    """Return what stands for the groups of records, as incidents have them."""
+    if table.entities is not None:
+        return [table.entities[row] for row in rows.tolist()]
+    if artifact.segments is not None and len(rows):
+        found: Sequence[Any] = artifact.segments.codes(table.take(rows)).tolist()
+        return found
+    return [None] * len(rows)
+
+
+def strongest(rows: NDArray[np.int64], groups: Sequence[Any], verdicts: Verdicts) -> list[int]:
+    """Put the first rows of each group and first reason, as many as an incident shows, before the
+    others.
+    """
+    seen: dict[Any, int] = {}
+    parts: tuple[list[int], list[int]] = [], []
+    for row, group in zip(rows.tolist(), groups, strict=True):
+        reasons = verdicts.reasons[row]
+        key = group, reasons[0].column if reasons else None
+        seen[key] = seen.get(key, 0) + 1
+        parts[seen[key] > MOST_EXAMPLES].append(row)
+    return parts[0] + parts[1]
 
 
 class Watch:
@@ -105,7 +132,8 @@ class Monitor:
         places: Places = []
         ids: dict[int, str] = {}
         if len(odd):
-            places, ids = self._places(odd, place_of), self._ids(verdicts, odd, place_of)
+            places = self._places(odd, place_of)
+            ids = self._ids(model, table, verdicts, place_of)
         if verdicts.history is not None:
             self.metrics.histories.count(verdicts.history)
             rows = np.flatnonzero(verdicts.judged)
@@ -126,16 +154,19 @@ class Monitor:
         return [None if place_of is None else place_of(row) for row in rows]
 
     def _ids(
-        self, verdicts: Verdicts, odd: NDArray[np.int64], place_of: PlaceOf | None
+        self, model: Model, table: Table, verdicts: Verdicts, place_of: PlaceOf | None
     ) -> dict[int, str]:
-        """Return the ids of the records that alarm, if they have any, by row; of many alarms only
-        those of the most severe ones, since each takes a look at its request.
+        """Return the ids of the records that alarm, if they have any, by row; of many alarms those
+        that incidents show first, since each takes a look at its request.
         """
         if self.judged is None or place_of is None:
             return {}
-        if len(odd) > MOST_NAMED:
-            odd = odd[np.argsort(-verdicts.severity[odd], kind="stable")[:MOST_NAMED]]
-        found = ((row, place_of(row).id) for row in odd.tolist())
+        rows = np.flatnonzero(verdicts.is_anomaly)
+        shown = rows.tolist()
+        if len(rows) > MOST_NAMED:
+            rows = rows[np.argsort(-verdicts.severity[rows], kind="stable")]
+            shown = strongest(rows, groups_of(model.scorer.artifact, table, rows), verdicts)
+        found = ((row, place_of(row).id) for row in shown[:MOST_NAMED])
         return {row: id for row, id in found if id is not None}
 
     def count_request(self, records: int) -> None:

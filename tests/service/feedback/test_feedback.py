@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import resource
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import call
+from tests.conftest import VAEWATCH, call
 from tests.live import Live, serving, until
 from tests.postgres import needs_postgres, postgres
 from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
@@ -112,12 +114,18 @@ def test_what_cannot_be_meant_is_refused(
         ({"columns": ["a"], "until": "NOW", "severity_from": 3, "severity_to": 2}, "above"),
         ({"columns": ["a"], "until": "NOW", "since": "2100-01-01"}, "before 'until'"),
         ({"columns": ["a"], "until": "NOW", "direction": "left"}, "openapi.json"),
+        ({"columns": ["Amount"], "until": "NOW"}, "got 'Amount'"),
+        ({"columns": "ALL", "until": "NOW"}, "it may not be everything"),
+        ({"columns": "ALL", "until": "NOW", "severity_from": 0}, "it may not be everything"),
+        ({"columns": "ALL", "until": "NOW", "severity_to": 99}, "it may not be everything"),
     ],
 )
 def test_a_pattern_for_everything_or_for_ever_is_refused(
     live: Live, body: dict[str, Any], says: str
 ):
-    filled = {k: time.time() + 60 if v == "NOW" else v for k, v in body.items()}
+    columns = [column["name"] for column in live.get("/v1/model").json()["schema"]["columns"]]
+    words = {"NOW": time.time() + 60, "ALL": columns}
+    filled = {k: words.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
     answer = live.post("/v1/patterns", json=filled)
     assert answer.status_code == 400
     assert says in answer.json()["detail"]
@@ -223,9 +231,14 @@ def test_a_spreadsheet_may_have_its_own_form_and_unknown_incidents_are_counted(
         ("record\na\n", "must have a column 'label'"),
         ("label,record\ngood,a\n", "a label must be confirmed, false_alarm"),
         ("label,record\nconfirmed,\n", "must name an incident, a record, or first and last"),
-        ("label,record,at\nconfirmed,a,soon\n", "must be ISO 8601 or Unix seconds. (line 2)"),
+        ("label,record,at\nconfirmed,a,soon\n", "must be ISO 8601 or Unix seconds (line 2)."),
         ("label,record,kind\nconfirmed,a,shop\n", "the kind of a group must be all, segment"),
         ("label,record,colour\nconfirmed,a,red\n", "unknown column 'colour'"),
+        ("label,record,record\nconfirmed,a,b\n", "each column once, got 'record' again"),
+        ("label,record,reason\nconfirmed,a,x\nconfirmed,b,it is, and\n", "quotes (line 3)"),
+        ('label,record\nconfirmed,"a\nconfirmed,b\n', "quotes are closed: unexpected end"),
+        ("label,record,id\nconfirmed,a,1\nfalse_alarm,a,1\n", "got '1' again (line 3)"),
+        ("label,first,last\nconfirmed,2026-01-02,2026-01-01\n", "must not be after 'last'"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_kept(
@@ -236,6 +249,26 @@ def test_a_bad_line_is_named_and_nothing_is_kept(
     done = call("feedback", "import", tmp_path / "bad.csv", "--store", store)
     assert (done.returncode, says in done.stderr) == (3, True), done.stderr
     assert call("feedback", "export", "--all", "--store", store).stdout == before
+
+
+def test_a_backup_is_whole_or_not_there(live: Live, store: str, tmp_path: Path):
+    """Half of one would be a store like any other, and look as if nobody had said anything."""
+    words = [VAEWATCH, "feedback", "backup", "it.sqlite", "--store", store]
+
+    def full_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+
+    done = subprocess.run(
+        words, cwd=tmp_path, preexec_fn=full_disk, capture_output=True, text=True
+    )
+    assert (done.returncode, "does not answer" in done.stderr) == (1, True), done.stderr
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "it.sqlite.part").write_text("of a run that was killed")
+    assert subprocess.run(words, cwd=tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["it.sqlite"]
+    listed = [call("feedback", "export", "--all", "--store", url).stdout
+              for url in (store, f"sqlite:///{tmp_path}/it.sqlite")]  # fmt: skip
+    assert listed[0] == listed[1]
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path):

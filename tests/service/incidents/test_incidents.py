@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.conftest import run
+from tests.conftest import make_frame, run
 from tests.live import Live, serving, until, wait_ready
 from tests.postgres import Postgres, needs_postgres
 from tests.service.incidents.conftest import (
@@ -102,6 +102,23 @@ def test_a_segment_is_a_group(segmented_path: Path):
             "": 2,
         }
         assert len(incidents(live, group="NL")) == 1
+
+
+@pytest.mark.parametrize("path", ["artifact_path", "segmented_path"])
+def test_the_records_that_an_incident_shows_are_named_however_many_alarm(
+    path: str, request: pytest.FixtureRequest
+):
+    """One request has a flood, and a few other alarms after it that are no more severe."""
+    flood, others = odd_records(250), make_frame(4, seed=5).to_dicts()
+    others = [{**r, "items": 10**6, "order": f"i{i}"} for i, r in enumerate(others)]
+    others = [{**r, "country": "DE"} for r in others]
+    with serving(request.getfixturevalue(path)) as live:
+        post(live, [{**record, "country": "NL"} for record in flood] + others)
+        alarms = live.value("vaewatch_records_total", verdict="anomaly")
+        wait_for_alarms(live, int(alarms))
+        found = incidents(live)
+        assert {one["columns"][0]["name"] for one in found} == {"amount", "items"}
+        assert all(example["record"] for one in found for example in one["examples"])
 
 
 def test_the_alpha_of_a_request_changes_no_incident(artifact_path: Path):

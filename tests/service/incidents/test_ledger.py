@@ -26,7 +26,7 @@ from vaewatch.service.incidents.patterns import Author, Silence
 from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import POSTGRESQL, SQLITE, Place
-from vaewatch.service.store.tables import METADATA, groups, incidents
+from vaewatch.service.store.tables import METADATA, groups, ids, incidents
 
 SECOND = 10**6
 GAP = 160 * SECOND
@@ -156,6 +156,20 @@ def test_a_batch_that_comes_again_changes_nothing(database: Database):
     more = take(database, "two", 1, alarm(2))
     assert [change.what for change in more] == [CHANGED]
     assert [one.alarms for one in every(database)] == [3]
+
+
+def test_a_batch_of_many_incidents_gives_each_its_own_ids(database: Database):
+    alarms = [alarm(300 * i, name) for i in range(120) for name in ("a", "b")]
+    changes = take(database, "w1", 1, *alarms)
+    again = take(database, "w1", 2, *[alarm(300 * i + 1) for i in range(120)])
+    assert [one.what for one in changes + again] == [OPENED] * 240 + [CHANGED] * 120
+    keys = {one.report.id: one.key for one in changes}
+    assert keys | {one.report.id: one.key for one in again} == keys
+    with database.reading() as connection:
+        rows = {row.id: row.incident for row in connection.execute(select(ids))}
+        kept = {id: listing.find(connection, id, START) for id in keys}
+    assert rows == keys
+    assert all(one is not None and one.id == id for id, one in kept.items())
 
 
 def test_threads_that_deliver_at_once_open_one_incident(database: Database):

@@ -165,7 +165,7 @@ def test_a_limit_of_zero_announces_nothing(database: Database):
 
 
 def test_records_that_come_late_are_announced_although_their_time_is_over(office: Office):
-    office.traffic.bring(30, at=-10_000)
+    office.traffic.bring(30, at=-10_000, now=0)
     office.traffic.end(0)
     assert office.look(1) == ["opened"]
     assert not office.waiting()[0].notification.data.incident.ongoing
@@ -187,6 +187,21 @@ def test_an_incident_that_only_later_is_beyond_chance_is_announced_although_it_i
     assert office.look(1) == []
     office.traffic.bring(30, at=-9_999, now=2)
     assert office.look(2) == ["opened"]
+
+
+def test_later_looks_are_at_what_has_changed_and_at_what_is_open(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(announcer, "LOOKED_BACK", SECOND)
+    office.traffic.bring(30, at=0)
+    office.traffic.bring(1, at=0, group="m2")
+    assert office.look(40) == ["opened"]
+    assert office.look(5_000) == []
+    office.traffic.end(5_001)
+    assert office.look(5_001) == ["ended"]
+    office.traffic.bring(30, at=1, group="m2", now=9_000)
+    office.traffic.bring(30, at=30, now=9_000)
+    assert office.look(9_000) == ["opened", "opened"]
 
 
 def test_incidents_that_become_one_go_on_as_the_first_and_the_other_ends(office: Office):

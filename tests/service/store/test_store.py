@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import subprocess
@@ -15,7 +16,9 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from tests.postgres import Postgres, needs_postgres, postgres
 from vaewatch.scoring.errors import SettingError
-from vaewatch.service.model.errors import StoreAway
+from vaewatch.service.model.errors import StoreAway, StoreBusy
+from vaewatch.service.store import database as module
+from vaewatch.service.store import desk
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, SQLITE, Place
 from vaewatch.service.store.tables import METADATA, incidents, marks, numbers, sources
@@ -85,6 +88,39 @@ def test_threads_that_are_alone_take_turns(database: Database):
         each.join()
     with database.reading() as connection:
         assert connection.execute(select(sources.c.number)).scalar() == 60
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_one_that_others_keep_busy_is_not_away(
+    kind: str,
+    postgresql: Postgres | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """What only reads goes on, and so does the next one that writes."""
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(module, "STATEMENT_SECONDS", 1)
+    url = f"sqlite:///{tmp_path}/it.sqlite"
+    if kind == POSTGRESQL:
+        assert postgresql is not None
+        url = postgresql.url
+    place = Place.of(url)
+    one, other = Database(place), Database(place)
+    assert names_in(other) == []
+    with one.writing(alone=True) as connection:
+        connection.execute(insert(sources).values(name="a", number=1, at=0))
+        with pytest.raises(StoreBusy, match="others write into it"):
+            with other.writing(alone=True):
+                pass
+        assert not other.away
+        assert names_in(other) == []
+    with other.writing(alone=True) as connection:
+        connection.execute(insert(sources).values(name="b", number=1, at=0))
+    assert names_in(one) == ["a", "b"]
+    with one.writing() as connection:
+        METADATA.drop_all(connection)
+    one.close()
+    other.close()
 
 
 def test_both_kinds_have_the_same_tables_and_indices(postgresql: Postgres | None, tmp_path: Path):
@@ -203,6 +239,25 @@ def test_a_server_that_has_been_restarted_is_no_fault(postgresql: Postgres):
     )
     assert names_in(database) == []
     database.close()
+
+
+@needs_postgres
+def test_a_server_that_hangs_holds_up_no_request(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "SECONDS", 0.5)
+    with postgres() as own:
+        database = Database(Place.of(own.url))
+        asked = desk.Desk(database)
+
+        def names() -> list[str]:
+            query = select(sources.c.name)
+            return asyncio.run(asked.read(lambda c: list(c.execute(query).scalars())))
+
+        assert names() == []
+        with own.paused(), pytest.raises(StoreAway):
+            names()
+        assert names() == []
+        asked.close()
+        database.close()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,37 @@ def opened(url: str, *, make: bool = False) -> Iterator[Database]:
         database.close()
 
 
+@contextmanager
+def made(url: str) -> Iterator[Database]:
+    """Open a store to be filled. A file has another name until the block has ended well: half a
+    backup would look like a whole one.
+    """
+    from vaewatch.scoring.errors import SettingError
+    from vaewatch.service.store.place import Place
+
+    path = Place.of(url).path
+    if path is None:
+        with opened(url, make=True) as database:
+            yield database
+        return
+    if path.exists():
+        raise SettingError(f"'{path}' must not be there yet. Name another file.")
+    part = path.with_name(f"{path.name}.part")
+    remove_store(part)  # of a run that was killed
+    try:
+        with opened(f"sqlite:///{part}", make=True) as database:
+            yield database
+        part.replace(path)
+    finally:
+        remove_store(part)
+
+
+def remove_store(path: Path) -> None:
+    """Remove a file of SQLite, and those that belong to it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
 @feedback.command("list", epilog="Example:  vaewatch feedback list --store sqlite:///store.sqlite")
 @store()
 @everything()
@@ -156,14 +187,10 @@ def backup(target: str, store: str) -> None:
     The copy is a store itself: serve it with --store sqlite:///FILE, or copy it back.
     """
     from vaewatch.commands.terminal import print_fact
-    from vaewatch.scoring.errors import SettingError
     from vaewatch.service.store.copy import copy
 
     url = target if ":" in target else f"sqlite:///{target}"
-    with opened(store) as source, opened(url, make=True) as copied:
-        path = copied.place.path
-        if path is not None and path.exists():
-            raise SettingError(f"'{path}' must not be there yet. Name another file.")
+    with opened(store) as source, made(url) as copied:
         rows = copy(source, copied)
     print_fact(out(), "incidents", f"{rows['vaewatch_incidents']:,}")
     print_fact(out(), "feedback", f"{rows['vaewatch_marks']:,}")

@@ -32,7 +32,8 @@ def feedback_facts(found: FeedbackSummary | None) -> Iterator[tuple[str, str]]:
     yield (
         "feedback",
         f"{found.confirmed:,} confirmed ({found.left_out:,} records left out), "
-        f"{found.false_alarms:,} false alarms, {found.expected:,} expected{rest}",
+        f"{found.false_alarms:,} false alarm{'' if found.false_alarms == 1 else 's'}, "
+        f"{found.expected:,} expected{rest}",
     )
     yield "weights", _weights(found)
 
