@@ -52,35 +52,62 @@ def compare(
         anomaly: (N,) which records are anomalies.
         kinds: (N,) their labels, as numbers; by default all anomalies have one.
     """
-    stream = Stream(rules)
-    stream.take(seen.grouped(rules))
-    found = list(stream.incidents())
-    rare = [group.chance(rules.of_group(one.group), one) <= RARE for group, one in found]
-    places = _Places.of_incidents([one for _, one in found])
-    labelled, events = _events(rules.rule.gap, seen, anomaly, kinds)
-    of_event: dict[int, set[int]] = defaultdict(set)
-    of_incident: dict[int, set[int]] = defaultdict(set)
-    rows = np.flatnonzero(seen.counts & seen.verdicts.is_anomaly)
-    for alarm, event in zip(seen.alarms(rows), labelled[rows].tolist(), strict=True):
-        if event >= 0:
-            incident = places.incident(rules, alarm)
+    found, (labelled, events) = Grouped.of(rules, seen), events_of(rules, seen, anomaly, kinds)
+    return found.compared(labelled[found.rows], events)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The alarms of some records as incidents.
+
+    Attributes:
+        rare: of each incident, whether it is rarer than RARE among those of chance.
+        rows: (n,) the records that alarm; incidents: (n,) the place of the incident of each.
+    """
+
+    rare: list[bool]
+    rows: NDArray[np.int64]
+    incidents: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rules: Rules, seen: JudgedRecords) -> Grouped:
+        stream = Stream(rules)
+        stream.take(seen.grouped(rules))
+        found = list(stream.incidents())
+        rare = [group.chance(rules.of_group(one.group), one) <= RARE for group, one in found]
+        places = _Places.of_incidents([one for _, one in found])
+        rows = np.flatnonzero(seen.counts & seen.verdicts.is_anomaly)
+        incidents = [places.incident(rules, alarm) for alarm in seen.alarms(rows)]
+        return cls(rare, rows, np.array(incidents, np.int64))
+
+    def compared(self, labelled: NDArray[np.int64], events: int) -> Comparison:
+        """Compare incidents with labelled ones, of which there are so many. `labelled`: (n,) the
+        one that each alarm is in, -1 of those in none.
+        """
+        of_event: dict[int, set[int]] = defaultdict(set)
+        of_incident: dict[int, set[int]] = defaultdict(set)
+        hits = labelled >= 0
+        for incident, event in zip(
+            self.incidents[hits].tolist(), labelled[hits].tolist(), strict=True
+        ):
             of_event[event].add(incident)
             of_incident[incident].add(event)
-    false = [i for i in range(len(found)) if i not in of_incident]
-    return Comparison(
-        labelled=events,
-        found=len(of_event),
-        rare=sum(any(rare[i] for i in incidents) for incidents in of_event.values()),
-        split=sum(len(incidents) > 1 for incidents in of_event.values()),
-        incidents=len(found),
-        merged=sum(len(events) > 1 for events in of_incident.values()),
-        false=len(false),
-        false_rare=sum(rare[i] for i in false),
-    )
+        rare = self.rare
+        false = [i for i in range(len(rare)) if i not in of_incident]
+        return Comparison(
+            labelled=events,
+            found=len(of_event),
+            rare=sum(any(rare[i] for i in incidents) for incidents in of_event.values()),
+            split=sum(len(incidents) > 1 for incidents in of_event.values()),
+            incidents=len(rare),
+            merged=sum(len(events) > 1 for events in of_incident.values()),
+            false=len(false),
+            false_rare=sum(rare[i] for i in false),
+        )
 
 
-def _events(
-    gap: int, seen: JudgedRecords, anomaly: NDArray[np.bool_], kinds: NDArray[np.uint32] | None
+def events_of(
+    rules: Rules, seen: JudgedRecords, anomaly: NDArray[np.bool_], kinds: NDArray[np.uint32] | None
 ) -> tuple[NDArray[np.int64], int]:
     """Return the labelled incident of each record, (N,), -1 of those of none, and their number."""
     labelled = np.full(len(anomaly), -1, np.int64)
@@ -91,7 +118,7 @@ def _events(
     group, moments = seen.members.codes[rows], seen.moments[rows]
     order = np.lexsort([moments, kind, group])
     new = (np.diff(group[order]) != 0) | (np.diff(kind[order]) != 0)
-    new |= np.diff(moments[order]) > gap
+    new |= np.diff(moments[order]) > rules.rule.gap
     events = np.concatenate([[0], np.cumsum(new)])
     labelled[rows[order]] = events
     return labelled, int(events[-1]) + 1

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.incidents.alarm import Alarm, causes_of
+from vaewatch.scoring.incidents.alarm import Alarm
+from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.rule import Membership
 from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.service.incidents.counts import Counts
@@ -50,20 +51,9 @@ class Arrivals:
         moments = None
         if table.times is not None:
             moments = np.where(table.times == NO_TIME, now, table.times)
-        rows = np.flatnonzero(judged.alarms).tolist()
         members = stream.rules.members(judged.artifact, table)
         counts = _counted(stream, members, moments, now)
-        alarms = [
-            Alarm(
-                now if moments is None else int(moments[row]),
-                members.names[int(members.codes[row])],
-                float(judged.severity[row]),
-                float(judged.p_value[row]),
-                causes_of(judged.verdicts.reasons[row]),
-                judged.ids.get(row),
-            )
-            for row in rows
-        ]
+        alarms = _alarms(judged, members, moments, now)
         with self._lock:
             room = MOST_ALARMS - len(self._alarms)
             self._count(stream, counts, alarms[:room], now / SECOND)
@@ -144,6 +134,23 @@ class Arrivals:
             if last < newest - 1 and group not in own:
                 del self._wanted[group]
         return records
+
+
+def _alarms(
+    judged: Judged, members: Membership, moments: NDArray[np.int64] | None, now: int
+) -> list[Alarm]:
+    """Return the alarms. Those without moments are of now."""
+    rows = np.flatnonzero(judged.alarms)
+    if not len(rows):
+        return []
+    if moments is None:
+        moments = np.full(len(judged.alarms), now)
+    verdicts = replace(judged.verdicts, p_value=judged.p_value, severity=judged.severity)
+
+    def ids(rows: NDArray[np.int64]) -> list[str | None]:
+        return [judged.ids.get(row) for row in rows.tolist()]
+
+    return list(JudgedRecords(moments, members, verdicts, judged.alarms, ids).alarms(rows))
 
 
 def _counted(
