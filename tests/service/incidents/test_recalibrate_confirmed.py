@@ -6,14 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from benchmarks.moving import START, Service
 from benchmarks.moving import serving as clocked
 from tests.conftest import SMALL, make_frame
-from tests.live import serving, until
+from tests.live import ask, serving, until
 from tests.service.incidents.conftest import odd_records, post
 from vaewatch.service.incidents.confirmed import GroupSpan
 from vaewatch.service.recalibrate.sample import Period, TimeSpan, draw
@@ -34,7 +33,7 @@ def one_of(service: Service, **asked: str) -> Json:
     found: list[Json] = []
 
     def there() -> bool:
-        page = httpx.get(f"{service.url}/v1/incidents", params=asked).json()["incidents"]
+        page = ask("GET", service.url, "/v1/incidents", params=asked).json()["incidents"]
         found[:] = [one for one in page if one["alarms"] >= 200]
         return bool(found)
 
