@@ -157,7 +157,9 @@ class Parent:
     def _signal(self, sig: int) -> None:
         for worker in list(self._workers.values()):
             if worker.pid is not None and worker.exitcode is None:
-                os.kill(worker.pid, sig)
+                # it may have ended since: a signal also comes while the parent learns of an end
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, sig)
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self._stopping:
