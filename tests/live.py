@@ -55,13 +55,7 @@ class Live:
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request on a connection of its own."""
-        url, uds = self.url, None
-        if url.startswith("unix:"):
-            url, uds = "http://service", url.removeprefix("unix:")
-        with httpx.Client(
-            transport=httpx.HTTPTransport(uds=uds, verify=self.trust), timeout=30
-        ) as client:
-            return client.request(method, url + path, **options)
+        return ask(method, self.url, path, trust=self.trust, **options)
 
     def series(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Every sample of /metrics, by name and labels."""
@@ -82,6 +76,20 @@ class Live:
         code = self.process.wait(30)
         self._reader.join(5)
         return code
+
+
+def ask(
+    method: str, url: str, path: str, *, trust: ssl.SSLContext | bool = False, **options: Any
+) -> httpx.Response:
+    """One request on a connection of its own. `httpx.get` would read the system's certificates for
+    each, which takes twenty times as long as the request.
+    """
+    uds = None
+    if url.startswith("unix:"):
+        url, uds = "http://service", url.removeprefix("unix:")
+    transport = httpx.HTTPTransport(uds=uds, verify=trust)
+    with httpx.Client(transport=transport, timeout=30) as client:
+        return client.request(method, url + path, **options)
 
 
 @contextmanager
@@ -118,7 +126,7 @@ def serving(
 
 def wait_ready(live: Live) -> None:
     """Wait until /readyz answers 200; the socket listens a little earlier."""
-    for _ in range(START_SECONDS * 10):
+    for _ in range(START_SECONDS * 50):
         if live.process.poll() is not None:
             raise RuntimeError("the service ended:\n" + live.said)
         try:
@@ -126,7 +134,7 @@ def wait_ready(live: Live) -> None:
                 return
         except httpx.TransportError:
             pass
-        threading.Event().wait(0.1)
+        time.sleep(0.02)
     raise TimeoutError("the service was never ready:\n" + live.said)
 
 

@@ -15,7 +15,9 @@ def machines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact that judges a record of a machine with the seven before it."""
     out = tmp_path_factory.mktemp("artifacts") / "machines"
     frame = make_machines(600)
-    train(frame, out, alpha=0.05, time="ts", entity="machine", window=WINDOW, **SMALL)
+    train(
+        frame, out, alpha=0.05, time="ts", entity="machine", window=WINDOW, report=False, **SMALL
+    )
     return out
 
 
@@ -24,5 +26,5 @@ def one_series_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of one series, without an entity."""
     out = tmp_path_factory.mktemp("artifacts") / "one"
     frame = make_machines(600, machines=1).drop("machine")
-    train(frame, out, alpha=0.05, time="ts", window=WINDOW, **SMALL)
+    train(frame, out, alpha=0.05, time="ts", window=WINDOW, report=False, **SMALL)
     return out

@@ -469,9 +469,10 @@ def test_too_many_anomalies_exit_with_5_and_keep_the_output(
 
 
 def test_progress_is_json_for_schedulers_and_nothing_when_quiet(
-    tmp_path: Path, artifact_path: Path
+    tmp_path: Path, artifact_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    source = save(pl.concat([make_frame(20_000)] * 60), tmp_path / "in.csv")
+    monkeypatch.setattr("vaewatch.commands.progress.JSON_SECONDS", 0.0)
+    source = save(pl.concat([make_frame(20_000)] * 3), tmp_path / "in.csv")
     done = score(
         artifact_path, source, "--out", tmp_path / "o.csv", "--progress", "json", "--threads", "1"
     )

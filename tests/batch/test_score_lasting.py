@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tests.batch.series import added, by_time, make_machines
-from tests.batch.test_score_series import same, score, small_steps
+from tests.batch.test_score_series import same, score, score_in_steps
 from tests.conftest import call
 from vaewatch.scoring.scorer import Scorer
 
@@ -69,7 +69,7 @@ def test_chunks_and_threads_make_no_difference(
 ):
     by_time(frame).write_csv(tmp_path / "in.csv")
     words = ("--out", tmp_path / "out.csv", "--threads", threads, *sort)
-    small_steps(machines_path, tmp_path / "in.csv", *words)
+    score_in_steps(machines_path, tmp_path / "in.csv", *words)
     assert same(added(tmp_path / "out.csv").sort("machine", "ts"), ordered)
 
 

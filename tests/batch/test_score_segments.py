@@ -77,7 +77,9 @@ def test_a_file_may_have_columns_of_that_name_where_there_is_no_segment(
 @pytest.mark.parametrize("to", ["csv", "ndjson", "parquet"])
 def test_a_segment_called_segment_is_not_written_twice(tmp_path: Path, to: str):
     frame = make_frame(600).rename({"country": "segment"})
-    train(frame, tmp_path / "art", alpha=0.05, id="order", segment="segment", **SMALL)
+    train(
+        frame, tmp_path / "art", alpha=0.05, id="order", segment="segment", report=False, **SMALL
+    )
     frame.write_csv(tmp_path / "in.csv")
     out = tmp_path / f"out.{to}"
     words = ("score", tmp_path / "art", tmp_path / "in.csv", "--to", to)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.batch.series import STEP, WINDOW, added, by_time, make_machines
-from tests.batch.test_score import ROOT
-from tests.batch.test_score_resume import SMALL_STEPS
+from tests.batch.test_score_resume import command, small_steps
 from tests.conftest import Done, call
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.incidents import incident_starts
@@ -43,12 +41,9 @@ def score(artifact: Path, *words: object) -> Done:
     return done
 
 
-def small_steps(*words: object, stdin: bytes | None = None) -> bytes:
-    """Score in a process of its own that reads small chunks."""
-    command = [sys.executable, "-c", SMALL_STEPS, "score", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=120, input=stdin)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def score_in_steps(artifact: Path, *words: object) -> Done:
+    with small_steps():
+        return score(artifact, *words)
 
 
 def same(found: pl.DataFrame, wanted: pl.DataFrame) -> bool:
@@ -82,7 +77,9 @@ def test_records_by_time_get_the_verdicts_of_records_by_machine(
     frame.write_csv(tmp_path / "a.csv")
     by_time(frame).write_csv(tmp_path / "b.csv")
     for name in ("a", "b"):
-        small_steps(machines_path, tmp_path / f"{name}.csv", "--out", tmp_path / f"{name}.out.csv")
+        score_in_steps(
+            machines_path, tmp_path / f"{name}.csv", "--out", tmp_path / f"{name}.out.csv"
+        )
     found = added(tmp_path / "b.out.csv").sort("machine", "ts")
     assert same(found, added(tmp_path / "a.out.csv"))
 
@@ -103,10 +100,10 @@ def test_a_file_goes_on_where_the_one_before_it_ended(
 def test_bytes_do_not_depend_on_threads(
     machines_path: Path, frame: pl.DataFrame, tmp_path: Path, sort: tuple[str, ...]
 ):
-    by_time(pl.concat([frame, make_machines(4 * N, 4, 2, first=3)])).write_csv(tmp_path / "in.csv")
+    by_time(pl.concat([frame, make_machines(2 * N, 4, 2, first=3)])).write_csv(tmp_path / "in.csv")
     for threads in (1, 2, 3):
         words = (machines_path, tmp_path / "in.csv", "--out", tmp_path / f"{threads}.csv")
-        small_steps(*words, "--threads", threads, "--explain", 1, *sort)
+        score_in_steps(*words, "--threads", threads, "--explain", 1, *sort)
     one = (tmp_path / "1.csv").read_bytes()
     assert one == (tmp_path / "2.csv").read_bytes() == (tmp_path / "3.csv").read_bytes()
 
@@ -120,7 +117,7 @@ def test_late_and_repeated_records_are_counted_and_the_first_is_named(
         tmp_path / "in.csv"
     )
     words = (tmp_path / "in.csv", "--out", tmp_path / "out.csv")
-    small_steps(machines_path, *words, "--summary", tmp_path / "summary.json")
+    score_in_steps(machines_path, *words, "--summary", tmp_path / "summary.json")
     series = json.loads((tmp_path / "summary.json").read_text())["series"]
     assert (series["late"], series["repeated"]) == (1, 1)
     assert series["first_out_of_order"] == {"file": str(tmp_path / "in.csv"), "line": 63}
@@ -157,7 +154,7 @@ def test_sorted_records_come_out_in_the_order_of_the_input(
     for at, some in enumerate((mixed[:700], mixed[700:])):
         write(some, tmp_path / f"{at}.{ending}")
     words = (tmp_path / f"[01].{ending}", "--sort", "--to", "csv", "--out", tmp_path / "out.csv")
-    small_steps(machines_path, *words)
+    score_in_steps(machines_path, *words)
     found = added(tmp_path / "out.csv")
     assert found["ts"].to_list() == mixed["ts"].to_list()
     frame.write_csv(tmp_path / "ordered.csv")
@@ -211,7 +208,8 @@ def test_every_format_has_the_history(
     else:
         source.write_bytes(text)
     if kind == "stdin":
-        small_steps(machines_path, "-", "--out", out, "--to", to, stdin=text)
+        asked = command(machines_path, "-", "--out", out, "--to", to)
+        subprocess.run(asked, input=text, check=True, capture_output=True, timeout=120)
     else:
         score(machines_path, source, "--out", out, "--to", to)
     read = {"csv": added, "ndjson": pl.read_ndjson, "parquet": pl.read_parquet}[to]
@@ -292,7 +290,9 @@ def test_the_history_is_bounded_and_those_that_leave_are_counted(
     words = ("--max-entities", most, "--summary", tmp_path / "summary.json")
     for threads in (1, 2):
         out = tmp_path / f"{threads}.csv"
-        small_steps(machines_path, tmp_path / "in.csv", "--out", out, *words, "--threads", threads)
+        score_in_steps(
+            machines_path, tmp_path / "in.csv", "--out", out, *words, "--threads", threads
+        )
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
     series = json.loads((tmp_path / "summary.json").read_text())["series"]
     assert bool(series["evicted"]) == (most < 3)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.batch.test_score import ROOT
 from tests.batch.test_score_resume import command
+from tests.batch.work import ending, slowly
 from tests.conftest import make_frame
 from vaewatch import threads
 from vaewatch.batch.workers import AHEAD, ALONE, Out, Team, bytes_of, in_order
@@ -28,22 +29,6 @@ from vaewatch.scoring.scorer import Scorer
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="finds processes in /proc"
 )
-
-
-def slowly(chunk: int) -> tuple[int, int]:
-    """Long enough that a process is there before the chunks are done. No chunk may be negative."""
-    if chunk < 0:
-        raise ValueError("a chunk must not be negative")
-    time.sleep(0.02)
-    return chunk, os.getpid()
-
-
-def ending(chunk: int) -> int:
-    """Ends each process that is not the first."""
-    if multiprocessing.parent_process() is not None:
-        os._exit(1)
-    time.sleep(0.02)
-    return chunk
 
 
 def chunks_until(ready: Callable[[], bool]) -> Iterator[int]:

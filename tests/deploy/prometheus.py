@@ -17,6 +17,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.live import ask
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -64,7 +66,7 @@ class Prometheus:
     url: str
 
     def _ask(self, path: str, **words: Any) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=words, timeout=30).json()
+        answer = ask("GET", self.url, f"/api/v1/{path}", params=words).json()
         assert answer["status"] == "success", f"{words}: {answer.get('error')}"
         return list(answer["data"]["result"])
 
@@ -133,7 +135,7 @@ def wait_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(300):
         assert server.poll() is None, log.read_text()
         try:
-            if httpx.get(f"{url}/-/ready").status_code == 200:
+            if ask("GET", url, "/-/ready").status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -73,7 +73,7 @@ def test_the_simulation_sees_a_detector_that_breaks_its_promise():
 def large_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact with a calibration large enough for severe records."""
     out = tmp_path_factory.mktemp("artifacts") / "large"
-    train(make_frame(8000, seed=8), out, alpha=0.05, id="order", **SMALL)
+    train(make_frame(8000, seed=8), out, alpha=0.05, id="order", report=False, **SMALL)
     return out
 
 

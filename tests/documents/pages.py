@@ -31,7 +31,7 @@ from typing import Any
 
 import httpx
 
-from tests.live import START_SECONDS
+from tests.live import START_SECONDS, ask
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -175,7 +175,7 @@ class Shell:
     def _wait_ready(self) -> None:
         for _ in range(START_SECONDS * 10):
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200:
+                if ask("GET", f"http://127.0.0.1:{self.port}", "/readyz").status_code == 200:
                     return
             time.sleep(0.1)
         raise TimeoutError("the service that the page starts was never ready")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,15 @@ MAY_IMPORT = {room: {room, "scoring"} for room in ROOMS}
 HEAVY = {"torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib"}
 
 
-def imports_of(path: Path, *, top_only: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_only else ast.walk(tree)
-    for node in nodes:
+@cache
+def imports_of(path: Path, *, top_only: bool = False) -> tuple[str, ...]:
+    tree, found = ast.parse(path.read_text()), list[str]()
+    for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            found.append(node.module)
+    return tuple(found)
 
 
 def name_of(path: Path) -> str:

@@ -180,7 +180,9 @@ def started(script: str, out: Path) -> subprocess.Popen[str]:
 def test_whenever_a_writer_is_killed_the_artifact_loads(out: Path, tmp_path: Path):
     reader, random_times = started(READER, out), random.Random(0)
     for _ in range(12):
+        reader.send_signal(signal.SIGSTOP)  # it would only take time from the writer that starts
         writer = started(WRITER, out)
+        reader.send_signal(signal.SIGCONT)
         time.sleep(random_times.uniform(0, 0.3))
         writer.send_signal(signal.SIGKILL)
         writer.communicate(timeout=30)

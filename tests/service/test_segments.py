@@ -205,7 +205,7 @@ def odd_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = {"NL": 'a\n"b\\\x1b[31m', "DE": "x" * 10_000, "FR": "other"}
     frame = frame.with_columns(country=pl.col("country").replace(names))
     out = tmp_path_factory.mktemp("artifacts") / "odd-segments"
-    train(frame, out, alpha=0.05, id="order", segment="country", **SMALL)
+    train(frame, out, alpha=0.05, id="order", segment="country", report=False, **SMALL)
     return out
 
 

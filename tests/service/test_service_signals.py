@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.conftest import VAEWATCH
-from tests.live import serving, until
+from tests.live import ask, serving, until
 from tests.service.test_service_life import new_workers, reloads_on_sighup
 from vaewatch.service.http.workers import Parent
 from vaewatch.service.settings import Settings
@@ -54,7 +54,7 @@ def started(
 
 def is_ready(url: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(url + "/readyz", timeout=5).status_code == 200
+        return ask("GET", url, "/readyz", timeout=5).status_code == 200
     return False
 
 
@@ -84,7 +84,7 @@ def blocks_sighup(pid: int) -> bool:
 
 
 def reloads(url: str) -> float:
-    lines = httpx.get(url + "/metrics").text.splitlines()
+    lines = ask("GET", url, "/metrics").text.splitlines()
     return sum(float(x.split()[-1]) for x in lines if x.startswith("vaewatch_reloads_total"))
 
 
@@ -162,7 +162,7 @@ def test_only_a_parent_of_workers_is_signalled(artifact_path: Path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as outer:
         url = f"http://127.0.0.1:{port}"
         until(lambda: is_ready(url), 60)
-        assert httpx.post(url + "/v1/reload").json()["result"] == "unchanged"
+        assert ask("POST", url, "/v1/reload").json()["result"] == "unchanged"
         (service,) = (
             int(pid)
             for pid in Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
@@ -202,7 +202,7 @@ def test_a_stderr_that_takes_nothing_ends_and_blocks_nothing(artifact_path: Path
     with started(artifact_path, "--workers", workers, stderr=writer) as (process, url):
         until(lambda: is_ready(url), 60)
         for _ in range(300):
-            assert httpx.post(url + "/v1/score", content=b"no").status_code == 400
+            assert ask("POST", url, "/v1/score", content=b"no").status_code == 400
         process.terminate()
         assert process.wait(20) == 0
     os.close(reader)
@@ -228,7 +228,7 @@ def test_a_closed_stderr_is_no_socket(artifact_path: Path, workers: str, redirec
         until(lambda: is_ready(url), 60)
         for fd in range(3):
             assert "socket" not in os.readlink(f"/proc/{process.pid}/fd/{fd}")
-        assert httpx.post(url + "/v1/score", content=b"no").status_code == 400
+        assert ask("POST", url, "/v1/score", content=b"no").status_code == 400
         process.terminate()
         assert process.wait(20) == 0
     finally:
@@ -244,7 +244,7 @@ def test_lines_are_whole_and_in_order_where_stderr_is_slow(artifact_path: Path):
         os.close(writer)
         until(lambda: is_ready(url), 60)
         for i in range(50):
-            httpx.get(f"{url}/nowhere", headers={"x-request-id": f"n{i}"})
+            ask("GET", url, "/nowhere", headers={"x-request-id": f"n{i}"})
         process.terminate()
         with open(reader, "rb") as stream:
             said = stream.read().decode()

@@ -42,7 +42,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def post(live: Live, content: bytes, kind: str) -> httpx.Response:
-    return httpx.post(f"{live.url}/v1/score", content=content, headers={"content-type": kind})
+    return live.post("/v1/score", content=content, headers={"content-type": kind})
 
 
 def test_every_media_type_gives_the_scores_of_python(
@@ -61,14 +61,14 @@ def test_every_media_type_gives_the_scores_of_python(
 
 
 def test_v2_takes_the_time_as_a_tensor(live: Live, timed: Path, records: list[dict[str, Any]]):
-    metadata = httpx.get(f"{live.url}/v2/models/timed").json()
+    metadata = live.get("/v2/models/timed").json()
     types = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
     assert types["created_at"] == "BYTES" and "created_at.hour" not in types
     inputs = [
         {"name": n, "datatype": t, "shape": [len(records)], "data": [r[n] for r in records]}
         for n, t in types.items()
     ]
-    answer = httpx.post(f"{live.url}/v2/models/timed/infer", json={"inputs": inputs}).json()
+    answer = live.post("/v2/models/timed/infer", json={"inputs": inputs}).json()
     scores = next(out["data"] for out in answer["outputs"] if out["name"] == "score")
     np.testing.assert_allclose(scores, Scorer.load(timed).score(records).score, rtol=1e-5)
 
@@ -82,21 +82,21 @@ def test_a_bad_time_is_named_and_the_others_are_scored(live: Live, records: list
     assert set(errors) == {1, 2} and errors[1]["column"] == "created_at"
     assert "must be a time as in the fit data, ISO 8601 with an offset" in errors[1]["message"]
     assert "soon" not in answer.text
-    kept = httpx.post(f"{live.url}/v1/score?on_error=null", content=body).json()["results"]
+    kept = live.post("/v1/score?on_error=null", content=body).json()["results"]
     assert "score" in kept[0] and "errors" in kept[1] and "errors" in kept[2]
 
 
 def test_the_card_has_an_example_that_can_be_scored(live: Live):
-    card = httpx.get(f"{live.url}/v1/model").json()
+    card = live.get("/v1/model").json()
     assert "created_at" in card["example"] and "created_at.hour" not in card["example"]
     assert card["schema"]["time"]["zone"] == ZONE
-    answer = httpx.post(f"{live.url}/v1/score", json={"records": [card["example"]]})
+    answer = live.post("/v1/score", json={"records": [card["example"]]})
     assert answer.status_code == 200, answer.text
 
 
 def test_reasons_of_the_calendar_have_words(live: Live, records: list[dict[str, Any]]):
     odd = [{**r, "created_at": "2025-02-02T02:10:00Z"} for r in records if r["amount"] > 100]
-    answer = httpx.post(f"{live.url}/v1/score?explain=5", json={"records": odd}).json()
+    answer = live.post("/v1/score?explain=5", json={"records": odd}).json()
     found = [
         reason
         for result in answer["results"]
@@ -108,7 +108,7 @@ def test_reasons_of_the_calendar_have_words(live: Live, records: list[dict[str, 
 
 
 def test_the_metrics_and_the_console_have_the_calendar(live: Live):
-    metrics = httpx.get(f"{live.url}/metrics").text
+    metrics = live.get("/metrics").text
     assert 'column="created_at.hour"' in metrics and 'column="created_at"' not in metrics
 
 

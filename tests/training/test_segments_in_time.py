@@ -35,7 +35,7 @@ def timed(n: int, seed: int) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("segments") / "shops-in-time"
-    train(timed(8000, 0), out, segment="shop", time="at", **SMALL)
+    train(timed(8000, 0), out, segment="shop", time="at", report=False, **SMALL)
     return out
 
 

@@ -199,7 +199,8 @@ def test_a_change_is_said_and_recent_records_bring_the_budget_back(tmp_path: Pat
     for calibrate in ("all", "recent"):
         path = tmp_path / calibrate
         more = ("--id", "order", "--time", "created_at", "--alpha", ALPHA, "--steps", 400)
-        done = call("train", tmp_path / "fit.csv", "--out", path, *more, "--calibrate", calibrate)
+        more += ("--no-report", "--calibrate", calibrate)
+        done = call("train", tmp_path / "fit.csv", "--out", path, *more)
         assert done.returncode == 0, done.stderr
         words_of[calibrate] = done.stdout
         rates[calibrate] = Scorer.load(path).score(new).is_anomaly.mean()
@@ -349,7 +350,7 @@ def test_rows_of_another_form_are_set_aside(tmp_path: Path):
 
 
 def small(frame: pl.DataFrame, path: Path, **settings: Any) -> Scorer:
-    return train(frame, path, **{**SETTINGS, **SMALL, "alpha": 0.1, **settings})
+    return train(frame, path, **{**SETTINGS, **SMALL, "alpha": 0.1, "report": False, **settings})
 
 
 @pytest.mark.parametrize("unit", ["seconds", "milliseconds", "microseconds", "nanoseconds"])
@@ -385,7 +386,7 @@ def test_all_records_at_one_instant_have_no_calendar_and_no_blocks(tmp_path: Pat
 def test_times_of_odd_years_are_times(tmp_path: Path, year: str):
     frame = make_orders(300)
     times = [*frame["created_at"][:-1], f"{year}-12-31T23:59:59Z"]
-    scorer = small(frame.with_columns(created_at=pl.Series(times)), tmp_path / "a")
+    scorer = small(frame.with_columns(created_at=pl.Series(times)), tmp_path / "a", report=True)
     time = scorer.artifact.schema.time
     assert time is not None and year in time.first + time.last
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vaewatch.batch.job import Progress as JobProgress
     from vaewatch.training.progress import Progress as FitProgress
 
-LINE_SECONDS = 10.0
+LINE_SECONDS, JSON_SECONDS = 10.0, 1.0  # between two lines
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _JobLines:
         if self._first is None:
             self._first = counts.records  # those of an earlier job do not count in this one's rate
             return
-        if now - self._printed < (1.0 if self._json else LINE_SECONDS):
+        if now - self._printed < (JSON_SECONDS if self._json else LINE_SECONDS):
             return
         self._printed = now
         rate = (counts.records - self._first) / (now - self._began)

@@ -39,7 +39,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("incidents")
     timed(2000, 0).write_csv(folder / "fit.csv")
     options: dict[str, Any] = {"time": "at", "calendar": "none", "id": "order", **SMALL}
-    train([folder / "fit.csv"], folder / "artifact", alpha=0.02, **options)
+    train([folder / "fit.csv"], folder / "artifact", alpha=0.02, report=False, **options)
     return folder / "artifact"
 
 

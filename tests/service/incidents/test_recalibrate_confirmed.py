@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from benchmarks.moving import START, Service
 from benchmarks.moving import serving as clocked
 from tests.conftest import SMALL, call, make_frame
-from tests.live import serving, until
+from tests.live import ask, serving, until
 from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
 from tests.training.test_time import make_orders
 from vaewatch.scoring.time.form import NO_TIME
@@ -40,7 +39,7 @@ def one_of(service: Service, **asked: str) -> Json:
     found: list[Json] = []
 
     def there() -> bool:
-        page = httpx.get(f"{service.url}/v1/incidents", params=asked).json()["incidents"]
+        page = ask("GET", service.url, "/v1/incidents", params=asked).json()["incidents"]
         found[:] = [one for one in page if one["alarms"] >= 200]
         return bool(found)
 
