@@ -45,6 +45,7 @@ class Incident(Struct):
         excess: the evidence of the buckets that are settled.
         fresh: the alarms in each bucket that is not.
         merged: ids under which it, or a part of it, was known before.
+        peak_score: the highest, in nats; None where a release of before kept all of its alarms.
     """
 
     group: str
@@ -60,6 +61,7 @@ class Incident(Struct):
     excess: Excess = field(default_factory=Excess)
     fresh: dict[int, int] = field(default_factory=dict)
     merged: list[str] = field(default_factory=list)
+    peak_score: float | None = None
 
     @classmethod
     def of(cls, alarm: Alarm) -> Incident:
@@ -77,6 +79,7 @@ class Incident(Struct):
         self.last = at
         self.alarms += 1
         self.least_p = min(self.least_p, alarm.p_value)
+        self.peak_score = _higher(self.peak_score, alarm.score)
         self.fresh[bucket] = self.fresh.get(bucket, 0) + 1
         for cause in alarm.causes:
             share = self.columns.setdefault(cause.column, Share())
@@ -124,6 +127,7 @@ class Incident(Struct):
         self.alarms += other.alarms
         self.peak_severity = max(self.peak_severity, other.peak_severity)
         self.least_p = min(self.least_p, other.least_p)
+        self.peak_score = _higher(self.peak_score, other.peak_score)
         for column, share in other.columns.items():
             self.columns.setdefault(column, Share()).add(share)
         self.examples = _strongest(self.examples + other.examples)
@@ -132,6 +136,12 @@ class Incident(Struct):
         self.excess.join(other.excess)
         for key, spans in other.spans.items():
             self.spans[key] = united(sorted([*self.spans.get(key, []), *spans]), gap)
+
+
+def _higher(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _strongest(alarms: list[Alarm]) -> list[Alarm]:

@@ -61,6 +61,7 @@ class Arrivals:
                 float(judged.p_value[row]),
                 causes_of(judged.verdicts.reasons[row]),
                 judged.ids.get(row),
+                float(judged.verdicts.score[row]),
             )
             for row in rows
         ]
