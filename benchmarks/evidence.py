@@ -203,7 +203,7 @@ def of_blocks(data: Path, seed: int) -> Found:
             for rows in inside
         )
         peaks = replace(known, scores=tuple(others.tolist()))
-        found += [peaks.chance(peak, 0, known.gap) / HIGH for peak in own.tolist()]
+        found += [peaks.chance(peak) / HIGH for peak in own.tolist()]
     return Found(len(judged.peaks()), found, [])
 
 

@@ -57,12 +57,17 @@ class Rule(Struct, frozen=True):
         """Return the columns by which an alarm joins others."""
         return alarm.columns if self.by_column and alarm.causes else (ANY,)
 
+    def high(self, alarm: Alarm) -> float | None:
+        """Return the share of normal incidents that peak as high as an alarm."""
+        if self.peaks is None or alarm.score is None:
+            return None
+        return self.peaks.chance(alarm.score)
+
     def chance(self, incident: Incident, evidence: Excess) -> float:
         """Return the share of the incidents by chance that are as strong as this one."""
-        if self.peaks is None or incident.peak_score is None:
+        if self.peaks is None or incident.high is None:
             return evidence.chance(incident.least_p, incident.alarms, self.expected_rate)
-        duration = incident.last - incident.first
-        high = self.peaks.chance(incident.peak_score, duration, self.gap)
+        high = incident.high * self.peaks.joined(incident.last - incident.first, self.gap)
         return max(LEAST, min(1.0, high / HIGH, evidence.many() / (1 - HIGH)))
 
 
@@ -176,6 +181,7 @@ def chained(rule: Rule, alarms: Iterable[Alarm]) -> list[Incident]:
             tips |= {key: whole for key, tip in tips.items() if tip is other}
         found[id(whole)] = whole
         whole.add(alarm, keys, at // width, gap)
+        whole.peaks_at(rule.high(alarm))
         for key in keys:
             tips[key], ends[key] = whole, at
     for one in found.values():

@@ -45,7 +45,8 @@ class Incident(Struct):
         excess: the evidence of the buckets that are settled.
         fresh: the alarms in each bucket that is not.
         merged: ids under which it, or a part of it, was known before.
-        peak_score: the highest, in nats; None where a release of before kept all of its alarms.
+        high: the share of normal incidents that peak as high, by the artifact that judged the
+            highest alarm; None where that is not known.
     """
 
     group: str
@@ -61,7 +62,7 @@ class Incident(Struct):
     excess: Excess = field(default_factory=Excess)
     fresh: dict[int, int] = field(default_factory=dict)
     merged: list[str] = field(default_factory=list)
-    peak_score: float | None = None
+    high: float | None = None
 
     @classmethod
     def of(cls, alarm: Alarm) -> Incident:
@@ -79,7 +80,6 @@ class Incident(Struct):
         self.last = at
         self.alarms += 1
         self.least_p = min(self.least_p, alarm.p_value)
-        self.peak_score = _higher(self.peak_score, alarm.score)
         self.fresh[bucket] = self.fresh.get(bucket, 0) + 1
         for cause in alarm.causes:
             share = self.columns.setdefault(cause.column, Share())
@@ -95,6 +95,11 @@ class Incident(Struct):
                 spans[-1] = (spans[-1][0], at)
             else:
                 spans.append((at, at))
+
+    def peaks_at(self, high: float | None) -> None:
+        """Take in how many normal incidents peak as high as an alarm of it."""
+        if high is not None:
+            self.high = high if self.high is None else min(self.high, high)
 
     def shorten(self) -> None:
         """Bound the memory that spans take: of more than MOST_SPANS the oldest become one, which
@@ -127,7 +132,7 @@ class Incident(Struct):
         self.alarms += other.alarms
         self.peak_severity = max(self.peak_severity, other.peak_severity)
         self.least_p = min(self.least_p, other.least_p)
-        self.peak_score = _higher(self.peak_score, other.peak_score)
+        self.peaks_at(other.high)
         for column, share in other.columns.items():
             self.columns.setdefault(column, Share()).add(share)
         self.examples = _strongest(self.examples + other.examples)
@@ -136,12 +141,6 @@ class Incident(Struct):
         self.excess.join(other.excess)
         for key, spans in other.spans.items():
             self.spans[key] = united(sorted([*self.spans.get(key, []), *spans]), gap)
-
-
-def _higher(one: float | None, other: float | None) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return max(one, other)
 
 
 def _strongest(alarms: list[Alarm]) -> list[Alarm]:

@@ -45,25 +45,23 @@ class Peaks:
         kept = self.scores[bisect_right(self.scores, threshold) :]
         return Peaks(kept, threshold, self.gap)
 
-    def chance(self, score: float, duration: int, gap: int) -> float:
-        """Return the share of normal incidents that peak at a score or higher.
-
-        duration, gap: from the first to the last alarm of the incident, and the merge gap that
-            made it. A longer gap joins incidents, any of which may hold the peak.
+    def joined(self, duration: int, gap: int) -> int:
+        """Return how many of these an incident may have joined that took so long, from its first
+        alarm to its last, by a merge gap that may be longer than theirs. Any may hold its peak.
         """
-        joined = 1 + duration // self.gap if gap > self.gap else 1
-        return min(1.0, joined * self._of_one(score))
+        return 1 + duration // self.gap if gap > self.gap else 1
 
     @cached_property
     def _excess(self) -> float:
         return sum(score - self.threshold for score in self.scores)
 
-    def _of_one(self, score: float) -> float:
+    def chance(self, score: float) -> float:
+        """Return the share of normal incidents that peak at a score or higher."""
         scores, n = self.scores, len(self.scores)
         if not n:
             return 1.0
         tied = score - TIE * max(abs(score), 1.0)  # as high as one that is equal but for rounding
-        reached = (n - bisect_left(scores, tied) + 1) / n
+        reached = min(1.0, (n - bisect_left(scores, tied) + 1) / n)
         if tied <= scores[-1] or self._excess <= 0:
             return reached
         tail: float = (1 + (tied - self.threshold) / self._excess) ** (1 - n)

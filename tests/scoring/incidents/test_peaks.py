@@ -24,7 +24,8 @@ from vaewatch.training.train import train
 GAP = 30
 LIMITS = (0.5, 0.2, 0.1, 0.03, 0.01, 0.001)
 WINDOW = Window(3, 1000, 10)
-RULE = Rule(GAP, False, 0.01, 0.02, 3, Peaks((1.5, 2.0, 4.0), 1.0, GAP))
+PEAKS = Peaks((1.5, 2.0, 4.0), 1.0, GAP)
+RULE = Rule(GAP, False, 0.01, 0.02, 3, PEAKS)
 
 
 def alarm(moment: int, score: float | None, group: str = "") -> Alarm:
@@ -35,7 +36,7 @@ def alarm(moment: int, score: float | None, group: str = "") -> Alarm:
 def test_of_normal_incidents_no_more_have_a_chance_than_it_says(peaks: list[int]):
     """Each of K + 1 may be the new one: whatever their law, down to 1 / (K + 1)."""
     chances = [
-        Peaks(tuple(sorted(map(float, peaks[:i] + peaks[i + 1 :]))), -1.0, GAP).chance(p, 0, GAP)
+        Peaks(tuple(sorted(map(float, peaks[:i] + peaks[i + 1 :]))), -1.0, GAP).chance(p)
         for i, p in enumerate(peaks)
     ]
     for k in range(1, len(peaks) + 1):
@@ -49,7 +50,7 @@ def test_the_tail_is_that_of_exponential_excesses(known: int):
     excess = np.sort(rng.exponential(2.0, (n, known)))
     found = np.array(
         [
-            Peaks(tuple((5 + own).tolist()), 5.0, GAP).chance(5 + new, 0, GAP)
+            Peaks(tuple((5 + own).tolist()), 5.0, GAP).chance(5 + new)
             for own, new in zip(excess, rng.exponential(2.0, n).tolist(), strict=True)
         ]
     )
@@ -62,25 +63,27 @@ def test_the_tail_is_that_of_exponential_excesses(known: int):
 
 
 def test_a_longer_merge_gap_counts_each_incident_that_it_may_have_joined():
-    peaks = RULE.peaks
-    assert peaks is not None
-    alone = peaks.chance(80.0, 400, GAP)
+    alone = PEAKS.chance(80.0)
     assert alone == pytest.approx((1 + 79 / 4.5) ** -2, rel=1e-4)
-    assert peaks.chance(80.0, 400, 2 * GAP) == pytest.approx(alone * (1 + 400 // GAP))
-    assert peaks.chance(1.2, 400, 2 * GAP) == 1
+    longer = msgspec.structs.replace(RULE, gap=2 * GAP)
+    for rule, joined in ((RULE, 1), (longer, 1 + 400 // GAP)):
+        group = Group()
+        for moment in range(0, 401, 20):
+            group.add(rule, [alarm(moment, 80.0 if moment == 200 else 1.2)], {})
+        (one,) = group.incidents
+        assert group.chance(rule, one) == pytest.approx(min(1, alone * joined / HIGH))
 
 
 def test_a_stricter_alpha_leaves_the_incidents_that_still_alarm():
-    peaks = Peaks((1.5, 2.0, 4.0), 1.0, GAP)
-    assert peaks.above(2.0) == Peaks((4.0,), 2.0, GAP)
-    assert peaks.above(0.5) == peaks
-    assert peaks.above(9.0).chance(10.0, 0, GAP) == 1
+    assert PEAKS.above(2.0) == Peaks((4.0,), 2.0, GAP)
+    assert PEAKS.above(0.5) == PEAKS
+    assert PEAKS.above(9.0).chance(10.0) == 1
 
 
 def test_no_incident_that_is_known_says_nothing():
-    assert Peaks((), 1.0, GAP).chance(1e9, 0, GAP) == 1
-    assert Peaks((2.0,), 1.0, GAP).chance(1e9, 0, GAP) == 1
-    assert Peaks((1.0, 1.0), 1.0, GAP).chance(1e9, 0, GAP) == 0.5
+    assert Peaks((), 1.0, GAP).chance(1e9) == 1
+    assert Peaks((2.0,), 1.0, GAP).chance(1e9) == 1
+    assert Peaks((1.0, 1.0), 1.0, GAP).chance(1e9) == 0.5
 
 
 @given(
@@ -93,7 +96,8 @@ def test_arrays_and_groups_are_one_rule(found: list[tuple[str, int, float]]):
     incidents = [one for group in groups.values() for one in group.incidents]
     names, moments = [name for name, _, _ in found], np.array([m for _, m, _ in found], np.int64)
     peaks = incident_peaks(names, moments, np.array([s for _, _, s in found], float), WINDOW)
-    assert peaks.tolist() == sorted(one.peak_score or 0.0 for one in incidents)
+    highs = sorted(PEAKS.chance(peak) for peak in peaks.tolist())
+    assert highs == sorted(-1 if one.high is None else one.high for one in incidents)
     assert incident_starts(names, moments, WINDOW).sum() == len(incidents)
 
 
@@ -101,8 +105,7 @@ def test_the_peak_or_many_alarms_make_an_incident_rare():
     group = Group()
     group.add(RULE, [alarm(0, 8.0)], {0: 1})
     (one,) = group.incidents
-    assert RULE.peaks is not None
-    assert group.chance(RULE, one) == pytest.approx(RULE.peaks.chance(8.0, 0, GAP) / HIGH)
+    assert group.chance(RULE, one) == pytest.approx(PEAKS.chance(8.0) / HIGH)
     width = RULE.width
     group.add(RULE, [alarm(i * width, 1.2) for i in range(1, 60)], {i: 1 for i in range(1, 60)})
     (one,) = group.incidents
@@ -114,15 +117,25 @@ def test_an_incident_that_a_release_of_before_kept_has_the_evidence_of_then():
     group = Group()
     group.add(RULE, [alarm(0, None)], {0: 1})
     content = msgspec.to_builtins(group.incidents[0])
-    del content["peak_score"]
+    del content["high"]
     for example in content["examples"]:
         del example["score"]
     one = msgspec.msgpack.decode(msgspec.msgpack.encode(content), type=Incident)
-    assert one.peak_score is None
+    assert one.high is None
     before = msgspec.structs.replace(RULE, peaks=None)
     assert group.chance(RULE, one) == group.chance(before, one)
     group.add(RULE, [alarm(1, 7.0)], {0: 1})
-    assert group.incidents[0].peak_score == 7.0
+    assert group.incidents[0].high == PEAKS.chance(7.0)
+
+
+def test_an_incident_that_goes_on_with_another_artifact_keeps_what_each_knew():
+    """Scores of two artifacts are not to be compared."""
+    group, other = Group(), msgspec.structs.replace(RULE, peaks=Peaks((50.0, 70.0), 40.0, GAP))
+    group.add(RULE, [alarm(0, 30.0)], {})
+    known = group.incidents[0].high
+    group.add(other, [alarm(1, 60.0)], {})
+    (one,) = group.incidents
+    assert one.alarms == 2 and one.high == known == PEAKS.chance(30.0)
 
 
 def test_an_artifact_of_before_has_the_evidence_of_then():
