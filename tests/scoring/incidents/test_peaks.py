@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scoring.series.made import SMALL, telemetry
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.grouping import HIGH, Group, Rule
@@ -18,6 +19,7 @@ from vaewatch.scoring.incidents.incident import Incident
 from vaewatch.scoring.incidents.peaks import Peaks
 from vaewatch.scoring.incidents.rule import Rules
 from vaewatch.scoring.series.incidents import incident_peaks, incident_starts
+from vaewatch.scoring.series.promise import Counting
 from vaewatch.scoring.series.window import Window
 from vaewatch.training.train import train
 
@@ -158,3 +160,27 @@ def test_rules_know_the_normal_incidents_of_an_artifact(tmp_path: Path):
     assert stricter is not None and set(stricter.scores) < set(peaks.scores)
     assert Rules.of(artifact, 2 * gap).rule.peaks == peaks
     assert Rules.of(artifact, gap - 1).rule.peaks is None
+
+
+def test_of_incidents_of_dependent_scores_few_look_rare():
+    """Sums of eight neighbours, whose tail is about exponential, and another span of them."""
+    window, rng, n = Window(8, 1000, 10), np.random.default_rng(0), 3000
+    gap, moments = window.size * window.step, 10 * np.arange(n)
+    found: list[float] = []
+    for _ in range(300):
+        old, new = (
+            np.convolve(rng.exponential(1.0, n + 7) ** 2, np.ones(8), "valid") ** 0.5
+            for _ in range(2)
+        )
+        calibration = Calibration(np.sort(old), 0.02, SPLIT)
+        threshold = calibration.threshold(0.02)
+        assert threshold is not None
+        known, there = (
+            Counting(calibration, scores, None, moments, window).peaks() for scores in (old, new)
+        )
+        peaks = Peaks(tuple(known.tolist()), threshold, gap)
+        found += [peaks.chance(score) for score in there.tolist()]
+    assert len(found) > 3000
+    for limit in (0.2, 0.1, 0.03, 0.01):
+        share = float(np.mean(np.array(found) <= limit))
+        assert limit / 5 < share < 1.15 * limit
