@@ -34,7 +34,7 @@ from vaewatch.scoring.precision import ARRAYS as PRECISION_ARRAYS
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
-from vaewatch.scoring.series.check import check_directions, check_window
+from vaewatch.scoring.series.check import check_directions, check_peaks, check_window
 from vaewatch.scoring.series.directions import ARRAYS as DIRECTIONS_ARRAYS
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.scoring.series.window import Window
@@ -57,7 +57,8 @@ FILES = {
     "each member's whitened residuals out.",
     PRECISION: "The inverse covariance of the residuals, which shares a score out to columns.",
     DIRECTIONS: "In its place, of windows: the directions along which the VAE sees them.",
-    CALIBRATION: "The sorted calibration scores, and the bins of the drift reference.",
+    CALIBRATION: "The sorted calibration scores, and the bins of the drift reference; of windows, "
+    "the peak scores of normal incidents, too.",
     GOLDEN: "A few records with the scores and p-values that they must get.",
     WEIGHTS: "The weights of every member, for torch; scoring does not read them.",
     MARGINALS: "Quantiles of the numeric columns in the fit data, for `vaewatch sample`.",
@@ -68,6 +69,7 @@ FILES = {
 NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
 NEEDED_OF_WINDOWS = (NETWORK, DIRECTIONS, CALIBRATION, GOLDEN)
 CALIBRATION_ARRAYS = ("scores", "drift_edges", "drift_counts")
+PEAKS = "incident_peaks"
 SEGMENT_ARRAYS = ("segment_codes", "segment_sizes", "segment_scores")
 
 
@@ -85,7 +87,9 @@ class Artifact:
     """All that scoring needs, as read from a folder; the manifest is for people.
 
     calibration: of all records together. segments: those of single segments, where the schema has
-    a segment. precision: of single records. directions: of windows, in its place.
+    a segment. precision: of single records. directions: of windows, in its place. incident_peaks:
+    (K,) of windows, the highest scores of the normal incidents that were counted, ascending; None
+    of an artifact of before.
     """
 
     manifest: Manifest
@@ -99,6 +103,7 @@ class Artifact:
     golden: Golden
     segments: Segments | None = None
     directions: Directions | None = None
+    incident_peaks: NDArray[np.float64] | None = None
 
     @property
     def window(self) -> Window | None:
@@ -124,7 +129,10 @@ def needed(manifest: Manifest) -> tuple[str, ...]:
 
 
 def pack_calibration(
-    calibration: Calibration, drift: DriftReference, segments: Segments | None = None
+    calibration: Calibration,
+    drift: DriftReference,
+    segments: Segments | None = None,
+    peaks: NDArray[np.float64] | None = None,
 ) -> bytes:
     """Return the arrays of an artifact that change when it is recalibrated, as safetensors."""
     arrays = {
@@ -139,6 +147,8 @@ def pack_calibration(
             "segment_sizes": np.array([each.n for each in own], np.int64),
             "segment_scores": np.concatenate([np.empty(0), *(each.scores for each in own)]),
         }
+    if peaks is not None:
+        arrays[PEAKS] = peaks
     return save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
@@ -159,7 +169,8 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     vectorizer = Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer))
     check_features(schema, vectorizer.features, vectorizer.constants)
     wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
-    arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted)
+    optional = () if manifest.window is None else (PEAKS,)
+    arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)
     check_calibration(arrays["scores"], manifest.calibration.n)
     check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
     precision = directions = None
@@ -169,6 +180,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         check_precision(precision, len(vectorizer.features))
     else:
         check_window(manifest.window, schema)
+        check_peaks(arrays.get(PEAKS), manifest.calibration.n)
         parts = read_tensors(files[DIRECTIONS], DIRECTIONS, DIRECTIONS_ARRAYS)
         directions = Directions(*(parts[name] for name in DIRECTIONS_ARRAYS))
         width = manifest.window.width(len(vectorizer.features))
@@ -189,6 +201,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),
         segments=_segments_of(schema, arrays, calibration, manifest.calibration.segments),
         directions=directions,
+        incident_peaks=arrays.get(PEAKS),
     )
 
 

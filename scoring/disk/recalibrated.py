@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import (
     CALIBRATION,
@@ -44,6 +46,8 @@ class Renewal:
         what they promise.
     outlook: what blocks of time foretell of the new budget; None where it is not known.
     series: of an artifact with a window, what its new budget means; None where it is not known.
+    peaks: (K,) of one with a window, the highest scores of normal incidents; None where they are
+        not known.
     feedback, rule: what was taken from it, and the rule of the score since; None for the parent's.
     """
 
@@ -57,6 +61,7 @@ class Renewal:
     series: SeriesSummary | None = None
     feedback: FeedbackSummary | None = None
     rule: ScoreRule | None = None
+    peaks: NDArray[np.float64] | None = None
 
     @classmethod
     def of_scores(
@@ -91,7 +96,7 @@ def recalibrated(
     """Return the new artifact. `files`: the parent's. `name`: what the new one is called."""
     calibration, series = renewal.calibration, renewal.series or parent.series
     new = {file: content for file, content in files.items() if file != REPORT} | {
-        CALIBRATION: pack_calibration(calibration, renewal.drift, renewal.segments),
+        CALIBRATION: pack_calibration(calibration, renewal.drift, renewal.segments, renewal.peaks),
         GOLDEN: pack_golden(renewal.golden),
     }
     manifest = msgspec.structs.replace(

@@ -30,6 +30,7 @@ class Alarm(Struct, frozen=True, gc=False):
     group: its entity or segment; empty where there is neither.
     causes: the main reasons, the first one first.
     record: the id of the record, if it has one.
+    score: in nats; None where a release of before kept the alarm.
     """
 
     moment: int
@@ -38,6 +39,7 @@ class Alarm(Struct, frozen=True, gc=False):
     p_value: float
     causes: tuple[Cause, ...] = ()
     record: str | None = None
+    score: float | None = None
 
     @property
     def main(self) -> str:

@@ -46,12 +46,15 @@ class Excess(Struct):
         self.buckets = max(self.buckets, other.buckets)
         self.sum, self.most = max(self.sum, other.sum), max(self.most, other.most)
 
+    def many(self) -> float:
+        """Return a bound of the share of the incidents by chance that have so many alarms."""
+        return (RATIO - 1 + self.buckets) * math.exp(-self.most)
+
     def chance(self, least_p: float, alarms: int, rate: float) -> float:
         """Return the share of the incidents by chance that have so much evidence, or so small a
         p-value among so many alarms: twice the smaller share, since either would do.
 
         rate: the share of normal records that alarm, so that alarms have p-values up to it.
         """
-        many = (RATIO - 1 + self.buckets) * math.exp(-self.most)
         rare = alarms * least_p / rate
-        return max(LEAST, min(1.0, 2 * min(many, rare)))
+        return max(LEAST, min(1.0, 2 * min(self.many(), rare)))

@@ -99,7 +99,7 @@ def report_of(
         records=records,
         alarms=incident.alarms,
         expected=records * rule.expected_rate,
-        chance=evidence.chance(incident.least_p, incident.alarms, rule.expected_rate),
+        chance=rule.chance(incident, evidence),
         peak_severity=incident.peak_severity,
         columns=_columns(incident),
         examples=tuple(_example(alarm, timed=rules.timed) for alarm in incident.examples),

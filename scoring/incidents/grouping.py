@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field, structs
 
 from vaewatch.scoring.incidents.alarm import Alarm
-from vaewatch.scoring.incidents.chance import Excess
+from vaewatch.scoring.incidents.chance import LEAST, Excess
 from vaewatch.scoring.incidents.incident import Incident
+from vaewatch.scoring.incidents.peaks import Peaks
 
 ANY = ""  # the key by which alarms join whatever their columns are
 BUCKETS = 16  # of one gap
+HIGH = 0.9  # of a chance is for the peak; the rest, for many alarms, which prove much once they do
 KEPT = 4 * BUCKETS  # of these, with records, are not settled yet; BUCKETS without incidents
 
 
@@ -33,6 +35,7 @@ class Rule(Struct, frozen=True):
     by_column: whether alarms must have a main column in common.
     expected_rate: the share of normal records that alarm; highest_rate: its upper limit.
     spacing: so many records that follow each other are worth one, since their windows overlap.
+    peaks: those of normal incidents of windows, where they are known.
     """
 
     gap: int
@@ -40,6 +43,7 @@ class Rule(Struct, frozen=True):
     expected_rate: float
     highest_rate: float
     spacing: int = 1
+    peaks: Peaks | None = None
 
     @property
     def width(self) -> int:
@@ -52,6 +56,19 @@ class Rule(Struct, frozen=True):
     def keys(self, alarm: Alarm) -> Sequence[str]:
         """Return the columns by which an alarm joins others."""
         return alarm.columns if self.by_column and alarm.causes else (ANY,)
+
+    def high(self, alarm: Alarm) -> float | None:
+        """Return the share of normal incidents that peak as high as an alarm."""
+        if self.peaks is None or alarm.score is None:
+            return None
+        return self.peaks.chance(alarm.score)
+
+    def chance(self, incident: Incident, evidence: Excess) -> float:
+        """Return the share of the incidents by chance that are as strong as this one."""
+        if self.peaks is None or incident.high is None:
+            return evidence.chance(incident.least_p, incident.alarms, self.expected_rate)
+        high = incident.high * self.peaks.joined(incident.last - incident.first, self.gap)
+        return max(LEAST, min(1.0, high / HIGH, evidence.many() / (1 - HIGH)))
 
 
 class Group(Struct):
@@ -133,8 +150,7 @@ class Group(Struct):
 
     def chance(self, rule: Rule, incident: Incident) -> float:
         """Return the share of the incidents by chance that are as strong as this one."""
-        evidence = self.evidence(rule, incident)
-        return evidence.chance(incident.least_p, incident.alarms, rule.expected_rate)
+        return rule.chance(incident, self.evidence(rule, incident))
 
     def forget(self, rule: Rule, moment: int) -> list[Incident]:
         """Drop the incidents that ended before a moment, and return them: nothing that comes
@@ -165,6 +181,7 @@ def chained(rule: Rule, alarms: Iterable[Alarm]) -> list[Incident]:
             tips |= {key: whole for key, tip in tips.items() if tip is other}
         found[id(whole)] = whole
         whole.add(alarm, keys, at // width, gap)
+        whole.peaks_at(rule.high(alarm))
         for key in keys:
             tips[key], ends[key] = whole, at
     for one in found.values():

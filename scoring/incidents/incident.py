@@ -45,6 +45,8 @@ class Incident(Struct):
         excess: the evidence of the buckets that are settled.
         fresh: the alarms in each bucket that is not.
         merged: ids under which it, or a part of it, was known before.
+        high: the share of normal incidents that peak as high, by the artifact that judged the
+            highest alarm; None where that is not known.
     """
 
     group: str
@@ -60,6 +62,7 @@ class Incident(Struct):
     excess: Excess = field(default_factory=Excess)
     fresh: dict[int, int] = field(default_factory=dict)
     merged: list[str] = field(default_factory=list)
+    high: float | None = None
 
     @classmethod
     def of(cls, alarm: Alarm) -> Incident:
@@ -93,6 +96,11 @@ class Incident(Struct):
             else:
                 spans.append((at, at))
 
+    def peaks_at(self, high: float | None) -> None:
+        """Take in how many normal incidents peak as high as an alarm of it."""
+        if high is not None:
+            self.high = high if self.high is None else min(self.high, high)
+
     def shorten(self) -> None:
         """Bound the memory that spans take: of more than MOST_SPANS the oldest become one, which
         an alarm joins that comes late and lies between them.
@@ -124,6 +132,7 @@ class Incident(Struct):
         self.alarms += other.alarms
         self.peak_severity = max(self.peak_severity, other.peak_severity)
         self.least_p = min(self.least_p, other.least_p)
+        self.peaks_at(other.high)
         for column, share in other.columns.items():
             self.columns.setdefault(column, Share()).add(share)
         self.examples = _strongest(self.examples + other.examples)

@@ -76,8 +76,10 @@ class JudgedRecords:
         moments, reasons = self.moments[rows].tolist(), self.verdicts.reasons
         severities = self.verdicts.severity[rows].tolist()
         p_values = self.verdicts.p_value[rows].tolist()
+        scores = self.verdicts.score[rows].tolist()
         ids = [None] * len(rows) if self.ids is None else self.ids(rows)
         for at, row in enumerate(rows.tolist()):
             causes = causes_of(reasons[row])
             group = names[codes[at]]
-            yield Alarm(moments[at], group, severities[at], p_values[at], causes, ids[at])
+            measured = severities[at], p_values[at]
+            yield Alarm(moments[at], group, *measured, causes, ids[at], scores[at])

@@ -16,6 +16,7 @@ from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.incidents.grouping import Rule
+from vaewatch.scoring.incidents.peaks import Peaks
 from vaewatch.scoring.schema import other_code
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds
@@ -166,4 +167,22 @@ def _rule_of_windows(artifact: Artifact, merge_gap: int | None, alpha: float | N
     law = block_law(calibration, alpha, max(blocks, 1))
     rule = _rule(merge_gap or window.size * window.step, law)
     spacing = round(calibration.n / max(blocks, 1))
-    return structs.replace(rule, by_column=False, expected_rate=alpha, spacing=max(spacing, 1))
+    return structs.replace(
+        rule,
+        by_column=False,
+        expected_rate=alpha,
+        spacing=max(spacing, 1),
+        peaks=_peaks(artifact, rule.gap, alpha),
+    )
+
+
+def _peaks(artifact: Artifact, gap: int, alpha: float) -> Peaks | None:
+    """Return the normal incidents that an artifact has counted, at alpha. By a shorter merge gap
+    they would be others.
+    """
+    window, scores = artifact.window, artifact.incident_peaks
+    own, asked = (artifact.calibration.threshold(a) for a in (artifact.calibration.alpha, alpha))
+    if window is None or scores is None or own is None or asked is None:
+        return None
+    usual = window.size * window.step
+    return Peaks(tuple(scores.tolist()), own, usual).above(asked) if gap >= usual else None

@@ -14,8 +14,11 @@ from vaewatch.scoring.intake.damage import BROKEN
 from vaewatch.scoring.intake.text import one_line
 
 
-def read_tensors(content: bytes, name: str, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Return the wanted arrays of a file; others, of a later release, are left out.
+def read_tensors(
+    content: bytes, name: str, wanted: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return the wanted arrays of a file, and the optional ones that it has; others, of a later
+    release, are left out.
 
     Raises:
         ArtifactError: it is no safetensors file, has types that NumPy lacks, or an array is not
@@ -34,4 +37,4 @@ def read_tensors(content: bytes, name: str, wanted: Sequence[str]) -> dict[str, 
         raise ArtifactError(
             f"{name} must hold the arrays {', '.join(wanted)}, but lacks {lacking[0]}."
         )
-    return {each: arrays[each] for each in wanted}
+    return {each: arrays[each] for each in (*wanted, *optional) if each in arrays}

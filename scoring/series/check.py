@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.contents import check_column_names
@@ -49,3 +51,19 @@ def check_directions(directions: Directions, width: int) -> None:
         raise ArtifactError(f"directions must fit windows of {width:,} numbers, but do not.")
     if basis.dtype != np.float32 or not (np.isfinite(mean).all() and np.isfinite(basis).all()):
         raise ArtifactError("directions must be finite numbers of 32 bits, but are not.")
+
+
+def check_peaks(peaks: NDArray[Any] | None, scores: int) -> None:
+    """Refuse peaks of normal incidents that no calibration of so many scores has.
+
+    Raises:
+        ArtifactError: they are such.
+    """
+    if peaks is None:
+        return
+    if peaks.dtype != np.float64 or peaks.ndim != 1 or len(peaks) > scores:
+        raise ArtifactError(
+            f"the peaks of incidents must be at most {scores:,} scores of 64 bits, but are not."
+        )
+    if not np.isfinite(peaks).all() or not (peaks[1:] >= peaks[:-1]).all():
+        raise ArtifactError("the peaks of incidents must be finite and ascend, but do not.")

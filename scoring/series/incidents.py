@@ -16,15 +16,40 @@ def incident_starts(
     entities: Sequence[str] | None, moments: NDArray[np.int64], window: Window
 ) -> NDArray[np.bool_]:
     """(N,) entities and moments of alarms -> (N,) whether each begins an incident."""
+    order, first = _in_order(entities, moments, window)
+    starts = np.zeros(len(moments), bool)
+    starts[order] = first
+    return starts
+
+
+def incident_peaks(
+    entities: Sequence[str] | None,
+    moments: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    window: Window,
+) -> NDArray[np.float64]:
+    """(N,) entities, moments and scores of alarms -> (K,) the highest score of each incident,
+    ascending.
+    """
+    order, first = _in_order(entities, moments, window)
+    if not len(order):
+        return np.empty(0)
+    return np.sort(np.maximum.reduceat(scores[order], np.flatnonzero(first)))
+
+
+def _in_order(
+    entities: Sequence[str] | None, moments: NDArray[np.int64], window: Window
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the order of the alarms, entity by entity, and which of them, in this order, begin
+    an incident.
+    """
     names = np.zeros(len(moments), np.int64)
     if entities is not None:
         names = np.unique(np.asarray(entities, dtype=object).astype(str), return_inverse=True)[1]
     order = np.lexsort([moments, names])
     apart = np.diff(moments[order]) > window.size * window.step
     apart |= np.diff(names[order]) != 0
-    starts = np.zeros(len(moments), bool)
-    starts[order] = np.concatenate([[True], apart]) if len(order) else []
-    return starts
+    return order, np.concatenate([np.ones(min(len(order), 1), bool), apart])
 
 
 def entity_days(records: int, window: Window) -> float:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration, least_alpha
 from vaewatch.scoring.budget.described import shown_alphas
 from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.series.incidents import entity_days, incident_starts, per_day
+from vaewatch.scoring.series.incidents import entity_days, incident_peaks, incident_starts, per_day
 from vaewatch.scoring.series.window import Window
 
 Scores = NDArray[np.float64]
@@ -91,11 +91,23 @@ class Counting:
         """The days of entities that the windows are worth at their usual step."""
         return entity_days(len(self.scores), self.window)
 
+    def peaks(self) -> Scores:
+        """Return the highest score of each false incident at the calibration's own alpha, (K,),
+        ascending.
+        """
+        at = np.flatnonzero(self.calibration.alarms(self.p_values))
+        entities, moments = self._place(at)
+        return incident_peaks(entities, moments, self.scores[at], self.window)
+
     def count(self, alpha: float) -> int:
         """Return the false incidents at alpha."""
         at = np.flatnonzero(self.calibration.alarms(self.p_values, alpha))
+        return int(incident_starts(*self._place(at), self.window).sum())
+
+    def _place(self, at: NDArray[np.int64]) -> tuple[list[str] | None, NDArray[np.int64]]:
+        """Return the entities and moments of some windows."""
         own = None if self.entities is None else [self.entities[i] for i in at.tolist()]
-        return int(incident_starts(own, self.moments[at], self.window).sum())
+        return own, self.moments[at]
 
     def per_day(self, alpha: float) -> float:
         """Return the false incidents per entity and day at alpha."""

@@ -21,6 +21,8 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
 
     counts: records of each code in the sample; empty where the artifact has no segment.
     blocks, incidents_per_day: what the scores are worth where the artifact has a window.
+    peaks: float64, as bytes, the highest score of each normal incident; None where the sample
+        lacks some of the records, or the artifact has no window.
     """
 
     scores: bytes
@@ -28,6 +30,7 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
     counts: list[int]
     blocks: int = 0
     incidents_per_day: dict[str, float] = {}
+    peaks: bytes | None = None
 
     @classmethod
     def of(
@@ -40,14 +43,21 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
     @classmethod
     def of_windows(cls, change: Change) -> Calibrating:
         assert change.neighbours is not None
-        incidents = change.neighbours.counting(change.new).by_alpha()
-        return cls(change.new.scores.tobytes(), {}, [], change.blocks, incidents)
+        counting, drawn = change.neighbours.counting(change.new), change.drawn
+        whole = len(drawn.scores) >= drawn.records  # of a part of the records, peaks are lower
+        return cls(
+            *(change.new.scores.tobytes(), {}, [], change.blocks, counting.by_alpha()),
+            counting.peaks().tobytes() if whole else None,
+        )
 
     def series(self, old: SeriesSummary) -> SeriesSummary:
         """Return what the new budget of windows means."""
         return msgspec.structs.replace(
             old, blocks=self.blocks, incidents_per_day=self.incidents_per_day
         )
+
+    def incident_peaks(self) -> NDArray[np.float64] | None:
+        return None if self.peaks is None else np.frombuffer(self.peaks, np.float64)
 
     def pooled(self, alpha: float) -> Calibration:
         """Return the calibration of all of them."""

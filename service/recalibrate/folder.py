@@ -66,7 +66,9 @@ class ArtifactFolder:
         if artifact.segments is None:
             renewal = Renewal.of_scores(artifact, calibration)
             if (series := artifact.manifest.series) is not None:
-                renewal = replace(renewal, series=scores.series(series))
+                renewal = replace(
+                    renewal, series=scores.series(series), peaks=scores.incident_peaks()
+                )
         else:
             segments, counts = scores.segments(artifact.schema, calibration), scores.each()
             summaries = describe_segments(segments, counts, counts)

@@ -179,6 +179,25 @@ def test_a_recalibration_is_of_the_new_scores(folder: Path, renewed: Done):
     assert series_found.blocks == min(alike, len(scores) // SIZE)
 
 
+def test_a_recalibration_keeps_the_peaks_of_its_normal_incidents(folder: Path, renewed: Done):
+    """By hand: alarms of a machine no further apart than a window."""
+    scorer, frame = Scorer.load(folder / "art-2"), pl.read_csv(folder / "new.csv")
+    window, peaks = scorer.artifact.window, scorer.artifact.incident_peaks
+    assert window is not None and peaks is not None
+    found: list[float] = []
+    for _, own in frame.group_by("machine"):
+        last = None
+        moments = own["ts"].str.to_datetime().dt.epoch("us").to_list()
+        scores = scorer.score(own).score
+        p_values = scorer.artifact.calibration.p_values(np.nan_to_num(scores, nan=-np.inf))
+        alarms = scorer.artifact.calibration.alarms(p_values)
+        for row in np.flatnonzero(alarms).tolist():
+            if last is None or moments[row] - last > window.size * window.step:
+                found.append(-np.inf)
+            found[-1], last = max(found[-1], float(scores[row])), moments[row]
+    np.testing.assert_allclose(peaks, np.sort(found), rtol=1e-6)
+
+
 def test_records_of_the_fit_do_not_calibrate(folder: Path, trained: Done, tmp_path: Path):
     both = pl.concat([series()[450:], series(seed=1, start="2026-02-01")])
     both.write_csv(tmp_path / "both.csv")

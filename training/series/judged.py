@@ -64,6 +64,10 @@ class JudgedWindows:
             self.window, own, scores, self.moments[at], entities, self.stretches[at]
         )
 
+    def peaks(self) -> NDArray[np.float64]:
+        """Return the highest score of each false incident, (K,), ascending."""
+        return self.counting.peaks()
+
     def incidents(self) -> dict[str, float]:
         """Return the false incidents per entity and day at each alpha that is shown, as text."""
         return self.counting.by_alpha()

@@ -48,7 +48,9 @@ def _files(learned: LearnedSeries) -> dict[str, bytes]:
     return {
         NETWORK: learned.graph,
         DIRECTIONS: learned.fit.model.directions.to_bytes(),
-        CALIBRATION: pack_calibration(learned.calibration, learned.drift),
+        CALIBRATION: pack_calibration(
+            learned.calibration, learned.drift, peaks=learned.judged.peaks()
+        ),
         GOLDEN: pack_golden(_golden(learned)),
         WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict() | {UNIT: unit}),
         MARGINALS: Marginals.of(learned.table).to_bytes(),

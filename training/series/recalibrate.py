@@ -236,5 +236,11 @@ def _renewal(
     outlook = outlook_of_windows(judged, later_half(judged))
     renewed = Golden(golden.records, golden.scores, calibration.p_values(golden.scores))
     return Renewal(
-        calibration, fit_drift(table), renewed, fingerprint, outlook=outlook, series=summary
+        calibration,
+        fit_drift(table),
+        renewed,
+        fingerprint,
+        outlook=outlook,
+        series=summary,
+        peaks=judged.peaks(),
     )

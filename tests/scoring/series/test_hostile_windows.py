@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from safetensors.numpy import load_file, save_file
 
 from tests.scoring.test_hostile_artifacts import edit_graph, refused, sign
-from vaewatch.scoring.artifact import DIRECTIONS, GOLDEN, NETWORK
+from vaewatch.scoring.artifact import CALIBRATION, DIRECTIONS, GOLDEN, NETWORK, PEAKS
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.scorer import Scorer
 
@@ -69,11 +69,38 @@ def test_a_window_that_training_does_not_make_is_refused(
     refused(copy, match)
 
 
-def edit_directions(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    arrays = load_file(folder / DIRECTIONS)
+def edit_arrays(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    arrays = load_file(folder / name)
     change(arrays)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / DIRECTIONS)
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name)
     sign(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda p: p.astype("f4"), "scores of 64 bits"),
+        (lambda p: p[None], "scores of 64 bits"),
+        (lambda p: np.zeros(10**5), "must be at most [0-9,]+ scores"),
+        (lambda p: np.append(p, np.nan), "must be finite and ascend"),
+        (lambda p: np.array([2.0, 1.0]), "must be finite and ascend"),
+    ],
+)
+def test_peaks_of_incidents_that_no_calibration_has_are_refused(
+    copy: Path, change: Callable[[Any], Any], match: str
+):
+    edit_arrays(copy, CALIBRATION, lambda arrays: arrays.update({PEAKS: change(arrays[PEAKS])}))
+    refused(copy, match)
+
+
+def test_an_artifact_without_peaks_of_incidents_scores_the_same(copy: Path, series_scorer: Scorer):
+    edit_arrays(copy, CALIBRATION, lambda arrays: arrays.pop(PEAKS))
+    scorer = Scorer.load(copy)
+    assert scorer.artifact.incident_peaks is None
+    records = scorer.artifact.golden.records
+    before, after = series_scorer.score(records), scorer.score(records)
+    np.testing.assert_array_equal(before.score, after.score)
+    np.testing.assert_array_equal(before.p_value, after.p_value)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +123,7 @@ def edit_directions(folder: Path, change: Callable[[dict[str, Any]], Any]) -> No
 def test_directions_that_do_not_fit_are_refused(
     copy: Path, change: Callable[[dict[str, Any]], Any], match: str
 ):
-    edit_directions(copy, change)
+    edit_arrays(copy, DIRECTIONS, change)
     refused(copy, match)
 
 
@@ -212,8 +239,9 @@ def test_the_graph_of_another_window_is_refused(copy: Path):
     sign(copy, window(size=9))
     directions = load_file(copy / DIRECTIONS)
     width = len(directions["mean"]) // 8
-    edit_directions(
+    edit_arrays(
         copy,
+        DIRECTIONS,
         lambda a: a.update(
             mean=np.zeros(9 * width, np.float32),
             basis=np.zeros((9 * width, a["basis"].shape[1]), np.float32),

@@ -15,8 +15,9 @@ from tests.live import Live, serving, until
 from tests.pumps import Records, W, pumps, trained
 from tests.service.series.redis_server import RedisServer, needs_redis, redis_server
 from tests.service.series.test_stateless import results
-from vaewatch.scoring.disk.reading import read_manifest
+from vaewatch.scoring.disk.reading import read_artifact, read_manifest
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.incidents import per_day
 
 MACHINES, STEPS = 6, 1500
 Json = dict[str, Any]
@@ -95,6 +96,10 @@ def test_a_drift_is_followed_and_put_back(artifact: Path):
         assert child.series.blocks == proposal["blocks"]
         assert child.series.incidents_per_day["0.05"] == pytest.approx(after["incidents_per_day"])
         assert child.calibration.rate_interval_95 == pytest.approx((low, high))
+        peaks = read_artifact(artifact).incident_peaks
+        assert peaks is not None and child.window is not None
+        counted = per_day(len(peaks), n, child.window)
+        assert counted == pytest.approx(after["incidents_per_day"])
         assert Scorer.load(artifact).artifact.version == applied["version"]  # verified
 
         later = moved(2, 1.5, first=700 + STEPS)
