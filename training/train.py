@@ -5,11 +5,11 @@ but the two doors, `vaewatch.train` and the command.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -124,13 +124,11 @@ def train(data: Any, out: Path | str, **options: Any) -> Scorer:
     version = parent.artifact.version if parent else None
     key = _run_key(given.fingerprint, given.config, device, version)
     checkpoint = Checkpoint.beside(out, key, resume=run.resume)
-    started = time.perf_counter()
     with _alone(out), computing_on(config.threads), process_group(device):
         origin = Origin(out.name, given.fingerprint, given.sample.total, 0.0)
         pack = _windows if config.windowed else _records
         package = pack(given, run, checkpoint, parent, origin)
         if rank() == 0:
-            package = package.taking(time.perf_counter() - started)
             write_artifact(
                 out, package.manifest, package.files, overwrite=run.overwrite, keep=run.keep
             )
@@ -159,19 +157,19 @@ def _records(
     given: _Input, run: Run, checkpoint: Checkpoint, parent: Parent | None, origin: Origin
 ) -> Package:
     """Fit and pack a model that judges each record by itself."""
-    frame, progress = given.sample.frame, run.progress or silent
+    frame, progress, started = given.sample.frame, run.progress or silent, perf_counter()
     learned = fit(frame, given.config, progress, checkpoint, parent, given.schema, given.feedback)
     found = find(learned) if run.report else None
-    return _packed(learned, origin, found, given.sample)
+    return _packed(learned, origin.since(started), found, given.sample)
 
 
 def _windows(
     given: _Input, run: Run, checkpoint: Checkpoint, parent: Parent | None, origin: Origin
 ) -> Package:
     """Fit and pack a model that judges each record with those before it; it has no parent."""
-    frame, progress = given.sample.frame, run.progress or silent
+    frame, progress, started = given.sample.frame, run.progress or silent, perf_counter()
     learned = fit_series(frame, given.config, progress, checkpoint, given.schema)
-    package = pack_series(learned, origin)
+    package = pack_series(learned, origin.since(started))
     if given.feedback is not None:
         package = package.taking_feedback(given.feedback.summary())
     if not run.report or rank() > 0:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from importlib.metadata import version
+from time import perf_counter
 from typing import Any, Protocol
 
 import msgspec
@@ -72,6 +73,11 @@ class Origin:
     records_given: int
     fit_seconds: float
 
+    def since(self, started: float) -> Origin:
+        """Return the origin with the time of a fit that began at `started` of `perf_counter`."""
+        seconds = round(perf_counter() - started, 3)
+        return Origin(self.name, self.data_fingerprint, self.records_given, seconds)
+
 
 @dataclass(frozen=True)
 class Package:
@@ -86,10 +92,6 @@ class Package:
     def holding(self, name: str, content: bytes) -> Package:
         """Return the package with one more file."""
         return Package(self.manifest, {**self.files, name: content})
-
-    def taking(self, seconds: float) -> Package:
-        """Return the package of a fit that took so many seconds."""
-        return Package(replace(self.manifest, run=Run(round(seconds, 3))), self.files)
 
     def taking_feedback(self, summary: FeedbackSummary) -> Package:
         """Return the package of a fit that left out what people confirmed."""
