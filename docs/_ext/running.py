@@ -92,8 +92,8 @@ def batch_metrics() -> str:
         rows, written = Path(folder, "rows.ndjson"), Path(folder, "vaewatch.prom")
         lines = [json.loads(line)["record"] for line in RECORDS.read_text().splitlines()]
         rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        options = ("--out", os.devnull, "--metrics-file", str(written), "--quiet")
-        options += ("--incidents", str(Path(folder, "incidents.ndjson")))
-        command = [*VAEWATCH, "score", str(ARTIFACT), str(rows), *options]
+        incidents = str(Path(folder, "incidents.ndjson"))
+        options = ("--out", os.devnull, "--metrics-file", str(written), "--incidents", incidents)
+        command = [*VAEWATCH, "score", str(ARTIFACT), str(rows), *options, "--quiet"]
         subprocess.run(command, check=True, timeout=SECONDS, stdout=subprocess.DEVNULL)
         return written.read_text()
