@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,11 +28,15 @@ RULES = Rules(Kind.ENTITY, True, Rule(GAP, True, 0.01, 0.013))
 
 @dataclass
 class Traffic:
-    """Alarms of one worker. Times are seconds since START."""
+    """Alarms of one worker. Times are seconds since START.
+
+    live: the store takes them by its own clock, as in a service that reads records of before.
+    """
 
     database: Database
     source: str = field(default_factory=lambda: uuid4().hex)
     stream: Stream = field(default_factory=lambda: Stream("it", RULES))
+    live: bool = False
     _number: int = 0
 
     def bring(self, n: int, at: float, group: str = "m1", *, now: float | None = None) -> None:
@@ -48,6 +53,7 @@ class Traffic:
         batch = Batch(self._number, self.stream, alarms, {group: counts})
         with self.database.writing(alone=True) as connection:
             moment = start if now is None else START + round(now * SECOND)
+            moment = int(time.time() * SECOND) if self.live else moment
             Ledger(connection, moment).take(self.source, batch)
 
     def end(self, at: float) -> None:

@@ -90,7 +90,7 @@ def traffic(place: Place) -> Iterator[Traffic]:
     database = Database(place)
     with database.writing(alone=True):
         pass
-    yield Traffic(database)
+    yield Traffic(database, live=True)
     database.close()
 
 
@@ -359,7 +359,7 @@ def test_nothing_is_lost_when_the_store_crashes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(notifier, "AWAY", 0.05)
     with postgres() as own, Receiver(delay=0.05).running() as receiver:
         place = Place.of(own.url)
-        traffic = Traffic(Database(place))
+        traffic = Traffic(Database(place), live=True)
         with at_work(place, receiver.url) as office:
             begun(office, traffic)
             for i in range(10):

@@ -165,7 +165,7 @@ def test_the_pace_of_the_first_record_of_a_window_counts_for_nothing(size: int):
 def test_normal_windows_that_repeat_each_other_exactly_measure_nothing():
     """Rounding would decide which is the oddest, and the graph rounds otherwise than torch."""
     values = np.tile(series(8, 2), (60, 1))
-    fit = fit_windows(windows_of(values, 16), replace(SETTINGS, steps=600))
+    fit = fit_windows(windows_of(values, 16), replace(SETTINGS, steps=1600))
     network = WindowNetwork(export_windows(fit.model, kl=True), 16)
     _, usual = network.forward([run_of(values, 16)])
     assert not usual.neighbour.any() and usual.reconstruction.max() < 0.1
