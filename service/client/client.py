@@ -134,7 +134,7 @@ class Client:
 
         Args:
             asked: the parameters of `GET /v1/incidents`: since, until, state, group, column,
-                label, muted.
+                label, muted, chance.
         """
         return self._pages("/v1/incidents", "incidents", most, asked)
 

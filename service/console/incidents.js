@@ -94,8 +94,9 @@ const minuteOf = (name) => (name === "open" ? Math.floor(state.now / 10) : 0);
 
 function askedOf(name) {
   const asked = new URLSearchParams({ state: name, limit: SIZES[name] });
-  const group = $("find-group").value.trim(), label = $("find-label").value;
+  const group = $("find-group").value.trim(), label = $("find-label").value, rare = $("find-rare").value;
   if (group) asked.set("group", group);
+  if (rare) asked.set("chance", rare);
   if (label === "none") asked.set("muted", "false");
   if (label === "muted") asked.set("muted", "true");
   else if (label) asked.set("label", label);
@@ -104,7 +105,7 @@ function askedOf(name) {
   return asked;
 }
 
-const filtered = () => Boolean($("find-group").value.trim() || $("find-label").value);
+const filtered = () => Boolean($("find-group").value.trim() || $("find-label").value || $("find-rare").value);
 
 function drawList(name) {
   const { found, cursors, fault } = lists[name];
@@ -172,5 +173,5 @@ for (const name of Object.keys(SIZES)) {
   document.getElementById(`${name}-newer`).onclick = () => turnPage(name, false);
 }
 document.getElementById("find-form").onsubmit = (event) => { event.preventDefault(); find(); };
-for (const id of ["find-state", "find-label", "find-group"]) document.getElementById(id).onchange = find;
+for (const id of ["find-state", "find-label", "find-rare", "find-group"]) document.getElementById(id).onchange = find;
 document.getElementById("work").onkeydown = walk;

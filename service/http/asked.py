@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -48,6 +49,23 @@ def whole(given: str | None, what: str, *, least: int, most: int, usual: int) ->
     if not (given.isascii() and given.isdecimal() and least <= int(given[:20]) <= most):
         raise Malformed(f"'{what}' must be a whole number from {least:,} to {most:,}.")
     return int(given)
+
+
+def share(given: str | None, what: str) -> float | None:
+    """Return a number above 0, and of 1 at most.
+
+    Raises:
+        Malformed: it is none.
+    """
+    if given is None:
+        return None
+    try:
+        found = float(given)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= 1:
+        raise Malformed(f"'{what}' must be a number above 0, and of 1 at most.")
+    return found
 
 
 def yes_or_no(given: str | None, what: str) -> bool | None:

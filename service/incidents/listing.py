@@ -43,7 +43,9 @@ class KeptIncident(IncidentReport, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Query:
-    """Which incidents are asked for. since, until: those that were going on in between."""
+    """Which incidents are asked for. since, until: those that were going on in between. chance:
+    those that are so rare, or rarer.
+    """
 
     since: int | None = None
     until: int | None = None
@@ -52,6 +54,7 @@ class Query:
     column: str | None = None
     label: str | None = None
     muted: bool | None = None
+    chance: float | None = None
     cursor: tuple[int, int] | None = None
     limit: int = USUAL
 
@@ -107,6 +110,8 @@ def _conditions(query: Query, now: int) -> Iterable[Any]:
             if query.muted
             else (t.pattern == "") & or_(t.label.is_(None), t.label != "expected")
         )
+    if query.chance is not None:
+        yield t.chance <= query.chance
     if query.cursor is not None:
         yield tuple_(t.first, t.key) < tuple_(*query.cursor)
 

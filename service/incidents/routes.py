@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI, Response
 from sqlalchemy import Connection
 
-from vaewatch.service.http.asked import one_of, whole, yes_or_no
+from vaewatch.service.http.asked import one_of, share, whole, yes_or_no
 from vaewatch.service.http.openapi import answered, schemas_of
 from vaewatch.service.http.problems import NotFound
 from vaewatch.service.incidents import listing
@@ -44,6 +44,7 @@ def add_incident_routes(app: FastAPI, desk: Desk) -> None:
         column: str | None = None,
         label: str | None = None,
         muted: str | None = None,
+        chance: str | None = None,
         cursor: str | None = None,
         limit: str | None = None,
     ) -> Response:
@@ -55,6 +56,7 @@ def add_incident_routes(app: FastAPI, desk: Desk) -> None:
             column=column,
             label=one_of(label, CLAIMS, "label"),
             muted=yes_or_no(muted, "muted"),
+            chance=share(chance, "chance"),
             cursor=None if cursor is None else listing.cursor_of(cursor),
             limit=whole(limit, "limit", least=1, most=listing.MOST, usual=listing.USUAL),
         )

@@ -38,7 +38,7 @@ def report(k: int, first: int, *, group: str = "", merged: tuple[str, ...] = ())
         records=100 + k,
         alarms=2 + k % 7,
         expected=0.5,
-        chance=10.0 ** -(2 + k % 5),
+        chance=10.0 ** -(1 + k % 5),
         peak_severity=3.5,
         columns=(ColumnShare(name, 1.0, 1.0, 0.0),),
         examples=(Example(moment_text(first), f"o{k}", 3.5, 10**-3.5, reasons),),

@@ -85,6 +85,19 @@ def test_ten_thousand_incidents_are_paged_and_filtered(browser: Browser, full: L
         assert max(sizes) < ANSWER and complaints == []
 
 
+def test_those_that_are_rare_are_shown_alone(browser: Browser, few: Live):
+    with page_of(browser) as (page, _):
+        enter(page, few)
+        rows = page.locator("#work tbody tr")
+        expect(rows).to_have_count(6)
+        page.get_by_label("How rare").select_option("rarer than 1 in 100")
+        expect(rows).to_have_count(4)
+        expect(rows.filter(has_text="1 in 10 by chance")).to_have_count(0)
+        page.get_by_label("How rare").select_option("any")
+        expect(rows).to_have_count(6)
+        expect(rows.filter(has_text="1 in 10 by chance")).to_have_count(2)
+
+
 def test_one_is_opened_by_keyboard_and_focus_returns(browser: Browser, full: Live):
     with page_of(browser) as (page, complaints):
         page.goto(full.url)

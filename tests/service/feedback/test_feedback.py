@@ -151,6 +151,9 @@ def test_a_pattern_is_ended_before_its_time(live: Live):
         ("limit=0", "'limit' must be a whole number from 1 to 1,000"),
         ("limit=x", "'limit' must be a whole number"),
         ("muted=1", "'muted' must be true or false"),
+        ("chance=0", "'chance' must be a number above 0, and of 1 at most"),
+        ("chance=nan", "'chance' must be a number above 0, and of 1 at most"),
+        ("chance=rare", "'chance' must be a number above 0, and of 1 at most"),
     ],
 )
 def test_a_query_that_is_none_is_refused(live: Live, query: str, says: str):

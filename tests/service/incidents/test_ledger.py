@@ -223,6 +223,15 @@ def test_a_very_late_alarm_joins_what_was_there_then(database: Database):
     assert (first.alarms, len(every(database))) == (2, 71)
 
 
+def test_those_are_listed_that_are_so_rare_or_rarer(database: Database):
+    take(database, "one", 1, alarm(0, "b"), *(alarm(i) for i in range(30)))
+    rare, other = sorted(every(database), key=lambda one: one.chance)
+    assert (rare.alarms, other.alarms) == (30, 1) and rare.chance < 0.01 < other.chance
+    assert [one.id for one in every(database, chance=0.01)] == [rare.id]
+    assert [one.id for one in every(database, chance=rare.chance)] == [rare.id]
+    assert len(every(database, chance=1.0)) == 2
+
+
 def test_what_a_pattern_expects_is_kept_apart_and_shown(database: Database):
     with database.writing(alone=True) as connection:
         silence = Silence(("x",), "a", 1, None, 3.0, START, START + 1000 * SECOND)
