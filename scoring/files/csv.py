@@ -155,7 +155,7 @@ def _read_fields(
         return pl.DataFrame(schema={name: types[name] for name in wanted})
     some = len(wanted) < len(header.names)  # without `columns`, polars takes a shorter way
     frame = pl.read_csv(
-        io.BytesIO(rows.data),
+        as_text(rows.data),
         has_header=False,
         columns=[header.names.index(name) for name in wanted] if some else None,
         schema=types,
@@ -165,6 +165,13 @@ def _read_fields(
     if len(frame) != len(rows):
         raise AssertionError(f"polars found {len(frame)} rows where there are {len(rows)}")
     return frame
+
+
+def as_text(data: bytes) -> io.BytesIO:
+    """What polars reads as the text that it is: it takes bytes that begin as a zlib stream may,
+    with `x^` say, for compressed ones. It skips a byte order mark.
+    """
+    return io.BytesIO(BOM + data if data.startswith(b"x") else data)
 
 
 def csv_head(names: Sequence[str], delimiter: str) -> bytes:
@@ -220,7 +227,7 @@ _write_bare = partial(pl.DataFrame.write_csv, include_header=False, quote_style=
 
 def _whole_lines(data: bytes) -> pl.Series:
     """Each line as the one field of a row, which works since no text here holds a NUL byte."""
-    types, source = {"row": pl.String}, io.BytesIO(data)
+    types, source = {"row": pl.String}, as_text(data)
     frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
     return frame[
         "row"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 
+import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files import chunks
 from vaewatch.scoring.files.chunks import Place, read_chunks
-from vaewatch.scoring.files.csv import frame_of_rows
+from vaewatch.scoring.files.csv import extend_rows, frame_of_rows
 from vaewatch.scoring.files.header import read_header
 from vaewatch.scoring.files.rows import Rows, split_chunk
 
@@ -37,6 +39,8 @@ def bad_of(found: list[Rows]) -> list[tuple[int, str, bytes]]:
 
 
 @given(ROWS, st.sampled_from(["\n", "\r\n"]), st.sampled_from([8, 64, 4096]))
+@example([["x^", "1"], ["x\u0680y", "2"]], "\n", 8)
+@example([["x\x01", "1"], ["x^,", "2"]], "\r\n", 8)
 @settings(max_examples=200, deadline=None)
 def test_rows_and_fields_are_those_of_the_csv_module(
     rows: list[list[str]], line_end: str, chunk_bytes: int
@@ -50,6 +54,15 @@ def test_rows_and_fields_are_those_of_the_csv_module(
     assert header.raw + header.line_end + b"".join(some.data for some in found) == data
     cells = [row for some in found for row in frame_of_rows(some, header).rows()]
     assert [[cell or "" for cell in row] for row in cells] == rows
+
+
+@pytest.mark.parametrize("end", ["^", "\x01", "\u0680"])
+def test_rows_that_begin_like_compressed_bytes_are_extended_as_they_came(end: str):
+    data = f"a,b\nx{end},1\ny,2\n".encode()
+    [rows] = split(data, 4096)
+    added = pl.DataFrame({"score": ["0.5", "0.25"]})
+    found = extend_rows(rows, added, np.arange(2), ",")
+    assert found == f"x{end},1,0.5\ny,2,0.25\n".encode()
 
 
 @given(ROWS, st.sampled_from([8, 64, 256]), st.data())
