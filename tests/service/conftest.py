@@ -1,4 +1,6 @@
-"""What tests of several folders of the service need: a real PostgreSQL, and a certificate."""
+"""What tests of several folders of the service need: a real PostgreSQL, a certificate, and a clock
+for the scores that are kept.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,30 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import PROGRAMS, Postgres, postgres
+from vaewatch.service.watch import scores
+from vaewatch.service.watch.scores import HOUR
+
+START = 1_800_000_000 // HOUR * HOUR  # where a clock begins, in Unix seconds
+
+
+class Clock:
+    """A time that tests set."""
+
+    now = float(START)
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the scores that a service keeps."""
+    clock = Clock()
+    monkeypatch.setattr(scores, "time", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

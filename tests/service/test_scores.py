@@ -6,40 +6,19 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.service.conftest import START, Clock
 from vaewatch.service.recalibrate.sample import Period, TimeSpan, draw
-from vaewatch.service.watch import scores as module
 from vaewatch.service.watch.scores import HOUR, KEPT_SECONDS, MINUTE, Page, Scores
 from vaewatch.service.watch.window import SCORES, forget
 
-START = 1_800_000_000 // HOUR * HOUR
 ALWAYS = Period(TimeSpan(0, 1e12))
 
 
 def pages_of(scores: Scores) -> list[Page]:
     return [*scores.mine("a"), *scores.others("a")]
-
-
-class Clock:
-    """A time that tests set."""
-
-    now = float(START)
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
 
 
 def test_few_records_are_all_kept_and_counted_by_minute(clock: Clock):

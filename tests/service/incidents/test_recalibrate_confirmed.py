@@ -10,16 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.moving import START, Service
+from benchmarks.moving import Service
 from benchmarks.moving import serving as clocked
 from tests.conftest import SMALL, call, make_frame
 from tests.live import ask, serving, until
+from tests.service.conftest import Clock
 from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
 from tests.training.test_time import make_orders
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.service.incidents.confirmed import GroupSpan
 from vaewatch.service.recalibrate.sample import Period, TimeSpan, draw
-from vaewatch.service.watch import scores as module
 from vaewatch.service.watch.scores import MINUTE, Page, Scores
 from vaewatch.service.watch.trail import Trail
 from vaewatch.training.config import TrainConfig
@@ -182,25 +182,6 @@ def test_while_the_store_is_away_nothing_is_proposed(artifact_path: Path, tmp_pa
 
 
 ALWAYS = TimeSpan(0, 1e12)
-
-
-class Clock:
-    """A time that tests set."""
-
-    now = float(START // 3600 * 3600)
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
 
 
 def pages_by_minute(clock: Clock, kept: Scores, each: int) -> list[Page]:
