@@ -13,7 +13,7 @@ from vaewatch.training.vae.elbo import Elbo, autoencoder_loss, elbo
 from vaewatch.training.vae.likelihoods import LOG_SIGMA_FLOOR
 from vaewatch.training.vae.step.flat import Flat
 from vaewatch.training.vae.step.gradient import Gradient
-from vaewatch.training.vae.step.layers import product
+from vaewatch.training.vae.step.product import affine, product
 from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import LOGVAR_RANGE, VAE
 
@@ -110,6 +110,18 @@ def test_a_product_is_a_loop_over_members(threads: int):
         )
         product(a.mT, a, out=out)
     torch.testing.assert_close(out, torch.stack([a[m].T @ a[m] for m in range(M)]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_affine_map_is_the_same_whether_autograd_follows_it(threads: int):
+    x, weight, bias = normals(M, B, D, seed=1), normals(M, D, H, seed=2), normals(M, 1, H, seed=3)
+    weight.requires_grad_()
+    followed = affine(x, weight, bias)
+    with computing_on(threads), torch.no_grad():
+        alone = affine(x, weight, bias)
+    assert followed.requires_grad and not alone.requires_grad
+    torch.testing.assert_close(alone, followed.detach())
+    torch.testing.assert_close(alone, torch.einsum("mbd,mdh->mbh", x, weight.detach()) + bias)
 
 
 def test_weights_that_have_diverged_give_no_warning(

@@ -1,8 +1,8 @@
 """features -> posterior -> reconstruction: a stack of M small VAEs, trained side by side.
 
 Notation follows Kingma & Welling (2014): prior p(z) = N(0, I), posterior q(z|x) = N(mu, diag
-exp(logvar)), decoder p(x|z). Each layer of all members is one batched product (`baddbmm`), which
-keeps a GPU busy and costs a CPU core little. Shapes: M members, B records, D features, L
+exp(logvar)), decoder p(x|z). Each layer of all members is one batched product, which keeps a GPU
+busy and costs a CPU core little. Shapes: M members, B records, D features, L
 latent dimensions, H hidden units.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from vaewatch.training.vae.likelihoods import Gaussian
+from vaewatch.training.vae.step.product import affine
 
 LOGVAR_RANGE = (-12.0, 4.0)
 LOGVAR_START = -3.0
@@ -37,14 +38,14 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        return affine(x, self.weight, self.bias)
 
 
 def side_by_side(x: Tensor, *layers: StackedLinear) -> tuple[Tensor, ...]:
     """Apply layers of equal size to one input, (M, B, inputs), as one product."""
     weight = torch.cat([layer.weight for layer in layers], -1)
     bias = torch.cat([layer.bias for layer in layers], -1)
-    return torch.baddbmm(bias, x, weight).chunk(len(layers), -1)
+    return affine(x, weight, bias).chunk(len(layers), -1)
 
 
 @dataclass(frozen=True)

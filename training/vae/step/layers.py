@@ -6,11 +6,11 @@ by the layer's weights into their `grad`; `backward` also returns the one by the
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+from vaewatch.training.vae.step.product import product
 from vaewatch.training.vae.vae import StackedLinear
 
 
@@ -53,19 +53,3 @@ class Hidden:
     def _before_silu(self, d: Tensor) -> Tensor:
         before: Tensor = torch.ops.aten.silu_backward(d, self.a)
         return before
-
-
-def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """(M, I, K), (M, K, J) -> (M, I, J): the product of each member's matrices.
-
-    On one thread of a CPU NumPy multiplies: its OpenBLAS uses AVX-512 on AMD's processors, too,
-    where torch's MKL does not, and takes 0.4 of the time (see `benchmarks/RESULTS.md`). There, a
-    transposed b is a fifth slower than a copy of it.
-    """
-    if a.device.type != "cpu" or torch.get_num_threads() > 1:
-        return torch.bmm(a, b, out=out)
-    left, right = a.numpy(), np.ascontiguousarray(b.numpy())
-    if out is None:
-        return torch.from_numpy(np.matmul(left, right))
-    np.matmul(left, right, out=out.numpy())
-    return out
