@@ -8,8 +8,8 @@ derivative by y.
     z = mu + sigma eps         d_mu = d_z + beta mu / B
                                d_sigma = d_z eps + beta sigma / B
     sigma = exp(logvar / 2)    d_logvar = (d_sigma sigma - beta / B) / 2
-    r = (x - mean) / s         d_mean = -r / (s B)
-                               d_log_s = 1 - (sum of r^2 over the records) / B
+    r = x - mean               d_mean = -r / (s^2 B)
+                               d_log_s = 1 - (sum of r^2 over the records) / (s^2 B)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Code:
 
 
 class Errors:
-    """h, (M, B, H) -> r, (M, B, D): what a Gaussian p(x|z) makes of the errors of its mean."""
+    """h, (M, B, H) -> r, (M, B, D): the errors of the mean of a Gaussian p(x|z)."""
 
     def __init__(self, vae: VAE) -> None:
         self.mean_of = Affine(vae.leave)
@@ -68,14 +68,14 @@ class Errors:
     def forward(self, h: Tensor, x: Tensor) -> None:
         self.x, self.mean = x, self.mean_of.forward(h)
         self.log_s = self.log_sigma.clamp(min=LOG_SIGMA_FLOOR)
-        self.inverse = torch.exp(-self.log_s)
-        self.r = (x - self.mean) * self.inverse
+        self.precision = torch.exp(-2 * self.log_s)
+        self.r = x - self.mean
 
     def backward(self) -> Tensor:
-        share = 1 / self.x.shape[1]
+        share = self.precision / self.x.shape[1]
         d_log_s = 1 - share * self.r.square().sum(1, keepdim=True)
         torch.mul(d_log_s, self.log_sigma >= LOG_SIGMA_FLOOR, out=self.d_log_sigma)
-        return self.mean_of.backward(self.r * (-share * self.inverse))
+        return self.mean_of.backward(self.r * -share)
 
     def nll(self) -> Tensor:
         """Return -log p(x|z) of the last batch, (M, B) nats."""
