@@ -237,6 +237,17 @@ def test_a_wrong_setting_is_named(
     assert not (tmp_path / "it").exists()
 
 
+def test_a_fit_that_diverged_is_refused(csv: Path, tmp_path: Path):
+    words = ["--alpha=0.05", "--id=order", *QUICK, "--learning-rate=1e30"]
+    done = call("train", csv, "--out", tmp_path / "it", "--quiet", *words)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the fit must converge, but its weights are no longer finite: use a lower learning "
+        "rate than 1e+30. The default is 0.01.\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["normal.csv"]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):
     done = call("train", tmp_path / "nope.csv", "--out", tmp_path / "it")
     assert done.returncode == 3 and "nope.csv' must be readable: No such file" in done.stderr

@@ -69,6 +69,9 @@ def fit_vae(
 ) -> Fitted:
     """Fit the stack to (N, D) standardised features, from the weights of `start` if there are
     any.
+
+    Raises:
+        SettingError: the fit diverged.
     """
     device, config = pick_device(config.device), config.suiting(x.shape[1])
     assert config.served is not None
@@ -88,6 +91,7 @@ def fit_vae(
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
     log = _run(loop, probe, progress, checkpoint)
+    _require_finite(vae, config)
     return Fitted(vae.cpu(), folds, log)
 
 
@@ -145,6 +149,14 @@ def _run(
             if rank() == 0:
                 checkpoint.save(snapshot)
     return tuple(log.read())
+
+
+def _require_finite(vae: VAE, config: TrainConfig) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in vae.state_dict().values()):
+        raise SettingError(
+            "the fit must converge, but its weights are no longer finite: use a lower learning "
+            f"rate than {config.learning_rate:g}. The default is {TrainConfig.learning_rate:g}."
+        )
 
 
 class _Log:
