@@ -18,8 +18,10 @@ import pytest
 
 import vaewatch
 from tests.conftest import SMALL, VAEWATCH, call, make_frame, run
+from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
+from vaewatch.threads import cores
 
 QUICK = [f"--{name}={value}" for name, value in SMALL.items()]
 
@@ -246,6 +248,16 @@ def test_a_fit_that_diverged_is_refused(csv: Path, tmp_path: Path):
         "rate than 1e+30. The default is 0.01.\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["normal.csv"]
+
+
+def test_a_fit_takes_no_more_threads_than_there_are_cores(csv: Path, tmp_path: Path):
+    words = ["--alpha=0.05", "--id=order", "--no-report", *QUICK]
+    done = call("train", csv, "--out", tmp_path / "it", *words, f"--threads={cores() + 1}")
+    assert done.returncode == 0
+    assert f"note: --threads {cores() + 1} is more than the {cores()} cores" in " ".join(
+        done.stderr.split()
+    )
+    assert read_manifest(tmp_path / "it").training.threads == cores()
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path):

@@ -17,6 +17,7 @@ from vaewatch.commands.options import (
     sources,
 )
 from vaewatch.commands.terminal import err, out, show_warnings
+from vaewatch.threads import cores
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -157,6 +158,10 @@ def train(
         settings = _given(settings)
     # what is wrong is refused before torch is imported
     config = TrainConfig.of(settings, continues=continue_from is not None)
+    if config.threads > cores():
+        settings["threads"] = cores()
+        if not quiet:
+            err().print(_fewer(config.threads, cores()))
     from vaewatch.imports import without_garbage
 
     with without_garbage():
@@ -209,6 +214,13 @@ def _left_behind(checkpoint: Path) -> str:
     return (
         f"note: a run that was killed left {checkpoint}. It is ignored, and replaced by this run; "
         "to go on from it, give the same command with --resume."
+    )
+
+
+def _fewer(asked: int, here: int) -> str:
+    return (
+        f"note: --threads {asked} is more than the {here} cores that this process may use: it "
+        f"takes {here}, as more would wait for one another."
     )
 
 
