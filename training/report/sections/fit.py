@@ -33,9 +33,9 @@ def fit_section(manifest: Manifest, found: Findings, *, kl: bool) -> Section:
         )
     )
     words = (
-        "Each member leaves out two of the folds, so every record is out of bag for two members: "
-        "an honest measure without a validation set. The run takes all its steps; there is no "
-        "early stopping. "
+        "The members that score see all records. Each of the others leaves out a part of them, "
+        "so every record is out of bag for one member: an honest measure without a validation "
+        "set. The run takes all its steps; there is no early stopping. "
     )
     words += (
         "ELBO = -(reconstruction + KL) is a lower bound of log p(x), in nats per record of "

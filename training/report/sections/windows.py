@@ -265,9 +265,9 @@ def windows_fit(manifest: Manifest, found: SeriesFindings, *, kl: bool) -> Secti
     )
     words = Text(
         "The VAE sees a window by its places along the leading directions of the fit windows. "
-        "Each member leaves out two blocks of time, so that every window is out of bag for two "
-        "members. The KL counts a tenth of --beta: a window has many places, and more would blur "
-        "them."
+        "The members that score see all windows. Each of the others leaves out a block of time, "
+        "so every window is out of bag for one member. The KL counts a tenth of --beta: a window "
+        "has many places, and more would blur them."
     )
     plots = [bound_curve(found, kl=kl), *([parts_curve(found)] if kl else [])]
     lead = "Whether the stack learned the windows, and whether it memorised them."
