@@ -47,7 +47,7 @@ def main() -> None:
                     with _busy(BUSY if busy else 0):
                         seen.setdefault((way, busy), []).append(_fit(folder, way))
     title = f"A fit alone, and beside {BUSY} busy programs ({args.rounds} rounds)"
-    write_section(args.out, "Speed", title, _table(seen))
+    write_section(args.out, "Training", title, _table(seen))
 
 
 def _records() -> pl.DataFrame:
