@@ -13,12 +13,14 @@ help:
 	@echo "make docs       build the documentation into docs/_build/html"
 	@echo "make install    create $(VENV) with everything"
 
+# An editable package is not compiled when it is installed, as others are: every start would do it.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vaewatch needs Python 3.11 or later; " + sys.executable + " is " + sys.version.split()[0] + ". Choose another one: make PYTHON=/path/to/python3.12 install")'
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python module venv is missing: on Debian or Ubuntu, apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip $(PIP) torch
 	$(BIN)/pip $(PIP) --editable '.[train,dev]'
+	$(BIN)/python -m compileall -q src/vaewatch $(wildcard src/vaewatch/*/)
 	@touch $@
 
 install: $(VENV)/installed
