@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.judged import JudgedRecords
-from vaewatch.scoring.incidents.rule import Membership
+from vaewatch.scoring.incidents.rule import Membership, members_of
 from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.service.incidents.counts import Counts
 from vaewatch.service.incidents.stream import Batch, Stream
@@ -51,7 +51,7 @@ class Arrivals:
         moments = None
         if table.times is not None:
             moments = np.where(table.times == NO_TIME, now, table.times)
-        members = stream.rules.members(judged.artifact, table)
+        members = members_of(judged.artifact, table)
         counts = _counted(stream, members, moments, now)
         alarms = _alarms(judged, members, moments, now)
         with self._lock:
