@@ -148,7 +148,7 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
     @app.post(
         PATTERNS,
         tags=["incidents"],
-        summary="Expect such alarms for a while: they open no incident that anybody is told of",
+        summary="Expect such alarms for a while: nobody is told of their incidents",
         openapi_extra=answered("Pattern", body="PatternRequest"),
     )
     async def expect(request: HttpRequest) -> Response:
