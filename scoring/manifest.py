@@ -131,7 +131,7 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         str,
         Meta(
             description="Parts of the time that are learned: `auto`, `none`, or some of `hour`, "
-            "`weekday` and `day` with commas between."
+            "`weekday` and `day`, separated by commas."
         ),
     ] = "auto"
     calibrate: Annotated[

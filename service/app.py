@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 from fastapi.exceptions import RequestValidationError
@@ -23,11 +22,13 @@ from vaewatch.service.console.routes import Console, add_home
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.console.work import Work
 from vaewatch.service.feedback.routes import add_feedback_routes, feedback_schemas
-from vaewatch.service.http.edge import Edge, problem
+from vaewatch.service.http.body import Disconnected
+from vaewatch.service.http.edge import GONE, Edge, problem
 from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes, Request
 from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
 from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
+from vaewatch.service.http.responses import json_of, response_of
 from vaewatch.service.http.tracing import traced
 from vaewatch.service.incidents.routes import add_incident_routes, incident_schemas
 from vaewatch.service.model.errors import HistoryAway, NotReady
@@ -171,8 +172,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def model() -> Response:
         active = registry.active
         kept = {} if active.window is None else {"history": described(service.settings, active)}
-        content = msgspec.json.encode({**active.card, **kept})
-        return Response(content, media_type="application/json")
+        return json_of({**active.card, **kept})
 
     @app.get("/livez", tags=["probes"], summary="The process runs")
     async def livez() -> dict[str, str]:
@@ -241,10 +241,12 @@ def _add_errors(app: FastAPI) -> None:
             error = _as_refusal(error)
         elif isinstance(error, RequestValidationError):
             error = Malformed("the query or the body is not what /openapi.json says.")
-        reply = problem(error, request.scope[REQUEST])
-        headers = {key.decode(): value.decode() for key, value in reply.headers}
-        return Response(reply.body, reply.status, headers)
+        return response_of(problem(error, request.scope[REQUEST]))
 
+    async def leave(request: HttpRequest, error: Exception) -> Response:
+        return Response(status_code=GONE)
+
+    app.add_exception_handler(Disconnected, leave)
     for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer)
 

@@ -64,7 +64,7 @@ def require_other_shadow(settings: Settings) -> None:
     """Refuse a shadow that is the artifact itself: it could only ever agree."""
     shadow = settings.shadow
     if shadow is not None and shadow.resolve() == settings.artifact.resolve():
-        raise SettingError(f"--shadow must be another artifact than '{settings.artifact}'.")
+        raise SettingError(f"--shadow must be an artifact other than '{settings.artifact}'.")
 
 
 def work(settings: Settings, sock: socket.socket, ready: Connection) -> None:

@@ -8,8 +8,10 @@ of the fit records; on the fit records themselves, `predict` raises fewer alarms
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from time import perf_counter
 from typing import Any, Self
 
@@ -26,9 +28,10 @@ from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.package import Origin, Package, pack
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.vae.forked import warn_if_forked, watch_forks
@@ -37,12 +40,89 @@ from vaewatch.training.vae.threads import computing_on
 LARGEST_SEED = 2**31 - 1
 
 
-class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class Detector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """What the estimators of records and of series have in common."""
+
+    kinds: Mapping[str, str] | None
+    random_state: int | np.random.RandomState | None
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit to normal records and calibrate; `y` is ignored.
+
+        Raises:
+            ValueError: a parameter or the records are not what they must be.
+        """
+        warn_if_forked()
+        watch_forks()
+        frame, config = self._frame(X, reset=True), self._config()
+        origin = Origin(type(self).__name__, fingerprint(frame), len(frame), 0.0)
+        with value_errors():
+            check_column_names(frame.columns)  # before the work
+            with computing_on(config.threads):
+                package = self._fit(frame, config, origin)
+        self.artifact_: Artifact = package.artifact()
+        self._scorer = Scorer(self.artifact_)
+        self.offset_ = offset_of(self.artifact_.calibration)
+        return self
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return (N,) scores in nats with their sign changed: higher is more NORMAL. NaN for a
+        record that is not judged.
+        """
+        return -self._verdicts(X).score
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return (N,) verdicts: -1 for an alarm, which is `p_value <= alpha`, and 1 for normal and
+        for a record that is not judged.
+        """
+        return np.where(self._verdicts(X).is_anomaly, -1, 1)
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Return (N,) p-values: the share of normal records that score at least as high. NaN for a
+        record that is not judged.
+        """
+        return self._verdicts(X).p_value
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _config(self) -> TrainConfig:
+        names = {field.name for field in fields(TrainConfig)} - {"kinds"}
+        settings = {name: v for name, v in self.get_params().items() if name in names}
+        settings["kinds"] = self.kinds or {}
+        seed = self.random_state
+        if not isinstance(seed, int):
+            seed = int(check_random_state(seed).randint(LARGEST_SEED))
+        return TrainConfig(**settings, seed=seed)
+
+    def _verdicts(self, X: Any) -> Verdicts:
+        check_is_fitted(self)
+        warn_if_forked()
+        frame = self._frame(X, reset=False)
+        with value_errors():
+            return self._judge(checked_table(self.artifact_.schema, frame))
+
+    def _judge(self, table: Table) -> Verdicts:
+        return self._scorer.score_table(table, explain=0)
+
+    @abstractmethod
+    def _fit(self, frame: pl.DataFrame, config: TrainConfig, origin: Origin) -> Package:
+        """Learn from a frame; `origin` is without the time of the fit."""
+
+    @abstractmethod
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        """Return the records as columns; `reset`: those of a fit, whose names are kept."""
+
+
+class VAEDetector(Detector):
     """A stack of VAEs with a calibrated alarm budget.
 
     It takes arrays of numbers, and pandas or polars DataFrames of numbers, texts and booleans, all
-    of them with missing values. Its parameters are fields of `TrainConfig`; `random_state` is the
-    `seed` and `score_parts` the `score`, because `score` is a method in scikit-learn.
+    of them with missing values, and judges every record. Its parameters are fields of
+    `TrainConfig`; `random_state` is the `seed` and `score_parts` the `score`, because `score` is a
+    method in scikit-learn.
 
     Attributes:
         artifact_: what was learned, as `vaewatch train` would write it.
@@ -99,35 +179,6 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit to normal records and calibrate; `y` is ignored.
-
-        Raises:
-            ValueError: a parameter or the records are not what they must be.
-        """
-        warn_if_forked()
-        watch_forks()
-        frame, config = self._frame(X, reset=True), self._config()
-        started = perf_counter()
-        try:
-            check_column_names(frame.columns)  # before the work
-            with computing_on(config.threads):
-                learned = fit(frame, config)
-        except SettingError:  # a ValueError already
-            raise
-        except ScoringError as error:
-            raise ValueError(str(error)) from error
-        seconds = round(perf_counter() - started, 3)
-        origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
-        self.artifact_: Artifact = pack(learned, origin).artifact()
-        self._scorer = Scorer(self.artifact_)
-        self.offset_ = offset_of(self.artifact_.calibration)
-        return self
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return (N,) scores in nats with their sign changed: higher is more NORMAL."""
-        return -self._verdicts(X).score
-
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm.
 
@@ -141,36 +192,13 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         offsets = np.array([offset_of(each) for each in segments.calibrations])
         return np.asarray(scored - offsets[segments.slots(codes)])
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """Return (N,) verdicts: -1 for an alarm, which is `p_value <= alpha`, and 1 for normal."""
-        return np.where(self._verdicts(X).is_anomaly, -1, 1)
-
-    def p_values(self, X: Any) -> NDArray[np.float64]:
-        """Return (N,) p-values: the share of normal records that score at least as high."""
-        return self._verdicts(X).p_value
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def _config(self) -> TrainConfig:
-        names = {field.name for field in fields(TrainConfig)} - {"kinds"}
-        settings = {name: v for name, v in self.get_params().items() if name in names}
-        settings["kinds"] = self.kinds or {}
-        seed = self.random_state
-        if not isinstance(seed, int):
-            seed = int(check_random_state(seed).randint(LARGEST_SEED))
-        return TrainConfig(**settings, score=self.score_parts, seed=seed)
+        return replace(super()._config(), score=self.score_parts)
 
-    def _verdicts(self, X: Any) -> Verdicts:
-        check_is_fitted(self)
-        warn_if_forked()
-        frame = self._frame(X, reset=False)
-        try:
-            return self._scorer.score_table(checked_table(self.artifact_.schema, frame), explain=0)
-        except ScoringError as error:
-            raise ValueError(str(error)) from error
+    def _fit(self, frame: pl.DataFrame, config: TrainConfig, origin: Origin) -> Package:
+        started = perf_counter()
+        learned = fit(frame, config)
+        return pack(learned, origin.since(started))
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         """Return the records as columns; scikit-learn checks arrays, the schema checks frames."""
@@ -214,7 +242,16 @@ def offset_of(calibration: Calibration) -> float:
 
 
 def frame_from(X: Any) -> pl.DataFrame:
-    try:
+    with value_errors():
         return frame_of(X)
+
+
+@contextmanager
+def value_errors() -> Iterator[None]:
+    """Raise what is refused as a ValueError, as scikit-learn's callers expect."""
+    try:
+        yield
+    except SettingError:  # a ValueError already
+        raise
     except ScoringError as error:
         raise ValueError(str(error)) from error

@@ -19,7 +19,7 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.labelled import Comparison, compare
-from vaewatch.scoring.incidents.rule import Rules
+from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook, outlook
@@ -202,7 +202,7 @@ def _incidents(
         return None
     rules = Rules.of(artifact, *asked)
     every = np.ones(len(table), np.bool_)
-    judged = JudgedRecords(table.times, rules.members(artifact, table), verdicts, every)
+    judged = JudgedRecords(table.times, members_of(artifact, table), verdicts, every)
     return compare(rules, judged, labels.anomaly, labels.kinds)
 
 

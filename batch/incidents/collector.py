@@ -24,7 +24,7 @@ from vaewatch.scoring.incidents.chance import RARE
 from vaewatch.scoring.incidents.described import IncidentReport, report_of
 from vaewatch.scoring.incidents.grouping import Group
 from vaewatch.scoring.incidents.judged import JudgedRecords, Names
-from vaewatch.scoring.incidents.rule import Rules, merge_gap_of
+from vaewatch.scoring.incidents.rule import Rules, members_of, merge_gap_of
 from vaewatch.scoring.incidents.stream import Stream
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -48,7 +48,7 @@ def groups_of(
     moments = table.times if rules.timed else None
     if moments is None:
         moments = taken.before + taken.lines(records)
-    members = rules.members(artifact, table)
+    members = members_of(artifact, table)
     ids = ids_of(records, artifact.schema.id)
     return JudgedRecords(moments, members, verdicts, records.good, ids).grouped(rules)
 

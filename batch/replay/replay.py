@@ -30,7 +30,7 @@ from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.source import chunks_of, expand, open_source
 from vaewatch.scoring.incidents.grouping import Group
 from vaewatch.scoring.incidents.judged import JudgedRecords
-from vaewatch.scoring.incidents.rule import Rules
+from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.incidents.stream import Stream
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
@@ -182,7 +182,7 @@ class _Count:
         )
         one = _Counted(counts, at, verdicts.score[timed], decided.slots)
         if self.rules is not None and explained is not None:
-            members = self.rules.members(artifact, records.table)
+            members = members_of(artifact, records.table)
             ids = ids_of(records, artifact.schema.id)
             seen = JudgedRecords(times.moments, members, explained, timed, ids)
             one = replace(one, groups=seen.grouped(self.rules))

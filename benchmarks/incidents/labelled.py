@@ -16,7 +16,7 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.labelled import Grouped, compare, events_of
-from vaewatch.scoring.incidents.rule import Rules
+from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.spans import microseconds
 from vaewatch.training.records.labels import Labels, read_labels
@@ -68,7 +68,7 @@ class Labelled:
         labels, table = read_labels(frame, label), checked_table(artifact.schema, frame)
         assert table.times is not None
         verdicts, every = scorer.score_table(table), np.ones(len(table), np.bool_)
-        members = Rules.of(artifact).members(artifact, table)
+        members = members_of(artifact, table)
         return cls(artifact, JudgedRecords(table.times, members, verdicts, every), labels)
 
     def line(self, name: str, gap: str | None) -> str:

@@ -19,8 +19,9 @@ def python_functions() -> str:
 
 def python_classes() -> str:
     """The classes at the door, with their public methods."""
-    names = [name for name in vaewatch.__all__ if inspect.isclass(getattr(vaewatch, name))]
-    return _rst(_class(f"vaewatch.{name}") for name in names)
+    found = {name: getattr(vaewatch, name) for name in vaewatch.__all__}
+    classes = {name: item for name, item in found.items() if inspect.isclass(item)}
+    return _rst(_class(item, f"vaewatch.{name}") for name, item in classes.items())
 
 
 def python_answers() -> str:
@@ -29,7 +30,7 @@ def python_answers() -> str:
     one = get_type_hints(many.__getitem__)["return"].__args__[0]  # of one index; of more, many
     reason = get_type_hints(one)["reasons"].__args__[0]
     served = get_type_hints(vaewatch.Client.score)["return"].__args__[0]
-    return _rst(_class(_path(found)) for found in (many, one, reason, served))
+    return _rst(_class(found, _path(found)) for found in (many, one, reason, served))
 
 
 def python_errors() -> str:
@@ -38,11 +39,15 @@ def python_errors() -> str:
     own = [item for item in found if item.__module__ == errors.__name__]
     raised = [item for item in own if issubclass(item, Exception)]
     shown = [f".. autoexception:: {_path(item)}\n   :show-inheritance:" for item in raised]
-    return _rst([*shown, *(_class(_path(item)) for item in own if item not in raised)])
+    return _rst([*shown, *(_class(item, _path(item)) for item in own if item not in raised)])
 
 
-def _class(path: str) -> str:
-    return f".. autoclass:: {path}\n   :members:"
+def _class(found: type[Any], path: str) -> str:
+    """Show what a class inherits from ours, and nothing of other packages."""
+    others = [
+        base.__name__ for base in found.__mro__ if not base.__module__.startswith("vaewatch")
+    ]
+    return f".. autoclass:: {path}\n   :members:\n   :inherited-members: {', '.join(others)}"
 
 
 def _path(found: type[Any]) -> str:

@@ -83,15 +83,15 @@ def refuse_title(rows: Sequence[Sequence[str]], before: int) -> None:
 
 
 def refuse_odd_mark(text: str, rows: str) -> None:
-    """Refuse columns that seem to be parted by a mark that is no delimiter by itself."""
+    """Refuse columns that seem to be separated by a mark that is no delimiter by itself."""
     lines = [line for line in rows.splitlines() if line.strip()]
     for mark in ODD_MARKS:
         count = text.count(mark)
         if count and len(lines) >= FEWEST and all(line.count(mark) == count for line in lines):
             raise SchemaError(
-                f"columns must be parted by one of , ; tab and |, but {count + 1} seem to be "
-                f"parted by '{mark}'. Pass --delimiter '{mark}', or --delimiter , if this is one "
-                "column of texts."
+                f"columns must be separated by one of , ; tab and |, but {count + 1} seem to be "
+                f"separated by '{mark}'. Pass --delimiter '{mark}', or --delimiter , if this is "
+                "one column of texts."
             )
 
 
@@ -115,8 +115,8 @@ def refuse_doubled(names: Sequence[str], delimiter: str) -> None:
     doubled = all(names[::2]) and not any(names[1::2]) and len(names) > 2
     if doubled and delimiter in DOUBLED:
         raise SchemaError(
-            f"columns must be parted by a single mark, but here it is '{delimiter * 2}'. Make it "
-            f"one: sed 's/{delimiter * 2}/{delimiter}/g' FILE {TRAIN}"
+            f"columns must be separated by a single mark, but here it is '{delimiter * 2}'. Make "
+            f"it one: sed 's/{delimiter * 2}/{delimiter}/g' FILE {TRAIN}"
         )
 
 

@@ -145,15 +145,15 @@ def _refuse_blanks(text: str, rows: str) -> None:
     if "  " in text.strip() or any("  " in line.strip() for line in rows.splitlines()):
         raise _blanks()
     raise SchemaError(
-        f"columns must be parted by one of , ; tab and |, but {width} seem to be parted by "
+        f"columns must be separated by one of , ; tab and |, but {width} seem to be separated by "
         "blanks. Pass --delimiter ' ', or --delimiter , if this is one column of texts."
     )
 
 
 def _blanks() -> SchemaError:
     return SchemaError(
-        "columns must be parted by a single mark, but here several blanks part them. Turn them "
-        "into tabs: sed 's/^ *//; s/  */\\t/g' FILE | vaewatch train - ..."
+        "columns must be separated by a single mark, but here several blanks separate them. Turn "
+        "them into tabs: sed 's/^ *//; s/  */\\t/g' FILE | vaewatch train - ..."
     )
 
 

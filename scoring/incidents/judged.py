@@ -46,13 +46,13 @@ class JudgedRecords:
             alarms.setdefault(alarm.group, []).append(alarm)
         return {
             name: Group.of(rules.of_group(name), alarms.get(name, ()), records)
-            for name, records in self._records(rules, np.flatnonzero(good))
+            for name, records in self.records(rules, np.flatnonzero(good))
         }
 
-    def _records(
+    def records(
         self, rules: Rules, rows: NDArray[np.int64]
     ) -> Iterator[tuple[str, dict[int, int]]]:
-        """Yield each group with its records by bucket."""
+        """Yield each group of these rows with its records by bucket."""
         if not len(rows):
             return
         codes = self.members.codes[rows]

@@ -112,13 +112,14 @@ class Rules:
             check_alpha(alpha, artifact.calibration.n)
         at = artifact.calibration.alpha if alpha is None else alpha
         timed = artifact.schema.time is not None or by_clock
+        kind = kind_of_groups(artifact)
         if artifact.window is not None:
-            return cls(_kind(artifact), timed, _rule_of_windows(artifact, merge_gap, alpha))
+            return cls(kind, timed, _rule_of_windows(artifact, merge_gap, alpha))
         few = min(GAP_IN_RECORDS, max(1, round(ALARMS_IN_GAP / at)))
         gap = merge_gap or (GAP if timed else few)
         if artifact.segments is None:
             law = artifact.calibration.rate_law(alpha)
-            return cls(Kind.ALL, timed, _rule(gap, law))
+            return cls(kind, timed, _rule(gap, law))
         pooled, *own = artifact.segments.laws(alpha)
         labels = artifact.segments.labels
         rules = {
@@ -126,7 +127,7 @@ class Rules:
             for code, law in zip(artifact.segments.own, own, strict=True)
         }
         other = labels[other_code(artifact.segments.column)]
-        return cls(Kind.SEGMENT, timed, _rule(gap, pooled), rules, other)
+        return cls(kind, timed, _rule(gap, pooled), rules, other)
 
     def of_group(self, group: str) -> Rule:
         return self.own.get(group, self.rule)
@@ -137,20 +138,24 @@ class Rules:
             return GroupKind.OTHER
         return GroupKind(self.kind.value)
 
-    def members(self, artifact: Artifact, table: Table) -> Membership:
-        """Return the group of each of N records."""
-        if self.kind is Kind.ENTITY and table.entities is not None:
-            places: dict[str, int] = {}
-            codes = [places.setdefault(name, len(places)) for name in table.entities]
-            return Membership(tuple(places), np.array(codes, np.int64))
-        if self.kind is Kind.SEGMENT and artifact.segments is not None:
-            labels = tuple(label or "" for label in artifact.segments.labels)
-            return Membership(labels, artifact.segments.codes(table))
-        return Membership(("",), np.zeros(len(table), np.int64))
+
+def kind_of_groups(artifact: Artifact) -> Kind:
+    if artifact.window is not None:
+        return Kind.ALL if artifact.schema.entity is None else Kind.ENTITY
+    return Kind.ALL if artifact.segments is None else Kind.SEGMENT
 
 
-def _kind(artifact: Artifact) -> Kind:
-    return Kind.ALL if artifact.schema.entity is None else Kind.ENTITY
+def members_of(artifact: Artifact, table: Table) -> Membership:
+    """Return the group of each of N records."""
+    kind = kind_of_groups(artifact)
+    if kind is Kind.ENTITY and table.entities is not None:
+        places: dict[str, int] = {}
+        codes = [places.setdefault(name, len(places)) for name in table.entities]
+        return Membership(tuple(places), np.array(codes, np.int64))
+    if kind is Kind.SEGMENT and artifact.segments is not None:
+        labels = tuple(label or "" for label in artifact.segments.labels)
+        return Membership(labels, artifact.segments.codes(table))
+    return Membership(("",), np.zeros(len(table), np.int64))
 
 
 def _rule(gap: int, law: RateLaw) -> Rule:

@@ -80,7 +80,7 @@ async function refreshLists() {
       list.fault = "";
     } catch (error) {
       if (turn !== listTurn) return;
-      list.fault = error.status === 503 ? "The store of incidents does not answer. The service scores on, and alarms wait for it." : error.message;
+      list.fault = error.status === 503 ? "The store of incidents does not answer. The service goes on scoring, and alarms wait for the store." : error.message;
     }
     redraw(`${name}-list`, [list, minuteOf(name)], () => drawList(name));
   }));

@@ -55,7 +55,7 @@ async function endPattern(id) {
 /** End a pattern from the list of the page, where the key is asked for each time. */
 async function endListed(pattern) {
   const needed = state.keys && !state.may_mark;
-  const given = await confirmed("End it now?", `${patternText(pattern)}: such alarms open incidents again that people are told of.`, "End it", needed ? "Key with the feedback scope" : "");
+  const given = await confirmed("End it now?", `${patternText(pattern)}: people are told again of incidents of such alarms.`, "End it", needed ? "Key with the feedback scope" : "");
   if (given === null) return;
   try {
     await ask(`v1/patterns/${pattern.id}`, { method: "DELETE", key: given });

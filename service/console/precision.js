@@ -40,7 +40,7 @@ function drawPrecision() {
   show("precision-wait", !found && !fault);
   const all = found ? found.all : null, judged = all ? judgedOf(all) : 0, n = all ? judged + all.expected + all.unlabelled : 0;
   show("precision-empty", Boolean(all) && !judged);
-  if (all) put("precision-empty", n ? `Of the ${counted(n, "incident")} of this time nobody has said yet which were real. Open one above and mark it: then this shows how `
+  if (all) put("precision-empty", n ? `Nobody has said yet which of the ${counted(n, "incident")} of this time were real. Open one above and mark it: then this shows how `
     + "many were, and which columns and groups bring false alarms." : "No incident began in this time.");
   show("precision-text", judged > 0);
   if (judged) put("precision-text", `${count(all.confirmed)} of ${count(judged)} that were judged ${all.confirmed === 1 ? "was" : "were"} real: ${shareOf(all.precision)} `

@@ -20,10 +20,10 @@ from vaewatch.service.console.overview import Sources, overview_of
 from vaewatch.service.console.trial import Trials
 from vaewatch.service.console.work import Work, add_work
 from vaewatch.service.http.auth import Scope
-from vaewatch.service.http.body import Disconnected
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.pages import SCRIPTS, STYLES
 from vaewatch.service.http.problems import NotFound
+from vaewatch.service.http.responses import json_of, response_of
 from vaewatch.service.model.registry import Registry
 
 FOLDER = Path(__file__).parent
@@ -82,8 +82,7 @@ def _add_data(app: FastAPI, sources: Sources) -> None:
     @app.get("/console/state", include_in_schema=False)
     async def state(request: HttpRequest) -> Response:
         may_mark = sources.keys.scope_of(request.scope[REQUEST]) >= Scope.FEEDBACK
-        content = msgspec.json.encode(overview_of(sources, may_mark=may_mark))
-        return Response(content, media_type="application/json")
+        return json_of(overview_of(sources, may_mark=may_mark))
 
     @app.get("/console/report", include_in_schema=False)
     async def report() -> Response:
@@ -110,10 +109,6 @@ def _add_trials(app: FastAPI, trials: Trials) -> None:
     @app.post("/console/score", include_in_schema=False)
     async def trial(request: HttpRequest) -> Response:
         asked: Request = request.scope[REQUEST]
-        try:
-            with asked.place:  # left before the answer is sent
-                reply = await trials.answer(asked)
-        except Disconnected:
-            return Response(status_code=499)  # unread, but in the log and the metrics
-        headers = {key.decode(): value.decode() for key, value in reply.headers}
-        return Response(reply.body, reply.status, headers)
+        with asked.place:  # left before the answer is sent
+            reply = await trials.answer(asked)
+        return response_of(reply)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from vaewatch.service.console.changes import ChangeList, changes_of
 from vaewatch.service.console.similar import Similar, similar_to
 from vaewatch.service.http.problems import NotFound
+from vaewatch.service.http.responses import json_of
 from vaewatch.service.incidents import listing, patterns
 from vaewatch.service.incidents.listing import KeptIncident
 from vaewatch.service.incidents.patterns import Pattern
@@ -56,11 +57,11 @@ def add_work(app: FastAPI, work: Work) -> None:
 
     @app.get("/console/incidents/{id}", include_in_schema=False)
     async def opened(id: str) -> Response:
-        return _json(await work.desk.read(lambda connection: opened_of(connection, id)))
+        return json_of(await work.desk.read(lambda connection: opened_of(connection, id)))
 
     @app.get("/console/changes", include_in_schema=False)
     async def changes() -> Response:
-        return _json(await work.changes())
+        return json_of(await work.changes())
 
 
 def opened_of(connection: Connection, id: str) -> Opened:
@@ -75,7 +76,3 @@ def opened_of(connection: Connection, id: str) -> Opened:
         raise NotFound(GONE)
     pattern = None if found.muted is None else patterns.find(connection, found.muted, moment)
     return Opened(found, pattern, similar_to(connection, found, moment))
-
-
-def _json(content: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")

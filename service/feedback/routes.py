@@ -16,9 +16,10 @@ from vaewatch.service.feedback.body import FeedbackRequest, PatternRequest
 from vaewatch.service.feedback.marks import Asked, Kept, MarkPage
 from vaewatch.service.http.asked import one_of, read_asked, whole
 from vaewatch.service.http.auth import Keys, Scope
-from vaewatch.service.http.body import Disconnected, read_body
+from vaewatch.service.http.body import read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import answered, schemas_of
+from vaewatch.service.http.responses import json_of
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.mark import LABELS, Mark
 from vaewatch.service.incidents.patterns import Author, Pattern
@@ -100,7 +101,7 @@ def add_feedback_routes(
             after=whole(cursor, "cursor", least=0, most=2**62, usual=0),
             limit=whole(limit, "limit", least=1, most=1_000, usual=100),
         )
-        return _json(await desk.read(lambda connection: marks.page_of(connection, asked)))
+        return json_of(await desk.read(lambda connection: marks.page_of(connection, asked)))
 
     @app.get(
         f"{FEEDBACK}/summary",
@@ -110,7 +111,7 @@ def add_feedback_routes(
     )
     async def summary(since: str | None = None) -> Response:
         moment = now() - LOOKED_BACK if since is None else moment_of(since, "since")
-        return _json(await desk.read(lambda connection: summary_of(connection, moment)))
+        return json_of(await desk.read(lambda connection: summary_of(connection, moment)))
 
     @app.post(
         FEEDBACK,
@@ -123,13 +124,10 @@ def add_feedback_routes(
             given = read_asked(body, FeedbackRequest)
             return marks.keep(connection, given.said(), _because(author, given.reason))
 
-        try:
-            kept = await changes.make("feedback", request, change)
-        except Disconnected:
-            return Response(status_code=499)  # unread, but in the log and the metrics
+        kept = await changes.make("feedback", request, change)
         if kept.new:
             series.feedback.labels(kept.mark.label).inc()
-        return _json(kept.mark)
+        return json_of(kept.mark)
 
     _add_patterns(app, changes)
 
@@ -145,12 +143,12 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
         wanted = one_of(state, ("active", "ended", "all"), "state")
         active = {None: True, "active": True, "ended": False, "all": None}[wanted]
         found = await changes.desk.read(lambda c: patterns.listed(c, now(), active=active))
-        return _json(PatternList(found))
+        return json_of(PatternList(found))
 
     @app.post(
         PATTERNS,
         tags=["incidents"],
-        summary="Expect such alarms for a while: they open no incident that anybody is told of",
+        summary="Expect such alarms for a while: nobody is told of their incidents",
         openapi_extra=answered("Pattern", body="PatternRequest"),
     )
     async def expect(request: HttpRequest) -> Response:
@@ -161,10 +159,7 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
             silence.check_against(changes.registry.active.scorer.artifact)
             return _known(connection, patterns.make(connection, silence, by))
 
-        try:
-            return _json(await changes.make("pattern", request, change))
-        except Disconnected:
-            return Response(status_code=499)
+        return json_of(await changes.make("pattern", request, change))
 
     @app.delete(
         f"{PATTERNS}/{{id}}",
@@ -177,10 +172,7 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
             patterns.end(connection, id, author)
             return _known(connection, id)
 
-        try:
-            return _json(await changes.make("pattern.end", request, change))
-        except Disconnected:
-            return Response(status_code=499)
+        return json_of(await changes.make("pattern.end", request, change))
 
 
 def _known(connection: Connection, id: str) -> Pattern:
@@ -191,7 +183,3 @@ def _known(connection: Connection, id: str) -> Pattern:
 
 def _because(author: Author, reason: str) -> Author:
     return msgspec.structs.replace(author, reason=reason)
-
-
-def _json(content: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import BETWEEN, columns_in, delimiter_of, kind_in
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.incidents.ledger import label_of
 from vaewatch.service.incidents.mark import LABELS, Mark
@@ -24,8 +24,6 @@ COLUMNS = (
     *("id", "label", "incident", "record", "kind", "group", "first", "last", "columns", "reason"),
     *("by", "at", "until"),
 )
-BETWEEN = "; "  # the names of columns
-DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
 MOST_CELL = 1 << 20  # characters
 AT_A_TIME = 500  # ids of one query
 
@@ -37,7 +35,7 @@ def csv_of(found: Iterable[Mark]) -> str:
     writer.writerow(COLUMNS)
     for mark in found:
         cells = {name: getattr(mark, name) for name in COLUMNS}
-        cells["columns"] = BETWEEN.join(mark.columns)
+        cells["columns"] = f"{BETWEEN} ".join(mark.columns)
         writer.writerow("" if cell is None else cell for cell in cells.values())
     return text.getvalue()
 
@@ -51,8 +49,7 @@ def rows_of(text: str, now: int, by: str | None = None) -> Iterator[Row]:
     """
     csv.field_size_limit(MOST_CELL)
     text = text.removeprefix("\ufeff")
-    header = text.partition("\n")[0]  # whose names hold no delimiter
-    delimiter = max(DELIMITERS, key=header.count)
+    delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     reader.fieldnames = given = _names(reader.fieldnames or ())
     lines, found = iter(reader), dict[str, Row]()
@@ -103,11 +100,7 @@ def _next(lines: Iterator[Any], reader: csv.DictReader[str]) -> Any:
 def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
     if cells["label"] not in LABELS:
         raise SchemaError(f"a label must be {', '.join(LABELS)}, got another text ({where}).")
-    if cells["kind"] and cells["kind"] not in list(GroupKind):
-        raise SchemaError(
-            f"the kind of a group must be {', '.join(GroupKind)}, or empty, got another text "
-            f"({where})."
-        )
+    kind = kind_in(cells["kind"], f"({where})")
     timed = cells["first"] and cells["last"]
     if not (cells["incident"] or cells["record"] or timed):
         raise SchemaError(
@@ -124,7 +117,6 @@ def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
         raise SchemaError(f"{str(error).rstrip('.')} ({where}).") from None
     if timed and (moments["first"] or 0) > (moments["last"] or 0):
         raise SchemaError(f"'first' must not be after 'last' ({where}).")
-    names = [name.strip() for name in cells["columns"].split(BETWEEN.strip()) if name.strip()]
     return {
         "id": cells["id"] or _id_of(cells),
         "at": moments["at"] or now,
@@ -138,8 +130,8 @@ def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
         "name": cells["group"] or None,
         "first": moments["first"],
         "last": moments["last"],
-        "columns": json.dumps(names),
-        "kind": cells["kind"] or None,
+        "columns": json.dumps(columns_in(cells["columns"])),
+        "kind": None if kind is None else kind.value,
     }
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.judged import JudgedRecords
-from vaewatch.scoring.incidents.rule import Membership
+from vaewatch.scoring.incidents.rule import members_of
 from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.service.incidents.counts import Counts
 from vaewatch.service.incidents.stream import Batch, Stream
@@ -47,13 +47,10 @@ class Arrivals:
 
     def add(self, stream: Stream, judged: Judged) -> None:
         """Take records in."""
-        table, now = judged.table, int(time() * SECOND)
-        moments = None
-        if table.times is not None:
-            moments = np.where(table.times == NO_TIME, now, table.times)
-        members = stream.rules.members(judged.artifact, table)
-        counts = _counted(stream, members, moments, now)
-        alarms = _alarms(judged, members, moments, now)
+        now = int(time() * SECOND)
+        records = _records(judged, now)
+        counts = dict(records.records(stream.rules, np.arange(len(judged.table))))
+        alarms = list(records.alarms(np.flatnonzero(judged.alarms)))
         with self._lock:
             room = MOST_ALARMS - len(self._alarms)
             self._count(stream, counts, alarms[:room], now / SECOND)
@@ -63,7 +60,7 @@ class Arrivals:
     def _count(
         self,
         stream: Stream,
-        counts: Mapping[tuple[str, int], int],
+        counts: Mapping[str, Mapping[int, int]],
         alarms: Sequence[Alarm],
         now: float,
     ) -> None:
@@ -136,34 +133,16 @@ class Arrivals:
         return records
 
 
-def _alarms(
-    judged: Judged, members: Membership, moments: NDArray[np.int64] | None, now: int
-) -> list[Alarm]:
-    """Return the alarms. Those without moments are of now."""
-    rows = np.flatnonzero(judged.alarms)
-    if not len(rows):
-        return []
-    if moments is None:
-        moments = np.full(len(judged.alarms), now)
+def _records(judged: Judged, now: int) -> JudgedRecords:
+    """Return the records as incidents take them. Those without moments are of now."""
+    table = judged.table
+    moments = np.full(len(table), now)
+    if table.times is not None:
+        moments = np.where(table.times == NO_TIME, now, table.times)
     verdicts = replace(judged.verdicts, p_value=judged.p_value, severity=judged.severity)
 
     def ids(rows: NDArray[np.int64]) -> list[str | None]:
         return [judged.ids.get(row) for row in rows.tolist()]
 
-    return list(JudgedRecords(moments, members, verdicts, judged.alarms, ids).alarms(rows))
-
-
-def _counted(
-    stream: Stream, members: Membership, moments: NDArray[np.int64] | None, now: int
-) -> dict[tuple[str, int], int]:
-    """Count records by group and bucket. Those without moments are of now."""
-    width, codes = stream.rules.rule.width, members.codes
-    if moments is None and len(members.names) == 1:
-        return {(members.names[0], now // width): len(codes)}
-    buckets = (np.full(len(codes), now) if moments is None else moments) // width
-    own, at = np.unique(buckets, return_inverse=True)
-    places, counts = np.unique(codes * len(own) + at, return_counts=True)
-    return {
-        (members.names[place // len(own)], int(own[place % len(own)])): n
-        for place, n in zip(places.tolist(), counts.tolist(), strict=True)
-    }
+    every = np.ones(len(table), np.bool_)
+    return JudgedRecords(moments, members_of(judged.artifact, table), verdicts, every, ids)

@@ -37,15 +37,16 @@ class Counts:
     def __len__(self) -> int:
         return len(self._order) + self._held
 
-    def add(self, counts: Mapping[tuple[str, int], int], now: float) -> None:
-        """Take numbers of records in."""
-        for (group, bucket), n in counts.items():
+    def add(self, counts: Mapping[str, Mapping[int, int]], now: float) -> None:
+        """Take numbers of records in, of each group by bucket."""
+        for group, records in counts.items():
             kept = self._kept.setdefault(group, {})
-            if bucket not in kept:
-                self._order.append(_Entry(now, group, bucket))
-                self._since[group, bucket] = now
-            kept[bucket] = kept.get(bucket, 0) + n
-            self.newest = max(self.newest, bucket)
+            for bucket, n in records.items():
+                if bucket not in kept:
+                    self._order.append(_Entry(now, group, bucket))
+                    self._since[group, bucket] = now
+                kept[bucket] = kept.get(bucket, 0) + n
+                self.newest = max(self.newest, bucket)
 
     def hold(self, group: str, buckets: Iterable[int], most: int) -> None:
         """Keep what an alarm in each of some buckets needs until `take`, while there is room."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Response
 from sqlalchemy import Connection
 
 from vaewatch.service.http.asked import one_of, share, whole, yes_or_no
 from vaewatch.service.http.openapi import answered, schemas_of
 from vaewatch.service.http.problems import NotFound
+from vaewatch.service.http.responses import json_of
 from vaewatch.service.incidents import listing
 from vaewatch.service.incidents.listing import KeptIncident, Page, Query
 from vaewatch.service.incidents.mark import LABELS, WITHDRAWN
@@ -60,7 +60,7 @@ def add_incident_routes(app: FastAPI, desk: Desk) -> None:
             cursor=None if cursor is None else listing.cursor_of(cursor),
             limit=whole(limit, "limit", least=1, most=listing.MOST, usual=listing.USUAL),
         )
-        return _json(await desk.read(lambda c: listing.page_of(c, query, now())))
+        return json_of(await desk.read(lambda c: listing.page_of(c, query, now())))
 
     @app.get(
         f"{PATH}/{{id}}",
@@ -75,8 +75,4 @@ def add_incident_routes(app: FastAPI, desk: Desk) -> None:
                 raise NotFound(NOTHING)
             return found
 
-        return _json(await desk.read(read))
-
-
-def _json(content: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+        return json_of(await desk.read(read))

@@ -54,7 +54,7 @@ def receivers_of(
         for i, text in enumerate(texts)
     ]
     if len({address.key for address in addresses}) < len(addresses):
-        raise SettingError("each --notify must be another address, got one twice.")
+        raise SettingError("each --notify must have an address of its own, got one twice.")
     if not secrets and any(address.format == WEBHOOK for address in addresses):
         raise SettingError(
             f"a webhook must be signed: set {ENVIRONMENT} or {ENVIRONMENT}_FILE. {MAKE}"

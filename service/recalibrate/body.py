@@ -86,7 +86,7 @@ def _span(since: float, until: float) -> TimeSpan:
 def _length(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9})([smhd])", text)
     if found is None or not int(found[1]):
-        raise Malformed("'last' must be a length of time as '90m', '24h' or '7d'.")
+        raise Malformed("'last' must be a length of time such as '90m', '24h' or '7d'.")
     return float(int(found[1]) * UNITS[found[2]])
 
 

@@ -222,7 +222,7 @@ def _require_open(proposal: Proposal, *, forced: bool) -> None:
     if proposal.state == "reverted":
         raise Conflict("the proposal was applied and reverted. Propose again.")
     if iso(time.time()) > proposal.expires_at:
-        raise Conflict(f"the proposal has expired at {proposal.expires_at}. Propose again.")
+        raise Conflict(f"the proposal expired at {proposal.expires_at}. Propose again.")
     if proposal.refusals and not forced:
         reasons = " ".join(f"{reason.code}: {reason.text}" for reason in proposal.refusals)
         raise Conflict(f'the proposal is refused. {reasons} To apply it all the same: "force".')

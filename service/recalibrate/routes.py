@@ -12,9 +12,10 @@ from fastapi import Request as HttpRequest
 
 from vaewatch.service.http.asked import read_asked
 from vaewatch.service.http.auth import Keys, Scope
-from vaewatch.service.http.body import Disconnected, read_body
+from vaewatch.service.http.body import read_body
 from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import reference, schemas_of
+from vaewatch.service.http.responses import json_of
 from vaewatch.service.recalibrate.body import ApplyRequest, RecalibrateRequest
 from vaewatch.service.recalibrate.proposal import Proposal
 from vaewatch.service.recalibrate.recalibrations import Recalibrations
@@ -53,23 +54,17 @@ class Changes:
         try:
             done = await change(await read_body(asked), asked)
             name, result = done.id, _result_of(done)
-        except Disconnected:
-            return Response(status_code=499)  # unread, but in the log and the metrics
         finally:
             self.recalibrations.metrics.count_recalibration(result)
             known = name if ID.fullmatch(name) else None  # anybody can make up paths
             version = self.recalibrations.registry.active.name.version
             audit(action, asked.key, asked.id, result, version, known)
-        return _json(done)
+        return json_of(done)
 
 
 def _result_of(proposal: Proposal) -> str:
     forced = proposal.state == "applied" and proposal.forced
     return "forced" if forced else proposal.state
-
-
-def _json(content: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
 
 
 def add_recalibrate_routes(app: FastAPI, recalibrations: Recalibrations, keys: Keys) -> None:
@@ -80,7 +75,7 @@ def add_recalibrate_routes(app: FastAPI, recalibrations: Recalibrations, keys: K
         PATH, tags=["model"], summary="The last proposals", openapi_extra=_answer("ProposalList")
     )
     async def listed() -> Response:
-        return _json(ProposalList(recalibrations.listed()))
+        return json_of(ProposalList(recalibrations.listed()))
 
     @app.post(
         PATH,

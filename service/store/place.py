@@ -97,7 +97,9 @@ class Place:
 
 def _sqlite(url: URL) -> Place:
     if not url.database or url.database == ":memory:" or url.host or url.query:
-        raise SettingError("--store must name a file after sqlite:///, as sqlite:///store.sqlite.")
+        raise SettingError(
+            "--store must name a file after sqlite:///, such as sqlite:///store.sqlite."
+        )
     folder = Path(url.database).parent
     if not folder.is_dir():
         raise SettingError(f"the folder '{folder}' of --store must be there, but is not.")

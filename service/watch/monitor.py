@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.incidents.incident import MOST_EXAMPLES
+from vaewatch.scoring.incidents.rule import members_of
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
@@ -37,21 +36,11 @@ MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 MOST_NAMED = 200  # alarms of a batch whose ids are looked up
 
 
-def groups_of(artifact: Artifact, table: Table, rows: NDArray[np.int64]) -> Sequence[Any]:
-    """Return what stands for the groups of records, as incidents have them."""
-    if table.entities is not None:
-        return [table.entities[row] for row in rows.tolist()]
-    if artifact.segments is not None and len(rows):
-        found: Sequence[Any] = artifact.segments.codes(table.take(rows)).tolist()
-        return found
-    return [None] * len(rows)
-
-
-def strongest(rows: NDArray[np.int64], groups: Sequence[Any], verdicts: Verdicts) -> list[int]:
+def strongest(rows: NDArray[np.int64], groups: Sequence[int], verdicts: Verdicts) -> list[int]:
     """Put the first rows of each group and first reason, as many as an incident shows, before the
     others.
     """
-    seen: dict[Any, int] = {}
+    seen: dict[tuple[int, str | None], int] = {}
     parts: tuple[list[int], list[int]] = [], []
     for row, group in zip(rows.tolist(), groups, strict=True):
         reasons = verdicts.reasons[row]
@@ -165,7 +154,8 @@ class Monitor:
         shown = rows.tolist()
         if len(rows) > MOST_NAMED:
             rows = rows[np.argsort(-verdicts.severity[rows], kind="stable")]
-            shown = strongest(rows, groups_of(model.scorer.artifact, table, rows), verdicts)
+            groups = members_of(model.scorer.artifact, table.take(rows)).codes.tolist()
+            shown = strongest(rows, groups, verdicts)
         found = ((row, place_of(row).id) for row in shown[:MOST_NAMED])
         return {row: id for row, id in found if id is not None}
 

@@ -367,7 +367,7 @@ def test_the_output_must_not_be_the_input(tmp_path: Path, artifact_path: Path, l
     source = write(tmp_path / "in.csv", lines)
     (tmp_path / "same.csv").symlink_to(source)
     done = score(artifact_path, source, "--out", tmp_path / "same.csv")
-    assert done.returncode == 2 and b"--out must be another file than the input" in done.stderr
+    assert done.returncode == 2 and b"--out must be a file other than the input" in done.stderr
     assert source.read_text().splitlines() == lines
 
 

@@ -89,7 +89,9 @@ def test_where_nothing_was_judged_it_says_what_to_do(
     with serving(artifact_path, "--store", url) as live, page_of(browser) as (page, complaints):
         page.goto(live.url)
         note = page.locator("#precision-empty")
-        expect(note).to_contain_text("Of the 5 incidents of this time nobody has said yet")
+        expect(note).to_contain_text(
+            "Nobody has said yet which of the 5 incidents of this time were real"
+        )
         expect(page.locator("#precision-columns")).to_be_hidden()
         assert axe_findings(page) == [] and complaints == []
 

@@ -215,7 +215,7 @@ def test_the_lists_say_when_there_is_nothing_or_the_store_is_away(
         post(live, odd_records(4))
         expect(page.locator("#open-rows tr")).to_have_count(1)
         page.route("**/v1/incidents*", lambda route: route.fulfill(status=503, json={}))
-        expect(page.locator("#work-fault")).to_contain_text("The service scores on")
+        expect(page.locator("#work-fault")).to_contain_text("The service goes on scoring")
         expect(page.locator("#open-rows tr")).to_have_count(1)  # what was known stays
         assert axe_findings(page) == []
         page.unroute("**/v1/incidents*")

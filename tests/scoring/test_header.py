@@ -92,7 +92,7 @@ def test_a_header_that_gets_a_delimiter_fits_its_rows():
     [
         ("a,,b\n1,2,3\n", "column 2 must have a name in the header"),
         ("a,b,a\n1,2,3\n", "'a' is there 2 times. If the first line is a record, put a line"),
-        ("id  x\n1  2\n3  4\n", "columns must be parted by a single mark"),
+        ("id  x\n1  2\n3  4\n", "columns must be separated by a single mark"),
         ("id x y\n1 2 3\n4 5 6\n", "--delimiter ' '"),
         ("id   x y\n1 2   3\n4 5 6\n", "sed 's/^ *//"),
         ('{"a": 1}\n{"a": 2}\n', "got JSON. Name a file with one object a line .ndjson"),
@@ -104,7 +104,7 @@ def test_a_header_that_gets_a_delimiter_fits_its_rows():
             "If line 3 holds the names, leave out what is before",
         ),
         ("Report\na;b\n1;x\n2;y\n", "it has 1 field, and the rows have 2"),
-        ("a:b:c\n1:2:3\n4:5:6\n", "3 seem to be parted by ':'. Pass --delimiter ':'"),
+        ("a:b:c\n1:2:3\n4:5:6\n", "3 seem to be separated by ':'. Pass --delimiter ':'"),
         ("a||b||c\n1||2||3\n", "here it is '||'. Make it one: sed 's/||/|/g'"),
         ("a,,b\nx,y,z\n1,2,3\n", "in the next line, leave the first line out: tail -n +2"),
         ("'a','b'\n'1','x'\n", "got single ones"),
@@ -178,7 +178,7 @@ def test_a_row_that_cannot_be_read_says_why(row: bytes, message: str):
 
 def test_blanks_part_columns_where_they_are_named_as_the_delimiter():
     assert opened("a b\n1 x\n2 y\n3 x\n", " ")[1] == CELLS
-    with pytest.raises(SchemaError, match="columns must be parted by a single mark"):
+    with pytest.raises(SchemaError, match="columns must be separated by a single mark"):
         opened("a  b\n1  x\n", " ")
 
 

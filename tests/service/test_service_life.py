@@ -172,7 +172,7 @@ def test_a_shadow_scores_along_and_can_be_promoted(
 def test_a_shadow_that_is_the_artifact_is_refused(artifact_path: Path):
     done = run("serve", artifact_path, "--shadow", artifact_path.parent / "." / "shop")
     assert done.returncode == 2
-    assert f"--shadow must be another artifact than '{artifact_path}'." in done.stderr
+    assert f"--shadow must be an artifact other than '{artifact_path}'." in done.stderr
 
 
 def test_a_shadow_of_other_columns_is_refused(artifact_path: Path, tmp_path: Path):

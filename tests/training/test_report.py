@@ -393,7 +393,7 @@ def test_a_recalibrated_artifact_has_a_report_of_its_own_budget(
         (
             ["--labelled", "LABELLED", "--out", "LABELLED"],
             2,
-            "must be another file than the input",
+            "must be a file other than the input",
         ),
         (["--labelled", "LABELLED", "--label", "kind"], 3, "label column 'kind' must be in"),
         (["--out", "nowhere/it.html"], 2, "must be in a folder that can be written"),

@@ -14,13 +14,11 @@ from pathlib import Path
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, columns_in, delimiter_of, kind_in
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.form import NO_TIME, moment_of_text
 
 COLUMNS = "label", "incident", "record", "kind", "group", "first", "last", "columns", "at"
-BETWEEN = ";"  # the names of columns
-DELIMITERS = ",;\t"  # spreadsheets of many countries write the second one
 FORM = "2026-03-29T03:10:00Z"
 
 
@@ -76,8 +74,7 @@ def read_marks(path: Path | str) -> tuple[Mark, ...]:
     """
     try:
         content = Path(path).read_bytes()
-        header = content.partition(b"\n")[0].decode("utf-8", "replace")
-        separator = max(DELIMITERS, key=header.count)
+        separator = delimiter_of(content.partition(b"\n")[0].decode("utf-8", "replace"))
         frame = pl.read_csv(content, infer_schema=False, separator=separator)
     except pl.exceptions.NoDataError:
         return ()
@@ -114,21 +111,17 @@ def _marks(frame: pl.DataFrame, path: Path | str) -> Iterator[Mark]:
                 f"a label must be {known}, got another text in line {line} of '{path}'."
             ) from None
         place = f"line {line} of '{path}'"
-        if cells["kind"] and cells["kind"] not in list(GroupKind):
-            raise SchemaError(
-                f"the kind of a group must be {', '.join(GroupKind)}, or empty, got another text "
-                f"in {place}."
-            )
+        kind = kind_in(cells["kind"], f"in {place}")
         first, last, at = (_moment(cells[name], name, place) for name in ("first", "last", "at"))
         yield Mark(
             label=label,
             incident=cells["incident"],
             record=cells["record"],
-            kind=GroupKind(cells["kind"]) if cells["kind"] else None,
+            kind=kind,
             group=cells["group"],
             first=first,
             last=last,
-            columns=tuple(filter(None, map(str.strip, cells["columns"].split(BETWEEN)))),
+            columns=columns_in(cells["columns"]),
             at=NO_TIME if at is None else at,
         )
 

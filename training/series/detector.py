@@ -9,39 +9,31 @@ window, so that they are not judged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import validate_data
 
-from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.errors import ScoringError, SettingError
-from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.intake.contents import check_column_names
-from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.detector import LARGEST_SEED, frame_from, offset_of
-from vaewatch.training.export.package import Origin
-from vaewatch.training.records.read import fingerprint
+from vaewatch.training.detector import Detector, frame_from
+from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.series.package import pack_series
 from vaewatch.training.series.pipeline import fit_series
-from vaewatch.training.vae.forked import warn_if_forked, watch_forks
-from vaewatch.training.vae.threads import computing_on
 
 
-class SeriesDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class SeriesDetector(Detector):
     """A model of windows with a calibrated alarm budget.
 
     It takes pandas and polars DataFrames with a column of times and, unless `entity` is None, one
-    that says whose a record is. Its parameters are fields of `TrainConfig`; `random_state` is the
+    that says whose a record is. A record without a full window, or of a time that its entity
+    already had, is not judged. Its parameters are fields of `TrainConfig`; `random_state` is the
     `seed`.
 
     Attributes:
@@ -97,86 +89,33 @@ class SeriesDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit to normal records and calibrate; `y` is ignored.
-
-        Raises:
-            ValueError: a parameter or the records are not what they must be.
-        """
-        warn_if_forked()
-        watch_forks()
-        frame, config = self._frame(X, reset=True), self._config()
-        started = perf_counter()
-        try:
-            check_column_names(frame.columns)  # before the work
-            with computing_on(config.threads):
-                learned = fit_series(frame, config)
-        except SettingError:  # a ValueError already
-            raise
-        except ScoringError as error:
-            raise ValueError(str(error)) from error
-        seconds = round(perf_counter() - started, 3)
-        origin = Origin(type(self).__name__, fingerprint(frame), len(frame), seconds)
-        self.artifact_: Artifact = pack_series(learned, origin).artifact()
-        self._scorer = Scorer(self.artifact_)
-        self.window_ = learned.series.window.size
-        self.offset_ = offset_of(self.artifact_.calibration)
-        return self
-
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return (N,) scores with their sign changed: higher is more NORMAL. NaN for a record
-        without a full window, or of a time that its entity already had.
-        """
-        return -self._verdicts(X).score
-
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return `score_samples` less `offset_`, (N,): below 0 is an alarm."""
+        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm."""
         return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """Return (N,) verdicts: -1 for an alarm, which is `p_value <= alpha`, and 1 for normal and
-        for a record that is not judged.
-        """
-        return np.where(self._verdicts(X).is_anomaly, -1, 1)
-
-    def p_values(self, X: Any) -> NDArray[np.float64]:
-        """Return (N,) p-values: the share of normal records that score at least as high, each with
-        those before it. NaN for a record that is not judged.
-        """
-        return self._verdicts(X).p_value
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.no_validation = True  # records of a series are frames, not arrays
         return tags
 
     def _config(self) -> TrainConfig:
-        names = {field.name for field in fields(TrainConfig)} - {"kinds"}
-        settings = {name: v for name, v in self.get_params().items() if name in names}
-        settings["kinds"] = self.kinds or {}
-        seed = self.random_state
-        if not isinstance(seed, int):
-            seed = int(check_random_state(seed).randint(LARGEST_SEED))
-        config = TrainConfig(**settings, seed=seed)
+        config = super()._config()
         if not config.windowed:
             raise SettingError(
                 "parameter 'window' must be auto or at least 2; VAEDetector takes 1."
             )
         return config
 
-    def _verdicts(self, X: Any) -> Verdicts:
+    def _fit(self, frame: pl.DataFrame, config: TrainConfig, origin: Origin) -> Package:
+        started = perf_counter()
+        learned = fit_series(frame, config)
+        self.window_ = learned.series.window.size
+        return pack_series(learned, origin.since(started))
+
+    def _judge(self, table: Table) -> Verdicts:
         """Return the verdicts in the frame's order, of records that are put in order of time."""
-        check_is_fitted(self)
-        warn_if_forked()
-        frame = self._frame(X, reset=False)
-        try:
-            table = checked_table(self.artifact_.schema, frame)
-            order = _by_entity(table)
-            verdicts = self._scorer.score_table(table.take(order), explain=0)
-        except ScoringError as error:
-            raise ValueError(str(error)) from error
-        return verdicts[np.argsort(order)]
+        order = _by_entity(table)
+        return super()._judge(table.take(order))[np.argsort(order)]
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         if isinstance(X, pl.LazyFrame):

@@ -125,8 +125,8 @@ def calendar(name: str, value: Any) -> str:
         return str(parts[0])
     if not parts or any(part not in tuple(Part) for part in parts):
         raise SettingError(
-            f"setting '{name}' must be auto, none, or some of {', '.join(Part)} with commas "
-            f"between, got {value!r}."
+            f"setting '{name}' must be auto, none, or some of {', '.join(Part)}, separated by "
+            f"commas, got {value!r}."
         )
     return ",".join(part for part in Part if part in parts)
 

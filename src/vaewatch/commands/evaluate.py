@@ -49,9 +49,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
     default=64,
     help="Draws per record of the importance-weighted bound.",
 )
-@feedback(
-    "CSV of vaewatch feedback export, in place of labels: how much of what people marked alarms."
-)
+@feedback("CSV of vaewatch feedback export, in place of labels: counts the marks that are found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     artifact: Path,

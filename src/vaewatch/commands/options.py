@@ -118,7 +118,7 @@ def merge_gap() -> Callable[[Any], Any]:
     return setting(
         "--merge-gap",
         metavar="SPAN",
-        help="So far apart are alarms of one incident at most: 5m, or 30 records without a time.",
+        help="Longest pause between alarms of one incident: 5m, or 30 records without a time.",
     )
 
 
@@ -212,7 +212,7 @@ def reading_options() -> Callable[[Any], Any]:
             "--calendar",
             default="auto",
             metavar="PARTS",
-            help="Parts of the time to learn: hour, weekday, day with commas between, or none. "
+            help="Parts of the time to learn: hour, weekday, day, separated by commas, or none. "
             "auto: hour and weekday, where there are enough days and weeks.",
         ),
         setting(

@@ -34,7 +34,7 @@ MOST = 40  # columns that `train` shows
 @setting(
     "--window", metavar="N|auto", help="As train takes it: show what series the records make."
 )
-@setting("--gap", metavar="SPAN", help="A longer pause parts a series, with --window.")
+@setting("--gap", metavar="SPAN", help="With --window: after a longer pause a series begins anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
 def profile(
     data: tuple[str, ...],

@@ -25,7 +25,7 @@ def _alphas(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
     try:
         return [float(alpha) for alpha in text.split(",")] if text else None
     except ValueError:
-        raise click.BadParameter(f"must be rates with commas between, got '{text}'.") from None
+        raise click.BadParameter(f"must be rates separated by commas, got '{text}'.") from None
 
 
 def _drawable(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
@@ -66,7 +66,7 @@ EARLY = 1990  # records of before may have other numbers than seconds since 1970
     "--incidents",
     metavar="FILE",
     callback=target,
-    help="Alarms at the first alpha that belong together, as .ndjson, .csv or .parquet.",
+    help="Write the incidents at the first alpha, as .ndjson, .csv or .parquet.",
 )
 @merge_gap()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with each hour.")

@@ -100,7 +100,7 @@ def _check_target(target: Path, artifact: Path, inputs: tuple[str, ...]) -> None
         raise click.UsageError(f"--out must be in a folder that can be written, got '{target}'.")
     for name in inputs:
         if Path(name).resolve() == target.resolve():
-            raise click.UsageError(f"--out must be another file than the input '{name}'.")
+            raise click.UsageError(f"--out must be a file other than the input '{name}'.")
 
 
 def _judge(

@@ -21,8 +21,8 @@ from vaewatch.commands.terminal import out
 def rollback(artifact: Path, version: str | None, only_list: bool) -> None:
     """Put the version of an artifact back that was replaced last.
 
-    It is verified, then exchanged with the one in place, which is kept: a second time undoes the
-    first. A service that watches the path takes the change up as it does any other.
+    It is verified, then exchanged with the one in place, which is kept: a second rollback undoes
+    the first. A service that watches the path takes the change up as it does any other.
     """
     if only_list:
         _print_versions(artifact)

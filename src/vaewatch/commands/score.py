@@ -91,7 +91,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     "--incidents",
     metavar="FILE",
     callback=target,
-    help="Alarms that belong together, as .ndjson, .csv or .parquet.",
+    help="Write the incidents, alarms that belong together, as .ndjson, .csv or .parquet.",
 )
 @merge_gap()
 @delimiter()
@@ -106,7 +106,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     "--shard",
     metavar="I/N",
     callback=shard,
-    help="Only each N-th file, from the I-th on; with a window each N-th entity, of all files.",
+    help="Only every N-th file, from the I-th on; with a window every N-th entity, of all files.",
 )
 @setting(
     "--sort",
@@ -118,7 +118,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     type=click.IntRange(1),
     default=10_000,
     metavar="N",
-    help="With a window: whose last records are kept at a time.",
+    help="With a window: most entities whose last records are kept at a time.",
 )
 @click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
 @setting(
@@ -203,7 +203,7 @@ def _check_targets(files: tuple[str, ...], settings: dict[str, Any]) -> None:
             continue
         option, path = f"--{name.replace('_', '-')}", Path(settings[name]).resolve()
         if path in taken and not path.is_char_device():
-            raise click.UsageError(f"{option} must be another file than {taken[path]}.")
+            raise click.UsageError(f"{option} must be a file other than {taken[path]}.")
         taken[path] = option
 
 

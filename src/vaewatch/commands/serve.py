@@ -80,9 +80,9 @@ def histories(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--history",
             metavar="memory|stateless|redis://HOST",
-            help="Where the records before a record are, for an artifact with a window: in memory "
-            "(each record is posted once), stateless (each request brings its own), or in a Redis "
-            "that workers share.  [default: memory with one worker, stateless with several]",
+            help="Where the records before a record come from, for an artifact with a window: "
+            "memory (each record is posted once), the request (stateless), or a Redis that "
+            "workers share.  [default: memory with one worker, stateless with several]",
         ),
         setting(
             "--history-file",
@@ -110,8 +110,8 @@ def histories(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--history-ahead",
             type=SECONDS,
-            help="Set apart a record that is more seconds than this ahead of this machine's "
-            "clock: it would make its entity late until then.  [default: none is]",
+            help="Set apart a record whose time is more than so many seconds ahead of this "
+            "machine's clock: it would make its entity late until then.  [default: none is]",
         ),
     )[::-1]:
         command = option(command)
@@ -131,8 +131,8 @@ def incidents(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--merge-gap",
             metavar="SPAN",
-            help="So far apart are alarms of one incident at most.  [default: 5m, or the length "
-            "of a window]",
+            help="Longest pause between alarms of one incident.  [default: 5m, or the length of a "
+            "window]",
         ),
         setting(
             "--notify-chance",

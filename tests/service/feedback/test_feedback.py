@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import resource
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from tests.conftest import VAEWATCH, call
 from tests.live import Live, serving, until
 from tests.postgres import needs_postgres, postgres
 from tests.service.incidents.conftest import incidents, odd_records, post, wait_for_alarms
+from tests.service.raw import connected
 from vaewatch.service.incidents.precision import precision_of
 
 
@@ -305,3 +308,21 @@ def test_a_summary_of_nothing_is_no_fault(artifact_path: Path):
         found = empty.get("/v1/feedback/summary").json()
         assert (found["all"]["precision"], found["columns"], found["weeks"]) == (None, [], [])
         assert empty.get("/v1/feedback/summary?since=2999-01-01").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/feedback", "/v1/patterns", "/v1/recalibrate", "/console/score"]
+)
+def test_a_client_that_leaves_before_its_body_is_whole_is_counted(live: Live, path: str):
+    def gone() -> float:
+        return live.value("vaewatch_request_duration_seconds_count", code="499", route=path)
+
+    before = gone()
+    with connected(live) as client:
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            "content-length: 99\r\n\r\n{".encode()
+        )
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    until(lambda: gone() == before + 1)
+    assert "Traceback" not in live.said

@@ -28,7 +28,7 @@ from tests.service.test_service_life import new_workers
 from tests.training.test_time import make_orders
 from vaewatch.scoring.incidents.described import report_of
 from vaewatch.scoring.incidents.judged import JudgedRecords
-from vaewatch.scoring.incidents.rule import Rules
+from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
 
@@ -52,7 +52,7 @@ def expected(path: Path, records: Records, gap: float) -> dict[str, tuple[int, s
     table = table_of(artifact.schema, records)
     assert table.times is not None
     good = np.ones(len(table), bool)
-    judged = JudgedRecords(table.times, rules.members(artifact, table), verdicts, good)
+    judged = JudgedRecords(table.times, members_of(artifact, table), verdicts, good)
     reports = [
         report_of(rules, group, one)
         for group in judged.grouped(rules).values()
