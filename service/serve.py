@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import threading
 from dataclasses import replace
-from functools import partial
-from multiprocessing.connection import Connection
-from time import monotonic
 
 from vaewatch.scoring.errors import SettingError
-from vaewatch.scoring.intake.deadline import LOAD
-from vaewatch.service.app import Application
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import with_files_enough
-from vaewatch.service.http.listening import announce, listen
-from vaewatch.service.http.server import server_of
 from vaewatch.service.http.wire.protocol import missing_of_uvicorn
-from vaewatch.service.http.workers import Parent, hold, shared_folder
+from vaewatch.service.http.workers import Parent, shared_folder
 from vaewatch.service.model.model import load_model
 from vaewatch.service.model.shared import remember
 from vaewatch.service.notify.receiver import require_receivers
 from vaewatch.service.series.choice import check_history
 from vaewatch.service.settings import Settings
-from vaewatch.service.signals import end_with_parent
 from vaewatch.service.store.check import check_store
 from vaewatch.service.watch.logs import set_up
 from vaewatch.service.watch.metrics import ONE_BY_ONE
-from vaewatch.service.watch.stderr import lines
+from vaewatch.service.worker import work, work_alone
 
 log = logging.getLogger("vaewatch.service")
-
-LOAD_PATIENCE = 2.0  # seconds for the loads that are under way at the end
 
 
 def serve(settings: Settings) -> None:
@@ -52,12 +39,7 @@ def serve(settings: Settings) -> None:
             remember(folder, model)
             Parent(replace(settings, workers_folder=folder), work).run()
         return
-    application = Application.of(settings)  # with its artifact loaded and verified
-    server = server_of(application.edge, application.asgi, settings)
-    listener = listen(settings)
-    announce(listener.address)
-    server.run_on(listener)
-    leave_loads_behind()
+    work_alone(settings)
 
 
 def require_other_shadow(settings: Settings) -> None:
@@ -65,31 +47,6 @@ def require_other_shadow(settings: Settings) -> None:
     shadow = settings.shadow
     if shadow is not None and shadow.resolve() == settings.artifact.resolve():
         raise SettingError(f"--shadow must be an artifact other than '{settings.artifact}'.")
-
-
-def work(settings: Settings, sock: socket.socket, ready: Connection) -> None:
-    """Serve as one of several workers, until SIGTERM or the end of their parent."""
-    end_with_parent()
-    assert settings.workers_folder is not None
-    hold(settings.workers_folder)  # to the end of this process, which may outlive its parent
-    set_up(settings.log_level)
-    application = Application.of(settings)
-    report = partial(ready.send_bytes, b"ready")
-    server_of(application.edge, application.asgi, settings, report).run([sock])
-    leave_loads_behind()
-
-
-def leave_loads_behind() -> None:
-    """End the process where a load has not ended soon: Python would take away under it what it
-    still runs on, which ends as a crash.
-    """
-    until = monotonic() + LOAD_PATIENCE
-    for thread in threading.enumerate():
-        if thread.name == LOAD:
-            thread.join(max(0.0, until - monotonic()))
-            if thread.is_alive():
-                lines.finish()
-                os._exit(0)
 
 
 def warn_of_missing_names() -> None:

@@ -9,6 +9,7 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from vaewatch.scoring.errors import SettingError
@@ -41,6 +42,11 @@ class Listener:
     sock: socket.socket
     address: str
     inode: int | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all clients are on this machine: none is half-open for long."""
+        return self.inode is not None or ip_address(self.sock.getsockname()[0]).is_loopback
 
     def admit_no_more(self) -> None:
         """Have the kernel refuse every client that is not yet connected.

@@ -102,9 +102,11 @@ class DrainingServer(uvicorn.Server):
                 connection.age(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._listener is not None:
-            self._listener.admit_no_more()
-        await asyncio.sleep(LAST_CONNECTIONS)
+        listener = self._listener
+        if listener is not None:
+            listener.admit_no_more()
+        local = listener is not None and listener.is_local
+        await asyncio.sleep(STEP if local else LAST_CONNECTIONS)
         for sock in sockets or []:
             await self._accept_last(sock)
         for server in self.servers:
@@ -115,13 +117,16 @@ class DrainingServer(uvicorn.Server):
 
     async def _last_requests(self) -> None:
         """Wait for requests that are on their way over open connections, longest while one of
-        these has asked nothing yet: it was opened to ask something.
+        these has asked nothing yet: it was opened to ask something. Where none is open, one step
+        is enough for those that were accepted a moment ago.
 
         It waits in steps: after a stall of the machine a clock would say that the time is over
         before the requests that came meanwhile are read.
         """
         connections: set[Any] = self.server_state.connections
         for step in range(UNUSED):
+            if step > 0 and not connections:
+                return
             # an attribute of uvicorn's own; without it, all count as used
             unused = any(getattr(each, "cycle", each) is None for each in connections)
             if step >= USED and (self.should_exit or not unused):

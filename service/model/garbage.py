@@ -13,11 +13,15 @@ YOUNG = 10_000  # new objects that start a collection; the default, 700, is reac
 
 
 def settle() -> None:
-    """Free what is garbage now, and exempt everything else from collection until the next call.
-
-    Call it once all is loaded, and again whenever a model has been replaced.
+    """Free what is garbage now, and exempt everything else from collection. Call it once all is
+    loaded: what its imports have exempted already is not gone through.
     """
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+
+
+def settle_again() -> None:
+    """Go through everything once more. Call it whenever a model has been replaced."""
+    gc.unfreeze()
+    settle()

@@ -18,7 +18,7 @@ from vaewatch.scoring.errors import ArtifactError, ScoringError
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.service.model.columns import require_history, require_same_columns
 from vaewatch.service.model.errors import Conflict
-from vaewatch.service.model.garbage import settle
+from vaewatch.service.model.garbage import settle, settle_again
 from vaewatch.service.model.loading import Loading
 from vaewatch.service.model.model import Model, load_model
 from vaewatch.service.model.registry import Registry
@@ -102,7 +102,7 @@ class Lifecycle:
             if result == "loaded":
                 registry.put(model)
                 remember(settings.workers_folder, model)
-                settle()
+                settle_again()
             self.count_reload(result)
             log.info("reload: %s, version %s", result, model.name.version)
             return result
@@ -130,7 +130,7 @@ class Lifecycle:
             registry.put(shadow, promoted=True)
             registry.path, registry.shadow = shadow.path, None
             remember(self.settings.workers_folder, shadow)
-            settle()
+            settle_again()
             log.info("promoted: version %s", shadow.name.version)
             return shadow.name.version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -56,6 +57,7 @@ NO_MEMORY = (
     "bad_alloc",
 )
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
+YOUNG = 50_000  # new objects that start a search for garbage: imports make many, and none of it
 OUR_FAULT, USAGE, BAD_DATA, BAD_ARTIFACT, INTERRUPTED = 1, 2, 3, 4, 130
 
 
@@ -125,6 +127,7 @@ def main() -> None:
 
         hold_changes()  # first of all: until they are handled they would end the service
     debug = "--debug" in sys.argv[1:2] or bool(os.environ.get("VAEWATCH_DEBUG"))
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     _occupy_closed_streams()
     _buffer_streams()
     try:

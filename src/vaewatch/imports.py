@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def without_garbage() -> Iterator[None]:
     """Import for the length of a block; what it made is left out of later collections.
 
-    PyTorch makes some hundred thousand objects that stay. To look through them again and again
-    takes a third of a second of a command.
+    They make objects by the ten thousand that stay, PyTorch by the hundred thousand. To look
+    through them again and again takes a seventh of the time that a command takes to start.
     """
     collecting = gc.isenabled()
     gc.disable()

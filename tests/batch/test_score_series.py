@@ -100,7 +100,7 @@ def test_a_file_goes_on_where_the_one_before_it_ended(
 def test_bytes_do_not_depend_on_threads(
     machines_path: Path, frame: pl.DataFrame, tmp_path: Path, sort: tuple[str, ...]
 ):
-    by_time(pl.concat([frame, make_machines(2 * N, 4, 2, first=3)])).write_csv(tmp_path / "in.csv")
+    by_time(pl.concat([frame, make_machines(N, 4, 2, first=3)])).write_csv(tmp_path / "in.csv")
     for threads in (1, 2, 3):
         words = (machines_path, tmp_path / "in.csv", "--out", tmp_path / f"{threads}.csv")
         score_in_steps(*words, "--threads", threads, "--explain", 1, *sort)

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import make_frame
 from vaewatch.service.app import Application
 from vaewatch.service.http.server import server_of
-from vaewatch.service.model.garbage import YOUNG, settle
+from vaewatch.service.model.garbage import YOUNG, settle, settle_again
 from vaewatch.service.parts import Service
 from vaewatch.service.settings import Settings
 
@@ -45,6 +45,8 @@ def test_what_settled_is_left_alone_until_it_settles_again():
     assert gc.get_freeze_count() > 1000 and gc.get_threshold()[0] == YOUNG
     assert of_gone() is not None
     settle()
+    assert of_gone() is not None
+    settle_again()
     assert of_gone() is None and of_kept() is kept
 
 

@@ -96,12 +96,13 @@ class Seen:
         """
         if not len(again):
             return False
-        from scipy.stats import binom, chi2  # half a second of imports that no fit needs
+        from scipy.special import betainc, gammaincinv
 
-        pairs = chi2.ppf(SURE, 2 * np.count_nonzero(self.counts == 2) + 2) / 2  # Poisson's law
+        pairs = gammaincinv(np.count_nonzero(self.counts == 2) + 1, SURE)  # Poisson's law
         each = 2 * pairs / self.counts.sum() / len(single) + 2.0**-32
         once_at_least = -np.expm1(-records * each)
-        return bool(binom.sf(len(again) - 1, len(single), once_at_least) < CHANCE)
+        by_chance = betainc(len(again), len(single) - len(again) + 1, once_at_least)  # binomial
+        return bool(by_chance < CHANCE)
 
     def to_bytes(self) -> bytes:
         return save_tensors(asdict(self))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vaewatch.commands.options import config_file, setting
+from vaewatch.imports import without_garbage
 from vaewatch.service.settings import Settings
 from vaewatch.threads import products_on_one_thread
 
@@ -269,13 +270,14 @@ def serve(artifact: Path, **settings: Any) -> None:
     from vaewatch.service.watch.stderr import open_streams
 
     open_streams()
-    from vaewatch.service.http.auth import (
-        key_of_environment,
-        require_safe_address,
-        require_tls_files,
-    )
-    from vaewatch.service.serve import serve as run
-    from vaewatch.service.store.place import url_of_environment
+    with without_garbage():
+        from vaewatch.service.http.auth import (
+            key_of_environment,
+            require_safe_address,
+            require_tls_files,
+        )
+        from vaewatch.service.serve import serve as run
+        from vaewatch.service.store.place import url_of_environment
 
     settings["store"] = settings["store"] or url_of_environment()
     chosen = Settings(artifact=artifact, key=key_of_environment(), **settings)
