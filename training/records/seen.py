@@ -96,13 +96,12 @@ class Seen:
         """
         if not len(again):
             return False
-        from scipy.special import betainc, gammaincinv
+        from scipy.special import bdtrc, pdtri  # without the imports of scipy.stats
 
-        pairs = gammaincinv(np.count_nonzero(self.counts == 2) + 1, SURE)  # Poisson's law
+        pairs = pdtri(np.count_nonzero(self.counts == 2), 1 - SURE)  # Poisson's law
         each = 2 * pairs / self.counts.sum() / len(single) + 2.0**-32
         once_at_least = -np.expm1(-records * each)
-        by_chance = betainc(len(again), len(single) - len(again) + 1, once_at_least)  # binomial
-        return bool(by_chance < CHANCE)
+        return bool(bdtrc(len(again) - 1, len(single), once_at_least) < CHANCE)  # binomial law
 
     def to_bytes(self) -> bytes:
         return save_tensors(asdict(self))
