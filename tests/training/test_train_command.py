@@ -239,8 +239,9 @@ def test_a_wrong_setting_is_named(
     assert not (tmp_path / "it").exists()
 
 
-def test_a_fit_that_diverged_is_refused(csv: Path, tmp_path: Path):
-    words = ["--alpha=0.05", "--id=order", *QUICK, "--learning-rate=1e30"]
+@pytest.mark.parametrize("steps", [60, 300])
+def test_a_fit_that_diverged_is_refused(csv: Path, tmp_path: Path, steps: int):
+    words = ["--alpha=0.05", "--id=order", *QUICK, f"--steps={steps}", "--learning-rate=1e30"]
     done = call("train", csv, "--out", tmp_path / "it", "--quiet", *words)
     assert done.returncode == 2
     assert done.stderr == (

@@ -91,7 +91,6 @@ def fit_vae(
     loop = Loop(vae, batches, config)
     probe = Probe.of(x, folds, batches.noise, vae, config)
     log = _run(loop, probe, progress, checkpoint)
-    _require_finite(vae, config)
     return Fitted(vae.cpu(), folds, log)
 
 
@@ -144,19 +143,26 @@ def _run(
         if loop.done % LOG_EVERY == 0 or loop.done == 1 or last:
             log.note()
             progress("fit", loop.done, loop.steps)
-        if checkpoint and loop.done % EVERY_STEPS == 0 and not last:
+        if loop.done % EVERY_STEPS and not last:
+            continue
+        _require_finite(loop, checkpoint)
+        if checkpoint and not last:
             snapshot = loop.snapshot([astuple(line) for line in log.read()])
             if rank() == 0:
                 checkpoint.save(snapshot)
     return tuple(log.read())
 
 
-def _require_finite(vae: VAE, config: TrainConfig) -> None:
-    if not all(bool(tensor.isfinite().all()) for tensor in vae.state_dict().values()):
-        raise SettingError(
-            "the fit must converge, but its weights are no longer finite: use a lower learning "
-            f"rate than {config.learning_rate:g}. The default is {TrainConfig.learning_rate:g}."
-        )
+def _require_finite(loop: Loop, checkpoint: Checkpoint | None) -> None:
+    """Refuse weights that have diverged, which no later step mends, nor a run that goes on."""
+    if loop.flat.weights.isfinite().all():
+        return
+    if checkpoint:
+        checkpoint.remove()
+    raise SettingError(
+        "the fit must converge, but its weights are no longer finite: use a lower learning rate "
+        f"than {loop.config.learning_rate:g}. The default is {TrainConfig.learning_rate:g}."
+    )
 
 
 class _Log:
