@@ -6,7 +6,6 @@ most of it.
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import threading
@@ -16,6 +15,7 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from vaewatch.scoring.imports import without_garbage
 from vaewatch.scoring.intake.deadline import LOAD
 from vaewatch.service.http.listening import announce, listen
 from vaewatch.service.settings import Settings
@@ -48,13 +48,11 @@ def work_alone(settings: Settings) -> None:
 
 def _server(settings: Settings, ready: Callable[[], None] | None = None) -> DrainingServer:
     """Make the server of a worker, with its artifact loaded and verified."""
-    gc.disable()  # what imports make stays: to look for garbage among it takes long
-    from vaewatch.service.app import Application
-    from vaewatch.service.http.server import server_of
-    from vaewatch.service.http.workers import hold
+    with without_garbage():
+        from vaewatch.service.app import Application
+        from vaewatch.service.http.server import server_of
+        from vaewatch.service.http.workers import hold
 
-    gc.freeze()
-    gc.enable()
     if settings.workers_folder is not None:
         hold(settings.workers_folder)  # to the end of this process, which may outlive its parent
     set_up(settings.log_level)

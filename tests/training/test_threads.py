@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_info
 
 import vaewatch
 from tests.conftest import make_frame
-from vaewatch.imports import without_garbage
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.imports import without_garbage
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.bounds import Bounds
 from vaewatch.training.evaluate import evaluate

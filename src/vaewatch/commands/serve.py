@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vaewatch.commands.options import config_file, setting
-from vaewatch.imports import without_garbage
+from vaewatch.scoring.imports import without_garbage
 from vaewatch.service.settings import Settings
 from vaewatch.threads import products_on_one_thread
 

@@ -158,11 +158,12 @@ def train(
         settings = _given(settings)
     # what is wrong is refused before torch is imported
     config = TrainConfig.of(settings, continues=continue_from is not None)
-    if config.threads > cores():
-        settings["threads"] = cores()
+    here = cores()
+    if config.threads > here:
+        settings["threads"] = here
         if not quiet:
-            err().print(_fewer(config.threads, cores()))
-    from vaewatch.imports import without_garbage
+            err().print(_fewer(config.threads, here))
+    from vaewatch.scoring.imports import without_garbage
 
     with without_garbage():
         from vaewatch.training.ahead import (
