@@ -100,13 +100,15 @@ def test_requests_under_way_over_tls_let_probes_through(
     artifact_path: Path, pem: tuple[Path, Path]
 ):
     with few(artifact_path, pem, "--body-timeout", "20") as live:
-        sent = post("/v1/score", BODY)
-        with crowd(live, MOST, sent[:-10], agreed=True), crowd(live, 150, sent[:-10], agreed=True):
-            for path in PROBES * 3:
-                assert live.get(path).status_code == 200
-            # a client that had agreed and not yet sent may have made way for one that then sends
-            until(lambda: live.post("/v1/score", content=BODY).status_code == 429)
-            assert live.value("vaewatch_connections") <= MOST + 65
+        part = post("/v1/score", BODY)[:-10]
+        with crowd(live, MOST, part, agreed=True):
+            # the scrape is under way itself; a client that has not sent yet would make way
+            until(lambda: live.value("vaewatch_requests_in_progress") == MOST + 1)
+            with crowd(live, 150, part, agreed=True):
+                for path in PROBES * 3:
+                    assert live.get(path).status_code == 200
+                assert live.post("/v1/score", content=BODY).status_code == 429
+                assert live.value("vaewatch_connections") <= MOST + 65
         until(lambda: live.post("/v1/score", content=BODY).status_code == 200)
 
 
