@@ -31,7 +31,8 @@ from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 
 ALPHAS = (0.1, 0.05, 0.01)

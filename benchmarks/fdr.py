@@ -28,7 +28,8 @@ from vaewatch.scoring.budget.fdr import discoveries
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 
 RATES = (0.05, 0.1, 0.2)

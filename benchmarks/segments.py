@@ -25,7 +25,8 @@ from vaewatch.training.calibration.by_segment import SegmentBudget
 from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.evaluate import evaluate
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 
 ALPHAS = {"NSL-KDD": 0.01, "diamonds": 0.01, "HI": 0.01}

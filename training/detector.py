@@ -31,7 +31,8 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, Package, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.vae.forked import warn_if_forked, watch_forks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,7 +26,6 @@ from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.verdicts import Verdicts
-from vaewatch.training.bounds import Bounds
 from vaewatch.training.calibration.by_segment import (
     SegmentBudget,
     budgets_by_segment,
@@ -36,6 +35,9 @@ from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.threads import computing_on
+
+if TYPE_CHECKING:
+    from vaewatch.training.bounds import Bounds
 
 
 @dataclass(frozen=True)

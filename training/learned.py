@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.seen import Seen
 from vaewatch.training.records.split import Split
-from vaewatch.training.vae.fit import Fitted
+
+if TYPE_CHECKING:
+    from vaewatch.training.vae.fit import Fitted
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Kind
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.weights import load_seen, load_vae
+from vaewatch.training.export.weights import load_vae
 from vaewatch.training.learned import Continued
 from vaewatch.training.records.read import fingerprint
-from vaewatch.training.records.seen import Seen
+from vaewatch.training.records.seen import Seen, load_seen
 from vaewatch.training.vae.carry import Shared, carry
 from vaewatch.training.vae.vae import VAE
 

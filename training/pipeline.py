@@ -26,7 +26,8 @@ from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
-from vaewatch.training.calibration.rehearsal import Played, rehearse, rehearse_recent
+from vaewatch.training.calibration.played import Played, rehearse
+from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import RECENT, TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph

@@ -30,7 +30,6 @@ from vaewatch.training.calibration.renewed import New, Renewed, SegmentChange, c
 from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import Package
-from vaewatch.training.export.weights import load_seen
 from vaewatch.training.feedback.given import leave_out
 from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import Keys
@@ -38,6 +37,7 @@ from vaewatch.training.feedback.renew import heed
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.order import latest
 from vaewatch.training.records.read import fingerprint
+from vaewatch.training.records.seen import load_seen
 from vaewatch.training.records.split import recent_size
 from vaewatch.training.report.make import with_report
 from vaewatch.training.series.recalibrate import renew_series

@@ -23,7 +23,8 @@ from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.ahead import check_continued
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, Package, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.feedback.given import Feedback, leave_out
 from vaewatch.training.feedback.marks import read_marks
 from vaewatch.training.feedback.matched import Keys
@@ -36,10 +37,11 @@ from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.records.read import fingerprint, read_sample
 from vaewatch.training.records.sample import Reading, Sample
 from vaewatch.training.records.schema import infer_schema
-from vaewatch.training.report.findings import Findings, find
+from vaewatch.training.report.find.odd import Input, odd_records
+from vaewatch.training.report.find.single import find
+from vaewatch.training.report.find.windows import find_series
+from vaewatch.training.report.findings import Findings
 from vaewatch.training.report.make import with_report
-from vaewatch.training.report.odd import Input, odd_records
-from vaewatch.training.report.series import find_series
 from vaewatch.training.series.checks import check_series, newest
 from vaewatch.training.series.package import pack_series
 from vaewatch.training.series.pipeline import fit_series

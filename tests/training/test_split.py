@@ -16,7 +16,8 @@ from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.evaluate import evaluate
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.split import calibration_size, split_records
 

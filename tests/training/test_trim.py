@@ -13,7 +13,8 @@ from tests.conftest import SMALL, call, make_frame
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, Package, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.records.trim import suspects

@@ -19,7 +19,7 @@ from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.side import Codes
-from vaewatch.training.export.package import GOLDEN_RECORDS, make_golden
+from vaewatch.training.export.golden import GOLDEN_RECORDS, make_golden
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""artifact -> VAE and Seen: the stack that its graph was exported from, and what it has seen."""
+"""artifact -> VAE: the stack that its graph was exported from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from vaewatch.scoring.artifact import SEEN, WEIGHTS
+from vaewatch.scoring.artifact import WEIGHTS
 from vaewatch.scoring.disk.reading import read_kept, read_manifest
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN, damaged
-from vaewatch.training.records.seen import Seen
 from vaewatch.training.vae.folds import served_members
 from vaewatch.training.vae.vae import VAE
 
@@ -53,19 +52,6 @@ def load_served(path: Path) -> VAE:
     """Load the members that score."""
     training = read_manifest(path).training
     return load_vae(path).only(served_members(training.members, training.served))
-
-
-def load_seen(path: Path) -> Seen | None:
-    """Load the hashes of the fit records, which older artifacts do not have.
-
-    Raises:
-        ArtifactError: they are not as training writes them.
-    """
-    content = read_kept(path, SEEN)
-    try:
-        return None if content is None else Seen.from_bytes(content)
-    except (*BROKEN, SafetensorError) as error:
-        raise damaged(path, error) from error
 
 
 def require_kept(path: Path, name: str) -> bytes:

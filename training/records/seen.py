@@ -14,13 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from vaewatch.scoring.artifact import SEEN
+from vaewatch.scoring.disk.reading import read_kept
 from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.intake.damage import BROKEN, damaged
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
 from vaewatch.scoring.table import Table
 
@@ -173,3 +178,16 @@ def mixed(x: Hashes) -> Hashes:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def load_seen(path: Path) -> Seen | None:
+    """Load the hashes of the fit records, which older artifacts do not have.
+
+    Raises:
+        ArtifactError: they are not as training writes them.
+    """
+    content = read_kept(path, SEEN)
+    try:
+        return None if content is None else Seen.from_bytes(content)
+    except (*BROKEN, SafetensorError) as error:
+        raise damaged(path, error) from error

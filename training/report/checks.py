@@ -11,8 +11,7 @@ from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.blocks import words as words_of
 from vaewatch.training.report.blocks import Check, share
-from vaewatch.training.report.findings import Findings
-from vaewatch.training.report.reconstruction import CENTRAL
+from vaewatch.training.report.findings import CENTRAL, Findings
 from vaewatch.training.report.series import SeriesFindings
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""Learned -> Findings <-> report.json: all that the report needs and scoring does not.
+"""Findings <-> report.json: all that the report needs and scoring does not.
 
-It is gathered while the fit records are at hand, so that the page can be made again without them.
-Numbers are rounded: they are for plots and people.
+It is gathered while the fit records are at hand (see `vaewatch.training.report.find`), so that the
+page can be made again without them, and without torch. Numbers are rounded: they are for plots and
+people.
 """
 
 from __future__ import annotations
@@ -17,26 +18,92 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN
 from vaewatch.scoring.intake.text import one_line
-from vaewatch.training.learned import Learned
-from vaewatch.training.records.profile import ColumnProfile, profile_columns
-from vaewatch.training.report.latent import Latent, Unit, look_at_latent
-from vaewatch.training.report.odd import OddRecord
-from vaewatch.training.report.reconstruction import (
-    ColumnFit,
-    Reliability,
-    look_at_columns,
-    look_at_events,
-)
-from vaewatch.training.streams import Stream, stream
-from vaewatch.training.vae.fit import Step
+from vaewatch.training.progress import Step
+from vaewatch.training.records.profile import ColumnProfile
 
 PROFILED = 20_000  # records that the columns are profiled on
-RESIDUALS = 4_000  # records that the reconstruction is judged on
-MEANS = 1_200  # records that are drawn in latent space
-HIGHEST = 0.05  # of the out-of-bag scores, marked there
+ACTIVE = 0.01  # of a unit's posterior mean, the variance over records (Burda et al., 2016)
+BINS = 20  # of probability integral transforms
+TENTHS = 10
+CENTRAL = 0.9  # of a normal law, within 1.645 deviations
 DIGITS = 5
 
+Floats = NDArray[np.float64]
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One latent dimension of the first member, moved from -2 to 2 with the others at rest.
+
+    variance: of its posterior mean over records. kl: mean nats. moved: for the columns that it
+    moves most, the value expected at either end.
+    """
+
+    index: int
+    variance: float
+    kl: float
+    moved: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The latent space of a stack.
+
+    means: (N, 2) posterior means of the first member, rotated to their two widest directions; the
+    prior stays N(0, I) under a rotation. active: the active units of each member, of `of`.
+    variances: (L,) of the first member's units, widest first. effect: (units, columns) change of
+    each column from one end of a traversal to the other, in the column's deviations.
+    """
+
+    means: Floats
+    active: tuple[int, ...]
+    of: int
+    variances: Floats
+    units: tuple[Unit, ...]
+    effect: Floats
+
+
+@dataclass(frozen=True)
+class ColumnFit:
+    """How well one column is reconstructed, out of bag.
+
+    explained: 1 - squared residuals / variance; 1 is exact, 0 no better than the mean. central:
+    the share of PITs in the middle 90 %; None if the column is not numeric, or constant. pit:
+    records in each of BINS equal bins.
+    """
+
+    name: str
+    explained: float | None
+    central: float | None
+    pit: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """All events that have a probability (categories, booleans, missing values), (TENTHS,) bins.
+
+    asked: how many were given a probability in the bin. given: its mean. happened: how many did.
+    """
+
+    asked: NDArray[np.int64]
+    given: Floats
+    happened: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OddRecord:
+    """A fit record that scores high.
+
+    place: where it stands in the input. id: None if there is no id column, or no id in it.
+    score: out of bag, in nats. reasons: in words, by the network that serves.
+    """
+
+    place: str
+    id: str | None
+    score: float
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +113,8 @@ class Findings:
     batch: records that a member sees in a step. seen: records that a served member sees in an
     epoch.
 
-    high: (MEANS,) whether the out-of-bag score of a drawn record is in the highest twentieth.
+    high: of each record drawn in latent space, whether its out-of-bag score is in the highest
+    twentieth.
 
     odd: the fit records that score highest; empty in what earlier releases wrote.
     """
@@ -74,30 +142,6 @@ class Findings:
             ArtifactError: it is not as this release writes it.
         """
         return read_findings(cls, content, _READ, _LATER)
-
-
-def find(learned: Learned) -> Findings:
-    """Collect the findings, from samples of the fit records that the seed draws."""
-    config, evidence, vectorizer = learned.config, learned.evidence, learned.vectorizer
-    vae, fit_rows = learned.fitted.vae, learned.split.fit
-    rng = stream(config.seed, Stream.FINDINGS)
-    profiled = np.sort(rng.permutation(len(fit_rows))[:PROFILED])
-    judged = np.sort(rng.permutation(len(evidence.rows))[:RESIDUALS])
-    drawn = judged[np.sort(rng.permutation(len(judged))[:MEANS])]
-    x, residuals = evidence.x[evidence.rows[judged]], evidence.residuals[judged]
-    shown = evidence.x[evidence.rows[drawn]]
-    return Findings(
-        profiled=len(profiled),
-        columns=profile_columns(learned.table.take(fit_rows[profiled])),
-        log=learned.fitted.log,
-        batch=config.batch,
-        seen=len(evidence.x),
-        latent=look_at_latent(vae, shown, vectorizer, kl=config.model == "vae"),
-        high=evidence.scores[drawn] >= np.quantile(evidence.scores, 1 - HIGHEST),
-        judged=len(judged),
-        fits=look_at_columns(x, residuals, vectorizer),
-        reliability=look_at_events(x, residuals, vectorizer),
-    )
 
 
 def findings_bytes(findings: Any) -> bytes:

@@ -21,7 +21,8 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.export.package import Origin, pack
+from vaewatch.training.export.pack import pack
+from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.read import fingerprint

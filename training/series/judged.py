@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
+from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.window import SeriesSummary, Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
+
+log = logging.getLogger("vaewatch.training")
 
 
 @dataclass(frozen=True)
@@ -94,3 +99,16 @@ def outlook_of_windows(judged: JudgedWindows, later: NDArray[np.bool_]) -> Outlo
 def later_half(judged: JudgedWindows) -> NDArray[np.bool_]:
     """(J,) -> (J,): which windows are of the later half of the time."""
     return np.asarray(judged.moments > np.median(judged.moments))
+
+
+def warn_of_few_blocks(summary: SeriesSummary, calibration: Calibration) -> None:
+    """Say so where the blocks are too few for the rate that was asked for."""
+    alpha, blocks = calibration.alpha, summary.blocks
+    if alpha * (blocks + 1) < 1:
+        high = block_law(calibration, alpha, blocks).interval()[1]
+        log.warning(
+            "neighbouring windows are so alike that these records are worth %s independent ones, "
+            "and a rate of %g takes %s: up to %.2g of normal records may alarm. Give a longer "
+            "time or more entities, or ask for a larger alpha.",
+            *(f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high),
+        )

@@ -24,7 +24,9 @@ from vaewatch.scoring.budget.described import describe_blocks
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.judge import arrivals_of, judged
 from vaewatch.scoring.series.network import WindowNetwork
-from vaewatch.training.export.package import Made, Origin, Package, make_golden, manifest_of
+from vaewatch.training.export.golden import make_golden
+from vaewatch.training.export.pack import Made, manifest_of
+from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.export.weights import UNIT
 from vaewatch.training.marginals import Marginals
 from vaewatch.training.series.pipeline import LearnedSeries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
-from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
@@ -32,7 +30,11 @@ from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
 from vaewatch.training.series.fit import WindowFit, fit_windows
-from vaewatch.training.series.judged import JudgedWindows, outlook_of_windows
+from vaewatch.training.series.judged import (
+    JudgedWindows,
+    outlook_of_windows,
+    warn_of_few_blocks,
+)
 from vaewatch.training.series.model import UNSEEN
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -183,17 +185,4 @@ def _warn_of_repeated(series: Series, config: TrainConfig) -> None:
         log.warning(
             "%s of %s records have a time that came before, and are left out. %s",
             *(f"{series.repeated:,}", f"{len(series.order):,}", whose),
-        )
-
-
-def warn_of_few_blocks(summary: SeriesSummary, calibration: Calibration) -> None:
-    """Say so where the blocks are too few for the rate that was asked for."""
-    alpha, blocks = calibration.alpha, summary.blocks
-    if alpha * (blocks + 1) < 1:
-        high = block_law(calibration, alpha, blocks).interval()[1]
-        log.warning(
-            "neighbouring windows are so alike that these records are worth %s independent ones, "
-            "and a rate of %g takes %s: up to %.2g of normal records may alarm. Give a longer "
-            "time or more entities, or ask for a larger alpha.",
-            *(f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high),
         )

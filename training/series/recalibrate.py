@@ -30,9 +30,13 @@ from vaewatch.training.calibration.detection import Comparison, Detection, Found
 from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.calibration.renewed import Renewed
 from vaewatch.training.calibration.side import Side
-from vaewatch.training.export.weights import load_seen
-from vaewatch.training.series.judged import JudgedWindows, later_half, outlook_of_windows
-from vaewatch.training.series.pipeline import warn_of_few_blocks
+from vaewatch.training.records.seen import load_seen
+from vaewatch.training.series.judged import (
+    JudgedWindows,
+    later_half,
+    outlook_of_windows,
+    warn_of_few_blocks,
+)
 from vaewatch.training.series.seen import find_again
 from vaewatch.training.streams import Stream, stream
 

@@ -15,28 +15,17 @@ from torch import Tensor
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.progress import Progress, silent
+from vaewatch.training.progress import Progress, Step, silent
 from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.checkpoint import EVERY_STEPS, Checkpoint
 from vaewatch.training.vae.folds import Folds
 from vaewatch.training.vae.loop import Loop
 from vaewatch.training.vae.parallel import local_rank, local_world_size, rank
-from vaewatch.training.vae.probe import Probe, Probed
+from vaewatch.training.vae.probe import Probe
 from vaewatch.training.vae.vae import VAE
 
 LOG_EVERY = 20
 MAX_LATENT = 256
-
-
-@dataclass(frozen=True)
-class Step(Probed):
-    """One line of the training log: means over members, in nats per record, of the step's batch
-    and of the probe.
-    """
-
-    step: int
-    reconstruction_nll: float
-    kl: float
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,6 @@ RECORDS = 256
 
 
 @dataclass(frozen=True)
-class Probed:
-    """Means over the probe's records and members, in nats per record."""
-
-    in_bag_nll: float
-    in_bag_kl: float
-    out_of_bag_nll: float
-    out_of_bag_kl: float
-
-
-@dataclass(frozen=True)
 class Probe:
     """P fit records. x, noisy: (M, P, D). eps: (M, P, L).
 
@@ -71,7 +61,7 @@ class Probe:
 
     @torch.no_grad()
     def look(self, vae: VAE) -> Tensor:
-        """Return the figures of `Probed`, (4,), on the device of the stack."""
+        """Return the figures of `Probed` in `vaewatch.training.progress`, (4,), on the device."""
         if self.autoencoder:
             terms = autoencoder_loss(vae, self.x, self.noisy)
         else:

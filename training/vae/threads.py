@@ -7,20 +7,31 @@ long as one (see `benchmarks/RESULTS.md`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from threadpoolctl import threadpool_limits
 
 
 @contextmanager
 def computing_on(threads: int) -> Iterator[None]:
-    """Compute on so many threads for the length of a block: torch, NumPy, SciPy, scikit-learn."""
+    """Compute on so many threads for the length of a block: NumPy, SciPy, scikit-learn, and torch
+    where it is imported already.
+    """
+    with threadpool_limits(threads), _torch_on(threads):
+        yield
+
+
+@contextmanager
+def _torch_on(threads: int) -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with threadpool_limits(threads):
-            yield
+        yield
     finally:
         torch.set_num_threads(before)

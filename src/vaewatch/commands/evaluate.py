@@ -109,7 +109,7 @@ def evaluate(
     else:
         from vaewatch.scoring.incidents.rule import merge_gap_of
         from vaewatch.training.evaluate import evaluate as measure
-        from vaewatch.training.export.weights import load_seen
+        from vaewatch.training.records.seen import load_seen
 
         gap = merge_gap_of(merge_gap, timed=scorer.artifact.schema.time is not None)
         found = measure(scorer, frame, labels, alpha, bounds, load_seen(artifact), gap)

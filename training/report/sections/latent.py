@@ -26,8 +26,7 @@ from vaewatch.training.report.figure import (
     name_rows,
     room_for,
 )
-from vaewatch.training.report.findings import Findings
-from vaewatch.training.report.latent import ACTIVE
+from vaewatch.training.report.findings import ACTIVE, Findings
 
 
 def latent_section(found: Findings, *, kl: bool) -> Section:

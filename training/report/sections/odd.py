@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.training.report.blocks import Grid, Section, Text, number
-from vaewatch.training.report.odd import OddRecord
+from vaewatch.training.report.findings import OddRecord
 
 
 def odd_section(odd: tuple[OddRecord, ...], calibration: Calibration) -> Section:

@@ -19,8 +19,7 @@ from vaewatch.training.report.figure import (
     name_rows,
     room_for,
 )
-from vaewatch.training.report.findings import Findings
-from vaewatch.training.report.reconstruction import BINS, CENTRAL, ColumnFit, Reliability
+from vaewatch.training.report.findings import BINS, CENTRAL, ColumnFit, Findings, Reliability
 
 
 def reconstruction_section(found: Findings) -> Section:

@@ -13,22 +13,9 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.export.package import Package
 from vaewatch.training.learned import Learned
 from vaewatch.training.records.profile import clip
+from vaewatch.training.report.findings import OddRecord
 
 MOST, REASONS = 10, 3
-
-
-@dataclass(frozen=True)
-class OddRecord:
-    """A fit record that scores high.
-
-    place: where it stands in the input. id: None if there is no id column, or no id in it.
-    score: out of bag, in nats. reasons: in words, by the network that serves.
-    """
-
-    place: str
-    id: str | None
-    score: float
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ are normal with the sigma that the score divides by (Dawid, 1984).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,41 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.training.report.findings import BINS, TENTHS, ColumnFit, Reliability
 
-BINS = 20
-TENTHS = 10
-CENTRAL = 0.9  # of a normal law, within 1.645 deviations
-CENTRAL_DEVIATIONS = 1.6448536269514722
+CENTRAL_DEVIATIONS = 1.6448536269514722  # within which CENTRAL of a normal law lies
 
 Floats = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class ColumnFit:
-    """How well one column is reconstructed, out of bag.
-
-    explained: 1 - squared residuals / variance; 1 is exact, 0 no better than the mean. central:
-    the share of PITs in the middle 90 %; None if the column is not numeric, or constant. pit:
-    records in each of BINS equal bins.
-    """
-
-    name: str
-    explained: float | None
-    central: float | None
-    pit: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """All events that have a probability (categories, booleans, missing values), (TENTHS,) bins.
-
-    asked: how many were given a probability in the bin. given: its mean. happened: how many did.
-    """
-
-    asked: NDArray[np.int64]
-    given: Floats
-    happened: NDArray[np.int64]
 
 
 def look_at_columns(

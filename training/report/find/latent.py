@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,46 +9,14 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column
 from vaewatch.training.records.profile import clip
+from vaewatch.training.report.findings import ACTIVE, Latent, Unit
 from vaewatch.training.vae.vae import VAE
 
-ACTIVE = 0.01  # of a unit's posterior mean, the variance over records (Burda et al., 2016)
 REACH = 2.0  # prior deviations to either side of a traversal
 UNITS = 8  # that are traversed, those with the largest variance
 MOVED = 5  # columns named for each
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One latent dimension of the first member, moved from -2 to 2 with the others at rest.
-
-    variance: of its posterior mean over records. kl: mean nats. moved: for the columns that it
-    moves most, the value expected at either end.
-    """
-
-    index: int
-    variance: float
-    kl: float
-    moved: tuple[tuple[str, str, str], ...]
-
-
-@dataclass(frozen=True)
-class Latent:
-    """The latent space of a stack.
-
-    means: (N, 2) posterior means of the first member, rotated to their two widest directions; the
-    prior stays N(0, I) under a rotation. active: the active units of each member, of `of`.
-    variances: (L,) of the first member's units, widest first. effect: (units, columns) change of
-    each column from one end of a traversal to the other, in the column's deviations.
-    """
-
-    means: Floats
-    active: tuple[int, ...]
-    of: int
-    variances: Floats
-    units: tuple[Unit, ...]
-    effect: Floats
 
 
 @torch.no_grad()

@@ -1,0 +1,54 @@
+"""Commands that use an exported network do without torch, whose import takes a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.batch.series import START, WINDOW, make_machines
+from tests.conftest import SMALL, make_frame
+from vaewatch.training.train import train
+
+WITHOUT = """
+import sys
+class Nowhere:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Nowhere())
+from vaewatch.__main__ import main
+sys.argv[0] = "vaewatch"
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def windows_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, given = tmp_path_factory.mktemp("artifacts") / "machines", make_machines(600)
+    train(given, out, alpha=0.05, time="ts", entity="machine", window=WINDOW, **SMALL)
+    return out
+
+
+def works(command: str, artifact: Path, new: pl.DataFrame, cwd: Path) -> None:
+    new.write_csv(cwd / "new.csv")
+    label = (pl.int_range(pl.len()) % 10 == 0).cast(int)
+    new.with_columns(label=label).write_csv(cwd / "labelled.csv")
+    words = [sys.executable, "-c", WITHOUT, *command.format(artifact).split()]
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["recalibrate {} new.csv --out renewed", "report {}"])
+def test_single_records_take_no_torch(command: str, artifact_path: Path, tmp_path: Path):
+    works(command, artifact_path, make_frame(400, seed=7), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command", ["recalibrate {} new.csv --out renewed", "report {}", "evaluate {} labelled.csv"]
+)
+def test_windows_take_no_torch(command: str, windows_path: Path, tmp_path: Path):
+    works(command, windows_path, make_machines(600, seed=7, start=START + 1_000_000), tmp_path)
