@@ -42,6 +42,14 @@ def renewed(folder: Path, name: str, frame: pl.DataFrame, path: Path | None) -> 
     return Scorer.load(folder / name)
 
 
+@pytest.fixture(scope="module")
+def many(folder: Path, alarms: list[str]) -> Scorer:
+    """The scorer that learned its weights from the marks in many.csv."""
+    confirmed = contrary(40)["order"].to_list()
+    path = marks(folder / "many.csv", confirmed=confirmed, false_alarm=alarms[:20])
+    return renewed(folder, "many", pl.concat([contrary(40), NEWER]), path)
+
+
 def test_confirmed_records_do_not_calibrate_and_false_alarms_do(
     scorer: Scorer, alarms: list[str], folder: Path
 ):
@@ -81,24 +89,21 @@ def test_taking_false_alarms_away_would_break_the_budget(scorer: Scorer, alarms:
 
 
 def test_weights_are_learned_the_budget_holds_and_the_graph_stays(
-    scorer: Scorer, alarms: list[str], folder: Path
+    scorer: Scorer, many: Scorer, folder: Path
 ):
-    path = marks(
-        folder / "many.csv", confirmed=contrary(40)["order"].to_list(), false_alarm=alarms[:20]
-    )
-    new = renewed(folder, "many", pl.concat([contrary(40), NEWER]), path)
-    found, rule = new.artifact.manifest.feedback, new.artifact.rule
+    found, rule = many.artifact.manifest.feedback, many.artifact.rule
     assert found is not None and found.gain and rule != scorer.artifact.rule
     assert rule.kl_weight == pytest.approx(scorer.artifact.rule.kl_weight * found.kl_factor)
     for name in (NETWORK, WEIGHTS):
         assert (folder / "many" / name).read_bytes() == (folder / "old" / name).read_bytes()
-    alarm = new.score(make_frame(2000, seed=8)).is_anomaly.mean()
-    low, high = new.artifact.manifest.calibration.rate_interval_95
+    alarm = many.score(make_frame(2000, seed=8)).is_anomaly.mean()
+    low, high = many.artifact.manifest.calibration.rate_interval_95
     assert 0.7 * low < alarm < 1.3 * high
-    own = np.sort(new.score(NEWER).score)
-    np.testing.assert_allclose(new.artifact.calibration.scores, own, rtol=1e-5)
+    own = np.sort(many.score(NEWER).score)
+    np.testing.assert_allclose(many.artifact.calibration.scores, own, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("many")
 def test_the_same_marks_again_change_nothing_more(folder: Path):
     """Factors are multiples of what a part weighs without feedback, not of what it weighs now."""
     path, frame = folder / "many.csv", pl.concat([contrary(40), NEWER])
@@ -111,13 +116,15 @@ def test_the_same_marks_again_change_nothing_more(folder: Path):
     assert call("inspect", folder / "twice").stdout.count("40 confirmed") == 1
 
 
+@pytest.mark.usefixtures("many")
 def test_without_feedback_the_weights_of_the_parent_stay(folder: Path):
     recalibrate(folder / "many", NEWER, folder / "child", overwrite=True)
     parent, child = read_manifest(folder / "many"), read_manifest(folder / "child")
     assert (child.score, child.feedback) == (parent.score, parent.feedback)
 
 
-def test_the_command_says_what_it_took(folder: Path, alarms: list[str]):
+@pytest.mark.usefixtures("many")
+def test_the_command_says_what_it_took(folder: Path):
     pl.concat([contrary(40), NEWER]).write_csv(folder / "newer.csv")
     words = ["--out", folder / "told", "--feedback", folder / "many.csv"]
     done = call("recalibrate", folder / "old", folder / "newer.csv", *words)
