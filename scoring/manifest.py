@@ -138,7 +138,8 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         str,
         Meta(
             description="`all`: the records that calibrate come from the whole time. `recent`: "
-            "they are the latest."
+            "they are the latest. `entities`: each entity calibrates by what saw none of its "
+            "records."
         ),
     ] = "all"
     segment: Annotated[

@@ -16,12 +16,11 @@ JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
+ENTITIES = "entities"  # each entity calibrates by what saw none of it
 MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
 TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
 NOT_OF_WINDOWS = {  # settings, and what to do instead
     "score": "all parts of its score count. Leave it out",
-    "calibrate": "all of the time calibrates, each block by what saw none of it. Leave it out, "
-    "and use vaewatch recalibrate on the latest records",
     "contamination_robust": "to leave records out would tear windows. Take the times of known "
     "faults out of the input",
     "segment": "its windows are too much alike to calibrate each value by itself, and one window "
@@ -68,7 +67,9 @@ class TrainConfig:
     time: str | None = None  # says when a record was made
     time_zone: str = "UTC"  # of the calendar, and of times without an offset
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
-    calibrate: str = "all"  # the records that calibrate: of all the time, or the most "recent"
+    # what calibrates: all of the time, the most "recent" records, or with a window "entities", of
+    # which each is judged by what saw none of it
+    calibrate: str = "all"
     segment: str | None = None  # a column each of whose values has a calibration of its own
     window: int | str | None = None  # records that are judged together, the newest by the others
     entity: str | None = None  # a column that says whose history a record belongs to
@@ -103,6 +104,7 @@ class TrainConfig:
         if self.segment is not None:
             self._require_learned(self.segment)
         self._require_series()
+        self._require_calibration()
 
     @property
     def windowed(self) -> bool:
@@ -133,6 +135,20 @@ class TrainConfig:
         for name, instead in NOT_OF_WINDOWS.items():
             if getattr(self, name) != getattr(type(self), name):
                 raise SettingError(f"setting '{name}' cannot be used with a window: {instead}.")
+
+    def _require_calibration(self) -> None:
+        """Refuse records to calibrate on that suit windows alone, or single records alone."""
+        if self.calibrate == ENTITIES and (self.entity is None or not self.windowed):
+            raise SettingError(
+                "setting 'calibrate' can be entities only where records are judged with those "
+                "before them: name the column of their entity with --entity."
+            )
+        if self.calibrate == RECENT and self.windowed:
+            raise SettingError(
+                "setting 'calibrate' cannot be recent with a window: all of the time calibrates, "
+                "each block by what saw none of it. Leave it out, and use vaewatch recalibrate on "
+                "the latest records."
+            )
 
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
@@ -231,7 +247,7 @@ _CHECKS: dict[str, checks.Check] = {
     "time": checks.column,
     "time_zone": checks.zone,
     "calendar": checks.calendar,
-    "calibrate": checks.one_of("all", RECENT),
+    "calibrate": checks.one_of("all", RECENT, ENTITIES),
     "segment": checks.column,
     "window": checks.window,
     "entity": checks.column,

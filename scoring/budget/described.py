@@ -43,6 +43,16 @@ WINDOWS_RULES = {
     CROSS_FITTED: "Each block of time was scored by a member, and compared with kept windows, "
     f"that share no record with it. {NEIGHBOURS} It begins at 0, as what serves saw more.",
 }
+ENTITIES_RULE = (
+    "Each entity was scored by a member, and compared with kept windows, that saw none of its "
+    "records, so that the rate is that of entities that the fit never saw; those that it saw "
+    f"alarm less often. {NEIGHBOURS}"
+)
+ENTITIES_ASSUME = (
+    "New entities are exchangeable with those of the fit data: they differ from these as these "
+    "differ from one another. After a change in the source the rate is no longer promised; train "
+    "again."
+)
 WINDOWS_ASSUME = (
     "New spans of time are exchangeable with those of the fit data: a normal week is like those "
     "before. After a change in the source the rate is no longer promised; train again."
@@ -61,14 +71,19 @@ def block_law(calibration: Calibration, alpha: float, blocks: int) -> BlockLaw:
     return BlockLaw(blocks, k if calibration.rule == SPLIT else 0, k, alpha, length)
 
 
-def describe_blocks(calibration: Calibration, blocks: int) -> CalibrationSummary:
-    """Return the calibration summary of windows; see `block_law`."""
+def describe_blocks(
+    calibration: Calibration, blocks: int, *, by_entity: bool = False
+) -> CalibrationSummary:
+    """Return the calibration summary of windows; see `block_law`.
+
+    by_entity: whether what scored them saw none of their entity.
+    """
     summary, alpha = describe(calibration), calibration.alpha
     alike = calibration.n / blocks  # neighbours that are worth one
     return replace(
         summary,
-        rule_means=WINDOWS_RULES[calibration.rule],
-        assumes=WINDOWS_ASSUME,
+        rule_means=ENTITIES_RULE if by_entity else WINDOWS_RULES[calibration.rule],
+        assumes=ENTITIES_ASSUME if by_entity else WINDOWS_ASSUME,
         rate_interval_95=block_law(calibration, alpha, blocks).interval(),
         records_for_20_percent=round(records_for_precision(alpha) * alike),
         reachable=None,

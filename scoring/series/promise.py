@@ -67,6 +67,21 @@ def alarm_blocks(
     return min(independent_blocks(alarms.astype(np.float64), stretches), apart)
 
 
+def entity_blocks(calibration: Calibration, scores: Scores, entities: Sequence[str]) -> int:
+    """Return how many independent records (n,) windows are worth for an entity that is not among
+    theirs: n over the design effect of entities as clusters, by the spread of their alarms
+    (Liang & Zeger, 1986).
+    """
+    alarms = calibration.alarms(calibration.p_values(scores))
+    place = np.unique(np.asarray(entities, object).astype(str), return_inverse=True)[1]
+    sizes, rate = np.bincount(place), float(alarms.mean())
+    excess = np.bincount(place, alarms) - rate * sizes
+    spread = float(excess @ excess) * len(sizes) / max(len(sizes) - 1, 1)
+    if spread == 0:
+        return len(scores)
+    return max(1, int(rate * (1 - rate) * len(scores) ** 2 / spread))
+
+
 @dataclass(frozen=True)
 class Counting:
     """J judged windows among which incidents are counted.

@@ -51,6 +51,7 @@ class SeriesDetector(Detector):
         gap: str | None = None,
         alpha: float = TrainConfig.alpha,
         incidents_per_day: float | None = None,
+        calibrate: str = TrainConfig.calibrate,
         model: str = TrainConfig.model,
         beta: float = TrainConfig.beta,
         members: int = TrainConfig.members,
@@ -73,6 +74,7 @@ class SeriesDetector(Detector):
         self.gap = gap
         self.alpha = alpha
         self.incidents_per_day = incidents_per_day
+        self.calibrate = calibrate
         self.model = model
         self.beta = beta
         self.members = members

@@ -1,8 +1,8 @@
 """Windows -> WindowFit: the model of windows, and what normal windows measure that it did not see.
 
-All windows that end in one block of time are a fold. A fold is judged by the member that saw
-neither its windows nor any that share a record with them, and by the kept windows of which the
-same is true.
+All windows that end in one block of time are a fold; or all of some entities, where the budget is
+to hold for others than those of the fit. A fold is judged by the member that saw neither its
+windows nor any that share a record with them, and by the kept windows of which the same is true.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.training.calibration.neighbours import Bank
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.series.model import (
@@ -58,7 +58,7 @@ class WindowFit:
     """The model, and the fit windows that judged it.
 
     Attributes:
-        windows: (J,) judged ones, in order. folds: (J,) the block of time of each.
+        windows: (J,) judged ones, in order. folds: (J,) the fold of each.
         views: what they measure, out of fold.
     """
 
@@ -136,7 +136,10 @@ def _folds(windows: Windows, config: TrainConfig) -> Folds:
     assert config.served is not None
     serving = served_members(config.members, config.served)
     judges = np.setdiff1d(np.arange(config.members), serving)
-    of = windows.folds(len(judges))
+    if config.calibrate == ENTITIES:
+        of = windows.folds_of_entities(len(judges), config.seed)
+    else:
+        of = windows.folds(len(judges))
     return Folds(of, judges, serving, config.members, windows.beside(of, len(judges)))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
 from vaewatch.scoring.budget.described import block_law
-from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
+from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for, entity_blocks
 from vaewatch.scoring.series.window import SeriesSummary, Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
@@ -29,6 +29,7 @@ class JudgedWindows:
         scores: (J,) by what did not see them. moments: (J,) of the records that they judge.
         entities: of each; None where there is one series.
         stretches: (J,) which follow one another without a break.
+        by_entity: whether what judged them saw none of their entity, in place of their time.
     """
 
     window: Window
@@ -37,11 +38,15 @@ class JudgedWindows:
     moments: NDArray[np.int64]
     entities: Sequence[str] | None
     stretches: NDArray[np.int64]
+    by_entity: bool = False
 
     @cached_property
     def blocks(self) -> int:
         """How many independent records they are worth, as far as alarms go."""
-        return alarm_blocks(self.calibration, self.scores, self.stretches, self.window.size)
+        blocks = alarm_blocks(self.calibration, self.scores, self.stretches, self.window.size)
+        if not self.by_entity or self.entities is None:
+            return blocks
+        return min(blocks, entity_blocks(self.calibration, self.scores, self.entities))
 
     @property
     def counting(self) -> Counting:

@@ -38,7 +38,9 @@ GOLDEN_WINDOWS = 5
 def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
     """Return the artifact of a fit of windows."""
     files, series = _files(learned), learned.summary
-    calibration = describe_blocks(learned.calibration, series.blocks)
+    calibration = describe_blocks(
+        learned.calibration, series.blocks, by_entity=learned.judged.by_entity
+    )
     window, fitted = learned.series.window, learned.fit.fitted
     made = Made(files, calibration, fitted, len(learned.table), window=window, series=series)
     manifest = replace(manifest_of(learned, made, origin), outlook=learned.outlook)

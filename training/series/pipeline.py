@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
 from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
@@ -22,7 +23,7 @@ from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
-from vaewatch.training.config import TrainConfig
+from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks import remarks
@@ -98,6 +99,8 @@ def fit_series(
     check_alpha(config.alpha, len(series.windows))
     if config.incidents_per_day is not None:
         check_countable(config.incidents_per_day, len(series.windows), series.window)
+    if config.calibrate == ENTITIES:
+        _check_entities(series)
     fit = fit_windows(series.windows, config, progress, checkpoint)
     graph = export_windows(fit.model, kl=config.model == "vae")
     network = WindowNetwork(graph, series.window.size, config.threads)
@@ -106,7 +109,7 @@ def fit_series(
     scores = scores + fit.model.scales.neighbour_part(fit.views)
     scores += UNSEEN * series.windows.unseen(fit.windows)
     calibration = calibrate(scores, config.alpha, CROSS_FITTED)
-    judged = _judged(table, series, fit, scores, calibration)
+    judged = _judged(table, series, fit, scores, calibration, config)
     if config.incidents_per_day is not None:
         judged = judged.at(judged.alpha_for(config.incidents_per_day))
         calibration = judged.calibration
@@ -127,8 +130,23 @@ def fit_series(
         drift=fit_drift(table),
         summary=summary,
         judged=judged,
-        outlook=outlook_of_windows(judged, fit.folds == fit.folds.max()),
+        outlook=_outlook(judged, fit),
     )
+
+
+def _check_entities(series: Series) -> None:
+    """Refuse a single entity where each is to be judged by what saw none of it.
+
+    Raises:
+        CalibrationError: there is but one.
+    """
+    learned = series.entities - series.short
+    if learned < 2:
+        raise CalibrationError(
+            f"--calibrate entities must have two entities with a full window at least, got "
+            f"{learned}: each is judged by what saw none of its records. Give records of more, or "
+            "leave it out."
+        )
 
 
 def _probe(series: Series) -> Run:
@@ -146,6 +164,7 @@ def _judged(
     fit: WindowFit,
     scores: NDArray[np.float64],
     calibration: Calibration,
+    config: TrainConfig,
 ) -> JudgedWindows:
     """Return the windows that judged a fit."""
     rows = series.windows.rows[fit.windows]  # among the records in order of time
@@ -156,7 +175,17 @@ def _judged(
     breaks = (np.diff(fit.windows) != 1) | (np.diff(runs) != 0)
     stretches = np.concatenate([[0], np.cumsum(breaks)])
     moments = series.windows.moments[rows]
-    return JudgedWindows(series.window, calibration, scores, moments, entities, stretches)
+    by_entity = config.calibrate == ENTITIES
+    return JudgedWindows(
+        series.window, calibration, scores, moments, entities, stretches, by_entity
+    )
+
+
+def _outlook(judged: JudgedWindows, fit: WindowFit) -> Outlook | None:
+    """Play the last block of time through; None where what judged an entity saw its time."""
+    if judged.by_entity:
+        return None
+    return outlook_of_windows(judged, fit.folds == fit.folds.max())
 
 
 def _summary(series: Series, judged: JudgedWindows) -> SeriesSummary:

@@ -30,6 +30,7 @@ from vaewatch.training.calibration.detection import Comparison, Detection, Found
 from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.calibration.renewed import Renewed
 from vaewatch.training.calibration.side import Side
+from vaewatch.training.config import ENTITIES
 from vaewatch.training.records.seen import load_seen
 from vaewatch.training.series.judged import (
     JudgedWindows,
@@ -204,6 +205,12 @@ def renew_series(
         old, blocks=judged.blocks, incidents_per_day=judged.incidents()
     )
     warn_of_few_blocks(summary, calibration)
+    if scorer.artifact.manifest.training.calibrate == ENTITIES:
+        log.warning(
+            "alpha was that of entities that the fit never saw; now it is that of the entities of "
+            "these records. Give records of entities that the fit never saw, and of no others, to "
+            "keep it so."
+        )
     comparison = WindowComparison(scorer, Side(calibration), judged.blocks)
     return Renewed(
         scores,

@@ -80,11 +80,12 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
             f"a pause of more than {span_text(window.gap)}, but the longest has "
             f"{longest:,} records. Use a smaller --window, or a longer --gap."
         )
-    full = {""} if entities is None else {entities[run.rows[0]] for run in taken.runs}
+    whose = ["" if entities is None else entities[run.rows[0]] for run in taken.runs]
+    full, owners = np.unique(np.array(whose, object).astype(str), return_inverse=True)
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
         window=window,
-        windows=Windows(window.size, clipped, moments, window.pace is not None),
+        windows=Windows(window.size, clipped, moments, window.pace is not None, owners),
         runs=taken.runs,
         order=order,
         entities=len(names),

@@ -20,12 +20,14 @@ class Windows:
     Attributes:
         moments: (N,) of the records whose rows the runs name.
         paced: whether the last number of a record is the pace, see `hide_first_pace`.
+        owners: (runs,) the entity of each run, as a number; None: all are of one.
     """
 
     size: int
     runs: Sequence[Run]
     moments: NDArray[np.int64]
     paced: bool = False
+    owners: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -75,6 +77,13 @@ class Windows:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         return rank * count // max(len(rank), 1)
+
+    def folds_of_entities(self, count: int, seed: int) -> NDArray[np.int64]:
+        """(M,) the fold, of `count`, of each window: whole entities, dealt at random."""
+        owners = np.zeros(len(self.runs), np.int64) if self.owners is None else self.owners
+        names, place = np.unique(owners, return_inverse=True)
+        dealt = np.random.default_rng(seed).permutation(len(names)) % count
+        return np.asarray(dealt[place][self.run_of])
 
     def beside(self, folds: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
         """(M, count): which windows share a record with a window of a fold that is not theirs."""

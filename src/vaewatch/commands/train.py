@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 @reading_options()
 @setting(
     "--calibrate",
-    type=click.Choice(["all", "recent"]),
+    type=click.Choice(["all", "recent", "entities"]),
     default=TrainConfig.calibrate,
-    help="recent: the latest records calibrate, and are held out; with --time.",
+    help="recent: the latest records calibrate, and are held out; with --time. entities: alpha is "
+    "that of entities that the fit never saw; with --entity.",
 )
 @setting(
     "--window",

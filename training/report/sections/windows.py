@@ -11,6 +11,7 @@ from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.time.spans import span_text
+from vaewatch.training.config import ENTITIES
 from vaewatch.training.report.blocks import Block, Facts, Grid, Plots, Section, Text, number
 from vaewatch.training.report.figure import (
     BLUE,
@@ -195,8 +196,9 @@ def _by_alpha(calibration: Calibration, series: SeriesSummary, days: float) -> G
     return Grid(caption, head, rows, numbers=(0, 1, 2, 3, 4))
 
 
-def windows_in_time(found: SeriesFindings) -> Section:
+def windows_in_time(manifest: Manifest, found: SeriesFindings) -> Section:
     """Show the out-of-fold alarms of each block of time."""
+    of = "entity" if manifest.training.calibrate == ENTITIES else "block"
     alpha = found.alpha
     rows = [
         (
@@ -212,7 +214,7 @@ def windows_in_time(found: SeriesFindings) -> Section:
     head = ("from (UTC)", "to", "records", "alarms", "expected", "incidents begun")
     blocks = (
         Text(
-            "Each block is judged by what saw none of it. All blocks together have as many alarms "
+            f"Each {of} is judged by what saw none of it. All blocks together have as many alarms "
             "as expected, since they calibrate; one that holds most of them is unlike the others, "
             "and so may be the time to come."
         ),
@@ -263,9 +265,10 @@ def windows_fit(manifest: Manifest, found: SeriesFindings, *, kl: bool) -> Secti
             ("latent dimensions", number(manifest.metrics.latent)),
         )
     )
+    out = "some entities" if training.calibrate == ENTITIES else "a block of time"
     words = Text(
         "The VAE sees a window by its places along the leading directions of the fit windows. "
-        "The members that score see all windows. Each of the others leaves out a block of time, "
+        f"The members that score see all windows. Each of the others leaves out {out}, "
         "so every window is out of bag for one member. The KL counts a tenth of --beta: a window "
         "has many places, and more would blur them."
     )

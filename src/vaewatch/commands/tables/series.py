@@ -74,6 +74,7 @@ def worth(manifest: Manifest) -> str:
 
 def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.scoring.time.spans import span_text
+    from vaewatch.training.config import ENTITIES
 
     window, series = manifest.window, manifest.series
     if window is None or series is None:
@@ -96,6 +97,11 @@ def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{series.windows:,} full windows; {series.repeated:,} records of a repeated time left "
         f"out, {series.late:,} out of order put in order",
     )
+    if manifest.training.calibrate == ENTITIES:
+        yield (
+            "",
+            "each judged by what saw none of it: alpha is that of entities new to the fit",
+        )
 
 
 def _why(manifest: Manifest) -> str:
