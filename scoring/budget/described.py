@@ -76,13 +76,14 @@ def describe_blocks(
 ) -> CalibrationSummary:
     """Return the calibration summary of windows; see `block_law`.
 
-    by_entity: whether what scored them saw none of their entity.
+    by_entity: whether what scored them saw none of their entity, so that alpha is that of others.
     """
     summary, alpha = describe(calibration), calibration.alpha
+    rules = {**WINDOWS_RULES, CROSS_FITTED: ENTITIES_RULE} if by_entity else WINDOWS_RULES
     alike = calibration.n / blocks  # neighbours that are worth one
     return replace(
         summary,
-        rule_means=ENTITIES_RULE if by_entity else WINDOWS_RULES[calibration.rule],
+        rule_means=rules[calibration.rule],
         assumes=ENTITIES_ASSUME if by_entity else WINDOWS_ASSUME,
         rate_interval_95=block_law(calibration, alpha, blocks).interval(),
         records_for_20_percent=round(records_for_precision(alpha) * alike),

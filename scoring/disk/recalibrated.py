@@ -48,6 +48,7 @@ class Renewal:
     series: of an artifact with a window, what its new budget means; None where it is not known.
     peaks: (K,) of one with a window, the highest scores of normal incidents; None where they are
         not known.
+    by_entity: whether alpha is that of entities that the fit never saw, of which the records are.
     feedback, rule: what was taken from it, and the rule of the score since; None for the parent's.
     """
 
@@ -62,6 +63,7 @@ class Renewal:
     feedback: FeedbackSummary | None = None
     rule: ScoreRule | None = None
     peaks: NDArray[np.float64] | None = None
+    by_entity: bool = False
 
     @classmethod
     def of_scores(
@@ -122,4 +124,4 @@ def _described(
 ) -> CalibrationSummary:
     if series is None:
         return describe(calibration, renewal.summaries)
-    return describe_blocks(calibration, series.blocks)
+    return describe_blocks(calibration, series.blocks, by_entity=renewal.by_entity)

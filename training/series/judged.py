@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for, entity_blocks
-from vaewatch.scoring.series.window import SeriesSummary, Window
+from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
 
@@ -106,14 +106,17 @@ def later_half(judged: JudgedWindows) -> NDArray[np.bool_]:
     return np.asarray(judged.moments > np.median(judged.moments))
 
 
-def warn_of_few_blocks(summary: SeriesSummary, calibration: Calibration) -> None:
+def warn_of_few_blocks(judged: JudgedWindows) -> None:
     """Say so where the blocks are too few for the rate that was asked for."""
-    alpha, blocks = calibration.alpha, summary.blocks
+    alpha, blocks = judged.calibration.alpha, judged.blocks
     if alpha * (blocks + 1) < 1:
-        high = block_law(calibration, alpha, blocks).interval()[1]
+        high = block_law(judged.calibration, alpha, blocks).interval()[1]
+        alike, more = "neighbouring windows", "a longer time or more entities"
+        if judged.by_entity:
+            alike, more = "the windows of an entity", "more entities"
         log.warning(
-            "neighbouring windows are so alike that these records are worth %s independent ones, "
-            "and a rate of %g takes %s: up to %.2g of normal records may alarm. Give a longer "
-            "time or more entities, or ask for a larger alpha.",
-            *(f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high),
+            "%s are so alike that these records are worth %s independent ones, and a rate of %g "
+            "takes %s: up to %.2g of normal records may alarm. Give %s, or ask for a larger "
+            "alpha.",
+            *(alike, f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high, more),
         )

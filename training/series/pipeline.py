@@ -115,7 +115,7 @@ def fit_series(
         calibration = judged.calibration
         config = replace(config, alpha=calibration.alpha)
     summary = _summary(series, judged)
-    warn_of_few_blocks(summary, calibration)
+    warn_of_few_blocks(judged)
     return LearnedSeries(
         config=config,
         table=table,

@@ -197,19 +197,19 @@ def renew_series(
     names = ordered.table.entities
     own = None if names is None else [names[i] for i in rows.tolist()]
     calibration = calibrate(scores, rate, SPLIT)
-    judged = JudgedWindows(window, calibration, scores, times[rows], own, stretches)
+    by_entity = artifact.manifest.training.calibrate == ENTITIES
+    judged = JudgedWindows(window, calibration, scores, times[rows], own, stretches, by_entity)
     if wanted is not None:
         judged = judged.at(judged.alpha_for(wanted))
         calibration = judged.calibration
     summary = msgspec.structs.replace(
         old, blocks=judged.blocks, incidents_per_day=judged.incidents()
     )
-    warn_of_few_blocks(summary, calibration)
-    if scorer.artifact.manifest.training.calibrate == ENTITIES:
+    warn_of_few_blocks(judged)
+    if by_entity:
         log.warning(
-            "alpha was that of entities that the fit never saw; now it is that of the entities of "
-            "these records. Give records of entities that the fit never saw, and of no others, to "
-            "keep it so."
+            "alpha is that of entities that the fit never saw only if these records are of no "
+            "others: leave out those of entities that were fitted to."
         )
     comparison = WindowComparison(scorer, Side(calibration), judged.blocks)
     return Renewed(
@@ -254,4 +254,5 @@ def _renewal(
         outlook=outlook,
         series=summary,
         peaks=judged.peaks(),
+        by_entity=judged.by_entity,
     )

@@ -82,13 +82,15 @@ def test_alpha_is_that_of_entities_that_the_fit_never_saw(tmp_path: Path):
     assert rates["all"] > 2 * ALPHA  # or nothing is shown
 
 
-def test_the_command_says_whose_budget_it_is_and_recalibration_whose_it_becomes(tmp_path: Path):
+def test_the_command_says_whose_budget_it_is_and_so_does_recalibration(tmp_path: Path):
     fleet(range(30), 60, seed=0).write_csv(tmp_path / "fit.csv")
     fleet(range(500, 530), 60, seed=1).write_csv(tmp_path / "others.csv")
     out = tmp_path / "fleet"
     words = ("--time", "ts", "--entity", "machine", "--calibrate", "entities", *SHORT)
+    words += ("--alpha", "0.02")
     done = call("train", tmp_path / "fit.csv", "--out", out, *words)
     assert done.returncode == 0, done.stderr
+    assert "Give more entities, or ask for a larger alpha" in done.stderr
     said = " ".join(done.stdout.split())
     assert "each judged by what saw none of it: alpha is that of entities new to the fit" in said
     assert "over time" not in said
@@ -98,8 +100,10 @@ def test_the_command_says_whose_budget_it_is_and_recalibration_whose_it_becomes(
     assert "New entities are exchangeable" in manifest.calibration.assumes
     new = call("recalibrate", out, tmp_path / "others.csv", "--out", tmp_path / "newer")
     assert new.returncode == 0, new.stderr
-    assert "alpha was that of entities that the fit never saw" in new.stderr
-    assert "New entities" not in read_manifest(tmp_path / "newer").calibration.assumes
+    assert "leave out those of entities that were fitted to" in new.stderr
+    renewed = read_manifest(tmp_path / "newer").calibration
+    assert "New entities are exchangeable" in renewed.assumes
+    assert "held out of everything that was learned" in renewed.rule_means
 
 
 def test_the_report_says_what_was_left_out(tmp_path: Path):
