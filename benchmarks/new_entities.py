@@ -5,7 +5,8 @@
 Generated fleets: each machine has a level, a swing and a period of its own, drawn from one law, so
 that machines are exchangeable. ENTITIES holds a folder a set of real ones, each with train.parquet
 and test.parquet; half of a set's entities are fitted to, the other half is scored, and the other
-way round. Anomalies among new machines are spells of a wrong period.
+way round. Anomalies of machines are spells at twice the speed; the records after one whose windows
+still hold some of it are counted nowhere.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ FLEETS, NEW, LATER = (10, 30, 100), 60, 200  # entities; new ones; records of ea
 START, STEP = 1_700_000_000, 60
 KINDS = {"alike": (0.5, 0.2), "unlike": (3.0, 0.8)}  # deviations of the level, of the log swing
 SPELL = slice(100, 140)
+AFTER = -1  # a label that counts as neither
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Fleet:
             speed[SPELL] = 2.0
         angle = 2 * np.pi * (first + np.cumsum(speed)) / period + phase
         label = (speed > 1).astype(np.int64)
+        if spell:
+            label[SPELL.stop : SPELL.stop + WINDOW] = AFTER
         values = {"a": level + swing * np.sin(angle), "b": 2 * level + swing * np.cos(angle)}
         return pl.DataFrame(
             {
@@ -99,9 +103,8 @@ class Rates:
 def _shares(scorer: vaewatch.Scorer, frame: pl.DataFrame) -> tuple[float, float]:
     """Return the share of normal records that alarm, and that of anomalies."""
     verdicts = scorer.score(frame.drop("label"))
-    anomaly, judged = frame["label"].to_numpy() > 0, verdicts.judged
-    alarm = verdicts.is_anomaly[judged]
-    kinds = [alarm[kind[judged]] for kind in (~anomaly, anomaly)]
+    label, judged = frame["label"].to_numpy(), verdicts.judged
+    kinds = [verdicts.is_anomaly[judged & (label == kind)] for kind in (0, 1)]
     normal, found = (float(kind.mean()) if len(kind) else float("nan") for kind in kinds)
     return normal, found
 

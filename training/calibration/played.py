@@ -26,7 +26,6 @@ from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Fitted
 
 Scores = NDArray[np.float64]
-Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
