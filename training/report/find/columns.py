@@ -17,7 +17,6 @@ from vaewatch.training.report.findings import BINS, TENTHS, ColumnFit, Reliabili
 
 CENTRAL_DEVIATIONS = 1.6448536269514722  # within which CENTRAL of a normal law lies
 
-Floats = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]
 
 
