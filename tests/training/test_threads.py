@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ FAST = {"steps": 10, "members": 4, "served": 2, "alpha": 0.1, "id": "order", "re
 
 
 def pools() -> set[int]:
-    """The threads of torch, of OpenMP and of each BLAS."""
-    return {torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())}
+    """The threads of torch, of its MKL, of OpenMP and of each BLAS."""
+    mkl = re.findall(r"mkl_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())
+    others = (pool["num_threads"] for pool in threadpool_info())
+    return {torch.get_num_threads(), *map(int, mkl), *others}
 
 
 @pytest.fixture

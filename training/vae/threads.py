@@ -19,7 +19,8 @@ def computing_on(threads: int) -> Iterator[None]:
     """Compute on so many threads for the length of a block: NumPy, SciPy, scikit-learn, and torch
     where it is imported already.
     """
-    with threadpool_limits(threads), _torch_on(threads):
+    # torch remembers first and mends last: what its MKL computes on, no one else can set back
+    with _torch_on(threads), threadpool_limits(threads):
         yield
 
 
