@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import vaewatch
 from tests.conftest import SMALL, call, make_frame
+from tests.without import run_without
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.training.train import train
 
-# a command that imports one of these has failed
-WITHOUT = """
-import sys
-for name in ("torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib"):
-    sys.modules[name] = None
-from vaewatch.__main__ import main
-sys.argv[0] = "vaewatch"
-main()
-"""
+HEAVY = ("torch", "sklearn", "pandas", "scipy", "onnx", "matplotlib")
 
 
 def refuse(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+    return run_without(HEAVY, *words, cwd=cwd)
 
 
 @pytest.fixture

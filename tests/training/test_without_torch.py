@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,19 +9,8 @@ import pytest
 
 from tests.batch.series import START, WINDOW, make_machines
 from tests.conftest import SMALL, make_frame
+from tests.without import run_without
 from vaewatch.training.train import train
-
-WITHOUT = """
-import sys
-class Nowhere:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Nowhere())
-from vaewatch.__main__ import main
-sys.argv[0] = "vaewatch"
-main()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +24,7 @@ def works(command: str, artifact: Path, new: pl.DataFrame, cwd: Path) -> None:
     new.write_csv(cwd / "new.csv")
     label = (pl.int_range(pl.len()) % 10 == 0).cast(int)
     new.with_columns(label=label).write_csv(cwd / "labelled.csv")
-    words = [sys.executable, "-c", WITHOUT, *command.format(artifact).split()]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120)
+    done = run_without(("torch",), *command.format(artifact).split(), cwd=cwd)
     assert done.returncode == 0, done.stderr
 
 
