@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.spelling.categories import spell
@@ -23,6 +25,11 @@ def entity_of(value: Any) -> str | None:
     if isinstance(value, int):
         return str(value)
     return spell(value) if isinstance(value, float) else None
+
+
+def numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return a number for each of N entities' names, (N,): their places in order of the names."""
+    return np.unique(np.asarray(names, object).astype(str), return_inverse=True)[1]
 
 
 def entities_of_records(

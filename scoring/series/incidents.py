@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.window import Window
 
 DAY = 86_400 * 10**6  # microseconds
@@ -45,7 +46,7 @@ def _in_order(
     """
     names = np.zeros(len(moments), np.int64)
     if entities is not None:
-        names = np.unique(np.asarray(entities, dtype=object).astype(str), return_inverse=True)[1]
+        names = numbered(entities)
     order = np.lexsort([moments, names])
     apart = np.diff(moments[order]) > window.size * window.step
     apart |= np.diff(names[order]) != 0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration, least_alpha
 from vaewatch.scoring.budget.described import shown_alphas
 from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.incidents import entity_days, incident_peaks, incident_starts, per_day
 from vaewatch.scoring.series.window import Window
 
@@ -73,7 +74,7 @@ def entity_blocks(calibration: Calibration, scores: Scores, entities: Sequence[s
     (Liang & Zeger, 1986).
     """
     alarms = calibration.alarms(calibration.p_values(scores))
-    place = np.unique(np.asarray(entities, object).astype(str), return_inverse=True)[1]
+    place = numbered(entities)
     sizes, rate = np.bincount(place), float(alarms.mean())
     excess = np.bincount(place, alarms) - rate * sizes
     spread = float(excess @ excess) * len(sizes) / max(len(sizes) - 1, 1)

@@ -65,7 +65,7 @@ class JudgedWindows:
         return replace(self, calibration=replace(self.calibration, alpha=alpha))
 
     def only(self, rows: NDArray[np.bool_]) -> JudgedWindows:
-        """Return some of the windows, which calibrate by themselves."""
+        """Return some of the windows, which calibrate by themselves for the same entities."""
         at = np.flatnonzero(rows)
         entities = None if self.entities is None else [self.entities[i] for i in at.tolist()]
         scores = self.scores[at]

@@ -22,6 +22,7 @@ from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.recalibrated import Renewal
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import Table
@@ -82,8 +83,7 @@ class Ordered:
         assert window is not None
         size, names = window.size, np.zeros(len(self.table), np.int64)
         if self.table.entities is not None:
-            every = np.asarray(self.table.entities, object).astype(str)
-            names = np.unique(every, return_inverse=True)[1]
+            names = numbered(self.table.entities)
         rows = np.argsort(names, kind="stable")
         rows = rows[self.in_history[rows]]  # of an entity in a row, in order of time
         places = np.flatnonzero(~np.isnan(self.scores[rows]))

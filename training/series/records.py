@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.reasons import LIMIT
@@ -81,15 +82,14 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
             f"{longest:,} records. Use a smaller --window, or a longer --gap."
         )
     whose = ["" if entities is None else entities[run.rows[0]] for run in taken.runs]
-    full, owners = np.unique(np.array(whose, object).astype(str), return_inverse=True)
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
         window=window,
-        windows=Windows(window.size, clipped, moments, window.pace is not None, owners),
+        windows=Windows(window.size, clipped, moments, window.pace is not None, numbered(whose)),
         runs=taken.runs,
         order=order,
         entities=len(names),
-        short=len(names) - len(full),
+        short=len(names - set(whose)),
         gaps=taken.gaps,
         repeated=int((taken.standings == STANDINGS.index(Standing.REPEATED)).sum()),
         late=_late(table),
@@ -104,7 +104,7 @@ def _late(table: Table) -> int:
     rows, moments = np.arange(len(table)), table.times
     names = np.zeros(len(table), np.int64)
     if table.entities is not None:
-        names = np.unique(np.asarray(table.entities, object).astype(str), return_inverse=True)[1]
+        names = numbered(table.entities)
     rows = np.argsort(names, kind="stable")
     names, moments = names[rows], moments[rows]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(names)) + 1])
@@ -147,7 +147,7 @@ def _steps(entities: Sequence[str] | None, moments: NDArray[np.int64]) -> NDArra
     if entities is None:
         steps = np.diff(moments)
     else:
-        names = np.unique(entities, return_inverse=True)[1]
+        names = numbered(entities)
         order = np.lexsort([moments, names])
         steps = np.diff(moments[order])[np.diff(names[order]) == 0]
     return np.asarray(steps[steps > 0])

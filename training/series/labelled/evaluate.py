@@ -22,6 +22,7 @@ from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.incidents import incident_starts
 from vaewatch.scoring.series.window import ONE, SECOND, SeriesSummary, Window
@@ -221,8 +222,7 @@ def evaluate_series(
 def _in_order(table: Table) -> Places:
     """Return the order of records by entity and time, and as they came where both are the same."""
     names = table.entities or [ONE] * len(table)
-    codes = np.unique(np.array(names, dtype=object).astype(str), return_inverse=True)[1]
-    return np.lexsort([_moments(table), codes])
+    return np.lexsort([_moments(table), numbered(names)])
 
 
 def _moments(table: Table) -> NDArray[np.int64]:
