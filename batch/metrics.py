@@ -104,6 +104,8 @@ class _Metrics:
         yield self._gauge("gaps", text, series.gaps)
         text = "Judged records of the last job that came while the alarm of their entity lasted."
         yield self._gauge("records_lasting", text, series.lasting)
+        text = "Other judged records of the last job, of entities that the model does not know."
+        yield self._gauge("records_of_new_entities", text, series.new)
         text = "Incidents of the last job: alarms no further apart than a window are one."
         yield self._gauge("incidents", text, series.incidents)
         if incidents.foretold is not None:

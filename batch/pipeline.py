@@ -83,10 +83,10 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
             counts = last.counts
         else:
             counts = _score(scorer, job, journal, last, progress, engine)
-        for remark in (
-            counts.series.remarks(journal.files, job.max_entities) if counts.series else ()
-        ):
-            log.warning("warning: %s", remark)
+        if counts.series:
+            own = scorer.artifact.of_new is not None
+            for remark in counts.series.remarks(journal.files, job.max_entities, of_new=own):
+                log.warning("warning: %s", remark)
         yield Done(counts, earlier, journal.found)
         journal.close(keep=False)
 

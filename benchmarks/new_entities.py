@@ -85,6 +85,7 @@ class Rates:
     found_seen: float
     found_new: float
     blocks: int
+    blocks_of_new: int | None
 
     @classmethod
     def of(cls, fit: pl.DataFrame, seen: pl.DataFrame, new: pl.DataFrame, **how: object) -> Rates:
@@ -97,7 +98,9 @@ class Rates:
         series = scorer.artifact.manifest.series
         assert series is not None
         (normal_seen, found_seen), (normal_new, found_new) = shares
-        return cls(normal_seen, normal_new, found_seen, found_new, series.blocks)
+        return cls(
+            normal_seen, normal_new, found_seen, found_new, series.blocks, series.blocks_of_new
+        )
 
 
 def _shares(scorer: vaewatch.Scorer, frame: pl.DataFrame) -> tuple[float, float]:
@@ -151,8 +154,12 @@ def row(name: str, calibrate: str, found: list[Rates]) -> str:
     for field in ("seen", "new", "found_seen", "found_new"):
         shares = [getattr(each, field) for each in found]
         cells.append(f"{fmean(shares):.3f} ({min(shares):.3f} to {max(shares):.3f})")
-    blocks = ", ".join(str(each.blocks) for each in found)
-    return f"| {name} | `{calibrate}` | {' | '.join(cells)} | {blocks} |"
+    for field in ("blocks", "blocks_of_new"):
+        counts = [getattr(each, field) for each in found]
+        cells.append(
+            ", ".join("" if count is None else str(count) for count in counts).strip(", ")
+        )
+    return f"| {name} | `{calibrate}` | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -166,9 +173,10 @@ def main() -> None:
         found += [row(*each) for each in halves(given.sets)]
     head = (
         "| fit | `--calibrate` | normal records in alarm, of entities seen | of new ones "
-        "| anomalous records in alarm, of entities seen | of new ones | independent blocks |"
+        "| anomalous records in alarm, of entities seen | of new ones | independent blocks "
+        "| of new ones |"
     )
-    text = f"Alpha {ALPHA}. Means over runs, with their range.\n\n{head}\n|{'---|' * 7}\n"
+    text = f"Alpha {ALPHA}. Means over runs, with their range.\n\n{head}\n|{'---|' * 8}\n"
     write_section(given.out, "Windows", "Entities new to the fit", text + "\n".join(found))
 
 

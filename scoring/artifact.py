@@ -34,9 +34,15 @@ from vaewatch.scoring.precision import ARRAYS as PRECISION_ARRAYS
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
-from vaewatch.scoring.series.check import check_directions, check_peaks, check_window
+from vaewatch.scoring.series.check import (
+    check_directions,
+    check_entities,
+    check_peaks,
+    check_window,
+)
 from vaewatch.scoring.series.directions import ARRAYS as DIRECTIONS_ARRAYS
 from vaewatch.scoring.series.directions import Directions
+from vaewatch.scoring.series.entity import KnownEntities
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import Table
 
@@ -58,7 +64,8 @@ FILES = {
     PRECISION: "The inverse covariance of the residuals, which shares a score out to columns.",
     DIRECTIONS: "In its place, of windows: the directions along which the VAE sees them.",
     CALIBRATION: "The sorted calibration scores, and the bins of the drift reference; of windows, "
-    "the peak scores of normal incidents, too.",
+    "the peak scores of normal incidents, hashes of the entities, and the scores that judge new "
+    "ones, too.",
     GOLDEN: "A few records with the scores and p-values that they must get.",
     WEIGHTS: "The weights of every member, for torch; scoring does not read them.",
     MARGINALS: "Quantiles of the numeric columns in the fit data, for `vaewatch sample`.",
@@ -69,7 +76,8 @@ FILES = {
 NEEDED = (NETWORK, PRECISION, CALIBRATION, GOLDEN)  # to score; the rest may be taken away
 NEEDED_OF_WINDOWS = (NETWORK, DIRECTIONS, CALIBRATION, GOLDEN)
 CALIBRATION_ARRAYS = ("scores", "drift_edges", "drift_counts")
-PEAKS = "incident_peaks"
+PEAKS, ENTITIES, OF_NEW = "incident_peaks", "entities", "scores_of_new_entities"
+ARRAYS_OF_WINDOWS = (PEAKS, ENTITIES, OF_NEW)  # which some artifacts have
 SEGMENT_ARRAYS = ("segment_codes", "segment_sizes", "segment_scores")
 
 
@@ -89,7 +97,9 @@ class Artifact:
     calibration: of all records together. segments: those of single segments, where the schema has
     a segment. precision: of single records. directions: of windows, in its place. incident_peaks:
     (K,) of windows, the highest scores of the normal incidents that were counted, ascending; None
-    of an artifact of before.
+    of an artifact of before. entities: of windows, those that the artifact knows; None where there
+    is no column of them, or in one of before. of_new: the calibration of other entities; None
+    where they are judged as all others.
     """
 
     manifest: Manifest
@@ -104,6 +114,8 @@ class Artifact:
     segments: Segments | None = None
     directions: Directions | None = None
     incident_peaks: NDArray[np.float64] | None = None
+    entities: KnownEntities | None = None
+    of_new: Calibration | None = None
 
     @property
     def window(self) -> Window | None:
@@ -133,9 +145,13 @@ def pack_calibration(
     drift: DriftReference,
     segments: Segments | None = None,
     peaks: NDArray[np.float64] | None = None,
+    entities: KnownEntities | None = None,
+    of_new: Calibration | None = None,
 ) -> bytes:
-    """Return the arrays of an artifact that change when it is recalibrated, as safetensors."""
-    arrays = {
+    """Return the arrays of an artifact that change when it is recalibrated, as safetensors; see
+    `Artifact` for what they are.
+    """
+    arrays: dict[str, NDArray[Any]] = {
         "scores": calibration.scores,
         "drift_edges": drift.edges,
         "drift_counts": drift.counts,
@@ -149,6 +165,10 @@ def pack_calibration(
         }
     if peaks is not None:
         arrays[PEAKS] = peaks
+    if entities is not None:
+        arrays[ENTITIES] = entities.hashes
+    if of_new is not None:
+        arrays[OF_NEW] = of_new.scores
     return save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
@@ -169,7 +189,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     vectorizer = Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer))
     check_features(schema, vectorizer.features, vectorizer.constants)
     wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
-    optional = () if manifest.window is None else (PEAKS,)
+    optional = () if manifest.window is None else ARRAYS_OF_WINDOWS
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)
     check_calibration(arrays["scores"], manifest.calibration.n)
     check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
@@ -181,6 +201,9 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     else:
         check_window(manifest.window, schema)
         check_peaks(arrays.get(PEAKS), manifest.calibration.n)
+        check_entities(arrays.get(ENTITIES), schema)
+        if (summary := manifest.new_entities) is not None:
+            check_calibration(arrays.get(OF_NEW, np.empty(0)), summary.n)
         parts = read_tensors(files[DIRECTIONS], DIRECTIONS, DIRECTIONS_ARRAYS)
         directions = Directions(*(parts[name] for name in DIRECTIONS_ARRAYS))
         width = manifest.window.width(len(vectorizer.features))
@@ -202,7 +225,16 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         segments=_segments_of(schema, arrays, calibration, manifest.calibration.segments),
         directions=directions,
         incident_peaks=arrays.get(PEAKS),
+        entities=KnownEntities(arrays[ENTITIES]) if ENTITIES in arrays else None,
+        of_new=_of_new(manifest, arrays),
     )
+
+
+def _of_new(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> Calibration | None:
+    summary = manifest.new_entities
+    if summary is None:
+        return None
+    return Calibration(arrays[OF_NEW], manifest.alpha, summary.rule)
 
 
 def _segments_of(

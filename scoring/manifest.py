@@ -138,8 +138,8 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         str,
         Meta(
             description="`all`: the records that calibrate come from the whole time. `recent`: "
-            "they are the latest. `entities`: each entity calibrates by what saw none of its "
-            "records."
+            "they are the latest. `entities`: those that the fit never saw have a calibration of "
+            "their own."
         ),
     ] = "all"
     segment: Annotated[
@@ -257,6 +257,13 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
     series: Annotated[
         SeriesSummary | None,
         Meta(description="With a window: what the fit made of its series."),
+    ] = None
+    new_entities: Annotated[
+        CalibrationSummary | None,
+        Meta(
+            description="What the calibration of entities that the fit never saw promises; null "
+            "where they are judged as all others."
+        ),
     ] = None
     feedback: Annotated[
         FeedbackSummary | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -23,9 +22,9 @@ from vaewatch.scoring.judge import RecordJudge
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.reasons import Reason, ScoredTable
 from vaewatch.scoring.series.course import Course
-from vaewatch.scoring.series.history import History, Standing, Taken
+from vaewatch.scoring.series.history import History, Taken
 from vaewatch.scoring.series.judge import WindowJudge, arrivals_of
-from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.settling import settled
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -170,7 +169,10 @@ class Scorer:
             taken = history.add(arrivals_of(self.artifact.vectorizer, table))
             found = self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
             cut = alpha if cut is None else cut
-            return self.settled(found, table.entities, table.times, history.lasting, cut)
+            keys = history.keys(table.entities)
+            return settled(
+                self.artifact, found, table.entities, table.times, history.lasting, cut, keys
+            )
         calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores
@@ -205,7 +207,8 @@ class Scorer:
         cut: float | None = None,
     ) -> Verdicts:
         """Score the N records that a history has taken in, of an artifact with a window; see
-        `score_table`. All that it needs of them is in `taken`; `settled` knows what lasts.
+        `score_table`. All that it needs of them is in `taken`; who is new, and what lasts,
+        comes later, see `vaewatch.scoring.series.settling`.
         """
         judge, alpha = self._windows, self._alpha(alpha)
         if judge is None:
@@ -233,42 +236,6 @@ class Scorer:
             parts=judge.all_parts(judged) if explain else None,
             history=judged.standings(),
             courses=courses,
-        )
-
-    def settled(
-        self,
-        verdicts: Verdicts,
-        entities: Sequence[str] | None,
-        moments: NDArray[np.int64] | None,
-        lasting: Lasting,
-        cut: float,
-    ) -> Verdicts:
-        """Compare alarms that repeat what lasts with those before them, too. Take the verdicts of
-        `score_taken` on N records of these entities and moments, in order of time within each.
-        """
-        calibration = self.artifact.calibration
-        alarms = np.flatnonzero(calibration.alarms(verdicts.p_value))
-        if moments is None or not len(alarms):
-            return verdicts
-        p_value = verdicts.p_value.copy()
-        rows = lasting.settle(entities, moments, alarms, verdicts.score, p_value)
-        if not len(rows):
-            return verdicts
-        words = list(verdicts.history or ())
-        for row in rows.tolist():
-            words[row] = Standing.LASTING.value
-        severity, is_anomaly = verdicts.severity.copy(), calibration.alarms(p_value, cut)
-        severity[rows] = np.minimum(severity[rows], -np.log10(p_value[rows]))
-        reasons = verdicts.reasons
-        if verdicts.parts is None:  # only anomalies get reasons
-            reasons = [r if own else () for r, own in zip(reasons, is_anomaly, strict=True)]
-        return replace(
-            verdicts,
-            p_value=p_value,
-            severity=severity,
-            is_anomaly=is_anomaly,
-            reasons=reasons,
-            history=words,
         )
 
     def _alpha(self, alpha: float | None) -> float:

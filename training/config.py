@@ -16,7 +16,7 @@ JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
-ENTITIES = "entities"  # each entity calibrates by what saw none of it
+ENTITIES = "entities"  # those that the fit never saw have a calibration of their own
 MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
 TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
 NOT_OF_WINDOWS = {  # settings, and what to do instead
@@ -67,8 +67,8 @@ class TrainConfig:
     time: str | None = None  # says when a record was made
     time_zone: str = "UTC"  # of the calendar, and of times without an offset
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
-    # what calibrates: all of the time, the most "recent" records, or with a window "entities", of
-    # which each is judged by what saw none of it
+    # what calibrates: all of the time, the most "recent" records, or with a window "entities": all
+    # of the time, and those that the fit never saw by what saw none of theirs
     calibrate: str = "all"
     segment: str | None = None  # a column each of whose values has a calibration of its own
     window: int | str | None = None  # records that are judged together, the newest by the others

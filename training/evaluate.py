@@ -21,6 +21,7 @@ from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.labelled import Comparison, compare
 from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.settling import on_one_scale
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import Counted
@@ -204,6 +205,7 @@ def _incidents(
         return None
     rules = Rules.of(artifact, *asked)
     every = np.ones(len(table), np.bool_)
+    verdicts = on_one_scale(artifact, table, verdicts)
     judged = JudgedRecords(table.times, members_of(artifact, table), verdicts, every)
     return compare(rules, judged, labels.anomaly, labels.kinds)
 

@@ -26,6 +26,7 @@ from vaewatch.scoring.incidents.grouping import Group
 from vaewatch.scoring.incidents.judged import JudgedRecords, Names
 from vaewatch.scoring.incidents.rule import Rules, members_of, merge_gap_of
 from vaewatch.scoring.incidents.stream import Stream
+from vaewatch.scoring.series.settling import on_one_scale
 from vaewatch.scoring.verdicts import Verdicts
 
 Groups = dict[str, Group]
@@ -50,6 +51,7 @@ def groups_of(
         moments = taken.before + taken.lines(records)
     members = members_of(artifact, table)
     ids = ids_of(records, artifact.schema.id)
+    verdicts = on_one_scale(artifact, table, verdicts)
     return JudgedRecords(moments, members, verdicts, records.good, ids).grouped(rules)
 
 

@@ -34,6 +34,7 @@ from vaewatch.scoring.incidents.rule import Rules, members_of
 from vaewatch.scoring.incidents.stream import Stream
 from vaewatch.scoring.schema import require_columns
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.settling import on_one_scale
 from vaewatch.scoring.time.counted import BySlot
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -184,6 +185,7 @@ class _Count:
         if self.rules is not None and explained is not None:
             members = members_of(artifact, records.table)
             ids = ids_of(records, artifact.schema.id)
+            explained = on_one_scale(artifact, records.table, explained)
             seen = JudgedRecords(times.moments, members, explained, timed, ids)
             one = replace(one, groups=seen.grouped(self.rules))
         if artifact.window is None:

@@ -20,6 +20,7 @@ class SeriesCounts:
     evicted: entities that had to leave the history.
     incidents: alarms of one entity no further apart than a window are one.
     lasting: judged records of entities whose alarm lasts.
+    new: other judged records, of entities that the artifact does not know.
     first: the file, by its index, and the line of the first record out of order.
     """
 
@@ -32,6 +33,7 @@ class SeriesCounts:
     evicted: int = 0
     incidents: int = 0
     lasting: int = 0
+    new: int = 0
     first: tuple[int, int] | None = None
 
     @classmethod
@@ -52,8 +54,10 @@ class SeriesCounts:
         numbers = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
         return SeriesCounts(**numbers, first=self.first or other.first)
 
-    def remarks(self, files: Sequence[str], most: int) -> list[str]:
-        """Say which records were left out, or may lack a window, and what to do about it."""
+    def remarks(self, files: Sequence[str], most: int, *, of_new: bool) -> list[str]:
+        """Say which records were left out, may lack a window, or have no budget, and what to do
+        about it. `of_new`: whether new entities have a calibration of their own.
+        """
         said = []
         if self.first is not None:
             file, line = files[self.first[0]], self.first[1]
@@ -86,6 +90,12 @@ class SeriesCounts:
                 f"{self.lasting:,} records came while the alarm of their entity lasted, and alarm "
                 "only if they go beyond it: the entity is not as it was in the fit data. If this "
                 "is how it is now, recalibrate or train on newer records."
+            )
+        if self.new and not of_new:
+            said.append(
+                f"{self.new:,} of {self.judged:,} judged records are of entities that are new to "
+                "the model. The budget is not theirs, and they may alarm many times as often: "
+                "train with --calibrate entities, or on their records, too."
             )
         return said
 

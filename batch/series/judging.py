@@ -21,6 +21,7 @@ from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.history import Standing, Taken
 from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.settling import settled
 from vaewatch.scoring.verdicts import Verdicts
 
 Score = Callable[[Iterable[Taken]], Generator[Verdicts]]
@@ -55,9 +56,12 @@ class JudgedChunk:
 
     @property
     def counts(self) -> SeriesCounts:
-        """Return how the records stand, and how many came while an alarm lasted."""
-        lasting = np.array(self.verdicts.history) == Standing.LASTING
-        return replace(self.followed.counts, lasting=int((lasting & self.records.good).sum()))
+        """Return how the records stand, by what the verdicts say of them, too."""
+        words, good = np.array(self.verdicts.history), self.records.good
+        lasting, new = (
+            int(((words == each) & good).sum()) for each in (Standing.LASTING, Standing.NEW_ENTITY)
+        )
+        return replace(self.followed.counts, lasting=lasting, new=new)
 
 
 def judged(
@@ -80,7 +84,9 @@ def judged(
             records = replace(one.parsed(), good=followed.mine)
             if followed.known is None:
                 table = records.table
-                verdicts = scorer.settled(verdicts, table.entities, table.times, lasting, cut)
+                verdicts = settled(
+                    scorer.artifact, verdicts, table.entities, table.times, lasting, cut
+                )
             else:
                 reasons, parts = verdicts.reasons, verdicts.parts
                 verdicts = replace(followed.known, reasons=reasons, parts=parts)

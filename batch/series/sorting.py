@@ -21,6 +21,7 @@ from vaewatch.batch.stage import Engine, Stage
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Run, Standing, Taken
 from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.settling import settled
 from vaewatch.scoring.verdicts import Verdicts
 
 Key = tuple[int, int]  # of a chunk: its file, by its index, and the place at which it ends
@@ -140,9 +141,11 @@ def _judged(taken: Taken, arrivals: Arrivals, work: WindowStage, engine: Engine)
         reasons=[()] * n,
         history=[STANDINGS[code].value for code in taken.standings.tolist()],
     )
-    assert work.scorer.artifact.window is not None
-    lasting = Lasting(work.scorer.artifact.window)
-    return work.scorer.settled(verdicts, arrivals.entities, arrivals.moments, lasting, work.cut)
+    artifact = work.scorer.artifact
+    assert artifact.window is not None
+    lasting = Lasting(artifact.window)
+    place = arrivals.entities, arrivals.moments
+    return settled(artifact, verdicts, *place, lasting, work.cut)
 
 
 def _pieces(runs: Iterable[Run]) -> Iterator[tuple[NDArray[np.int64], Taken]]:

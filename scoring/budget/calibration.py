@@ -71,6 +71,11 @@ class Calibration:
         """(N,) scores -> (N,) p-values, from 1 / (n + 1) for the most anomalous to 1."""
         return self.p_value_of.take(self.below(scores))
 
+    def score_of(self, p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N,) p-values -> (N,): the highest calibration score that gets no smaller one."""
+        above = np.ceil(p_values * (self.n + 1) - TIE).astype(np.int64) - 1
+        return np.asarray(self.scores[self.n - above.clip(1, self.n)])
+
     def alarms(
         self, p_values: NDArray[np.float64], alpha: float | None = None
     ) -> NDArray[np.bool_]:

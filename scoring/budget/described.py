@@ -45,8 +45,7 @@ WINDOWS_RULES = {
 }
 ENTITIES_RULE = (
     "Each entity was scored by a member, and compared with kept windows, that saw none of its "
-    "records, so that the rate is that of entities that the fit never saw; those that it saw "
-    f"alarm less often. {NEIGHBOURS}"
+    f"records. {NEIGHBOURS} It begins at 0, as what serves saw more."
 )
 ENTITIES_ASSUME = (
     "New entities are exchangeable with those of the fit data: they differ from these as these "

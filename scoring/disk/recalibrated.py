@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.manifest import Manifest, ScoreWeights
 from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.series.entity import KnownEntities
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import table_of
 from vaewatch.scoring.time.blocks import Outlook
@@ -48,7 +49,8 @@ class Renewal:
     series: of an artifact with a window, what its new budget means; None where it is not known.
     peaks: (K,) of one with a window, the highest scores of normal incidents; None where they are
         not known.
-    by_entity: whether alpha is that of entities that the fit never saw, of which the records are.
+    entities: of one with a window, those that it knows; None where there is no column of them.
+    of_new: the calibration of other entities; None where they are judged as all others.
     feedback, rule: what was taken from it, and the rule of the score since; None for the parent's.
     """
 
@@ -63,7 +65,8 @@ class Renewal:
     feedback: FeedbackSummary | None = None
     rule: ScoreRule | None = None
     peaks: NDArray[np.float64] | None = None
-    by_entity: bool = False
+    entities: KnownEntities | None = None
+    of_new: Calibration | None = None
 
     @classmethod
     def of_scores(
@@ -81,7 +84,16 @@ class Renewal:
             digest.update(own.tobytes())
         p = p_values(golden.scores, table_of(old.schema, golden.records), calibration, segments)
         renewed = Golden(golden.records, golden.scores, p)
-        return cls(calibration, old.drift, renewed, digest.hexdigest(), segments, summaries)
+        return cls(
+            calibration,
+            old.drift,
+            renewed,
+            digest.hexdigest(),
+            segments,
+            summaries,
+            entities=old.entities,
+            of_new=old.of_new,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,14 @@ def recalibrated(
     """Return the new artifact. `files`: the parent's. `name`: what the new one is called."""
     calibration, series = renewal.calibration, renewal.series or parent.series
     new = {file: content for file, content in files.items() if file != REPORT} | {
-        CALIBRATION: pack_calibration(calibration, renewal.drift, renewal.segments, renewal.peaks),
+        CALIBRATION: pack_calibration(
+            calibration,
+            renewal.drift,
+            renewal.segments,
+            renewal.peaks,
+            renewal.entities,
+            renewal.of_new,
+        ),
         GOLDEN: pack_golden(renewal.golden),
     }
     manifest = msgspec.structs.replace(
@@ -113,6 +132,7 @@ def recalibrated(
         parent_records=None,
         outlook=renewal.outlook,
         series=series,
+        new_entities=_of_new(calibration.alpha, renewal, series),
         feedback=renewal.feedback or parent.feedback,
         score=ScoreWeights(*astuple(renewal.rule)) if renewal.rule else parent.score,
     )
@@ -124,4 +144,13 @@ def _described(
 ) -> CalibrationSummary:
     if series is None:
         return describe(calibration, renewal.summaries)
-    return describe_blocks(calibration, series.blocks, by_entity=renewal.by_entity)
+    return describe_blocks(calibration, series.blocks)
+
+
+def _of_new(
+    alpha: float, renewal: Renewal, series: SeriesSummary | None
+) -> CalibrationSummary | None:
+    if renewal.of_new is None or series is None or series.blocks_of_new is None:
+        return None
+    calibration = replace(renewal.of_new, alpha=alpha)
+    return describe_blocks(calibration, series.blocks_of_new, by_entity=True)

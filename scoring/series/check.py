@@ -67,3 +67,17 @@ def check_peaks(peaks: NDArray[Any] | None, scores: int) -> None:
         )
     if not np.isfinite(peaks).all() or not (peaks[1:] >= peaks[:-1]).all():
         raise ArtifactError("the peaks of incidents must be finite and ascend, but do not.")
+
+
+def check_entities(hashes: NDArray[Any] | None, schema: Schema) -> None:
+    """Refuse hashes of entities that training does not make.
+
+    Raises:
+        ArtifactError: they are such.
+    """
+    if hashes is None:
+        return
+    if schema.entity is None:
+        raise ArtifactError("hashes of entities take a column of them, but the schema has none.")
+    if hashes.dtype != np.uint32 or hashes.ndim != 1 or not (hashes[1:] > hashes[:-1]).all():
+        raise ArtifactError("hashes of entities must be of 32 bits and ascend, but do not.")

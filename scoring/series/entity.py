@@ -1,8 +1,14 @@
-"""The entity of a record: whose history it belongs to. It is a name, and never learned."""
+"""The entity of a record: whose history it belongs to. It is a name, and never learned.
+
+But a model knows the level and the swing of the entities that it was fitted to, and its budget is
+theirs: so an artifact knows them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -63,3 +69,37 @@ def entities_of_column(texts: pl.Series, problems: list[Problem]) -> list[str]:
     for row in (names.str.len_chars().is_between(1, LONGEST).not_()).arg_true().to_list():
         problems.append(_problem(texts.name, row, texts[row]))
     return names.to_list()
+
+
+@dataclass(frozen=True)
+class KnownEntities:
+    """The entities that an artifact knows, by hashes of their names, which may be private: one in
+    four billion other names is taken for one of them.
+
+    hashes: (E,), ascending.
+    """
+
+    hashes: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> KnownEntities:
+        return cls(np.unique(_hashes(set(names))))
+
+    def __or__(self, other: KnownEntities) -> KnownEntities:
+        return KnownEntities(np.union1d(self.hashes, other.hashes))
+
+    def lacks(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """(N,) -> (N,): which names are of entities that are not known."""
+        each = list(dict.fromkeys(names))
+        asked = _hashes(each)
+        first, end = (self.hashes.searchsorted(asked, side) for side in ("left", "right"))
+        if len(each) == len(names):
+            return np.asarray(first == end)
+        lacking = dict(zip(each, (first == end).tolist(), strict=True))
+        return np.fromiter((lacking[name] for name in names), bool, len(names))
+
+
+def _hashes(names: Iterable[str]) -> NDArray[np.uint32]:
+    """Return a hash of each name."""
+    found = (blake2b(name.encode(errors="surrogatepass"), digest_size=4) for name in names)
+    return np.frombuffer(b"".join(each.digest() for each in found), "<u4").astype(np.uint32)

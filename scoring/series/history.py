@@ -25,8 +25,10 @@ class Standing(StrEnum):
     """How a record stands to the history of its entity.
 
     Only a record with a full window is judged. One that is older than the newest record of its
-    entity is late; one of the same moment is repeated. Both are left out of the history. One whose
-    verdict is that of a change that lasts is `lasting`: see `vaewatch.scoring.series.lasting`.
+    entity is late; one of the same moment is repeated. Both are left out of the history. One of an
+    entity that the artifact does not know is `new_entity`, see `vaewatch.scoring.series.settling`;
+    one whose verdict is that of a change that lasts is `lasting`, see
+    `vaewatch.scoring.series.lasting`.
     """
 
     FULL = "full"
@@ -34,10 +36,11 @@ class Standing(StrEnum):
     LATE = "late"
     REPEATED = "repeated"
     LASTING = "lasting"
+    NEW_ENTITY = "new_entity"
 
 
 STANDINGS = tuple(Standing)  # the index of each stands for it in an array
-_FULL, _WARMING_UP, _LATE, _REPEATED, _ = range(len(STANDINGS))
+_FULL, _WARMING_UP, _LATE, _REPEATED, *_ = range(len(STANDINGS))
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,10 @@ class History:
 
     def __len__(self) -> int:
         return len(self.pasts)
+
+    def keys(self, entities: Sequence[str] | None) -> Sequence[str] | None:
+        """Return the names under which the records of entities are kept: their own."""
+        return entities
 
     def copy(self) -> History:
         """Return the history as it is: what comes later does not change it."""

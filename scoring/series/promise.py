@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration, least_alpha
 from vaewatch.scoring.budget.described import shown_alphas
 from vaewatch.scoring.errors import CalibrationError
-from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.incidents import entity_days, incident_peaks, incident_starts, per_day
 from vaewatch.scoring.series.window import Window
 
@@ -66,21 +65,6 @@ def alarm_blocks(
     alarms = calibration.alarms(calibration.p_values(scores))
     apart = max(1, len(scores) // size)
     return min(independent_blocks(alarms.astype(np.float64), stretches), apart)
-
-
-def entity_blocks(calibration: Calibration, scores: Scores, entities: Sequence[str]) -> int:
-    """Return how many independent records (n,) windows are worth for an entity that is not among
-    theirs: n over the design effect of entities as clusters, by the spread of their alarms
-    (Liang & Zeger, 1986).
-    """
-    alarms = calibration.alarms(calibration.p_values(scores))
-    place = numbered(entities)
-    sizes, rate = np.bincount(place), float(alarms.mean())
-    excess = np.bincount(place, alarms) - rate * sizes
-    spread = float(excess @ excess) * len(sizes) / max(len(sizes) - 1, 1)
-    if spread == 0:
-        return len(scores)
-    return max(1, int(rate * (1 - rate) * len(scores) ** 2 / spread))
 
 
 @dataclass(frozen=True)

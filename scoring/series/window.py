@@ -99,3 +99,10 @@ class SeriesSummary(Struct, frozen=True):
             "null where none was found, or looked for."
         ),
     ] = None
+    blocks_of_new: Annotated[
+        int | None,
+        Meta(
+            description="As `blocks`, of the scores that judge entities that the fit never saw; "
+            "null where these are judged as all others."
+        ),
+    ] = None

@@ -12,7 +12,7 @@ from vaewatch.service.console.columns import ColumnState
 
 MOST_OF_EACH = 2
 MOST_SEGMENTS = 3  # that are named
-LASTING, FEW_LASTING = 0.02, 20  # a share of records, and a number: as VaewatchAlarmsLast has them
+MANY, FEW = 0.02, 20  # a share of records, and a number: as VaewatchAlarmsLast has them
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
 
 
@@ -40,9 +40,11 @@ def health_of(
     draining: bool,
     loud: Sequence[str] = (),
     lasting: str = "",
+    new: str = "",
 ) -> Health:
     """Judge the service. `evidence`: log10 of the test martingale. `loud`: the segments that have
-    more alarms than chance allows. `lasting`: what `lasting_of` says.
+    more alarms than chance allows. `lasting`, `new`: what `lasting_of` and
+    `new_of` say.
     """
     if draining:
         text = "It answers the requests in flight and takes no new ones."
@@ -55,7 +57,7 @@ def health_of(
     if budget.state == "above":
         text = f"{numbers}{_explained(budget)} "
         text += "Either something is happening, or normal records have changed."
-        text += f" {lasting}" if lasting else ""
+        text = " ".join(filter(None, [text, lasting, new]))
         return Health("alarm", "More alarms than promised", text, _first(causes, changed))
     if loud:
         more = f" and {len(loud) - MOST_SEGMENTS} more" if len(loud) > MOST_SEGMENTS else ""
@@ -77,11 +79,21 @@ def health_of(
 
 def lasting_of(lasting: int, records: int) -> str:
     """Say that records came while the alarm of their entity lasted, where these are many."""
-    if lasting <= LASTING * records + FEW_LASTING:
+    if lasting <= MANY * records + FEW:
         return ""
     return (
         f"Of the {records:,} records of the last hour {lasting:,} are of entities whose alarm "
         "lasts: they are no longer as in the fit data, and alarm only if they go beyond that."
+    )
+
+
+def new_of(new: int, records: int) -> str:
+    """Say that records are of entities that the model does not know, where these are many."""
+    if new <= MANY * records + FEW:
+        return ""
+    return (
+        f"Of the {records:,} records of the last hour {new:,} are of entities that the model does "
+        "not know: the budget is not theirs, and they may alarm many times as often."
     )
 
 

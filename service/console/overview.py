@@ -17,7 +17,7 @@ from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.scoring.budget.windows import expected_of_windows
 from vaewatch.service.console.budget import Budget, budget_of
 from vaewatch.service.console.columns import ColumnState, columns_of
-from vaewatch.service.console.health import Health, health_of, lasting_of
+from vaewatch.service.console.health import Health, health_of, lasting_of, new_of
 from vaewatch.service.console.segments import SegmentState, expected_of, loud, segments_of
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.model.model import Model
@@ -129,9 +129,9 @@ def overview_of(sources: Sources, *, may_mark: bool = True) -> Overview:
     segments = segments_of(artifact.segments, window)
     evidence = _total(series, "exchangeability_log10")
     draining, memory = sources.registry.draining, recent.memory()
-    lasting = lasting_of(
-        sum(span.lasting for span in memory.spans), sum(span.records for span in memory.spans)
-    )
+    records = sum(span.records for span in memory.spans)
+    lasting = lasting_of(sum(span.lasting for span in memory.spans), records)
+    new = sum(span.new for span in memory.spans) if artifact.of_new is None else 0
     return Overview(
         now=time.time(),
         release=build_version(),
@@ -141,7 +141,13 @@ def overview_of(sources: Sources, *, may_mark: bool = True) -> Overview:
         values=recent.values,
         max_records=sources.settings.max_records,
         health=health_of(
-            budget, columns, evidence, draining=draining, loud=loud(segments), lasting=lasting
+            budget,
+            columns,
+            evidence,
+            draining=draining,
+            loud=loud(segments),
+            lasting=lasting,
+            new=new_of(new, records),
         ),
         budget=budget,
         evidence=evidence,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.rule import members_of
+from vaewatch.scoring.series.settling import on_one_scale
 from vaewatch.scoring.time.form import NO_TIME, SECOND
 from vaewatch.service.incidents.counts import Counts
 from vaewatch.service.incidents.stream import Batch, Stream
@@ -140,6 +141,7 @@ def _records(judged: Judged, now: int) -> JudgedRecords:
     if table.times is not None:
         moments = np.where(table.times == NO_TIME, now, table.times)
     verdicts = replace(judged.verdicts, p_value=judged.p_value, severity=judged.severity)
+    verdicts = on_one_scale(judged.artifact, table, verdicts)
 
     def ids(rows: NDArray[np.int64]) -> list[str | None]:
         return [judged.ids.get(row) for row in rows.tolist()]

@@ -28,9 +28,10 @@ class Result(msgspec.Struct):
     calibration: which one judged the record: `own`, of its segment, or `pooled`, of all records.
     There only where the artifact has a segment.
     history: how the record stands to those of its entity before it, where the artifact has a
-    window: `full`, `lasting` where the alarm of its entity lasts, or why it is not judged:
-    `warming_up`, `late`, `repeated`, `ahead` of the clock, or `context`, which is a record before
-    the newest with `?judge=last`. Numbers and the verdict are then null.
+    window: `full`, `new_entity` where the artifact does not know its entity, `lasting` where the
+    alarm of its entity lasts, or why it is not judged: `warming_up`, `late`, `repeated`, `ahead`
+    of the clock, or `context`, which is a record before the newest with `?judge=last`. Numbers
+    and the verdict are then null.
     id: the record's value in the column that was named `--id` at training.
     """
 

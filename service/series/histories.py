@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -95,16 +96,26 @@ class Ledger(History):
     """A history that notes what becomes of records, and may judge the newest ones alone.
 
     latest: the last moment that a record may have; those after it are set apart.
+    sizes: how many records each request has, whose entities are kept apart; none if they are one.
     """
 
     latest: int | None = None
     last: bool = False
+    sizes: Sequence[int] = ()
     gaps: int = 0
     evicted: int = 0
     context: list[int] = field(default_factory=list)  # rows before the newest of their entities
     ahead: list[int] = field(default_factory=list)  # rows that were set apart
 
+    def keys(self, entities: Sequence[str] | None) -> Sequence[str] | None:
+        if len(self.sizes) < 2:
+            return entities
+        own = repeat("") if entities is None else entities
+        of_request = np.repeat(np.arange(len(self.sizes)), self.sizes).tolist()
+        return [f"{i}\0{name}" for i, name in zip(of_request, own, strict=False)]
+
     def add(self, arrivals: Arrivals) -> Taken:
+        arrivals = replace(arrivals, entities=self.keys(arrivals.entities))
         if self.latest is None or not (far := arrivals.moments > self.latest).any():
             return self.take_in(arrivals)
         self.ahead, rows = np.flatnonzero(far).tolist(), np.flatnonzero(~far)
@@ -180,17 +191,6 @@ def window_of(model: Model) -> Window:
     return model.window
 
 
-def apart(table: Table, sizes: Sequence[int]) -> Table:
-    """Name the entities of a batch apart for each request, so that none sees another's records."""
-    if len(sizes) == 1:
-        return table
-    own = ("",) * len(table) if table.entities is None else table.entities
-    of_request = np.repeat(np.arange(len(sizes)), sizes).tolist()
-    return replace(
-        table, entities=[f"{i}\0{name}" for i, name in zip(of_request, own, strict=True)]
-    )
-
-
 class Stateless:
     """Each request is a history of its own: any number of processes answer it alike."""
 
@@ -199,6 +199,6 @@ class Stateless:
     def answer(
         self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:
-        ledger = Ledger(window_of(model), None, OrderedDict[str, Past]())
-        verdicts, ledger = judged(model, options, apart(table, sizes), ledger)
+        ledger = Ledger(window_of(model), None, OrderedDict[str, Past](), sizes=sizes)
+        verdicts, ledger = judged(model, options, table, ledger)
         return Answered(table, verdicts, Seen(gaps=ledger.gaps))

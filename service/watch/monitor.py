@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.incidents.incident import MOST_EXAMPLES
 from vaewatch.scoring.incidents.rule import members_of
+from vaewatch.scoring.series.settling import of_new_entities
 from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
@@ -211,14 +212,23 @@ class Monitor:
         metrics.score.observe_many(verdicts.score)
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
-        self.scores.add(model.scale, verdicts.score, over.alarms, over.codes, trail, table.times)
+        new = of_new_entities(model.scorer.artifact, table.entities)
+        if new is None:
+            self.scores.add(
+                model.scale, verdicts.score, over.alarms, over.codes, trail, table.times
+            )
+        elif trail is not None:  # only the others are as those that calibrate
+            alarms = int((over.mask & ~new).sum())
+            trail, score = trail.only(~new), verdicts.score[~new]
+            self.scores.add(model.scale, score, alarms, None, trail)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        scores = verdicts.score if trail is None else verdicts.score[trail.spaced]
+        scores = verdicts.score if new is None else verdicts.score[~new]
+        scores = scores if trail is None else scores[trail.spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
         if self.judged is not None:
             yield

@@ -64,6 +64,7 @@ class Alarm(msgspec.Struct):
 class Span(msgspec.Struct):
     """The records of ten seconds. `start`: in Unix seconds. `alarms`: at the artifact's alpha.
     `severities`: (bins,) numbers of records. `lasting`: records whose entity's alarm lasts.
+    `new`: other ones, of entities that the model does not know.
     """
 
     start: int
@@ -71,6 +72,7 @@ class Span(msgspec.Struct):
     alarms: int
     severities: list[int]
     lasting: int = 0
+    new: int = 0
 
 
 class Memory(msgspec.Struct):
@@ -107,7 +109,9 @@ class Recent:
         span = self._span(int(now) // SPAN_SECONDS * SPAN_SECONDS)
         span.records += len(verdicts)
         span.alarms += alarms
-        span.lasting += (verdicts.history or []).count(Standing.LASTING)
+        words = verdicts.history or []
+        span.lasting += words.count(Standing.LASTING)
+        span.new += words.count(Standing.NEW_ENTITY)
         span.severities = (
             np.array(span.severities) + count_severities(verdicts.severity)
         ).tolist()

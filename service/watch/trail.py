@@ -60,6 +60,11 @@ class Trail:
             np.concatenate([part.tickets for part in parts]),
         )
 
+    def only(self, rows: NDArray[np.bool_]) -> Trail:
+        """Return the places of some of the records, (N,)."""
+        places = self.entities[rows], self.moments[rows]
+        return Trail(*places, self.spaced[rows], self.tickets[rows])
+
 
 def mixed(entities: NDArray[np.uint32], sections: NDArray[np.int64]) -> NDArray[np.uint32]:
     """(N,), (N,) -> (N,) numbers that look random, the same of the same (Steele, Lea & Flood,

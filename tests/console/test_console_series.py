@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
+from tests.fleet import later, trained_fleet
 from tests.live import Live, serving
 from tests.pumps import W, changed, pumps, trained
 from vaewatch.scoring.budget.expected import Expected
@@ -168,3 +169,25 @@ def test_an_alarm_that_lasts_is_not_taken_for_an_all_clear(browser: Browser, art
 def test_a_few_records_of_a_lasting_alarm_do_not_worry_the_console():
     assert lasting_of(20, 100) == lasting_of(119, 5000) == ""
     assert lasting_of(121, 5000).startswith("Of the 5,000 records of the last hour 121 are of")
+
+
+@pytest.mark.parametrize("calibrate", ["all", "entities"])
+def test_more_alarms_than_promised_may_be_those_of_entities_without_a_budget(
+    browser: Browser, tmp_path: Path, calibrate: str
+):
+    artifact = trained_fleet(tmp_path / "fleet", calibrate=calibrate)
+    with serving(artifact) as live, page_of(browser) as (page, complaints):
+        answer = live.post("/v1/score", json={"records": later().to_dicts()}).json()["results"]
+        new = [one["history"] for one in answer].count("new_entity")
+        state = live.get("/console/state").json()
+        assert sum(span["new"] for span in state["recent"]["spans"]) == new > 500
+        page.goto(live.url)
+        says = f"records of the last hour {new:,} are of entities that the model does not know"
+        headline = page.locator("body")
+        if calibrate == "all":
+            expect(headline).to_contain_text("More alarms than promised")
+            expect(headline).to_contain_text(says)
+        else:
+            expect(headline).to_contain_text("records; up to")
+            assert says not in page.locator("body").inner_text()
+        assert not complaints

@@ -138,7 +138,7 @@ def _of_windows(
     if manifest.outlook is not None:
         yield time_section(manifest.outlook, windows=True)
     if found is not None:
-        yield windows_in_time(manifest, found)
+        yield windows_in_time(found)
         kl = manifest.training.model == "vae"
         yield replace(windows_fit(manifest, found, kl=kl), opens=PART_TWO)
     scores = score_section(calibration)

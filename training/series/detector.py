@@ -92,7 +92,9 @@ class SeriesDetector(Detector):
         self.random_state = random_state
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm."""
+        """Return `score_samples` less `offset_`, (N,) nats: below 0 is an alarm, unless it repeats
+        what lasts, or another calibration judges a new entity.
+        """
         return self.score_samples(X) - self.offset_
 
     def __sklearn_tags__(self) -> Tags:

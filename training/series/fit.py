@@ -1,14 +1,16 @@
 """Windows -> WindowFit: the model of windows, and what normal windows measure that it did not see.
 
-All windows that end in one block of time are a fold; or all of some entities, where the budget is
-to hold for others than those of the fit. A fold is judged by the member that saw neither its
-windows nor any that share a record with them, and by the kept windows of which the same is true.
+All windows that end in one block of time are a fold. A fold is judged by the member that saw
+neither its windows nor any that share a record with them, and by the kept windows of which the
+same is true. Where the budget is to hold for entities that the fit never saw, too, the members
+that judge leave out some entities as well: these are judged by what saw none of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -54,19 +56,29 @@ MOST_STEPS = 1 << 14  # of windows whose convolutions are computed together
 
 
 @dataclass(frozen=True)
+class OutOfFold:
+    """J fit windows, in order, the fold of each, (J,), and what they measure, by what did not see
+    it.
+    """
+
+    windows: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    views: Views
+
+
+@dataclass(frozen=True)
 class WindowFit:
     """The model, and the fit windows that judged it.
 
     Attributes:
-        windows: (J,) judged ones, in order. folds: (J,) the fold of each.
-        views: what they measure, out of fold.
+        judged: by what saw their entity, at other times.
+        strange: by what saw none of their entity; None where it is not asked for.
     """
 
     model: WindowModel
     fitted: Fitted
-    windows: NDArray[np.int64]
-    folds: NDArray[np.int64]
-    views: Views
+    judged: OutOfFold
+    strange: OutOfFold | None
 
 
 def fit_windows(
@@ -82,7 +94,7 @@ def fit_windows(
     """
     rng = stream(config.seed, Stream.WINDOWS)
     config = replace(config, beta=BETA * config.beta)
-    folds = _folds(windows, config)
+    folds, groups = _folds(windows, config)
     kept = np.sort(rng.permutation(len(windows))[: _kept(windows)])
     _require_apart(_some(folds, kept), windows.size)
     bank = windows.take(kept)
@@ -113,10 +125,15 @@ def fit_windows(
         paced=windows.paced,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
-    judged = _blocks(len(windows), BLOCK * windows.size, rng)
-    views = _judge(windows, model, fitted, judges, kept, judged)
-    model = replace(model, scales=Scales.of(views, directions.mean.size))
-    return WindowFit(model, fitted, judged, folds.of[judged], views)
+    some = _blocks(len(windows), BLOCK * windows.size, rng)
+    judge = partial(_judge, windows, model, fitted, kept=kept)
+    if groups is None:
+        judged, strange = judge(judges, some), None
+    else:
+        judged = judge(judges, some[folds.of[some] != groups[some]])
+        strange = judge(replace(judges, of=groups, beside=None), some)
+    model = replace(model, scales=Scales.of(judged.views, directions.mean.size))
+    return WindowFit(model, fitted, judged, strange)
 
 
 def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) -> Shape:
@@ -132,15 +149,20 @@ def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) ->
     return Shape(before, kernels, means, deviations, _bank(scaled.astype(np.float32), seed))
 
 
-def _folds(windows: Windows, config: TrainConfig) -> Folds:
+def _folds(windows: Windows, config: TrainConfig) -> tuple[Folds, NDArray[np.int64] | None]:
+    """Return the folds, and the group of entities, (M,), of which each window is one, where the
+    judge of a fold leaves out the group of its number, too.
+    """
     assert config.served is not None
     serving = served_members(config.members, config.served)
     judges = np.setdiff1d(np.arange(config.members), serving)
+    of, groups = windows.folds(len(judges)), None
+    beside = windows.beside(of, len(judges))
     if config.calibrate == ENTITIES:
-        of = windows.folds_of_entities(len(judges), config.seed)
-    else:
-        of = windows.folds(len(judges))
-    return Folds(of, judges, serving, config.members, windows.beside(of, len(judges)))
+        groups = windows.folds_of_entities(len(judges), config.seed)
+        inside = groups[:, None] == np.arange(len(judges))
+        beside |= inside & (of != groups)[:, None]
+    return Folds(of, judges, serving, config.members, beside), groups
 
 
 def _kept(windows: Windows) -> int:
@@ -222,9 +244,10 @@ def _judge(
     model: WindowModel,
     fitted: Fitted,
     folds: Folds,
-    kept: NDArray[np.int64],
     judged: NDArray[np.int64],
-) -> Views:
+    *,
+    kept: NDArray[np.int64],
+) -> OutOfFold:
     """Measure the judged windows, each fold by what did not see it."""
     found = np.empty((2 + len(model.shapes), len(judged)))
     for fold, judge in enumerate(folds.judges.tolist()):
@@ -239,7 +262,8 @@ def _judge(
         for rows, records in _together(windows, judged[at]):
             views = alone.views(records, windows.take(judged[at][rows]))
             found[:, at[rows]] = views.reconstruction, views.course, *views.shapes
-    return Views(found[0], found[2:], found[1])
+    views = Views(found[0], found[2:], found[1])
+    return OutOfFold(judged, folds.of[judged], views)
 
 
 def _together(

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
-from vaewatch.scoring.budget.described import block_law
-from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for, entity_blocks
+from vaewatch.scoring.budget.described import block_law, describe_blocks
+from vaewatch.scoring.budget.summary import CalibrationSummary
+from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
+from vaewatch.training.series.promise import entity_blocks
 
 log = logging.getLogger("vaewatch.training")
 
@@ -47,6 +49,10 @@ class JudgedWindows:
         if not self.by_entity or self.entities is None:
             return blocks
         return min(blocks, entity_blocks(self.calibration, self.scores, self.entities))
+
+    def described(self) -> CalibrationSummary:
+        """Return what the manifest says of their calibration."""
+        return describe_blocks(self.calibration, self.blocks, by_entity=self.by_entity)
 
     @property
     def counting(self) -> Counting:

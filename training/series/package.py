@@ -20,7 +20,6 @@ from vaewatch.scoring.artifact import (
     pack_calibration,
     pack_golden,
 )
-from vaewatch.scoring.budget.described import describe_blocks
 from vaewatch.scoring.series.history import History
 from vaewatch.scoring.series.judge import arrivals_of, judged
 from vaewatch.scoring.series.network import WindowNetwork
@@ -38,12 +37,14 @@ GOLDEN_WINDOWS = 5
 def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
     """Return the artifact of a fit of windows."""
     files, series = _files(learned), learned.summary
-    calibration = describe_blocks(
-        learned.calibration, series.blocks, by_entity=learned.judged.by_entity
-    )
+    calibration = learned.judged.described()
     window, fitted = learned.series.window, learned.fit.fitted
     made = Made(files, calibration, fitted, len(learned.table), window=window, series=series)
-    manifest = replace(manifest_of(learned, made, origin), outlook=learned.outlook)
+    manifest = replace(
+        manifest_of(learned, made, origin),
+        outlook=learned.outlook,
+        new_entities=learned.strange.described() if learned.strange else None,
+    )
     return Package(manifest, files)
 
 
@@ -53,7 +54,11 @@ def _files(learned: LearnedSeries) -> dict[str, bytes]:
         NETWORK: learned.graph,
         DIRECTIONS: learned.fit.model.directions.to_bytes(),
         CALIBRATION: pack_calibration(
-            learned.calibration, learned.drift, peaks=learned.judged.peaks()
+            learned.calibration,
+            learned.drift,
+            peaks=learned.judged.peaks(),
+            entities=learned.known,
+            of_new=learned.strange.calibration if learned.strange else None,
         ),
         GOLDEN: pack_golden(_golden(learned)),
         WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict() | {UNIT: unit}),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration, check_alpha
 from vaewatch.scoring.drift import DriftReference
@@ -16,6 +15,7 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule
+from vaewatch.scoring.series.entity import KnownEntities
 from vaewatch.scoring.series.history import Run
 from vaewatch.scoring.series.network import WindowNetwork
 from vaewatch.scoring.series.promise import check_countable
@@ -30,13 +30,13 @@ from vaewatch.training.records.remarks import remarks
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
-from vaewatch.training.series.fit import WindowFit, fit_windows
+from vaewatch.training.series.fit import OutOfFold, WindowFit, fit_windows
 from vaewatch.training.series.judged import (
     JudgedWindows,
     outlook_of_windows,
     warn_of_few_blocks,
 )
-from vaewatch.training.series.model import UNSEEN
+from vaewatch.training.series.model import UNSEEN, WindowModel
 from vaewatch.training.series.records import Series, series_of
 from vaewatch.training.vae.checkpoint import Checkpoint
 
@@ -52,8 +52,8 @@ class LearnedSeries:
     """A fit of windows, from its settings to its calibration.
 
     Attributes:
-        scores: (J,) out of fold, of the windows that judged the fit.
         summary: what the fit made of its series. judged: the windows that judged it.
+        strange: those that judge entities that the fit never saw; None where it is not asked for.
         outlook: whether the budget holds over time.
     """
 
@@ -65,12 +65,23 @@ class LearnedSeries:
     rule: ScoreRule
     graph: bytes
     export_difference: float
-    scores: NDArray[np.float64]
-    calibration: Calibration
     drift: DriftReference
     summary: SeriesSummary
     judged: JudgedWindows
+    strange: JudgedWindows | None
     outlook: Outlook | None
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.judged.calibration
+
+    @property
+    def known(self) -> KnownEntities | None:
+        """The entities with windows; None where there is no column of them."""
+        names, rows = self.table.entities, self.series.order[self.series.windows.rows]
+        if names is None:
+            return None
+        return KnownEntities.of(names[i] for i in rows.tolist())
 
 
 def fit_series(
@@ -105,17 +116,16 @@ def fit_series(
     graph = export_windows(fit.model, kl=config.model == "vae")
     network = WindowNetwork(graph, series.window.size, config.threads)
     difference = check_windows_against_torch(fit.model, network, _probe(series))
-    scores = fit.model.scales.reconstruction_part(fit.views)
-    scores = scores + fit.model.scales.neighbour_part(fit.views)
-    scores += UNSEEN * series.windows.unseen(fit.windows)
-    calibration = calibrate(scores, config.alpha, CROSS_FITTED)
-    judged = _judged(table, series, fit, scores, calibration, config)
+    judged = _judged(table, series, fit.model, fit.judged, config)
     if config.incidents_per_day is not None:
         judged = judged.at(judged.alpha_for(config.incidents_per_day))
-        calibration = judged.calibration
-        config = replace(config, alpha=calibration.alpha)
-    summary = _summary(series, judged)
-    warn_of_few_blocks(judged)
+        config = replace(config, alpha=judged.calibration.alpha)
+    strange = None
+    if fit.strange is not None:
+        strange = _judged(table, series, fit.model, fit.strange, config, by_entity=True)
+    for each in (judged, strange):
+        if each is not None:
+            warn_of_few_blocks(each)
     return LearnedSeries(
         config=config,
         table=table,
@@ -125,12 +135,11 @@ def fit_series(
         rule=ScoreRule(UNSEEN, kl_weight=0.0, neighbour_weight=1.0),
         graph=graph,
         export_difference=difference,
-        scores=scores,
-        calibration=calibration,
         drift=fit_drift(table),
-        summary=summary,
+        summary=_summary(series, judged, strange),
         judged=judged,
-        outlook=_outlook(judged, fit),
+        strange=strange,
+        outlook=outlook_of_windows(judged, fit.judged.folds == fit.judged.folds.max()),
     )
 
 
@@ -161,34 +170,36 @@ def _probe(series: Series) -> Run:
 def _judged(
     table: Table,
     series: Series,
-    fit: WindowFit,
-    scores: NDArray[np.float64],
-    calibration: Calibration,
+    model: WindowModel,
+    found: OutOfFold,
     config: TrainConfig,
+    *,
+    by_entity: bool = False,
 ) -> JudgedWindows:
-    """Return the windows that judged a fit."""
-    rows = series.windows.rows[fit.windows]  # among the records in order of time
+    """Return windows that judged a fit, which calibrate."""
+    scores = model.scales.reconstruction_part(found.views)
+    scores = scores + model.scales.neighbour_part(found.views)
+    scores += UNSEEN * series.windows.unseen(found.windows)
+    rows = series.windows.rows[found.windows]  # among the records in order of time
     entities = None
     if table.entities is not None:
         entities = [table.entities[i] for i in series.order[rows].tolist()]
-    runs = series.windows.run_of[fit.windows]
-    breaks = (np.diff(fit.windows) != 1) | (np.diff(runs) != 0)
-    stretches = np.concatenate([[0], np.cumsum(breaks)])
-    moments = series.windows.moments[rows]
-    by_entity = config.calibrate == ENTITIES
+    runs = series.windows.run_of[found.windows]
+    breaks = (np.diff(found.windows) != 1) | (np.diff(runs) != 0)
     return JudgedWindows(
-        series.window, calibration, scores, moments, entities, stretches, by_entity
+        window=series.window,
+        calibration=calibrate(scores, config.alpha, CROSS_FITTED),
+        scores=scores,
+        moments=series.windows.moments[rows],
+        entities=entities,
+        stretches=np.concatenate([[0], np.cumsum(breaks)]),
+        by_entity=by_entity,
     )
 
 
-def _outlook(judged: JudgedWindows, fit: WindowFit) -> Outlook | None:
-    """Play the last block of time through; None where what judged an entity saw its time."""
-    if judged.by_entity:
-        return None
-    return outlook_of_windows(judged, fit.folds == fit.folds.max())
-
-
-def _summary(series: Series, judged: JudgedWindows) -> SeriesSummary:
+def _summary(
+    series: Series, judged: JudgedWindows, strange: JudgedWindows | None
+) -> SeriesSummary:
     return SeriesSummary(
         entities=series.entities,
         short=series.short,
@@ -199,6 +210,7 @@ def _summary(series: Series, judged: JudgedWindows) -> SeriesSummary:
         incidents_per_day=judged.incidents(),
         late=series.late,
         period=series.period,
+        blocks_of_new=None if strange is None else strange.blocks,
     )
 
 

@@ -7,7 +7,6 @@ independent blocks.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Golden
-from vaewatch.scoring.budget.calibration import SPLIT, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank, check_alpha
 from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.recalibrated import Renewal
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.entity import numbered
+from vaewatch.scoring.series.entity import KnownEntities, numbered
 from vaewatch.scoring.series.history import Standing
-from vaewatch.scoring.series.window import SeriesSummary
+from vaewatch.scoring.series.settling import of_new_entities
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
 from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.calibration.renewed import Renewed
 from vaewatch.training.calibration.side import Side
-from vaewatch.training.config import ENTITIES
 from vaewatch.training.records.seen import load_seen
 from vaewatch.training.series.judged import (
     JudgedWindows,
@@ -45,7 +43,25 @@ from vaewatch.training.streams import Stream, stream
 PLANTED = 400  # windows that each kind of fault is planted in
 FAULTY = 4  # the last quarter of a window is at fault
 LEAST_NORMAL = 50
-log = logging.getLogger("vaewatch.training")
+LEAST_ENTITIES = 2  # new ones, for a calibration of their own
+
+
+@dataclass(frozen=True)
+class NewWindows:
+    """J windows. each: (J, W) their records. stretches: (J,) which follow one another without a
+    break.
+    """
+
+    each: NDArray[np.int64]
+    stretches: NDArray[np.int64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(J,) the record that each judges: its last."""
+        return self.each[:, -1]
+
+    def only(self, some: NDArray[np.bool_]) -> NewWindows:
+        return NewWindows(self.each[some], self.stretches[some])
 
 
 @dataclass(frozen=True)
@@ -75,10 +91,8 @@ class Ordered:
         again = np.zeros(len(table), bool) if seen is None else find_again(seen, table)
         return cls(scorer, table, verdicts.score, kept, again)
 
-    def windows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the records of each window that may calibrate, (J, W), an entity after another,
-        and which windows follow one another without a break, (J,).
-        """
+    def windows(self) -> NewWindows:
+        """Return the windows that may calibrate, those of an entity after another's."""
         window = self.scorer.artifact.window
         assert window is not None
         size, names = window.size, np.zeros(len(self.table), np.int64)
@@ -92,7 +106,12 @@ class Ordered:
         places, each = places[fresh], each[fresh]
         breaks = np.diff(places) != 1
         breaks |= np.diff(names[each[:, -1]]) != 0 if len(each) else False
-        return each, np.concatenate([[0], np.cumsum(breaks)])[: len(each)]
+        return NewWindows(each, np.concatenate([[0], np.cumsum(breaks)])[: len(each)])
+
+    def entities(self, windows: NewWindows) -> list[str] | None:
+        """Return the entity of each of J windows; None where there is one series."""
+        names = self.table.entities
+        return None if names is None else [names[i] for i in windows.rows.tolist()]
 
 
 @dataclass(frozen=True)
@@ -184,75 +203,108 @@ def renew_series(
         CalibrationError: the windows are too few for alpha.
     """
     artifact = scorer.artifact
-    window, old = artifact.window, artifact.manifest.series
-    assert window is not None and old is not None
     ordered = Ordered.of(scorer, table, path)
-    windows, stretches = ordered.windows()
-    rows = windows[:, -1]
+    every = ordered.windows()
+    usual, new = _parted(ordered, every)
     wanted = artifact.manifest.training.incidents_per_day if alpha is None else None
     rate = artifact.calibration.alpha if alpha is None else alpha
-    _check_enough(ordered, len(rows), rate)
-    scores, times = ordered.scores[rows], ordered.table.times
-    assert times is not None
-    names = ordered.table.entities
-    own = None if names is None else [names[i] for i in rows.tolist()]
-    calibration = calibrate(scores, rate, SPLIT)
-    by_entity = artifact.manifest.training.calibrate == ENTITIES
-    judged = JudgedWindows(window, calibration, scores, times[rows], own, stretches, by_entity)
+    _check_enough(ordered, usual, rate)
+    judged = _judged(ordered, usual, rate)
     if wanted is not None:
         judged = judged.at(judged.alpha_for(wanted))
-        calibration = judged.calibration
-    summary = msgspec.structs.replace(
-        old, blocks=judged.blocks, incidents_per_day=judged.incidents()
-    )
     warn_of_few_blocks(judged)
-    if by_entity:
-        log.warning(
-            "alpha is that of entities that the fit never saw only if these records are of no "
-            "others: leave out those of entities that were fitted to."
-        )
-    comparison = WindowComparison(scorer, Side(calibration), judged.blocks)
+    strange = _judged_new(ordered, new, judged.calibration.alpha)
+    comparison = WindowComparison(scorer, Side(judged.calibration), judged.blocks)
     return Renewed(
-        scores,
+        judged.scores,
         comparison,
-        comparison.compare(ordered.table, windows, scores),
-        _renewal(scorer, judged, ordered.table, summary, fingerprint),
+        comparison.compare(ordered.table, usual.each, judged.scores),
+        _renewal(scorer, judged, strange, ordered.table, fingerprint),
         int(ordered.again.sum()),
     )
 
 
-def _check_enough(ordered: Ordered, windows: int, alpha: float) -> None:
-    window = ordered.scorer.artifact.window
-    assert window is not None
+def _parted(ordered: Ordered, every: NewWindows) -> tuple[NewWindows, NewWindows | None]:
+    """Part windows of entities that the artifact does not know from all others, where it has a
+    calibration of their own.
+    """
+    new = of_new_entities(ordered.scorer.artifact, ordered.entities(every))
+    return (every, None) if new is None else (every.only(~new), every.only(new))
+
+
+def _judged(
+    ordered: Ordered, windows: NewWindows, alpha: float, *, by_entity: bool = False
+) -> JudgedWindows:
+    window, times, rows = ordered.scorer.artifact.window, ordered.table.times, windows.rows
+    assert window is not None and times is not None
+    scores = ordered.scores[rows]
+    return JudgedWindows(
+        window=window,
+        calibration=calibrate(scores, alpha, SPLIT),
+        scores=scores,
+        moments=times[rows],
+        entities=ordered.entities(windows),
+        stretches=windows.stretches,
+        by_entity=by_entity,
+    )
+
+
+def _judged_new(
+    ordered: Ordered, windows: NewWindows | None, alpha: float
+) -> JudgedWindows | None:
+    """Return the windows that calibrate for new entities; None where the old ones go on to do so.
+    Records of a single entity say nothing of how entities differ.
+    """
+    if windows is None or len(set(ordered.entities(windows) or ())) < LEAST_ENTITIES:
+        return None
+    if allowed_rank(alpha, len(windows.rows)) < 1:
+        return None
+    judged = _judged(ordered, windows, alpha, by_entity=True)
+    warn_of_few_blocks(judged)
+    return judged
+
+
+def _check_enough(ordered: Ordered, usual: NewWindows, alpha: float) -> None:
+    artifact = ordered.scorer.artifact
+    assert artifact.window is not None
     try:
-        check_alpha(alpha, windows)
+        check_alpha(alpha, len(usual.rows))
     except CalibrationError as error:
         again = int(ordered.again.sum())
         known = f", and {again:,} are of the entities and times of the fit" if again else ""
+        whose = " of entities that the fit saw" if artifact.of_new else ""
         raise CalibrationError(
-            f"of {len(ordered.table):,} records {windows:,} have a full window of {window.size:,} "
-            f"new ones{known}: {error}"
+            f"of {len(ordered.table):,} records {len(usual.rows):,} have a full window of "
+            f"{artifact.window.size:,} new ones{whose}{known}: {error}"
         ) from None
 
 
 def _renewal(
     scorer: Scorer,
     judged: JudgedWindows,
+    strange: JudgedWindows | None,
     table: Table,
-    summary: SeriesSummary,
     fingerprint: str,
 ) -> Renewal:
     """Return what changes; the golden records stay, with their new p-values."""
-    golden, calibration = scorer.artifact.golden, judged.calibration
-    outlook = outlook_of_windows(judged, later_half(judged))
-    renewed = Golden(golden.records, golden.scores, calibration.p_values(golden.scores))
+    artifact, calibration = scorer.artifact, judged.calibration
+    golden, series, known = artifact.golden, artifact.manifest.series, artifact.entities
+    assert series is not None  # the manifest of a window has one
+    series = msgspec.structs.replace(
+        series, blocks=judged.blocks, incidents_per_day=judged.incidents()
+    )
+    if strange is not None:
+        series = msgspec.structs.replace(series, blocks_of_new=strange.blocks)
+    elif artifact.of_new is None and known is not None:
+        known |= KnownEntities.of(judged.entities or ())  # these calibrate now, too
     return Renewal(
         calibration,
         fit_drift(table),
-        renewed,
+        Golden(golden.records, golden.scores, calibration.p_values(golden.scores)),
         fingerprint,
-        outlook=outlook,
-        series=summary,
+        outlook=outlook_of_windows(judged, later_half(judged)),
+        series=series,
         peaks=judged.peaks(),
-        by_entity=judged.by_entity,
+        entities=known,
+        of_new=strange.calibration if strange else artifact.of_new,
     )

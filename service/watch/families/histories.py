@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 CAUSES = EVICTED, FORGOTTEN = ("evicted", "forgotten")
-WORDS = ("full", "warming_up", "late", "repeated", "lasting", "context", "ahead")
+WORDS = ("full", "new_entity", "lasting", "warming_up", "late", "repeated", "context", "ahead")
 
 
 class HistorySeries:
@@ -18,9 +18,10 @@ class HistorySeries:
         self.records = Counter(
             f"{prefix}_history_records",
             "Records of an artifact with a window, by how they stand to those of their entity "
-            "before them: full (and judged), lasting (judged, and compared with the alarms of "
-            "their entity, too), warming_up, late, repeated, ahead (of the clock), or context, "
-            "which are those before the newest with judge=last.",
+            "before them: full (and judged), new_entity (judged, of one that the model does not "
+            "know), lasting (judged, and compared with the alarms of their entity, too), "
+            "warming_up, late, repeated, ahead (of the clock), or context, which are those before "
+            "the newest with judge=last.",
             ("history",),
             registry=registry,
         )

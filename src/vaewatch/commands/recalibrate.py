@@ -142,7 +142,7 @@ def recalibrate(
 
 def _print_change(done: Recalibrated) -> None:
     from vaewatch.commands.tables.feedback import print_feedback
-    from vaewatch.commands.tables.series import incident_counts, worth
+    from vaewatch.commands.tables.series import incident_counts, new_facts, worth
     from vaewatch.commands.terminal import print_fact, print_outlook, print_table
 
     artifact, console = done.scorer.artifact, out()
@@ -172,6 +172,8 @@ def _print_change(done: Recalibrated) -> None:
         f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records"
         f"{worth(artifact.manifest)}: the true rate lies in {low:.2g} to {high:.2g} (95 %)",
     )
+    for fact in new_facts(artifact.manifest):
+        print_fact(console, *fact)
     if artifact.manifest.series is not None:
         counts = incident_counts(artifact.manifest)
         print_fact(console, "incidents", f"false ones per entity and day, by alpha: {counts}")

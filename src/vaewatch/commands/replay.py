@@ -182,6 +182,7 @@ def _print_series(found: Replay) -> None:
         return
     counts = found.series.counts
     others = (
+        ("new entities", counts.new),
         ("lasting", counts.lasting),
         ("warming up", counts.warming_up),
         ("late", counts.late),

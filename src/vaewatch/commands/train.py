@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     "--calibrate",
     type=click.Choice(["all", "recent", "entities"]),
     default=TrainConfig.calibrate,
-    help="recent: the latest records calibrate, and are held out; with --time. entities: alpha is "
-    "that of entities that the fit never saw; with --entity.",
+    help="recent: the latest records calibrate, and are held out; with --time. entities: those "
+    "that the fit never saw get a calibration of their own; with --entity.",
 )
 @setting(
     "--window",

@@ -1,41 +1,27 @@
-"""A budget for entities that the fit never saw."""
+"""Entities that the fit never saw: a calibration of their own."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 import pytest
 
 from tests.conftest import call
+from tests.fleet import ALPHA, FITTED, OTHERS, SHORT, fleet, is_new, later, trained_fleet
 from tests.training.series.test_windows import windows_of
-from vaewatch.scoring.budget.calibration import CROSS_FITTED
-from vaewatch.scoring.disk.reading import read_manifest
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
+from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.disk.reading import read_artifact, read_manifest
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.promise import entity_blocks
 from vaewatch.training.calibration.calibrate import calibrate
+from vaewatch.training.config import TrainConfig
+from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.series.fit import fit_windows
+from vaewatch.training.series.promise import entity_blocks
 from vaewatch.training.series.windows import Windows
-from vaewatch.training.train import train
-
-ALPHA, START = 0.1, 1_767_225_600
-SETTINGS = {"alpha": ALPHA, "time": "ts", "entity": "machine", "window": 8, "report": False}
-SHORT = ("--window", "8", "--alpha", str(ALPHA), "--steps", "60", "--no-report")
-
-
-def fleet(machines: range, n: int, seed: int, first: int = 0) -> pl.DataFrame:
-    """Machines of which each has a level, a swing and a period of its own."""
-    frames = []
-    for machine in machines:
-        own = np.random.default_rng([7, machine])
-        level, swing, period = own.normal(), own.uniform(0.5, 2), own.uniform(6, 20)
-        noise = 0.1 * np.random.default_rng([seed, machine]).normal(size=(2, n))
-        time = first + np.arange(n)
-        wave = swing * np.sin(2 * np.pi * time / period + own.uniform(0, 6))
-        columns = {"ts": START + 60 * time, "machine": [f"m{machine}"] * n}
-        columns |= {"a": level + wave + noise[0], "b": 2 * level - wave + noise[1]}
-        frames.append(pl.DataFrame(columns))
-    return pl.concat(frames)
 
 
 @pytest.mark.parametrize(("seed", "entities"), [(0, 4), (1, 9), (2, 14)])
@@ -69,50 +55,150 @@ def test_entities_that_are_alike_are_worth_about_all_their_records():
     assert worth == pytest.approx(40_000, rel=0.2)
 
 
-def test_alpha_is_that_of_entities_that_the_fit_never_saw(tmp_path: Path):
-    fit, others = fleet(range(30), 150, seed=0), fleet(range(500, 600), 60, seed=1, first=300)
-    rates = {}
-    for calibrates in ("all", "entities"):
-        out = tmp_path / calibrates
-        train(fit, out, calibrate=calibrates, steps=200, **SETTINGS)
-        verdicts = Scorer.load(out).score(others)
-        rates[calibrates] = verdicts.is_anomaly[verdicts.judged].mean()
-    low, high = read_manifest(tmp_path / "entities").calibration.rate_interval_95
-    assert low <= rates["entities"] <= high and rates["entities"] < 1.5 * ALPHA
-    assert rates["all"] > 2 * ALPHA  # or nothing is shown
+def test_what_judges_saw_what_it_may():
+    """A new entity by what saw none of it; another one by what saw it, at other times."""
+    rng, size, entities = np.random.default_rng(0), 5, 9
+    found = windows_of(size, 0, entities, n=1500)
+    owners = rng.integers(0, entities, len(found.runs))
+    windows = Windows(size, found.runs, found.moments, owners=owners)
+    config = TrainConfig(calibrate="entities", steps=2, served=2, entity="m", time="t")
+    fit = fit_windows(windows, config)
+    assert fit.strange is not None
+    owner, seen = owners[windows.run_of], fit.fitted.folds.seen()
+    assert len(fit.strange.windows) == len(windows)
+    for fold, judge in enumerate(fit.fitted.folds.judges.tolist()):
+        known = {int(owner[k]) for k in seen[judge]}
+        strange = fit.strange.windows[fit.strange.folds == fold]
+        assert not known & set(owner[strange].tolist())
+        judged = fit.judged.windows[fit.judged.folds == fold]
+        assert set(owner[judged].tolist()) <= known
+        near = {k for j in judged.tolist() for k in range(j - size + 1, j + size)}
+        same_run = {k for k in near if 0 <= k < len(windows)}
+        runs = windows.run_of
+        for k in same_run & set(seen[judge].tolist()):
+            beside = [j for j in judged.tolist() if abs(j - k) < size and runs[j] == runs[k]]
+            assert not beside
 
 
-def test_the_command_says_whose_budget_it_is_and_so_does_recalibration(tmp_path: Path):
-    fleet(range(30), 60, seed=0).write_csv(tmp_path / "fit.csv")
-    fleet(range(500, 530), 60, seed=1).write_csv(tmp_path / "others.csv")
+@pytest.mark.parametrize("count", [2, 3, 5, 30])
+def test_the_interval_knows_how_few_entities_there_are(count: int):
+    """By simulation: entities whose levels differ as their records do, and the law of others."""
+    inside, each = 0, 600
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        scores = (rng.normal(size=(count, 1)) + rng.normal(size=(count, each))).ravel()
+        names = np.repeat([f"m{i}" for i in range(count)], each).tolist()
+        calibration = calibrate(scores, 0.05, CROSS_FITTED)
+        threshold = calibration.threshold(0.05)
+        assert threshold is not None
+        blocks = min(entity_blocks(calibration, scores, names), len(scores))
+        true = NormalDist(sigma=2**0.5).cdf(-threshold)
+        inside += true <= block_law(calibration, 0.05, blocks).interval()[1]
+    assert inside >= 85
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_fleet(tmp_path_factory.mktemp("fleets") / "fleet", steps=200)
+
+
+def rates(artifact: Path) -> tuple[float, float]:
+    """The shares of judged records that alarm: of machines of the fit, and of others."""
+    frame = later()
+    verdicts, new = Scorer.load(artifact).score(frame), is_new(frame)
+    alarms = [verdicts.is_anomaly[verdicts.judged & kind] for kind in (~new, new)]
+    return float(alarms[0].mean()), float(alarms[1].mean())
+
+
+def test_the_budget_holds_for_those_that_the_fit_saw_and_for_others(path: Path, tmp_path: Path):
+    plain = trained_fleet(tmp_path / "plain", calibrate="all", steps=200)
+    (seen, new), (usual, unforeseen) = rates(path), rates(plain)
+    assert new < 1.5 * ALPHA and unforeseen > 2 * ALPHA  # or nothing is shown
+    assert seen == pytest.approx(usual, abs=ALPHA / 2) and seen < 1.5 * ALPHA
+    manifest = read_manifest(path)
+    assert manifest.new_entities is not None and read_manifest(plain).new_entities is None
+    low, high = manifest.new_entities.rate_interval_95
+    assert low <= new <= high and manifest.outlook is not None
+
+
+def test_the_command_says_whose_budget_it_is(tmp_path: Path):
+    fleet(FITTED, 60, seed=0).write_csv(tmp_path / "fit.csv")
     out = tmp_path / "fleet"
     words = ("--time", "ts", "--entity", "machine", "--calibrate", "entities", *SHORT)
-    words += ("--alpha", "0.02")
-    done = call("train", tmp_path / "fit.csv", "--out", out, *words)
+    done = call("train", tmp_path / "fit.csv", "--out", out, *words, "--alpha", "0.02")
     assert done.returncode == 0, done.stderr
     assert "Give more entities, or ask for a larger alpha" in done.stderr
-    said = " ".join(done.stdout.split())
-    assert "each judged by what saw none of it: alpha is that of entities new to the fit" in said
-    assert "over time" not in said
     manifest = read_manifest(out)
-    assert manifest.training.calibrate == "entities" and manifest.outlook is None
-    assert "entities that the fit never saw" in manifest.calibration.rule_means
-    assert "New entities are exchangeable" in manifest.calibration.assumes
-    new = call("recalibrate", out, tmp_path / "others.csv", "--out", tmp_path / "newer")
-    assert new.returncode == 0, new.stderr
-    assert "leave out those of entities that were fitted to" in new.stderr
-    renewed = read_manifest(tmp_path / "newer").calibration
-    assert "New entities are exchangeable" in renewed.assumes
-    assert "held out of everything that was learned" in renewed.rule_means
+    series, summary = manifest.series, manifest.new_entities
+    assert series is not None and summary is not None and series.blocks_of_new is not None
+    assert series.blocks_of_new < series.blocks and summary.n > manifest.calibration.n
+    says = (
+        f"new entities {summary.n:,} calibration records (cross-fitted, by whole entities), worth "
+        f"{series.blocks_of_new} independent blocks: their true rate lies in 0 to "
+    )
+    for text in (done.stdout, call("inspect", out).stdout):
+        assert says in " ".join(text.split())
+    assert "saw none of its records" in summary.rule_means
+    assert "New entities are exchangeable" in summary.assumes
+    assert "Each block of time was scored" in manifest.calibration.rule_means
+
+
+def test_new_entities_are_recalibrated_on_their_own_records(path: Path, tmp_path: Path):
+    """By hand: the scores of either kind of machine calibrate for their kind."""
+    frame, scorer = later(seed=5, first=600), Scorer.load(path)
+    verdicts, new = scorer.score(frame), is_new(frame)
+    recalibrate(path, frame, tmp_path / "newer", alpha=0.05, overwrite=False)
+    newer = read_artifact(tmp_path / "newer")
+    old = scorer.artifact
+    assert old.entities is not None and newer.entities is not None and newer.of_new is not None
+    assert newer.entities.hashes.tolist() == old.entities.hashes.tolist()
+    for calibration, kind in ((newer.calibration, ~new), (newer.of_new, new)):
+        own = np.sort(verdicts.score[verdicts.judged & kind])
+        assert calibration.scores.tolist() == own.tolist()
+        assert (calibration.alpha, calibration.rule) == (0.05, SPLIT)
+    summary = newer.manifest.new_entities
+    assert summary is not None and "held out of everything" in summary.rule_means
+
+
+def test_without_new_entities_their_calibration_stays(path: Path, tmp_path: Path):
+    frame = fleet(FITTED, 60, seed=5, first=600)
+    frame = pl.concat([frame, fleet(range(500, 501), 60, seed=5, first=600)])
+    recalibrate(path, frame, tmp_path / "newer", alpha=0.05, overwrite=False)
+    old, newer = read_artifact(path), read_artifact(tmp_path / "newer")
+    assert old.of_new is not None and newer.of_new is not None
+    assert newer.of_new.scores.tolist() == old.of_new.scores.tolist()
+    before, after = old.manifest.new_entities, newer.manifest.new_entities
+    assert before is not None and after is not None
+    assert after.rate_interval_95[1] < before.rate_interval_95[1]  # of half the alpha
+
+
+def test_new_entities_alone_do_not_calibrate_for_those_of_the_fit(path: Path, tmp_path: Path):
+    fleet(OTHERS, 60, seed=5).write_csv(tmp_path / "others.csv")
+    done = call("recalibrate", path, tmp_path / "others.csv", "--out", tmp_path / "newer")
+    assert done.returncode == 3, done.stderr
+    said = " ".join(done.stderr.split())
+    assert (
+        "of 1,800 records 0 have a full window of 8 new ones of entities that the fit saw" in said
+    )
+    assert not (tmp_path / "newer").exists()
+
+
+def test_where_they_have_no_calibration_they_are_known_once_they_calibrate(tmp_path: Path):
+    plain = trained_fleet(tmp_path / "plain", calibrate="all")
+    frame = later(seed=5, first=600)
+    before = Scorer.load(plain).score(frame)
+    recalibrate(plain, frame, tmp_path / "newer", alpha=ALPHA, overwrite=False)
+    after = Scorer.load(tmp_path / "newer").score(frame)
+    words = np.array(before.history)
+    assert set(words[before.judged & is_new(frame)]) <= {"new_entity", "lasting"}
+    assert "new_entity" in words and "new_entity" not in (after.history or ())
 
 
 def test_the_report_says_what_was_left_out(tmp_path: Path):
-    out = tmp_path / "fleet"
-    settings = {**SETTINGS, "report": True, "steps": 60, "calibrate": "entities"}
-    train(fleet(range(12), 60, seed=0), out, **settings)
+    out = trained_fleet(tmp_path / "fleet", report=True)
     page = " ".join((out / "report.html").read_text().split())
-    assert "Each of the others leaves out some entities, so every window" in page
-    assert "Each entity is judged by what saw none of it." in page
+    assert "Each of the others leaves out a block of time and some entities, so every" in page
+    assert "Entities that the fit never saw have a calibration of their own, of 4,290 rec" in page
 
 
 @pytest.mark.parametrize(

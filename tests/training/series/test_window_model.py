@@ -179,10 +179,10 @@ def test_judges_see_nothing_that_shares_a_record_with_what_they_judge(size: int,
     fit, values = fitted(size, width)
     windows = windows_of(values, size)
     folds = fit.fitted.folds
-    own = fit.windows
+    own = fit.judged.windows
     assert (np.diff(own) > 0).all() and len(own) == len(windows)
     for fold in range(len(folds.judges)):
-        judged = own[fit.folds == fold]
+        judged = own[fit.judged.folds == fold]
         reach = {k for j in judged for k in range(j - size + 1, j + size)}
         beside = {int(k) for k in np.flatnonzero(folds.beside[:, fold])}
         assert beside == {k for k in reach if 0 <= k < len(windows)} - set(judged.tolist())

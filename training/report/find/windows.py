@@ -43,10 +43,10 @@ def find_series(learned: LearnedSeries) -> SeriesFindings:
 
 def _pictures(learned: LearnedSeries) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
     """Return the typical and the rarest window that judged the fit, and some from the prior."""
-    fit, scores = learned.fit, learned.scores
+    fit, scores = learned.fit, learned.judged.scores
     order = np.argsort(scores, kind="stable")
     chosen = np.array([order[len(order) // 2], order[-1]])
-    observed = learned.series.windows.take(fit.windows[chosen])
+    observed = learned.series.windows.take(fit.judged.windows[chosen])
     residual = fit.model.residuals(observed, fit.model.vae).mean(1).reshape(observed.shape)
     d = len(learned.vectorizer.features)
     most = np.argsort(-(residual[1, :, :d] ** 2).sum(0), kind="stable")[:SHOWN]

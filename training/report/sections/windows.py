@@ -152,6 +152,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
             f"in runs: alarms of one entity within {long} of each other are one incident."
         ),
         *_few(calibration, series, high),
+        *_of_new(manifest),
         _by_alpha(calibration, series, days),
     )
     lead = "How often normal records alarm, and how many incidents that makes."
@@ -167,6 +168,21 @@ def _few(calibration: Calibration, series: SeriesSummary, high: float) -> tuple[
             f"rate of {calibration.alpha:g} takes: up to {high:.2g} of normal records may alarm. "
             "A longer time or more entities make that narrower.",
             warning=True,
+        ),
+    )
+
+
+def _of_new(manifest: Manifest) -> tuple[Text, ...]:
+    """Say what the budget of entities that the fit never saw is worth, if they have one."""
+    series, summary = manifest.series, manifest.new_entities
+    if series is None or summary is None:
+        return ()
+    low, high = summary.rate_interval_95
+    return (
+        Text(
+            f"Entities that the fit never saw have a calibration of their own, of {summary.n:,} "
+            f"records that are worth {series.blocks_of_new:,} independent blocks: their true rate "
+            f"lies in {low:.2g} to {high:.2g} (95 %). {summary.rule_means} {summary.assumes}"
         ),
     )
 
@@ -196,9 +212,8 @@ def _by_alpha(calibration: Calibration, series: SeriesSummary, days: float) -> G
     return Grid(caption, head, rows, numbers=(0, 1, 2, 3, 4))
 
 
-def windows_in_time(manifest: Manifest, found: SeriesFindings) -> Section:
+def windows_in_time(found: SeriesFindings) -> Section:
     """Show the out-of-fold alarms of each block of time."""
-    of = "entity" if manifest.training.calibrate == ENTITIES else "block"
     alpha = found.alpha
     rows = [
         (
@@ -214,7 +229,7 @@ def windows_in_time(manifest: Manifest, found: SeriesFindings) -> Section:
     head = ("from (UTC)", "to", "records", "alarms", "expected", "incidents begun")
     blocks = (
         Text(
-            f"Each {of} is judged by what saw none of it. All blocks together have as many alarms "
+            "Each block is judged by what saw none of it. All blocks together have as many alarms "
             "as expected, since they calibrate; one that holds most of them is unlike the others, "
             "and so may be the time to come."
         ),
@@ -265,12 +280,12 @@ def windows_fit(manifest: Manifest, found: SeriesFindings, *, kl: bool) -> Secti
             ("latent dimensions", number(manifest.metrics.latent)),
         )
     )
-    out = "some entities" if training.calibrate == ENTITIES else "a block of time"
+    entities = " and some entities" if training.calibrate == ENTITIES else ""
     words = Text(
         "The VAE sees a window by its places along the leading directions of the fit windows. "
-        f"The members that score see all windows. Each of the others leaves out {out}, "
-        "so every window is out of bag for one member. The KL counts a tenth of --beta: a window "
-        "has many places, and more would blur them."
+        "The members that score see all windows. Each of the others leaves out a block of time"
+        f"{entities}, so every window is out of bag for one member. The KL counts a tenth of "
+        "--beta: a window has many places, and more would blur them."
     )
     plots = [bound_curve(found, kl=kl), *([parts_curve(found)] if kl else [])]
     lead = "Whether the stack learned the windows, and whether it memorised them."

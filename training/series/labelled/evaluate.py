@@ -106,6 +106,7 @@ class SeriesEvaluation:
     normal_labels: tuple[str, ...] = ()
     anomaly_labels: tuple[str, ...] = ()
     lasting: int = 0
+    new: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -214,6 +215,7 @@ def evaluate_series(
         records=len(frame),
         repeated=int((~kept).sum()),
         lasting=int((standing == Standing.LASTING).sum()),
+        new=int((standing == Standing.NEW_ENTITY).sum()),
         normal_labels=labels.normal,
         anomaly_labels=labels.other,
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def print_budget(scorer: Scorer) -> None:
     """Print what was asked for, how far to trust it, and what other alphas would be worth."""
     from vaewatch.commands.tables.segments import print_segments
-    from vaewatch.commands.tables.series import print_incidents, worth
+    from vaewatch.commands.tables.series import new_facts, print_incidents, worth
     from vaewatch.commands.terminal import out, print_fact, print_outlook, print_table
     from vaewatch.scoring.budget.described import shown_alphas
 
@@ -36,6 +36,8 @@ def print_budget(scorer: Scorer) -> None:
     wish = summary.records_for_20_percent
     if wish > calibration.n and not summary.reachable:  # of ties, more records bring more
         print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
+    for fact in new_facts(manifest):
+        print_fact(console, *fact)
     rows = [_budget_row(scorer, a) for a in shown_alphas(calibration)]
     incidents = () if manifest.series is None else ("incidents a day",)
     head = ("alpha", "one in", "threshold", "true rate, 95 %", *incidents, "")

@@ -41,10 +41,11 @@ def print_comparison(found: Comparison | None, indent: int) -> None:
 
 
 def _facts(found: SeriesEvaluation, labels: str) -> list[tuple[str, str]]:
+    from vaewatch.commands.tables.series import judged_text
+
     others = {"warming up": found.warming_up, "repeated": found.repeated}
     left_out = "".join(f", {number:,} {name}" for name, number in others.items() if number)
-    lasting = f" ({found.lasting:,} while an alarm lasted)" if found.lasting else ""
-    records = f"{found.records:,}: {found.judged:,} judged{lasting}{left_out}"
+    records = f"{found.records:,}: {judged_text(found)}{left_out}"
     low, high = found.false_alarms_by_chance
     alarms = f"{found.false_alarms:,} alarms on {found.normals:,} normals"
     expected = f"up to {found.expected_false_alarms:,.1f} expected, {low:,} to {high:,} by chance"

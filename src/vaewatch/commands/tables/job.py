@@ -42,12 +42,13 @@ def _print_counts(summary: Summary) -> None:
 
 def _standings(counts: Counts) -> str:
     """How many of the records were judged, where not all are, and what the others are."""
+    from vaewatch.commands.tables.series import judged_text
+
     if (series := counts.series) is None:
         return ""
     others = {"warming up": series.warming_up, "late": series.late, "repeated": series.repeated}
     shown = [f"{number:,} {name}" for name, number in others.items() if number]
-    lasting = f" ({series.lasting:,} while an alarm lasted)" if series.lasting else ""
-    return ", ".join([f"{series.judged:,} judged{lasting}", *shown]) + "; "
+    return ", ".join([judged_text(series), *shown]) + "; "
 
 
 def _print_series(summary: Summary) -> None:

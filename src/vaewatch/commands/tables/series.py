@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vaewatch.batch.series.counts import SeriesCounts
     from vaewatch.scoring.manifest import Manifest
     from vaewatch.scoring.series.window import Window
+    from vaewatch.training.series.labelled.evaluate import SeriesEvaluation
 
 
 def print_series(console: Console, manifest: Manifest) -> None:
@@ -31,6 +33,7 @@ def print_incidents(console: Console, manifest: Manifest) -> None:
 def series_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield all of it as names and texts; nothing without a window."""
     yield from _window_facts(manifest)
+    yield from new_facts(manifest)
     series = manifest.series
     if series is not None:
         counts = incident_counts(manifest)
@@ -62,6 +65,13 @@ def entity_days(manifest: Manifest, window: Window) -> float:
     return days_of(manifest.calibration.n, window)
 
 
+def judged_text(counts: SeriesCounts | SeriesEvaluation) -> str:
+    """Say how many records were judged, and of which of them that is not all there is to say."""
+    among = {"of new entities": counts.new, "while an alarm lasted": counts.lasting}
+    shown = ", ".join(f"{number:,} {name}" for name, number in among.items() if number)
+    return f"{counts.judged:,} judged{f' ({shown})' if shown else ''}"
+
+
 def worth(manifest: Manifest) -> str:
     """Return how many independent blocks calibrate, as a part of a sentence; nothing without a
     window.
@@ -69,12 +79,28 @@ def worth(manifest: Manifest) -> str:
     series = manifest.series
     if series is None:
         return ""
-    return f", worth {series.blocks:,} independent block{'s' * (series.blocks != 1)}"
+    return f", worth {_blocks(series.blocks)}"
+
+
+def new_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield what the calibration of entities that the fit never saw is worth, if there is one."""
+    series, summary = manifest.series, manifest.new_entities
+    if series is None or summary is None or series.blocks_of_new is None:
+        return
+    low, high = summary.rate_interval_95
+    yield (
+        "new entities",
+        f"{summary.n:,} calibration records ({summary.rule}, by whole entities), worth "
+        f"{_blocks(series.blocks_of_new)}: their true rate lies in {low:.2g} to {high:.2g} (95 %)",
+    )
+
+
+def _blocks(number: int) -> str:
+    return f"{number:,} independent block{'s' * (number != 1)}"
 
 
 def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.scoring.time.spans import span_text
-    from vaewatch.training.config import ENTITIES
 
     window, series = manifest.window, manifest.series
     if window is None or series is None:
@@ -97,11 +123,6 @@ def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{series.windows:,} full windows; {series.repeated:,} records of a repeated time left "
         f"out, {series.late:,} out of order put in order",
     )
-    if manifest.training.calibrate == ENTITIES:
-        yield (
-            "",
-            "each judged by what saw none of it: alpha is that of entities new to the fit",
-        )
 
 
 def _why(manifest: Manifest) -> str:
