@@ -1,4 +1,6 @@
-"""How a time is written: ISO 8601 with or without an offset, a date, or a number since 1970."""
+"""How a time is written: ISO 8601 with or without an offset, a date, a month, or a number since
+1970.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,7 @@ class Form(StrEnum):
     OFFSET = "offset"  # ISO 8601 with its offset from UTC
     LOCAL = "local"  # ISO 8601 without one
     DATE = "date"
+    MONTH = "month"
     SECONDS = "seconds"  # numbers since 1970
     MILLISECONDS = "milliseconds"
     MICROSECONDS = "microseconds"
@@ -33,6 +36,7 @@ NAMES = {
     Form.OFFSET: "ISO 8601 with an offset, such as 2026-03-29T20:00:00Z",
     Form.LOCAL: "ISO 8601, such as 2026-03-29T20:00:00",
     Form.DATE: "a date, such as 2026-03-29",
+    Form.MONTH: "a month, such as 2026-03",
     Form.SECONDS: "seconds since 1970",
     Form.MILLISECONDS: "milliseconds since 1970",
     Form.MICROSECONDS: "microseconds since 1970",
@@ -41,8 +45,8 @@ NAMES = {
     Form.DIGITS_OF_DATE: "digits of a date, such as 20260329",
 }
 KNOWN = (
-    "ISO 8601 (2026-03-29T20:00:00Z, 2026-03-29 20:00, 2026/03/29, 20260329), or seconds, "
-    "milliseconds, microseconds or nanoseconds since 1970"
+    "ISO 8601 (2026-03-29T20:00:00Z, 2026-03-29 20:00, 2026/03/29, 20260329, 2026-03), or "
+    "seconds, milliseconds, microseconds or nanoseconds since 1970"
 )
 # Numbers up to so many are in this unit: seconds until the year 5138, milliseconds from 1973 on,
 # and so on.
@@ -58,14 +62,14 @@ IN_A_SECOND = {
     Form.MICROSECONDS: 10**6,
     Form.NANOSECONDS: 10**9,
 }
-ZONED = (Form.LOCAL, Form.DATE, Form.DIGITS, Form.DIGITS_OF_DATE)  # read in the schema's zone
-DATES = (Form.DATE, Form.DIGITS_OF_DATE)  # they have no hour
+DATES = (Form.DATE, Form.MONTH, Form.DIGITS_OF_DATE)  # they have no hour
+ZONED = (Form.LOCAL, Form.DIGITS, *DATES)  # read in the schema's zone
 
 # the same expression in Python and in polars, so no look-around; its groups are named below
 ISO = (
-    r"^\s*(\d{4})[-/]?(\d{2})[-/]?(\d{2})"
+    r"^\s*(\d{4})[-/]?(\d{2})(?:[-/]?(\d{2})"
     r"(?:(?:[Tt]| +)([01]\d|2[0-3]):?([0-5]\d)(?::?([0-5]\d)(?:[.,](\d{1,9}))?)?"
-    r" ?([Zz]|UTC|GMT|([+-])([01]\d|2[0-3]):?([0-5]\d)?)?)?\s*$"
+    r" ?([Zz]|UTC|GMT|([+-])([01]\d|2[0-3]):?([0-5]\d)?)?)?)?\s*$"
 )
 GROUPS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone", "sign", "hours",
           "minutes")  # fmt: skip
@@ -123,7 +127,7 @@ def _moment_of_text(text: str) -> tuple[int, Form] | None:
     if moment is None:
         return None
     if found[4] is None:
-        return moment, Form.DATE
+        return moment, Form.MONTH if found[3] is None else Form.DATE
     if zone is None:
         return moment, Form.LOCAL
     minutes_off = int(hours or 0) * 60 + int(minutes or 0)
@@ -136,7 +140,9 @@ _remembered = lru_cache(maxsize=1024)(_moment_of_text)
 
 def _moment(parts: list[str | None]) -> int | None:
     *whole, fraction = parts
-    year, month, day, hour, minute, second = (int(part or 0) for part in whole)
+    year, month, day, hour, minute, second = (
+        int(part or least) for part, least in zip(whole, (0, 0, 1, 0, 0, 0), strict=True)
+    )
     if hour > 23 or minute > 59 or second > 59:
         return None
     try:
@@ -170,4 +176,6 @@ def spell(moment: int, form: Form) -> str | int | float:
         return f"{at:%Y%m%d%H%M%S}"
     if form is Form.DATE:
         return at.date().isoformat()
+    if form is Form.MONTH:
+        return at.date().isoformat()[:7]
     return at.isoformat() + ("Z" if form is Form.OFFSET else "")

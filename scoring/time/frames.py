@@ -161,7 +161,8 @@ def _iso(texts: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         pl.col("text").str.extract_groups(ISO).struct.rename_fields(list(GROUPS)).alias("g")
     )
     parts = groups.unnest("g")
-    day = pl.concat_str(["year", "month", "day"], separator="-").str.to_datetime(
+    first = pl.col("day").fill_null("01")
+    day = pl.concat_str(["year", "month", first], separator="-").str.to_datetime(
         "%Y-%m-%d", strict=False, time_unit="us"
     )
     number = {
@@ -176,6 +177,8 @@ def _iso(texts: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
     form = (
         pl.when(pl.col("year").is_null())
         .then(UNREADABLE)
+        .when(pl.col("day").is_null())
+        .then(FORMS.index(Form.MONTH))
         .when(pl.col("hour").is_null())
         .then(FORMS.index(Form.DATE))
         .when(pl.col("zone").is_null())

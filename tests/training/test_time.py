@@ -19,12 +19,12 @@ from sklearn.base import clone
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
-from vaewatch.scoring.errors import ArtifactError, SchemaError, SettingError
+from vaewatch.scoring.errors import ArtifactError, RecordError, SchemaError, SettingError
 from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Outlook, outlook, words
 from vaewatch.scoring.time.counted import Counted
-from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND
+from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND, Form
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
@@ -403,6 +403,19 @@ def test_a_few_days_have_no_weekday_and_dates_no_hour(tmp_path: Path):
     assert [column.name for column in chosen.circular] == ["created_at.day"]
     none = small(make_orders(300), tmp_path / "none", calendar="none").artifact.schema
     assert none.circular == () and none.time is not None
+
+
+def test_months_are_times_that_have_no_calendar(tmp_path: Path):
+    months = make_orders(600, span=700).with_columns(pl.col("created_at").str.slice(0, 7))
+    scorer = small(months, tmp_path / "months")
+    time = scorer.artifact.schema.time
+    assert time is not None and time.form is Form.MONTH and time.calendar == ()
+    first = str(months["created_at"].min())
+    assert time.first == f"{first}-01T00:00:00Z"
+    record = {"amount": 180.0, "weight": 0.0, "half": 0.0, "country": "NL"}
+    assert len(scorer.score([record | {"created_at": first}])) == 1
+    with pytest.raises(RecordError, match="must be a time as in the fit data, a month, such as"):
+        scorer.score([record | {"created_at": f"{first}-01"}])
 
 
 def test_months_without_data_leave_blocks_of_records(tmp_path: Path):

@@ -26,7 +26,8 @@ LOOKS = {
         "times of day. Give the hour as a number"
     ),
     r"^(19|20)[0-9]{2}[-/. ]?((0[1-9]|1[0-2])|Q[1-4]|W[0-5][0-9])$": (
-        "months, quarters or weeks, and none of them comes again. Leave it out with --ignore"
+        "months, quarters or weeks, and none of them comes again. Name one of months, such as "
+        "2026-03, with --time, or leave it out with --ignore"
     ),
     r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
     r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",

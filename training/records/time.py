@@ -82,7 +82,10 @@ def _form_of(series: pl.Series, found: Moments) -> Form:
         known = found.forms[found.given & (found.forms >= 0)]
     if not len(known):
         held = "no value at all" if not found.given.any() else f"values such as {_first(series)}"
-        raise SchemaError(f"--time column '{series.name}' must hold {KNOWN}, got {held}.")
+        raise SchemaError(
+            f"--time column '{series.name}' must hold {KNOWN}, got {held}. "
+            "Write them so, with pandas.to_datetime for instance, or name another column."
+        )
     return FORMS[int(np.bincount(known).argmax())]
 
 
@@ -105,7 +108,7 @@ def _parts(
     months = np.unique(days.astype("datetime64[D]").astype("datetime64[M]"))
     enough = {
         Part.HOUR: len(days) >= LEAST_DAYS and time.form not in DATES,
-        Part.WEEKDAY: len(weeks) >= LEAST_WEEKS,
+        Part.WEEKDAY: len(weeks) >= LEAST_WEEKS and time.form is not Form.MONTH,
         Part.DAY: len(months) >= LEAST_MONTHS,
     }
     wanted = (Part.HOUR, Part.WEEKDAY) if chosen is None else chosen
