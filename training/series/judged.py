@@ -117,12 +117,12 @@ def warn_of_few_blocks(judged: JudgedWindows) -> None:
     alpha, blocks = judged.calibration.alpha, judged.blocks
     if alpha * (blocks + 1) < 1:
         high = block_law(judged.calibration, alpha, blocks).interval()[1]
-        alike, more = "neighbouring windows", "a longer time or more entities"
+        alike, more, whose = "neighbouring windows", "a longer time or more entities", ""
         if judged.by_entity:
-            alike, more = "the windows of an entity", "more entities"
+            alike, more, whose = "the windows of an entity", "more entities", " of new entities"
         log.warning(
             "%s are so alike that these records are worth %s independent ones, and a rate of %g "
-            "takes %s: up to %.2g of normal records may alarm. Give %s, or ask for a larger "
+            "takes %s: up to %.2g of normal records%s may alarm. Give %s, or ask for a larger "
             "alpha.",
-            *(alike, f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high, more),
+            *(alike, f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high, whose, more),
         )
