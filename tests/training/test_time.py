@@ -418,6 +418,16 @@ def test_months_are_times_that_have_no_calendar(tmp_path: Path):
         scorer.score([record | {"created_at": f"{first}-01"}])
 
 
+@pytest.mark.parametrize(("first", "years"), [(1000, True), (2800, True), (2801, False)])
+def test_numbers_like_years_may_be_meant_so(
+    tmp_path: Path, first: int, years: bool, caplog: pytest.LogCaptureFixture
+):
+    numbers = pl.DataFrame({"created_at": range(first, first + 200), "amount": range(200)})
+    small(numbers, tmp_path / "numbers", id=None)
+    assert "column 'created_at' is read as seconds since 1970." in caplog.text
+    assert ("If these are years, write their first months, such as" in caplog.text) is years
+
+
 def test_months_without_data_leave_blocks_of_records(tmp_path: Path):
     frame = make_orders(1000)
     months = frame["created_at"].str.slice(5, 2)

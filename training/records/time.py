@@ -43,6 +43,7 @@ log = logging.getLogger("vaewatch.training")
 LEAST_DAYS, LEAST_WEEKS, LEAST_MONTHS = 3, 3, 3
 USUAL = 0.9  # of the records lie in the usual arc
 WIDE = 0.75  # of the circle: a longer arc says nothing
+LIKE_YEARS = "1970-01-01T00:16:40Z", "1970-01-01T00:49:59Z"  # numbers from 1000 to 2999
 
 
 def learn_time(series: pl.Series, config: TrainConfig) -> Time:
@@ -149,6 +150,9 @@ def usual_arc(numbers: NDArray[np.float64], period: float) -> tuple[float, float
 
 def unit_note(time: Time) -> str | None:
     """Return how numbers of a time were read, for people; None of texts and timestamps."""
-    if time.form in IN_A_SECOND or time.form in (Form.DIGITS, Form.DIGITS_OF_DATE):
-        return f"column '{time.column}' is read as {NAMES[time.form]}."
-    return None
+    if time.form not in IN_A_SECOND and time.form not in (Form.DIGITS, Form.DIGITS_OF_DATE):
+        return None
+    said = f"column '{time.column}' is read as {NAMES[time.form]}."
+    if time.form is Form.SECONDS and LIKE_YEARS[0] <= time.first and time.last <= LIKE_YEARS[1]:
+        said += " If these are years, write their first months, such as 2026-01."
+    return said
