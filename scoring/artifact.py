@@ -201,8 +201,9 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     else:
         check_window(manifest.window, schema)
         check_peaks(arrays.get(PEAKS), manifest.calibration.n)
-        check_entities(arrays.get(ENTITIES), schema)
-        if (summary := manifest.new_entities) is not None:
+        summary = manifest.new_entities
+        check_entities(arrays.get(ENTITIES), schema, wanted=summary is not None)
+        if summary is not None:
             check_calibration(arrays.get(OF_NEW, np.empty(0)), summary.n)
         parts = read_tensors(files[DIRECTIONS], DIRECTIONS, DIRECTIONS_ARRAYS)
         directions = Directions(*(parts[name] for name in DIRECTIONS_ARRAYS))

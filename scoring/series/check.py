@@ -69,12 +69,14 @@ def check_peaks(peaks: NDArray[Any] | None, scores: int) -> None:
         raise ArtifactError("the peaks of incidents must be finite and ascend, but do not.")
 
 
-def check_entities(hashes: NDArray[Any] | None, schema: Schema) -> None:
-    """Refuse hashes of entities that training does not make.
+def check_entities(hashes: NDArray[Any] | None, schema: Schema, *, wanted: bool) -> None:
+    """Refuse hashes of entities that training does not make, or none where they are `wanted`.
 
     Raises:
         ArtifactError: they are such.
     """
+    if hashes is None and wanted:
+        raise ArtifactError("a calibration of new entities takes hashes of those that are known.")
     if hashes is None:
         return
     if schema.entity is None:

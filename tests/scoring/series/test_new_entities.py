@@ -137,10 +137,19 @@ def test_arrays_that_training_does_not_make_are_refused(
     refused(copy, match)
 
 
-def test_a_calibration_that_is_promised_must_be_there(path: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        (OF_NEW, "the calibration must be [0-9,]+ scores, at least one"),
+        (ENTITIES, "a calibration of new entities takes hashes of those that are known"),
+    ],
+)
+def test_a_calibration_that_is_promised_must_be_there(
+    path: Path, tmp_path: Path, name: str, match: str
+):
     copy = Path(shutil.copytree(path, tmp_path / "copy"))
-    edit_arrays(copy, CALIBRATION, lambda arrays: arrays.pop(OF_NEW))
-    refused(copy, "the calibration must be [0-9,]+ scores, at least one")
+    edit_arrays(copy, CALIBRATION, lambda arrays: arrays.pop(name))
+    refused(copy, match)
 
 
 def test_names_take_a_column_of_entities(path: Path, tmp_path: Path):
