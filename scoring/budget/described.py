@@ -43,10 +43,12 @@ WINDOWS_RULES = {
     CROSS_FITTED: "Each block of time was scored by a member, and compared with kept windows, "
     f"that share no record with it. {NEIGHBOURS} It begins at 0, as what serves saw more.",
 }
-ENTITIES_RULE = (
-    "Each entity was scored by a member, and compared with kept windows, that saw none of its "
-    f"records. {NEIGHBOURS} It begins at 0, as what serves saw more."
-)
+BOTH = "It begins at 0, as a record must be an anomaly by the calibration of the others, too."
+ENTITIES_RULES = {
+    SPLIT: f"The records are of entities that the fit never saw. {NEIGHBOURS} {BOTH}",
+    CROSS_FITTED: "Each entity was scored by a member, and compared with kept windows, that saw "
+    f"none of its records. {NEIGHBOURS} {BOTH}",
+}
 ENTITIES_ASSUME = (
     "New entities are exchangeable with those of the fit data: they differ from these as these "
     "differ from one another. After a change in the source the rate is no longer promised; train "
@@ -78,13 +80,14 @@ def describe_blocks(
     by_entity: whether what scored them saw none of their entity, so that alpha is that of others.
     """
     summary, alpha = describe(calibration), calibration.alpha
-    rules = {**WINDOWS_RULES, CROSS_FITTED: ENTITIES_RULE} if by_entity else WINDOWS_RULES
+    rules = ENTITIES_RULES if by_entity else WINDOWS_RULES
+    low, high = block_law(calibration, alpha, blocks).interval()
     alike = calibration.n / blocks  # neighbours that are worth one
     return replace(
         summary,
         rule_means=rules[calibration.rule],
         assumes=ENTITIES_ASSUME if by_entity else WINDOWS_ASSUME,
-        rate_interval_95=block_law(calibration, alpha, blocks).interval(),
+        rate_interval_95=(0.0 if by_entity else low, high),
         records_for_20_percent=round(records_for_precision(alpha) * alike),
         reachable=None,
     )

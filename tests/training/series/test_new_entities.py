@@ -156,7 +156,10 @@ def test_new_entities_are_recalibrated_on_their_own_records(path: Path, tmp_path
         assert calibration.scores.tolist() == own.tolist()
         assert (calibration.alpha, calibration.rule) == (0.05, SPLIT)
     summary = newer.manifest.new_entities
-    assert summary is not None and "held out of everything" in summary.rule_means
+    assert summary is not None and summary.rate_interval_95[0] == 0
+    assert "The records are of entities that the fit never saw" in summary.rule_means
+    assert "an anomaly by the calibration of the others, too" in summary.rule_means
+    assert newer.manifest.calibration.rate_interval_95[0] > 0
 
 
 def test_without_new_entities_their_calibration_stays(path: Path, tmp_path: Path):
