@@ -113,7 +113,7 @@ class Model:
     def card(self) -> dict[str, Any]:
         """The body of `GET /v1/model`."""
         artifact = self.scorer.artifact
-        card = {
+        card: dict[str, Any] = {
             "name": artifact.name,
             "version": artifact.version,
             "fingerprint": self.fingerprint,
@@ -123,7 +123,11 @@ class Model:
             "schema": artifact.schema.to_json(),
             "example": self.example(),
         }
-        return card if self.window is None else {**card, "window": self.window}
+        if self.window is not None:
+            card["window"] = self.window
+        if artifact.manifest.new_entities is not None:
+            card["new_entities"] = artifact.manifest.new_entities
+        return card
 
     def example(self) -> dict[str, Any]:
         """Make up a typical record from medians and most frequent categories; it is no record of

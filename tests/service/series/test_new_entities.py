@@ -47,6 +47,8 @@ def test_requests_that_share_a_batch_are_answered_as_they_would_be_alone(
             counted = live.value("vaewatch_history_records_total", history=word)
             assert counted == words.count(word)
         assert words.count("new_entity") > 300
+        promise = live.get("/v1/model").json()["new_entities"]
+        assert promise["n"] == len(read_artifact(path).of_new.scores)  # type: ignore[union-attr]
 
 
 def test_a_memory_of_entities_knows_who_is_new(path: Path, scorer: Scorer):
