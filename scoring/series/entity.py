@@ -38,6 +38,15 @@ def numbered(names: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(np.asarray(names, object).astype(str), return_inverse=True)[1]
 
 
+def in_order(names: Sequence[str] | None, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the order of N records by entity and time, (N,), and as they came where both are the
+    same. Without names all are of one entity.
+    """
+    if names is None:
+        return np.argsort(moments, kind="stable")
+    return np.lexsort((moments, numbered(names)))
+
+
 def entities_of_records(
     column: str, records: Sequence[Mapping[str, Any]], problems: list[Problem]
 ) -> list[str]:

@@ -19,6 +19,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.training.config import TrainConfig
@@ -118,7 +119,8 @@ class SeriesDetector(Detector):
 
     def _judge(self, table: Table) -> Verdicts:
         """Return the verdicts in the frame's order, of records that are put in order of time."""
-        order = _by_entity(table)
+        assert table.times is not None  # the schema of a window has a time
+        order = in_order(table.entities, table.times)
         return super()._judge(table.take(order))[np.argsort(order)]
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
@@ -139,12 +141,3 @@ class SeriesDetector(Detector):
                 )
         validate_data(self, X, reset=reset, skip_check_array=True)
         return frame_from(X)
-
-
-def _by_entity(table: Table) -> NDArray[np.int64]:
-    """Return the rows of a table, an entity after another, in order of time."""
-    assert table.times is not None  # the schema of a window has a time
-    if table.entities is None:
-        return np.argsort(table.times, kind="stable")
-    names = np.unique(np.asarray(table.entities, object), return_inverse=True)[1]
-    return np.lexsort((table.times, names))

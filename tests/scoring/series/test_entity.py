@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.series.entity import (
@@ -13,6 +16,7 @@ from vaewatch.scoring.series.entity import (
     entities_of_column,
     entities_of_records,
     entity_of,
+    in_order,
 )
 
 
@@ -62,3 +66,11 @@ def test_a_column_gives_the_names_and_problems_that_its_records_give():
     assert [(p.record, p.code, p.message) for p in texts] == [
         (p.record, p.code, p.message) for p in records
     ]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["b", "a", "ab"]), st.integers(0, 5))))
+def test_records_are_in_order_of_entity_and_time_and_as_they_came(records: list[tuple[str, int]]):
+    names, moments = [name for name, _ in records], np.array([m for _, m in records], np.int64)
+    places = range(len(records))
+    assert in_order(names, moments).tolist() == sorted(places, key=lambda i: records[i])
+    assert in_order(None, moments).tolist() == sorted(places, key=lambda i: records[i][1])

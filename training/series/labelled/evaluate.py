@@ -22,10 +22,10 @@ from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.series.entity import numbered
+from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.incidents import incident_starts
-from vaewatch.scoring.series.window import ONE, SECOND, SeriesSummary, Window
+from vaewatch.scoring.series.window import SECOND, SeriesSummary, Window
 from vaewatch.scoring.table import Table
 from vaewatch.training.records.labels import Labels
 from vaewatch.training.series.labelled.vus import spans_of, vus_pr
@@ -194,7 +194,7 @@ def evaluate_series(
         raise SettingError("an artifact must have a window to evaluate series, but has none.")
     alpha = scorer.artifact.calibration.alpha if alpha is None else alpha
     table = checked_table(scorer.artifact.schema, frame)
-    order = _in_order(table)
+    order = in_order(table.entities, _moments(table))
     ordered = table.take(order)
     verdicts = scorer.score_table(ordered, alpha=alpha, explain=0)
     standing = np.array(verdicts.history)
@@ -219,12 +219,6 @@ def evaluate_series(
         normal_labels=labels.normal,
         anomaly_labels=labels.other,
     )
-
-
-def _in_order(table: Table) -> Places:
-    """Return the order of records by entity and time, and as they came where both are the same."""
-    names = table.entities or [ONE] * len(table)
-    return np.lexsort([_moments(table), numbered(names)])
 
 
 def _moments(table: Table) -> NDArray[np.int64]:
