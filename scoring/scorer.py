@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -166,10 +167,10 @@ class Scorer:
         alpha = self._alpha(alpha)  # before a history takes records in
         if self._windows is not None:
             history = History(self._windows.window) if history is None else history
-            taken = history.add(arrivals_of(self.artifact.vectorizer, table))
-            found = self.score_taken(taken, alpha=alpha, explain=explain, cut=cut)
-            cut = alpha if cut is None else cut
             keys = history.keys(table.entities)
+            arrivals = replace(arrivals_of(self.artifact.vectorizer, table), entities=keys)
+            found = self.score_taken(history.add(arrivals), alpha=alpha, explain=explain, cut=cut)
+            cut = alpha if cut is None else cut
             return settled(
                 self.artifact, found, table.entities, table.times, history.lasting, cut, keys
             )

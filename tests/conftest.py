@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.fleet import trained_fleet
 from vaewatch.__main__ import main
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
@@ -131,6 +132,17 @@ def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("artifacts") / "newer"
     train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
     return out
+
+
+@pytest.fixture(scope="session")
+def fleet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of machines that has a calibration for others."""
+    return trained_fleet(tmp_path_factory.mktemp("fleets") / "fleet")
+
+
+@pytest.fixture(scope="session")
+def fleet_scorer(fleet_path: Path) -> Scorer:
+    return Scorer.load(fleet_path)
 
 
 @pytest.fixture(scope="session")

@@ -123,6 +123,7 @@ def _moment_of_text(text: str) -> tuple[int, Form] | None:
     if found is None or (found[4] is None and is_number(text)):
         return None
     *parts, zone, sign, hours, minutes = found.groups()
+    parts[2] = parts[2] or "01"  # a month is its first day
     moment = _moment(parts)
     if moment is None:
         return None
@@ -140,9 +141,7 @@ _remembered = lru_cache(maxsize=1024)(_moment_of_text)
 
 def _moment(parts: list[str | None]) -> int | None:
     *whole, fraction = parts
-    year, month, day, hour, minute, second = (
-        int(part or least) for part, least in zip(whole, (0, 0, 1, 0, 0, 0), strict=True)
-    )
+    year, month, day, hour, minute, second = (int(part or 0) for part in whole)
     if hour > 23 or minute > 59 or second > 59:
         return None
     try:

@@ -43,8 +43,7 @@ def health_of(
     new: str = "",
 ) -> Health:
     """Judge the service. `evidence`: log10 of the test martingale. `loud`: the segments that have
-    more alarms than chance allows. `lasting`, `new`: what `lasting_of` and
-    `new_of` say.
+    more alarms than chance allows. `lasting`, `new`: what `lasting_of` and `new_of` say.
     """
     if draining:
         text = "It answers the requests in flight and takes no new ones."
@@ -79,22 +78,21 @@ def health_of(
 
 def lasting_of(lasting: int, records: int) -> str:
     """Say that records came while the alarm of their entity lasted, where these are many."""
-    if lasting <= MANY * records + FEW:
-        return ""
-    return (
-        f"Of the {records:,} records of the last hour {lasting:,} are of entities whose alarm "
-        "lasts: they are no longer as in the fit data, and alarm only if they go beyond that."
-    )
+    whose = "whose alarm lasts: they are no longer as in the fit data, and alarm only if they go"
+    return _where_many(lasting, records, f"{whose} beyond that.")
 
 
 def new_of(new: int, records: int) -> str:
     """Say that records are of entities that the model does not know, where these are many."""
-    if new <= MANY * records + FEW:
+    whose = "that the model does not know: the budget is not theirs, and they may alarm many"
+    return _where_many(new, records, f"{whose} times as often.")
+
+
+def _where_many(some: int, records: int, whose: str) -> str:
+    """Say of whose entities some records are; nothing of few."""
+    if some <= MANY * records + FEW:
         return ""
-    return (
-        f"Of the {records:,} records of the last hour {new:,} are of entities that the model does "
-        "not know: the budget is not theirs, and they may alarm many times as often."
-    )
+    return f"Of the {records:,} records of the last hour {some:,} are of entities {whose}"
 
 
 def numbers_of(budget: Budget) -> str:

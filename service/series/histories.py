@@ -115,7 +115,6 @@ class Ledger(History):
         return [f"{i}\0{name}" for i, name in zip(of_request, own, strict=False)]
 
     def add(self, arrivals: Arrivals) -> Taken:
-        arrivals = replace(arrivals, entities=self.keys(arrivals.entities))
         if self.latest is None or not (far := arrivals.moments > self.latest).any():
             return self.take_in(arrivals)
         self.ahead, rows = np.flatnonzero(far).tolist(), np.flatnonzero(~far)

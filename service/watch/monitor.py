@@ -213,21 +213,16 @@ class Monitor:
         if self.recent is not None:
             self.recent.add(verdicts, over.alarms, places)
         new = of_new_entities(model.scorer.artifact, table.entities)
-        if new is None:
-            self.scores.add(
-                model.scale, verdicts.score, over.alarms, over.codes, trail, table.times
-            )
-        elif trail is not None:  # only the others are as those that calibrate
-            alarms = int((over.mask & ~new).sum())
-            trail, score = trail.only(~new), verdicts.score[~new]
-            self.scores.add(model.scale, score, alarms, None, trail)
+        usual = slice(None) if new is None else ~new  # records that are as those that calibrate
+        scores, alarms = verdicts.score[usual], int(over.mask[usual].sum())
+        trail = None if trail is None else trail.only(usual)
+        self.scores.add(model.scale, scores, alarms, over.codes, trail, table.times)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
         watch.add(table, self._count_columns(watch, table, verdicts), over)
         yield
-        scores = verdicts.score if new is None else verdicts.score[~new]
         scores = scores if trail is None else scores[trail.spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
         if self.judged is not None:

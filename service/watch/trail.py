@@ -60,7 +60,7 @@ class Trail:
             np.concatenate([part.tickets for part in parts]),
         )
 
-    def only(self, rows: NDArray[np.bool_]) -> Trail:
+    def only(self, rows: NDArray[np.bool_] | slice) -> Trail:
         """Return the places of some of the records, (N,)."""
         places = self.entities[rows], self.moments[rows]
         return Trail(*places, self.spaced[rows], self.tickets[rows])

@@ -18,11 +18,6 @@ from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_fleet(tmp_path_factory.mktemp("fleets") / "fleet")
-
-
-@pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained_fleet(tmp_path_factory.mktemp("fleets") / "plain", calibrate="all")
 
@@ -34,33 +29,35 @@ def read(path: Path) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("words", [(), ("--sort",), ("--threads", 2)])
-def test_files_get_the_verdicts_of_a_frame(path: Path, tmp_path: Path, words: tuple[object, ...]):
+def test_files_get_the_verdicts_of_a_frame(
+    fleet_path: Path, tmp_path: Path, words: tuple[object, ...]
+):
     frame = later().sort("machine", "ts")
     frame.write_csv(tmp_path / "in.csv")
-    score_in_steps(path, tmp_path / "in.csv", "--out", tmp_path / "out.csv", *words)
-    verdicts, found = Scorer.load(path).score(frame), read(tmp_path / "out.csv")
+    score_in_steps(fleet_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv", *words)
+    verdicts, found = Scorer.load(fleet_path).score(frame), read(tmp_path / "out.csv")
     assert found["history"].to_list() == list(verdicts.history or ())
     p_value = found["p_value"].to_numpy()
     np.testing.assert_allclose(p_value, verdicts.p_value, rtol=0.05, equal_nan=True)
     assert (found["history"].to_numpy()[is_new(frame)] != "full").all()
 
 
-def test_shards_know_whom_they_do_not_know(path: Path, tmp_path: Path):
+def test_shards_know_whom_they_do_not_know(fleet_path: Path, tmp_path: Path):
     later().write_csv(tmp_path / "in.csv")
-    score(path, tmp_path / "in.csv", "--out", tmp_path / "whole.csv")
+    score(fleet_path, tmp_path / "in.csv", "--out", tmp_path / "whole.csv")
     parts = []
     for shard in ("0/2", "1/2"):
         out = tmp_path / f"{shard[0]}.csv"
-        score(path, tmp_path / "in.csv", "--out", out, "--shard", shard)
+        score(fleet_path, tmp_path / "in.csv", "--out", out, "--shard", shard)
         parts.append(read(out))
     assert same(pl.concat(parts).sort("machine", "ts"), read(tmp_path / "whole.csv"))
 
 
 def test_the_last_line_the_summary_and_the_metrics_say_how_many(
-    path: Path, plain: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fleet_path: Path, plain: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     later().write_csv(tmp_path / "in.csv")
-    for artifact, warned in ((path, False), (plain, True)):
+    for artifact, warned in ((fleet_path, False), (plain, True)):
         caplog.clear()
         given = tmp_path / "in.csv", "--out", tmp_path / f"{artifact.name}.csv"
         words = ("--summary", tmp_path / "s.json", "--metrics-file", tmp_path / "m.prom")
@@ -78,12 +75,12 @@ def test_the_last_line_the_summary_and_the_metrics_say_how_many(
         assert (says in caplog.text) is warned
 
 
-def test_replay_and_evaluate_say_so_too(path: Path, tmp_path: Path):
+def test_replay_and_evaluate_say_so_too(fleet_path: Path, tmp_path: Path):
     later().with_columns(label=0).write_csv(tmp_path / "in.csv")
-    found = json.loads(call("replay", path, tmp_path / "in.csv", "--json").stdout)
+    found = json.loads(call("replay", fleet_path, tmp_path / "in.csv", "--json").stdout)
     n = found["series"]["new"]
     assert n > 500
-    assert f"\nnew entities  {n:,}\n" in call("replay", path, tmp_path / "in.csv").stdout
-    words = ("evaluate", path, tmp_path / "in.csv", "--label", "label")
+    assert f"\nnew entities  {n:,}\n" in call("replay", fleet_path, tmp_path / "in.csv").stdout
+    words = ("evaluate", fleet_path, tmp_path / "in.csv", "--label", "label")
     assert json.loads(call(*words, "--json").stdout)["new"] == n
     assert f" judged ({n:,} of new entities" in call(*words).stdout

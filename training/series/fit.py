@@ -72,13 +72,13 @@ class WindowFit:
 
     Attributes:
         judged: by what saw their entity, at other times.
-        strange: by what saw none of their entity; None where it is not asked for.
+        of_new: by what saw none of their entity; None where it is not asked for.
     """
 
     model: WindowModel
     fitted: Fitted
     judged: OutOfFold
-    strange: OutOfFold | None
+    of_new: OutOfFold | None
 
 
 def fit_windows(
@@ -128,12 +128,12 @@ def fit_windows(
     some = _blocks(len(windows), BLOCK * windows.size, rng)
     judge = partial(_judge, windows, model, fitted, kept=kept)
     if groups is None:
-        judged, strange = judge(judges, some), None
+        judged, of_new = judge(judges, some), None
     else:
         judged = judge(judges, some[folds.of[some] != groups[some]])
-        strange = judge(replace(judges, of=groups, beside=None), some)
+        of_new = judge(replace(judges, of=groups, beside=None), some)
     model = replace(model, scales=Scales.of(judged.views, directions.mean.size))
-    return WindowFit(model, fitted, judged, strange)
+    return WindowFit(model, fitted, judged, of_new)
 
 
 def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) -> Shape:

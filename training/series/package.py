@@ -43,7 +43,7 @@ def pack_series(learned: LearnedSeries, origin: Origin) -> Package:
     manifest = replace(
         manifest_of(learned, made, origin),
         outlook=learned.outlook,
-        new_entities=learned.strange.described() if learned.strange else None,
+        new_entities=learned.of_new.described() if learned.of_new else None,
     )
     return Package(manifest, files)
 
@@ -58,7 +58,7 @@ def _files(learned: LearnedSeries) -> dict[str, bytes]:
             learned.drift,
             peaks=learned.judged.peaks(),
             entities=learned.known,
-            of_new=learned.strange.calibration if learned.strange else None,
+            of_new=learned.of_new.calibration if learned.of_new else None,
         ),
         GOLDEN: pack_golden(_golden(learned)),
         WEIGHTS: save_weights(learned.fit.fitted.vae.state_dict() | {UNIT: unit}),

@@ -53,7 +53,7 @@ class LearnedSeries:
 
     Attributes:
         summary: what the fit made of its series. judged: the windows that judged it.
-        strange: those that judge entities that the fit never saw; None where it is not asked for.
+        of_new: those that judge entities that the fit never saw; None where it is not asked for.
         outlook: whether the budget holds over time.
     """
 
@@ -68,7 +68,7 @@ class LearnedSeries:
     drift: DriftReference
     summary: SeriesSummary
     judged: JudgedWindows
-    strange: JudgedWindows | None
+    of_new: JudgedWindows | None
     outlook: Outlook | None
 
     @property
@@ -78,10 +78,10 @@ class LearnedSeries:
     @property
     def known(self) -> KnownEntities | None:
         """The entities with windows; None where there is no column of them."""
-        names, rows = self.table.entities, self.series.order[self.series.windows.rows]
+        names, order = self.table.entities, self.series.order
         if names is None:
             return None
-        return KnownEntities.of(names[i] for i in rows.tolist())
+        return KnownEntities.of(names[order[run.rows[0]]] for run in self.series.runs)
 
 
 def fit_series(
@@ -120,10 +120,10 @@ def fit_series(
     if config.incidents_per_day is not None:
         judged = judged.at(judged.alpha_for(config.incidents_per_day))
         config = replace(config, alpha=judged.calibration.alpha)
-    strange = None
-    if fit.strange is not None:
-        strange = _judged(table, series, fit.model, fit.strange, config, by_entity=True)
-    for each in (judged, strange):
+    of_new = None
+    if fit.of_new is not None:
+        of_new = _judged(table, series, fit.model, fit.of_new, config, by_entity=True)
+    for each in (judged, of_new):
         if each is not None:
             warn_of_few_blocks(each)
     return LearnedSeries(
@@ -136,9 +136,9 @@ def fit_series(
         graph=graph,
         export_difference=difference,
         drift=fit_drift(table),
-        summary=_summary(series, judged, strange),
+        summary=_summary(series, judged, of_new),
         judged=judged,
-        strange=strange,
+        of_new=of_new,
         outlook=outlook_of_windows(judged, fit.judged.folds == fit.judged.folds.max()),
     )
 
@@ -197,9 +197,7 @@ def _judged(
     )
 
 
-def _summary(
-    series: Series, judged: JudgedWindows, strange: JudgedWindows | None
-) -> SeriesSummary:
+def _summary(series: Series, judged: JudgedWindows, of_new: JudgedWindows | None) -> SeriesSummary:
     return SeriesSummary(
         entities=series.entities,
         short=series.short,
@@ -210,7 +208,7 @@ def _summary(
         incidents_per_day=judged.incidents(),
         late=series.late,
         period=series.period,
-        blocks_of_new=None if strange is None else strange.blocks,
+        blocks_of_new=None if of_new is None else of_new.blocks,
     )
 
 

@@ -213,13 +213,13 @@ def renew_series(
     if wanted is not None:
         judged = judged.at(judged.alpha_for(wanted))
     warn_of_few_blocks(judged)
-    strange = _judged_new(ordered, new, judged.calibration.alpha)
+    of_new = _judged_new(ordered, new, judged.calibration.alpha)
     comparison = WindowComparison(scorer, Side(judged.calibration), judged.blocks)
     return Renewed(
         judged.scores,
         comparison,
         comparison.compare(ordered.table, usual.each, judged.scores),
-        _renewal(scorer, judged, strange, ordered.table, fingerprint),
+        _renewal(scorer, judged, of_new, ordered.table, fingerprint),
         int(ordered.again.sum()),
     )
 
@@ -282,7 +282,7 @@ def _check_enough(ordered: Ordered, usual: NewWindows, alpha: float) -> None:
 def _renewal(
     scorer: Scorer,
     judged: JudgedWindows,
-    strange: JudgedWindows | None,
+    of_new: JudgedWindows | None,
     table: Table,
     fingerprint: str,
 ) -> Renewal:
@@ -293,8 +293,8 @@ def _renewal(
     series = msgspec.structs.replace(
         series, blocks=judged.blocks, incidents_per_day=judged.incidents()
     )
-    if strange is not None:
-        series = msgspec.structs.replace(series, blocks_of_new=strange.blocks)
+    if of_new is not None:
+        series = msgspec.structs.replace(series, blocks_of_new=of_new.blocks)
     elif artifact.of_new is None and known is not None:
         known |= KnownEntities.of(judged.entities or ())  # these calibrate now, too
     return Renewal(
@@ -306,5 +306,5 @@ def _renewal(
         series=series,
         peaks=judged.peaks(),
         entities=known,
-        of_new=strange.calibration if strange else artifact.of_new,
+        of_new=of_new.calibration if of_new else artifact.of_new,
     )

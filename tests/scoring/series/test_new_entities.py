@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fleet import ALPHA, is_new, later, trained_fleet
+from tests.fleet import ALPHA, is_new, later
 from tests.scoring.series.test_hostile_windows import edit_arrays
 from tests.scoring.test_hostile_artifacts import refused, sign
 from vaewatch.scoring.artifact import CALIBRATION, ENTITIES, OF_NEW
@@ -33,24 +33,14 @@ def test_entities_are_known_by_their_names(first: list[str], second: list[str], 
     assert known.hashes.tolist() == KnownEntities.of(first + second).hashes.tolist()
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_fleet(tmp_path_factory.mktemp("fleets") / "fleet")
-
-
-@pytest.fixture(scope="module")
-def scorer(path: Path) -> Scorer:
-    return Scorer.load(path)
-
-
 def share(calibration: Calibration, score: float) -> float:
     """A p-value by definition: the share of scores that are at least as high, with its own."""
     return (1 + sum(own >= score for own in calibration.scores)) / (calibration.n + 1)
 
 
-def test_p_values_are_the_larger_of_both_calibrations(scorer: Scorer):
-    frame, artifact = later(), scorer.artifact
-    verdicts, new = scorer.score(frame, explain=0), is_new(frame)
+def test_p_values_are_the_larger_of_both_calibrations(fleet_scorer: Scorer):
+    frame, artifact = later(), fleet_scorer.artifact
+    verdicts, new = fleet_scorer.score(frame, explain=0), is_new(frame)
     assert artifact.of_new is not None
     words, judged = np.array(verdicts.history), verdicts.judged
     assert set(words[~judged]) == {"warming_up"}
@@ -66,16 +56,16 @@ def test_p_values_are_the_larger_of_both_calibrations(scorer: Scorer):
         assert verdicts.is_anomaly[row] == (verdicts.p_value[row] <= ALPHA)
 
 
-def test_only_anomalies_have_reasons(scorer: Scorer):
-    verdicts = scorer.score(later())
+def test_only_anomalies_have_reasons(fleet_scorer: Scorer):
+    verdicts = fleet_scorer.score(later())
     explained = np.array([bool(reasons) for reasons in verdicts.reasons])
     assert explained.sum() > 50 and verdicts.is_anomaly[explained].all()
 
 
 def test_without_a_calibration_of_their_own_they_are_judged_as_others_and_said_to_be_new(
-    path: Path, tmp_path: Path, scorer: Scorer
+    fleet_path: Path, tmp_path: Path, fleet_scorer: Scorer
 ):
-    plain = replace(scorer.artifact, of_new=None)
+    plain = replace(fleet_scorer.artifact, of_new=None)
     frame = later()
     verdicts = Scorer(plain).score(frame)
     words = np.array(verdicts.history)
@@ -88,10 +78,10 @@ def test_without_a_calibration_of_their_own_they_are_judged_as_others_and_said_t
     np.testing.assert_array_equal(older.p_value, verdicts.p_value)
 
 
-def test_their_scores_are_brought_to_the_scale_of_the_others(scorer: Scorer):
+def test_their_scores_are_brought_to_the_scale_of_the_others(fleet_scorer: Scorer):
     """So that an incident of theirs is as rare as its p-value says, not as its score would."""
-    frame, artifact = later(), scorer.artifact
-    verdicts, new = scorer.score(frame), is_new(frame)
+    frame, artifact = later(), fleet_scorer.artifact
+    verdicts, new = fleet_scorer.score(frame), is_new(frame)
     scaled = on_one_scale(artifact, table_of(artifact.schema, frame.to_dicts()), verdicts)
     own = verdicts.judged & new
     np.testing.assert_array_equal(scaled.score[~own], verdicts.score[~own])
@@ -130,9 +120,9 @@ def test_a_p_value_has_the_highest_score_that_gets_no_smaller_one(
     ],
 )
 def test_arrays_that_training_does_not_make_are_refused(
-    path: Path, tmp_path: Path, name: str, change: Callable[[Any], Any], match: str
+    fleet_path: Path, tmp_path: Path, name: str, change: Callable[[Any], Any], match: str
 ):
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
+    copy = Path(shutil.copytree(fleet_path, tmp_path / "copy"))
     edit_arrays(copy, CALIBRATION, lambda arrays: arrays.update({name: change(arrays[name])}))
     refused(copy, match)
 
@@ -145,14 +135,14 @@ def test_arrays_that_training_does_not_make_are_refused(
     ],
 )
 def test_a_calibration_that_is_promised_must_be_there(
-    path: Path, tmp_path: Path, name: str, match: str
+    fleet_path: Path, tmp_path: Path, name: str, match: str
 ):
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
+    copy = Path(shutil.copytree(fleet_path, tmp_path / "copy"))
     edit_arrays(copy, CALIBRATION, lambda arrays: arrays.pop(name))
     refused(copy, match)
 
 
-def test_names_take_a_column_of_entities(path: Path, tmp_path: Path):
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
+def test_names_take_a_column_of_entities(fleet_path: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(fleet_path, tmp_path / "copy"))
     sign(copy, lambda manifest: manifest["schema"].pop("entity"))
     refused(copy, "hashes of entities take a column of them")

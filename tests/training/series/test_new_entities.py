@@ -65,13 +65,13 @@ def test_what_judges_saw_what_it_may():
     config = TrainConfig(calibrate="entities", steps=2, served=2, entity="m", time="t")
     with computing_on(1):
         fit = fit_windows(windows, config)
-    assert fit.strange is not None
+    assert fit.of_new is not None
     owner, seen = owners[windows.run_of], fit.fitted.folds.seen()
-    assert len(fit.strange.windows) == len(windows)
+    assert len(fit.of_new.windows) == len(windows)
     for fold, judge in enumerate(fit.fitted.folds.judges.tolist()):
         known = {int(owner[k]) for k in seen[judge]}
-        strange = fit.strange.windows[fit.strange.folds == fold]
-        assert not known & set(owner[strange].tolist())
+        of_new = fit.of_new.windows[fit.of_new.folds == fold]
+        assert not known & set(owner[of_new].tolist())
         judged = fit.judged.windows[fit.judged.folds == fold]
         assert set(owner[judged].tolist()) <= known
         run, others = windows.run_of, seen[judge]
