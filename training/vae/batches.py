@@ -46,7 +46,7 @@ class Batches:
         """Place the records; `room` is the bytes that they may take on the device."""
         noise = noise_deviations(x) if noise is None else noise
         counts = torch.tensor([[len(indices)] for indices in seen])
-        even = np.stack([np.resize(indices, int(counts.max())) for indices in seen])
+        even = np.stack([np.resize(indices, max(map(len, seen))) for indices in seen])
         room = free_room(device) if room is None else room
         home = device if x.nbytes + even.nbytes <= room else torch.device("cpu")
         records, places = torch.from_numpy(x), torch.from_numpy(even)

@@ -47,7 +47,6 @@ class Loop:
             device=device,
         )
         self.at = torch.zeros(1, dtype=torch.long, device=device)
-        self.rate = torch.zeros((), device=device)
         self.flat = Flat.of(vae)
         self.gradient = Gradient(vae, config.beta)
         self.optimiser = AdamW(self.flat)
@@ -84,8 +83,7 @@ class Loop:
         self.gradient.write(x, torch.addcmul(x, self.batches.noise, noise), self._eps())
         average(self.flat.gradients)
         clip_(self.flat.gradients, GRADIENT_NORM * math.sqrt(self.config.members))
-        self.rate.copy_(self.rates[self.at].squeeze())
-        self.optimiser.step(self.rate)
+        self.optimiser.step(self.rates.index_select(0, self.at).squeeze())
         self.at += 1
 
     def _eps(self) -> Tensor | None:

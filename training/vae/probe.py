@@ -67,4 +67,6 @@ class Probe:
         else:
             terms = elbo(vae, self.x, self.noisy, self.eps)
         parts = torch.stack([terms.reconstruction_nll, terms.kl]).double().flatten(1)
-        return torch.cat([parts[:, places].mean(1) for places in (self.inside, self.outside)])
+        return torch.cat(
+            [parts.index_select(1, places).mean(1) for places in (self.inside, self.outside)]
+        )

@@ -54,7 +54,7 @@ class Code:
     def kl(self) -> Tensor:
         """Return the KL of the last batch, (M, B) nats."""
         if self.eps is None:
-            return torch.zeros_like(self.mu[..., 0])
+            return self.mu.new_zeros(self.mu.shape[:2])
         return Posterior(self.mu, self.logvar).kl()
 
 
