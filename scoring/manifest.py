@@ -127,6 +127,13 @@ class Settings(Struct, frozen=True, omit_defaults=True):
     time_zone: Annotated[
         str, Meta(description="Zone of the calendar, and of times without an offset.")
     ] = "UTC"
+    date_order: Annotated[
+        str,
+        Meta(
+            description="What comes first in dates such as 3/4/2026: `day`, `month`, or `auto`, "
+            "as they tell."
+        ),
+    ] = "auto"
     calendar: Annotated[
         str,
         Meta(

@@ -18,7 +18,7 @@ SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
 ENTITIES = "entities"  # those that the fit never saw have a calibration of their own
 MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
-TIMED = ("time_zone", "calendar", "calibrate")  # settings that take a time
+TIMED = ("time_zone", "date_order", "calendar", "calibrate")  # settings that take a time
 NOT_OF_WINDOWS = {  # settings, and what to do instead
     "score": "all parts of its score count. Leave it out",
     "contamination_robust": "to leave records out would tear windows. Take the times of known "
@@ -66,6 +66,7 @@ class TrainConfig:
     threads: int = 1  # that a fit computes on: see `vaewatch.training.vae.threads`
     time: str | None = None  # says when a record was made
     time_zone: str = "UTC"  # of the calendar, and of times without an offset
+    date_order: str = "auto"  # what comes first in dates such as 3/4/2026: "day" or "month"
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
     # what calibrates: all of the time, the most "recent" records, or with a window "entities": all
     # of the time, and those that the fit never saw by what saw none of theirs
@@ -246,6 +247,7 @@ _CHECKS: dict[str, checks.Check] = {
     "threads": checks.whole(1),
     "time": checks.column,
     "time_zone": checks.zone,
+    "date_order": checks.one_of("auto", "day", "month"),
     "calendar": checks.calendar,
     "calibrate": checks.one_of("all", RECENT, ENTITIES),
     "segment": checks.column,

@@ -150,6 +150,7 @@ class VAEDetector(Detector):
         kinds: Mapping[str, str] | None = None,
         time: str | None = None,
         time_zone: str = TrainConfig.time_zone,
+        date_order: str = TrainConfig.date_order,
         calendar: str = TrainConfig.calendar,
         calibrate: str = TrainConfig.calibrate,
         segment: str | None = None,
@@ -173,6 +174,7 @@ class VAEDetector(Detector):
         self.kinds = kinds
         self.time = time
         self.time_zone = time_zone
+        self.date_order = date_order
         self.calendar = calendar
         self.calibrate = calibrate
         self.segment = segment

@@ -65,6 +65,8 @@ class Parent:
         training = self.artifact.manifest.training
         own = {name: getattr(training, name) for name in training.__struct_fields__}
         own |= {"latent": self.vae.latent}
+        if (time := self.artifact.schema.time) and time.order:
+            own |= {"date_order": time.order}  # few new dates may not tell
         for name in SHAPE:
             if given.get(name, own[name]) not in (None, own[name]):
                 raise SettingError(

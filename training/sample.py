@@ -24,9 +24,10 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle
-from vaewatch.scoring.time.form import DAY, SECOND, moment_of_text
+from vaewatch.scoring.time.form import DAY, SECOND
 from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.parts import PERIODS, Part
+from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.scoring.time.time import Time
 from vaewatch.scoring.time.values import spelled
 from vaewatch.training.export.weights import load_served, load_unit

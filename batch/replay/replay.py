@@ -20,7 +20,7 @@ from vaewatch.batch.replay.outcome import Replay
 from vaewatch.batch.replay.segments import decide
 from vaewatch.batch.replay.series import SeriesWatch
 from vaewatch.batch.replay.timeline import Timeline
-from vaewatch.batch.replay.times import read_times, require_times, zone_of
+from vaewatch.batch.replay.times import read_times, require_times
 from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.series.incidents import Alarms, alarms_at
 from vaewatch.batch.series.judging import JudgedChunk
@@ -165,7 +165,7 @@ class _Count:
     ) -> _Counted:
         """Count records. `explained`: with reasons, at the first alpha, for incidents."""
         artifact = self.scorer.artifact
-        times = read_times(records.frame()[self.time], zone_of(artifact.schema))
+        times = read_times(records.frame()[self.time], artifact.schema.time)
         timed = times.minutes.is_not_null().to_numpy() & records.good
         untimed = int((records.good & ~timed).sum())
         timed &= verdicts.judged

@@ -9,9 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.time.form import IN_A_SECOND, KNOWN, NO_TIME, SECOND, Form
-from vaewatch.scoring.time.frames import FORMS, read_moments
+from vaewatch.scoring.time.frames import read_moments
+from vaewatch.scoring.time.time import Time
+from vaewatch.scoring.time.written import FORMS
 
 MINUTE = 60 * SECOND
 FIRST, LAST = -36_816_480, 120_968_640  # minutes: 1900 and 2200; beyond are 9999-12-31 and slips
@@ -28,11 +29,12 @@ class Times:
     moments: NDArray[np.int64]
 
 
-def read_times(times: pl.Series, zone: str = "UTC") -> Times:
-    """Read ISO 8601 texts (in the zone if they have no offset), numbers since 1970, or
-    timestamps.
+def read_times(times: pl.Series, time: Time | None = None) -> Times:
+    """Read texts, numbers, or timestamps, with the zone and the order of dates that the time of an
+    artifact has.
     """
-    found = read_moments(times)
+    zone, order = ("UTC", None) if time is None else (time.zone, time.order)
+    found = read_moments(times, order)
     if found is None:
         raise SchemaError(f"--time column '{times.name}' must hold {KNOWN}, got {times.dtype}.")
     moments = found.in_utc(zone)
@@ -46,11 +48,6 @@ def read_times(times: pl.Series, zone: str = "UTC") -> Times:
 def minutes_of(times: pl.Series) -> pl.Series:
     """(N,) minutes since 1970; null where there is no time."""
     return read_times(times).minutes
-
-
-def zone_of(schema: Schema) -> str:
-    """Return the zone of times without an offset."""
-    return "UTC" if schema.time is None else schema.time.zone
 
 
 def require_times(time: str, timed: int, untimed: int, rejected: int) -> None:

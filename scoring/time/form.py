@@ -1,27 +1,26 @@
-"""How a time is written: ISO 8601 with or without an offset, a date, a month, or a number since
-1970.
+"""How a time is written: with or without an offset, a date, a month, or a number: see
+`vaewatch.scoring.time.texts` for texts.
 """
 
 from __future__ import annotations
 
+import calendar
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 
 SECOND = 10**6  # in microseconds, in which every moment is counted, from 1970 on
 DAY = 86_400 * SECOND
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME = -(2**63)  # in place of a moment
-LONGEST_KEPT = 64  # characters of a text whose moment is kept
 FIRST, LAST = -719_162 * DAY, 2_932_897 * DAY - 1  # the years 1 to 9999
 
 
 class Form(StrEnum):
     """One way to write a time, which a whole column shares."""
 
-    OFFSET = "offset"  # ISO 8601 with its offset from UTC
-    LOCAL = "local"  # ISO 8601 without one
+    OFFSET = "offset"  # a text with its offset from UTC
+    LOCAL = "local"  # one without
     DATE = "date"
     MONTH = "month"
     SECONDS = "seconds"  # numbers since 1970
@@ -30,6 +29,7 @@ class Form(StrEnum):
     NANOSECONDS = "nanoseconds"
     DIGITS = "digits"  # 202603292000 or 20260329200000
     DIGITS_OF_DATE = "digits of a date"  # 20260329
+    YEARS = "years"  # numbers such as 2026.25
 
 
 NAMES = {
@@ -43,10 +43,12 @@ NAMES = {
     Form.NANOSECONDS: "nanoseconds since 1970",
     Form.DIGITS: "digits, such as 20260329200000",
     Form.DIGITS_OF_DATE: "digits of a date, such as 20260329",
+    Form.YEARS: "years, such as 2026.25",
 }
 KNOWN = (
-    "ISO 8601 (2026-03-29T20:00:00Z, 2026-03-29 20:00, 2026/03/29, 20260329, 2026-03), or "
-    "seconds, milliseconds, microseconds or nanoseconds since 1970"
+    "times such as 2026-03-29T20:00:00Z, 2026-03-29 20:00, 29 Mar 2026, 3/29/2026 8:00 PM, "
+    "20260329 or 2026-03, or years, or seconds, milliseconds, microseconds or nanoseconds since "
+    "1970"
 )
 # Numbers up to so many are in this unit: seconds until the year 5138, milliseconds from 1973 on,
 # and so on.
@@ -62,21 +64,18 @@ IN_A_SECOND = {
     Form.MICROSECONDS: 10**6,
     Form.NANOSECONDS: 10**9,
 }
-DATES = (Form.DATE, Form.MONTH, Form.DIGITS_OF_DATE)  # they have no hour
+NUMBERS = (*IN_A_SECOND, Form.YEARS)
+COARSE = (Form.MONTH, Form.YEARS)  # they have no weekday
+DATES = (*COARSE, Form.DATE, Form.DIGITS_OF_DATE)  # they have no hour
 ZONED = (Form.LOCAL, Form.DIGITS, *DATES)  # read in the schema's zone
 
-# the same expression in Python and in polars, so no look-around; its groups are named below
-ISO = (
-    r"^\s*(\d{4})[-/]?(\d{2})(?:[-/]?(\d{2})"
-    r"(?:(?:[Tt]| +)([01]\d|2[0-3]):?([0-5]\d)(?::?([0-5]\d)(?:[.,](\d{1,9}))?)?"
-    r" ?([Zz]|UTC|GMT|([+-])([01]\d|2[0-3]):?([0-5]\d)?)?)?)?\s*$"
-)
-GROUPS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone", "sign", "hours",
-          "minutes")  # fmt: skip
-NUMBER = r"^\s*[+-]?\d{1,20}(?:\.\d*)?(?:[eE][+]?\d{1,2})?\s*$"
-COMPACT = r"^(?:19|20)\d{6}(?:\d{4}(?:[0-5]\d)?)?$"
+YEARS = 1500, 2200  # numbers that are all between are years
 
-_ISO, _NUMBER, _COMPACT = re.compile(ISO), re.compile(NUMBER), re.compile(COMPACT)
+# the same expressions in Python and in polars
+NUMBER = r"^\s*[+-]?[0-9]{1,20}(?:\.[0-9]*)?(?:[eE][+]?[0-9]{1,2})?\s*$"
+COMPACT = r"^(?:19|20)[0-9]{6}(?:[0-9]{4}(?:[0-5][0-9])?)?$"
+
+_NUMBER, _COMPACT = re.compile(NUMBER), re.compile(COMPACT)
 
 
 def form_of_number(number: float) -> Form | None:
@@ -92,7 +91,26 @@ def moment_of_number(number: float, form: Form) -> int | None:
     """Return the moment of a number in this unit; None where no year of four digits has it."""
     if number != 0 and form_of_number(number) is not form:
         return None
-    return _in_range(round(number * (SECOND / IN_A_SECOND[form])))
+    return in_range(round(number * (SECOND / IN_A_SECOND[form])))
+
+
+def moment_of_year(number: float) -> int | None:
+    """Return the moment, in its own zone, of a year and its part that has passed, to the second;
+    None of a number that is no year.
+    """
+    if not YEARS[0] <= number <= YEARS[1]:
+        return None
+    year = int(number)
+    seconds = round((number - year) * _days_of(year) * (DAY // SECOND))
+    return _start_of(year) + seconds * SECOND
+
+
+def _days_of(year: int) -> int:
+    return 365 + calendar.isleap(year)
+
+
+def _start_of(year: int) -> int:
+    return (date(year, 1, 1).toordinal() - EPOCH.toordinal()) * DAY
 
 
 def moment_of_digits(digits: str) -> tuple[int, Form] | None:
@@ -101,59 +119,18 @@ def moment_of_digits(digits: str) -> tuple[int, Form] | None:
         return None
     form = Form.DIGITS_OF_DATE if len(digits) == 8 else Form.DIGITS
     padded = digits.ljust(14, "0")
-    moment = _moment([padded[:4], *(padded[i : i + 2] for i in range(4, 14, 2)), None])
-    return None if moment is None else (moment, form)
+    try:
+        at = datetime.strptime(padded, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return (at - EPOCH) // timedelta(microseconds=1), form
 
 
 def is_number(text: str) -> bool:
     return _NUMBER.match(text) is not None
 
 
-def moment_of_text(text: str) -> tuple[int, Form] | None:
-    """Return the moment of an ISO 8601 text and its form; without an offset, in its own zone.
-
-    Digits alone are none: see `moment_of_digits`. The same texts come again: a service looks at a
-    record twice, and the records of many entities have one time.
-    """
-    return _remembered(text) if len(text) <= LONGEST_KEPT else _moment_of_text(text)
-
-
-def _moment_of_text(text: str) -> tuple[int, Form] | None:
-    found = _ISO.match(text)
-    if found is None or (found[4] is None and is_number(text)):
-        return None
-    *parts, zone, sign, hours, minutes = found.groups()
-    parts[2] = parts[2] or "01"  # a month is its first day
-    moment = _moment(parts)
-    if moment is None:
-        return None
-    if found[4] is None:
-        return moment, Form.MONTH if found[3] is None else Form.DATE
-    if zone is None:
-        return moment, Form.LOCAL
-    minutes_off = int(hours or 0) * 60 + int(minutes or 0)
-    shifted = moment - (-1 if sign == "-" else 1) * minutes_off * 60 * SECOND
-    return shifted, Form.OFFSET
-
-
-_remembered = lru_cache(maxsize=1024)(_moment_of_text)
-
-
-def _moment(parts: list[str | None]) -> int | None:
-    *whole, fraction = parts
-    year, month, day, hour, minute, second = (int(part or 0) for part in whole)
-    if hour > 23 or minute > 59 or second > 59:
-        return None
-    try:
-        days = date(year, month, day).toordinal() - EPOCH.toordinal()
-    except ValueError:
-        return None
-    seconds = 3600 * hour + 60 * minute + second
-    rest = int(fraction.ljust(6, "0")[:6]) if fraction else 0
-    return _in_range(days * DAY + seconds * SECOND + rest)
-
-
-def _in_range(moment: int) -> int | None:
+def in_range(moment: int) -> int | None:
     return moment if FIRST <= moment <= LAST else None
 
 
@@ -163,6 +140,9 @@ def spell(moment: int, form: Form) -> str | int | float:
         whole, rest = divmod(moment * IN_A_SECOND[form], SECOND)
         return moment * IN_A_SECOND[form] / SECOND if rest else whole
     days, rest = divmod(moment, DAY)
+    if form is Form.YEARS:
+        year = date.fromordinal(EPOCH.toordinal() + days).year
+        return round(year + (moment - _start_of(year)) / (_days_of(year) * DAY), 9)
     at = datetime.fromordinal(EPOCH.toordinal() + days).replace(
         hour=rest // (3600 * SECOND),
         minute=rest // (60 * SECOND) % 60,

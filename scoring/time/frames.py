@@ -16,24 +16,22 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.time.form import (
     COMPACT,
+    DAY,
     FIRST,
-    GROUPS,
     IN_A_SECOND,
-    ISO,
     LAST,
     NO_TIME,
     NUMBER,
     SECOND,
     UNITS,
+    YEARS,
     ZONED,
     Form,
 )
 from vaewatch.scoring.time.local import to_utc
+from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.scoring.time.time import BLANK, Time
-
-DIGITS = (Form.DIGITS, Form.DIGITS_OF_DATE)
-FORMS = tuple(Form)  # the index of each stands for it in an array
-UNREADABLE = -1
+from vaewatch.scoring.time.written import FORMS, UNREADABLE, moments_of_texts, order_of
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,16 @@ class Moments:
         return moments
 
 
-def read_moments(series: pl.Series) -> Moments | None:
-    """Read ISO 8601 texts, numbers since 1970, digits such as 20260329, dates and timestamps; None
-    of a type that holds no times.
+def read_moments(series: pl.Series, order: DateOrder | None = None) -> Moments | None:
+    """Read texts, numbers since 1970, years, digits such as 20260329, dates and timestamps; None
+    of a type that holds no times. Dates such as 3/29/2026 are read in this order, or as they tell.
+
+    Raises:
+        SchemaError: they do not tell.
     """
     series = without_blanks(series, BLANK)
     if series.dtype == pl.String:
-        return _of_texts(series)
+        return _of_any_texts(series, order or order_of(series))
     if series.dtype == pl.Null:
         return _together(series.cast(pl.Int64), np.full(len(series), UNREADABLE), series)
     if series.dtype.is_numeric():
@@ -102,12 +103,14 @@ def _together(moments: pl.Series, forms: NDArray[np.int64], given: pl.Series) ->
 
 
 def _of_numbers(numbers: pl.Series) -> Moments:
-    """Take the unit of each number by its size; or, if all are digits of dates, read these."""
+    """Take the unit of each number by its size; or, if all are years, or digits of dates, read
+    these.
+    """
     whole = numbers.drop_nulls()
     if len(whole):
-        digits = _digits(whole)
-        if not digits[0].null_count():
-            return _together(*_digits(numbers), numbers)
+        for read in (_years, _digits):
+            if not read(whole)[0].null_count():
+                return _together(*read(numbers), numbers)
     moments, forms = _since_1970(numbers)
     return _together(moments, forms, numbers)
 
@@ -137,9 +140,21 @@ def _digits(numbers: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
     return moments.dt.epoch("us"), forms
 
 
-def _of_texts(texts: pl.Series) -> Moments:
-    """Read ISO 8601, and texts of numbers as numbers."""
-    moments, forms = _iso(texts)
+def _years(numbers: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+    """Return the moments of years such as 2026.25, null where a number is none, and the form."""
+    fine = numbers.is_between(*YEARS).fill_null(False).to_numpy()
+    years = np.where(fine, numbers.fill_null(0.0).to_numpy(), YEARS[0])
+    whole = np.floor(years).astype(np.int64)
+    starts = np.array([whole, whole + 1]) - 1970
+    first, after = starts.astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    seconds = np.rint((years - whole) * (after - first) * (DAY // SECOND)).astype(np.int64)
+    moments = pl.Series(first * DAY + seconds * SECOND).set(pl.Series(~fine), None)
+    return moments, _forms(numbers, Form.YEARS)
+
+
+def _of_any_texts(texts: pl.Series, order: DateOrder | None) -> Moments:
+    """Read the ways to write a time, and texts of numbers as numbers."""
+    moments, forms = moments_of_texts(texts, order)
     is_number = texts.str.contains(NUMBER).fill_null(False)
     if not is_number.any():
         return _together(moments, forms, texts)
@@ -149,44 +164,6 @@ def _of_texts(texts: pl.Series) -> Moments:
     whole[rows.to_numpy()], forms[rows.to_numpy()] = found.moments, found.forms
     read = pl.Series(whole)
     return _together(read.set(read == NO_TIME, None), forms, texts)
-
-
-def _iso(texts: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
-    """Return the moments of ISO 8601 texts, null where one is none, and their forms.
-
-    Digits alone are none: see `_digits`.
-    """
-    texts = texts.set(texts.str.contains(NUMBER).fill_null(False), None)
-    groups = pl.DataFrame({"text": texts}).select(
-        pl.col("text").str.extract_groups(ISO).struct.rename_fields(list(GROUPS)).alias("g")
-    )
-    parts = groups.unnest("g")
-    first = pl.col("day").fill_null("01")
-    day = pl.concat_str(["year", "month", first], separator="-").str.to_datetime(
-        "%Y-%m-%d", strict=False, time_unit="us"
-    )
-    number = {
-        name: pl.col(name).cast(pl.Int64, strict=False).fill_null(0)
-        for name in ("hour", "minute", "second", "hours", "minutes")
-    }
-    seconds = number["hour"] * 3600 + number["minute"] * 60 + number["second"]
-    shift = (number["hours"] * 60 + number["minutes"]) * 60
-    shift = pl.when(pl.col("sign") == "-").then(-shift).otherwise(shift)
-    fraction = pl.col("fraction").fill_null("0").str.pad_end(6, "0").str.slice(0, 6)
-    moments = day.dt.epoch("us") + (seconds - shift) * SECOND + fraction.cast(pl.Int64)
-    form = (
-        pl.when(pl.col("year").is_null())
-        .then(UNREADABLE)
-        .when(pl.col("day").is_null())
-        .then(FORMS.index(Form.MONTH))
-        .when(pl.col("hour").is_null())
-        .then(FORMS.index(Form.DATE))
-        .when(pl.col("zone").is_null())
-        .then(FORMS.index(Form.LOCAL))
-        .otherwise(FORMS.index(Form.OFFSET))
-    )
-    found = parts.select(moments.alias("moment"), form.alias("form"))
-    return found["moment"], found["form"].to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -227,14 +204,21 @@ def _of_form(time: Time, series: pl.Series) -> Moments:
     if series.dtype == pl.String:
         text = series.str.strip_chars()
         numbers = text.set(~text.str.contains(NUMBER).fill_null(False), None)
-    if time.form in IN_A_SECOND or time.form in DIGITS:
+    if time.form in READ:
         if series.dtype == pl.String or series.dtype.is_numeric():
-            read = _since_1970 if time.form in IN_A_SECOND else _digits
+            read = READ[time.form]
             return _together(*read(numbers.cast(pl.Float64, strict=False)), series)
     elif series.dtype == pl.String:
-        return _together(*_iso(series), series)
+        return _together(*moments_of_texts(series, time.order), series)
     found = None if series.dtype.is_numeric() else read_moments(series)
     if found is not None:
         return found
     none = np.full(len(series), NO_TIME), np.full(len(series), UNREADABLE, np.int8)
     return Moments(*none, series.is_not_null().to_numpy())
+
+
+READ = {
+    **dict.fromkeys(IN_A_SECOND, _since_1970),
+    **dict.fromkeys((Form.DIGITS, Form.DIGITS_OF_DATE), _digits),
+    Form.YEARS: _years,
+}

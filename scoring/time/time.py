@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vaewatch.scoring.time.form import (
-    IN_A_SECOND,
     NAMES,
     NO_TIME,
+    NUMBERS,
     Form,
     is_number,
     moment_of_digits,
     moment_of_number,
-    moment_of_text,
+    moment_of_year,
 )
 from vaewatch.scoring.time.parts import Part
+from vaewatch.scoring.time.texts import EXAMPLES, DateOrder, moment_of_text
 
 # texts that mean that there is no time
 BLANK = ("", "NaT", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
@@ -43,6 +44,7 @@ class Time:
         calendar: the parts that are learned, each a circular column named by `column_of`.
         first, last: the span of the fit data, as ISO 8601 in UTC.
         nulls: texts that mean that there is no time, since the user said so.
+        order: what comes first in dates such as 3/29/2026; None where the fit data hold none.
     """
 
     column: str
@@ -53,6 +55,7 @@ class Time:
     first: str = ""
     last: str = ""
     nulls: tuple[str, ...] = ()
+    order: DateOrder | None = field(default=None, repr=False)  # versions stay what they were
 
     @property
     def blank(self) -> tuple[str, ...]:
@@ -66,7 +69,15 @@ class Time:
     @property
     def rule(self) -> str:
         """What a value of the column must be."""
-        return f"must be a time as in the fit data, {NAMES[self.form]}"
+        return f"must be a time as in the fit data, {self.written}"
+
+    @property
+    def written(self) -> str:
+        """How the fit data write it."""
+        if self.order is None:
+            return NAMES[self.form]
+        clock = "" if self.form is Form.DATE else " 20:00"
+        return f"{self.order} first, such as {EXAMPLES[self.order]}{clock}"
 
     def accepts(self, form: Form) -> bool:
         """Return whether a time of this form can be read: an offset leaves nothing in doubt, a
@@ -97,15 +108,20 @@ class Time:
     def _parsed(self, value: Any) -> tuple[int, Form] | None:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
-        if self.form in IN_A_SECOND:
+        if self.form in NUMBERS:
             if isinstance(value, str) and not is_number(value):
                 return None
             try:
-                moment = moment_of_number(float(value), self.form)
+                moment = self._moment_of(float(value))
             except OverflowError:
                 return None
             return None if moment is None else (moment, self.form)
         if self.form in (Form.DIGITS, Form.DIGITS_OF_DATE):
             whole = int(value) if isinstance(value, float) and value.is_integer() else value
             return moment_of_digits(str(whole).strip())
-        return moment_of_text(value) if isinstance(value, str) else None
+        return moment_of_text(value, self.order) if isinstance(value, str) else None
+
+    def _moment_of(self, number: float) -> int | None:
+        if self.form is Form.YEARS:
+            return moment_of_year(number)
+        return moment_of_number(number, self.form)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.time.form import NO_TIME, ZONED, moment_of_text, spell
+from vaewatch.scoring.time.form import NO_TIME, ZONED, spell
 from vaewatch.scoring.time.local import to_local, to_utc
+from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.scoring.time.time import Time
 from vaewatch.scoring.time.zone import UTC_NAMES
 

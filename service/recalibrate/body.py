@@ -7,7 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vaewatch.scoring.time.form import SECOND, moment_of_digits, moment_of_text
+from vaewatch.scoring.time.form import SECOND, moment_of_digits
+from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.recalibrate.sample import Period, TimeSpan
 

@@ -11,9 +11,9 @@ from vaewatch.scoring.time.form import (
     SECOND,
     Form,
     moment_of_digits,
-    moment_of_text,
     spell,
 )
+from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.service.http.problems import Malformed
 
 __all__ = ["DAY", "SECOND", "moment_of", "moment_text", "now"]

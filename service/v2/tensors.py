@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.schema import Kind, Schema
-from vaewatch.scoring.time.form import IN_A_SECOND
+from vaewatch.scoring.time.form import IN_A_SECOND, Form
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.model.model import ModelName
 from vaewatch.service.score.answers import Result
@@ -265,9 +265,15 @@ def _types_of(schema: Schema) -> Iterator[tuple[str, str]]:
         if column.kind is not Kind.CIRCULAR:
             yield column.name, COLUMN_TYPES[column.kind]
     if schema.time is not None:
-        yield schema.time.column, "INT64" if schema.time.form in IN_A_SECOND else TEXT
+        yield schema.time.column, _type_of_time(schema.time.form)
     if schema.entity is not None:
         yield schema.entity, TEXT
+
+
+def _type_of_time(form: Form) -> str:
+    if form is Form.YEARS:
+        return "FP64"
+    return "INT64" if form in IN_A_SECOND else TEXT
 
 
 def metadata_of(name: str, version: str, artifact: Artifact) -> dict[str, Any]:

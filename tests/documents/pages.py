@@ -169,7 +169,11 @@ class Shell:
         output, code = self._read()
         if command.rstrip().endswith("&") and "vaewatch serve" in command:
             self._wait_ready()
-            output += self.run("true")[1]  # by now it has said where it listens
+            for _ in range(50):  # it says where it listens just after it does
+                output += self.run("true")[1]
+                if "listening on" in output:
+                    break
+                time.sleep(0.1)
         return code, output
 
     def _wait_ready(self) -> None:

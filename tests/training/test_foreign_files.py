@@ -196,10 +196,12 @@ def said_of(texts: list[str], **options: Any) -> list[str]:
     return [remark.text for remark in remarks(schema, frame, options.get("kinds", ()))]
 
 
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 WORD_OF: dict[str, tuple[Callable[[int], str], str]] = {
     "hex": (lambda i: f"{i * 7919:#x}", "hexadecimal numbers"),
     "clock": (lambda i: f"{i % 24:02}:{i * 7 % 60:02}", "times of day. Give the hour as a number"),
     "month": (lambda i: f"{2000 + i % 20}-{1 + i % 12:02}", "none of them comes again"),
+    "name of a month": (lambda i: f"{MONTHS[i % 12]} {2000 + i % 25}", "Name it with --time"),
     "quarter": (lambda i: f"{2000 + i % 25}Q{1 + i % 4}", "none of them comes again"),
     "unit": (lambda i: f"{i * 0.5:.1f} km", "numbers with 'km' in them. Take that away"),
     "units": (lambda i: f"{i}{'KMG'[i % 3]}", "numbers with units"),

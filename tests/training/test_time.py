@@ -417,14 +417,78 @@ def test_months_are_times_that_have_no_calendar(tmp_path: Path):
         scorer.score([record | {"created_at": f"{first}-01"}])
 
 
-@pytest.mark.parametrize(("first", "years"), [(1000, True), (2800, True), (2801, False)])
-def test_numbers_like_years_may_be_meant_so(
+@pytest.mark.parametrize(
+    ("form", "hours"),
+    [
+        ("%d.%m.%Y", False),
+        ("%m/%d/%Y", False),
+        ("%d/%m/%y", False),
+        ("%Y/%m/%d %H:%M:%S", True),
+        ("%d-%b-%Y", False),
+        ("%b %d, %Y %I:%M %p", True),
+        ("%a, %d %b %Y %H:%M:%S +0000", True),
+        ("%a %b %d %H:%M:%S %Y", True),
+        ("%A, %d. %B %Y", False),
+        ("%d/%b/%Y:%H:%M:%S +0000", True),
+    ],
+)
+def test_times_as_they_are_written_are_those_of_iso(form: str, hours: bool, tmp_path: Path):
+    iso = make_orders(300)
+    at = iso["created_at"].str.to_datetime(time_zone="UTC").dt.replace_time_zone(None)
+    at = at.dt.truncate("1m" if hours else "1d")
+    times = pd.Series(at.to_pandas()).dt.strftime(form).tolist()
+    written = iso.with_columns(created_at=pl.Series(times))
+    plain = iso.with_columns(created_at=at.dt.strftime("%Y-%m-%dT%H:%M" if hours else "%Y-%m-%d"))
+    ours, theirs = small(written, tmp_path / "written"), small(plain, tmp_path / "plain")
+    time, other = ours.artifact.schema.time, theirs.artifact.schema.time
+    assert time is not None and other is not None and time.calendar == other.calendar
+    assert time.first[:16] == other.first[:16] and time.last[:16] == other.last[:16]
+    np.testing.assert_allclose(ours.score(written).score, theirs.score(plain).score, rtol=1e-3)
+
+
+def test_an_order_that_dates_do_not_tell_is_asked_for(tmp_path: Path):
+    frame = make_orders(200, span=10).with_columns(
+        pl.col("created_at").str.to_datetime(time_zone="UTC").dt.strftime("%d/%m/%Y %H:%M")
+    )
+    frame.write_csv(tmp_path / "in.csv")
+    said = refused(frame, tmp_path, "--time", "created_at")
+    assert "may begin with the day or the month, and none that tells. Say it with" in said
+    scorer = small(frame, tmp_path / "a", date_order="day")
+    assert scorer.artifact.manifest.training.date_order == "day"
+    assert scorer.artifact.schema.time is not None
+    assert scorer.artifact.schema.time.first.startswith("2025-01-0")
+    small_words = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    words = ("train", tmp_path / "in.csv", "--out", tmp_path / "b", "--time", "created_at")
+    done = call(*words, "--date-order", "month", "--alpha", 0.1, "--id", "order", *small_words)
+    assert done.returncode == 0, done.stderr
+    assert "are read with the month first: 2025-0" in done.stderr
+    done = call("train", tmp_path / "in.csv", "--out", tmp_path / "c", "--date-order", "day")
+    assert done.returncode == 2 and "'date_order' takes a time" in done.stderr
+    replayed = call("replay", tmp_path / "b", tmp_path / "in.csv")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "a day" in replayed.stdout
+
+
+def test_a_fit_that_continues_reads_dates_in_the_order_of_its_artifact(tmp_path: Path):
+    at = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.strftime("%m/%d/%Y %H:%M")
+    orders = make_orders(600, span=40).with_columns(at)
+    assert small(orders, tmp_path / "a").artifact.schema.time.order == "month"  # type: ignore[union-attr]
+    few = make_orders(150, seed=1, span=10).with_columns(at)  # of days that are months, too
+    scorer = small(few, tmp_path / "b", continue_from=tmp_path / "a", steps=20)
+    time = scorer.artifact.schema.time
+    assert time is not None and time.order == "month" and time.last.startswith("2025-01-1")
+
+
+@pytest.mark.parametrize(("first", "years"), [(1500, True), (2001, True), (2002, False)])
+def test_numbers_like_years_are_years(
     tmp_path: Path, first: int, years: bool, caplog: pytest.LogCaptureFixture
 ):
     numbers = pl.DataFrame({"created_at": range(first, first + 200), "amount": range(200)})
-    small(numbers, tmp_path / "numbers", id=None)
-    assert "column 'created_at' is read as seconds since 1970." in caplog.text
-    assert ("If these are years, write their first months, such as" in caplog.text) is years
+    time = small(numbers, tmp_path / "numbers", id=None).artifact.schema.time
+    what = "years, such as 2026.25" if years else "seconds since 1970"
+    assert f"column 'created_at' is read as {what}." in caplog.text
+    assert time is not None and time.calendar == ()
+    assert time.first.startswith(str(first) if years else "1970-")
 
 
 def test_months_without_data_leave_blocks_of_records(tmp_path: Path):

@@ -16,7 +16,8 @@ import polars as pl
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.incidents.feedback import GroupKind, columns_in, delimiter_of, kind_in
 from vaewatch.scoring.intake.text import one_line
-from vaewatch.scoring.time.form import NO_TIME, moment_of_text
+from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.texts import moment_of_text
 
 COLUMNS = "label", "incident", "record", "kind", "group", "first", "last", "columns", "at"
 FORM = "2026-03-29T03:10:00Z"

@@ -20,6 +20,7 @@ from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.schema import Column, Schema
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.frames import read_moments
+from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.groups import Groups, texts_of
 from vaewatch.training.feedback.marks import Label, Mark
@@ -34,7 +35,8 @@ Bools = NDArray[np.bool_]
 class Keys:
     """The columns by which records are found, where there are such.
 
-    learned: the segment's, of an artifact that exists; None before a fit.
+    learned: the segment's, of an artifact that exists; None before a fit. order: of the dates in
+    times; None if as they tell.
     """
 
     id: str | None
@@ -43,22 +45,25 @@ class Keys:
     entity: str | None
     segment: str | None
     learned: Column | None = None
+    order: DateOrder | None = None
 
     @classmethod
     def of(cls, config: TrainConfig, parent: Schema | None = None) -> Keys:
         """Return the keys of a fit. parent: the schema of the artifact that it continues."""
         learned = None if parent is None else segment_column(parent)
         learned = learned if learned is not None and learned.name == config.segment else None
-        keys = config.id, config.time, config.time_zone, config.entity, config.segment
-        return cls(*keys, learned)
+        order = None if config.date_order == "auto" else DateOrder(config.date_order)
+        return cls(
+            config.id, config.time, config.time_zone, config.entity, config.segment, learned, order
+        )
 
     @classmethod
     def of_schema(cls, schema: Schema) -> Keys:
         time = schema.time
         zone = "UTC" if time is None else time.zone
-        column = None if time is None else time.column
+        column, order = (None, None) if time is None else (time.column, time.order)
         learned = segment_column(schema)
-        return cls(schema.id, column, zone, schema.entity, schema.segment, learned)
+        return cls(schema.id, column, zone, schema.entity, schema.segment, learned, order)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class _Times:
     def of(cls, frame: pl.DataFrame, keys: Keys) -> _Times | None:
         read = None
         if keys.time is not None and keys.time in frame.columns:
-            read = read_moments(frame[keys.time])
+            read = read_moments(frame[keys.time], keys.order)
         if read is None:
             return None
         moments = read.in_utc(keys.zone)

@@ -17,7 +17,7 @@ from vaewatch.scoring.spelling.booleans import are_booleans
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.columns import parse_spelled
 from vaewatch.scoring.spelling.numbers import GROUPS, NumberFormat, formats_of, is_unit, tidy
-from vaewatch.scoring.time.spellings import are_times
+from vaewatch.scoring.time.written import are_times
 
 NUMBER_SHARE = 0.5  # a text column with more numbers than this was meant as a number column
 MOST_UNITS = 4  # currencies that are tried

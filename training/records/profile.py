@@ -24,7 +24,6 @@ from vaewatch.scoring.schema import (
     usual_words,
 )
 from vaewatch.scoring.table import Table
-from vaewatch.scoring.time.form import NAMES
 from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
@@ -93,7 +92,7 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
         yield ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
         return
     distinct = len(np.unique(table.times)) if table.times is not None else None
-    span = f"{time.first} to {time.last}, as {NAMES[time.form]}"
+    span = f"{time.first} to {time.last}, as {time.written}"
     yield ColumnProfile(time.column, "time", missing, distinct, span, ())
     yield from profile_columns(table)
 

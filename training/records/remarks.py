@@ -19,15 +19,17 @@ ID_LIKE = "id-like"
 UNITS = 4  # of a column of numbers with units
 SEVERAL = 20  # different values: fewer are grades, sizes or ranges
 NUMBER = r"^[+-]?[0-9][0-9.,\s'\u2019\u00a0\u202f]*"
+MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 # what texts may be, and what to do with them; the first that all values of a column are
 LOOKS = {
     r"^0[xX][0-9a-fA-F]+$": "hexadecimal numbers. Write them in decimal to learn numbers",
     r"^[0-2]?[0-9]:[0-5][0-9](:[0-5][0-9]([.,][0-9]+)?)?( ?[AaPp]\.?[Mm]\.?)?$": (
         "times of day. Give the hour as a number"
     ),
-    r"^(19|20)[0-9]{2}[-/. ]?((0[1-9]|1[0-2])|Q[1-4]|W[0-5][0-9])$": (
-        "months, quarters or weeks, and none of them comes again. Name one of months, such as "
-        "2026-03, with --time, or leave it out with --ignore"
+    rf"^(19|20)[0-9]{{2}}[-/. ]?((0[1-9]|1[0-2])|Q[1-4]|W[0-5][0-9]|{MONTH})$|"
+    rf"^{MONTH}[-/. ]?(19|20)[0-9]{{2}}$": (
+        "months, quarters or weeks, and none of them comes again. Name it with --time, or leave "
+        "it out with --ignore"
     ),
     r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
     r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",

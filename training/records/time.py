@@ -14,17 +14,16 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.time.calendar import calendar_of, shortest_arc
 from vaewatch.scoring.time.form import (
+    COARSE,
     DATES,
     DAY,
-    IN_A_SECOND,
     KNOWN,
-    NAMES,
     NO_TIME,
+    NUMBERS,
     Form,
     spell,
 )
 from vaewatch.scoring.time.frames import (
-    FORMS,
     Moments,
     check_moments,
     read_moments,
@@ -32,7 +31,9 @@ from vaewatch.scoring.time.frames import (
 )
 from vaewatch.scoring.time.local import to_local
 from vaewatch.scoring.time.parts import PERIODS, Part
+from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.scoring.time.time import BLANK, Time
+from vaewatch.scoring.time.written import FORMS, order_of
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.kinds import broken
 
@@ -43,7 +44,6 @@ log = logging.getLogger("vaewatch.training")
 LEAST_DAYS, LEAST_WEEKS, LEAST_MONTHS = 3, 3, 3
 USUAL = 0.9  # of the records lie in the usual arc
 WIDE = 0.75  # of the circle: a longer arc says nothing
-LIKE_YEARS = "1970-01-01T00:16:40Z", "1970-01-01T00:49:59Z"  # numbers from 1000 to 2999
 
 
 def learn_time(series: pl.Series, config: TrainConfig) -> Time:
@@ -54,15 +54,16 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
         SchemaError: the column holds none.
     """
     series = without_blanks(series, (*BLANK, *config.nulls))
-    found = read_moments(series)
+    order = date_order(series, config)
+    found = read_moments(series, order)
     if found is None:
         raise SchemaError(f"--time column '{series.name}' must hold {KNOWN}, got {series.dtype}.")
     form = _form_of(series, found)
-    time = Time(series.name, form, config.time_zone, nulls=config.nulls)
+    time = Time(series.name, form, config.time_zone, nulls=config.nulls, order=order)
     checked = check_moments(time, series)
     wrong = (found.given & ~found.of_form(form)) | checked.bad
     if wrong.any():
-        raise broken(series, wrong, f"must be a time as most of it, {NAMES[form]}", _MENDS)
+        raise broken(series, wrong, f"must be a time as most of it, {time.written}", _MENDS)
     moments = checked.moments[checked.moments != NO_TIME]
     time = replace(
         time,
@@ -74,6 +75,17 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
 
 
 _MENDS = " Mend them, or set them aside with --rejects FILE."
+
+
+def date_order(series: pl.Series, config: TrainConfig) -> DateOrder | None:
+    """Return what comes first in the dates of a column: as it is declared, or as they tell.
+
+    Raises:
+        SchemaError: they do not tell.
+    """
+    if series.dtype != pl.String:
+        return None
+    return order_of(series) if config.date_order == "auto" else DateOrder(config.date_order)
 
 
 def _form_of(series: pl.Series, found: Moments) -> Form:
@@ -109,7 +121,7 @@ def _parts(
     months = np.unique(days.astype("datetime64[D]").astype("datetime64[M]"))
     enough = {
         Part.HOUR: len(days) >= LEAST_DAYS and time.form not in DATES,
-        Part.WEEKDAY: len(weeks) >= LEAST_WEEKS and time.form is not Form.MONTH,
+        Part.WEEKDAY: len(weeks) >= LEAST_WEEKS and time.form not in COARSE,
         Part.DAY: len(months) >= LEAST_MONTHS,
     }
     wanted = (Part.HOUR, Part.WEEKDAY) if chosen is None else chosen
@@ -149,10 +161,12 @@ def usual_arc(numbers: NDArray[np.float64], period: float) -> tuple[float, float
 
 
 def unit_note(time: Time) -> str | None:
-    """Return how numbers of a time were read, for people; None of texts and timestamps."""
-    if time.form not in IN_A_SECOND and time.form not in (Form.DIGITS, Form.DIGITS_OF_DATE):
-        return None
-    said = f"column '{time.column}' is read as {NAMES[time.form]}."
-    if time.form is Form.SECONDS and LIKE_YEARS[0] <= time.first and time.last <= LIKE_YEARS[1]:
-        said += " If these are years, write their first months, such as 2026-01."
-    return said
+    """Return how a time was read, for people, where it could be read in another way."""
+    if time.order is not None:
+        return (
+            f"the dates of column '{time.column}' are read with the {time.order} first: "
+            f"{time.first[:10]} to {time.last[:10]}."
+        )
+    if time.form in (*NUMBERS, Form.DIGITS, Form.DIGITS_OF_DATE):
+        return f"column '{time.column}' is read as {time.written}."
+    return None

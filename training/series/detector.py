@@ -64,6 +64,7 @@ class SeriesDetector(Detector):
         learning_rate: float = TrainConfig.learning_rate,
         kinds: Mapping[str, str] | None = None,
         time_zone: str = TrainConfig.time_zone,
+        date_order: str = TrainConfig.date_order,
         calendar: str = TrainConfig.calendar,
         device: str = TrainConfig.device,
         threads: int = TrainConfig.threads,
@@ -87,6 +88,7 @@ class SeriesDetector(Detector):
         self.learning_rate = learning_rate
         self.kinds = kinds
         self.time_zone = time_zone
+        self.date_order = date_order
         self.calendar = calendar
         self.device = device
         self.threads = threads

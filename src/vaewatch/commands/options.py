@@ -209,6 +209,12 @@ def reading_options() -> Callable[[Any], Any]:
             help="Of the calendar, and of times without an offset, such as Europe/Amsterdam.",
         ),
         setting(
+            "--date-order",
+            default="auto",
+            type=click.Choice(["auto", "day", "month"]),
+            help="What comes first in dates such as 3/4/2026, where no other date tells.",
+        ),
+        setting(
             "--calendar",
             default="auto",
             metavar="PARTS",

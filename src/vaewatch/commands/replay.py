@@ -48,7 +48,7 @@ EARLY = 1990  # records of before may have other numbers than seconds since 1970
 @click.option(
     "--time",
     metavar="COLUMN",
-    help="ISO 8601, or a number since 1970.  [default: the artifact's time]",
+    help="Says when a record was made.  [default: the artifact's time]",
 )
 @config_file()
 @setting(
