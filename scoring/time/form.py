@@ -36,7 +36,7 @@ NAMES = {
     Form.OFFSET: "ISO 8601 with an offset, such as 2026-03-29T20:00:00Z",
     Form.LOCAL: "ISO 8601, such as 2026-03-29T20:00:00",
     Form.DATE: "a date, such as 2026-03-29",
-    Form.MONTH: "a month, such as 2026-03",
+    Form.MONTH: "a month, such as 2026-03, or a quarter, such as 2026 Q1",
     Form.SECONDS: "seconds since 1970",
     Form.MILLISECONDS: "milliseconds since 1970",
     Form.MICROSECONDS: "microseconds since 1970",

@@ -155,7 +155,10 @@ M = 29_540_070  # the minute in which START is
         (["2026/03/01 22:30", "2026-03-01 22:30:00 UTC", "2026-03-01T22:30:00z"], [M, M, M]),
         ([20260301, 20260302], [M - 22 * 60 - 30, M + 90]),
         ([20260301223000, 20260301223000], [M, M]),
-        (["29/03/2026 20:00", "03/29/2026", "29.03.2026", "Sun, 29 Mar 2026"], [None] * 4),
+        (["3/1/2026 22:30", "03/13/2026 10:30 PM"], [M, M + 12 * 1440]),
+        (["1.3.2026 22:30", "13.3.2026"], [M, M + 12 * 1440 - 22 * 60 - 30]),
+        (["Sun, 01 Mar 2026 22:30:00 GMT", "Mar 1, 2026 10:30 pm"], [M, M]),
+        (["29. März 2026", "Sun, 29 Mar 2026 20:00 CET", "2026-3-32"], [None] * 3),
         ([datetime(9999, 12, 31), datetime(1, 1, 1)], [None, None]),
     ],
 )
@@ -221,13 +224,21 @@ def test_a_finer_unit_than_seconds_is_recognised_and_named(
 @pytest.mark.parametrize("unread", [300, 160])
 def test_a_file_without_times_is_no_all_clear(artifact_path: Path, tmp_path: Path, unread: int):
     days = [i % 28 + 1 for i in range(300)]
-    at = [f"{day:02}/03/2026" if i < unread else f"2026-03-{day:02}" for i, day in enumerate(days)]
+    at = [f"{day}. März" if i < unread else f"2026-03-{day:02}" for i, day in enumerate(days)]
     make_frame(300, seed=3).with_columns(at=pl.Series(at)).write_csv(tmp_path / "in.csv")
     for more in ((), ("--json",)):
         done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at", *more)
         assert done.returncode == 3 and not done.stdout
         assert f"got {unread} records without such a time, {300 - unread} with one" in done.stderr
-        assert "ISO 8601 (2026-03-29T20:00:00Z" in done.stderr
+        assert "must hold times such as 2026-03-29T20:00:00Z" in done.stderr
+
+
+def test_dates_whose_order_nothing_tells_are_asked_about(artifact_path: Path, tmp_path: Path):
+    at = pl.Series([f"{i % 12 + 1}/3/2026" for i in range(300)])
+    make_frame(300, seed=3).with_columns(at=at).write_csv(tmp_path / "in.csv")
+    done = call("replay", artifact_path, tmp_path / "in.csv", "--time", "at")
+    assert done.returncode == 3 and "may begin with the day or the month" in done.stderr
+    assert "write them as 2026-03-29" in done.stderr
 
 
 def test_a_share_too_thin_for_the_other_alerts_raises_that_on_changed_traffic(tmp_path: Path):
