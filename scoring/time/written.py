@@ -23,6 +23,7 @@ from vaewatch.scoring.time.texts import (
 FORMS = tuple(Form)  # the index of each stands for it in an array
 UNREADABLE = -1
 MOST_MONTHS = 12
+NUMERIC_START = r"^\s*[0-9]{1,2}[-/.][0-9]{1,2}[-/.]"
 
 LOOKED_AT = 2000  # values that decide
 MOST = 0.5  # of them: a column with more times than this was meant as times
@@ -63,8 +64,9 @@ def order_of(texts: pl.Series) -> DateOrder | None:
     Raises:
         SchemaError: no date tells, or some begin with the day and some with the month.
     """
+    if texts.str.contains(NUMERIC_START).sum() <= MOST * texts.count():
+        return None
     seen, either = dict[DateOrder, str](), dict[str, str]()
-    count = 0
     for mark, pattern in NUMERIC.items():
         found = texts.str.extract_groups(pattern).struct.unnest()
         numbers = found.select(pl.col("one", "two").cast(pl.Int64, strict=False))
@@ -73,18 +75,15 @@ def order_of(texts: pl.Series) -> DateOrder | None:
             if len(told):
                 seen[order] = texts[int(told[0])]
         dates = numbers["one"].is_not_null().arg_true()
-        count += len(dates)
         if len(dates):
             either[mark] = texts[int(dates[0])]
-    if count <= MOST * texts.count():
-        return None
     if len(seen) > 1:
         raise SchemaError(
             f"column '{texts.name}' must hold dates in one order, got '{seen[DateOrder.DAY]}', "
             f"which begins with the day, and '{seen[DateOrder.MONTH]}', which does not."
         )
-    if seen:
-        return next(iter(seen))
+    if seen or not either:
+        return next(iter(seen), None)
     if list(either) == ["."]:
         return DateOrder.DAY
     raise SchemaError(
