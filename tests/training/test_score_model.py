@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -301,6 +302,25 @@ def test_a_graph_that_differs_is_refused(fitted: Fitted, x: np.ndarray):
         check_against_torch(model, network, x)
     with torch.no_grad():
         fitted.vae.leave.bias[0] -= 1
+
+
+def test_what_rounding_takes_from_a_residual_is_no_difference(fitted: Fitted, x: np.ndarray):
+    """Records far out, where the stack expects them: a residual is small beside its record."""
+    away, vae = 5000.0, copy.deepcopy(fitted.vae)
+    with torch.no_grad():
+        vae.enter.bias -= away * vae.enter.weight.sum(1, keepdim=True)
+        vae.leave.bias += away
+    far = x + np.float32(away)
+    model = make_model(replace(fitted, vae=vae), far)
+    network = Network(export_graph(model))
+    want, got = model.forward(far).reconstruction, network.forward(far).reconstruction
+    assert (np.abs(got - want) > 1e-4 * np.maximum(want, 1)).any()
+    check_against_torch(model, network, far)
+    with torch.no_grad():
+        vae.leave.bias += 1
+    wrong = make_model(replace(fitted, vae=vae), far)
+    with pytest.raises(RuntimeError, match="in the reconstruction part"):
+        check_against_torch(wrong, network, far)
 
 
 def test_a_graph_of_another_bank_is_refused(fitted: Fitted, x: np.ndarray):
