@@ -40,7 +40,7 @@ from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.order import ranks
-from vaewatch.training.records.remarks import remarks
+from vaewatch.training.records.remarks import remarks, rising
 from vaewatch.training.records.schema import (
     infer_schema,
     segment_groups,
@@ -92,9 +92,9 @@ def fit(
     split = _split(frame, config, continued, times)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
-    for remark in remarks(schema, frame, config.kinds):
-        log.warning("%s", remark.text)
     table = checked_table(schema, frame)
+    for remark in (*remarks(schema, frame, config.kinds), *rising(table)):
+        log.warning("%s", remark.text)
     if config.contamination_robust:
         split = trim(table, split, anew(config) if parent else config, progress)
     fit_table = table.take(split.fit)

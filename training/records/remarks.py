@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.series.entity import in_order, numbered
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.training.records.kinds import clip, given_texts
 from vaewatch.training.records.rare import mostly_rare
 from vaewatch.training.records.time import unit_note
@@ -34,6 +38,7 @@ LOOKS = {
     r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
     r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",
 }
+TURNS = 0.001  # of the steps of a counter go the other way, as records with wrong times bring
 TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
@@ -65,6 +70,31 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
         elif column.kind is Kind.NUMERIC and series.dtype == pl.String:
             yield from _of_codes(series)
     yield from _of_total(frame)
+
+
+def rising(table: Table) -> Iterator[Remark]:
+    """Name the numbers that only rise with the time, or only fall, as those of a counter do; of
+    each entity by itself. The blocks of time that a fit holds out do not always tell.
+    """
+    if table.times is None:
+        return
+    order = in_order(table.entities, table.times)
+    order = order[table.times[order] != NO_TIME]
+    same = np.ones(max(len(order) - 1, 0), bool)
+    if table.entities is not None:
+        owners = numbered(table.entities)[order]
+        same = owners[1:] == owners[:-1]
+    for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False):
+        steps = np.diff(numbers[order])[same]
+        rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
+        if max(rises, falls) >= SEVERAL and min(rises, falls) <= TURNS * max(rises, falls):
+            way = "rises" if rises > falls else "falls"
+            yield Remark(
+                way,
+                f"column '{column.name}' only {way} with the time, as a counter does: later "
+                "values lie beyond those of the fit, and alarm. Leave it out with --ignore "
+                f"'{column.name}', or give its change from one record to the next.",
+            )
 
 
 def _of_format(series: pl.Series, spelling: NumberFormat) -> Remark:

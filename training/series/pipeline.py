@@ -26,7 +26,7 @@ from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
-from vaewatch.training.records.remarks import remarks
+from vaewatch.training.records.remarks import remarks, rising
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
@@ -100,10 +100,10 @@ def fit_series(
     """
     schema = with_categories_of(inferred or infer_schema(frame, config), frame)
     check_series(frame, schema)
-    for remark in remarks(schema, frame, config.kinds):
-        log.warning("%s", remark.text)
     config = replace(config, served=config.served or SERVED)
     table = checked_table(schema, frame)
+    for remark in (*remarks(schema, frame, config.kinds), *rising(table)):
+        log.warning("%s", remark.text)
     vectorizer = fit_vectorizer(table)
     series = series_of(table, vectorizer, config)
     _warn_of_repeated(series, config)
