@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import Column, Kind, Schema
@@ -38,7 +39,9 @@ LOOKS = {
     r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
     r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",
 }
-TURNS = 0.001  # of the steps of a counter go the other way, as records with wrong times bring
+LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no more are looked at
+TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
+NAMED = 5
 TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
@@ -72,29 +75,46 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
     yield from _of_total(frame)
 
 
-def rising(table: Table) -> Iterator[Remark]:
-    """Name the numbers that only rise with the time, or only fall, as those of a counter do; of
-    each entity by itself. The blocks of time that a fit holds out do not always tell.
+def trending(table: Table) -> Iterator[Remark]:
+    """Name the numbers that go up or down with the time, of each entity by itself. What comes
+    later may lie beyond them, and the blocks of time that a fit holds out do not always tell.
     """
     if table.times is None:
         return
     order = in_order(table.entities, table.times)
-    order = order[table.times[order] != NO_TIME]
-    same = np.ones(max(len(order) - 1, 0), bool)
-    if table.entities is not None:
-        owners = numbered(table.entities)[order]
-        same = owners[1:] == owners[:-1]
-    for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False):
-        steps = np.diff(numbers[order])[same]
-        rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
-        if max(rises, falls) >= SEVERAL and min(rises, falls) <= TURNS * max(rises, falls):
-            way = "rises" if rises > falls else "falls"
-            yield Remark(
-                way,
-                f"column '{column.name}' only {way} with the time, as a counter does: later "
-                "values lie beyond those of the fit, and alarm. Leave it out with --ignore "
-                f"'{column.name}', or give its change from one record to the next.",
-            )
+    order = order[table.times[order] != NO_TIME][:: max(1, len(order) // LOOKED_AT)]
+    names = table.entities
+    owners = np.zeros(len(order)) if names is None else numbered([names[i] for i in order])
+    times = pl.DataFrame({"owner": owners, "time": table.times[order]})
+    found = [
+        column.name
+        for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False)
+        if abs(_rank_correlation(times, numbers[order])) >= TREND
+    ]
+    if found:
+        named = ", ".join(f"'{name}'" for name in found[:NAMED])
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        go = "columns" if len(found) > 1 else "column"
+        yield Remark(
+            "trend",
+            f"{go} {named}{more} {'go' if len(found) > 1 else 'goes'} up or down with the time: "
+            "later values may lie beyond all of the fit, and alarm. Leave such a column out with "
+            f"--ignore '{found[0]}', or give its change from one record to the next.",
+        )
+
+
+def _rank_correlation(times: pl.DataFrame, numbers: NDArray[np.float64]) -> float:
+    """Return Spearman's rank correlation of (N,) numbers, NaN where missing, with their times,
+    within the owners of both; 0 of a constant, and of too few to tell.
+    """
+    given = times.with_columns(number=pl.Series(numbers).fill_nan(None)).drop_nulls()
+    if len(given) < LEAST:
+        return 0.0
+    ranks = pl.col("time", "number").rank().over("owner")
+    centred = given.with_columns(ranks).select(
+        pl.col("time", "number") - pl.col("time", "number").mean().over("owner")
+    )
+    return float(centred.select(pl.corr("time", "number").fill_nan(0.0)).item() or 0.0)
 
 
 def _of_format(series: pl.Series, spelling: NumberFormat) -> Remark:
