@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.time.form import NO_TIME, NUMBER, SECOND, Form
-from vaewatch.scoring.time.texts import (
-    CENTURY,
-    MONTHS,
-    NUMERIC,
-    PATTERNS,
-    DateOrder,
-)
+from vaewatch.scoring.time.texts import CENTURY, MONTHS, NUMERIC, PATTERNS, DateOrder
 
 FORMS = tuple(Form)  # the index of each stands for it in an array
 UNREADABLE = -1
@@ -28,6 +22,7 @@ NUMERIC_START = r"^\s*[0-9]{1,2}[-/.][0-9]{1,2}[-/.]"
 LOOKED_AT = 2000  # values that decide
 MOST = 0.5  # of them: a column with more times than this was meant as times
 
+# What are times, though some cannot be read: names in any language, zones by their letters.
 _DAY, _MONTH, _YEAR = r"(0?[1-9]|[12]\d|3[01])", r"(0?[1-9]|1[0-2])", r"(19|20)\d{2}"
 _NAME = r"\p{L}{3,10}\.?"
 _DATES = (
@@ -125,7 +120,8 @@ def _by_pattern(texts: pl.Series, pattern: str) -> pl.DataFrame:
     parts = found.unnest("found")
     given = [name for name in parts.columns if parts[name].null_count() < len(parts)]
     if "year" not in given:
-        return pl.DataFrame({"moment": texts, "form": texts}).clear(len(texts)).cast(pl.Int64)
+        nothing = pl.repeat(None, len(texts), dtype=pl.Int64, eager=True)
+        return pl.DataFrame({"moment": nothing, "form": nothing})
 
     def number(name: str) -> pl.Expr:
         if name not in given:

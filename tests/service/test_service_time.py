@@ -120,3 +120,31 @@ def test_the_client_gives_the_verdicts_of_python(live: Live, timed: Path):
     assert [list(map(str, v.reasons)) for v in found] == [
         list(map(str, v.reasons)) for v in wanted
     ]
+
+
+@pytest.mark.parametrize(("form", "datatype"), [("years", "FP64"), ("%m/%d/%Y %H:%M", "BYTES")])
+def test_times_as_they_are_written_are_served_so(tmp_path: Path, form: str, datatype: str):
+    frame = make_orders(400).drop("order")
+    at = frame["created_at"].str.to_datetime(time_zone="UTC")
+    if form == "years":
+        written = 2025 + (at.dt.epoch("s") - 1735689600) / (365 * 86_400)
+    else:
+        written = at.dt.strftime(form)
+    frame = frame.with_columns(created_at=written)
+    train(frame, tmp_path / "it", alpha=0.05, time="created_at", report=False, **SMALL)
+    some = frame.head(20).to_dicts()
+    wanted = Scorer.load(tmp_path / "it").score(some).score
+    with serving(tmp_path / "it") as service:
+        answer = service.post("/v1/score", json={"records": some}).json()
+        np.testing.assert_allclose([r["score"] for r in answer["results"]], wanted, rtol=1e-5)
+        csv = post(service, frame.head(20).write_csv().encode(), "text/csv").content
+        np.testing.assert_allclose(pl.read_csv(csv)["anomaly_score"], wanted, rtol=1e-5)
+        types = {i["name"]: i["datatype"] for i in service.get("/v2/models/it").json()["inputs"]}
+        assert types["created_at"] == datatype
+        inputs = [
+            {"name": name, "datatype": kind, "shape": [20], "data": [r[name] for r in some]}
+            for name, kind in types.items()
+        ]
+        outputs = service.post("/v2/models/it/infer", json={"inputs": inputs}).json()["outputs"]
+        (scores,) = (output["data"] for output in outputs if output["name"] == "score")
+        np.testing.assert_allclose(scores, wanted, rtol=1e-5)
