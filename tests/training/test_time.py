@@ -476,6 +476,9 @@ def test_numbers_that_go_with_the_time_are_said(tmp_path: Path, caplog: pytest.L
     small(pl.concat(far), tmp_path / "b", **words)
     (said,) = trends(caplog)
     assert said.startswith("column 'total' goes up or down with the time")
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("profile", tmp_path / "in.csv", "--time", "created_at", "--id", "order")
+    assert "created_at: trend: columns 'total', 'left' go up or down" in done.stdout
 
 
 def test_an_order_that_dates_do_not_tell_is_asked_for(tmp_path: Path):

@@ -28,8 +28,8 @@ from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.rare import mostly_rare
-from vaewatch.training.records.remarks import ID_LIKE, remarks
-from vaewatch.training.records.schema import columns_to_learn, infer_column
+from vaewatch.training.records.remarks import ID_LIKE, remarks, trending
+from vaewatch.training.records.schema import columns_to_learn, infer_column, infer_schema
 from vaewatch.training.records.time import calendar_columns, learn_time
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
@@ -93,8 +93,17 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
         return
     distinct = len(np.unique(table.times)) if table.times is not None else None
     span = f"{time.first} to {time.last}, as {time.written}"
-    yield ColumnProfile(time.column, "time", missing, distinct, span, ())
+    yield ColumnProfile(time.column, "time", missing, distinct, span, _trends(frame, config))
     yield from profile_columns(table)
+
+
+def _trends(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
+    """Return what goes with the time; nothing where a column is refused."""
+    try:
+        table = checked_table(infer_schema(frame, config), frame)
+    except SchemaError:
+        return ()
+    return tuple(f"{remark.word}: {remark.text}" for remark in trending(table))
 
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
