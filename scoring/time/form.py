@@ -1,5 +1,5 @@
-"""How a time is written: with or without an offset, a date, a month, or a number: see
-`vaewatch.scoring.time.texts` for texts.
+"""How a time is written: with or without an offset, as a date, a month, or a number. What reads
+texts is `vaewatch.scoring.time.texts`.
 """
 
 from __future__ import annotations

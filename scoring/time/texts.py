@@ -1,7 +1,7 @@
 """A text -> its moment: ISO 8601, and the other ways in which people and programs write a time.
 
 Each expression is the same in Python and in polars, so it has no look-around and no reference
-back; `vaewatch.scoring.time.frames` reads a column by them. The first one that a text matches
+back; `vaewatch.scoring.time.written` reads a column by them. The first one that a text matches
 decides, and its groups are named by what they hold.
 """
 
