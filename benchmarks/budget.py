@@ -251,9 +251,7 @@ def _text(counts: list[Count], refused: list[Table]) -> str:
     head = " | ".join(f"inside at {a:g}" for a in ALPHAS)
     means = " | ".join(f"mean rate at {a:g}, %" for a in ALPHAS)
     tables = len({(c.suite, c.name) for c in counts})
-    said = (
-        f" {len(refused)} more of {tables + len(refused)} tables were refused." if refused else ""
-    )
+    said = f" {len(refused)} of {tables + len(refused)} tables were refused." if refused else ""
     return (
         f"{runs} runs.{said} Outside of the central 99 %: {'; '.join(outside) or 'none'}.\n\n"
         f"| | runs | {head} | {means} | BROKEN |\n|---|---|{'---|' * (2 * len(ALPHAS) + 1)}\n"

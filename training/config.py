@@ -10,6 +10,7 @@ from typing import Any
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import Kind, require_columns
 from vaewatch.scoring.time.parts import Part
+from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.training.settings import checks
 
 JUDGES = 2  # members at least that do not serve: each leaves out a fold
@@ -106,6 +107,11 @@ class TrainConfig:
             self._require_learned(self.segment)
         self._require_series()
         self._require_calibration()
+
+    @property
+    def order(self) -> DateOrder | None:
+        """What was declared to come first in dates; None if as they tell."""
+        return None if self.date_order == "auto" else DateOrder(self.date_order)
 
     @property
     def windowed(self) -> bool:

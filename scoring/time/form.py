@@ -88,16 +88,18 @@ def form_of_number(number: float) -> Form | None:
 
 
 def moment_of_number(number: float, form: Form) -> int | None:
-    """Return the moment of a number in this unit; None where no year of four digits has it."""
+    """Return the moment of a number in this unit, of years in their own zone; None where no year
+    of four digits has it.
+    """
+    if form is Form.YEARS:
+        return _moment_of_year(number)
     if number != 0 and form_of_number(number) is not form:
         return None
     return in_range(round(number * (SECOND / IN_A_SECOND[form])))
 
 
-def moment_of_year(number: float) -> int | None:
-    """Return the moment, in its own zone, of a year and its part that has passed, to the second;
-    None of a number that is no year.
-    """
+def _moment_of_year(number: float) -> int | None:
+    """Return the moment of a year and its part that has passed, to the second."""
     if not YEARS[0] <= number <= YEARS[1]:
         return None
     year = int(number)

@@ -8,7 +8,7 @@ them all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -40,12 +40,13 @@ class Moments:
 
     moments: (N,) microseconds since 1970; of a form without an offset in its own zone. NO_TIME
     where there is none. forms: (N,) index in FORMS, UNREADABLE if there is none. given: (N,)
-    whether the cell holds anything.
+    whether the cell holds anything. order: in which dates such as 3/29/2026 were read.
     """
 
     moments: NDArray[np.int64]
     forms: NDArray[np.int8]
     given: NDArray[np.bool_]
+    order: DateOrder | None = None
 
     def of_form(self, form: Form) -> NDArray[np.bool_]:
         """(N,) whether a cell has this form; the number 0 has each unit since 1970."""
@@ -73,7 +74,8 @@ def read_moments(series: pl.Series, order: DateOrder | None = None) -> Moments |
     """
     series = without_blanks(series, BLANK)
     if series.dtype == pl.String:
-        return _of_any_texts(series, order or order_of(series))
+        order = order or order_of(series)
+        return replace(_of_any_texts(series, order), order=order)
     if series.dtype == pl.Null:
         return _together(series.cast(pl.Int64), np.full(len(series), UNREADABLE), series)
     if series.dtype.is_numeric():

@@ -13,7 +13,6 @@ from vaewatch.scoring.time.form import (
     is_number,
     moment_of_digits,
     moment_of_number,
-    moment_of_year,
 )
 from vaewatch.scoring.time.parts import Part
 from vaewatch.scoring.time.texts import EXAMPLES, DateOrder, moment_of_text
@@ -112,7 +111,7 @@ class Time:
             if isinstance(value, str) and not is_number(value):
                 return None
             try:
-                moment = self._moment_of(float(value))
+                moment = moment_of_number(float(value), self.form)
             except OverflowError:
                 return None
             return None if moment is None else (moment, self.form)
@@ -120,8 +119,3 @@ class Time:
             whole = int(value) if isinstance(value, float) and value.is_integer() else value
             return moment_of_digits(str(whole).strip())
         return moment_of_text(value, self.order) if isinstance(value, str) else None
-
-    def _moment_of(self, number: float) -> int | None:
-        if self.form is Form.YEARS:
-            return moment_of_year(number)
-        return moment_of_number(number, self.form)

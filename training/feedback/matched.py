@@ -52,10 +52,8 @@ class Keys:
         """Return the keys of a fit. parent: the schema of the artifact that it continues."""
         learned = None if parent is None else segment_column(parent)
         learned = learned if learned is not None and learned.name == config.segment else None
-        order = None if config.date_order == "auto" else DateOrder(config.date_order)
-        return cls(
-            config.id, config.time, config.time_zone, config.entity, config.segment, learned, order
-        )
+        keys = config.id, config.time, config.time_zone, config.entity, config.segment
+        return cls(*keys, learned, config.order)
 
     @classmethod
     def of_schema(cls, schema: Schema) -> Keys:

@@ -16,6 +16,7 @@ from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.texts import MONTHS
 from vaewatch.training.records.kinds import clip, given_texts
 from vaewatch.training.records.rare import mostly_rare
 from vaewatch.training.records.time import unit_note
@@ -24,7 +25,7 @@ ID_LIKE = "id-like"
 UNITS = 4  # of a column of numbers with units
 SEVERAL = 20  # different values: fewer are grades, sizes or ranges
 NUMBER = r"^[+-]?[0-9][0-9.,\s'\u2019\u00a0\u202f]*"
-MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+MONTH = rf"({'|'.join(MONTHS).title()})[a-z]{{0,6}}"
 # what texts may be, and what to do with them; the first that all values of a column are
 LOOKS = {
     r"^0[xX][0-9a-fA-F]+$": "hexadecimal numbers. Write them in decimal to learn numbers",

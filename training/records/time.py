@@ -31,9 +31,8 @@ from vaewatch.scoring.time.frames import (
 )
 from vaewatch.scoring.time.local import to_local
 from vaewatch.scoring.time.parts import PERIODS, Part
-from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.scoring.time.time import BLANK, Time
-from vaewatch.scoring.time.written import FORMS, order_of
+from vaewatch.scoring.time.written import FORMS
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.kinds import broken
 
@@ -54,12 +53,11 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
         SchemaError: the column holds none.
     """
     series = without_blanks(series, (*BLANK, *config.nulls))
-    order = date_order(series, config)
-    found = read_moments(series, order)
+    found = read_moments(series, config.order)
     if found is None:
         raise SchemaError(f"--time column '{series.name}' must hold {KNOWN}, got {series.dtype}.")
     form = _form_of(series, found)
-    time = Time(series.name, form, config.time_zone, nulls=config.nulls, order=order)
+    time = Time(series.name, form, config.time_zone, nulls=config.nulls, order=found.order)
     checked = check_moments(time, series)
     wrong = (found.given & ~found.of_form(form)) | checked.bad
     if wrong.any():
@@ -75,17 +73,6 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
 
 
 _MENDS = " Mend them, or set them aside with --rejects FILE."
-
-
-def date_order(series: pl.Series, config: TrainConfig) -> DateOrder | None:
-    """Return what comes first in the dates of a column: as it is declared, or as they tell.
-
-    Raises:
-        SchemaError: they do not tell.
-    """
-    if series.dtype != pl.String:
-        return None
-    return order_of(series) if config.date_order == "auto" else DateOrder(config.date_order)
 
 
 def _form_of(series: pl.Series, found: Moments) -> Form:
