@@ -74,7 +74,7 @@ def read_moments(series: pl.Series, order: DateOrder | None = None) -> Moments |
     """
     series = without_blanks(series, BLANK)
     if series.dtype == pl.String:
-        order = order or order_of(series)
+        order = order_of(series, order)
         return replace(_of_any_texts(series, order), order=order)
     if series.dtype == pl.Null:
         return _together(series.cast(pl.Int64), np.full(len(series), UNREADABLE), series)

@@ -52,14 +52,18 @@ def are_times(texts: pl.Series) -> bool:
     return len(head) > 0 and found.sum() > MOST * len(head)
 
 
-def order_of(texts: pl.Series) -> DateOrder | None:
-    """Return what comes first in dates such as 3/29/2026, by those that can be read in one way
-    alone; None if most are no such dates. With points, it is the day unless one says otherwise.
+def order_of(texts: pl.Series, said: DateOrder | None = None) -> DateOrder | None:
+    """Return what comes first in dates such as 3/29/2026: what was said, if there is one, or what
+    those tell that can be read in one way alone; None if most are no such dates. With points, it
+    is the day unless one says otherwise.
 
     Raises:
         SchemaError: no date tells, or some begin with the day and some with the month.
     """
-    if texts.str.contains(NUMERIC_START).sum() <= MOST * texts.count():
+    such = texts.str.contains(NUMERIC_START).sum()
+    if said is not None:
+        return said if such else None
+    if such <= MOST * texts.count():
         return None
     seen, either = dict[DateOrder, str](), dict[str, str]()
     for mark, pattern in NUMERIC.items():

@@ -176,6 +176,21 @@ def test_dates_tell_their_order(texts: list[str | None], order: DateOrder | None
 
 
 @pytest.mark.parametrize(
+    ("texts", "order"),
+    [
+        (["4/3/2026", "3/4/2026"], MONTH_FIRST),
+        (["2026-03-04", "2026-03-05", "4/3/2026"], MONTH_FIRST),  # it is read, too
+        (["2026-03-04", "4 Mar 2026"], None),
+        ([None, None], None),
+    ],
+)
+def test_an_order_that_is_said_holds_where_there_are_such_dates(
+    texts: list[str | None], order: DateOrder | None
+):
+    assert order_of(pl.Series("at", texts, dtype=pl.String), MONTH_FIRST) is order
+
+
+@pytest.mark.parametrize(
     ("texts", "said"),
     [
         (["4/3/2026", "5/3/2026"], "'4/3/2026', which may begin with the day or the month"),

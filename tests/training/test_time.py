@@ -474,8 +474,10 @@ def test_numbers_that_go_with_the_time_are_said(tmp_path: Path, caplog: pytest.L
     small(pl.concat(far), tmp_path / "b", **words)
     (said,) = trends(caplog)
     assert said.startswith("column 'total' goes up or down with the time")
-    frame.write_csv(tmp_path / "in.csv")
+    odd = pl.when(n % 7 == 0).then(pl.lit("low")).otherwise(n.cast(pl.String))
+    frame.with_columns(odd=odd).write_csv(tmp_path / "in.csv")
     done = call("profile", tmp_path / "in.csv", "--time", "created_at", "--id", "order")
+    assert "odd: refused" in done.stdout  # what is refused hides no trend of others
     assert "created_at: trend: columns 'total', 'left' go up or down" in done.stdout
 
 
@@ -500,6 +502,15 @@ def test_an_order_that_dates_do_not_tell_is_asked_for(tmp_path: Path):
     replayed = call("replay", tmp_path / "b", tmp_path / "in.csv")
     assert replayed.returncode == 0, replayed.stderr
     assert "a day" in replayed.stdout
+
+
+def test_an_order_is_not_said_of_dates_that_have_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    scorer = small(make_orders(200, span=10), tmp_path / "a", date_order="day")
+    time = scorer.artifact.schema.time
+    assert time is not None and time.order is None
+    assert not [text for text in caplog.messages if "are read with the" in text]
 
 
 def test_a_fit_that_continues_reads_dates_in_the_order_of_its_artifact(tmp_path: Path):

@@ -76,11 +76,17 @@ def profile_frame(frame: pl.DataFrame, config: TrainConfig) -> tuple[ColumnProfi
     """
     names = columns_to_learn(frame, config)
     found = tuple(_profile(frame[name], config) for name in names)
-    return found if config.time is None else (*found, *_profiles_of_time(frame, config))
+    if config.time is None:
+        return found
+    refused = (profile.name for profile in found if profile.kind == REFUSED)
+    readable = replace(config, ignore=(*config.ignore, *refused))
+    return (*found, *_profiles_of_time(frame, readable))
 
 
 def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[ColumnProfile]:
-    """Yield the time itself, and the circular columns that a fit would learn of it."""
+    """Yield the time itself, and the circular columns that a fit would learn of it. All columns
+    that are not ignored can be learned.
+    """
     series = frame[config.time or ""]
     missing = series.null_count() / max(len(series), 1)
     try:
@@ -98,7 +104,7 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
 
 
 def _trends(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
-    """Return what goes with the time; nothing where a column is refused."""
+    """Return what goes with the time; nothing where no other column is left to learn."""
     try:
         table = checked_table(infer_schema(frame, config), frame)
     except SchemaError:
