@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import Problem
 from vaewatch.scoring.spelling.categories import spell
 from vaewatch.scoring.spelling.values import kind_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LONGEST = 1000  # characters; a name is kept as long as its records are
 
