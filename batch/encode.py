@@ -21,7 +21,7 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import quoted
 from vaewatch.scoring.files.csv import csv_head, csv_of_frame, extend_head, extend_rows
 from vaewatch.scoring.files.frames import as_booleans, as_numbers, nulls_of, stored
-from vaewatch.scoring.files.ndjson import extend_lines, ndjson_of_frame
+from vaewatch.scoring.files.json.ndjson import extend_lines, ndjson_of_frame
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
 from vaewatch.scoring.files.records import Records, Source

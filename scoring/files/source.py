@@ -21,7 +21,7 @@ import zstandard
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.csv import CsvFile, read_csv
-from vaewatch.scoring.files.ndjson import NdjsonFile, read_ndjson
+from vaewatch.scoring.files.json.ndjson import NdjsonFile, read_ndjson
 from vaewatch.scoring.files.packing import PACKED, packing_of, unpack
 from vaewatch.scoring.files.parquet import ParquetFile, read_parquet
 from vaewatch.scoring.files.records import Frames, Source, refuse_reserved

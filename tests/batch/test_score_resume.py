@@ -43,7 +43,7 @@ def small_steps() -> Iterator[None]:
         patch.setattr("vaewatch.batch.journal.SECONDS", 0)
         patch.setattr("vaewatch.batch.journal.SPARED", 0)
         patch.setattr("vaewatch.scoring.files.chunks.CHUNK_BYTES", 1 << 15)
-        patch.setattr("vaewatch.scoring.files.ndjson.CHUNK_BYTES", 1 << 15)
+        patch.setattr("vaewatch.scoring.files.json.ndjson.CHUNK_BYTES", 1 << 15)
         patch.setattr("vaewatch.scoring.files.parquet.CHUNK_ROWS", 512)
         patch.setattr("vaewatch.commands.score.LONG", 1 << 15)
         yield

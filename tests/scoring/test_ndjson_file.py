@@ -21,7 +21,7 @@ from vaewatch.batch.added import EXPLAINED, frame_of_verdicts
 from vaewatch.batch.encode import Encoder
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.foreign import why_no_json
-from vaewatch.scoring.files.ndjson import NdjsonFile, _reader_of, read_ndjson
+from vaewatch.scoring.files.json.ndjson import NdjsonFile, _reader_of, read_ndjson
 from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.files.rejects import Reject
 from vaewatch.scoring.files.rows import split_lines

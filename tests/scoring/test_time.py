@@ -15,7 +15,7 @@ import pytest
 from vaewatch.scoring.errors import RecordError, SettingError
 from vaewatch.scoring.files.csv import CsvFile
 from vaewatch.scoring.files.frames import checked_table, frame_of, table_of_frame
-from vaewatch.scoring.files.ndjson import NdjsonFile
+from vaewatch.scoring.files.json.ndjson import NdjsonFile
 from vaewatch.scoring.intake.values import plain_records
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.structs import StructReader
