@@ -26,7 +26,7 @@ from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
 from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rows import Rows
-from vaewatch.scoring.files.source import format_named
+from vaewatch.scoring.files.source import format_to_write
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -57,7 +57,7 @@ class Encoder:
 
     @classmethod
     def of(cls, job: Job, first: Source, artifact: Artifact) -> Encoder:
-        to = job.to or format_named(job.out) or first.format
+        to = job.to or format_to_write(job.out) or first.format
         _check_columns(job, first)
         return cls(
             to=to,

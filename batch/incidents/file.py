@@ -14,7 +14,7 @@ from vaewatch.batch.writer import Output, open_output
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.files.packing import pack, packing_of
 from vaewatch.scoring.files.parquet import parquet_of_frame
-from vaewatch.scoring.files.source import format_named
+from vaewatch.scoring.files.source import format_to_write
 from vaewatch.scoring.incidents.described import ColumnShare, IncidentReport
 from vaewatch.scoring.incidents.stream import Stream
 
@@ -28,7 +28,7 @@ def format_of_incidents(name: str) -> str:
     Raises:
         SettingError: it has none.
     """
-    to = format_named(name)
+    to = format_to_write(name)
     if to is None:
         raise SettingError(
             f"--incidents must be a file that ends in .ndjson, .csv or .parquet, got '{name}'."

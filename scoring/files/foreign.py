@@ -30,6 +30,14 @@ ENCODINGS = {
 ODD_MARKS = ":#!*&@"  # that may part columns, but may as well stand in texts
 DOUBLED = "|:#~@"
 JQ = "jq -c '.[]' FILE makes lines of an array"
+SPREAD = (
+    "but here one goes over several lines; jq -c . FILE makes one line of each, and jq -c "
+    "'.NAME[]' FILE one of each record in the array NAME"
+)
+NESTED = (
+    "got arrays or objects alone; pandas writes records with to_json(orient='records'), and jq -c "
+    "'.NAME[]' FILE takes them out of the array NAME"
+)
 NO_JSON = re.compile(rb"[:\s](NaN|-?Infinity)\b")  # as Python writes them
 FEWEST = 2  # rows that show how a file is parted
 
@@ -39,12 +47,11 @@ def decoded(raw: bytes) -> str:
     for sign, what in SIGNS.items():
         if raw.startswith(sign):
             raise SchemaError(f"the input must be CSV, got {what}.")
+    refuse_encoding(raw)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        found = (name for sign, name in ENCODINGS.items() if raw.startswith(sign))
-        name = next(found, "")
-        remedy = f"iconv -f {name} -t UTF-8" if name else f"{WINDOWS}, if it is Western European"
+        remedy = f"{WINDOWS}, if it is Western European"
         rule = "the input must be UTF-8 text, but its header is not."
         raise SchemaError(f"{rule} Convert it: {remedy}.") from None
     if re.match(r"(\0[ -~]){3}|([ -~]\0){3}", text):
@@ -52,12 +59,21 @@ def decoded(raw: bytes) -> str:
         raise SchemaError(f"the input must be UTF-8 text, got UTF-16. Convert it: {remedy}.")
     if "\0" in text:
         raise SchemaError("the input must be CSV, got a binary file.")
-    if re.match(r'\s*(\{\s*"|\[\s*\{)', text):
+    if re.match(r'\s*(\{\s*("|$)|\[\s*(\{|$))', text):
         raise SchemaError(
-            "the input must start with a header row of column names, got JSON. Name a file with "
-            "one object a line .ndjson or .jsonl."
+            "the input must start with a header row of column names, got JSON. Name the file "
+            ".json."
         )
     return text
+
+
+def refuse_encoding(raw: bytes) -> None:
+    """Refuse a file whose first bytes name another encoding than UTF-8."""
+    for sign, name in ENCODINGS.items():
+        if raw.startswith(sign):
+            raise SchemaError(
+                f"the input must be UTF-8 text, got {name}. Convert it: iconv -f {name} -t UTF-8."
+            )
 
 
 def refuse_comment(text: str, rows: str, alike: bool) -> None:
@@ -125,5 +141,12 @@ def why_no_json(raw: bytes) -> str:
     rule = "a line must be a JSON object"
     if raw.lstrip()[:1] == b"[":
         return f"{rule}, and no array; {JQ}"
+    if raw.lstrip()[:1] == b"{" and raw.rstrip()[-1:] != b"}":
+        return f"{rule}, {SPREAD}"
+    return rule + no_such_number(raw)
+
+
+def no_such_number(raw: bytes) -> str:
+    """Return a clause on a number that Python writes and JSON has not; empty if none is there."""
     odd = NO_JSON.search(raw)
-    return f"{rule}, which has no {odd[1].decode()}; write null" if odd else rule
+    return f", which has no {odd[1].decode()}; write null" if odd else ""

@@ -18,9 +18,10 @@ from typing import Any
 import polars as pl
 import zstandard
 
-from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.errors import SchemaError, SettingError
 from vaewatch.scoring.files.chunks import Place
 from vaewatch.scoring.files.csv import CsvFile, read_csv
+from vaewatch.scoring.files.json.array import begins_array, in_lines
 from vaewatch.scoring.files.json.ndjson import NdjsonFile, read_ndjson
 from vaewatch.scoring.files.packing import PACKED, packing_of, unpack
 from vaewatch.scoring.files.parquet import ParquetFile, read_parquet
@@ -29,6 +30,7 @@ from vaewatch.scoring.files.remote import in_folder, is_url, matching, open_obje
 from vaewatch.scoring.schema import Schema
 
 STDIN = "-"
+JSON = ".json"  # of a file that holds an array of records, or one a line
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -36,15 +38,32 @@ FORMATS = {
     ".pq": "parquet",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
+    JSON: "ndjson",
 }
+OF_FOLDERS = [ending for ending in FORMATS if ending != JSON]  # which often say what the data are
 
 
 def format_named(name: str) -> str | None:
     """The format that the name's ending says, under that of packing; None if it says none."""
+    return FORMATS.get(_ending(name))
+
+
+def format_to_write(name: str) -> str | None:
+    """The format of an output, as its name's ending says; None if it says none.
+
+    Raises:
+        SettingError: it ends as an array of JSON does, and an output has one object a line.
+    """
+    if _ending(name) == JSON:
+        raise SettingError(
+            f"an output of JSON has one object a line: name it .ndjson, got '{name}'."
+        )
+    return format_named(name)
+
+
+def _ending(name: str) -> str:
     path = Path(name)
-    if packing_of(name):
-        path = path.with_suffix("")
-    return FORMATS.get(path.suffix.lower())
+    return (path.with_suffix("") if packing_of(name) else path).suffix.lower()
 
 
 def expand(sources: Sequence[str]) -> tuple[str, ...]:
@@ -54,10 +73,10 @@ def expand(sources: Sequence[str]) -> tuple[str, ...]:
         with readable(source):
             found = _objects(source) if is_url(source) else _paths(source)
         if not found:
-            endings = ", ".join(FORMATS)
             raise SchemaError(
-                f"'{source}' must hold files that end in {endings}, "
-                f"maybe with {' or '.join(PACKED)} after it, got none."
+                f"'{source}' must hold files that end in {', '.join(OF_FOLDERS)}, "
+                f"maybe with {' or '.join(PACKED)} after it, got none. Name others, such as "
+                f"those that end in {JSON}, one by one or with a glob."
             )
         files += found
     return tuple(files)
@@ -83,7 +102,7 @@ def _objects(url: str) -> list[str]:
 
 
 def _is_data(name: str) -> bool:
-    return format_named(name) is not None and Path(name).name[0] != "."
+    return _ending(name) in OF_FOLDERS and Path(name).name[0] != "."
 
 
 @contextmanager
@@ -96,8 +115,8 @@ def open_source(
         with readable(name):
             if format_named(name) == "parquet":
                 source = ParquetFile.open(name, schema)
-            elif _is_ndjson(name, stream := _open(name, stack)):
-                source = NdjsonFile.open(name, stream, schema, tuple(reserved))
+            elif _is_json(name, stream := _open(name, stack)):
+                source = NdjsonFile.open(name, in_lines(stream), schema, tuple(reserved))
             else:
                 source = CsvFile.open(name, stream, schema, delimiter)
             refuse_reserved(source.columns, reserved)
@@ -111,8 +130,8 @@ def open_frames(name: str, delimiter: str | None = None) -> Iterator[Frames]:
         with readable(name):
             if format_named(name) == "parquet":
                 found = read_parquet(name)
-            elif _is_ndjson(name, stream := _open(name, stack)):
-                found = Frames("ndjson", read_ndjson(stream))
+            elif _is_json(name, stream := _open(name, stack)):
+                found = Frames("ndjson", read_ndjson(in_lines(stream)))
             else:
                 found = read_csv(stream, delimiter)
         yield replace(found, chunks=_readable_chunks(name, found.chunks))
@@ -123,9 +142,12 @@ def _readable_chunks(name: str, chunks: Iterator[Any]) -> Iterator[Any]:
         yield from chunks
 
 
-def _is_ndjson(name: str, stream: Any) -> bool:
-    """Standard input has no ending that says so, but its first byte does."""
-    return format_named(name) == "ndjson" or (name == STDIN and stream.peek(1)[:1] == b"{")
+def _is_json(name: str, stream: Any) -> bool:
+    """Standard input has no ending that says so, but its first bytes do."""
+    if name != STDIN:
+        return format_named(name) == "ndjson"
+    start = stream.peek(1)
+    return start[:1] == b"{" or begins_array(start)
 
 
 def _open(name: str, stack: ExitStack) -> Any:

@@ -95,8 +95,9 @@ def test_a_header_that_gets_a_delimiter_fits_its_rows():
         ("id  x\n1  2\n3  4\n", "columns must be separated by a single mark"),
         ("id x y\n1 2 3\n4 5 6\n", "--delimiter ' '"),
         ("id   x y\n1 2   3\n4 5 6\n", "sed 's/^ *//"),
-        ('{"a": 1}\n{"a": 2}\n', "got JSON. Name a file with one object a line .ndjson"),
+        ('{"a": 1}\n{"a": 2}\n', "got JSON. Name the file .json."),
         ('[{"a": 1},\n', "got JSON"),
+        ('[\n {"a": 1, "b": 2},\n {"a": 1, "b": 2}\n]', "got JSON"),
         ("# made today\na,b\n1,x\n2,y\n", "it is a comment. Leave such lines out: grep -v '^#'"),
         ("#x\n# y\na\n1\n2\n", "it is a comment"),
         (

@@ -47,6 +47,22 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+def test_polars_is_loaded_when_the_first_csv_body_comes(
+    artifact_path: Path, records: list[dict[str, Any]]
+):
+    with serving(artifact_path) as live:
+        maps = Path(f"/proc/{live.process.pid}/maps")
+
+        def loads_polars() -> bool:
+            return "polars" in maps.read_text()
+
+        assert live.post("/v1/score", json={"records": records[:1]}).status_code == 200
+        assert live.get("/metrics").status_code == 200 and not loads_polars()
+        csv = pl.DataFrame(records[:1]).write_csv()
+        answer = live.post("/v1/score", content=csv, headers={"content-type": "text/csv"})
+        assert answer.status_code == 200 and loads_polars()
+
+
 def test_keys_open_what_their_scope_says_and_rotate(
     artifact_path: Path, tmp_path: Path, records: list[dict[str, Any]]
 ):

@@ -26,7 +26,7 @@ from vaewatch.scoring.files.chunks import (
     Place,
     read_chunks,
 )
-from vaewatch.scoring.files.foreign import JQ, why_no_json
+from vaewatch.scoring.files.foreign import JQ, NESTED, why_no_json
 from vaewatch.scoring.files.frames import as_numbers, nulls_of, series_of_json
 from vaewatch.scoring.files.records import (
     Lines,
@@ -71,7 +71,7 @@ class NdjsonFile:
         cls, name: str, stream: BinaryIO, schema: Schema, reserved: tuple[str, ...]
     ) -> NdjsonFile:
         rest = stream.read(CHUNK_BYTES)
-        first = _decode(rest.split(b"\n", 1)[0].removeprefix(BOM))
+        first = _decode(rest.removeprefix(BOM).lstrip().split(b"\n", 1)[0])
         columns = tuple(first) if isinstance(first, dict) else schema.inputs
         return cls(name, schema, columns, reserved, stream, rest)
 
@@ -249,11 +249,14 @@ def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any] | BadRow:
     value = _decode(line)
     if isinstance(value, _NotJson):
         return _not_json(rows, i)
+    rule = "a record must be an object of column: value,"
     if not isinstance(value, dict):
-        rule = f"a record must be an object of column: value, got {kind_of(value)}"
-        rule += f"; {JQ}" if isinstance(value, list) else ""
-        return BadRow(int(rows.lines[i]), "type", rule, line)
-    return value
+        rule += f" got {kind_of(value)}" + (f"; {JQ}" if isinstance(value, list) else "")
+    elif value and all(isinstance(member, dict | list) for member in value.values()):
+        rule += f" {NESTED}"
+    else:
+        return value
+    return BadRow(int(rows.lines[i]), "type", rule, line)
 
 
 def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:

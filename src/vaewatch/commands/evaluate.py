@@ -67,10 +67,10 @@ def evaluate(
 ) -> None:
     """Measure an artifact on labelled records.
 
-    LABELLED: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
-    abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign, inlier,
-    negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B beside M, and
-    N beside Y. Any other is an anomaly. --normal-label names another one.
+    LABELLED: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet: files, folders, globs, s3://,
+    gs:// and abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign,
+    inlier, negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B
+    beside M, and N beside Y. Any other is an anomaly. --normal-label names another one.
 
     An artifact with a window is measured on events, runs of anomalous records of one entity, in
     order of time whatever the order of the file is.

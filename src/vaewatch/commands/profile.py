@@ -49,7 +49,7 @@ def profile(
     each column: its kind, how much is missing or rare, and what in it looks odd. A column that
     `vaewatch train` would refuse is shown with the reason.
 
-    DATA: CSV, NDJSON (both also .gz, .zst) or Parquet with the same columns: files, folders,
+    DATA: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet with the same columns: files, folders,
     globs, s3://, gs:// and abfs:// URLs, or - for standard input.
     """
     config = TrainConfig.of(settings)

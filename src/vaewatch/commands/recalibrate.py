@@ -87,8 +87,8 @@ def recalibrate(
     If the new one would lose them, because normal has changed too much for the network, nothing is
     written: train again, with --from ARTIFACT unless it has a window.
 
-    NORMAL: records that it was not trained on, and normal ones only. CSV, NDJSON (both also .gz,
-    .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
+    NORMAL: records that it was not trained on, and normal ones only. CSV, NDJSON, JSON (all also
+    .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and abfs:// URLs, or - for standard
     input.
     """
     from vaewatch.scoring.budget.calibration import check_rate

@@ -145,9 +145,9 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     """Score files of records.
 
-    INPUT: CSV, NDJSON (both also .gz, .zst) or Parquet: files, folders, globs, s3://, gs:// and
-    abfs:// URLs, or - for standard input. All of their columns come back as they are, followed by
-    anomaly_score, p_value, severity, is_anomaly, top_reasons and model_version; with --explain
+    INPUT: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet: files, folders, globs, s3://, gs://
+    and abfs:// URLs, or - for standard input. All of their columns come back as they are, followed
+    by anomaly_score, p_value, severity, is_anomaly, top_reasons and model_version; with --explain
     also by the score's parts. An artifact with a window takes the records of each entity in order
     of time, and adds a column history.
     """

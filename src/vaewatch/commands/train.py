@@ -152,7 +152,7 @@ def train(
 ) -> None:
     """Fit, calibrate and export an artifact from normal records.
 
-    DATA: CSV, NDJSON (both also .gz, .zst) or Parquet with the same columns: files, folders,
+    DATA: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet with the same columns: files, folders,
     globs, s3://, gs:// and abfs:// URLs, or - for standard input.
     """
     if continue_from:

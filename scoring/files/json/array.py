@@ -1,0 +1,79 @@
+"""A JSON array of records -> lines of JSON, one for each record.
+
+A record keeps its bytes, so that numbers stand as they came, and is on the line where it begins in
+the file, so that an error finds it there. If several begin on one line, as all do in a file
+without line breaks, each has a line of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import msgspec
+
+from vaewatch.scoring.errors import SchemaError
+from vaewatch.scoring.files.chunks import BOM
+from vaewatch.scoring.files.foreign import no_such_number, refuse_encoding
+
+_ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[")
+_OBJECTS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\])")
+_BYTE = re.compile(r" \(byte ([0-9]+)\)$")
+NEAR = 20  # bytes
+NEWLINE = b"\n"
+_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def begins_array(start: bytes) -> bool:
+    """Whether the start of a file without a name is that of an array of records."""
+    return _OBJECTS.match(start) is not None
+
+
+def in_lines(stream: Any) -> Any:
+    """A stream of JSON that can be peeked into, as one of lines: an array is read as a whole, into
+    memory; all else is left as it is.
+
+    Raises:
+        SchemaError: the array is broken, or the text is not UTF-8.
+    """
+    start = stream.peek(1)
+    refuse_encoding(start)
+    if _ARRAY.match(start) is None:
+        return stream
+    return io.BytesIO(lines_of_array(stream.read().removeprefix(BOM)))
+
+
+def lines_of_array(data: bytes) -> bytes:
+    """Put the members of an array on lines.
+
+    Raises:
+        SchemaError: it is no JSON; with the line.
+    """
+    try:
+        members = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise _broken(data, str(error)) from error
+    pieces, at = list[bytes](), 0
+    for member in members:
+        record = bytes(member)
+        start = data.index(record, at)
+        breaks = data.count(NEWLINE, at, start)
+        if pieces and not breaks and not pieces[-1].endswith(NEWLINE):
+            breaks = 1
+        # in JSON no text holds a line break: these are between the parts of a record
+        flat = record.replace(b"\r", b" ").replace(NEWLINE, b" ")
+        pieces += (NEWLINE * breaks, flat, NEWLINE * record.count(NEWLINE))
+        at = start + len(record)
+    return b"".join(pieces)
+
+
+def _broken(data: bytes, found: str) -> SchemaError:
+    rule = "the input must be an array of records in JSON"
+    place = _BYTE.search(found)
+    at = int(place[1]) if place else len(data)
+    line = data.count(NEWLINE, 0, at) + 1
+    if odd := no_such_number(data[max(at - NEAR, 0) : at + NEAR]):
+        return SchemaError(f"{rule}{odd} (line {line}).")
+    what = _BYTE.sub("", found).removeprefix("JSON is malformed: ") if place else "it ends here"
+    return SchemaError(f"{rule}, but line {line} breaks it: {what}. Mend it there.")
