@@ -7,8 +7,10 @@ bins is PSI = sum((q - p) ln(q / p)): below 0.1 little has changed, above 0.25 m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.numbers import FLOAT32_ROUNDING
@@ -17,6 +19,15 @@ from vaewatch.scoring.table import Table
 
 BINS = 10
 FEW = 1000  # records; up to here the number of NumPy calls decides the time
+MUCH = 0.25  # PSI
+SURE = 3.0  # standard deviations of what chance brings
+
+
+class Changed(Struct, frozen=True):
+    """A column that has changed much."""
+
+    column: Annotated[str, Meta(description="Its name.")]
+    psi: Annotated[float, Meta(description="Its population stability index.")]
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,19 @@ class DriftReference:
         """
         reference = np.maximum(self.counts.sum(axis=1), 1)
         return np.asarray((bins_of(self.schema) - 1) * (1 / records + 1 / reference))
+
+    def changed(self, table: Table) -> tuple[Changed, ...]:
+        """Return the columns that have changed much, and more than chance explains, most first.
+
+        By chance a PSI times mn / (m + n) is about chi-squared, with a degree of freedom less than
+        the column has bins.
+        """
+        psi, chance = self.psi(self.count(table)), self.psi_by_chance(len(table))
+        freedom = bins_of(self.schema) - 1
+        excess = psi - chance
+        much = excess > np.maximum(MUCH, SURE * chance * np.sqrt(2 / freedom))
+        order = np.argsort(-excess, kind="stable")
+        return tuple(Changed(self.schema.names[j], float(psi[j])) for j in order if much[j])
 
 
 def _shares(counts: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ from vaewatch.training.calibration.by_segment import (
     budgets_by_segment,
     least_p_value,
 )
+from vaewatch.training.calibration.calibrate import with_changes
 from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
@@ -221,11 +222,12 @@ def _outlook(
     if table.times is None:
         return None
     own = normal & (table.times != NO_TIME)
-    times, alarms, segments = table.times[own], alarm[own], artifact.segments
-    if segments is None:
-        return outlook(Counted.of(times, alarms), [artifact.calibration.rate_law(alpha)])
-    slots = segments.slots(segments.codes(table)[own], alpha)
-    return outlook(Counted.of(times, alarms, slots), segments.laws(alpha))
+    times, normals = table.times[own], table.take(np.flatnonzero(own))
+    counted, laws = Counted.of(times, alarm[own]), [artifact.calibration.rate_law(alpha)]
+    if segments := artifact.segments:
+        slots = segments.slots(segments.codes(normals), alpha)
+        counted, laws = Counted.of(times, alarm[own], slots), segments.laws(alpha)
+    return with_changes(outlook(counted, laws), normals, artifact.drift)
 
 
 def _features(scorer: Scorer, table: Table) -> NDArray[np.float32]:

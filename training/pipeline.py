@@ -21,7 +21,7 @@ from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.frames import check_moments
-from vaewatch.training.calibration.calibrate import fit_drift
+from vaewatch.training.calibration.calibrate import fit_drift, with_changes
 from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
@@ -254,14 +254,15 @@ class _Tried:
         """Say whether the budget holds over time, of a table of all records."""
         if config.calibrate == RECENT:
             pooled = judged.pooled(split)
-            return rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
-        seen, found = self.found.evidence, self.found
+            found = rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
+            return with_changes(found, table)
+        seen, score = self.found.evidence, self.found
         fit = table.take(split.fit[seen.rows])
-        played = Played.of(found.oob, seen.x[seen.rows], fit, found.factors)
+        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors)
         if len(self.suspects):
             left_out = table.take(split.trimmed)
             played = played.with_suspects(self.suspects, left_out, self.fitted, config)
-        return rehearse(played, self.rules, config)
+        return with_changes(rehearse(played, self.rules, config), table)
 
 
 def _add_up(

@@ -72,6 +72,8 @@ def check_names(manifest: Manifest) -> None:
         texts["outlook"] = [text for block in every for text in (block.start, block.end)]
         if not outlook.blocks:
             raise ArtifactError("manifest.json must hold a block of time in the key 'outlook'.")
+        if not {c.column for c in outlook.changed or ()} <= set(manifest.schema.names):
+            raise ArtifactError(f"the columns in manifest.json, key 'outlook', {UNLIKE}.")
     for key, values in texts.items():
         for value in values:
             _require_text(f"manifest.json, key '{key}',", value)

@@ -11,15 +11,18 @@ from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import TAIL, Expected, State, shown
+from vaewatch.scoring.drift import Changed
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 
 LATELY = 3  # blocks at the end, which say what comes next
+NAMED = 3  # columns that have changed
 WEEK = 7.0  # days
 RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
@@ -64,6 +67,13 @@ class Outlook(Struct, frozen=True):
             "explains; null if they never were."
         ),
     ] = None
+    changed: Annotated[
+        tuple[Changed, ...] | UnsetType,
+        Meta(
+            description="Where it does not hold lately, the columns that have changed much since "
+            "the last three blocks began, most first; else absent."
+        ),
+    ] = UNSET
 
     @property
     def state(self) -> State:
@@ -195,11 +205,14 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
     last = f"the last {n} blocks" if n > 1 else "the last block"
     said = [f"{_counted(together)} in {last}, {days(found.days)}"]
     if found.state is State.ABOVE:
-        rate = lately.alarms / max(lately.records, 1)
+        each = round(lately.records / lately.alarms)
+        often = f"an alarm in {each:,} normal records" if each > 1 else "nearly all normal records"
         said.append(
             f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
-            f"up to as many next week, an alarm in {1 / rate:,.0f} normal records"
+            f"up to as many next week, {often}"
         )
+        if found.changed:
+            said.append(_what_changed(found.changed))
     elif found.state is State.BELOW:
         said.append("lately fewer alarms came than normal traffic brings: anomalies may be missed")
     elif found.broken:
@@ -253,6 +266,15 @@ def _how_often(found: Outlook, latest: str) -> str:
     return (
         f"it held for {days(found.held)}: recalibrate at least that often, on the latest records "
         f"({latest})"
+    )
+
+
+def _what_changed(columns: Sequence[Changed]) -> str:
+    most = ", ".join(f"'{one_line(c.column)}' (PSI {c.psi:.2g})" for c in columns[:NAMED])
+    more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+    return (
+        f"there {most}{more} changed most: leave out what never comes back (--ignore), or give "
+        "its change from one record to the next"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import make_frame
 from vaewatch.scoring.drift import BINS, FEW, count_bins
 from vaewatch.scoring.files.frames import checked_table
-from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.schema import Column, Kind, Schema, missing_code
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.training.calibration.calibrate import fit_drift
@@ -78,3 +78,44 @@ def test_a_constant_has_not_drifted_as_float32():
     single = Table(schema, table.numbers.astype(np.float32).astype(float), table.codes, ())
     assert reference.psi(reference.count(single)).max() == 0
     assert reference.psi(reference.count(replace(single, numbers=single.numbers - 0.1))).min() > 1
+
+
+def mixed(n: int, seed: int) -> Table:
+    """Records of a source that never changes: numbers, a number that is mostly 0, categories."""
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame(
+        {
+            "number": rng.normal(size=n),
+            "seldom": rng.exponential(size=n) * (rng.random(n) < 0.3),
+            "place": rng.choice(list("abcdefghijklmnop"), n),
+            "card": rng.random(n) < 0.2,
+        }
+    )
+    columns = (
+        Column("number", Kind.NUMERIC),
+        Column("seldom", Kind.NUMERIC),
+        Column("place", Kind.CATEGORICAL, categories=tuple("abcdefghijklmno")),
+        Column("card", Kind.BOOLEAN),
+    )
+    return checked_table(Schema(columns), frame)
+
+
+@pytest.mark.parametrize("records", [30, 100, 2000])
+def test_a_source_that_stays_has_seldom_changed(records: int):
+    named = sum(
+        len(fit_drift(mixed(400, i)).changed(mixed(records, 1000 + i))) for i in range(200)
+    )
+    assert named <= 0.01 * 200 * 4
+
+
+def test_what_has_changed_most_comes_first():
+    before, after = mixed(2000, 0), mixed(200, 1)
+    assert fit_drift(before).changed(after) == ()
+    numbers, codes = after.numbers.copy(), after.codes.copy()
+    numbers[:, 0] += 5  # beyond all before
+    codes[:100, 0] = missing_code(after.schema.discrete[0]) - 1  # places that nobody knew
+    moved = Table(after.schema, numbers, codes, after.texts)
+    found = fit_drift(before).changed(moved)
+    assert [each.column for each in found] == ["number", "place"]
+    psi = fit_drift(before).psi(fit_drift(before).count(moved))
+    assert [each.psi for each in found] == [psi[0], psi[2]]

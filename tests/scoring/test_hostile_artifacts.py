@@ -300,10 +300,19 @@ def _set(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+SPAN = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+BLOCK = {**SPAN, "records": 9, "alarms": 9, "expected": 0.1, "low": 0, "high": 1}
+OUTLOOK = {"blocks": [BLOCK], "together": BLOCK, "lately": BLOCK, "days": 1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (_second, "column 'amount' must be there once, got it twice"),
+        (
+            _set("outlook", value={**OUTLOOK, "changed": [{"column": "ghost", "psi": 1.0}]}),
+            "the columns in manifest.json, key 'outlook', are not those",
+        ),
         (_set("schema", "columns", 0, "name", value="a\x1b[31m"), "no control characters"),
         (_set("name", value="a\nb"), "key 'name', must have .* no control characters"),
         (_set("version", value="v" * 5000), "at most 1,000 characters"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from msgspec import UNSET
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -91,6 +92,19 @@ def test_a_recalibration_plays_the_later_half_through(renewed: Done, folder: Pat
     outlook = read_manifest(folder / "art-2").outlook
     assert outlook is not None and outlook.together.start >= "2026-02-01T00:25"
     assert "over time     " in renewed.stdout
+
+
+def test_what_has_changed_is_named_where_the_budget_breaks(folder: Path, tmp_path: Path):
+    late = pl.col("ts") >= "2026-01-01T01:30"
+    changed = series(n=600).with_columns(flow=pl.col("flow") + 8 * late)
+    changed.write_csv(tmp_path / "fit.csv")
+    words = ("--window", SIZE, "--alpha", 0.1, "--no-report", "--out", tmp_path / "art")
+    done = call("train", tmp_path / "fit.csv", *TIMED, *WORDS, *words)
+    assert done.returncode == 0, done.stderr
+    assert "the budget does not hold" in done.stdout and "there 'flow' (PSI" in done.stdout
+    assert "'pressure'" not in done.stdout
+    outlook = read_manifest(folder / "art").outlook
+    assert outlook is not None and outlook.changed is UNSET
 
 
 def test_few_blocks_are_warned_of(folder: Path, trained: Done):

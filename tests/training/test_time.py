@@ -171,7 +171,10 @@ def test_evaluate_says_whether_the_budget_holds_in_time(orders: Path, tmp_path: 
     found = json.loads(done.stdout)["outlook"]
     assert found["held"] is not None and len(found["blocks"]) == 10
     assert sum(block["records"] for block in found["blocks"]) == 1500
+    names = [changed["column"] for changed in found["changed"]]
+    assert {"weight", "half"} <= set(names) and "country" not in names
     done = call("evaluate", orders, tmp_path / "in.csv")
+    assert "there 'weight' (PSI " in done.stdout
     assert "the budget does not hold" in done.stdout and "too many" in done.stdout
 
 
@@ -206,11 +209,13 @@ def test_a_change_is_said_and_recent_records_bring_the_budget_back(tmp_path: Pat
         rates[calibrate] = Scorer.load(path).score(new).is_anomaly.mean()
     assert "the budget does not hold" in words_of["all"]
     assert "too many" in words_of["all"] and "--calibrate recent" in words_of["all"]
+    assert re.search(r" there 'weight' \(PSI [2-9].*\), 'half' .* changed most", words_of["all"])
     assert rates["all"] > 2 * ALPHA
     law = Scorer.load(tmp_path / "recent").artifact.calibration.rate_law()
     low, high = law.interval(0.99)
     assert low * 0.7 <= rates["recent"] <= high * 1.3
     assert "the budget does not hold" not in words_of["recent"]
+    assert "changed most" not in words_of["recent"]
 
 
 def test_recalibration_takes_the_latest_records(orders: Path, tmp_path: Path):
@@ -724,7 +729,12 @@ def test_what_changes_is_said_to_and_when():
 
 @pytest.mark.parametrize(
     ("alarms", "text"),
-    [(0, "expect it to hold next week"), (300, "the budget does not hold")],
+    [
+        (0, "expect it to hold next week"),
+        (30, "the budget does not hold: 30 alarms"),
+        (30, "an alarm in 10 normal records"),
+        (300, "nearly all normal records"),
+    ],
 )
 def test_the_words_follow_the_alarms(alarms: int, text: str):
     times = np.arange(1000, dtype=np.int64) * DAY // 20

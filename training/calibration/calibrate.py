@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.drift import DriftReference, count_bins, quantile_edges
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.blocks import Outlook
+from vaewatch.scoring.time.form import NO_TIME
+from vaewatch.scoring.time.texts import moment_of_text
 
 
 def calibrate(scores: NDArray[np.float64], alpha: float, rule: str) -> Calibration:
@@ -19,3 +24,20 @@ def fit_drift(table: Table) -> DriftReference:
     """Make the reference that live traffic is compared with, of normal records."""
     edges = quantile_edges(table.numbers)
     return DriftReference(table.schema, edges, count_bins(table.schema, edges, table))
+
+
+def with_changes(
+    found: Outlook | None, table: Table, reference: DriftReference | None = None
+) -> Outlook | None:
+    """Name what has changed since the last three blocks began, if the budget does not hold there:
+    beside a reference, or the records of the table before them.
+    """
+    since = None if found is None else moment_of_text(found.lately.start)
+    if found is None or found.state is not State.ABOVE or table.times is None or since is None:
+        return found
+    lately = table.times >= since[0]
+    if reference is None:
+        past = (table.times != NO_TIME) & ~lately
+        reference = fit_drift(table.take(np.flatnonzero(past)))
+    changed = reference.changed(table.take(np.flatnonzero(lately)))
+    return msgspec.structs.replace(found, changed=changed)

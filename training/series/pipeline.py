@@ -22,7 +22,7 @@ from vaewatch.scoring.series.promise import check_countable
 from vaewatch.scoring.series.window import SeriesSummary
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
-from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift, with_changes
 from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
@@ -139,7 +139,9 @@ def fit_series(
         summary=_summary(series, judged, of_new),
         judged=judged,
         of_new=of_new,
-        outlook=outlook_of_windows(judged, fit.judged.folds == fit.judged.folds.max()),
+        outlook=with_changes(
+            outlook_of_windows(judged, fit.judged.folds == fit.judged.folds.max()), table
+        ),
     )
 
 

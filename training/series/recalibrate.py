@@ -25,7 +25,7 @@ from vaewatch.scoring.series.entity import KnownEntities, numbered
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.settling import of_new_entities
 from vaewatch.scoring.table import Table
-from vaewatch.training.calibration.calibrate import calibrate, fit_drift
+from vaewatch.training.calibration.calibrate import calibrate, fit_drift, with_changes
 from vaewatch.training.calibration.detection import Comparison, Detection, Found, Labelled
 from vaewatch.training.calibration.planted import Fault, plant
 from vaewatch.training.calibration.renewed import Renewed
@@ -302,7 +302,7 @@ def _renewal(
         fit_drift(table),
         Golden(golden.records, golden.scores, calibration.p_values(golden.scores)),
         fingerprint,
-        outlook=outlook_of_windows(judged, later_half(judged)),
+        outlook=with_changes(outlook_of_windows(judged, later_half(judged)), table),
         series=series,
         peaks=judged.peaks(),
         entities=known,

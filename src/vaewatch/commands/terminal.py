@@ -126,5 +126,5 @@ def print_outlook(console: Console, found: Outlook | None, *, windows: bool = Fa
 
     head = ("from (UTC)", "to", "records", "alarms", "expected", "by chance", "")
     print_table(console, head, rows_of(found), right=(2, 3, 4, 5))
-    for name, sentence in zip(("over time", "", ""), words(found, windows=windows), strict=False):
-        print_fact(console, name, sentence)
+    for at, sentence in enumerate(words(found, windows=windows)):
+        print_fact(console, "" if at else "over time", sentence)
