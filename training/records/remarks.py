@@ -77,22 +77,10 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
 
 
 def trending(table: Table) -> Iterator[Remark]:
-    """Name the numbers that go up or down with the time, of each entity by itself. What comes
-    later may lie beyond them, and the blocks of time that a fit holds out do not always tell.
+    """Name the numbers that go up or down with the time. What comes later may lie beyond them, and
+    the blocks of time that a fit holds out do not always tell.
     """
-    if table.times is None:
-        return
-    order = in_order(table.entities, table.times)
-    order = order[table.times[order] != NO_TIME][:: max(1, len(order) // LOOKED_AT)]
-    names = table.entities
-    owners = np.zeros(len(order)) if names is None else numbered([names[i] for i in order])
-    times = pl.DataFrame({"owner": owners, "time": table.times[order]})
-    found = [
-        column.name
-        for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False)
-        if abs(_rank_correlation(times, numbers[order])) >= TREND
-    ]
-    if found:
+    if found := with_the_time(table):
         named = ", ".join(f"'{name}'" for name in found[:NAMED])
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         go = "columns" if len(found) > 1 else "column"
@@ -102,6 +90,22 @@ def trending(table: Table) -> Iterator[Remark]:
             "later values may lie beyond all of the fit, and alarm. Leave such a column out with "
             f"--ignore '{found[0]}', or give its change from one record to the next.",
         )
+
+
+def with_the_time(table: Table) -> list[str]:
+    """Return the columns of numbers that go up or down with the time, of each entity by itself."""
+    if table.times is None:
+        return []
+    order = in_order(table.entities, table.times)
+    order = order[table.times[order] != NO_TIME][:: max(1, len(order) // LOOKED_AT)]
+    names = table.entities
+    owners = np.zeros(len(order)) if names is None else numbered([names[i] for i in order])
+    times = pl.DataFrame({"owner": owners, "time": table.times[order]})
+    return [
+        column.name
+        for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False)
+        if abs(_rank_correlation(times, numbers[order])) >= TREND
+    ]
 
 
 def _rank_correlation(times: pl.DataFrame, numbers: NDArray[np.float64]) -> float:
