@@ -41,10 +41,10 @@ def in_lines(stream: Any) -> Any:
     refuse_encoding(start)
     if _ARRAY.match(start) is None:
         return stream
-    return io.BytesIO(lines_of_array(stream.read().removeprefix(BOM)))
+    return lines_of_array(stream.read().removeprefix(BOM))
 
 
-def lines_of_array(data: bytes) -> bytes:
+def lines_of_array(data: bytes) -> io.BytesIO:
     """Put the members of an array on lines.
 
     Raises:
@@ -54,18 +54,17 @@ def lines_of_array(data: bytes) -> bytes:
         members = _decoder.decode(data)
     except msgspec.DecodeError as error:
         raise _broken(data, str(error)) from error
-    pieces, at = list[bytes](), 0
+    lines, at, ended = io.BytesIO(), 0, True
     for member in members:
         record = bytes(member)
-        start = data.index(record, at)
-        breaks = data.count(NEWLINE, at, start)
-        if pieces and not breaks and not pieces[-1].endswith(NEWLINE):
-            breaks = 1
+        start, within = data.index(record, at), record.count(NEWLINE)
+        before = data.count(NEWLINE, at, start) or int(not ended)
         # in JSON no text holds a line break: these are between the parts of a record
-        flat = record.replace(b"\r", b" ").replace(NEWLINE, b" ")
-        pieces += (NEWLINE * breaks, flat, NEWLINE * record.count(NEWLINE))
-        at = start + len(record)
-    return b"".join(pieces)
+        flat = record.replace(b"\r", b" ").replace(NEWLINE, b" ") if within else record
+        lines.write(NEWLINE * before + flat + NEWLINE * within)
+        at, ended = start + len(record), within > 0
+    lines.seek(0)
+    return lines
 
 
 def _broken(data: bytes, found: str) -> SchemaError:
