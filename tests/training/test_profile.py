@@ -59,7 +59,9 @@ def test_a_column_that_may_mislead_gets_a_note(values: Any, words: list[str]):
     assert warnings_of(values) == words
 
 
-@pytest.mark.parametrize("name", ["label", "is_fraud", "Class", "target", "anomaly"])
+@pytest.mark.parametrize(
+    "name", ["label", "is_fraud", "Class", "target", "anomaly", "is_phishing"]
+)
 @pytest.mark.parametrize("values", [[0, 1], ["ok", "bad"], [False, True]])
 def test_a_column_that_is_named_like_labels_is_noted(name: str, values: list[Any]):
     assert "label-like" in warnings_of([*values * 200], name)

@@ -42,7 +42,8 @@ EPOCH = (946_684_800, 2_208_988_800)  # seconds since 1970: the years 2000 to 20
 UNITS = (1, 10**3, 10**6, 10**9)  # that epochs count, in a second
 APART = 1.0  # a sentinel lies further from the others than these spread
 LABEL = re.compile(  # names of columns that say what is to be found
-    r"(^|_)(label|target|class|outlier|anomal(y|ous)|fraud(ulent)?|attack|malicious)(_|$)"
+    r"(^|_)(label|target|class|outlier|anomal(y|ous)|fraud(ulent)?|attack|intrusion|malicious|"
+    r"malware|phishing|spam)(_|$)"
 )
 LABELS = 50  # such a column has at most this many values
 SHOWN_VALUES = 3
