@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from pathlib import Path
 
@@ -109,13 +110,20 @@ def test_an_event_is_drawn_with_the_probability_of_its_indicator():
     assert shares(drawn["c"])["A"] == pytest.approx(p, abs=0.015)
 
 
-def test_the_command_writes_csv_and_ndjson(artifact_path: Path, tmp_path: Path):
+def test_the_command_writes_files_as_they_are_named(artifact_path: Path, tmp_path: Path):
     words = ("sample", artifact_path, "--n", 7)
-    for name in ("a.csv", "a.ndjson"):
+    for name in ("a.csv", "a.ndjson", "a.parquet", "a.csv.gz"):
         assert call(*words, "--out", tmp_path / name).returncode == 0
     csv, ndjson = pl.read_csv(tmp_path / "a.csv"), pl.read_ndjson(tmp_path / "a.ndjson")
     assert len(csv) == len(ndjson) == 7
+    parquet = pl.read_parquet(tmp_path / "a.parquet")
+    assert parquet["amount"].to_list() == csv["amount"].to_list()
+    assert (
+        gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == (tmp_path / "a.csv").read_bytes()
+    )
+    done = call(*words, "--out", tmp_path / "a.json")
+    assert done.returncode == 2 and "name it .ndjson" in done.stderr
     assert csv["items"].to_list() == ndjson["items"].to_list()
     assert pl.read_csv(io.StringIO(call(*words).stdout)).equals(csv)
-    assert call(*words, "--format", "ndjson").stdout == (tmp_path / "a.ndjson").read_text()
+    assert call(*words, "--to", "ndjson").stdout == (tmp_path / "a.ndjson").read_text()
     assert call(*words, "--seed", 1).stdout != call(*words).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import click
@@ -22,13 +23,12 @@ from vaewatch.training.settings.checks import whole_number
     "--out", "target", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
 )
 @setting(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "ndjson"]),
+    "--to",
+    type=click.Choice(["csv", "parquet", "ndjson"]),
     help="[default: as the file is named, else csv]",
 )
 @setting("--seed", type=int, default=0, help="Same seed, same records.")
-def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: int) -> None:
+def sample(artifact: Path, n: int, target: Path | None, to: str | None, seed: int) -> None:
     """Draw records from the prior through the decoder: what the model takes for normal.
 
     Of an artifact with a window it draws whole windows: each is an entity of its own, in order of
@@ -36,17 +36,24 @@ def sample(artifact: Path, n: int, target: Path | None, form: str | None, seed: 
     """
     whole_number("seed", seed, least=0)  # before torch is imported
     from vaewatch.scoring.disk.reading import read_manifest
+    from vaewatch.scoring.files.packing import pack, packing_of
+    from vaewatch.scoring.files.source import format_to_write
     from vaewatch.training.ahead import check_output
 
     check_output(target)
+    name = "" if target is None else str(target)
+    to = to or format_to_write(name) or "csv"
     read_manifest(artifact)
     from vaewatch.training.sample import sample as draw
 
-    frame = draw(artifact, n, seed)
-    if form is None:
-        form = "ndjson" if target and target.suffix in (".ndjson", ".jsonl") else "csv"
-    text = frame.write_csv() if form == "csv" else frame.write_ndjson()
-    if target is None:
-        click.echo(text, nl=False)
+    frame, data = draw(artifact, n, seed), io.BytesIO()
+    if to == "csv":
+        frame.write_csv(data)
+    elif to == "parquet":
+        frame.write_parquet(data)
     else:
-        save(target, text.encode())
+        frame.write_ndjson(data)
+    if target is None:
+        click.echo(data.getvalue(), nl=False)
+    else:
+        save(target, pack(data.getvalue(), packing_of(name)))
