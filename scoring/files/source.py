@@ -56,7 +56,8 @@ def format_to_write(name: str) -> str | None:
     """
     if _ending(name) == JSON:
         raise SettingError(
-            f"an output of JSON has one object a line: name it .ndjson, got '{name}'."
+            f"an output of JSON has one object a line: name it .ndjson, got '{name}'. "
+            "jq -s . FILE makes an array of it."
         )
     return format_named(name)
 
