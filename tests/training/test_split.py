@@ -33,7 +33,8 @@ def test_the_records_held_out_certify_alpha_and_waste_none(n: int, alpha: float)
     k = allowed_rank(alpha, size)
     assert k >= 1 and allowed_rank(alpha, size - 2) < k  # fewer, and fewer could alarm
     assert k / (size + 1) >= alpha * (size - 1) / (size + 1)
-    assert size <= max(n / 4, n - 20_000) and size <= 20_000
+    assert size <= max(n / 4, n - 20_000) and size <= 100_000
+    assert size <= 20_000 or size <= (n - 20_000) / 2
     if n / 6 > math.ceil(1 / alpha) and n < 20_000:
         assert size <= n / 6
 
@@ -49,6 +50,10 @@ def test_the_records_held_out_certify_alpha_and_waste_none(n: int, alpha: float)
         (8000, 0.05, 1000),  # an eighth
         (20_000, 0.001, 3000),
         (40_000, 0.001, 20_000),  # 20,000 are plenty to fit to
+        (60_000, 0.001, 20_000),
+        (100_000, 0.001, 40_000),  # as many are fitted to, beside the 20,000
+        (250_000, 0.001, 95_000),  # for an interval within 20 %
+        (250_000, 0.0001, 100_000),
         (250_000, 0.05, 20_000),
     ],
 )

@@ -32,7 +32,8 @@ WIDE_SHARE = 1 / 2  # of fewer records than columns: their out-of-bag scores are
 LATER_SHARE = (
     1 / 2
 )  # of the new records, where a fit is continued: there are the old ones to fit to
-MOST = 20_000  # records: more would not make the interval visibly narrower
+MOST = 20_000  # records that calibrate, unless a narrow interval takes more
+MOST_FOR_PRECISION = 100_000
 ROUNDING = 1e-6
 
 
@@ -114,13 +115,15 @@ def calibration_size(n: int, alpha: float, columns: int) -> int:
     half of fewer records than columns.
 
     With k that may alarm it is k / alpha: with fewer, one less may, and with more, the mean rate
-    k / (size + 1) falls below alpha.
+    k / (size + 1) falls below alpha. More than MOST calibrate only if as many are fitted to.
     """
     if records_for(1, alpha) > n * (LAST_SHARE if columns <= n else WIDE_SHARE):
         return 0
     wanted = min(max(n * SHARE, records_for(RANK, alpha)), n * MOST_SHARE)
-    spare = min(records_for_precision(alpha), n - PLENTY)
-    return records_for(max(1, rank_of(alpha, min(max(wanted, spare), MOST))), alpha)
+    useful = records_for_precision(alpha)
+    most = max(MOST, min(useful, (n - PLENTY) / 2, MOST_FOR_PRECISION))
+    size = min(max(wanted, min(useful, n - PLENTY)), most)
+    return records_for(max(1, rank_of(alpha, size)), alpha)
 
 
 def rank_of(alpha: float, size: float) -> int:
