@@ -205,7 +205,7 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
     last = f"the last {n} blocks" if n > 1 else "the last block"
     said = [f"{_counted(together)} in {last}, {days(found.days)}"]
     if found.state is State.ABOVE:
-        each = round(lately.records / lately.alarms)
+        each = round(lately.records / max(lately.alarms, 1))
         often = f"an alarm in {each:,} normal records" if each > 1 else "nearly all normal records"
         said.append(
             f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
