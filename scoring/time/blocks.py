@@ -260,12 +260,12 @@ def _how_often(found: Outlook, latest: str) -> str:
     if found.held == 0:
         block = found.days / len(found.blocks)
         return (
-            f"a calibration of the time before broke within {days(block)}: recalibrate on the "
-            f"latest records ({latest})"
+            f"a calibration of the time before broke within {days(block)}: train again, or at "
+            f"least recalibrate, on the latest records ({latest})"
         )
     return (
-        f"it held for {days(found.held)}: recalibrate at least that often, on the latest records "
-        f"({latest})"
+        f"it held for {days(found.held)}: train again, or at least recalibrate, that often, on the "
+        f"latest records ({latest})"
     )
 
 
