@@ -136,12 +136,14 @@ def refuse_doubled(names: Sequence[str], delimiter: str) -> None:
         )
 
 
-def why_no_json(raw: bytes) -> str:
-    """Return what a line of NDJSON must be, and what it seems to be."""
+def why_no_json(raw: bytes, *, first: bool) -> str:
+    """Return what a line of NDJSON must be, and what it seems to be; the `first` one tells of the
+    file.
+    """
     rule = "a line must be a JSON object"
     if raw.lstrip()[:1] == b"[":
         return f"{rule}, and no array; {JQ}"
-    if raw.lstrip()[:1] == b"{" and raw.rstrip()[-1:] != b"}":
+    if first and raw.lstrip()[:1] == b"{" and raw.rstrip()[-1:] != b"}":
         return f"{rule}, {SPREAD}"
     return rule + no_such_number(raw)
 

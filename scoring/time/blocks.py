@@ -264,8 +264,8 @@ def _how_often(found: Outlook, latest: str) -> str:
             f"least recalibrate, on the latest records ({latest})"
         )
     return (
-        f"it held for {days(found.held)}: train again, or at least recalibrate, that often, on the "
-        f"latest records ({latest})"
+        f"it held for {days(found.held)}: train again, or at least recalibrate, that often, on "
+        f"the latest records ({latest})"
     )
 
 

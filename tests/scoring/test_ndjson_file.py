@@ -147,7 +147,7 @@ def one_by_one(data: bytes, schema: Schema) -> Expected:
         try:
             record = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            message = why_no_json(line)
+            message = why_no_json(line, first=number == 1)
             want.rejects.append(Reject("in.ndjson", number, "", "json", message, line))
             continue
         if isinstance(record, dict) and set(record) & set(EXPLAINED):

@@ -212,8 +212,8 @@ def _split(rows: Rows) -> list[bytes]:
 
 
 def _not_json(rows: Rows, i: int) -> BadRow:
-    raw = rows.row(i)
-    return BadRow(int(rows.lines[i]), "json", why_no_json(raw), raw)
+    raw, line = rows.row(i), int(rows.lines[i])
+    return BadRow(line, "json", why_no_json(raw, first=line == 1), raw)
 
 
 def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
