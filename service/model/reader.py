@@ -25,12 +25,16 @@ class RecordReader(StructReader):
             "Body", [("records", list[record])], forbid_unknown_fields=True
         )
         self._body: Any = msgspec.json.Decoder(body) if body else None
+        self._array: Any = msgspec.json.Decoder(list[record]) if record else None
         self._lines: Any = msgspec.json.Decoder(record) if record else None
 
     def rows(self, body: bytes) -> Structs | None:
-        """Read the records of `{"records": [...]}`."""
+        """Read the records of `{"records": [...]}`, or of an array."""
+        if self._body is None:
+            return None
         try:
-            rows = self._body.decode(body).records if self._body else None
+            array = body[:1] == b"["
+            rows = self._array.decode(body) if array else self._body.decode(body).records
         except UNREADABLE:
             return None
         return self._checked(rows)

@@ -53,19 +53,21 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 def parse(reader: RecordReader, body: bytes) -> CheckedRecords:
-    """Read `{"records": [...]}`."""
+    """Read `{"records": [...]}`, or an array."""
     data = _decoded(body)
-    if not isinstance(data, dict) or not isinstance(data.get("records"), list):
+    records = data.get("records") if isinstance(data, dict) else data
+    if not isinstance(records, list):
         raise Malformed(
-            f'the body must be an object {{"records": [{{...}}, ...]}}, got {_kind_of(data)}.'
+            'the body must be an object {"records": [{...}, ...]}, or an array of records, got '
+            f"{_kind_of(data)}."
         )
-    if len(data) > 1:
+    if isinstance(data, dict) and len(data) > 1:
         raise Malformed(
             f"the body must have no members but 'records', got {_names_of(data)}, too. "
             "Options are in the query."
         )
-    check_count(len(data["records"]), reader.max_records)
-    return CheckedRecords.of(reader.schema, data["records"])
+    check_count(len(records), reader.max_records)
+    return CheckedRecords.of(reader.schema, records)
 
 
 def _kind_of(data: Any) -> str:

@@ -37,10 +37,12 @@ RECORD = {
     "description": "column: value; `GET /v1/model` shows the columns and an example",
     "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
 }
+RECORDS = {"type": "array", "minItems": 1, "items": RECORD}
 BODY = {
-    "type": "object",
-    "required": ["records"],
-    "properties": {"records": {"type": "array", "minItems": 1, "items": RECORD}},
+    "anyOf": [
+        {"type": "object", "required": ["records"], "properties": {"records": RECORDS}},
+        RECORDS,
+    ]
 }
 BODIES = {
     "application/json": BODY,

@@ -54,6 +54,22 @@ def test_ndjson_is_answered_line_by_line(
 
 
 @pytest.mark.parametrize(
+    ("n", "form"), [(1, b"%b"), (30, b"%b"), (30, b"\xef\xbb\xbf \n%b\n"), (1000, b"%b")]
+)
+def test_an_array_is_answered_as_the_object_that_holds_it(
+    live: Live, records: list[dict[str, Any]], n: int, form: bytes
+):
+    many = (records * 2)[:n]
+    whole = live.post("/v1/score", json={"records": many})
+    array = live.post("/v1/score", content=form % json.dumps(many).encode())
+    assert array.status_code == 200 and array.content == whole.content
+    bad = [*many[:-1], many[-1] | {"amount": "dear"}]
+    whole, array = (live.post("/v1/score", json=body) for body in ({"records": bad}, bad))
+    assert array.status_code == whole.status_code == 422
+    assert array.json()["errors"] == whole.json()["errors"]
+
+
+@pytest.mark.parametrize(
     "between", [b"}\n{", b"}{", b""], ids=["good", "two on one", "one on two"]
 )
 def test_a_line_of_ndjson_holds_one_record(
