@@ -85,7 +85,7 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
         window=window,
-        windows=Windows(window.size, clipped, moments, window.pace is not None, numbered(whose)),
+        windows=Windows(window.size, clipped, moments, numbered(whose), window.pace is not None),
         runs=taken.runs,
         order=order,
         entities=len(names),

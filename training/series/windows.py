@@ -19,15 +19,15 @@ class Windows:
 
     Attributes:
         moments: (N,) of the records whose rows the runs name.
+        owners: (runs,) the entity of each run, as a number.
         paced: whether the last number of a record is the pace, see `hide_first_pace`.
-        owners: (runs,) the entity of each run, as a number; None: all are of one.
     """
 
     size: int
     runs: Sequence[Run]
     moments: NDArray[np.int64]
+    owners: NDArray[np.int64]
     paced: bool = False
-    owners: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -80,8 +80,7 @@ class Windows:
 
     def folds_of_entities(self, count: int, seed: int) -> NDArray[np.int64]:
         """(M,) the fold, of `count`, of each window: whole entities, dealt at random."""
-        owners = np.zeros(len(self.runs), np.int64) if self.owners is None else self.owners
-        names, place = np.unique(owners, return_inverse=True)
+        names, place = np.unique(self.owners, return_inverse=True)
         dealt = np.random.default_rng(seed).permutation(len(names)) % count
         return np.asarray(dealt[place][self.run_of])
 

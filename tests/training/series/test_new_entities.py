@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -21,7 +22,6 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.recalibrate import recalibrate
 from vaewatch.training.series.fit import fit_windows
 from vaewatch.training.series.promise import entity_blocks
-from vaewatch.training.series.windows import Windows
 from vaewatch.training.vae.threads import computing_on
 
 
@@ -29,7 +29,7 @@ from vaewatch.training.vae.threads import computing_on
 def test_each_entity_is_in_one_fold_and_folds_have_as_many(seed: int, entities: int):
     windows = windows_of(5, seed, entities, n=900)
     owners = np.random.default_rng(seed).integers(0, entities, len(windows.runs))
-    windows = Windows(5, windows.runs, windows.moments, owners=owners)
+    windows = replace(windows, owners=owners)
     folds = windows.folds_of_entities(6, seed)
     fold_of = {}
     for run, fold in zip(windows.run_of.tolist(), folds.tolist(), strict=True):
@@ -61,7 +61,7 @@ def test_what_judges_saw_what_it_may():
     rng, size, entities = np.random.default_rng(0), 5, 9
     found = windows_of(size, 0, entities, n=1500)
     owners = rng.integers(0, entities, len(found.runs))
-    windows = Windows(size, found.runs, found.moments, owners=owners)
+    windows = replace(found, owners=owners)
     config = TrainConfig(calibrate="entities", steps=2, served=2, entity="m", time="t")
     with computing_on(1):
         fit = fit_windows(windows, config)

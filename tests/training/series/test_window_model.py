@@ -38,7 +38,9 @@ def run_of(values: np.ndarray, size: int) -> Run:
 
 
 def windows_of(values: np.ndarray, size: int, paced: bool = False) -> Windows:
-    return Windows(size, [run_of(values, size)], np.arange(len(values)), paced)
+    return Windows(
+        size, [run_of(values, size)], np.arange(len(values)), np.zeros(1, np.int64), paced
+    )
 
 
 def fitted(size: int, width: int, paced: bool = False) -> tuple[WindowFit, np.ndarray]:
@@ -201,7 +203,7 @@ def test_windows_that_are_measured_together_are_those_that_were_chosen(
         rows = np.arange(start + 3, start + length)
         runs.append(Run(rows, own, np.zeros((length, 1), bool)))
         start += length
-    windows = Windows(4, runs, np.arange(len(values)))
+    windows = Windows(4, runs, np.arange(len(values)), np.zeros(len(runs), np.int64))
     chosen = np.flatnonzero(rng.random(len(windows)) < 0.7)
     for most in (1, 3, 2048):
         monkeypatch.setattr("vaewatch.training.series.fit.LEAST_CHUNK", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def windows_of(size: int, seed: int, entities: int = 4, n: int = 300) -> Windows
     values = np.column_stack([np.arange(n), rng.normal(size=n)]).astype(np.float32)
     unseen = rng.random((n, 2)) < 0.02
     taken = History(Window(size, 40, 1)).add(Arrivals(names, moments, values, unseen))
-    return Windows(size, taken.runs, moments)
+    return Windows(size, taken.runs, moments, np.zeros(len(taken.runs), np.int64))
 
 
 def records_of(windows: Windows) -> list[set[int]]:
@@ -60,7 +62,7 @@ def test_folds_are_blocks_of_time_of_like_size_whatever_the_entity(seed: int):
 def test_windows_of_one_moment_may_be_parted_but_never_lost():
     """All entities at one instant: the order of the entities parts them."""
     windows = windows_of(2, 0)
-    same = Windows(2, windows.runs, np.zeros_like(windows.moments))
+    same = replace(windows, moments=np.zeros_like(windows.moments))
     assert np.bincount(same.folds(6)).sum() == len(same)
 
 
