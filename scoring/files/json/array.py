@@ -19,6 +19,7 @@ from vaewatch.scoring.files.foreign import no_such_number, refuse_encoding
 
 _ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[")
 _OBJECTS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\])")
+_BREAK = re.compile(rb"\s*\n\s*")
 _BYTE = re.compile(r" \(byte ([0-9]+)\)$")
 NEAR = 20  # bytes
 NEWLINE = b"\n"
@@ -60,7 +61,7 @@ def lines_of_array(data: bytes) -> io.BytesIO:
         start, within = data.index(record, at), record.count(NEWLINE)
         before = data.count(NEWLINE, at, start) or int(not ended)
         # in JSON no text holds a line break: these are between the parts of a record
-        flat = record.replace(b"\r", b" ").replace(NEWLINE, b" ") if within else record
+        flat = _BREAK.sub(b" ", record) if within else record
         lines.write(NEWLINE * before + flat + NEWLINE * within)
         at, ended = start + len(record), within > 0
     lines.seek(0)
