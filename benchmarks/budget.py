@@ -163,7 +163,7 @@ def csv_files(data: Path) -> Iterator[Table]:
     for path in sorted((data / "files").glob("*.csv")):
         try:
             frame = read_frame(path)
-            frame = frame.drop(_moments_among(frame))
+            frame = frame.drop(moments_among(frame))
             infer_schema(frame, TrainConfig(alpha=max(ALPHAS)))
         except SchemaError as error:
             yield Table("files", path.stem, pl.DataFrame(), str(error))
@@ -171,7 +171,8 @@ def csv_files(data: Path) -> Iterator[Table]:
             yield _table("files", path.stem, frame)
 
 
-def _moments_among(frame: pl.DataFrame) -> Iterator[str]:
+def moments_among(frame: pl.DataFrame) -> Iterator[str]:
+    """Yield the columns that `train` takes for times."""
     for series in frame.get_columns():
         try:
             infer_column(series)

@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 import vaewatch
+from benchmarks.budget import moments_among
 from benchmarks.results import write_section
 from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.scoring.errors import CalibrationError, ScoringError
@@ -36,10 +37,9 @@ from vaewatch.scoring.time.written import FORMS
 from vaewatch.training.calibration.chance import budget_p_value
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.recalibrate import recalibrate
-from vaewatch.training.records.kinds import TimestampError
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.records.remarks import with_the_time
-from vaewatch.training.records.schema import infer_column, infer_schema
+from vaewatch.training.records.schema import infer_schema
 
 ALPHA = 0.05
 PARTS, FITTED = 4, 0.6
@@ -161,17 +161,19 @@ def main() -> None:
             print(f"{path.stem}: {error}", file=sys.stderr)
         if args.runs:
             args.runs.write_text("".join(json.dumps(asdict(c)) + "\n" for c in counts))
+    if not counts:
+        parser.error(f"{args.data}/files must hold a table with a time, got none")
     write_section(args.out, "The alarm budget", "What brings it back over time", _text(counts))
 
 
 def measured(path: Path, steps: int) -> list[Count]:
     """Return the counts of all remedies on a table; none if it has no time or few records."""
     frame = read_frame(path)
-    moments = list(_moments_among(frame))
-    if not moments:
+    times = list(_times_of(frame))
+    if not times:
         return []
     with TemporaryDirectory() as folder:
-        past = _past(path.stem, frame, moments[0], tuple(moments[1:]), steps, Path(folder))
+        past = _past(path.stem, frame, times[0], tuple(times[1:]), steps, Path(folder))
         if past is None:
             return []
         return [
@@ -181,15 +183,11 @@ def measured(path: Path, steps: int) -> list[Count]:
         ]
 
 
-def _moments_among(frame: pl.DataFrame) -> Iterator[str]:
+def _times_of(frame: pl.DataFrame) -> Iterator[str]:
     """Yield the columns that `train` takes for times, and R's own times of a series."""
-    for series in frame.get_columns():
-        try:
-            infer_column(series)
-        except TimestampError:
-            yield series.name
-    if "time" in frame.columns and frame["time"].dtype.is_float():
-        found = read_moments(frame["time"])
+    yield from moments_among(frame)
+    if "time" in frame.columns:
+        found = read_moments(frame["time"].cast(pl.Float64, strict=False))
         if found is not None and (found.forms == FORMS.index(Form.YEARS)).all():
             yield "time"
 
