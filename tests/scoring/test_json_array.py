@@ -87,6 +87,8 @@ def test_numbers_stand_as_they_came():
         ('{"data": [{"a": 1}]}', "takes them out of the array NAME"),
         ('{"a": {"0": 1}, "b": {"0": 2}}', "pandas writes records with to_json(orient='records')"),
         ('[{"a": 1}]'.encode("utf-16"), "got UTF-16. Convert it: iconv -f UTF-16 -t UTF-8"),
+        ("[" * 100_000, "must be an array of records in JSON, got values nested too deep"),
+        ("[" + '{"a":' * 100_000, "got values nested too deep"),
         ("[]", "the input must have records, got none"),
     ],
 )

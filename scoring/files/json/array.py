@@ -17,9 +17,10 @@ from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.chunks import BOM
 from vaewatch.scoring.files.foreign import no_such_number, refuse_encoding
 
+RULE = "the input must be an array of records in JSON"
 _ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[")
 _OBJECTS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\])")
-_BREAK = re.compile(rb"\s*\n\s*")
+_BREAK = re.compile(rb"\r?\n\s*")
 _BYTE = re.compile(r" \(byte ([0-9]+)\)$")
 NEAR = 20  # bytes
 NEWLINE = b"\n"
@@ -53,6 +54,8 @@ def lines_of_array(data: bytes) -> io.BytesIO:
     """
     try:
         members = _decoder.decode(data)
+    except RecursionError as error:
+        raise SchemaError(f"{RULE}, got values nested too deep.") from error
     except msgspec.DecodeError as error:
         raise _broken(data, str(error)) from error
     lines, at, ended = io.BytesIO(), 0, True
@@ -69,11 +72,10 @@ def lines_of_array(data: bytes) -> io.BytesIO:
 
 
 def _broken(data: bytes, found: str) -> SchemaError:
-    rule = "the input must be an array of records in JSON"
     place = _BYTE.search(found)
     at = int(place[1]) if place else len(data)
     line = data.count(NEWLINE, 0, at) + 1
     if odd := no_such_number(data[max(at - NEAR, 0) : at + NEAR]):
-        return SchemaError(f"{rule}{odd} (line {line}).")
+        return SchemaError(f"{RULE}{odd} (line {line}).")
     what = _BYTE.sub("", found).removeprefix("JSON is malformed: ") if place else "it ends here"
-    return SchemaError(f"{rule}, but line {line} breaks it: {what}. Mend it there.")
+    return SchemaError(f"{RULE}, but line {line} breaks it: {what}. Mend it there.")
