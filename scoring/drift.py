@@ -19,7 +19,7 @@ from vaewatch.scoring.table import Table
 
 BINS = 10
 FEW = 1000  # records; up to here the number of NumPy calls decides the time
-MUCH = 0.25  # PSI
+MUCH = 0.25  # PSI above that by chance, from which on a column has changed much
 SURE = 3.0  # standard deviations of what chance brings
 
 

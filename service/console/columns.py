@@ -6,12 +6,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.drift import BINS, DriftReference
+from vaewatch.scoring.drift import BINS, MUCH, DriftReference
 from vaewatch.scoring.schema import Column, Kind, missing_code, other_code
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.window import Totals
 
-MUCH = 0.25  # PSI from which on a column has changed much
 SHARE = 0.05  # a larger rise in missing or unseen values is reported as such
 
 

@@ -25,7 +25,6 @@ from vaewatch.service.recalibrate.sample import Period
 from vaewatch.service.recalibrate.segments import Renewed, SegmentChange
 
 EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
-MUCH = 0.25  # PSI above that by chance
 LATE = 0.1  # of the records: the last ones
 LEAST_MINUTES = 60  # of a time that holds more than one mood of the traffic
 MOST_COLUMNS = 10

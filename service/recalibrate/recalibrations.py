@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from vaewatch.scoring.budget.calibration import check_rate
+from vaewatch.scoring.drift import MUCH
 from vaewatch.scoring.errors import ArtifactError, CalibrationError
 from vaewatch.service.incidents.confirmed import confirmed
 from vaewatch.service.model.errors import Conflict
@@ -28,7 +29,6 @@ from vaewatch.service.recalibrate.change import Change, OldWindows
 from vaewatch.service.recalibrate.folder import ArtifactFolder
 from vaewatch.service.recalibrate.proposal import (
     MOST_COLUMNS,
-    MUCH,
     Drift,
     Evidence,
     Proposal,
