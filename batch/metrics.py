@@ -121,7 +121,7 @@ class _Metrics:
         yield self._gauge("incidents_written", text, found.incidents)
         text = "Alarms in these."
         yield self._gauge("incidents_written_alarms", text, found.alarms)
-        text = f"Those of them that are rarer than 1 in {1 / RARE:.0f} that chance brings."
+        text = f"Those of them that are rarer than 1 in {1 / RARE:.0f} of those by chance."
         yield self._gauge("incidents_rare", text, found.rare)
         yield self._gauge("incidents_rare_alarms", "Alarms in the rare ones.", found.rare_alarms)
 

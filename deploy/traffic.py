@@ -3,9 +3,10 @@
     python deploy/traffic.py records FOLDER
     python deploy/traffic.py send http://127.0.0.1:8000 FOLDER/new.csv --attack FOLDER/attack.csv
 
-`records` makes orders of a shop: normal.csv to train from, new.csv of the same source, and
-attack.csv of stolen cards. `send` takes any CSV of records that the artifact can score. Standard
-library and vaewatch's client only, so that it runs in the image that serves.
+`records` makes orders of a shop: normal.csv to train from, new.csv and recent.csv of the same
+source, attack.csv of stolen cards, labelled.csv of both, and last-month.csv, whose orders have a
+time. `send` takes any CSV of records that the artifact can score. Standard library and vaewatch's
+client only, so that it runs in the image that serves.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,7 +28,9 @@ from typing import Any
 from vaewatch.scoring.errors import ScoringError
 from vaewatch.service.client import Client, ServiceError
 
-NORMAL, NEW, ATTACK = 20_000, 50_000, 5_000  # records
+NORMAL, NEW, ATTACK, RECENT, MONTH = 20_000, 50_000, 5_000, 5_000, 10_000  # records
+LABELLED = (1_000, 200)  # normal and stolen ones
+FIRST, STEP = datetime(2026, 10, 1), timedelta(minutes=4)  # of the month
 COUNTRIES = {"NL": 0.5, "DE": 0.3, "BE": 0.15, "FR": 0.05}
 PAYMENTS = {"transfer": 0.55, "card": 0.3, "invoice": 0.15}
 ATTACK_SHARE = 0.5  # of the records sent while an attack lasts
@@ -62,22 +66,34 @@ def stolen_card(draw: random.Random, number: int) -> Record:
 
 
 def write_records(folder: Path, seed: int) -> None:
-    """The three files; the same seed gives the same records."""
+    """The files; the same seed gives the same records."""
     draw = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for name, size, make in (
         ("normal.csv", NORMAL, order),
         ("new.csv", NEW, order),
         ("attack.csv", ATTACK, stolen_card),
+        ("recent.csv", RECENT, order),
     ):
-        rows = [make(draw, number) for number in range(size)]
-        draft = folder / f".{name}"
-        with draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        draft.rename(folder / name)
-        say(f"{folder / name}: {size:,} records")
+        write(folder / name, [make(draw, number) for number in range(size)])
+    good, bad = LABELLED
+    rows = [{**order(draw, number), "is_fraud": 0} for number in range(good)]
+    rows += [{**stolen_card(draw, good + number), "is_fraud": 1} for number in range(bad)]
+    write(folder / "labelled.csv", rows)
+    times = ((FIRST + number * STEP).isoformat() for number in range(MONTH))
+    month = [{**order(draw, number), "created_at": at} for number, at in enumerate(times)]
+    write(folder / "last-month.csv", month)
+
+
+def write(path: Path, rows: Sequence[Record]) -> None:
+    """Write records as CSV, all of them or none."""
+    draft = path.with_name(f".{path.name}")
+    with draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draft.rename(path)
+    say(f"{path}: {len(rows):,} records")
 
 
 def columns_of(schema: Mapping[str, Any]) -> dict[str, str]:

@@ -216,7 +216,8 @@ class Schema:
             extra = [name for name in present if name not in known]
             hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
-                f"column {_listed(missing)} must be there, but the input lacks it.{hint}"
+                f"the input must have every column of the schema, but lacks {_listed(missing)}."
+                f"{hint}"
             )
 
 

@@ -38,7 +38,8 @@ def check_ahead(
 
     Raises:
         SettingError: the device is not there, or a name could steer a terminal.
-        ArtifactError: `out` cannot be written, or `continue_from` is no artifact.
+        ArtifactError: `out` is there, or `continue_from` is no artifact.
+        OutputError: `out` cannot be written.
         SchemaError: a file is not there, or the first one lacks a column that a setting names.
     """
     _check_device(config.device)

@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 class Evaluation:
     """Figures of one labelled file at one alpha; rates are shares, not per cent.
 
-    false_alarms_by_chance: the range in which chance leaves the false alarms, at 99 %.
+    false_alarms_by_chance: the range in which chance leaves the false alarms, at 99%.
     budget_p_value: the probability of a count of false alarms at least this far from the expected
     one, if these normals are exchangeable with the calibration records (two-sided beta-binomial).
-    rate_interval: of the true rate, at 95 %, as so many calibration records allow.
+    rate_interval: of the true rate, at 95%, as so many calibration records allow.
     bounds: of log p(x) of the normals, if asked for.
     normal_labels, anomaly_labels: the labels that were seen, by what they were taken for.
     fitted_normals: how many of the normals the network was fitted to, so that they alarm too

@@ -36,11 +36,11 @@ class IncidentCounts:
         if not self.incidents:
             return "no incidents"
         counted = f"{self.incidents:,} incident{'' if self.incidents == 1 else 's'}"
-        one_in = f"1 in {1 / RARE:.0f} that chance brings"
+        one_in = f"1 in {1 / RARE:.0f} of those that chance brings"
         if not self.rare:
             return f"{counted}: none is rarer than {one_in}"
         return (
-            f"{counted}: {self.rare:,} with {self.rare_alarms:,} of the {self.alarms:,} alarms "
+            f"{counted}: {self.rare:,}, with {self.rare_alarms:,} of the {self.alarms:,} alarms, "
             f"{'is' if self.rare == 1 else 'are'} rarer than {one_in}"
         )
 

@@ -77,13 +77,13 @@ class SeriesCounts:
             )
         if self.evicted:
             said.append(
-                f"the history holds {most:,} entities, and {self.evicted:,} times one had to "
-                "leave, to warm up again if it returns. --max-entities says how many it holds."
+                f"the history holds {most:,} entities, and {self.evicted:,} times one was "
+                "dropped; it warms up again if it returns. --max-entities says how many it holds."
             )
         if self.warming_up and not self.judged:
             said.append(
-                "no record was judged, so that none could alarm: each takes the records of its "
-                "entity before it, as many as a window has, and no entity has so many in a row."
+                "no record was judged, so none could alarm: a record needs a full window of its "
+                "entity's records, and no entity has that many in a row."
             )
         if self.lasting:
             said.append(
@@ -94,7 +94,7 @@ class SeriesCounts:
         if self.new and not of_new:
             said.append(
                 f"{self.new:,} of {self.judged:,} judged records are of entities that are new to "
-                "the model. The budget is not theirs, and they may alarm many times as often: "
+                "the model. The budget does not cover them, and they may alarm far more often: "
                 "train with --calibrate entities, or on their records, too."
             )
         return said

@@ -10,7 +10,7 @@ SIZES = (100, 1_000, 10_000, 100_000)
 
 
 def calibration_table() -> str:
-    """The 95 % range of the true false-alarm rate, by alpha and calibration records."""
+    """The 95% range of the true false-alarm rate, by alpha and calibration records."""
     head = ("alpha", "least n", *(f"n = {n:,}" for n in SIZES))
     rows = (
         (f"{alpha:g}", f"{records_needed(alpha):,}", *(_range(alpha, n) for n in SIZES))

@@ -212,7 +212,7 @@ def records_needed(alpha: float) -> int:
 
 
 def records_for_precision(alpha: float, relative: float = 0.2) -> int:
-    """Return how many calibration records bring the 95 % interval of the true rate within
+    """Return how many calibration records bring the 95% interval of the true rate within
     +- `relative` of alpha.
     """
     return int(np.ceil(1.96**2 * (1 - alpha) / (alpha * relative**2)))

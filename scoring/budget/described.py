@@ -19,7 +19,8 @@ COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
 ASSUMES = (
     "New normal records are exchangeable with the calibration records: drawn from the same "
     "source, in any order. "
-    "After a change in the source the rate is no longer promised; recalibrate."
+    "After a change in the source the rate is no longer promised: train again, or at least "
+    "recalibrate, on recent records."
 )
 CONTAMINATION = (
     "Anomalies among the calibration records hold the highest scores, so normal records alarm "

@@ -16,7 +16,7 @@ from enum import StrEnum
 from vaewatch.scoring.budget.calibration import BlockLaw, Calibration, RateLaw
 from vaewatch.scoring.budget.chance import Chance, alike
 
-CONFIDENCE = 0.99  # people look often: at 95 %, one look in twenty would raise a false alarm
+CONFIDENCE = 0.99  # people look often: at 95%, one look in twenty would raise a false alarm
 TAIL = (1 - CONFIDENCE) / 2
 PROVIDED = "if normal traffic is as it was"  # where it has changed, more of them are false
 EXACT = 10  # from so many expected alarms on, tenths say nothing

@@ -55,7 +55,7 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
     ]
     rate_interval_95: Annotated[
         tuple[float, float],
-        Meta(description="Range of the true false-alarm rate at `alpha`, at 95 %; shares."),
+        Meta(description="Range of the true false-alarm rate at `alpha`, at 95%; shares."),
     ]
     thresholds: Annotated[
         dict[str, float | None],
@@ -73,7 +73,7 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
     ]
     records_for_20_percent: Annotated[
         int,
-        Meta(description="Calibration records that bring the interval within 20 % of `alpha`."),
+        Meta(description="Calibration records that bring the interval within 20% of `alpha`."),
     ]
     reachable: Annotated[
         tuple[float, float] | None,

@@ -14,7 +14,7 @@ from vaewatch.scoring.errors import SchemaError
 
 DELIMITERS = ",;\t"  # of a table; spreadsheets of many countries write the second one
 BETWEEN = ";"  # the names of columns in one cell
-Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95 %
+Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95%
 
 
 class GroupKind(StrEnum):
@@ -83,7 +83,7 @@ class FeedbackSummary(Struct, frozen=True, omit_defaults=True):
 
 
 def share_interval(part: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the share that `part` of `n` has, n > 0 (Wilson, 1927); it holds
+    """Return the 95% interval of the share that `part` of `n` has, n > 0 (Wilson, 1927); it holds
     for small numbers as well.
     """
     share, squared = part / n, Z * Z

@@ -216,7 +216,7 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
     elif found.state is State.BELOW:
         said.append("lately fewer alarms came than normal traffic brings: anomalies may be missed")
     elif found.broken:
-        said.append("the budget did not hold for some time, and does so again at the end")
+        said.append("the budget was broken for a while, and holds again at the end")
     else:
         said.append(_holds(found))
     said.append(_how_often(found, WINDOWS_RECENT if windows else RECENT))
@@ -256,7 +256,7 @@ def _holds(found: Outlook) -> str:
 
 def _how_often(found: Outlook, latest: str) -> str:
     if found.held is None:
-        return f"look again, or recalibrate, every {days(found.days)}: for so long it has held"
+        return f"look again, or recalibrate, every {days(found.days)}: it has held for that long"
     if found.held == 0:
         block = found.days / len(found.blocks)
         return (
@@ -273,8 +273,8 @@ def _what_changed(columns: Sequence[Changed]) -> str:
     most = ", ".join(f"'{one_line(c.column)}' (PSI {c.psi:.2g})" for c in columns[:NAMED])
     more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
     return (
-        f"there {most}{more} changed most: leave out what never comes back (--ignore), or give "
-        "its change from one record to the next"
+        f"the columns that changed most since then: {most}{more}; leave out what never comes back "
+        "(--ignore), or give its change from one record to the next"
     )
 
 

@@ -38,8 +38,8 @@ const moment = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { d
 const oneIn = (p) => (p > 0.5 ? "an everyday record" : `1 normal record in ${count(Math.round(1 / p))}`);
 
 function percent(share) {
-  if (share === 0) return "0 %";
-  return share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+  if (share === 0) return "0%";
+  return share < 0.001 ? "< 0.1%" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 }
 
 function value(x, digits = 4) {
@@ -332,7 +332,7 @@ function drawColumns() {
   const records = state.budget.records;
   put("columns-note", !records ? "The columns of recent records will appear here, beside the calibration's."
     : `The last ${counted(records, "record")} beside those of the calibration. `
-      + (places[0].psi === null ? "Drift is shown from 500 records on." : "PSI measures drift: below 0.1 little has changed, above 0.25 much."));
+      + (places[0].psi === null ? "Drift is shown from 500 records on." : "PSI measures drift: below 0.1 little has changed; much, from 0.25 above what chance brings."));
   const leads = Math.max(1, ...places.map((column) => column.first_reason));
   $("column-rows").replaceChildren(...places.slice(0, allColumns ? places.length : COLUMNS_SHOWN).map((column) =>
     make("tr", { id: `column-${column.at}`, tabindex: "-1" },

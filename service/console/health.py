@@ -13,7 +13,7 @@ from vaewatch.service.console.columns import ColumnState
 MOST_OF_EACH = 2
 MOST_SEGMENTS = 3  # that are named
 MANY, FEW = 0.02, 20  # a share of records, and a number: as VaewatchAlarmsLast has them
-EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
+EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1% of streams exceed it
 
 
 class Look(msgspec.Struct):
@@ -84,8 +84,8 @@ def lasting_of(lasting: int, records: int) -> str:
 
 def new_of(new: int, records: int) -> str:
     """Say that records are of entities that the model does not know, where these are many."""
-    whose = "that the model does not know: the budget is not theirs, and they may alarm many"
-    return _where_many(new, records, f"{whose} times as often.")
+    whose = "that the model does not know: the budget does not cover them, and they may alarm"
+    return _where_many(new, records, f"{whose} far more often.")
 
 
 def _where_many(some: int, records: int, whose: str) -> str:

@@ -30,7 +30,7 @@ function forgetPrecision() {
 }
 
 const judgedOf = (tally) => tally.confirmed + tally.false_alarm;
-const shareOf = (share) => `${Math.round(100 * share)} %`;
+const shareOf = (share) => `${Math.round(100 * share)}%`;
 const intervalOf = ({ lower, upper }) => `${Math.round(100 * lower)} to ${shareOf(upper)}`;
 
 function drawPrecision() {
@@ -44,7 +44,7 @@ function drawPrecision() {
     + "many were, and which columns and groups bring false alarms." : "No incident began in this time.");
   show("precision-text", judged > 0);
   if (judged) put("precision-text", `${count(all.confirmed)} of ${count(judged)} that were judged ${all.confirmed === 1 ? "was" : "were"} real: ${shareOf(all.precision)} `
-    + `(95 % interval: ${intervalOf(all)}). ${count(all.unlabelled)} ${all.unlabelled === 1 ? "is" : "are"} not marked, ${count(all.expected)} ${all.expected === 1 ? "was" : "were"} expected.`);
+    + `(95% interval: ${intervalOf(all)}). ${count(all.unlabelled)} ${all.unlabelled === 1 ? "is" : "are"} not marked, ${count(all.expected)} ${all.expected === 1 ? "was" : "were"} expected.`);
   drawTallies("columns", judged ? found.columns : [], (name) => name || "(no main column)");
   const groups = judged ? found.groups : [];
   drawTallies("groups", groups.length > 1 || (groups[0] && groups[0].name) ? groups : [], (name) => name || "(no name)");

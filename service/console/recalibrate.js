@@ -5,7 +5,7 @@
 let proposal = null; // the one that is shown
 let followed = ""; // the version whose proposals were last asked for
 const ALL_NORMAL = 1e6; // records, of which normal ones have these severities
-const rateOf = (share) => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %`;
+const rateOf = (share) => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)}%`;
 
 /** Shown where the budget is broken, and while there is something to look at or to revert. */
 function drawFollow() {

@@ -29,7 +29,7 @@ class Tally(Struct):
     expected: int = 0
     unlabelled: int = 0
     precision: float | None = None
-    lower: Annotated[float | None, Meta(description="Of its 95 % interval.")] = None
+    lower: Annotated[float | None, Meta(description="Of its 95% interval.")] = None
     upper: float | None = None
 
 

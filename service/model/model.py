@@ -98,7 +98,7 @@ class Model:
 
     @cached_property
     def rate_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the true false-alarm rate."""
+        """The 95% interval of the true false-alarm rate."""
         if self.window is not None:  # that of its independent blocks
             low, high = self.scorer.artifact.manifest.calibration.rate_interval_95
             return low, high

@@ -24,7 +24,7 @@ from vaewatch.service.recalibrate.refusals import Refused, refusals_of
 from vaewatch.service.recalibrate.sample import Period
 from vaewatch.service.recalibrate.segments import Renewed, SegmentChange
 
-EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1 % of streams exceed it
+EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1% of streams exceed it
 LATE = 0.1  # of the records: the last ones
 LEAST_MINUTES = 60  # of a time that holds more than one mood of the traffic
 MOST_COLUMNS = 10
@@ -44,7 +44,7 @@ class Evidence(Struct):
     """What else the service knows of a change, over all workers and since the model was loaded."""
 
     exchangeability_log10: Annotated[
-        float, Meta(description="The test martingale; chance exceeds 2 in at most 1 % of streams.")
+        float, Meta(description="The test martingale; chance exceeds 2 in at most 1% of streams.")
     ]
     columns: Annotated[list[Drift], Meta(description="Columns that have changed, most first.")]
 
@@ -122,7 +122,7 @@ class Proposal(Struct, kw_only=True):
     rate_interval_95: Annotated[
         list[float],
         Meta(
-            description="Range of the true alarm rate by the new calibration, at 95 %, of "
+            description="Range of the true alarm rate by the new calibration, at 95%, of "
             "records such as these."
         ),
     ]

@@ -48,7 +48,7 @@ from vaewatch.service.watch.scores import Page
 
 EXPIRES_SECONDS = 3600.0
 BEFORE_SECONDS = 86_400.0  # the traffic before, in which every hour of the day has been
-MOST_CALIBRATING = 100_000  # scores: the interval is within 20 % of alpha 0.001
+MOST_CALIBRATING = 100_000  # scores: the interval is within 20% of alpha 0.001
 SEGMENTS = (
     "an artifact with a window and a segment must be recalibrated on records: run vaewatch "
     "recalibrate on a file of them."

@@ -44,7 +44,7 @@ class SegmentChange(Struct):
     rate_interval_95: Annotated[
         list[float] | None,
         Meta(
-            description="Range of the segment's true alarm rate at 95 %, by its own calibration; "
+            description="Range of the segment's true alarm rate at 95%, by its own calibration; "
             "null where the pooled one judges, which promises nothing for one segment."
         ),
     ]

@@ -59,8 +59,8 @@ def _budget(model: Model) -> Iterable[Metric]:
     low, high = model.rate_interval
     for suffix, text, rate in (
         ("", "The false-alarm rate that the model is calibrated for.", model.name.alpha),
-        ("_lower", "Lower end of the 95 % interval of the true false-alarm rate.", low),
-        ("_upper", "Upper end of the 95 % interval of the true false-alarm rate.", high),
+        ("_lower", "Lower end of the 95% interval of the true false-alarm rate.", low),
+        ("_upper", "Upper end of the 95% interval of the true false-alarm rate.", high),
     ):
         gauge = GaugeMetricFamily(f"{PREFIX}_alpha{suffix}", text, labels=["model", "version"])
         gauge.add_metric([model.name.name, model.name.version], rate)
@@ -80,7 +80,7 @@ def _budget(model: Model) -> Iterable[Metric]:
 def _segments(model: Model, segments: Segments) -> Metric:
     gauge = GaugeMetricFamily(
         f"{PREFIX}_segment_alpha_upper",
-        "Upper end of the 95 % interval of the false-alarm rate of the calibration that judges a "
+        "Upper end of the 95% interval of the false-alarm rate of the calibration that judges a "
         "segment: its own, or the pooled one, which promises it to no single segment.",
         labels=["model", "version", "segment", "calibration"],
     )

@@ -151,7 +151,7 @@ class Metrics:
         self._column_series()
         self.exchangeability = self._gauge(
             "exchangeability_log10",
-            "log10 of a test martingale; chance exceeds 2 in at most 1 % of streams.",
+            "log10 of a test martingale; chance exceeds 2 in at most 1% of streams.",
         )
         self.reloads = self._counter(
             "reloads",

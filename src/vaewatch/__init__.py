@@ -74,7 +74,9 @@ def train(
             do not allow it, or another run writes to `out`.
         SchemaError: the data cannot be read or learned.
         CalibrationError: there are too few records for the alpha asked for.
-        ArtifactError: `out` cannot be written, or a checkpoint belongs to another run.
+        ArtifactError: `out` is there, `continue_from` is no artifact, or a checkpoint belongs to
+            another run.
+        OutputError: `out` cannot be written.
     """
     from vaewatch.training.ahead import check_ahead
     from vaewatch.training.config import TrainConfig

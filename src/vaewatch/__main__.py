@@ -21,8 +21,8 @@ COMMANDS = {
     "train": "Fit, calibrate and export an artifact from normal records.",
     "evaluate": "Measure an artifact on labelled records.",
     "recalibrate": "Calibrate an artifact again on newer normal records.",
-    "rollback": "Put the version of an artifact back that was replaced last.",
-    "report": "Make the training report of an artifact again.",
+    "rollback": "Restore the version of an artifact that was replaced last.",
+    "report": "Rebuild the training report of an artifact.",
     "sample": "Draw records from the prior through the decoder.",
     "score": "Score a file of records.",
     "replay": "Count the alarms that past records would have raised.",
@@ -106,7 +106,8 @@ def _require_space(command: str) -> None:
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here:  vaewatch train normal.csv --out artifact",
+    epilog="Start here:  vaewatch train normal.csv --out artifact\n\n"
+    "Most options can also be set in the environment: --alpha as VAEWATCH_ALPHA.",
 )
 @click.version_option(package_name="vaewatch", message="vaewatch %(version)s")
 @click.option(

@@ -46,13 +46,13 @@ def test_it_shows_what_the_summary_counts_and_a_new_mark_at_once(browser: Browse
         page.goto(judged.url)
         text = page.locator("#precision-text")
         expect(text).to_contain_text(
-            "16 of 24 that were judged were real: 67 % (95 % interval: 47 to 82 %). "
+            "16 of 24 that were judged were real: 67 % (95% interval: 47 to 82%). "
             "16 are not marked, 0 were expected."
         )
         rows = page.locator("#precision-columns-rows tr")
         expect(rows).to_have_count(3)
         amount = rows.filter(has_text="amount")
-        expect(amount).to_contain_text("0 % (0 to 32 %)")
+        expect(amount).to_contain_text("0% (0 to 32%)")
         expect(page.locator("#precision-groups-rows tr")).to_have_count(3)
         expect(page.locator("#precision-weeks-rows tr").first).to_be_visible()
         assert axe_findings(page) == []

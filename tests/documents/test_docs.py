@@ -22,7 +22,7 @@ from vaewatch.__main__ import COMMANDS
 READ = [Page.read(path) for path in PAGES]
 RUN = [page for page in READ if page.to_run]
 FAST = {"VAEWATCH_STEPS": "60", "VAEWATCH_MEMBERS": "4", "VAEWATCH_DRAIN_SECONDS": "0"}
-MONTH = 10_000  # orders of the file with times
+FEWER = {"normal.csv": 8_000, "new.csv": 5_000}  # records that are enough for the pages
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +32,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     traffic = ROOT / "deploy" / "traffic.py"
     words = [sys.executable, str(traffic), "records", str(folder)]
     subprocess.run(words, check=True, capture_output=True)
-    normal, new, attack = (
-        pl.read_csv(folder / f"{name}.csv", infer_schema=False)
-        for name in ("normal", "new", "attack")
-    )
-    normal[:8000].write_csv(folder / "normal.csv")
-    new[:5000].write_csv(folder / "new.csv")
-    new[5000:10_000].write_csv(folder / "recent.csv")
-    labelled = (new[:1000].with_columns(is_fraud=pl.lit("0")), attack[:200])
-    pl.concat([labelled[0], labelled[1].with_columns(is_fraud=pl.lit("1"))]).write_csv(
-        folder / "labelled.csv"
-    )
-    minutes = pl.datetime_range(
-        pl.datetime(2026, 10, 1), pl.datetime(2026, 12, 31), "4m", eager=True
-    )
-    times = minutes[:MONTH].dt.strftime("%Y-%m-%dT%H:%M:%S")
-    new[:MONTH].with_columns(created_at=times).write_csv(folder / "last-month.csv")
+    for name, rows in FEWER.items():
+        pl.read_csv(folder / name, infer_schema=False)[:rows].write_csv(folder / name)
     for name, data, seed in (("artifact", "normal.csv", 0), ("newer", "recent.csv", 1)):
         vaewatch.train(folder / data, folder / name, id="order", seed=seed, report=False, **SMALL)
     trained(folder, name="pumps")
@@ -89,6 +75,13 @@ def test_what_a_page_shows_is_what_happens(page: Page, given: Path, shell: Shell
             assert not missing(shown, output), f"{command}\nprints:\n{output}"
         ran += 1
     assert ran == len(page.to_run) > 0
+
+
+def test_each_page_says_where_its_files_come_from():
+    given = [page for page in READ if {name for name in page.given if name.endswith(".csv")}]
+    assert len(given) > 10
+    for page in given:
+        assert "`python deploy/traffic.py records .`" in page.path.read_text(), page.name
 
 
 def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():

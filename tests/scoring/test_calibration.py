@@ -125,7 +125,7 @@ def test_with_ties_the_interval_covers_the_rate_that_is_reached(k: int, ratio: f
         if step := law.step():
             steps += 1
             assert step.rate <= alpha + 1e-3 and step.above >= alpha - 1e-3
-    assert np.mean(held) >= 0.93  # 95 %, and three deviations
+    assert np.mean(held) >= 0.93  # 95%, and three deviations
     assert steps
 
 

@@ -44,7 +44,7 @@ def test_blocks_that_alarm_as_a_whole_stay_in_the_range(length: int):
         found = expected_of_windows(judge, series(N // length), judged)
         seen += found.low <= alarms <= found.high
         assert found.high > Expected.at(judge, judged).mean
-    assert seen >= 291  # of 297 at 99 %
+    assert seen >= 291  # of 297 at 99%
 
 
 def test_no_records_bring_no_alarms():

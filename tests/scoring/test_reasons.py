@@ -166,7 +166,7 @@ def test_a_value_that_should_be_missing_is_the_first_reason(mixed: Trained):
 
 
 def test_either_of_two_that_do_not_go_together_is_the_first_reason(mixed: Trained):
-    """An amount within the middle 90 %, but not with this weight."""
+    """An amount within the middle 90%, but not with this weight."""
     rng = np.random.default_rng(0)
     amounts = np.sort(mixed.fresh["amount"].to_numpy())[50:-50]
     pairs = mixed.planted(lambda record: {**record, "amount": float(rng.choice(amounts))})

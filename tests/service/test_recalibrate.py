@@ -330,7 +330,7 @@ def test_what_was_foretold_of_blocks_of_time_is_not_kept(tmp_path: Path):
 
 
 def test_a_flood_shows_beside_the_traffic_before(artifact: Path):
-    """4 % of a minute, of a budget of 5 %: a small calibration alone can hardly show that."""
+    """4% of a minute, of a budget of 5%: a small calibration alone can hardly show that."""
     with clocked(artifact) as service:
         for hour in range(10):
             service.set_clock(3600 * hour)

@@ -31,7 +31,7 @@ every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 
 
 def anomalies(law: Law, rng: np.random.Generator, n: int) -> Floats:
-    """Scores that nearly all alarm at 1 %."""
+    """Scores that nearly all alarm at 1%."""
     usual = np.quantile(law(np.random.default_rng(9), 20_000), 0.99)
     return np.asarray(usual * (1 + 3 * rng.random(n)))
 
@@ -118,7 +118,7 @@ A_DAY_BEFORE = {"n_before": 26_400}
 def test_a_flood_as_large_as_the_budget_is_not_followed(
     law: Law, before: dict[str, int], least: int
 ):
-    """1 % of two hours, asked for alone. The day before shows what a small calibration cannot."""
+    """1% of two hours, asked for alone. The day before shows what a small calibration cannot."""
 
     def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
         return np.where(rng.random(len(at)) < 0.01, anomalies(law, rng, len(at)), normal)
@@ -129,7 +129,7 @@ def test_a_flood_as_large_as_the_budget_is_not_followed(
 
 @every_law
 def test_what_a_day_holds_of_a_flood_is_not_followed_if_it_takes_much_of_the_budget(law: Law):
-    """10 % of 40 minutes are 80 of the 288 alarms that a day of 28,800 records may raise."""
+    """10% of 40 minutes are 80 of the 288 alarms that a day of 28,800 records may raise."""
 
     def flooded(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
         start = (1 - 40 / 1440) * rng.random()
@@ -180,7 +180,7 @@ def test_a_flood_too_small_to_matter_hardly_moves_the_rate(law: Law):
 
 @every_law
 def test_anomalies_all_day_are_not_followed_where_they_would_hide(law: Law):
-    """2 % of anomalies at a budget of 1 %: at most half of them could still alarm."""
+    """2% of anomalies at a budget of 1%: at most half of them could still alarm."""
 
     def contaminated(rng: np.random.Generator, normal: Floats, at: Floats) -> Floats:
         return np.where(rng.random(len(at)) < 0.02, anomalies(law, rng, len(at)), normal)

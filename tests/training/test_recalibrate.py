@@ -95,7 +95,7 @@ def test_it_says_the_rates_of_both_calibrations_on_both_sets(
     shown = [float(w) for words in lines if words[1] in ("scores", "normals") for w in words[2:4]]
     np.testing.assert_allclose(shown, want, rtol=1e-3)
     low, high = new.artifact.manifest.calibration.rate_interval_95
-    assert f"the true rate lies in {low:.2g} to {high:.2g}" in done.stdout
+    assert f"the true rate lies between {low:.2g} and {high:.2g}" in done.stdout
 
 
 def test_drift_is_measured_against_the_new_normals(done: Done, scorer: Scorer, folder: Path):

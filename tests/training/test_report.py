@@ -122,7 +122,7 @@ def test_no_id_is_there_twice(page: Page):
 def test_its_numbers_are_the_manifest_s(artifact_path: Path, page: Page):
     manifest, facts = read_manifest(artifact_path), page.facts()
     low, high = manifest.calibration.rate_interval_95
-    assert facts["true rate, 95 %"] == f"{low:.2g} to {high:.2g}"
+    assert facts["true rate, 95%"] == f"{low:.2g} to {high:.2g}"
     assert facts["calibration records"] == f"{manifest.calibration.n:,}"
     assert facts["records fitted to"] == f"{manifest.metrics.fit_records:,}"
     assert facts["version"] == manifest.version
@@ -236,7 +236,7 @@ def test_peers_are_measured_on_the_same_records(
 
 
 def _pca_by_hand(scorer: Scorer, normal: pl.DataFrame, frame: pl.DataFrame) -> float:
-    """AUROC of the squared distance to the subspace of 90 % of the variance, by an SVD."""
+    """AUROC of the squared distance to the subspace of 90% of the variance, by an SVD."""
     from vaewatch.scoring.files.frames import checked_table
 
     artifact = scorer.artifact

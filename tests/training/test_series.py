@@ -123,7 +123,7 @@ def test_inspect_says_the_same(folder: Path, trained: Done):
 def test_auto_says_after_how_many_records_values_come_back(folder: Path, tmp_path: Path):
     words = (*TIMED, *WORDS, "--no-report", "--alpha", 0.05, "--out", tmp_path / "art")
     done = call("train", folder / "fit.csv", *words)
-    assert "window        13 records (auto: values come back after 13)" in done.stdout
+    assert "window        13 records (auto: values repeat after 13 records)" in done.stdout
     manifest = read_manifest(tmp_path / "art")
     assert manifest.series is not None and manifest.series.period == 13
 

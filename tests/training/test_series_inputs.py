@@ -75,7 +75,7 @@ def test_offsets_may_differ_but_some_times_may_not_lack_one(tmp_path: Path):
     """00:00Z and 02:00+02:00 are one moment."""
     zones = pl.when(ROWS % 2 == 0).then(pl.col("ts") + "Z").otherwise(pl.col("ts") + "+00:00")
     done = fit(tmp_path, series().with_columns(zones.alias("ts")))
-    assert done.returncode == 0 and "0 out of order put in order" in done.stdout
+    assert done.returncode == 0 and "0 sorted into time order" in done.stdout
     some = pl.when(ROWS == 5).then("ts").otherwise(pl.col("ts") + "Z").alias("ts")
     done = fit(tmp_path, series().with_columns(some))
     assert done.returncode == 3 and "ISO 8601 with an offset" in done.stderr
@@ -84,13 +84,13 @@ def test_offsets_may_differ_but_some_times_may_not_lack_one(tmp_path: Path):
 def test_a_clock_that_steps_back_is_put_in_order_and_counted(tmp_path: Path):
     done = fit(tmp_path, shifted(series(), HALF, timedelta(seconds=-305)))
     assert done.returncode == 0, done.stderr
-    assert "0 records of a repeated time left out, 90 out of order put in order" in done.stdout
+    assert "0 records with a repeated time left out, 90 sorted into time order" in done.stdout
 
 
 def test_repeated_times_are_left_out_and_counted(tmp_path: Path):
     frame = series()
     done = fit(tmp_path, pl.concat([frame, frame[:30]]))
-    assert "30 records of a repeated time left out, 30 out of order" in done.stdout
+    assert "30 records with a repeated time left out, 30 sorted" in done.stdout
 
 
 def test_a_forgotten_entity_is_warned_of(tmp_path: Path):

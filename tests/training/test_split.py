@@ -52,7 +52,7 @@ def test_the_records_held_out_certify_alpha_and_waste_none(n: int, alpha: float)
         (40_000, 0.001, 20_000),  # 20,000 are plenty to fit to
         (60_000, 0.001, 20_000),
         (100_000, 0.001, 40_000),  # as many are fitted to, beside the 20,000
-        (250_000, 0.001, 95_000),  # for an interval within 20 %
+        (250_000, 0.001, 95_000),  # for an interval within 20%
         (250_000, 0.0001, 100_000),
         (250_000, 0.05, 20_000),
     ],
@@ -65,7 +65,7 @@ def test_how_many_are_held_out(n: int, alpha: float, size: int):
 
 
 def test_of_fewer_records_than_columns_up_to_half_are_held_out():
-    """Their out-of-bag scores are lower than those of new records: 27 % alarmed for 10 %."""
+    """Their out-of-bag scores are lower than those of new records: 27% alarmed for 10%."""
     assert calibration_size(240, 0.01, columns=500) == 100
     assert calibration_size(240, 0.01, columns=240) == 0
     assert calibration_size(199, 0.01, columns=500) == 0

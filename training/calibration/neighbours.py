@@ -131,7 +131,7 @@ def keep_records(
 
 
 def spread(values: Floats) -> float:
-    """Return the distance from the median of (N,) values to their 95 % quantile."""
+    """Return the distance from the median of (N,) values to their 95% quantile."""
     middle, high = np.quantile(values, [0.5, 0.95])
     return float(high - middle)
 

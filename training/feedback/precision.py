@@ -15,7 +15,7 @@ from vaewatch.training.feedback.marks import Label, Mark
 class Precision:
     """Marks that judge. name: of a column or group, or Monday of a week.
 
-    share: of those that are confirmed; interval: its own, at 95 %.
+    share: of those that are confirmed; interval: its own, at 95%.
     """
 
     name: str

@@ -111,7 +111,7 @@ def _refusal(label: str, others: Sequence[str], asked: Sequence[str]) -> str:
     shown = ", ".join(f"'{value}'" for value in others[:SHOWN])
     more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
     known = ", ".join(asked or NORMAL_NAMES)
-    pairs = "" if asked else "; and 1 beside -1, B beside M, N beside Y, good beside bad"
+    pairs = "" if asked else "; and one of a known pair, such as 1 beside -1 or ham beside spam"
     return (
         f"label column '{label}' must have a normal record, got only the labels {shown}{more}. "
         f"Normal: {known}{pairs}. Name yours with --normal-label."

@@ -214,7 +214,7 @@ def _name(column: Column, code: np.integer[Any]) -> str:
 
 def _missing_warning(share: float) -> Iterator[str]:
     if share >= NEARLY_MISSING:
-        yield f"{share:.1%} missing: a value there is rare, and may alarm by being there."
+        yield f"{share:.1%} missing: any value is rare here, and may alarm by being present."
     elif share >= MOSTLY_MISSING:
         yield f"{share:.1%} missing: most records have no value there."
 
@@ -291,5 +291,6 @@ def _id_warning(column: Column, codes: NDArray[np.int32]) -> Iterator[str]:
         yield (
             f"{ID_LIKE}: {share:.0%} of the values are rare or unique. They count as one, "
             "so nothing unusual is found here. Name it with --id if it names records, leave it "
-            "out with --ignore if it says nothing of them, or declare its --kind if it is no text."
+            "out with --ignore if it says nothing about them, or declare its --kind if it is not "
+            "a text."
         )

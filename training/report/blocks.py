@@ -81,4 +81,4 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def share(value: float) -> str:
     """Return a share in per cent, to three digits."""
-    return f"{100 * value:.3g} %"
+    return f"{100 * value:.3g}%"

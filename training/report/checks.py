@@ -21,7 +21,7 @@ WIDE = 0.5  # of alpha, to either side: a budget with a wider interval is too un
 GAP = 0.1  # of a nat a feature, between in and out of bag
 WORSE = 0.02  # of a nat a feature: the bound out of bag has fallen since its best
 MANY = 0.05  # of the records: of more repeated ones, something is amiss
-OFF = 0.06  # from 90 %: further away, a column does not spread as a normal law
+OFF = 0.06  # from 90%: further away, a column does not spread as a normal law
 
 
 def check_all(
@@ -57,7 +57,7 @@ def check_windows(
     wide = max(high / alpha - 1, 1 - low / alpha)
     words = (
         f"Asked for {alpha:g}: the records are worth {series.blocks:,} independent ones, so that "
-        f"the true false-alarm rate lies in {low:.2g} to {high:.2g}."
+        f"the true false-alarm rate lies between {low:.2g} and {high:.2g}."
     )
     checks.append(Check(wide <= WIDE, words, "budget"))
     if manifest.outlook:
@@ -122,7 +122,7 @@ def _spread(found: Findings) -> Iterator[Check]:
 def _budget(calibration: Calibration) -> Iterator[Check]:
     alpha = calibration.alpha
     low, high = calibration.rate_law().interval()
-    words = f"Asked for {alpha:g}: the true false-alarm rate lies in {low:.2g} to {high:.2g}."
+    words = f"Asked for {alpha:g}: the true rate lies between {low:.2g} and {high:.2g}."
     wide = max(high / alpha - 1, 1 - low / alpha)
     if wide > WIDE:
         words += f" That is up to {share(wide)} off: more calibration records make it narrower."

@@ -70,7 +70,7 @@ class ColumnFit:
     """How well one column is reconstructed, out of bag.
 
     explained: 1 - squared residuals / variance; 1 is exact, 0 no better than the mean. central:
-    the share of PITs in the middle 90 %; None if the column is not numeric, or constant. pit:
+    the share of PITs in the middle 90%; None if the column is not numeric, or constant. pit:
     records in each of BINS equal bins.
     """
 

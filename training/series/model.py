@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scale:
-    """What is usual of a view among normal windows: its median, and how far from it to the 95 %
+    """What is usual of a view among normal windows: its median, and how far from it to the 95%
     quantile.
     """
 
@@ -52,7 +52,7 @@ class Scale:
         return cls(float(middle) + least, max(float(high - middle), least))
 
     def apply(self, values: Floats) -> Floats:
-        """(N,) -> (N,): 0 up to the median, 0.7 at the 95 % quantile, and slower beyond it."""
+        """(N,) -> (N,): 0 up to the median, 0.7 at the 95% quantile, and slower beyond it."""
         return np.asarray(np.log1p(np.maximum((values - self.middle) / self.spread, 0.0)))
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.series.entity import numbered
 
-SIDE = 0.975  # of an interval at 95 %
+SIDE = 0.975  # of an interval at 95%
 
 
 def incidents_interval(count: int, days: float) -> tuple[float, float]:
-    """Return the 95 % interval of the incidents a day, of so many among so many days (Garwood,
+    """Return the 95% interval of the incidents a day, of so many among so many days (Garwood,
     1936). Incidents are apart by definition, so that they are taken to be a Poisson process.
     """
     from scipy.special import gammaincinv

@@ -17,7 +17,7 @@ RARE, USUAL = "rare", "usual"
 
 @dataclass(frozen=True)
 class Precision:
-    """The share of labelled incidents that were confirmed, and its 95 % interval."""
+    """The share of labelled incidents that were confirmed, and its 95% interval."""
 
     confirmed: int
     false_alarms: int
@@ -125,8 +125,8 @@ class Stands(Collector):
         text = "of incidents with feedback that were confirmed, in the last 28 days."
         for suffix, what, value in (
             ("", "Share", precision.share),
-            ("_lower", "Lower end of the 95 % interval of the share", precision.lower),
-            ("_upper", "Upper end of the 95 % interval of the share", precision.upper),
+            ("_lower", "Lower end of the 95% interval of the share", precision.lower),
+            ("_upper", "Upper end of the 95% interval of the share", precision.upper),
         ):
             yield GaugeMetricFamily(
                 f"{prefix}_incident_precision{suffix}", f"{what} {text}", value=value

@@ -69,8 +69,9 @@ def evaluate(
 
     LABELLED: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet: files, folders, globs, s3://,
     gs:// and abfs:// URLs, or - for standard input. A label of 0, false, no, ok, normal, benign,
-    inlier, negative, legitimate, genuine, healthy or nominal is normal; so is 1 beside -1, B
-    beside M, and N beside Y. Any other is an anomaly. --normal-label names another one.
+    inlier, negative, legitimate, genuine, healthy or nominal is normal; so is one of a
+    known pair, such as 1 beside -1, B beside M, ham beside spam, or "no fraud" beside "fraud". Any
+    other is an anomaly. --normal-label names another one.
 
     An artifact with a window is measured on events, runs of anomalous records of one entity, in
     order of time whatever the order of the file is.
@@ -258,9 +259,10 @@ def _budget_verdict(found: Evaluation) -> str:
         )
     return (
         f"BROKEN: chance gives such a count with probability {found.budget_p_value:.2g}. These "
-        "normals are not exchangeable with the calibration records: vaewatch recalibrate with "
-        "recent ones. If the change is so large that this would lose detection, it refuses: then "
-        "vaewatch train --from this artifact, on old and recent ones."
+        "normals are not exchangeable with the calibration records. If they have moved a little, "
+        "vaewatch recalibrate with recent ones; it refuses where that would lose detection. If "
+        "they keep moving, or it refuses, vaewatch train again, with --from this artifact on old "
+        "and recent ones."
     )
 
 

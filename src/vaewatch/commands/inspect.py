@@ -67,7 +67,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield (
         "calibration",
         f"{calibration.n:,} records, {calibration.rule}{worth(manifest)}; alpha "
-        f"{manifest.alpha:g}: true rate in {low:.2g} to {high:.2g} (95 %)",
+        f"{manifest.alpha:g}: true rate in {low:.2g} to {high:.2g} (95%)",
     )
     if calibration.segments:
         own = sum(each.rate_interval_95 is not None for each in calibration.segments)

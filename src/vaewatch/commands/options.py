@@ -199,20 +199,20 @@ def reading_options() -> Callable[[Any], Any]:
         setting(
             "--time",
             metavar="COLUMN",
-            help="Says when a record was made; its hour and weekday are learned, and blocks of "
-            "time tell whether the budget holds.",
+            help="When a record was made. Its hour and weekday are learned, and the budget is "
+            "checked over time.",
         ),
         setting(
             "--time-zone",
             default="UTC",
             metavar="ZONE",
-            help="Of the calendar, and of times without an offset, such as Europe/Amsterdam.",
+            help="Zone of the calendar and of times without an offset, such as Europe/Amsterdam.",
         ),
         setting(
             "--date-order",
             default="auto",
             type=click.Choice(["auto", "day", "month"]),
-            help="What comes first in dates such as 3/4/2026, where no other date tells.",
+            help="What comes first in dates such as 3/4/2026, if no other date settles it.",
         ),
         setting(
             "--calendar",
@@ -229,8 +229,8 @@ def reading_options() -> Callable[[Any], Any]:
         setting(
             "--entity",
             metavar="COLUMN",
-            help="Says whose record it is, such as a machine: each is judged with its own before "
-            "it; with --time.",
+            help="What a record belongs to, such as a machine: each record is judged with the "
+            "earlier ones of its entity. Needs --time.",
         ),
         _kind(),
         delimiter(),

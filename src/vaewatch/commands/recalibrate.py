@@ -170,7 +170,7 @@ def _print_change(done: Recalibrated) -> None:
         console,
         "alarm budget",
         f"asked for {artifact.calibration.alpha:g}, {summary.n:,} new calibration records"
-        f"{worth(artifact.manifest)}: the true rate lies in {low:.2g} to {high:.2g} (95 %)",
+        f"{worth(artifact.manifest)}: the true rate lies between {low:.2g} and {high:.2g} (95%)",
     )
     for fact in new_facts(artifact.manifest):
         print_fact(console, *fact)

@@ -54,11 +54,11 @@ def report(
     target: Path | None,
     quiet: bool,
 ) -> None:
-    """Make the training report of an artifact again, as one HTML file.
+    """Rebuild the training report of an artifact, as one HTML file.
 
     With labelled records it also shows how well anomalies are found; with the fit records as well,
-    it compares a plain autoencoder, PCA and an isolation forest. Both are named as for `vaewatch
-    train`. The artifact stays as it is.
+    it compares a plain autoencoder, PCA and an isolation forest. Both take files, folders, globs
+    or URLs, as `vaewatch train` does. The artifact stays as it is.
     """
     from vaewatch.scoring.disk.reading import read_files
     from vaewatch.scoring.scorer import Scorer

@@ -62,9 +62,13 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     default=".",
     metavar="FOLDER",
     type=click.Path(exists=True, file_okay=False),
-    help="Where an output at a URL grows before it is sent.",
+    help="Local folder for an output at a URL until it is uploaded.",
 )
-@setting("--to", type=click.Choice(["csv", "parquet", "ndjson"]), help="[default: as the input]")
+@setting(
+    "--to",
+    type=click.Choice(["csv", "parquet", "ndjson"]),
+    help="Format of the output.  [default: as --out is named, else as the input]",
+)
 @setting("--columns", metavar="A,B,...", callback=names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
 @setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
@@ -72,7 +76,8 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     "--fdr",
     type=float,
     metavar="Q",
-    help="Instead of alpha: of the anomalies at most a share Q is false. Reads the input twice.",
+    help="Instead of --alpha: on average at most a share Q of the anomalies is false. Reads the "
+    "input twice.",
 )
 @setting(
     "--explain",
@@ -85,7 +90,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
     callback=printable,
     default="",
     metavar="TEXT",
-    help="Put it before the names of the added columns, if the input has such columns.",
+    help="Prefix for the names of the added columns, for an input that already has them.",
 )
 @setting(
     "--incidents",

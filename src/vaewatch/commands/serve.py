@@ -62,13 +62,13 @@ def limits(command: Callable[..., Any]) -> Callable[..., Any]:
             "--drain-seconds",
             type=SECONDS,
             default=Settings.drain_seconds,
-            help="Seconds between not being ready and not listening any more, at the end.",
+            help="On shutdown: seconds between reporting not ready and closing the socket.",
         ),
         setting(
             "--stop-seconds",
             type=SECONDS,
             default=Settings.stop_seconds,
-            help="Seconds in which the last requests must be answered, at the end.",
+            help="On shutdown: seconds allowed to answer the last requests.",
         ),
     )[::-1]:
         command = option(command)
@@ -111,8 +111,8 @@ def histories(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--history-ahead",
             type=SECONDS,
-            help="Set apart a record whose time is more than so many seconds ahead of this "
-            "machine's clock: it would make its entity late until then.  [default: none is]",
+            help="Set aside a record that is more than this many seconds ahead of this "
+            "machine's clock; it would make its entity's records late until then.  [default: off]",
         ),
     )[::-1]:
         command = option(command)
@@ -177,7 +177,7 @@ def notifications(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(
             "--notify-records/--no-notify-records",
             default=Settings.notify_records,
-            help="Let notifications have ids of records.",
+            help="Include ids of records in notifications.",
         ),
     )[::-1]:
         command = option(command)

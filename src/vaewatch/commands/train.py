@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     "--calibrate",
     type=click.Choice(["all", "recent", "entities"]),
     default=TrainConfig.calibrate,
-    help="recent: the latest records calibrate, and are held out; with --time. entities: those "
-    "that the fit never saw get a calibration of their own; with --entity.",
+    help="recent: hold out the latest records and calibrate on them; with --time. entities: add "
+    "a calibration for entities that the fit never saw; with --entity.",
 )
 @setting(
     "--window",
@@ -54,12 +54,12 @@ if TYPE_CHECKING:
 @setting(
     "--gap",
     metavar="SPAN",
-    help="A longer pause, such as 90s or 5m, begins a window anew.  [default: as suits the steps]",
+    help="Longest pause within a window, such as 90s or 5m.  [default: as suits the steps]",
 )
 @setting(
     "--incidents-per-day",
     type=float,
-    help="Choose alpha so that an entity has so many false incidents a day; with --window.",
+    help="Choose alpha to give this many false incidents per entity and day; with --window.",
 )
 @setting(
     "--model",
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     "--learning-rate",
     type=float,
     default=TrainConfig.learning_rate,
-    help="Of AdamW, at its highest: it warms up, then falls to 0.",
+    help="Peak learning rate of AdamW; it warms up, then falls to 0.",
 )
 @setting(
     "--max-records",
@@ -128,8 +128,8 @@ if TYPE_CHECKING:
     "continue_from",
     metavar="ARTIFACT",
     type=click.Path(path_type=Path),
-    help="Continue its fit, in a third of the steps, with its settings. DATA: new records, and "
-    "those of its own that are still normal.",
+    help="Continue the fit of this artifact, with its settings, in a third of the steps. DATA: "
+    "the new records, and those of its own that are still normal.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an artifact that is there.")
 @keep()

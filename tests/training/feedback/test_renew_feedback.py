@@ -153,9 +153,9 @@ def test_evaluate_counts_what_people_marked(scorer: Scorer, folder: Path, alarms
     assert found["unmarked"] == 600 - 8
     assert found["unmarked_alarms"] == int(alarm[40:].sum()) - 8
     shown = call(*words).stdout
-    assert "6 of 6 marks still alarm: 1.00 (0.54 to 1.00, 95 %)" in shown
+    assert "6 of 6 marks still alarm: 1.00 (0.54 to 1.00, 95%)" in shown
     assert "1 more have no record here" in shown
-    assert "41 of 47 marks that judge are confirmed: 0.87 (0.75 to 0.94, 95 %)" in shown
+    assert "41 of 47 marks that judge are confirmed: 0.87 (0.75 to 0.94, 95%)" in shown
     assert found["precision"]["all"]["confirmed"] == 41
     assert call(*words, "--label", "express").returncode == 2
 

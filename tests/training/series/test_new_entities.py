@@ -133,7 +133,7 @@ def test_the_command_says_whose_budget_it_is(tmp_path: Path):
     assert series.blocks_of_new < series.blocks and summary.n > manifest.calibration.n
     says = (
         f"new entities {summary.n:,} calibration records (cross-fitted, by whole entities), worth "
-        f"{series.blocks_of_new} independent blocks: their true rate lies in 0 to "
+        f"{series.blocks_of_new} independent blocks: their true rate lies between 0 and "
     )
     for text in (done.stdout, call("inspect", out).stdout):
         assert says in " ".join(text.split())

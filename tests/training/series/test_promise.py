@@ -118,7 +118,7 @@ def test_alpha_for_incidents_brings_no_more_of_them_to_new_records_on_average():
         at = old.calibration.alarms(old.calibration.p_values(new), alpha)
         alarms = [("", int(m)) for m in np.flatnonzero(at) * MINUTE]
         brought.append(counted(alarms, 10) / days)
-    assert 0.7 * wanted < np.mean(brought) < 1.15 * wanted  # 60 times 5.6: 6 % off, by chance
+    assert 0.7 * wanted < np.mean(brought) < 1.15 * wanted  # 60 times 5.6: 6% off, by chance
 
 
 @pytest.mark.parametrize("wanted", [0.0, 1.9])

@@ -44,11 +44,11 @@ def budget_section(manifest: Manifest, calibration: Calibration) -> Section:
                 "asked for",
                 f"{calibration.alpha:g}, one false alarm in {1 / calibration.alpha:,.0f}",
             ),
-            ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
+            ("true rate, 95%", f"{low:.2g} to {high:.2g}"),
             (f"alarms in {EXAMPLE:,} normal records", Expected.at(calibration, EXAMPLE).number),
             ("calibration records", number(calibration.n)),
             ("rule", summary.rule),
-            ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
+            ("for ± 20% of alpha", f"{summary.records_for_20_percent:,} records"),
             ("rates at the threshold", ties),
             ("least alpha possible", number(summary.least_alpha, 2)),
         )
@@ -70,8 +70,8 @@ def _to_do(summary: CalibrationSummary, calibration: Calibration) -> Iterator[Te
     yield Text(
         f"What to do: expect between {low:.2g} and {high:.2g} of normal records to alarm. If that "
         f"is too wide, {summary.records_for_20_percent:,} calibration records bring it within "
-        "20 % of the rate asked for: train on more, or vaewatch recalibrate. When the source "
-        "changes the promise ends: recalibrate on recent normal records."
+        "20% of the rate asked for: train on more, or vaewatch recalibrate. When the source "
+        "changes the promise ends: train again, or at least recalibrate, on recent normal records."
     )
     if summary.reachable:
         yield Text(
@@ -84,7 +84,7 @@ def _to_do(summary: CalibrationSummary, calibration: Calibration) -> Iterator[Te
         columns = ", ".join(f"{name} ({own:.0%})" for name, own in summary.tail.items())
         yield Text(
             f"Tail: the threshold lies among rare values of {columns}; anomalies that score less "
-            "are not found. More records do not help; to leave these columns out, or a larger "
+            "are not found. More records do not help; leaving these columns out, or a larger "
             "alpha, does.",
             warning=True,
         )
@@ -113,7 +113,7 @@ def _by_alpha(calibration: Calibration) -> Grid:
                 number(records_for_precision(alpha)),
             )
         )
-    head = ("alpha", "threshold", "records above", "true rate, 95 %", "records for ± 20 %")
+    head = ("alpha", "threshold", "records above", "true rate, 95%", "records for ± 20%")
     return Grid("The budget at other alphas", head, rows, numbers=(0, 1, 2, 3, 4))
 
 
@@ -142,7 +142,7 @@ def budget(calibration: Calibration) -> Figure:
 
     def on(ax: Axes) -> None:
         ax.fill_between(grid, *(laws / grid[:, None]).T, color=BLUE, alpha=0.25, linewidth=0,
-                        label="true rate, 95 %")  # fmt: skip
+                        label="true rate, 95%")  # fmt: skip
         ax.axhline(1, color=MUTED, linestyle=":")
         ax.errorbar([asked], [1], [[max(1 - low / asked, 0)], [max(high / asked - 1, 0)]],
                     color=ORANGE, fmt="o", capsize=4, label=f"asked for: {asked:g}")  # fmt: skip
@@ -158,7 +158,7 @@ def budget(calibration: Calibration) -> Figure:
         read="At 1, normal records alarm as often as asked. The band is where the true rate may "
         "lie, by the luck of the calibration records: it opens to the left, where fewer of them "
         "decide. More records make it narrower.",
-        alt=f"Asked for {asked:g}, the true rate lies in {low:.2g} to {high:.2g} (95 %).",
+        alt=f"Asked for {asked:g}, the true rate lies between {low:.2g} and {high:.2g} (95%).",
         on=on,
     )
 
@@ -188,7 +188,7 @@ def contamination(calibration: Calibration) -> Figure:
         read="Each line starts at 1, for a clean file. Anomalies with the highest scores use up "
         "the budget: normal records alarm less often, and similar anomalies are no longer found.",
         alt="; ".join(
-            f"alpha {a:g} with 1 % planted: {contamination_rate(a, np.array([0.01]))[0]:.2g}"
+            f"alpha {a:g} with 1% planted: {contamination_rate(a, np.array([0.01]))[0]:.2g}"
             for a in alphas
         ),
         on=on,

@@ -16,17 +16,16 @@ LIMITS = (
     "Limits: an alarm says unusual, not harmful, and an anomaly that looks like a normal record "
     "is not found. Records are judged one at a time: an order, a rate or a repetition goes "
     "unnoticed unless a column holds it. After a change in the source the alarm budget no longer "
-    "holds; vaewatch evaluate and the service's metrics show that, and vaewatch recalibrate "
-    "restores it. Groups "
-    "that are rare in the fit records alarm more often than others: check that before people are "
-    "affected by it."
+    "holds; vaewatch evaluate and the service's metrics show that. Then train again, or at least "
+    "recalibrate, on recent records. Groups that are rare in the fit records alarm more often "
+    "than others: check that before people are affected by it."
 )
 LIMITS_OF_WINDOWS = (
     "Limits: an alarm says unusual, not harmful, and a course that looks like a normal one is not "
     "found. A record is judged with those of its entity before it, and with none after it; one "
     "without a full window is not judged. Neighbouring records alarm together. Normal times must "
-    "be like those of the fit: after a change in the source the alarm budget no longer holds, and "
-    "vaewatch recalibrate restores it."
+    "be like those of the fit: after a change in the source the alarm budget no longer holds. "
+    "Then train again, or at least recalibrate, on recent records."
 )
 REASONS_OF_WINDOWS = (
     "Reasons name the columns whose course in the window departs most from what was expected, and "

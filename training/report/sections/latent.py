@@ -59,7 +59,7 @@ def posterior_means(found: Findings, *, kl: bool) -> Figure:
             ax.annotate(f"{radius}", (at, at), color=MUTED, ha="right", va="top")
         for rows, colour, marker, name in (
             (~high, BLUE, "o", "fit records"),
-            (high, ORANGE, "^", "highest 5 % of scores"),
+            (high, ORANGE, "^", "highest 5% of scores"),
         ):
             look: dict[str, Any] = {
                 "s": 7,

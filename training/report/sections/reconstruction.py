@@ -29,7 +29,7 @@ def reconstruction_section(found: Findings) -> Section:
     ]
     table = Grid(
         f"Every column, of {found.judged:,} records by the members that did not see them",
-        ("column", "explained", "residuals in the central 90 %"),
+        ("column", "explained", "residuals in the central 90%"),
         rows,
         folded=len(rows) > FOLD_FROM,
         numbers=(1, 2),
@@ -93,7 +93,7 @@ def pit(found: Findings) -> Figure:
         "Does each numeric column spread as the score assumes?",
         read="A pale row is calibrated. Blue in the middle with orange beside it means that most "
         "errors are small and a few are large: far values weigh more than under a normal law.",
-        alt="Share of residuals in the central 90 %: "
+        alt="Share of residuals in the central 90%: "
         + ", ".join(f"{f.name} {f.central:.0%}" for f in fits[:5] if f.central is not None),
         on=on,
         high=max(HIGH, ROW * len(fits) + 0.7),
@@ -119,7 +119,7 @@ def reliability(found: Reliability) -> Figure:
     return draw(
         "reliability",
         "Are the probabilities of categories and missing values right?",
-        read="On the dotted line, an event that is given 30 % happens 30 % of the time. Events "
+        read="On the dotted line, an event that is given 30% happens 30% of the time. Events "
         "above the line happen more often than predicted.",
         alt=", ".join(f"{g:.2f}: {h:.2f}" for g, h in zip(given, happened, strict=True)),
         on=on,

@@ -28,7 +28,7 @@ def calibrations_by_segment(manifest: Manifest) -> Iterator[Block]:
         )
         for each in segments
     ]
-    head = ("segment", "records", "calibrate", "calibration", "threshold", "true rate, 95 %")
+    head = ("segment", "records", "calibrate", "calibration", "threshold", "true rate, 95%")
     caption = f"The segments of column '{manifest.schema.segment}'"
     yield Grid(caption, head, rows, numbers=(1, 2, 4))
     if any(each.rate_interval_95 is None for each in segments):

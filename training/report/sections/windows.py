@@ -133,13 +133,13 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
     facts = Facts(
         (
             ("asked for", f"{calibration.alpha:g}"),
-            ("true rate, 95 %", f"{low:.2g} to {high:.2g}"),
+            ("true rate, 95%", f"{low:.2g} to {high:.2g}"),
             ("calibration records", number(calibration.n)),
             ("independent blocks", number(series.blocks)),
             ("entity-days", number(days, 3)),
             ("false incidents per entity and day", _incidents(series, calibration.alpha, days)),
             ("rule", summary.rule),
-            ("for ± 20 % of alpha", f"{summary.records_for_20_percent:,} records"),
+            ("for ± 20% of alpha", f"{summary.records_for_20_percent:,} records"),
         )
     )
     blocks: tuple[Block, ...] = (
@@ -182,7 +182,7 @@ def _of_new(manifest: Manifest) -> tuple[Text, ...]:
         Text(
             f"Entities that the fit never saw have a calibration of their own, of {summary.n:,} "
             f"records that are worth {series.blocks_of_new:,} independent blocks: their true rate "
-            f"lies in {low:.2g} to {high:.2g} (95 %). {summary.rule_means} {summary.assumes}"
+            f"lies between {low:.2g} and {high:.2g} (95%). {summary.rule_means} {summary.assumes}"
         ),
     )
 
@@ -207,7 +207,7 @@ def _by_alpha(calibration: Calibration, series: SeriesSummary, days: float) -> G
                 number(round(records_for_precision(alpha) * alike)),
             )
         )
-    head = ("alpha", "threshold", "true rate, 95 %", "incidents a day", "records for ± 20 %")
+    head = ("alpha", "threshold", "true rate, 95%", "incidents a day", "records for ± 20%")
     caption = "The budget at several alphas, with false incidents per entity and day"
     return Grid(caption, head, rows, numbers=(0, 1, 2, 3, 4))
 

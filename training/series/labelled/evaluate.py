@@ -72,7 +72,7 @@ class SeriesEvaluation:
         normals: judged records whose windows hold no anomaly. false_alarms: of these.
         false_incidents_per_day: per entity and day; foretold: as counted on the fit data.
         expected_false_alarms, false_alarms_by_chance: what normals bring, at most, and the range
-            in which chance leaves it, at 99 %, as so many independent blocks.
+            in which chance leaves it, at 99%, as so many independent blocks.
         auroc, auprc: of all judged records together. vus_pr: the mean of the entities that have
             anomalies. buffer: the longest one of VUS-PR, in records.
     """

@@ -119,7 +119,9 @@ def listed(store: str, everything: bool) -> None:
     print_table(out(), ("at", "label", "of", "group", "by", "reason"), rows)
 
 
-@feedback.command(epilog="Example:  vaewatch feedback export --out marks.csv")
+@feedback.command(
+    epilog="Example:  vaewatch feedback export --store sqlite:///store.sqlite --out marks.csv"
+)
 @store()
 @click.option("--out", "target", type=FILE, help="File to write.  [default: stdout]")
 @everything()
@@ -136,12 +138,15 @@ def export(store: str, target: Path | None, everything: bool) -> None:
         save(target, text.encode())
 
 
-@feedback.command("import", epilog="Example:  vaewatch feedback import marks.csv")
+@feedback.command(
+    "import",
+    epilog="Example:  vaewatch feedback import marks.csv --store sqlite:///store.sqlite",
+)
 @click.argument("file", type=FILE)
 @store()
 @click.option("--by", metavar="NAME", help="Who says it, where a line does not name anybody.")
 def take(file: Path, store: str, by: str | None) -> None:
-    """Take what was said from CSV: a label, and an incident, a record, or first and last.
+    """Import feedback from CSV: a label, and an incident, a record, or a span (first, last).
 
     If a line is bad nothing is kept. Lines are kept 500 at a time, so that a service goes on
     writing; after an interruption run it again: lines that are there already change nothing. No
@@ -178,7 +183,9 @@ def _so_far(lines: int, of: int) -> str:
     return f"{lines:,} of {of:,} lines are committed. Run it again for the others."
 
 
-@feedback.command(epilog="Example:  vaewatch feedback backup store-backup.sqlite")
+@feedback.command(
+    epilog="Example:  vaewatch feedback backup copy.sqlite --store sqlite:///store.sqlite"
+)
 @click.argument("target")
 @store()
 def backup(target: str, store: str) -> None:

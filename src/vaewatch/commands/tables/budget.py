@@ -27,7 +27,7 @@ def print_budget(scorer: Scorer) -> None:
         console,
         "",
         f"{calibration.n:,} calibration records ({calibration.rule}){worth(manifest)}: the true "
-        f"rate lies in {low:.2g} to {high:.2g} (95 %)",
+        f"rate lies between {low:.2g} and {high:.2g} (95%)",
     )
     if summary.reachable:
         print_fact(console, "", _reachable(*summary.reachable))
@@ -35,12 +35,12 @@ def print_budget(scorer: Scorer) -> None:
         print_fact(console, "", _tail(summary.tail))
     wish = summary.records_for_20_percent
     if wish > calibration.n and not summary.reachable:  # of ties, more records bring more
-        print_fact(console, "", f"within 20 % of {alpha:g} takes {wish:,} calibration records")
+        print_fact(console, "", f"within 20% of {alpha:g} takes {wish:,} calibration records")
     for fact in new_facts(manifest):
         print_fact(console, *fact)
     rows = [_budget_row(scorer, a) for a in shown_alphas(calibration)]
     incidents = () if manifest.series is None else ("incidents a day",)
-    head = ("alpha", "one in", "threshold", "true rate, 95 %", *incidents, "")
+    head = ("alpha", "one in", "threshold", "true rate, 95%", *incidents, "")
     print_table(console, head, rows, right=range(len(head) - 1))
     print_incidents(console, manifest)
     print_segments(console, manifest)
@@ -58,9 +58,9 @@ def _asked(manifest: Manifest) -> str:
 def _tail(shares: Mapping[str, float]) -> str:
     columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
     return (
-        f"few normal records score far above the others, by rare values of {columns}: anomalies "
-        "that score less are not found. Leave such columns out with --ignore, or ask for a larger "
-        "alpha."
+        f"a few normal records score far above the others because of rare values in {columns}: "
+        "anomalies that score less are not found. Leave such columns out with --ignore, or ask "
+        "for a larger alpha."
     )
 
 

@@ -77,7 +77,7 @@ def print_precisions(console: Console, found: Precisions) -> None:
     ):
         if some:
             rows = [_row(each) for each in some]
-            print_table(console, (head, "confirmed", "false", "share", "95 %"), rows, (1, 2, 3))
+            print_table(console, (head, "confirmed", "false", "share", "95%"), rows, (1, 2, 3))
 
 
 def _row(each: Precision) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def _precision(found: Precision) -> str:
     low, high = found.interval
     return (
         f"{found.confirmed:,} of {found.confirmed + found.false_alarms:,} marks that judge are "
-        f"confirmed: {found.share:.2f} ({low:.2f} to {high:.2f}, 95 %)"
+        f"confirmed: {found.share:.2f} ({low:.2f} to {high:.2f}, 95%)"
     )
 
 
@@ -102,5 +102,5 @@ def _alarming(found: Alarming, verb: str) -> str:
     low, high = found.interval
     return (
         f"{found.alarming:,} of {found.found:,} marks {verb}: {found.share:.2f} "
-        f"({low:.2f} to {high:.2f}, 95 %); {found.alarms:,} of {found.records:,} records{more}"
+        f"({low:.2f} to {high:.2f}, 95%); {found.alarms:,} of {found.records:,} records{more}"
     )

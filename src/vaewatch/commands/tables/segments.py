@@ -25,7 +25,7 @@ def print_segments(console: Console, manifest: Manifest) -> None:
     if not found:
         return
     needed = manifest.calibration.records_needed[f"{manifest.alpha:g}"]
-    head = ("segment", "records", "calibrate", "calibration", "threshold", "true rate, 95 %")
+    head = ("segment", "records", "calibrate", "calibration", "threshold", "true rate, 95%")
     rows = [_row(each, needed) for each in found]
     print_table(console, head, rows, right=(1, 2, 4))
 

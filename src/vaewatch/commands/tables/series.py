@@ -91,7 +91,8 @@ def new_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield (
         "new entities",
         f"{summary.n:,} calibration records ({summary.rule}, by whole entities), worth "
-        f"{_blocks(series.blocks_of_new)}: their true rate lies in {low:.2g} to {high:.2g} (95 %)",
+        f"{_blocks(series.blocks_of_new)}: their true rate lies between {low:.2g} and "
+        f"{high:.2g} (95%)",
     )
 
 
@@ -120,8 +121,8 @@ def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "series", _entities(manifest)
     yield (
         "",
-        f"{series.windows:,} full windows; {series.repeated:,} records of a repeated time left "
-        f"out, {series.late:,} out of order put in order",
+        f"{series.windows:,} full windows; {series.repeated:,} records with a repeated time left "
+        f"out, {series.late:,} sorted into time order",
     )
 
 
@@ -133,10 +134,10 @@ def _why(manifest: Manifest) -> str:
     if window is None or series is None or isinstance(manifest.training.window, int):
         return "as asked"
     if series.period is None:
-        wanted, found = NO_PERIOD, "values do not come back"
+        wanted, found = NO_PERIOD, "values do not repeat"
     else:
         wanted = min(max(series.period, SHORTEST_PERIOD), LONGEST_PERIOD)
-        found = f"values come back after {series.period:,}"
+        found = f"values repeat after {series.period:,} records"
     if window.size < wanted:
         return f"auto: {found}, but the longest stretch allows no more"
     if series.period is not None and wanted != series.period:
@@ -185,6 +186,6 @@ def _interval(count: int, days: float, alpha: float) -> str:
 
     low, high = incidents_interval(count, days)
     return (
-        f"at alpha {alpha:g} {count:,} {'was' if count == 1 else 'were'} counted: of so many the "
-        f"true number a day lies in {low:.2g} to {high:.2g} (95 %)"
+        f"at alpha {alpha:g}, {count:,} {'was' if count == 1 else 'were'} counted, so the true "
+        f"number a day lies between {low:.2g} and {high:.2g} (95%)"
     )
