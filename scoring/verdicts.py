@@ -80,7 +80,7 @@ class Verdicts:
             if rows.ndim == 1:
                 return self._taken(rows)
             index = rows
-        index = int(index)
+        index = range(len(self))[int(index)]
         return Verdict(
             float(self.score[index]),
             float(self.p_value[index]),
@@ -115,7 +115,8 @@ class Verdicts:
 
     def discoveries(self, q: float) -> NDArray[np.bool_]:
         """Return which of the N records are anomalies of which at most a share q is false, on
-        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is.
+        average: Benjamini & Hochberg's choice among the p-values of those that were judged,
+        whatever alpha is.
 
         Returns:
             (N,) as a mask: `verdicts[verdicts.discoveries(0.1)]`.
@@ -123,7 +124,9 @@ class Verdicts:
         Raises:
             SettingError: q is not between 0 and 1.
         """
-        return discoveries(self.p_value, q)
+        found = self.judged.copy()
+        found[found] = discoveries(self.p_value[found], q)
+        return found
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))

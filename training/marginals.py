@@ -21,11 +21,12 @@ from safetensors.numpy import save as save_tensors
 from vaewatch.scoring.artifact import MARGINALS
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.intake.damage import BROKEN, damaged
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.table import Table
 from vaewatch.training.export.weights import require_kept
 
 QUANTILES = 257
-ROWS = 20_000  # of the fit data, evenly spread; more would not move 257 quantiles
+ROWS = 20_000  # values of a column, evenly spread; more would not move 257 quantiles
 
 Floats = NDArray[np.float64]
 
@@ -38,14 +39,21 @@ class Marginals:
 
     @classmethod
     def of(cls, table: Table) -> Marginals:
-        numbers = table.numbers[:: max(1, len(table) // ROWS)]
-        given = [column[~np.isnan(column)] for column in numbers.T]
         at = np.linspace(0, 1, QUANTILES)
-        columns = zip(table.schema.numeric, given, strict=True)
+        columns = zip(table.schema.numeric, map(_spread, table.numbers.T), strict=True)
         return cls({column.name: np.quantile(x, at) for column, x in columns if len(x)})
 
     def place(self, column: str, draws: Floats) -> Floats:
-        """(N,) draws on any scale -> (N,) numbers in the column's units, in the same order."""
+        """(N,) draws on any scale -> (N,) numbers in the column's units, in the same order.
+
+        Raises:
+            ArtifactError: the column has no quantiles, as in some artifacts of 2026-11 and before.
+        """
+        if column not in self.quantiles:
+            raise ArtifactError(
+                f"the artifact must have quantiles of column '{one_line(column)}', but has none. "
+                "Train it again."
+            )
         ranks = np.empty(len(draws))
         ranks[np.argsort(draws, kind="stable")] = np.arange(len(draws))
         quantiles = self.quantiles[column]
@@ -54,6 +62,12 @@ class Marginals:
 
     def to_bytes(self) -> bytes:
         return save_tensors(dict(self.quantiles))
+
+
+def _spread(column: Floats) -> Floats:
+    """Return the values that are given, about ROWS of many."""
+    given = column[~np.isnan(column)]
+    return given[:: max(1, len(given) // ROWS)]
 
 
 def load_marginals(path: Path) -> Marginals:

@@ -161,15 +161,13 @@ def times_of(time: Time, parts: Mapping[Part, Floats], n: int) -> pl.Series:
     found = moment_of_text(time.last)
     last = int(to_local(np.array([found[0] if found else 0], np.int64), time.zone)[0])
     days = last // DAY - np.arange(LOOKED_BACK)
-    matches = np.ones((n, LOOKED_BACK), dtype=bool)
-    for part in (Part.WEEKDAY, Part.DAY):
+    own, drawn = np.zeros(LOOKED_BACK), np.zeros(n)  # weekday and day, as one number
+    for part, first, place in ((Part.WEEKDAY, 0, 100), (Part.DAY, 1, 1)):
         if part in parts:
-            own = calendar_of(days * DAY, "UTC", part)
-            drawn = np.rint(parts[part])
-            first = 0 if part is Part.WEEKDAY else 1
-            period = PERIODS[part]
-            matches &= own == ((drawn - first) % period + first)[:, None]
-    day = days[matches.argmax(1)]
+            own += place * calendar_of(days * DAY, "UTC", part)
+            drawn += place * ((np.rint(parts[part]) - first) % PERIODS[part] + first)
+    wanted, which = np.unique(drawn, return_inverse=True)
+    day = days[(own == wanted[:, None]).argmax(1)][which]
     hour = parts.get(Part.HOUR, np.full(n, (last % DAY) / HOUR))
     local = day * DAY + np.rint(hour * 3600).astype(np.int64) % 86_400 * SECOND
     moments = to_utc(local.astype(np.int64), time.zone)

@@ -75,10 +75,14 @@ def read_header(
 
 
 def _first_row(data: bytes) -> bytes:
-    end = data.find(b"\n")
-    while end >= 0 and data.count(b'"', 0, end) % 2:
-        end = data.find(b"\n", end + 1)
-    return data if end < 0 else data[: end + 1]
+    """Return the bytes up to the first line end outside quotes, or all of them."""
+    end, within = -1, 0
+    while (at := data.find(b"\n", end + 1)) >= 0:
+        within ^= data.count(b'"', end + 1, at) & 1
+        end = at
+        if not within:
+            return data[: end + 1]
+    return data
 
 
 def _delimiter_of(text: str, rest: bytes, lines: int) -> str:

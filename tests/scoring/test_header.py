@@ -183,6 +183,13 @@ def test_blanks_part_columns_where_they_are_named_as_the_delimiter():
         opened("a  b\n1  x\n", " ")
 
 
+def test_a_quote_that_is_never_closed_is_looked_for_once():
+    """In a first record, before many short ones: each line end asked for all quotes before it."""
+    data = b"a,b,c\n" + b'1,12" pipe,2\n' + b"1,x,2\n" * 400_000
+    header, rest = read_header(io.BytesIO(data))
+    assert header.names == ("a", "b", "c") and rest.startswith(b"1,12")
+
+
 def test_one_column_of_texts_stays_one():
     assert opened("note\na b c\nd\n")[1] == [{"note": "a b c"}, {"note": "d"}]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,18 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
 from tests.conftest import call, make_frame
+from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Feature
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.form import Form
+from vaewatch.scoring.time.parts import Part
+from vaewatch.scoring.time.time import Time
 from vaewatch.training.marginals import Marginals
-from vaewatch.training.sample import Decoded, records_of, sample
+from vaewatch.training.sample import Decoded, records_of, sample, times_of
 from vaewatch.training.train import train
 
 FARTHEST = 0.1  # in total variation, and in the Kolmogorov-Smirnov statistic
@@ -93,6 +98,28 @@ def test_a_column_that_is_mostly_zero_comes_out_so():
     placed = fitted(values).place("c", rng.normal(size=3000))
     assert np.mean(placed == 0) == pytest.approx(0.9, abs=0.01)
     assert ks_2samp(placed, values[~np.isnan(values)]).statistic < 0.02
+
+
+def test_a_column_of_few_values_among_many_records_has_its_own():
+    values = np.full(230_001, np.nan)
+    values[7::50_000] = 1, 2, 3, 4, 5  # none of them at every eleventh record
+    assert sorted(set(fitted(values).place("c", np.arange(5.0)).round())) == [1, 2, 3, 4, 5]
+
+
+def test_a_column_without_quantiles_says_so():
+    with pytest.raises(ArtifactError, match=r"must have quantiles of column 'c', but has none"):
+        Marginals({}).place("c", np.arange(3.0))
+
+
+def test_many_times_take_little_memory():
+    time = Time("t", Form.OFFSET, last="2026-03-29T20:00:00Z")
+    parts = {Part.WEEKDAY: np.random.default_rng(0).random(100_000) * 7}
+    tracemalloc.start()
+    drawn = times_of(time, parts, 100_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert drawn.n_unique() == 7 and drawn.max() == "2026-03-29T20:00:00Z"
+    assert peak < 50e6  # it was 1.4 kB a record
 
 
 def test_one_record_is_drawn_like_the_first_of_many(artifact_path: Path):
