@@ -99,7 +99,9 @@ class Group(Struct):
         for bucket in sorted(other.records):
             self.records[bucket] = self.records.pop(bucket, 0) + other.records[bucket]
         self.newest = max(self.newest, other.newest)
-        self._settle(rule)
+        more = len(self.records) - (KEPT if self.incidents else BUCKETS)
+        if more > 0:
+            self._settle(rule, list(self.records)[:more])
 
     def _join(self, rule: Rule, others: Sequence[Incident]) -> None:
         """Take in incidents that do not hang together by themselves, but may by those here."""
@@ -123,16 +125,9 @@ class Group(Struct):
         self.incidents = [one for one in self.incidents if id(one) not in gone]
         self.incidents.sort(key=lambda one: (one.first, one.main))
 
-    def _settle(self, rule: Rule) -> None:
-        """Make the buckets that came first a part of the evidence of the incidents that cover
-        them.
-        """
-        more = len(self.records) - (KEPT if self.incidents else BUCKETS)
-        if more <= 0:
-            return
-        settled = {
-            bucket: self.records.pop(bucket) for bucket in sorted(list(self.records)[:more])
-        }
+    def _settle(self, rule: Rule, buckets: Iterable[int]) -> None:
+        """Make buckets a part of the evidence of the incidents that cover them."""
+        settled = {bucket: self.records.pop(bucket) for bucket in sorted(buckets)}
         buckets = list(settled)
         for one in self.incidents:
             start = bisect_left(buckets, rule.bucket(one.first))
@@ -153,11 +148,14 @@ class Group(Struct):
         return rule.chance(incident, self.evidence(rule, incident))
 
     def forget(self, rule: Rule, moment: int) -> list[Incident]:
-        """Drop the incidents that ended before a moment, and return them: nothing that comes
-        later than that changes them.
+        """Drop the incidents that ended before a moment, and return them with all their evidence:
+        the buckets that they cover are settled, so that one that comes back counts none twice.
         """
         ended = [one for one in self.incidents if one.last + rule.gap < moment]
-        self.incidents = [one for one in self.incidents if one.last + rule.gap >= moment]
+        if ended:
+            last = max(rule.bucket(one.last) for one in ended)
+            self._settle(rule, [bucket for bucket in self.records if bucket <= last])
+            self.incidents = [one for one in self.incidents if one.last + rule.gap >= moment]
         return ended
 
 

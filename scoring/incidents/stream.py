@@ -90,12 +90,9 @@ class Stream:
 
     def _end(self, rule: Rule, name: str, group: Group) -> None:
         late = group.newest * rule.width - KEPT // BUCKETS * rule.gap
-        if all(one.last + rule.gap >= late for one in group.incidents):
-            return
-        found = self.past.ended.setdefault(name, [])
         for one in group.forget(rule, late):
-            one.excess, one.fresh = group.evidence(rule, one), {}
             self.past.longest = max(self.past.longest, one.last - one.first)
+            found = self.past.ended.setdefault(name, [])
             insort(found, Ended(one.first, one.last, _PACK(one)), key=_last)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.incidents.alarm import Alarm, Cause
+from vaewatch.scoring.incidents.chance import Excess
 from vaewatch.scoring.incidents.described import IncidentReport, report_of
-from vaewatch.scoring.incidents.grouping import Rule
+from vaewatch.scoring.incidents.grouping import Group, Rule
 from vaewatch.scoring.incidents.judged import JudgedRecords
 from vaewatch.scoring.incidents.labelled import compare
 from vaewatch.scoring.incidents.rule import Kind, Membership, Rules, merge_gap_of
@@ -88,6 +91,30 @@ def test_alarms_in_any_order_are_the_same_incidents():
     assert told == [
         (one.id, one.first, one.last, one.alarms, one.columns, one.examples) for one in found
     ]
+
+
+@pytest.mark.parametrize("chunk", range(0, 20, 2))
+def test_an_incident_that_comes_back_counts_no_record_twice(chunk: int):
+    """Five records in every fifth bucket, and the second of four alarms comes so late."""
+    rule = Rule(16, True, 0.01, 0.02)
+    rules = Rules(Kind.ALL, True, rule)
+    moments, alarms, late = list(range(0, 2000, 10)), (0, 10, 20), 5
+
+    def group(those: Sequence[int], records: Iterable[int], extra: dict[int, int]) -> Group:
+        cause = (Cause("a", 1),)
+        raised = [Alarm(moment, "", 3.0, 1e-3, cause) for moment in those]
+        return Group.of(rule, raised, dict.fromkeys(records, 5) | extra)
+
+    def evidence(groups: Sequence[Group]) -> list[tuple[int, Excess]]:
+        stream = Stream(rules)
+        for one in groups:
+            stream.take({"": one})
+        return [(one.alarms, own.evidence(rule, one)) for own, one in stream.incidents()]
+
+    parts = [moments[at : at + 10] for at in range(0, 200, 10)]
+    groups = [group([a for a in alarms if a in part], part, {}) for part in parts]
+    groups[chunk].take(rule, group([late], (), {late: 1}))
+    assert evidence(groups) == evidence([group([*alarms, late], moments, {late: 1})])
 
 
 def test_of_incidents_by_chance_few_look_rare():
