@@ -31,6 +31,7 @@ from vaewatch.scoring.drift import count_true
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
 ROUND = 100  # records, after which more capital enters
 TOGETHER = 256  # scores that are ranked in one step
+WIDE = 128  # places in a row: of a few rows or many, one step adds up one row and the rows' sums
 
 
 @cache
@@ -41,20 +42,30 @@ def _before() -> NDArray[np.bool_]:
 
 @dataclass
 class Ranks:
-    """The scores seen so far, as counts between the calibration scores: bounded memory."""
+    """The scores seen so far, as counts at each calibration score and between two of them: bounded
+    memory. Those of a stream between the same two are as likely in either order, so that their
+    ties may be broken at random.
+    """
 
     calibration: NDArray[np.float64]  # ascending
     generator: np.random.Generator = field(default_factory=np.random.default_rng)
-    _counts: NDArray[np.int64] = field(init=False)
+    _counts: NDArray[np.int64] = field(init=False)  # (rows, WIDE)
+    _rows: NDArray[np.int64] = field(init=False)  # (rows,) their sums
     _total: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._counts = np.zeros(len(self.calibration) + 1, dtype=np.int64)
-        np.add.at(self._counts, self._bin(self.calibration), 1)
+        places = 2 * len(self.calibration) + 1
+        self._counts = np.zeros((-(-places // WIDE), WIDE), dtype=np.int64)
+        np.add.at(self._counts, self._place(self.calibration), 1)
+        self._rows = self._counts.sum(1)
         self._total = len(self.calibration)
 
-    def _bin(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-        return np.asarray(np.searchsorted(self.calibration, scores, side="left"))
+    def _place(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the place of each score, its row and column: the calibration scores below it and
+        those up to it, added up.
+        """
+        below = np.searchsorted(self.calibration, scores, side="left")
+        return np.divmod(below + np.searchsorted(self.calibration, scores, side="right"), WIDE)
 
     def _earlier(self, true: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Count, in each row of an (N, N) array, the true values left of its diagonal."""
@@ -65,13 +76,16 @@ class Ranks:
         """(N,) scores -> (N,) smoothed p-values, each among all scores before it; N is at most
         TOGETHER.
         """
-        at, n = self._bin(scores), len(scores)
-        above = self._total - self._counts.cumsum()  # records in higher bins
-        narrow = at.astype(np.int32)  # half the bytes to compare
-        higher = above[at] + self._earlier(narrow[None, :] > narrow[:, None])
+        at, n = self._place(scores), len(scores)
+        row, column = at
+        narrow = (row * WIDE + column).astype(np.int32)  # half the bytes to compare
+        higher = self._total - self._rows.cumsum()[row]
+        higher += self._counts[row].sum(1, where=np.arange(WIDE) > column[:, None])
+        higher += self._earlier(narrow[None, :] > narrow[:, None])
         equal = self._counts[at] + self._earlier(narrow[None, :] == narrow[:, None]) + 1
         seen = self._total + np.arange(n) + 1
         np.add.at(self._counts, at, 1)
+        np.add.at(self._rows, row, 1)
         self._total += n
         return np.asarray((higher + self.generator.random(n) * equal) / seen)
 

@@ -11,6 +11,13 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.stream.martingale import ROUND, SLOPES, Exchangeability, Players, Ranks
 
 
+class Half(np.random.Generator):
+    """Breaks all ties in the middle."""
+
+    def random(self, n: int) -> np.ndarray:  # type: ignore[override]
+        return np.full(n, 0.5)
+
+
 def highest(rng: np.random.Generator, n: int, calibration: int = 200) -> float:
     """The highest log10 that a stream like its calibration reaches."""
     watch = Exchangeability(np.sort(rng.normal(size=calibration)), rng)
@@ -37,14 +44,39 @@ def test_ranks_are_uniform_and_independent_of_the_calibration_sample():
     assert abs(p.mean() - 0.5) < 0.01
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_first_ranks_after_few_calibration_scores_are_uniform(tied: bool):
+    """A score between two of the calibration is equal to neither."""
+    rng, p = np.random.default_rng(6), []
+    for _ in range(10_000):
+        scores = np.floor(6 * rng.random(22)) if tied else rng.random(22)
+        p.append(Ranks(np.sort(scores[:19]), rng).p_values(scores[19:]))
+    for rank in np.array(p).T:
+        np.testing.assert_allclose(np.histogram(rank, 20, (0, 1))[0] / 10_000, 0.05, atol=0.009)
+    assert np.abs(np.corrcoef(np.array(p).T)[np.triu_indices(3, 1)]).max() < 0.04
+
+
+def test_ranks_are_those_of_a_plain_count():
+    """Against the definition, one by one, ties counted half."""
+    rng = np.random.default_rng(7)
+    calibration = np.sort(np.round(rng.normal(size=400), 2))
+    scores = np.round(rng.normal(size=300), 3)
+    ranks, seen = Ranks(calibration, Half(np.random.PCG64())), list(calibration)
+
+    def place(score: float) -> int:
+        return int(np.sum(calibration < score) + np.sum(calibration <= score))
+
+    for score in scores:
+        places = np.array([place(other) for other in seen])
+        higher, equal = np.sum(places > place(score)), np.sum(places == place(score))
+        found = ranks.p_values(np.array([score]))
+        assert found == pytest.approx((higher + 0.5 * (equal + 1)) / (len(seen) + 1))
+        seen.append(score)
+
+
 def test_ranks_in_one_block_and_one_by_one_count_the_same_records():
     scores = np.random.default_rng(2).normal(size=40)
     calibration = np.sort(np.random.default_rng(3).normal(size=30))
-
-    class Half(np.random.Generator):
-        def random(self, n: int) -> np.ndarray:  # type: ignore[override]
-            return np.full(n, 0.5)
-
     generator = Half(np.random.PCG64())
     together = Ranks(calibration, generator).p_values(scores)
     ranks = Ranks(calibration, generator)
