@@ -23,7 +23,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.budget.calibration import TIE, Calibration
+from vaewatch.scoring.budget.calibration import Calibration, slack
 from vaewatch.scoring.errors import ScoringError, SettingError
 from vaewatch.scoring.files.frames import checked_table, frame_of
 from vaewatch.scoring.intake.contents import check_column_names
@@ -241,7 +241,7 @@ def offset_of(calibration: Calibration) -> float:
     """Return minus the score from which a record is an alarm."""
     threshold = calibration.threshold(calibration.alpha)
     assert threshold is not None  # `fit` refuses an alpha that has none
-    return -(threshold + TIE * abs(threshold))
+    return -(threshold + float(slack(threshold)))
 
 
 def frame_from(X: Any) -> pl.DataFrame:

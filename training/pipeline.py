@@ -64,7 +64,9 @@ log = logging.getLogger("vaewatch.training")
 
 Score = Callable[[Table], NDArray[np.float64]]
 PROBES = 64  # fit records on which the exported graph must agree with torch
-JUDGED = 40_000  # fit records whose out-of-bag residuals shape the score; more would not change it
+JUDGED = (
+    40_000  # fit records whose out-of-bag residuals shape the score, unless they calibrate, too
+)
 
 
 def fit(
@@ -107,7 +109,7 @@ def fit(
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
-    found = _fit_score(fitted, x, rules, config)
+    found = _fit_score(fitted, x, rules, config, JUDGED if split.rule == SPLIT else len(x))
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
@@ -222,10 +224,13 @@ def _fit_score(
     x: NDArray[np.float32],
     rules: Rules,
     config: TrainConfig,
+    judged: int,
 ) -> _ScoreFit:
-    """Fit the score to the (N, D) fit records, each judged by the member that did not see it."""
+    """Fit the score to `judged` of the (N, D) fit records, each judged by the member that did not
+    see it.
+    """
     kl = config.model == "vae"
-    rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:JUDGED])
+    rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:judged])
     oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
@@ -46,7 +46,7 @@ class Calibration:
     @cached_property
     def _tied(self) -> NDArray[np.float64]:
         """(n,) calibration scores, each raised to the top of its tie: ties count as normal."""
-        return self.scores + TIE * np.maximum(np.abs(self.scores), 1.0)
+        return self.scores + slack(self.scores)
 
     @cached_property
     def p_value_of(self) -> NDArray[np.float64]:
@@ -226,6 +226,11 @@ def check_rate(alpha: float) -> None:
     """
     if not LEAST_ALPHA <= alpha < 1:
         raise SettingError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.")
+
+
+def slack(scores: ArrayLike) -> NDArray[np.float64]:
+    """Return how far from each score another one still counts as equal."""
+    return np.asarray(TIE * np.maximum(np.abs(scores), 1.0))
 
 
 def check_alpha(alpha: float, n: int) -> None:

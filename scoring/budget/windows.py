@@ -11,9 +11,8 @@ import math
 from dataclasses import dataclass
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.described import block_law
-from vaewatch.scoring.budget.expected import TAIL, Expected
+from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.series.incidents import DAY, entity_days
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
@@ -31,12 +30,9 @@ def expected_of_windows(
     """
     alpha = calibration.alpha if alpha is None else alpha
     alone = Expected.at(calibration, judged, alpha)
-    length = max(calibration.n / max(series.blocks, 1), 1.0)  # records of a block
-    law, blocks = block_law(calibration, alpha, series.blocks), math.ceil(judged / length)
-    low = math.floor(Chance(blocks, law.low, law.n).quantile(TAIL) * length)
-    high = math.ceil(Chance(blocks, law.high, law.n).quantile(1 - TAIL) * length)
-    most = min(judged, max(alone.high, high))
-    return Expected(judged, alone.mean, min(alone.low, low), most, law.low < law.high)
+    blocks = Expected.of(block_law(calibration, alpha, series.blocks), judged)
+    low, high = min(alone.low, blocks.low), max(alone.high, blocks.high)
+    return Expected(judged, alone.mean, low, high, blocks.bound)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
-from vaewatch.scoring.budget.calibration import TIE
+from vaewatch.scoring.budget.calibration import slack
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Peaks:
         scores, n = self.scores, len(self.scores)
         if not n:
             return 1.0
-        tied = score - TIE * max(abs(score), 1.0)  # as high as one that is equal but for rounding
+        tied = score - float(slack(score))  # as high as one that is equal but for rounding
         reached = min(1.0, (n - bisect_left(scores, tied) + 1) / n)
         if tied <= scores[-1] or self._excess <= 0:
             return reached

@@ -50,33 +50,17 @@ def pack_history(history: History, key: str) -> bytes:
     return msgspec.msgpack.encode(_Kept(key, pasts, history.lasting.kept()))
 
 
-def pack_past(entity: str, past: Past) -> bytes:
-    """Return the history of one entity."""
-    return msgspec.msgpack.encode(_packed(entity, past))
-
-
 def _packed(entity: str, past: Past) -> _Past:
     values = np.ascontiguousarray(past.values, np.float32).tobytes()
     unseen = np.packbits(past.unseen).tobytes()
     return _Past(entity, past.last, len(past.values), values, unseen)
 
 
-def unpack_past(content: bytes, window: Window, width: int, columns: int) -> Past:
-    """Return the history of one entity, of records with `width` numbers and `columns` columns.
-
-    Raises:
-        KeptError: the bytes are no such history.
-    """
-    try:
-        return _past(msgspec.msgpack.decode(content, type=_Past), window, width, columns)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise KeptError(f"a history must be as this release writes it: {error}") from error
-
-
 def unpack_history(
     content: bytes, key: str, history: History, width: int, columns: int
 ) -> History:
-    """Fill an empty history with what was packed.
+    """Fill an empty history with what was packed, of records with `width` numbers and `columns`
+    columns.
 
     Raises:
         KeptError: the bytes are no history, or that of another artifact.

@@ -18,8 +18,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaewatch
 from tests.conftest import SMALL, make_frame
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.detector import VAEDetector
+from vaewatch.training.detector import VAEDetector, offset_of
 
 TINY = {"steps": 10, "width": 8, "members": 4, "served": 2, "neighbours": 50}
 
@@ -187,3 +188,13 @@ def test_a_child_that_was_forked_after_a_fit_warns_once():
     )
     assert done.stdout == "0\n", done.stderr
     assert done.stderr.count("was forked after a fit") == 1
+
+
+def test_a_score_that_ties_with_a_small_threshold_is_no_alarm():
+    calibration = Calibration(np.linspace(0.1, 0.9, 499), 0.01, SPLIT)
+    threshold = calibration.threshold(0.01)
+    assert threshold is not None and threshold < 1
+    for beyond, alarm in ((0.9e-5, False), (1.1e-5, True)):  # a tie is 1e-5 of a nat, at least
+        score = threshold + beyond
+        assert calibration.alarms(calibration.p_values(np.array([score]))).item() is alarm
+        assert (-score - offset_of(calibration) < 0) is alarm

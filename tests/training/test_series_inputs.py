@@ -113,9 +113,16 @@ def test_a_window_longer_than_every_entity_is_refused(tmp_path: Path):
     assert done.returncode == 3
     assert (
         "a window of 301 records must fit into the records of an entity without a pause of more "
-        "than 100s, but the longest has 300 records. Use a smaller --window, or a longer --gap."
+        "than 100s, but the longest stretch has 300. Use a smaller --window, or a longer --gap."
         in done.stderr
     )
+
+
+def test_pauses_that_leave_no_full_window_are_counted(tmp_path: Path):
+    paused = series().filter(ROWS.over("machine") % 60 < 50)  # 110 s each time
+    done = fit(tmp_path, paused, "--window", 64, "--gap", "60s")
+    assert done.returncode == 3
+    assert "but the longest stretch has 50. Use a smaller --window" in done.stderr
 
 
 def test_a_hundred_thousand_entities_of_one_record_are_read_in_bounded_time(tmp_path: Path):
@@ -238,3 +245,18 @@ def test_a_fit_of_windows_is_not_continued(tmp_path: Path):
         "--from continues a fit of single records, but 'art' judges windows: train on old and new "
         "records without --from." in done.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "least"), [(("--alpha", 0.002), 499), (("--incidents-per-day", 80), 216)]
+)
+def test_as_many_windows_calibrate_as_what_is_asked_for_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[object, ...], least: int
+):
+    """Of a smaller share, which is enough for larger alphas, the fit would end in a refusal."""
+    monkeypatch.setattr("vaewatch.training.series.fit.JUDGED", 100)
+    done = fit(tmp_path, series(), *asked)
+    assert done.returncode == 0, done.stderr
+    assert least <= read_manifest(tmp_path / "art").calibration.n < 879  # of all windows
+    assert fit(tmp_path, series(), "--alpha", 0.1).returncode == 0
+    assert read_manifest(tmp_path / "art").calibration.n < 200

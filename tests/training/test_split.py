@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from vaewatch.scoring.budget.calibration import allowed_rank
+from tests.conftest import SMALL, make_frame
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, allowed_rank
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.evaluate import evaluate
@@ -20,6 +22,7 @@ from vaewatch.training.export.pack import pack
 from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.split import calibration_size, split_records
+from vaewatch.training.train import train
 
 QUICK = TrainConfig(steps=60, width=16, members=4, alpha=0.05)
 
@@ -163,3 +166,14 @@ def test_the_false_alarms_of_many_splits_follow_the_law(alpha: float):
     assert np.mean(np.array(p_values) < 0.005) <= 0.05
     assert np.mean(np.array(p_values) > 0.995) <= 0.05
     assert 0.35 < np.mean(p_values) < 0.65
+
+
+def test_all_records_calibrate_where_none_are_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a sample, which is enough to shape the score, the fit would end in a refusal."""
+    monkeypatch.setattr("vaewatch.training.pipeline.JUDGED", 100)
+    settings = {**SMALL, "id": "order", "report": False}
+    scorer = train(make_frame(300), tmp_path / "all", alpha=0.005, **settings)
+    assert scorer.artifact.calibration.rule == CROSS_FITTED
+    assert scorer.artifact.calibration.n == 300

@@ -49,7 +49,12 @@ class Seen:
     @classmethod
     def of(cls, table: Table) -> Seen:
         """Return what is kept of the records of a fit."""
-        values, counts = np.unique(hashes(table), return_counts=True)
+        return cls.of_hashes(hashes(table))
+
+    @classmethod
+    def of_hashes(cls, hashes: NDArray[np.uint32]) -> Seen:
+        """Return what is kept of records that have these hashes, (N,)."""
+        values, counts = np.unique(hashes, return_counts=True)
         return cls(values, counts.astype(np.uint32))
 
     def __add__(self, others: Seen) -> Seen:

@@ -8,6 +8,7 @@ that judge leave out some entities as well: these are judged by what saw none of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.series.directions import Directions
+from vaewatch.scoring.series.incidents import DAY
+from vaewatch.scoring.series.promise import LEAST_WANTED
+from vaewatch.scoring.series.window import Window
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
@@ -42,7 +46,7 @@ FITTED = 60_000  # windows that the VAE sees; its steps would not see more
 KEPT = 4000  # windows that others are compared with
 LEAST_KEPT, MOST_NUMBERS = 500, 1 << 27  # fewer of wide windows, so that they fit into memory
 NEAREST = 3
-JUDGED = 40_000  # windows that calibrate
+JUDGED = 40_000  # windows that calibrate, unless it takes more
 BLOCK = 8  # windows' lengths that are judged in a row
 DIRECTIONS = 48
 # the second view of a window's shape: its last quarter, but no fewer records than kernels need
@@ -86,8 +90,9 @@ def fit_windows(
     config: TrainConfig,
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
+    judged: int = JUDGED,
 ) -> WindowFit:
-    """Fit the model to clipped windows.
+    """Fit the model to clipped windows, of which at most `judged` calibrate.
 
     Raises:
         CalibrationError: there are too few windows to judge any.
@@ -125,15 +130,15 @@ def fit_windows(
         paced=windows.paced,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
-    some = _blocks(len(windows), BLOCK * windows.size, rng)
+    some = _blocks(len(windows), BLOCK * windows.size, judged, rng)
     judge = partial(_judge, windows, model, fitted, kept=kept)
     if groups is None:
-        judged, of_new = judge(judges, some), None
+        of_known, of_new = judge(judges, some), None
     else:
-        judged = judge(judges, some[folds.of[some] != groups[some]])
+        of_known = judge(judges, some[folds.of[some] != groups[some]])
         of_new = judge(replace(judges, of=groups, beside=None), some)
-    model = replace(model, scales=Scales.of(judged.views, directions.mean.size))
-    return WindowFit(model, fitted, judged, of_new)
+    model = replace(model, scales=Scales.of(of_known.views, directions.mean.size))
+    return WindowFit(model, fitted, of_known, of_new)
 
 
 def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) -> Shape:
@@ -231,11 +236,21 @@ def _directions(bank: NDArray[np.float32], seed: int) -> tuple[Directions, float
     return Directions(mean, basis.astype(np.float32)), unit
 
 
-def _blocks(n: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return at most JUDGED of n windows, as whole blocks of neighbours, in order."""
+def to_judge(config: TrainConfig, window: Window) -> int:
+    """Return how many windows calibrate at most: more than JUDGED where the alpha or the incidents
+    asked for take more.
+    """
+    wanted = config.incidents_per_day
+    days = 0.0 if wanted is None else LEAST_WANTED / wanted
+    needed = max(math.ceil(1 / config.alpha), math.ceil(days * DAY / window.step))
+    return max(JUDGED, needed + 2 * BLOCK * window.size)  # whole blocks, of which one is cut short
+
+
+def _blocks(n: int, length: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return at most so many of n windows, as whole blocks of neighbours, in order."""
     starts = np.arange(0, n, length)
-    if n > JUDGED:
-        starts = np.sort(rng.permutation(starts)[: max(1, JUDGED // length)])
+    if n > most:
+        starts = np.sort(rng.permutation(starts)[: max(1, most // length)])
     return np.concatenate([np.arange(s, min(s + length, n)) for s in starts.tolist()])
 
 

@@ -30,7 +30,7 @@ from vaewatch.training.records.remarks import remarks, trending
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
-from vaewatch.training.series.fit import OutOfFold, WindowFit, fit_windows
+from vaewatch.training.series.fit import OutOfFold, WindowFit, fit_windows, to_judge
 from vaewatch.training.series.judged import (
     JudgedWindows,
     outlook_of_windows,
@@ -112,7 +112,8 @@ def fit_series(
         check_countable(config.incidents_per_day, len(series.windows), series.window)
     if config.calibrate == ENTITIES:
         _check_entities(series)
-    fit = fit_windows(series.windows, config, progress, checkpoint)
+    most = to_judge(config, series.window)
+    fit = fit_windows(series.windows, config, progress, checkpoint, most)
     graph = export_windows(fit.model, kl=config.model == "vae")
     network = WindowNetwork(graph, series.window.size, config.threads)
     difference = check_windows_against_torch(fit.model, network, _probe(series))

@@ -75,11 +75,11 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
     taken = History(window).add(arrivals)
     names = {""} if entities is None else set(entities)
     if not taken.runs:
-        longest = max(np.unique(entities, return_counts=True)[1]) if entities else len(moments)
         raise SchemaError(
             f"a window of {window.size:,} records must fit into the records of an entity without "
-            f"a pause of more than {span_text(window.gap)}, but the longest has "
-            f"{longest:,} records. Use a smaller --window, or a longer --gap."
+            f"a pause of more than {span_text(window.gap)}, but the longest stretch has "
+            f"{_longest(entities, moments, window.gap):,}. Use a smaller --window, or a longer "
+            "--gap."
         )
     whose = ["" if entities is None else entities[run.rows[0]] for run in taken.runs]
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
@@ -140,6 +140,16 @@ def described(frame: pl.DataFrame, config: TrainConfig) -> str:
 def replace_size(window: Window, size: int) -> Window:
     """Return the window with another number of records."""
     return Window(size, window.gap, window.step, window.pace)
+
+
+def _longest(entities: Sequence[str] | None, moments: NDArray[np.int64], gap: int) -> int:
+    """Return the records of the longest stretch of an entity without a pause."""
+    names = np.zeros(len(moments), np.int64) if entities is None else numbered(entities)
+    order = np.lexsort([moments, names])
+    steps, others = np.diff(moments[order]), np.diff(names[order]) != 0
+    stretches = np.concatenate([[0], np.cumsum(others | (steps > gap))])
+    taken = np.concatenate([[True], others | (steps > 0)])  # of a repeated time, the first
+    return int(np.bincount(stretches[taken]).max())
 
 
 def _steps(entities: Sequence[str] | None, moments: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,8 +11,7 @@ from vaewatch.training.records.seen import Seen, hashed, mixed
 
 def seen_of(table: Table) -> Seen:
     """Return what is kept of the records of a fit."""
-    values, counts = np.unique(_hashes(table), return_counts=True)
-    return Seen(values, counts.astype(np.uint32))
+    return Seen.of_hashes(_hashes(table))
 
 
 def find_again(seen: Seen, table: Table) -> NDArray[np.bool_]:

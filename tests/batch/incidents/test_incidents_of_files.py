@@ -89,7 +89,7 @@ def test_a_burst_is_one_incident_that_chance_does_not_explain(
         "rare": 1,
         "rare_alarms": burst["alarms"],
     }
-    assert f"{len(found)} incidents: 1, with {burst["alarms"]} of the" in done.stderr
+    assert f"{len(found)} incidents: 1, with {burst['alarms']} of the" in done.stderr
 
 
 def test_replay_finds_the_same_incidents(artifact: Path, source: Path, tmp_path: Path):

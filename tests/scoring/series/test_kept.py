@@ -14,9 +14,7 @@ from vaewatch.scoring.series.kept import (
     KeptError,
     history_key,
     pack_history,
-    pack_past,
     unpack_history,
-    unpack_past,
 )
 from vaewatch.scoring.series.window import Pace, Window
 
@@ -50,9 +48,6 @@ def test_a_history_comes_back_as_it_was_and_goes_on_alike(names: list[str]):
     history = filled(names)
     again = unpacked(pack_history(history, KEY))
     assert_same(history, again)
-    for name, past in history.pasts.items():
-        back = unpack_past(pack_past(name, past), WINDOW, WIDTH, COLUMNS)
-        assert back.last == past.last and np.array_equal(back.values, past.values)
     more = arrivals_of(["a", "b"] * 4, [10 * (len(names) + k) for k in range(8)])
     first, second = history.add(more), again.add(more)
     assert first.standings.tolist() == second.standings.tolist() and first.gaps == second.gaps
@@ -158,5 +153,3 @@ def test_a_past_that_is_not_as_it_is_written_is_refused(changes: dict[str, objec
 def test_bytes_that_are_no_history_are_refused(content: bytes):
     with pytest.raises(KeptError, match="must be as this release writes it"):
         unpacked(content)
-    with pytest.raises(KeptError, match="must be as this release writes it"):
-        unpack_past(content, WINDOW, WIDTH, COLUMNS)
