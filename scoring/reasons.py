@@ -19,7 +19,7 @@ from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Value
 from vaewatch.scoring.network import TILE, Forward, Network
-from vaewatch.scoring.schema import OTHER, Column, usual_words
+from vaewatch.scoring.schema import OTHER, Column, is_usual, usual_words
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part, named
@@ -193,7 +193,9 @@ class Explainer:
 
 
 def words_of(table: Table, row: int, column: Column, expected: Value) -> str:
-    """Return when a record was made, and when its like usually are."""
+    """Return when a record was made, and when its like usually are; where it is no exception to
+    that, when this one is expected.
+    """
     schema = table.schema
     numbers = {c.part: float(table.numbers[row, schema.place[c.name]]) for c in schema.circular}
     hour, weekday = numbers.get(Part.HOUR), numbers.get(Part.WEEKDAY)
@@ -204,7 +206,8 @@ def words_of(table: Table, row: int, column: Column, expected: Value) -> str:
         at = day
     else:
         at = f"on {named(numbers[Part.DAY], Part.DAY)}"
-    if usual := usual_words(column):
+    usual = usual_words(column)
+    if usual and not is_usual(column, float(table.numbers[row, schema.place[column.name]])):
         return f"{at}, {usual}"
     return (
         f"{at}, expected {named(expected, Part.HOUR) if isinstance(expected, float) else expected}"

@@ -114,11 +114,23 @@ def usual_words(column: Column) -> str:
     """
     if column.usual is None or column.part is None:
         return ""
-    first, last = column.usual
-    if column.part is Part.HOUR:  # in whole hours, which hold no less
-        first, last = math.floor(first), math.ceil(last)
+    first, last = _usual_ends(column, column.usual)
     start, end = named(first, column.part), named(last, column.part)
     return f"usually {start}" if start == end else f"usually {start} to {end}"
+
+
+def is_usual(column: Column, number: float) -> bool:
+    """Return whether a number lies where most of a circular column does, as `usual_words` says."""
+    if column.usual is None or column.period is None:
+        return False
+    first, last = _usual_ends(column, column.usual)
+    return (number - first) % column.period <= last - first + column.period * (last < first)
+
+
+def _usual_ends(column: Column, usual: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of the arc; of hours, whole ones, which hold no less."""
+    first, last = usual
+    return (math.floor(first), math.ceil(last)) if column.part is Part.HOUR else (first, last)
 
 
 BOOLEAN_NAMES = ("false", "true")

@@ -225,7 +225,8 @@ def check_rate(alpha: float) -> None:
         SettingError: it is not between LEAST_ALPHA and 1.
     """
     if not LEAST_ALPHA <= alpha < 1:
-        raise SettingError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.")
+        share = " It is a share: 0.01 is 1%." if alpha >= 1 else ""
+        raise SettingError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.{share}")
 
 
 def slack(scores: ArrayLike) -> NDArray[np.float64]:

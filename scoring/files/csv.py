@@ -95,7 +95,7 @@ def read_csv(stream: BinaryIO, delimiter: str | None = None) -> Frames:
         SchemaError: the first line is a record.
     """
     header, rest = read_header(stream, delimiter)
-    refuse_record(header)
+    refuse_record(header, rest)
     return Frames("csv", _frames(stream, header, rest), delimiter=header.delimiter)
 
 

@@ -209,20 +209,23 @@ def put_before(names: Sequence[str], delimiter: str) -> str:
     example = delimiter.join(f"c{i}" for i in range(1, len(names) + 1))
     return (
         "If the first line is a record, put a line of names before it: "
-        f"(echo '{example}'; cat FILE) | vaewatch train - ..."
+        f"(echo '{example}'; cat FILE) | vaewatch train - ... (of a .gz file, zcat FILE)"
     )
 
 
-def refuse_record(header: Header) -> None:
-    """Refuse a header that holds numbers, since it is a record. Names that count, such as those of
-    years, are names.
+def refuse_record(header: Header, rest: bytes = b"") -> None:
+    """Refuse a header that holds numbers, since it is a record, or says something of the file.
+    Names that count, such as those of years, are names. rest: what follows it, as far as read.
     """
     numbers = [name for name in header.names if _is_number(name)]
     if not numbers or _count_up(numbers):
         return
+    second = next(iter(_rows(_first_lines(rest), header.delimiter)), [])
+    named = len(second) > 1 and not any(not name or _is_number(name) for name in second)
+    remedy = put_before(header.names, header.delimiter)
     raise SchemaError(
         f"the first line must hold the names of the columns, but '{numbers[0]}' is a number. "
-        f"{put_before(header.names, header.delimiter)}"
+        f"{f'If the names stand in the next line, {SECOND_LINE}' if named else remedy}"
     )
 
 

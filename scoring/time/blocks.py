@@ -24,6 +24,7 @@ from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 LATELY = 3  # blocks at the end, which say what comes next
 NAMED = 3  # columns that have changed
 WEEK = 7.0  # days
+DIGITS = (16, 19, 23, 26)  # of a time, to the minute or finer
 RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
 
@@ -209,7 +210,7 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
         often = f"an alarm in {each:,} normal records" if each > 1 else "nearly all normal records"
         said.append(
             f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
-            f"up to as many next week, {often}"
+            f"up to as many {'next week' if found.days >= WEEK else 'soon'}, {often}"
         )
         if found.changed:
             said.append(_what_changed(found.changed))
@@ -225,10 +226,11 @@ def words(found: Outlook, *, windows: bool = False) -> list[str]:
 
 def rows_of(found: Outlook) -> list[tuple[str, ...]]:
     """Return a row for each block: from, to, records, alarms, expected, by chance, its state."""
+    fine = next((n for n in DIGITS if all(b.start[:n] < b.end[:n] for b in found.blocks)), None)
     return [
         (
-            _minute(block.start),
-            _minute(block.end),
+            block.start[:fine].replace("T", " "),
+            block.end[:fine].replace("T", " "),
             f"{block.records:,}",
             f"{block.alarms:,}",
             f"up to {shown(block.expected)}" if block.bound else shown(block.expected),
@@ -240,10 +242,6 @@ def rows_of(found: Outlook) -> list[tuple[str, ...]]:
 
 
 STATES = {State.ABOVE: "too many", State.BELOW: "too few"}
-
-
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")
 
 
 def _holds(found: Outlook) -> str:

@@ -201,6 +201,13 @@ def test_a_record_in_the_place_of_the_header_is_refused(line: str):
         refuse_record(header)
 
 
+def test_a_line_about_the_file_before_the_names_is_left_out():
+    data = b"703165,COLD BAY,AK,-9.0\ndate,time,temp,wind\n1,2,3,4\n"
+    header, rest = read_header(io.BytesIO(data))
+    with pytest.raises(SchemaError, match=r"If the names stand in the next line, .*tail -n \+2"):
+        refuse_record(header, rest)
+
+
 @pytest.mark.parametrize("line", ["0,1,2,3", "country,2019,2020,2021", "a,b", "nan,inf"])
 def test_names_that_count_are_names(line: str):
     refuse_record(read_header(io.BytesIO(f"{line}\n".encode()))[0])

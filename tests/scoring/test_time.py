@@ -245,7 +245,9 @@ def test_a_record_names_the_time_and_no_part_of_it():
     assert schema.inputs == ("amount", "at")
     with pytest.raises(RecordError, match="column 'at' must hold a time"):
         table_of(schema, [{"amount": 1, "at.hour": 3.0}])
-    with pytest.raises(Exception, match="the input must have every column of the schema, but lacks 'at'"):
+    with pytest.raises(
+        Exception, match="the input must have every column of the schema, but lacks 'at'"
+    ):
         checked_table(schema, pl.DataFrame({"amount": [1.0]}))
 
 

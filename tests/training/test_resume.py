@@ -58,6 +58,21 @@ def test_a_killed_run_ends_with_the_artifact_of_an_undisturbed_one(csv: Path, tm
             assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
 
 
+def test_an_interrupted_run_says_how_to_go_on(csv: Path, tmp_path: Path):
+    words = [VAEWATCH, "train", csv, *FAST, "--steps=100000", "--out", tmp_path / "it"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, env=ONE_THREAD, text=True)
+    checkpoint = tmp_path / ".it.checkpoint"
+    for _ in range(6000):
+        if checkpoint.exists() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"with --resume to go on, or delete '{checkpoint}'." in said
+    assert "Traceback" not in said and checkpoint.exists()
+
+
 def test_a_run_does_not_go_on_from_other_settings(csv: Path, tmp_path: Path):
     Checkpoint(tmp_path / ".it.checkpoint", "another run", resume=False).save(Snapshot(1, {}, []))
     done = call("train", csv, "--out", tmp_path / "it", *FAST, "--resume")

@@ -121,7 +121,9 @@ def test_an_alpha_that_nothing_could_certify_is_usage(
     named = {"ARTIFACT": artifact_path, "FILE": tmp_path / "it.csv", "new": tmp_path / "new"}
     done = call(*(named.get(word, word) for word in words), "--alpha", alpha)
     assert done.returncode == 2
-    assert done.stderr == f"error: alpha must be between 1e-09 and 1, got {float(alpha):g}.\n"
+    share = " It is a share: 0.01 is 1%." if float(alpha) >= 1 else ""
+    text = f"error: alpha must be between 1e-09 and 1, got {float(alpha):g}.{share}\n"
+    assert done.stderr == text
 
 
 def test_an_alpha_that_more_records_could_certify_is_bad_data(artifact_path: Path):

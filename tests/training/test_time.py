@@ -20,11 +20,13 @@ from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.errors import ArtifactError, RecordError, SchemaError, SettingError
+from vaewatch.scoring.schema import Column, Kind, is_usual
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.blocks import Outlook, outlook, words
+from vaewatch.scoring.time.blocks import Outlook, outlook, rows_of, words
 from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND, Form
 from vaewatch.scoring.time.frames import check_moments
+from vaewatch.scoring.time.parts import PERIODS, Part
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
@@ -108,6 +110,23 @@ def test_a_reason_of_the_calendar_is_said_as_people_say_it(orders: Path):
     assert any("at 03:10 on a Sunday, usually 0" in text or "23:10" in text for text in hours)
 
 
+@pytest.mark.parametrize(
+    ("part", "usual", "inside", "outside"),
+    [
+        (Part.HOUR, (8.4, 18.6), (8.0, 12.5, 19.0), (3.17, 19.1, 7.9)),
+        (Part.HOUR, (22.5, 3.2), (22.0, 0.0, 4.0), (21.9, 12.0)),
+        (Part.WEEKDAY, (0.0, 4.0), (0.0, 4.0), (5.0, 6.0)),
+        (Part.HOUR, (3.0, 3.0), (3.0,), (3.1, 2.9)),
+    ],
+)
+def test_a_usual_arc_is_named_only_beside_what_lies_outside(
+    part: Part, usual: tuple[float, float], inside: tuple[float, ...], outside: tuple[float, ...]
+):
+    column = Column("at", Kind.CIRCULAR, period=PERIODS[part], usual=usual)
+    assert all(is_usual(column, number) for number in inside)
+    assert not any(is_usual(column, number) for number in outside)
+
+
 def test_the_manifest_holds_the_time_and_its_blocks(orders: Path):
     manifest = Scorer.load(orders).artifact.manifest
     assert manifest.format_version == 3 and manifest.schema.time is not None
@@ -174,7 +193,7 @@ def test_evaluate_says_whether_the_budget_holds_in_time(orders: Path, tmp_path: 
     names = [changed["column"] for changed in found["changed"]]
     assert {"weight", "half"} <= set(names) and "country" not in names
     done = call("evaluate", orders, tmp_path / "in.csv")
-    assert "there 'weight' (PSI " in done.stdout
+    assert "changed most since then: 'weight' (PSI " in done.stdout
     assert "the budget does not hold" in done.stdout and "too many" in done.stdout
 
 
@@ -209,7 +228,7 @@ def test_a_change_is_said_and_recent_records_bring_the_budget_back(tmp_path: Pat
         rates[calibrate] = Scorer.load(path).score(new).is_anomaly.mean()
     assert "the budget does not hold" in words_of["all"]
     assert "too many" in words_of["all"] and "--calibrate recent" in words_of["all"]
-    assert re.search(r" there 'weight' \(PSI [2-9].*\), 'half' .* changed most", words_of["all"])
+    assert re.search(r" changed most .*: 'weight' \(PSI [2-9].*\), 'half' ", words_of["all"])
     assert rates["all"] > 2 * ALPHA
     law = Scorer.load(tmp_path / "recent").artifact.calibration.rate_law()
     low, high = law.interval(0.99)
@@ -742,6 +761,15 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
     flags[1000 - alarms :] = alarms > 0
     found = outlook(Counted.of(times, flags), [RateLaw.of(0.01, 999)])
     assert found is not None and text in " ".join(words(found))
+
+
+def test_blocks_of_less_than_a_minute_show_how_they_differ():
+    times = np.arange(2000, dtype=np.int64) * 10_000  # 100 a second
+    found = outlook(Counted.of(times, np.zeros(2000, bool)), [RateLaw.of(0.01, 999)])
+    assert found is not None
+    rows = rows_of(found)
+    assert len({row[0] for row in rows}) == len(rows) > 1
+    assert all(row[0] < row[1] for row in rows)
 
 
 def robust(odd: NDArray[np.bool_]) -> tuple[int, Outlook]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from vaewatch.commands.options import (
 from vaewatch.commands.terminal import err, out, show_warnings
 from vaewatch.threads import cores
 from vaewatch.training.config import TrainConfig
+
+INTERRUPTED = 130  # the exit code
 
 if TYPE_CHECKING:
     from vaewatch.scoring.scorer import Scorer
@@ -187,7 +191,7 @@ def train(
 
     quiet = quiet or rank() > 0  # under torchrun, one process speaks
     show_warnings(mute=rank() > 0)
-    with fit_progress(quiet) as shown:
+    with _resumable(target), fit_progress(quiet) as shown:
 
         def show_columns(columns: Sequence[ColumnProfile]) -> None:
             with shown.hidden():
@@ -210,6 +214,23 @@ def train(
         )
     if not quiet:
         _print_trained(scorer, target)
+
+
+@contextmanager
+def _resumable(target: Path) -> Iterator[None]:
+    """Say on Ctrl-C how to go on, where a checkpoint is left."""
+    from vaewatch.training.ahead import checkpoint_of
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not (checkpoint := checkpoint_of(target)).exists():
+            raise
+        err().print(
+            "error: interrupted. Give the same command with --resume to go on, or delete "
+            f"'{checkpoint}'."
+        )
+        sys.exit(INTERRUPTED)
 
 
 def _left_behind(checkpoint: Path) -> str:
