@@ -104,7 +104,9 @@ class Sample:
         except OSError as error:
             raise OutputError(f"'{target}' must be writable: {error.strerror}.") from error
         if self.rejects:
-            log.warning("%s bad rows were set aside in '%s'.", f"{len(self.rejects):,}", target)
+            bad, more = f"{len(self.rejects):,}", len(self.rejects) > len(self.frame)
+            most = ": more than were read. Is it a table, with a line of names?" if more else "."
+            log.warning("%s bad rows were set aside in '%s'%s", bad, target, most)
 
 
 def _raw(row: pl.DataFrame) -> bytes:
