@@ -132,7 +132,16 @@ def _values_of(inputs: Sequence[Tensor], raw: memoryview) -> list[Any]:
 
 
 def count_of(tensor: Tensor) -> int:
-    """The number of values that a tensor of this shape holds."""
+    """The number of values that a tensor of this shape holds.
+
+    Raises:
+        Malformed: there is no such tensor, or none that is read here.
+    """
+    if len(tensor.shape) > 2:  # the product of very many sizes takes minutes
+        raise Malformed(
+            f"the shape of '{tensor.name}' must be [N], [N, 1] or [N, columns], got "
+            f"{len(tensor.shape):,} sizes."
+        )
     count = 1
     for size in tensor.shape:
         if size < 0:

@@ -106,6 +106,7 @@ def column(name: str = "amount", **changes: Any) -> dict[str, Any]:
         ([column(shape=[-1])], 400, "must not be negative"),
         ([column(), column("items", shape=[2], data=[1, 2])], 400, "the same N"),
         ([column(shape=[1, 2], data=[1, 2])], 400, "must be numeric"),
+        ([column(shape=[9] * 600_000)], 400, "got 600,000 sizes"),
         ([column(parameters={"binary_data_size": 9})], 400, "must lie within the body"),
         ([column(data=[[1.0]])], 422, "must be there"),
         ([{"name": 1}], 400, "must be an inference request"),
