@@ -24,6 +24,7 @@ from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.mark import LABELS, Mark
 from vaewatch.service.incidents.patterns import Author, Pattern
 from vaewatch.service.incidents.precision import Summary, summary_of
+from vaewatch.service.incidents.rows import stored_name
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.store.moments import DAY, moment_of, now
@@ -97,7 +98,7 @@ def add_feedback_routes(
         asked = Asked(
             since=None if since is None else moment_of(since, "since"),
             label=one_of(label, LABELS, "label"),
-            incident=incident,
+            incident=None if incident is None else stored_name(incident),
             after=whole(cursor, "cursor", least=0, most=2**62, usual=0),
             limit=whole(limit, "limit", least=1, most=1_000, usual=100),
         )
@@ -169,7 +170,7 @@ def _add_patterns(app: FastAPI, changes: Changes) -> None:
     )
     async def end(id: str, request: HttpRequest) -> Response:
         def change(connection: Connection, body: bytes, author: Author) -> Pattern:
-            patterns.end(connection, id, author)
+            patterns.end(connection, stored_name(id), author)
             return _known(connection, id)
 
         return json_of(await changes.make("pattern.end", request, change))

@@ -10,6 +10,7 @@ import msgspec
 
 from vaewatch.service.http.problems import Malformed
 
+MOST_DIGITS = 19  # those of the largest number that a store can hold
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -46,7 +47,8 @@ def whole(given: str | None, what: str, *, least: int, most: int, usual: int) ->
     """
     if given is None:
         return usual
-    if not (given.isascii() and given.isdecimal() and least <= int(given[:20]) <= most):
+    digits = given.isascii() and given.isdecimal() and len(given) <= MOST_DIGITS
+    if not (digits and least <= int(given) <= most):
         raise Malformed(f"'{what}' must be a whole number from {least:,} to {most:,}.")
     return int(given)
 

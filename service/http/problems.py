@@ -18,7 +18,7 @@ from vaewatch.scoring.errors import (
     ScoringError,
     SettingError,
 )
-from vaewatch.service.model.errors import Conflict, NotReady, StoreAway
+from vaewatch.service.model.errors import Conflict, NotReady, NotStorable, StoreAway
 
 MEDIA_TYPE = b"application/problem+json"
 MOST_ERRORS = 100  # so that the answer to 10,000 bad records can be read by people
@@ -79,6 +79,7 @@ class Overloaded(Refusal):
 # exception -> (status, code, title); the first match holds
 STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     Malformed: (400, "malformed", "Malformed request"),
+    NotStorable: (400, "malformed", "Malformed request"),
     Unauthorized: (401, "unauthorized", "A key is needed"),
     Forbidden: (403, "forbidden", "The key lacks the scope"),
     NotFound: (404, "not_found", "Not found"),

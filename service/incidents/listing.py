@@ -21,7 +21,8 @@ from vaewatch.service.store.tables import ids, incidents, marks
 MOST, USUAL = 1_000, 100  # incidents of a page
 UNLABELLED = "none"
 STATES = OPEN, ENDED = ("open", "ended")
-_CURSOR = re.compile(r"(-?\d{1,19})\.(\d{1,19})")
+LARGEST = 2**63 - 1  # of the numbers that a column can hold
+_CURSOR = re.compile(r"(-?[0-9]{1,19})\.([0-9]{1,19})")
 _ID = re.compile(r"[0-9a-f]{12}")
 
 Label = Literal["confirmed", "false_alarm", "expected"]
@@ -73,9 +74,10 @@ def cursor_of(text: str) -> tuple[int, int]:
         Malformed: it is none that a page has given.
     """
     found = _CURSOR.fullmatch(text)
-    if found is None:
+    first, key = (int(found[1]), int(found[2])) if found else (LARGEST + 1, 0)
+    if max(abs(first), key) > LARGEST:
         raise Malformed("'cursor' must be the 'next' of another page, got another text.")
-    return int(found[1]), int(found[2])
+    return first, key
 
 
 def page_of(connection: Connection, query: Query, now: int) -> Page:

@@ -20,7 +20,7 @@ report_from = json.Decoder(IncidentReport).decode
 
 
 def stored_name(name: str) -> str:
-    """Return a group's name as a column can hold it: PostgreSQL has no NUL in a text."""
+    """Return a name or an id as a column can hold it: PostgreSQL has no NUL in a text."""
     return name.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 

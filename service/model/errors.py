@@ -21,5 +21,9 @@ class StoreAway(NotReady):
     """What keeps incidents and feedback does not answer."""
 
 
+class NotStorable(ScoringError):
+    """The store answers, but it cannot hold a value that it was asked for or given."""
+
+
 class StoreBusy(StoreAway):
     """It answers, but others had the lock for as long as this one waited for it."""

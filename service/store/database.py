@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import QueuePool
 
-from vaewatch.service.model.errors import StoreAway, StoreBusy
+from vaewatch.service.model.errors import NotStorable, StoreAway, StoreBusy
 from vaewatch.service.store.place import MEMORY, POSTGRESQL, Place
 from vaewatch.service.store.tables import sources
 from vaewatch.service.store.versions import NewerStore, bring_up_to_date
@@ -36,6 +36,7 @@ LOCK = 0x7661_6577  # of PostgreSQL's advisory locks: the one who changes groups
 TRIAL = "trial"  # the name of a row that is there for a moment
 WRITES = "vaewatch_writes"  # an execution option
 AWAY = "the store of incidents and feedback is away: it does not answer. Try again."
+VALUE = "every value must be one that the store can hold, got another one"
 BUSY = "the store of incidents and feedback is busy: others write into it. Try again."
 STATES = ("57014", "55P03", "40P01", "40001")  # of PostgreSQL: too late, a lock, two in a knot
 
@@ -66,6 +67,7 @@ class Database:
         """Read, in one transaction.
 
         Raises:
+            NotStorable: it cannot hold a value that it was asked for.
             StoreAway: it does not answer.
         """
         with self._transaction(writes=False) as connection:
@@ -79,6 +81,7 @@ class Database:
             that writes does anyway.
 
         Raises:
+            NotStorable: it cannot hold a value that it was given. Nothing has changed.
             StoreAway: it does not answer. Whether the changes are kept is not known then.
             StoreBusy: others had the lock for too long. Nothing has changed.
         """
@@ -152,6 +155,8 @@ class Database:
             yield
         except IntegrityError:  # a rule of the tables, which the caller knows
             raise
+        except DataError as error:  # it answers: to be away for one bad request would fail all
+            raise NotStorable(f"{VALUE}: {words_of(error)}.") from error
         except (DBAPIError, TimeoutError, NewerStore) as error:
             if is_busy(error):
                 self.fault = "others write into it"

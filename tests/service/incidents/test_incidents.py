@@ -256,6 +256,33 @@ def test_a_service_scores_on_while_the_store_is_away(artifact_path: Path, server
         assert live.said.count("the store is away") == live.said.count("the store is back") == 1
 
 
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def test_no_request_makes_the_store_away_for_others(
+    artifact_path: Path, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+):
+    url = f"sqlite:///{tmp_path}/it.sqlite"
+    if kind == "postgresql":
+        url = request.getfixturevalue("server").url
+    long = "0" * 19 + "1" + "9" * 40
+    with serving(artifact_path, "--store", url) as live:
+        for method, path, status in (
+            ("GET", "/v1/feedback?incident=%00", 200),
+            ("GET", f"/v1/feedback?limit={long}", 400),
+            ("GET", f"/v1/feedback?cursor={long}", 400),
+            ("GET", f"/v1/incidents?limit={long}", 400),
+            ("GET", "/v1/incidents?cursor=9999999999999999999.1", 400),
+            ("GET", "/v1/incidents?cursor=-1.9999999999999999999", 400),
+            ("GET", "/v1/incidents?cursor=1.9223372036854775807", 200),
+            ("GET", "/v1/incidents?group=%00&column=%00", 200),
+            ("GET", "/v1/incidents/%00", 404),
+            ("DELETE", "/v1/patterns/%00", 404),
+        ):
+            answer = live.ask(method, path)
+            assert (path, answer.status_code) == (path, status), answer.text
+            assert live.get("/v1/incidents").status_code == 200
+        assert "the store is away" not in live.said
+
+
 @needs_postgres
 def test_a_service_starts_while_the_store_is_away(artifact_path: Path, server: Postgres):
     server.stop()

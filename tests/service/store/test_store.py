@@ -16,7 +16,7 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from tests.postgres import Postgres, needs_postgres, postgres
 from vaewatch.scoring.errors import SettingError
-from vaewatch.service.model.errors import StoreAway, StoreBusy
+from vaewatch.service.model.errors import NotStorable, StoreAway, StoreBusy
 from vaewatch.service.store import database as module
 from vaewatch.service.store import desk
 from vaewatch.service.store.database import Database
@@ -226,6 +226,24 @@ def test_a_server_that_stops_is_away_until_a_probe_finds_it(caplog: pytest.LogCa
         assert [r.levelname for r in caplog.records] == ["ERROR", "WARNING"]
         assert "127.0.0.1" not in caplog.text
         database.close()
+
+
+@needs_postgres
+def test_a_value_that_it_cannot_hold_fails_the_one_who_asks_alone(postgresql: Postgres):
+    database = Database(Place.of(postgresql.url))
+    names = select(sources.c.name)
+    for query in (names.where(sources.c.name == "a\0b"), names.limit(10**30)):
+        with pytest.raises(NotStorable, match="must be one that the store can hold"):
+            with database.reading() as connection:
+                connection.execute(query)
+        assert names_in(database) == []
+    with pytest.raises(NotStorable), database.writing() as connection:
+        connection.execute(insert(sources).values(name="kept", number=1, at=0))
+        connection.execute(insert(sources).values(name="a\0b", number=1, at=0))
+    assert names_in(database) == []
+    with database.writing() as connection:
+        METADATA.drop_all(connection)
+    database.close()
 
 
 @needs_postgres
