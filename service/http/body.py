@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
+from vaewatch.service.http.auth import require_same_origin
 from vaewatch.service.http.exchange import BROKEN, Request
 from vaewatch.service.http.problems import Malformed, TooSlow, Unsupported
 
@@ -13,8 +14,25 @@ STEP = 16 << 10  # bytes
 MOST_MEMBERS = 10_000  # of one body: tools that pack side by side make one for each 64 KiB or more
 
 
+FORM = b"application/x-www-form-urlencoded"  # what `curl -d` calls any body
+# what the Fetch standard lets a page of any site send without asking first; no type is another
+UNASKED = (FORM, b"multipart/form-data", b"text/plain")
+
+
 class Disconnected(Exception):
     """The client left before its body was whole; nobody waits for an answer."""
+
+
+def media_type_in(request: Request) -> bytes | None:
+    """Return the media type that a request gives its body, in lower case; None if it gives none.
+
+    Raises:
+        Forbidden: a page of another site sent it without asking first.
+    """
+    name = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if not name or name in UNASKED:
+        require_same_origin(request)
+    return name or None
 
 
 async def read_body(request: Request) -> bytes:

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.structs import Structs
-from vaewatch.service.http.auth import require_same_origin
-from vaewatch.service.http.body import read_body
+from vaewatch.service.http.body import FORM, media_type_in, read_body
 from vaewatch.service.http.exchange import HotRoute, HttpHeaders, Reply, Request, Start
 from vaewatch.service.http.problems import Malformed, Unsupported
 from vaewatch.service.model.model import Model, ModelName
@@ -24,7 +23,6 @@ from vaewatch.service.score.scoring import Asked, Scoring
 
 SCORE = "/v1/score"
 JSON, LINES, CSV = b"application/json", b"application/x-ndjson", b"text/csv"
-FORM = b"application/x-www-form-urlencoded"  # what `curl -d` calls any body
 LARGE_BODY = 64 << 10  # bytes; from this size on a thread checks the records
 
 
@@ -125,10 +123,11 @@ def _headers(media_type: bytes, version: str) -> HttpHeaders:
 
 def media_type_of(request: Request) -> bytes:
     """The media type of a body, which is JSON unless the request says otherwise."""
-    given = request.headers.get(b"content-type", JSON)
-    name = given if given in MEDIA else given.split(b";")[0].strip().lower()
-    if name == FORM:  # a page of another site may send one without asking first
-        require_same_origin(request)
+    given = request.headers.get(b"content-type")
+    if given is not None and given in MEDIA:  # as nearly always
+        return given
+    name = media_type_in(request)
+    if name is None or name == FORM:
         return JSON
     if name not in MEDIA:
         known = ", ".join(sorted(media.decode() for media in MEDIA))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-from vaewatch.service.http.body import read_body
+from vaewatch.service.http.body import media_type_in, read_body
 from vaewatch.service.http.exchange import HotRoute, Reply, Request
 from vaewatch.service.http.problems import NotFound
 from vaewatch.service.model.model import Model
@@ -34,6 +34,7 @@ class InferRoute:
 
     async def answer(self, request: Request) -> Reply:
         """Read tensors within the limits, score their records, and answer in tensors."""
+        media_type_in(request)  # any is read; what pages of other sites send is not
         parts = request.path.split("/")
         model = named(self.scoring.registry, parts[3], parts[5] if len(parts) == 7 else None)
         body = await read_body(request)

@@ -235,5 +235,15 @@ def test_the_log_names_the_key_that_changed_the_model(artifact_path: Path, tmp_p
 )
 def test_pages_of_other_origins_change_nothing(live: Live, headers: dict[str, str], status: int):
     assert live.post("/v1/reload", headers=headers).status_code == status
-    form = {"content-type": "application/x-www-form-urlencoded", **headers}
-    assert live.post("/v1/score", content=BODY, headers=form).status_code == status
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    tensors = [
+        {"name": name, "datatype": "BYTES", "shape": [1], "data": [value]}
+        for name, value in json.loads(BODY)["records"][0].items()
+    ]
+    infer = json.dumps({"inputs": tensors}).encode()
+    for path, body in (("/v1/score", BODY), ("/v2/models/shop/infer", infer)):
+        for media in ({}, form):  # a page's `fetch` of a Blob in the mode no-cors names none
+            answer = live.post(path, content=body, headers={**media, **headers})
+            assert answer.status_code == status, (path, media, answer.text)
+    plain = {"content-type": "text/plain;charset=UTF-8", **headers}
+    assert live.post("/v2/models/shop/infer", content=infer, headers=plain).status_code == status
