@@ -64,7 +64,7 @@ class Service:
         ) -> None:
             metrics.tally.add(metrics.scoring_seconds, seconds)
             monitor.observe(model, table, verdicts, place_of)
-            shadow.offer(table, verdicts)
+            shadow.offer(model, table, verdicts)
 
         engine = Engine(observe, histories_of(settings, registry))
         lane = engine.lane

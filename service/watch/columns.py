@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from vaewatch.scoring.verdicts import Verdicts
 Counts = NDArray[np.int64]
 
 
-def first_reasons(schema: Schema, verdicts: Verdicts) -> Counts:
-    """(columns,) alarms of which each column is the first reason."""
-    rows = np.flatnonzero(verdicts.is_anomaly).tolist()
+def first_reasons(names: Sequence[str], verdicts: Verdicts, alarms: NDArray[np.bool_]) -> Counts:
+    """(columns,) alarms of which each column is the first reason. `alarms`: (N,) which they
+    are. Those that are none at the smaller alpha of a request come without reasons.
+    """
+    rows = np.flatnonzero(alarms).tolist()
     top = Counter(verdicts.reasons[i][0].column for i in rows if verdicts.reasons[i])
-    return np.array([top[name] for name in schema.names], dtype=np.int64)
+    return np.array([top[name] for name in names], dtype=np.int64)
 
 
 class ColumnEvents:

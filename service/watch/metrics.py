@@ -239,14 +239,15 @@ class Metrics:
             "shadow_records", "Records that the shadow scored, by its verdict.", "verdict"
         )
         self.shadow_disagreements = self._counter(
-            "shadow_disagreements", "Records on which the shadow disagrees with the verdict."
+            "shadow_disagreements",
+            "Records on which the shadow and the model disagree, each at its own alpha.",
         )
         self.shadow_dropped = self._counter(
             "shadow_dropped", "Records that the shadow skipped because it was busy."
         )
         self.shadow_shift = self._many(
             "shadow_rank_shift",
-            "Absolute difference between the shadow's p-value and the answered one.",
+            "Absolute difference between the shadow's p-value and the model's.",
             SHIFTS,
         )
 

@@ -25,7 +25,7 @@ from vaewatch.service.model.model import Model
 from vaewatch.service.watch.batches import Batch, Places, joined, judged_rows
 from vaewatch.service.watch.columns import ColumnEvents, Counts, first_reasons
 from vaewatch.service.watch.families.shown import NO_SEGMENT
-from vaewatch.service.watch.judged import Judged
+from vaewatch.service.watch.judged import Judged, Over, over_of
 from vaewatch.service.watch.metrics import ANOMALY, NORMAL, REJECTED, Metrics
 from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
@@ -68,24 +68,6 @@ class Watch:
         """Add a table to the window. `events`: (EVENTS, columns)."""
         counts = self.model.scorer.artifact.drift.count(table)
         self.window.add(counts, events, len(table), over.alarms, over.by_segment)
-
-
-@dataclass(frozen=True)
-class Over:
-    """The alarms of some records at the artifact's own alpha, whatever alpha a request asked for.
-
-    mask: (N,) which records they are; p_value, severity: (N,). The rest where the artifact has a
-    segment: slots: (N,) the place of each record's calibration; by_segment: (codes, 2) the
-    records and alarms of each segment; codes: (N,) the segment of each record.
-    """
-
-    alarms: int
-    mask: NDArray[np.bool_]
-    p_value: NDArray[np.float64]
-    severity: NDArray[np.float64]
-    slots: NDArray[np.int64] | None = None
-    by_segment: Counts | None = None
-    codes: NDArray[np.int32] | None = None
 
 
 @dataclass
@@ -221,7 +203,7 @@ class Monitor:
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)
         watch = self._watch
-        watch.add(table, self._count_columns(watch, table, verdicts), over)
+        watch.add(table, self._count_columns(watch, table, verdicts, over), over)
         yield
         scores = scores if trail is None else scores[trail.spaced]
         metrics.exchangeability.set(watch.exchangeability.update(scores, over.slots))
@@ -233,46 +215,40 @@ class Monitor:
     def _count_verdicts(self, model: Model, table: Table, verdicts: Verdicts) -> Over:
         """Count records by verdict, and alarms."""
         name, artifact = model.name, model.scorer.artifact
+        over = over_of(artifact, table, verdicts)
         if artifact.segments is not None:
-            return self._count_segments(model, artifact.segments, table, verdicts)
+            self._count_segments(model, artifact.segments, over, verdicts)
+            return over
         records, names = self.metrics.records, (name.name, name.version)
         alarms = int(verdicts.is_anomaly.sum())
         records.labels(*names, ANOMALY, NO_SEGMENT).inc(alarms)
         records.labels(*names, NORMAL, NO_SEGMENT).inc(len(table) - alarms)
-        mask = artifact.calibration.alarms(verdicts.p_value)
-        over = int(mask.sum())
-        self.metrics.alarms.labels(*names, NO_SEGMENT).inc(over)
+        self.metrics.alarms.labels(*names, NO_SEGMENT).inc(over.alarms)
         expected = len(table) * model.expected_rate
         self.metrics.alarms_expected.labels(*names, NO_SEGMENT).inc(expected)
-        return Over(over, mask, verdicts.p_value, verdicts.severity)
+        return over
 
     def _count_segments(
-        self, model: Model, segments: Segments, table: Table, verdicts: Verdicts
-    ) -> Over:
-        """Count the verdicts and alarms of each segment.
-
-        The records are ranked again: at the alpha of a request, another calibration may have
-        judged them.
-        """
-        names, codes = (model.name.name, model.name.version), segments.codes(table)
-        ranked = segments.rank(verdicts.score, codes)
-        alarms = segments.pooled.alarms(ranked.p_value)
-        total, anomalies = segments.count(codes), segments.count(codes[verdicts.is_anomaly])
-        over, expected = segments.count(codes[alarms]), total * segments.expected_rates
+        self, model: Model, segments: Segments, over: Over, verdicts: Verdicts
+    ) -> None:
+        """Count the verdicts and alarms of each segment."""
+        assert over.codes is not None and over.by_segment is not None
+        names = model.name.name, model.name.version
+        total, alarms = over.by_segment.T
+        anomalies = segments.count(over.codes[verdicts.is_anomaly])
+        expected = total * segments.expected_rates
         for code in np.flatnonzero(total).tolist():
             label, n = segments.metric_labels[code], int(anomalies[code])
             self.metrics.records.labels(*names, ANOMALY, label).inc(n)
             self.metrics.records.labels(*names, NORMAL, label).inc(int(total[code]) - n)
-            self.metrics.alarms.labels(*names, label).inc(int(over[code]))
+            self.metrics.alarms.labels(*names, label).inc(int(alarms[code]))
             self.metrics.alarms_expected.labels(*names, label).inc(float(expected[code]))
-        by_segment = np.stack([total, over], axis=1)
-        ranks = alarms, ranked.p_value, ranked.severity, ranked.slots
-        return Over(int(alarms.sum()), *ranks, by_segment, codes)
 
-    def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts) -> Counts:
+    def _count_columns(self, watch: Watch, table: Table, verdicts: Verdicts, over: Over) -> Counts:
         """Count the events of each column; returns them as (EVENTS, columns)."""
         metrics, names = self.metrics, table.schema.names
-        events = np.array([*watch.column_events(table), first_reasons(table.schema, verdicts)])
+        first = first_reasons(names, verdicts, over.mask)
+        events = np.array([*watch.column_events(table), first])
         series = (metrics.missing, metrics.unknown, metrics.out_of_range, metrics.top_reason)
         for counter, counts in zip(series, events, strict=True):
             for i in np.flatnonzero(counts).tolist():

@@ -15,6 +15,8 @@ from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.columns import translated
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
+from vaewatch.service.watch.batches import judged_rows
+from vaewatch.service.watch.judged import over_of
 from vaewatch.service.watch.metrics import Metrics
 
 log = logging.getLogger("vaewatch.service")
@@ -40,10 +42,12 @@ class Shadow:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="shadow")
     )
 
-    def offer(self, table: Table, verdicts: Verdicts) -> None:
-        """Compare a batch later, or drop it if too many records wait already."""
-        model = self.registry.shadow
-        if model is None:
+    def offer(self, model: Model, table: Table, verdicts: Verdicts) -> None:
+        """Compare a batch that a model has judged later, or drop it if too many records wait
+        already.
+        """
+        shadow = self.registry.shadow
+        if shadow is None:
             return
         if self._waiting + len(table) > MOST_WAITING:
             self.metrics.shadow_dropped.inc(len(table))
@@ -51,7 +55,7 @@ class Shadow:
             return
         self._waiting += len(table)
         loop = asyncio.get_running_loop()
-        job = loop.run_in_executor(self._threads, self._compare, model, table, verdicts)
+        job = loop.run_in_executor(self._threads, self._compare, shadow, model, table, verdicts)
         job.add_done_callback(lambda done: self._finish(len(table), done))
 
     def _finish(self, records: int, done: asyncio.Future[None]) -> None:
@@ -60,19 +64,22 @@ class Shadow:
         if error is not None:
             log.error("the shadow failed on %d records: %s", records, type(error).__name__)
 
-    def _compare(self, model: Model, table: Table, verdicts: Verdicts) -> None:
-        metrics, scorer = self.metrics, model.scorer
-        history = self._history_of(model)
+    def _compare(self, shadow: Model, model: Model, table: Table, verdicts: Verdicts) -> None:
+        """Compare the verdicts of both at their own alpha, whatever alpha a request asked for."""
+        metrics, scorer = self.metrics, shadow.scorer
+        history = self._history_of(shadow)
         own = translated(table, scorer.artifact.schema)
         found = scorer.score_table(own, explain=0, history=history)
         if found.history is not None or verdicts.history is not None:
             judged = found.judged & verdicts.judged
-            found, verdicts = found[judged], verdicts[judged]
+            found = found[judged]
+            table, verdicts = judged_rows(table, verdicts, np.flatnonzero(judged))
+        over = over_of(model.scorer.artifact, table, verdicts)
         alarms = int(found.is_anomaly.sum())
         metrics.shadow_records.labels("anomaly").inc(alarms)
         metrics.shadow_records.labels("normal").inc(len(found) - alarms)
-        metrics.shadow_disagreements.inc(int((found.is_anomaly != verdicts.is_anomaly).sum()))
-        metrics.shadow_shift.observe_many(np.abs(found.p_value - verdicts.p_value))
+        metrics.shadow_disagreements.inc(int((found.is_anomaly != over.mask).sum()))
+        metrics.shadow_shift.observe_many(np.abs(found.p_value - over.p_value))
 
     def _history_of(self, model: Model) -> History | None:
         """Return the histories of a shadow; None if it has none, or none that last."""

@@ -185,6 +185,24 @@ def test_a_shadow_scores_along_and_can_be_promoted(
         assert live.post("/v1/reload").json()["version"] == version_of(newer_path)
 
 
+@pytest.mark.parametrize("path", ["artifact_path", "segmented_path"])
+def test_the_alpha_of_a_request_is_no_disagreement_of_the_shadow(
+    request: pytest.FixtureRequest, path: str, tmp_path: Path, records: list[dict[str, Any]]
+):
+    model, twin = request.getfixturevalue(path), tmp_path / "twin"
+    shutil.copytree(model, twin)
+    some = records[:240]
+    with serving(model, "--shadow", str(twin)) as live:
+        found = live.post("/v1/score?alpha=0.5&explain=1", json={"records": some}).json()
+        assert sum(one["is_anomaly"] for one in found["results"]) > 50
+        until(lambda: live.value("vaewatch_shadow_records_total") == len(some))
+        assert live.value("vaewatch_shadow_disagreements_total") == 0
+        assert live.value("vaewatch_shadow_rank_shift_sum") == 0
+        alarms = live.value("vaewatch_alarms_total")
+        assert live.value("vaewatch_shadow_records_total", verdict="anomaly") == alarms
+        assert 0 < alarms == live.value("vaewatch_column_top_reason_total") < 50
+
+
 def test_a_shadow_that_is_the_artifact_is_refused(artifact_path: Path):
     done = run("serve", artifact_path, "--shadow", artifact_path.parent / "." / "shop")
     assert done.returncode == 2
