@@ -187,4 +187,5 @@ def _sum(one: Span | None, other: Span) -> Span:
         one.alarms + other.alarms,
         severities,
         one.lasting + other.lasting,
+        one.new + other.new,
     )

@@ -199,6 +199,17 @@ def test_the_memories_of_workers_are_added_up():
     assert SPANS * 10 == 3600
 
 
+def test_every_number_of_a_span_is_summed_over_workers():
+    numbers = set(Span.__struct_fields__) - {"start", "severities"}
+    counts = {name: 10**i for i, name in enumerate(sorted(numbers))}
+    mine, other = (Span(start=5000, severities=[1, 0], **counts) for _ in range(2))
+    [found] = joined([Memory([], [mine]), Memory([], [other])], 5005.0).spans
+    assert {name: getattr(found, name) for name in numbers} == {
+        k: 2 * n for k, n in counts.items()
+    }
+    assert (found.start, found.severities) == (5000, [2, 0])
+
+
 def test_answer_times_are_those_of_scoring_routes_alone():
     metrics = Metrics()
     for route, seconds in (("/v1/score", 0.0015), ("/v1/score", 0.02), ("/metrics", 0.02)):
