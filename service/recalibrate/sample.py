@@ -109,7 +109,7 @@ class Drawn:
     """A uniform sample of the records of a period, in order of time.
 
     scores: (n,) nats. at: (n,) when they were counted, to the minute, in Unix seconds.
-    records, alarms: of the period, counted exactly; but where not all records are kept, those of
+    records: of the period, counted exactly; but where not all records are kept, those of
         confirmed incidents, which are not among `records`, are estimated from those that are.
     left_out: records of confirmed incidents. excluded: those in minutes that were left out.
     codes: (n,) their segments; empty where the artifact has no segment.
@@ -120,7 +120,6 @@ class Drawn:
     scores: NDArray[np.float64]
     at: NDArray[np.int64]
     records: int
-    alarms: int
     codes: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     entities: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     moments: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -131,10 +130,10 @@ class Drawn:
         """Return those of one segment, as many records as are drawn."""
         rows = self.codes == code
         n = int(rows.sum())
-        return Drawn(self.scores[rows], self.at[rows], n, 0, self.codes[rows])
+        return Drawn(self.scores[rows], self.at[rows], n, self.codes[rows])
 
 
-NOTHING = Drawn(np.empty(0), np.empty(0, np.int64), 0, 0)
+NOTHING = Drawn(np.empty(0), np.empty(0, np.int64), 0)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,6 @@ class _Part:
 
     limit: int
     records: int
-    alarms: int
     left_out: int
     tickets: NDArray[np.uint32]
     at: NDArray[np.int64]
@@ -168,7 +166,6 @@ class _Part:
         return cls(
             page.limit,
             records - left_out,
-            int(np.frombuffer(page.alarms, np.uint32)[counted].sum()),
             left_out,
             np.frombuffer(page.tickets, np.uint32)[rows],
             at[rows],
@@ -203,8 +200,8 @@ def draw(pages: Iterable[Page], period: Period, most: int) -> Drawn:
     rows = rows[at[rows].argsort(kind="stable")]
     scores = np.concatenate([part.scores for part in parts]).astype(np.float64)
     codes = np.concatenate([part.codes for part in parts]).astype(np.int32)
-    records, alarms = sum(part.records for part in parts), sum(part.alarms for part in parts)
-    found = Drawn(scores[rows], at[rows], records, alarms, codes[rows] if len(codes) else codes)
+    records = sum(part.records for part in parts)
+    found = Drawn(scores[rows], at[rows], records, codes[rows] if len(codes) else codes)
     found = replace(
         found,
         left_out=sum(part.left_out for part in parts),

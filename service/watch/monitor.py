@@ -196,9 +196,9 @@ class Monitor:
             self.recent.add(verdicts, over.alarms, places)
         new = of_new_entities(model.scorer.artifact, table.entities)
         usual = slice(None) if new is None else ~new  # records that are as those that calibrate
-        scores, alarms = verdicts.score[usual], int(over.mask[usual].sum())
+        scores = verdicts.score[usual]
         trail = None if trail is None else trail.only(usual)
-        self.scores.add(model.scale, scores, alarms, over.codes, trail, table.times)
+        self.scores.add(model.scale, scores, over.codes, trail, table.times)
         yield
         if self._watch is None or self._watch.model is not model:
             self._watch = Watch(model)

@@ -3,7 +3,7 @@
 Only scores are kept, never values. Each record draws a ticket, a number of 32 bits, and is kept if
 the ticket lies below a limit. When MOST_SCORES are kept the limit is halved and those above it go,
 so that memory stays bounded and what is left is a uniform sample of all records, in every minute
-and every worker alike. Counts of records and alarms are exact.
+and every worker alike. Counts of records are exact.
 
 A score is held as a float32: its rounding, 6e-8 of the score, is far below the 1e-5 at which the
 calibration calls two scores equal. Where the artifact has a segment, the code of the record's is
@@ -50,7 +50,7 @@ class Page(msgspec.Struct, array_like=True):
     scale: what decides the scores; those of another model cannot be compared with them.
     start: of the hour, in Unix seconds.
     limit: records whose ticket is below it are kept.
-    records, alarms: (60,) uint32 counts by minute.
+    records: (60,) uint32 counts by minute.
     minutes: (n,) uint8 of the kept records, tickets: (n,) uint32, scores: (n,) float32.
     codes: (n,) uint8 of their segments; empty where the artifact has no segment.
     entities: (n,) uint32; empty where the artifact has no window.
@@ -61,7 +61,6 @@ class Page(msgspec.Struct, array_like=True):
     start: int
     limit: int
     records: bytes
-    alarms: bytes
     minutes: bytes
     tickets: bytes
     scores: bytes
@@ -122,14 +121,12 @@ class Hour:
     start: int
     limit: int
     records: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(60, np.uint32))
-    alarms: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(60, np.uint32))
     dirty: bool = False  # the other workers have yet to see it
     _parts: list[Kept] = field(default_factory=list)
 
-    def add(self, minute: int, drawn: Kept, alarms: int) -> int:
+    def add(self, minute: int, drawn: Kept) -> int:
         """Take the records of a minute; returns how many are kept."""
         self.records[minute] += len(drawn)
-        self.alarms[minute] += alarms
         self.dirty = True
         chosen = drawn.below(self.limit)
         if len(chosen):
@@ -154,7 +151,7 @@ class Hour:
     def page(self, scale: str) -> Page:
         """Return it as it is published."""
         kept = self.kept()
-        arrays: list[NDArray[Any]] = [self.records, self.alarms, kept.minutes, kept.tickets]
+        arrays: list[NDArray[Any]] = [self.records, kept.minutes, kept.tickets]
         arrays += [kept.scores, kept.codes, kept.entities, kept.moments]
         return Page(scale, self.start, self.limit, *(array.tobytes() for array in arrays))
 
@@ -179,12 +176,11 @@ class Scores:
         self,
         scale: str,
         scores: NDArray[np.float64],
-        alarms: int,
         codes: NDArray[np.int32] | None = None,
         trail: Trail | None = None,
         moments: NDArray[np.int64] | None = None,
     ) -> None:
-        """Take (N,) scores of now, of which `alarms` alarm at the artifact's alpha.
+        """Take (N,) scores of now.
 
         Args:
             codes: (N,) of their segments, if the artifact has a segment.
@@ -210,7 +206,7 @@ class Scores:
             drawn = replace(drawn, entities=trail.entities, moments=trail.moments)
         elif moments is not None:
             drawn = replace(drawn, moments=moments)
-        self._kept += hour.add(minute, drawn, alarms)
+        self._kept += hour.add(minute, drawn)
         while self._kept > self.most:
             self._halve()
 

@@ -142,7 +142,7 @@ def changed(
         served[mine[: len(mine) // 10]] = 40 + rng.random(len(mine) // 10)
     at = (86_400 * rng.permutation(n) / n).astype(np.int64)
     order = at.argsort(kind="stable")
-    drawn = Drawn(served[order], at[order], n, 0, codes[order])
+    drawn = Drawn(served[order], at[order], n, codes[order])
     return Renewed.of(old, Change.of(old.pooled, drawn, 0.05), force=force)
 
 
@@ -178,7 +178,7 @@ def test_a_flood_of_a_segment_that_was_pooled_shows_beside_its_own_traffic_befor
     old = Segments(artifact.schema, {}, pooled)
 
     def traffic(n: int) -> Drawn:
-        return Drawn(2 * rng.gamma(3, size=n), np.arange(n), n, 0, np.zeros(n, np.int32))
+        return Drawn(2 * rng.gamma(3, size=n), np.arange(n), n, np.zeros(n, np.int32))
 
     for flood, expected in ((0, []), (100, ["severe"])):
         drawn = traffic(1000)
@@ -197,7 +197,7 @@ def test_a_segment_that_was_pooled_gets_its_own_once_enough_records_came(shop: P
     old = Segments(artifact.schema, {}, pooled)
     codes = np.repeat(np.array([0, 1, other_code(old.column)], np.int32), [900, 15, 300])
     scores = np.where(codes == 0, 5 * rng.gamma(3, size=1215), rng.gamma(3, size=1215))
-    drawn = Drawn(scores, np.arange(1215), 1215, 0, codes)
+    drawn = Drawn(scores, np.arange(1215), 1215, codes)
     renewed = Renewed.of(old, Change.of(pooled, drawn, 0.05), force=False)
     assert {code: own.n for code, own in renewed.new.own.items()} == {0: 900}
     lines = renewed.changes()

@@ -53,8 +53,8 @@ def change(
     old = Calibration(np.sort(law(rng, n_old)), alpha, SPLIT)
     at = np.sort(rng.random(n))
     scores = served(rng, law(rng, n), at)
-    drawn = Drawn(scores, (DAY * at).astype(np.int64), n, 0)
-    earlier = Drawn(law(rng, n_before), np.arange(n_before), n_before, 0)
+    drawn = Drawn(scores, (DAY * at).astype(np.int64), n)
+    earlier = Drawn(law(rng, n_before), np.arange(n_before), n_before)
     return Change.of(old, drawn, alpha, earlier)
 
 
@@ -211,7 +211,7 @@ def test_the_rate_of_all_records_returns_to_alpha_and_that_of_normal_ones_below(
     normal = law(rng, n)
     mask = rng.random(n) < share
     scores = np.where(mask, normal.max() + 1 + rng.random(n), normal)
-    drawn = Drawn(scores, np.sort(rng.integers(0, DAY, n)), n, 0)
+    drawn = Drawn(scores, np.sort(rng.integers(0, DAY, n)), n)
     one = Change.of(Calibration(np.sort(law(rng, 1000)), alpha, SPLIT), drawn, alpha)
     alarms = one.alarms(one.new)
     k = allowed_rank(alpha, n)
@@ -238,7 +238,7 @@ def test_a_proposal_does_not_depend_on_the_unit_of_scores(
     at = np.sort(rng.integers(0, DAY, n))
 
     def described(scale: Callable[[Floats], Floats]) -> object:
-        one = Change.of(Calibration(scale(old), alpha, SPLIT), Drawn(scale(new), at, n, 0), alpha)
+        one = Change.of(Calibration(scale(old), alpha, SPLIT), Drawn(scale(new), at, n), alpha)
         origin = Provenance("0" * 12, 1e9, 3600, None, False, "v", Period(TimeSpan(0, DAY)))
         found = proposal_of(one, Evidence(0.0, []), origin)
         for side in (found.before, found.after):

@@ -25,11 +25,11 @@ def test_few_records_are_all_kept_and_counted_by_minute(clock: Clock):
     kept = Scores()
     for minute in range(90):
         clock.now = START + MINUTE * minute
-        kept.add("a", np.arange(10.0) + 100 * minute, alarms=minute % 2)
+        kept.add("a", np.arange(10.0) + 100 * minute)
     drawn = draw(kept.mine("a"), ALWAYS, 10_000)
     expected = [100.0 * minute + i for minute in range(90) for i in range(10)]
     assert drawn.scores.tolist() == expected
-    assert drawn.records == 900 and drawn.alarms == 45
+    assert drawn.records == 900
     assert drawn.at.tolist() == [START + MINUTE * m for m in range(90) for _ in range(10)]
     period = Period(TimeSpan(START + 600, START + 1200), (TimeSpan(START + 700, START + 701),))
     some = draw(kept.mine("a"), period, 900)
@@ -43,7 +43,7 @@ def test_memory_is_bounded_and_the_sample_stays_uniform(clock: Clock):
     for hour, records in enumerate((20_000, 5_000, 40_000)):
         clock.now = START + HOUR * hour
         for _ in range(10):
-            kept.add("a", np.full(records // 10, float(hour)), alarms=0)
+            kept.add("a", np.full(records // 10, float(hour)))
             pages = kept.mine("a")
             assert sum(len(page.scores) // 4 for page in pages) <= 2000
     drawn = draw(kept.mine("a"), ALWAYS, 10_000)
@@ -56,27 +56,27 @@ def test_memory_is_bounded_and_the_sample_stays_uniform(clock: Clock):
 def test_whatever_comes_the_counts_are_exact_and_the_bound_holds(batches: list[int], most: int):
     kept = Scores(most=most, _generator=np.random.default_rng(0))
     for size in batches:
-        kept.add("a", np.arange(float(size)), alarms=size // 3)
+        kept.add("a", np.arange(float(size)))
     drawn = draw(kept.mine("a"), ALWAYS, 10**6)
-    assert drawn.records == sum(batches) and drawn.alarms == sum(b // 3 for b in batches)
+    assert drawn.records == sum(batches)
     assert len(drawn.scores) <= min(most, drawn.records)
     assert drawn.records > most or len(drawn.scores) == drawn.records
 
 
 def test_what_is_too_old_goes_and_another_model_starts_again(clock: Clock):
     kept = Scores()
-    kept.add("a", np.zeros(5), alarms=0)
+    kept.add("a", np.zeros(5))
     clock.now += KEPT_SECONDS + HOUR
-    kept.add("a", np.ones(3), alarms=0)
+    kept.add("a", np.ones(3))
     assert draw(kept.mine("a"), ALWAYS, 100).scores.tolist() == [1.0] * 3
-    kept.add("b", np.full(2, 7.0), alarms=0)
+    kept.add("b", np.full(2, 7.0))
     assert kept.mine("a") == []
     assert draw(kept.mine("b"), ALWAYS, 100).scores.tolist() == [7.0] * 2
 
 
 def test_a_sample_of_fewer_is_uniform_too(clock: Clock):
     kept = Scores(_generator=np.random.default_rng(3))
-    kept.add("a", np.arange(50_000.0), alarms=0)
+    kept.add("a", np.arange(50_000.0))
     drawn = draw(kept.mine("a"), ALWAYS, 5000)
     assert len(drawn.scores) == 5000 and drawn.records == 50_000
     np.testing.assert_allclose(
@@ -87,13 +87,13 @@ def test_a_sample_of_fewer_is_uniform_too(clock: Clock):
 def test_workers_see_each_other_s_pages_until_they_die(clock: Clock, tmp_path: Path):
     mine, other = Scores(tmp_path), Scores(tmp_path)
     codes = np.array([3, 0, 101, 3], np.int32)
-    other.add("a", np.arange(4.0), alarms=1, codes=codes)
+    other.add("a", np.arange(4.0), codes=codes)
     clock.now += 60
     other.publish()
     (path,) = (tmp_path / SCORES).iterdir()
     elsewhere = path.with_name(path.name.replace(str(os.getpid()), "12345"))
     path.rename(elsewhere)  # as another process publishes it
-    mine.add("a", np.arange(10.0, 13.0), alarms=0, codes=np.full(3, 7, np.int32))
+    mine.add("a", np.arange(10.0, 13.0), codes=np.full(3, 7, np.int32))
     assert len(pages_of(mine)) == 2 and mine.mine("b") == []
     drawn = draw(pages_of(mine), ALWAYS, 100)
     assert sorted(drawn.scores.tolist()) == [0, 1, 2, 3, 10, 11, 12]
@@ -110,11 +110,11 @@ def test_a_page_is_published_at_most_every_ten_seconds_and_only_if_it_is_new(
     clock: Clock, tmp_path: Path
 ):
     kept = Scores(tmp_path)
-    kept.add("a", np.zeros(3), alarms=0)
+    kept.add("a", np.zeros(3))
     kept.publish()
     (path,) = (tmp_path / SCORES).iterdir()
     before = path.read_bytes()
-    kept.add("a", np.zeros(3), alarms=0)
+    kept.add("a", np.zeros(3))
     kept.publish()
     assert path.read_bytes() == before
     clock.now += 11

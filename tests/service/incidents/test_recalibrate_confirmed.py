@@ -190,7 +190,7 @@ def pages_by_minute(clock: Clock, kept: Scores, each: int) -> list[Page]:
     for minute in range(10):
         clock.now = start + MINUTE * minute
         codes = (np.arange(each) % 2).astype(np.int32)
-        kept.add("a", np.full(each, float(minute)), 0, codes)
+        kept.add("a", np.full(each, float(minute)), codes)
     clock.now = start
     return kept.mine("a")
 
@@ -200,7 +200,7 @@ def test_the_records_own_time_counts_where_they_have_one(clock: Clock):
     moments[::10] = NO_TIME
     kept = Scores()
     for _ in range(2):
-        kept.add("a", np.arange(100.0), 0, moments=moments)
+        kept.add("a", np.arange(100.0), moments=moments)
         clock.now += 600
     first = int(1e6 * clock.now) - 10**6
     spans = GroupSpan(None, 15 * 10**6, 24 * 10**6), GroupSpan(None, first, first + 1)
@@ -248,7 +248,7 @@ def test_with_a_window_the_moments_of_records_count(clock: Clock):
     entities = np.tile(np.array([5, 9], np.uint32), 100)
     spaced, tickets = np.ones(200, bool), np.arange(200, dtype=np.uint32)
     kept = Scores()
-    kept.add("a", np.arange(200.0), 0, trail=Trail(entities, moments, spaced, tickets))
+    kept.add("a", np.arange(200.0), trail=Trail(entities, moments, spaced, tickets))
     period = Period(ALWAYS, (), (GroupSpan(9, 10 * 10**6, 19 * 10**6),))
     drawn = draw(kept.mine("a"), period, 1000)
     assert (drawn.records, drawn.left_out) == (190, 10)

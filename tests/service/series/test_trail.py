@@ -46,7 +46,7 @@ def test_a_bounded_sample_keeps_stretches_whole(series_path: Path):
     model = load_model(series_path, Settings(series_path))
     table, trail = table_and_trail(model, pumps(SECTION * W * 20, machines=4))
     kept = Scores(most=len(table) // 3)
-    kept.add("a", np.arange(float(len(table))), 0, trail=trail)
+    kept.add("a", np.arange(float(len(table))), trail=trail)
     drawn = draw(kept.mine("a"), ALWAYS, len(table))
     assert drawn.records == len(table) and 0 < len(drawn.scores) <= len(table) // 3
     assert model.window is not None
@@ -60,7 +60,7 @@ def test_a_record_that_came_twice_is_drawn_once(series_path: Path):
     table, trail = table_and_trail(model, pumps(50))
     kept = Scores()
     for _ in range(2):
-        kept.add("a", np.arange(float(len(table))), 0, trail=trail)
+        kept.add("a", np.arange(float(len(table))), trail=trail)
     drawn = draw(kept.mine("a"), ALWAYS, 1000)
     assert drawn.records == 2 * len(table)
     assert drawn.scores.tolist() == list(range(len(table)))
