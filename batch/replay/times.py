@@ -45,11 +45,6 @@ def read_times(times: pl.Series, time: Time | None = None) -> Times:
     return Times(minutes.set(~known, None), str(unit), moments)
 
 
-def minutes_of(times: pl.Series) -> pl.Series:
-    """(N,) minutes since 1970; null where there is no time."""
-    return read_times(times).minutes
-
-
 def require_times(time: str, timed: int, untimed: int, rejected: int) -> None:
     """Refuse a file most of whose records have no time, which would look like an all-clear."""
     if not timed + untimed + rejected:

@@ -100,7 +100,6 @@ STATUS: Mapping[type[Exception], tuple[int, str, str]] = {
     ScoringError: (422, "records", "Not scorable"),
     Exception: (500, "internal", "Our fault"),
 }
-STATUSES = tuple(sorted({status for status, _, _ in STATUS.values()}))
 INTERNAL = "the service failed on this request; its log has the cause under the request id."
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 DIGITS = 20
 OFFSET = 2**63  # makes moments positive
-NO_MOMENT = "0" * DIGITS
 
 # KEYS: a sorted set of entities by when they were last seen, in microseconds, and the list of each
 # entity, that seen last at the end.

@@ -89,10 +89,6 @@ class Shared:
         model = self.registry.model
         return model is not None and model.window is not None
 
-    @property
-    def held(self) -> int:
-        return self._held
-
     def answer(
         self, model: Model, options: Judging, table: Table, sizes: Sequence[int]
     ) -> Answered:

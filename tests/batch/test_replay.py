@@ -23,7 +23,7 @@ from tests.conftest import SMALL, call, make_frame
 from vaewatch.batch.replay import changed
 from vaewatch.batch.replay.alerts import ALERTS, Traffic, bursts
 from vaewatch.batch.replay.plot import COLOURS, HEIGHT, PIXELS, WIDTH
-from vaewatch.batch.replay.times import minutes_of
+from vaewatch.batch.replay.times import read_times
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
@@ -163,7 +163,7 @@ M = 29_540_070  # the minute in which START is
     ],
 )
 def test_times_are_read_as_people_write_them(spelled: list[object], minutes: list[int | None]):
-    assert minutes_of(pl.Series("at", spelled)).to_list() == minutes
+    assert read_times(pl.Series("at", spelled)).minutes.to_list() == minutes
     assert int(START.timestamp()) // 60 == M
 
 
