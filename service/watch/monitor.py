@@ -31,7 +31,16 @@ from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import MOST_ALARMS, Recent
 from vaewatch.service.watch.scores import Scores
 from vaewatch.service.watch.trail import Trail
-from vaewatch.service.watch.window import WINDOW, Totals, Window, add_up, of_others, publish
+from vaewatch.service.watch.window import (
+    NO_SEGMENTS,
+    WINDOW,
+    Block,
+    Totals,
+    Window,
+    add_up,
+    of_others,
+    publish,
+)
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 MOST_NAMED = 200  # alarms of a batch whose ids are looked up
@@ -67,7 +76,8 @@ class Watch:
     def add(self, table: Table, events: Counts, over: Over) -> None:
         """Add a table to the window. `events`: (EVENTS, columns)."""
         counts = self.model.scorer.artifact.drift.count(table)
-        self.window.add(counts, events, len(table), over.alarms, over.by_segment)
+        by_segment = NO_SEGMENTS if over.by_segment is None else over.by_segment
+        self.window.add(Block(counts, events, len(table), over.alarms, by_segment))
 
 
 @dataclass

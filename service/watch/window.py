@@ -10,16 +10,20 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCKS, BLOCK_RECORDS = 10, 1000
+BLOCK_RECORDS, LEAST_RECORDS = 1000, 9000
 WINDOW, RECENT = SHARED = ("window", "recent")  # what workers publish for each other
 SCORES = "scores"  # a folder, of what they publish by the hour
+
+Counts = NDArray[np.int64]
+NO_SEGMENTS: Counts = np.zeros((0, 2), np.int64)
 
 
 class Totals(msgspec.Struct):
@@ -39,44 +43,51 @@ class Totals(msgspec.Struct):
     segments: list[list[int]] = []
 
 
+class Block(NamedTuple):
+    """The sums of some batches, as `Totals` has them; `segments` may have no rows."""
+
+    counts: Counts
+    events: Counts
+    records: int
+    alarms: int
+    segments: Counts = NO_SEGMENTS
+
+    def plus(self, other: Block) -> Block:
+        """Add up two blocks."""
+        return Block(
+            self.counts + other.counts,
+            self.events + other.events,
+            self.records + other.records,
+            self.alarms + other.alarms,
+            self.segments + other.segments,
+        )
+
+
 @dataclass
 class Window:
-    """The last 9,000 to 10,000 records of one model."""
+    """The last 9,000 to 10,000 records of one model: the oldest block goes once the others hold
+    9,000. A large batch is one block, so the window may hold more by that much.
+    """
 
     version: str
-    _counts: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
-    _events: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
-    _sizes: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
-    _segments: deque[NDArray[np.int64]] = field(default_factory=lambda: deque(maxlen=BLOCKS))
+    _blocks: deque[Block] = field(default_factory=deque)
+    _records: int = 0
 
-    def add(
-        self,
-        counts: NDArray[np.int64],
-        events: NDArray[np.int64],
-        records: int,
-        alarms: int,
-        segments: NDArray[np.int64] | None = None,
-    ) -> None:
-        if segments is not None:
-            if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
-                segments = segments + self._segments.pop()
-            self._segments.append(segments)
-        if self._sizes and self._sizes[-1][0] < BLOCK_RECORDS:
-            counts, events = counts + self._counts.pop(), events + self._events.pop()
-            before = self._sizes.pop()
-            records, alarms = records + before[0], alarms + before[1]
-        self._counts.append(counts)
-        self._events.append(events)
-        self._sizes.append((records, alarms))
+    def add(self, block: Block) -> None:
+        """Take the sums of a batch."""
+        self._records += block.records
+        if self._blocks and self._blocks[-1].records < BLOCK_RECORDS:
+            block = self._blocks.pop().plus(block)
+        self._blocks.append(block)
+        while self._records - self._blocks[0].records >= LEAST_RECORDS:
+            self._records -= self._blocks.popleft().records
 
     def totals(self) -> Totals:
-        counts = np.sum(self._counts, axis=0).tolist() if self._counts else []
-        events = np.sum(self._events, axis=0).tolist() if self._events else []
-        records, alarms = (
-            (sum(part) for part in zip(*self._sizes, strict=True)) if self._sizes else (0, 0)
-        )
-        segments = np.sum(self._segments, axis=0).tolist() if self._segments else []
-        return Totals(self.version, counts, events, records, alarms, segments)
+        if not self._blocks:
+            return Totals(self.version, [], [], 0, 0)
+        counts, events, records, alarms, segments = reduce(Block.plus, self._blocks)
+        lists = counts.tolist(), events.tolist()
+        return Totals(self.version, *lists, records, alarms, segments.tolist())
 
 
 T = TypeVar("T")

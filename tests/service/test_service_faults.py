@@ -182,6 +182,24 @@ def test_the_document_names_every_body_that_the_service_reads_and_writes(live: L
         assert named["Content-Encoding"]["schema"]["enum"] == ["gzip", "identity"]
 
 
+def test_the_window_holds_ten_thousand_records_however_large_requests_are(segmented_path: Path):
+    with serving(segmented_path) as live:
+
+        def window_after(requests: int, records: int) -> float:
+            csv = make_frame(records, seed=1).drop("order").write_csv()
+            for _ in range(requests):
+                answer = live.post("/v1/score", content=csv, headers={"content-type": "text/csv"})
+                assert answer.status_code == 200
+                live.get("/metrics")  # which counts the request by itself
+            return live.value("vaewatch_window_records")
+
+        assert window_after(5, 5_000) == 10_000
+        assert 9_000 <= window_after(20, 300) < 9_000 + 5_000
+        assert 9_000 <= window_after(20, 300) < 9_000 + 1_300
+        assert window_after(1, 10_000) < 9_000 + 10_000
+        assert window_after(1, 10_000) == 10_000
+
+
 def test_drift_and_the_alarm_budget_are_seen(artifact_path: Path):
     with serving(artifact_path) as live:
         same = make_frame(900, seed=1).drop("order").to_dicts()
