@@ -11,24 +11,22 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import os
 import re
 import ssl
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from stat import S_ISREG
 
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.http.exchange import Request
 from vaewatch.service.http.pages import SCRIPTS, STYLES
 from vaewatch.service.http.problems import Forbidden, Unauthorized
+from vaewatch.service.secret import secret, text_of
 from vaewatch.service.settings import Settings
 
 log = logging.getLogger("vaewatch.service")
 
 LEAST_KEY = 16  # characters
-MOST_BYTES = 1 << 20  # of a file of keys
 MAKE = 'Make one: printf %s "$KEY" | sha256sum'
 ENVIRONMENT = "VAEWATCH_KEY"  # the name of the key that the environment gives
 NO_KEY = hashlib.sha256().digest()
@@ -80,7 +78,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         SettingError: the file cannot be read, holds no key, or a line is something else.
     """
     keys = []
-    text = _text_of(path, f"the keys file '{path}'", regular=True)
+    text = text_of(path, f"the keys file '{path}'", regular=True)
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if words:
@@ -88,24 +86,6 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     if not keys:
         raise SettingError(f"the keys file '{path}' must hold at least one key, got none. {MAKE}")
     return tuple(keys)
-
-
-def _text_of(path: Path, what: str, regular: bool = False) -> str:
-    """Read a small file of text. One that is read while requests are answered must be regular: to
-    open a FIFO could block them all.
-    """
-    try:
-        if regular and not S_ISREG(path.stat().st_mode):
-            raise SettingError(f"{what} must be a regular file, got another kind.")
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise SettingError(f"{what} must be at most {MOST_BYTES:,} bytes.")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise SettingError(f"{what} must be readable: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{what} must be text in UTF-8, got other bytes.") from error
 
 
 def _key(words: list[str], where: str) -> Key:
@@ -268,14 +248,10 @@ def key_of_environment() -> str | None:
     Raises:
         SettingError: one is set and holds no key: the service must not be open because of that.
     """
-    path, what = os.environ.get("VAEWATCH_KEY_FILE"), ENVIRONMENT
-    if path is not None:
-        what = f"the file '{path}' of VAEWATCH_KEY_FILE"
-        key = _text_of(Path(path), what).strip()
-    elif ENVIRONMENT in os.environ:
-        key = os.environ[ENVIRONMENT].strip()
-    else:
+    found = secret(ENVIRONMENT)
+    if found is None:
         return None
+    key, what = found.text.strip(), found.where
     if not key:
         raise SettingError(f"{what} must hold a key, got nothing. Unset it to serve without one.")
     if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":

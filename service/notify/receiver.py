@@ -10,10 +10,8 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.service.notify import signature
 from vaewatch.service.notify.address import WEBHOOK, Address
 from vaewatch.service.notify.formats.choice import OF, Format
-from vaewatch.service.notify.signature import ENVIRONMENT, MAKE, text_of_environment
+from vaewatch.service.notify.signature import ENVIRONMENT, MAKE
 from vaewatch.service.settings import Settings
-
-ADDRESSES = "VAEWATCH_NOTIFY"  # or the file that VAEWATCH_NOTIFY_FILE names
 
 
 @dataclass(frozen=True)
@@ -62,30 +60,12 @@ def receivers_of(
     return tuple(_named(addresses, secrets))
 
 
-def addresses_of_environment() -> tuple[str, ...]:
-    """Read the URLs of the file that VAEWATCH_NOTIFY_FILE names: they may be secrets, as those of
-    Slack are. Lines that begin with # are comments.
-
-    Raises:
-        SettingError: the file cannot be read or holds none.
-    """
-    text, what = text_of_environment(ADDRESSES)
-    if text is None:
-        return ()
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    found = tuple(word for line in lines for word in line.split())
-    if not found:
-        raise SettingError(f"{what} must hold a URL, got nothing. Unset it to notify nobody.")
-    return found
-
-
 def receivers_of_settings(texts: Sequence[str], formats: Sequence[str]) -> tuple[Receiver, ...]:
-    """Return the receivers that a command was given, or the environment names.
+    """Return the receivers that a command was given.
 
     Raises:
         SettingError: a setting is not as it must be.
     """
-    texts = texts or addresses_of_environment()
     return receivers_of(texts, formats, signature.of_environment()) if texts else ()
 
 

@@ -9,15 +9,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from vaewatch.scoring.errors import SettingError
+from vaewatch.service.secret import secret
 
 PREFIX = "whsec_"
 LEAST, MOST = 24, 64  # bytes of a secret
-MOST_TEXT = 4096  # bytes of a file of secrets
 ENVIRONMENT = "VAEWATCH_NOTIFY_SECRET"
 MAKE = 'Make one: echo "whsec_$(openssl rand -base64 32)"'
 
@@ -60,39 +58,15 @@ def _secret(word: str, what: str) -> bytes:
 
 
 def of_environment() -> tuple[bytes, ...]:
-    """Read VAEWATCH_NOTIFY_SECRET, or the file that VAEWATCH_NOTIFY_SECRET_FILE names; empty if
-    neither is set.
+    """Read the secrets of VAEWATCH_NOTIFY_SECRET or its file; empty if neither is set.
 
     Raises:
         SettingError: one is set and holds no secret.
     """
-    text, what = text_of_environment(ENVIRONMENT)
-    if text is None:
+    found = secret(ENVIRONMENT)
+    if found is None:
         return ()
-    secrets = read_secrets(text, what)
+    secrets = read_secrets(found.text, found.where)
     if not secrets:
-        raise SettingError(f"{what} must hold a secret, got nothing. {MAKE}")
+        raise SettingError(f"{found.where} must hold a secret, got nothing. {MAKE}")
     return secrets
-
-
-def text_of_environment(name: str) -> tuple[str | None, str]:
-    """Return what a variable holds, or the file that NAME_FILE names, and words for where it was
-    found; None if neither is set.
-
-    Raises:
-        SettingError: the file cannot be read.
-    """
-    path = os.environ.get(f"{name}_FILE")
-    if path is None:
-        return os.environ.get(name), name
-    what = f"the file '{path}' of {name}_FILE"
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_TEXT + 1)
-        if len(content) > MOST_TEXT:
-            raise SettingError(f"{what} must be at most {MOST_TEXT:,} bytes.")
-        return content.decode("utf-8-sig"), what
-    except OSError as error:
-        raise SettingError(f"{what} must be readable: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{what} must be text in UTF-8, got other bytes.") from error

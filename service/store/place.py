@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,30 +14,6 @@ from vaewatch.scoring.errors import SettingError
 MEMORY, SQLITE, POSTGRESQL = "memory", "sqlite", "postgresql"
 FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 FILE = "store.sqlite"  # in the folder that workers share
-MOST_BYTES = 1 << 16
-
-
-def url_of_environment() -> str | None:
-    """Read the file that VAEWATCH_STORE_FILE names, since a URL may hold a password; None if it is
-    not set.
-
-    Raises:
-        SettingError: it cannot be read, or is empty.
-    """
-    path = os.environ.get("VAEWATCH_STORE_FILE")
-    if path is None:
-        return None
-    try:
-        with Path(path).open("rb") as file:
-            text = file.read(MOST_BYTES).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise SettingError(
-            f"'{path}', of VAEWATCH_STORE_FILE, must be readable: {why}."
-        ) from error
-    if not text:
-        raise SettingError(f"'{path}', of VAEWATCH_STORE_FILE, must hold a URL, got nothing.")
-    return text
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import click
 import yaml
 
 from vaewatch.__main__ import cli
+from vaewatch.commands.options import SecretOption
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -31,6 +32,7 @@ def settings_of(words: Sequence[str], env: Mapping[str, str] | None = None) -> d
     command = group.get_command(click.Context(group), name)
     assert command is not None
     known = {p.envvar for p in command.params if isinstance(p, click.Option)} | OF_ALL
+    known |= {f"{p.envvar}_FILE" for p in command.params if isinstance(p, SecretOption)}
     ours = {key: value for key, value in env.items() if key.startswith("VAEWATCH_")}
     assert ours.keys() <= known, f"vaewatch {name} does not read {ours.keys() - known}"
     with patch.dict(os.environ, ours), ExitStack() as elsewhere:

@@ -19,6 +19,34 @@ def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     return click.option(*names, **options)
 
 
+class FromSecret(click.Parameter):
+    """A URL, which may hold a password: VAEWATCH_<NAME>_FILE names a file of it, which wins over
+    VAEWATCH_<NAME>. Lines of it that begin with # are comments.
+    """
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        from vaewatch.scoring.errors import SettingError
+        from vaewatch.service.secret import secret
+
+        found = secret(str(self.envvar))
+        if found is None:
+            return None
+        lines = [line for line in found.text.splitlines() if not line.lstrip().startswith("#")]
+        text = "\n".join(lines).strip()
+        several = self.multiple or self.nargs != 1
+        if not text and (several or found.where != self.envvar):  # else as a variable not set
+            raise SettingError(f"{found.where} must hold a URL, got nothing. Unset it for none.")
+        return text or None
+
+
+class SecretOption(FromSecret, click.Option):
+    """Such an option."""
+
+
+class SecretArgument(FromSecret, click.Argument):
+    """Such an argument."""
+
+
 def keep() -> Callable[[Any], Any]:
     """`--keep N`: the versions of an artifact that stay when it is replaced."""
     return setting(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vaewatch.commands.options import config_file, setting
+from vaewatch.commands.options import SecretOption, config_file, setting
 from vaewatch.scoring.imports import without_garbage
 from vaewatch.service.settings import Settings
 from vaewatch.threads import products_on_one_thread
@@ -124,6 +124,7 @@ def incidents(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         setting(
             "--store",
+            cls=SecretOption,
             metavar="URL",
             help="Where incidents and feedback are kept: sqlite:///FILE, or "
             "postgresql://USER@HOST/DATABASE for several replicas.  [default: they are gone when "
@@ -158,6 +159,7 @@ def notifications(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         setting(
             "--notify",
+            cls=SecretOption,
             metavar="URL",
             multiple=True,
             help="Tell this address of rare incidents: a webhook, signed with "
@@ -277,9 +279,7 @@ def serve(artifact: Path, **settings: Any) -> None:
             require_tls_files,
         )
         from vaewatch.service.serve import serve as run
-        from vaewatch.service.store.place import url_of_environment
 
-    settings["store"] = settings["store"] or url_of_environment()
     chosen = Settings(artifact=artifact, key=key_of_environment(), **settings)
     require_safe_address(chosen)
     require_tls_files(chosen)

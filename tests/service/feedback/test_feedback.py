@@ -283,6 +283,27 @@ def test_a_store_that_is_not_there_is_refused(tmp_path: Path):
     assert not (tmp_path / "none.sqlite").exists()
 
 
+def test_the_commands_read_the_file_of_the_store_as_the_service_does(
+    live: Live, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    say(live, record="of a file", label="confirmed")
+    monkeypatch.setenv("VAEWATCH_STORE", f"sqlite:///{tmp_path}/none.sqlite")
+    assert "must be there" in call("feedback", "list").stderr
+    (tmp_path / "url").write_text(f"{store}\n")
+    monkeypatch.setenv("VAEWATCH_STORE_FILE", str(tmp_path / "url"))
+    done = call("feedback", "list")
+    assert (done.returncode, "of a file" in done.stdout) == (0, True), done.stderr
+    other = call("feedback", "list", "--store", f"sqlite:///{tmp_path}/none.sqlite")
+    assert "must be there" in other.stderr
+    (tmp_path / "url").write_text("\n")
+    done = call("feedback", "list")
+    assert (done.returncode, "must hold a URL, got nothing" in done.stderr) == (2, True)
+    monkeypatch.setenv("VAEWATCH_STORE_FILE", str(tmp_path / "none"))
+    assert (
+        "of VAEWATCH_STORE_FILE must be readable: No such file" in call("feedback", "list").stderr
+    )
+
+
 @needs_postgres
 def test_a_store_moves_to_postgresql_and_back(live: Live, one: str, store: str, tmp_path: Path):
     say(live, incident=one, label="confirmed")

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.deployed import settings_of
 from vaewatch.scoring.errors import SettingError
 from vaewatch.service.notify.address import ALERTMANAGER, SLACK, WEBHOOK, Address
-from vaewatch.service.notify.receiver import (
-    addresses_of_environment,
-    receivers_of,
-    receivers_of_settings,
-)
+from vaewatch.service.notify.receiver import receivers_of
 
 SECRET = bytes(range(32))
 
@@ -99,16 +96,15 @@ def test_a_webhook_without_a_secret_is_refused():
         receivers_of(["https://a.example/1"])
 
 
-def test_addresses_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_addresses_come_from_a_file(tmp_path: Path):
     path = tmp_path / "receivers"
     path.write_text("# who is on call\nhttps://hooks.slack.com/services/1\n\n http://am:9093/ \n")
-    monkeypatch.setenv("VAEWATCH_NOTIFY_FILE", str(path))
-    assert addresses_of_environment() == (
-        "https://hooks.slack.com/services/1",
-        "http://am:9093/",
-    )
+    env = {"VAEWATCH_NOTIFY_FILE": str(path), "VAEWATCH_NOTIFY": "http://other:9093"}
+    found = ("https://hooks.slack.com/services/1", "http://am:9093/")
+    assert settings_of(["serve", "a"], env)["notify"] == found
+    assert settings_of(["serve", "a", "--notify", "http://b"], env)["notify"] == ("http://b",)
+    assert settings_of(["serve", "a"])["notify"] == ()
     path.write_text("# nobody\n")
-    with pytest.raises(SettingError, match="must hold a URL, got nothing"):
-        receivers_of_settings((), ())
-    monkeypatch.delenv("VAEWATCH_NOTIFY_FILE")
-    assert receivers_of_settings((), ()) == ()
+    for bad in (env, {"VAEWATCH_NOTIFY": ""}):
+        with pytest.raises(SettingError, match="must hold a URL, got nothing"):
+            settings_of(["serve", "a"], bad)

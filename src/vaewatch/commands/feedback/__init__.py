@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import save, setting
+from vaewatch.commands.options import SecretOption, save, setting
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def store() -> Callable[[Any], Any]:
     """`--store URL`, as `vaewatch serve` takes it."""
     return setting(
         "--store",
+        cls=SecretOption,
         metavar="URL",
         required=True,
         help="The store of the service: sqlite:///FILE or postgresql://USER@HOST/DATABASE.",

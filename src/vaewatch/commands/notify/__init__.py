@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from vaewatch.commands.options import SecretArgument
 from vaewatch.commands.terminal import out
 
 
 @click.command(epilog="Example:  vaewatch notify http://127.0.0.1:9093 --format alertmanager")
-@click.argument("urls", nargs=-1, envvar="VAEWATCH_NOTIFY", metavar="[URL]...")
+@click.argument("urls", nargs=-1, cls=SecretArgument, envvar="VAEWATCH_NOTIFY", metavar="[URL]...")
 @click.option(
     "--format",
     "formats",
