@@ -45,6 +45,12 @@ def unit_values(name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", UNIT, re.M)
 
 
+def unit_env(**machine: str) -> dict[str, str]:
+    """What systemd gives the service: the settings of the machine win over those of the unit."""
+    words = [word for line in unit_values("Environment") for word in shlex.split(line)]
+    return {**dict(word.split("=", 1) for word in words), **machine}
+
+
 def unit_words() -> list[str]:
     program, *words = shlex.split(unit_values("ExecStart")[0])
     assert program == "/opt/vaewatch/bin/vaewatch"
@@ -83,10 +89,24 @@ def test_the_image_serves_beyond_its_container():
 
 
 def test_the_unit_serves_beyond_the_machine_with_its_key():
-    settings = settings_of(unit_words())
+    settings = settings_of(unit_words(), unit_env())
     assert (settings["host"], settings["port"]) == ("0.0.0.0", Settings.port)
+    assert settings["workers"] == 2
     assert "VAEWATCH_KEYS_FILE=%d/keys" in unit_values("Environment")
     assert unit_values("LoadCredential") == ["keys:/etc/vaewatch/keys"]
+
+
+def test_the_settings_of_a_machine_win_over_those_of_the_unit(tmp_path: Path):
+    (tmp_path / "store").write_text("postgresql://me:secret@db.example/it\n")
+    machine = {
+        "VAEWATCH_HOST": "127.0.0.1",
+        "VAEWATCH_PORT": "8443",
+        "VAEWATCH_WORKERS": "7",
+        "VAEWATCH_STORE_FILE": str(tmp_path / "store"),
+    }
+    settings = settings_of(unit_words(), unit_env(**machine))
+    found = [settings[name] for name in ("host", "port", "workers", "store")]
+    assert found == ["127.0.0.1", 8443, 7, "postgresql://me:secret@db.example/it"]
 
 
 def test_systemd_waits_for_the_first_answer():
@@ -125,7 +145,10 @@ def test_the_service_starts_as_it_is_deployed(artifact_path: Path, tmp_path: Pat
     (tmp_path / "keys").write_text(f"score {hashed} clients\n")
     key = {"VAEWATCH_KEY_FILE": str(tmp_path / "key")}
     if way == "unit":
-        key = {"VAEWATCH_KEYS_FILE": str(tmp_path / "keys")}
+        (tmp_path / "store").write_text(f"sqlite:///{tmp_path}/it.sqlite")
+        key = unit_env(
+            VAEWATCH_KEYS_FILE=str(tmp_path / "keys"), VAEWATCH_STORE_FILE=str(tmp_path / "store")
+        )
     given = {"VAEWATCH_DRAIN_SECONDS": str(Settings.drain_seconds)}  # which serving() shortens
     given |= {**(env if way == "image" else {}), **key}
     records = {"records": make_frame(5, seed=41).drop("order").to_dicts()}
