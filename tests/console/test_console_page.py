@@ -222,7 +222,9 @@ def test_a_file_dropped_comes_back_scored(
         expect(link).to_have_attribute("download", "dropped-scored.csv")
         source.write_text("amount\n1\n")
         page.locator("#csv").set_input_files(source)
-        expect(page.locator("#csv-status")).to_contain_text("Not scored: column 'items'")
+        expect(page.locator("#csv-status")).to_contain_text(
+            "Not scored: the input must have every column of the schema, but lacks 'items'"
+        )
         assert all("422" in complaint for complaint in complaints)  # Chromium reports refusals
 
 
