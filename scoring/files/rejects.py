@@ -28,9 +28,10 @@ class Reject:
 
     def error(self) -> BadRecord:
         """For a job without a rejects file."""
+        null = " If a text means missing, train with --null." if self.code == "type" else ""
         return BadRecord(
             f"'{self.file}', line {self.line}: {self.message}. Mend it, or pass --rejects FILE to "
-            "set such rows aside and go on."
+            f"set such rows aside and go on.{null}"
         )
 
 
