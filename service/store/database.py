@@ -32,6 +32,7 @@ CONNECTIONS = 3  # of each process
 SECONDS = 2  # to connect, and to wait for a connection
 STATEMENT_SECONDS = 10  # of one statement, its wait for a lock included
 BUSY_SECONDS = 5  # SQLite waits for another writer
+JOURNAL_BYTES = 4 << 20  # of SQLite's journal that stay; it starts again at about as many
 LOCK = 0x7661_6577  # of PostgreSQL's advisory locks: the one who changes groups
 TRIAL = "trial"  # the name of a row that is there for a moment
 WRITES = "vaewatch_writes"  # an execution option
@@ -269,6 +270,7 @@ def _open_sqlite(connection: Any, record: Any) -> None:
     """Set a new connection up: commits wait for the disk, and readers do not wait for writers."""
     connection.isolation_level = None  # the module would begin transactions too late
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
     connection.execute("PRAGMA synchronous = FULL")
 
 

@@ -184,6 +184,20 @@ def test_tables_of_a_later_release_are_left_alone(tmp_path: Path):
         each.close()
 
 
+def test_the_journal_of_sqlite_is_small_again_after_a_large_change(tmp_path: Path):
+    found = Database(Place.of(f"sqlite:///{tmp_path}/it.sqlite"))
+    with found.writing() as connection:
+        rows = [{"name": f"{i:01000}", "number": i, "at": 0} for i in range(20_000)]
+        connection.execute(insert(sources), rows)
+    journal = tmp_path / "it.sqlite-wal"
+    assert journal.stat().st_size > 20_000_000
+    for name in "ab":
+        with found.writing() as connection:
+            connection.execute(insert(sources).values(name=name, number=1, at=0))
+    assert journal.stat().st_size < 5_000_000
+    found.close()
+
+
 def test_a_process_that_is_killed_leaves_whole_transactions(tmp_path: Path):
     code = """
 import os, signal, sys
