@@ -16,6 +16,7 @@ from vaewatch.service.notify.receiver import require_receivers
 from vaewatch.service.series.choice import check_history
 from vaewatch.service.settings import Settings
 from vaewatch.service.store.check import check_store
+from vaewatch.service.watch.families.files import AS_THEY_COME
 from vaewatch.service.watch.logs import set_up
 from vaewatch.service.watch.metrics import ONE_BY_ONE
 from vaewatch.service.worker import work, work_alone
@@ -50,10 +51,11 @@ def require_other_shadow(settings: Settings) -> None:
 
 
 def warn_of_missing_names() -> None:
-    """Say once in the log which packages are too new for the service's faster ways."""
+    """Say once in the log which packages are too new for the service's own ways."""
     for package, missing, instead in (
         ("uvicorn", missing_of_uvicorn(), "its own protocol serves, more slowly"),
         ("prometheus-client", ONE_BY_ONE, "values are counted one by one, more slowly"),
+        ("prometheus-client", AS_THEY_COME, "a full temporary folder can end workers"),
     ):
         if missing:
             log.warning("this %s has no %s: %s", package, ", ".join(missing), instead)

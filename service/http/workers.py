@@ -31,13 +31,16 @@ from vaewatch.service.http.listening import Listener, announce, listen, notify
 from vaewatch.service.model.shared import NAME
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import CHANGES, held_changes, ignore_changes, take_changes
+from vaewatch.service.watch.families.files import give_room_back
 from vaewatch.service.watch.metrics import MULTIPROCESS
 from vaewatch.service.watch.window import forget
 
 log = logging.getLogger("vaewatch.service")
 
 PREFIX = "vaewatch-workers-"  # of a folder that workers share
-PAUSE = 1.0  # seconds before a worker that died young is replaced
+PAUSE = 1.0  # seconds before a worker that died young is replaced, twice as many each time
+LONGEST_PAUSE = 30.0
+YOUNG = 60.0  # seconds; one that lived longer is replaced at once
 
 Work = Callable[[Settings, socket.socket, Connection], None]
 
@@ -97,6 +100,7 @@ class Parent:
     work: Work
     _workers: dict[int, SpawnProcess] = field(default_factory=dict)  # by slot
     _born: dict[int, float] = field(default_factory=dict)
+    _pauses: dict[int, float] = field(default_factory=dict)  # from one birth to the next
     _stopping: bool = False
     _reported: bool = False  # that it is ready
     _listener: Listener = field(init=False)
@@ -131,18 +135,28 @@ class Parent:
     def _fill(self) -> None:
         context = multiprocessing.get_context("spawn")
         for slot in range(self.settings.workers):
-            young = time.monotonic() - self._born.get(slot, -PAUSE) < PAUSE
-            if slot not in self._workers and not young and not self._stopping:
+            if slot not in self._workers and not self._waits(slot) and not self._stopping:
                 given = (self.settings, self._listener.sock, self._ready[1])
                 worker = context.Process(target=self.work, args=given)
                 with held_changes():  # until the worker handles them
                     worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
 
+    def _waits(self, slot: int) -> bool:
+        """Whether it is too early for another worker: one that cannot live would be started over
+        and over, and take the processor from the others.
+        """
+        return slot in self._pauses and self._age(slot) < self._pauses[slot]
+
+    def _age(self, slot: int) -> float:
+        return time.monotonic() - self._born[slot]
+
     def _collect_dead(self) -> None:
         for slot, worker in list(self._workers.items()):
             if worker.exitcode is not None:
                 del self._workers[slot]
+                pause = 2 * self._pauses.get(slot, PAUSE / 2) if self._age(slot) < YOUNG else PAUSE
+                self._pauses[slot] = min(pause, LONGEST_PAUSE)
                 self._forget(worker)
                 if not self._stopping:
                     log.error("worker %s died with %s; replaced", worker.pid, worker.exitcode)
@@ -152,6 +166,7 @@ class Parent:
         assert worker.pid is not None
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
         assert self.settings.workers_folder is not None
+        give_room_back(self.settings.workers_folder, worker.pid)
         forget(self.settings.workers_folder, worker.pid)
 
     def _signal(self, sig: int) -> None:

@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from vaewatch.scoring.budget.calibration import SEVERITIES
 from vaewatch.service.private import Private
+from vaewatch.service.watch.families.files import reserve_files
 from vaewatch.service.watch.families.histories import HistorySeries
 from vaewatch.service.watch.families.incidents import IncidentSeries
 from vaewatch.service.watch.families.notifications import NotificationSeries
@@ -100,6 +101,7 @@ class Metrics:
         self.tally, self.busy, self.connections_open = Tally(), 0, 0
         # they would be a third of each scrape, and nothing uses them
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        reserve_files()
         self.registry = CollectorRegistry()
         self.records = self._counter(
             "records",

@@ -1,5 +1,5 @@
-"""What tests of several folders of the service need: a real PostgreSQL, a certificate, and a clock
-for the scores that are kept.
+"""What tests of several folders of the service need: a real PostgreSQL, a certificate, a disk that
+can be filled, and a clock for the scores that are kept.
 """
 
 from __future__ import annotations
@@ -7,6 +7,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(scores, "time", clock)
     return clock
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of a few megabytes."""
+
+    folder: Path
+
+    @property
+    def _filling(self) -> Path:
+        return self.folder / "filling"
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        with self._filling.open("wb", buffering=0) as file:
+            with suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+
+    def clear(self) -> None:
+        """Make room again."""
+        self._filling.unlink()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk that a test may fill; only root may mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,22 @@ def test_without_a_private_name_values_are_counted_one_by_one(
     )
 
 
+def test_without_a_private_name_the_files_of_counters_are_as_they_come(
+    artifact_path: Path, tmp_path: Path
+):
+    name, options = "_capacity", ("--workers", "2")
+    file = "mmap_dict.py"
+    with without("prometheus_client", file, name, artifact_path, tmp_path, *options) as live:
+        answers(live)
+        until(lambda: scored(live) == 31)
+        assert live.stop() == 0
+        (warning,) = warnings_of(live)
+    assert warning["message"] == (
+        "this prometheus-client has no MmapedDict._capacity: a full temporary folder can end "
+        "workers"
+    )
+
+
 def answers(live: Live) -> list[tuple[int, Any]]:
     """The status and body of good and bad requests, but for ids of requests."""
     bodies = [

@@ -1,0 +1,121 @@
+"""A full disk under what workers share, and workers that cannot live, against real services."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import make_frame
+from tests.live import Live, serving, until
+from tests.service.conftest import SmallDisk
+from tests.service.test_service_life import new_workers
+from vaewatch.service.watch.metrics import MULTIPROCESS
+
+RECORDS = make_frame(30).drop("order").to_dicts()
+
+
+def logged(live: Live) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in live.lines if line.startswith("{")]
+
+
+def test_workers_live_on_and_count_where_their_disk_is_full(
+    artifact_path: Path, small_disk: SmallDisk
+):
+    env = {"TMPDIR": str(small_disk.folder)}
+    with serving(artifact_path, "--workers", "2", env=env) as live:
+        until(lambda: live.value("vaewatch_exchangeability_log10") == 0)
+        workers = new_workers(live.process.pid, [])
+        small_disk.fill()
+        answers = [live.get("/metrics").status_code for _ in range(10)]
+        rejected = live.post("/v1/score", json={"records": [{"amount": "much"}]})
+        assert answers == [200] * 10 and rejected.status_code == 422
+        until(lambda: live.value("vaewatch_records_total", verdict="rejected") == 1)
+        assert new_workers(live.process.pid, []) == workers
+        assert "died" not in live.said
+
+
+MANY_COLUMNS = """
+import sys
+from vaewatch.service.watch.metrics import Metrics
+
+metrics = Metrics()
+metrics.begin("orders", "1", ["before"])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    metrics.begin("orders", "1", [f"column {i}" for i in range(10_000)])
+except OSError as error:
+    print(error.strerror, flush=True)
+metrics.missing.labels("before").inc()
+print(metrics.page().decode())
+"""
+
+
+def test_a_series_for_which_there_is_no_room_is_an_error_and_the_others_go_on(
+    small_disk: SmallDisk,
+):
+    env = {**os.environ, MULTIPROCESS: str(small_disk.folder)}
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", MANY_COLUMNS]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env=env, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        small_disk.fill()
+        said, _ = process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+    assert said.startswith("No space left on device\n")
+    assert 'vaewatch_column_missing_total{column="before"} 1.0' in said
+
+
+def test_a_worker_that_finds_no_room_for_its_counters_says_so(
+    artifact_path: Path, small_disk: SmallDisk
+):
+    env = {"TMPDIR": str(small_disk.folder)}
+    with serving(artifact_path, "--workers", "2", env=env) as live:
+        until(lambda: len(new_workers(live.process.pid, [])) == 2)
+        until(lambda: live.get("/metrics").status_code == 200)
+        small_disk.fill()
+        os.kill(new_workers(live.process.pid, [])[0], signal.SIGKILL)
+        until(lambda: "must have room for the counters of each worker" in live.said)
+        assert live.get("/metrics").status_code == 200
+        small_disk.clear()
+        until(lambda: len(new_workers(live.process.pid, [])) == 2)
+
+
+def test_the_counts_of_a_dead_worker_stay_in_little_room(artifact_path: Path, tmp_path: Path):
+    with serving(artifact_path, "--workers", "2", env={"TMPDIR": str(tmp_path)}) as live:
+        for _ in range(20):
+            assert live.post("/v1/score", json={"records": RECORDS}).status_code == 200
+        until(lambda: live.value("vaewatch_records_total") == 600)
+        (folder,) = tmp_path.iterdir()
+        old = new_workers(live.process.pid, [])
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(new_workers(live.process.pid, old)) == 2)
+        until(lambda: live.value("vaewatch_records_total") == 600)
+        for pid in old:
+            assert 0 < sum(path.stat().st_size for path in folder.glob(f"*_{pid}.db")) < 1 << 16
+
+
+def test_a_worker_that_cannot_live_is_replaced_ever_more_rarely(
+    artifact_path: Path, tmp_path: Path
+):
+    shutil.copytree(artifact_path, tmp_path / "artifact")
+    with serving(tmp_path / "artifact", "--workers", "2") as live:
+        until(lambda: len(new_workers(live.process.pid, [])) == 2)
+        (tmp_path / "artifact").rename(tmp_path / "away")  # so that no worker can start
+        os.kill(new_workers(live.process.pid, [])[0], signal.SIGKILL)
+        until(lambda: live.said.count("died with") == 6, 120)
+        at = [
+            datetime.fromisoformat(line["time"]).timestamp()
+            for line in logged(live)
+            if "died with" in line["message"]
+        ]
+    gaps = [after - before for before, after in zip(at, at[1:], strict=False)]
+    assert gaps[4] > 2 * gaps[1]
