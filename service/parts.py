@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from vaewatch.scoring.table import Table
@@ -27,6 +28,8 @@ from vaewatch.service.watch.place import PlaceOf
 from vaewatch.service.watch.recent import Recent
 from vaewatch.service.watch.scores import Scores
 from vaewatch.service.watch.shadow import Shadow
+
+log = logging.getLogger("vaewatch.service")
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,21 @@ class Service:
         )
 
     def close(self) -> None:
-        """Stop changing models, and write what has been kept back."""
-        self.lifecycle.stop()
-        self.keeper.close()
-        self.monitor.flush()
-        self.desk.close()
-        self.notifier.close()
-        self.incidents.close()
-        self.access_log.flush()
-        self.shadow.close()
-        self.engine.close()
+        """Stop changing models, and write what has been kept back. A step that fails does not keep
+        the others from being taken: the last alarms are delivered in one of them.
+        """
+        for step in (
+            self.lifecycle.stop,
+            self.keeper.close,
+            self.monitor.flush,
+            self.desk.close,
+            self.notifier.close,
+            self.incidents.close,
+            self.access_log.flush,
+            self.shadow.close,
+            self.engine.close,
+        ):
+            try:
+                step()
+            except Exception as error:
+                log.error("at the end %s failed", step.__qualname__, exc_info=error)

@@ -7,7 +7,9 @@ them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +43,8 @@ from vaewatch.service.watch.window import (
     of_others,
     publish,
 )
+
+log = logging.getLogger("vaewatch.service")
 
 MOST_KEPT = 128  # records; more are counted without waiting for a scrape
 MOST_NAMED = 200  # alarms of a batch whose ids are looked up
@@ -101,6 +105,7 @@ class Monitor:
     _watch: Watch | None = None
     _begun: Model | None = None
     _news: bool = False  # the other workers have yet to see the window
+    _disk_fails: bool = False  # the log has it
 
     def observe(
         self, model: Model, table: Table, verdicts: Verdicts, place_of: PlaceOf | None = None
@@ -165,20 +170,40 @@ class Monitor:
         """Flush every second, so that another worker's scrape is at most so late."""
         while True:
             await asyncio.sleep(1)
-            self.flush()
+            try:
+                self.flush()
+            except Exception as error:
+                log.error("records were answered but not counted", exc_info=error)
 
     def flush(self) -> None:
-        """Count all that has been kept back, and share the sums with the other workers."""
-        self.metrics.flush()
-        self._finish()
-        self._counting = self._count_kept()
-        self._finish()
+        """Count what was kept back, and share the sums; what the disk refuses is shared later."""
+        with self._despite_the_disk():
+            self.metrics.flush()
+            self._finish()
+            self._counting = self._count_kept()
+            self._finish()
+            self._share()
+
+    @contextmanager
+    def _despite_the_disk(self) -> Iterator[None]:
+        """Go on where a file of the workers cannot be written, and say so once."""
+        try:
+            yield
+        except OSError as error:
+            if not self._disk_fails:
+                log.error("workers cannot share what they count: %s", error)
+            self._disk_fails = True
+
+    def _share(self) -> None:
         if self._news and self.folder is not None and self._watch is not None:
             publish(self.folder, WINDOW, self._watch.window.totals())
             self._news = False
         if self.recent is not None:
             self.recent.publish()
         self.scores.publish()
+        if self._disk_fails:
+            log.warning("workers share what they count again")
+        self._disk_fails = False
 
     def _finish(self) -> None:
         """Take the steps that are left of the present count."""
@@ -271,9 +296,10 @@ class Monitor:
             artifact = model.scorer.artifact
             named = artifact.segments.metric_labels if artifact.segments else (NO_SEGMENT,)
             names = artifact.schema.names
-            self.metrics.begin(model.name.name, model.name.version, names, named)
-            self.metrics.histories.begin()
-            self._begun = model
+            with self._despite_the_disk():
+                self.metrics.begin(model.name.name, model.name.version, names, named)
+                self.metrics.histories.begin()
+                self._begun = model
         mine = [self._watch.window.totals()] if self._watch is not None else []
         others = [] if self.folder is None else list(of_others(self.folder, WINDOW, Totals))
         return add_up([*mine, *others], model.name.version)

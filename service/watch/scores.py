@@ -232,11 +232,11 @@ class Scores:
         now = time.monotonic()
         if self.folder is None or now - self._published_at < PUBLISH_SECONDS:
             return
-        self._published_at = now
         for start, hour in self._hours.items():
             if hour.dirty:
                 _write(self._path(start), hour.page(self._scale))
                 hour.dirty = False
+        self._published_at = now
 
     def _path(self, start: int) -> Path:
         assert self.folder is not None

@@ -73,6 +73,42 @@ def test_a_series_for_which_there_is_no_room_is_an_error_and_the_others_go_on(
     assert 'vaewatch_column_missing_total{column="before"} 1.0' in said
 
 
+def test_records_are_counted_and_shown_while_workers_cannot_share_them(
+    artifact_path: Path, small_disk: SmallDisk
+):
+    env = {"TMPDIR": str(small_disk.folder)}
+    with serving(artifact_path, "--workers", "2", env=env) as live:
+        (folder,) = small_disk.folder.iterdir()
+        small_disk.fill()
+        posted = 0
+        while live.said.count("workers cannot share what they count") < 2:  # one each
+            assert live.post("/v1/score", json={"records": RECORDS}).status_code == 200
+            posted += len(RECORDS)
+        until(lambda: live.value("vaewatch_records_total") == posted)
+        assert not list(folder.glob("window-*.json"))
+        small_disk.clear()
+        until(lambda: live.said.count("workers share what they count again") == 2)
+        assert len(list(folder.glob("window-*.json"))) == 2
+
+
+def test_the_last_alarms_are_kept_though_workers_cannot_share_what_they_count(
+    artifact_path: Path, tmp_path: Path
+):
+    shared, store = tmp_path / "shared", f"sqlite:///{tmp_path}/store.sqlite"
+    shared.mkdir()
+    options = ("--workers", "2", "--store", store)
+    with serving(artifact_path, *options, env={"TMPDIR": str(shared)}) as live:
+        (folder,) = shared.iterdir()
+        for pid in new_workers(live.process.pid, []):
+            (folder / f".window-{pid}").mkdir()  # in the place of a draft
+        records = [{**record, "amount": 1e6} for record in RECORDS]
+        assert live.post("/v1/score", json={"records": records}).status_code == 200
+        assert live.stop() == 0
+    with serving(artifact_path, "--store", store) as live:
+        found = live.get("/v1/incidents").json()["incidents"]
+        assert sum(one["alarms"] for one in found) == len(records)
+
+
 def test_a_worker_that_finds_no_room_for_its_counters_says_so(
     artifact_path: Path, small_disk: SmallDisk
 ):
