@@ -85,7 +85,8 @@ class Lifecycle:
         """Load the artifact that is at the path now; returns 'loaded' or 'unchanged'.
 
         Raises:
-            ArtifactError: it cannot be served; the model that answered still does.
+            ArtifactError: it cannot be served, or not by all workers; the model that answered
+                still does.
         """
         registry, settings = self.registry, self.settings
         async with self._lock:
@@ -94,15 +95,13 @@ class Lifecycle:
                     str(registry.path), lambda: load_model(registry.path, settings)
                 )
                 self._require_fit(model)
+                result = "unchanged" if self._is_active(model) else "loaded"
+                if result == "loaded":
+                    self._answer_from(model)
             except ScoringError as error:
                 self.count_reload("refused")
                 log.error("reload refused: %s", error)
                 raise ArtifactError(str(error)) from error
-            result = "unchanged" if self._is_active(model) else "loaded"
-            if result == "loaded":
-                registry.put(model)
-                remember(settings.workers_folder, model)
-                settle_again()
             self.count_reload(result)
             log.info("reload: %s, version %s", result, model.name.version)
             return result
@@ -111,6 +110,23 @@ class Lifecycle:
         shadow = self.registry.shadow
         if shadow is not None:
             self._require_pair(model, shadow)
+
+    def _answer_from(self, model: Model, *, promoted: bool = False) -> None:
+        """Answer from a model, once it is written down for the workers to come.
+
+        Raises:
+            ArtifactError: it cannot be; nothing has changed.
+        """
+        folder = self.settings.workers_folder
+        try:
+            remember(folder, model)
+        except OSError as error:
+            raise ArtifactError(
+                f"'{folder}' must take which artifact the workers answer from, but cannot be "
+                f"written: {error.strerror}. Make room there, and try again."
+            ) from error
+        self.registry.put(model, promoted=promoted)
+        settle_again()
 
     def _is_active(self, model: Model) -> bool:
         active = self.registry.active
@@ -121,16 +137,19 @@ class Lifecycle:
 
         Raises:
             Conflict: there is no shadow.
+            ArtifactError: not all workers could answer from it; nothing has changed.
         """
         registry = self.registry
         async with self._lock:
             shadow = registry.shadow
             if shadow is None:
                 raise Conflict("there must be a shadow to promote; start with --shadow DIR.")
-            registry.put(shadow, promoted=True)
+            try:
+                self._answer_from(shadow, promoted=True)
+            except ArtifactError as error:
+                log.error("promotion refused: %s", error)
+                raise
             registry.path, registry.shadow = shadow.path, None
-            remember(self.settings.workers_folder, shadow)
-            settle_again()
             log.info("promoted: version %s", shadow.name.version)
             return shadow.name.version
 
@@ -189,6 +208,8 @@ async def _unasked(change: Coroutine[Any, Any, str]) -> None:
         await change
     except ScoringError:
         pass
+    except Exception as error:
+        log.error("a change of the model failed", exc_info=error)
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -24,10 +24,16 @@ class Served(msgspec.Struct):
 
 
 def remember(folder: Path | None, model: Model) -> None:
-    """Write down which model answers from now on, whole or not at all."""
-    if folder is not None:
+    """Write down which model answers from now on, whole or not at all. What another worker has
+    written already needs no room.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    now = Served(model.path, model.target)
+    if folder is not None and served(folder) != now:
         draft = folder / f".{NAME}-{os.getpid()}"
-        draft.write_bytes(msgspec.json.encode(Served(model.path, model.target), enc_hook=str))
+        draft.write_bytes(msgspec.json.encode(now, enc_hook=str))
         draft.rename(folder / NAME)
 
 

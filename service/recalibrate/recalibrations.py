@@ -137,7 +137,8 @@ class Recalibrations:
 
         Raises:
             NotFound: there is no such proposal.
-            Conflict: it is refused, has expired or was reverted, or the artifact has changed.
+            Conflict: it is refused, has expired or was reverted, the artifact has changed, or it
+                cannot be noted that the proposal is applied.
         """
         async with self._lock:
             proposal, model = self.store.get(name), self.registry.active
@@ -153,10 +154,10 @@ class Recalibrations:
             applied = msgspec.structs.replace(
                 proposal, state="applied", version=version, forced=_is_forced(proposal)
             )
-            self.store.put(applied)
             try:
+                self.store.put(applied)
                 await self.lifecycle.reload()
-            except ArtifactError:
+            except (ArtifactError, Conflict):
                 await asyncio.to_thread(folder.put_back, applied)
                 self.store.put(proposal)
                 raise
@@ -177,9 +178,13 @@ class Recalibrations:
                 return proposal
             if proposal.state != "applied":
                 raise Conflict("the proposal must have been applied, but was not.")
-            await asyncio.to_thread(folder.put_back, proposal)
             reverted = msgspec.structs.replace(proposal, state="reverted")
-            self.store.put(reverted)
+            self.store.put(reverted)  # first: a full disk must leave the artifact as it is
+            try:
+                await asyncio.to_thread(folder.put_back, proposal)
+            except Exception:
+                self.store.put(proposal)
+                raise
             await self.lifecycle.reload()
         self.lifecycle.signal_parent(signal.SIGHUP)
         return reverted

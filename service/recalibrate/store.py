@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from vaewatch.service.http.problems import NotFound
+from vaewatch.service.model.errors import Conflict
 from vaewatch.service.recalibrate.calibrating import Calibrating
 from vaewatch.service.recalibrate.proposal import Proposal
 
@@ -29,7 +30,11 @@ class Store:
     _here: dict[str, bytes] = field(default_factory=dict)
 
     def put(self, proposal: Proposal) -> None:
-        """Keep a proposal, or what has become of it."""
+        """Keep a proposal, or what has become of it.
+
+        Raises:
+            Conflict: the folder cannot be written; what was kept still is.
+        """
         self._write(proposal.id, msgspec.msgpack.encode(proposal))
         for old in self.all()[MOST_PROPOSALS:]:
             for name in (old.id, _scores_of(old)):
@@ -77,10 +82,16 @@ class Store:
             self._here[name] = content
             return
         path = self.folder / FOLDER / name
-        path.parent.mkdir(exist_ok=True)
         draft = path.with_name(f".{name}-{os.getpid()}")
-        draft.write_bytes(content)
-        draft.rename(path)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draft.write_bytes(content)
+            draft.rename(path)
+        except OSError as error:
+            raise Conflict(
+                f"'{self.folder}' must take the proposal, but cannot be written: "
+                f"{error.strerror}. Make room there, and try again."
+            ) from error
 
     def _read(self, name: str) -> bytes | None:
         if self.folder is None:

@@ -8,14 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import make_frame
 from tests.live import Live, serving, until
 from tests.service.conftest import SmallDisk
-from tests.service.test_service_life import new_workers
+from tests.service.test_service_life import new_workers, point, reloads_on_sighup, version_of
 from vaewatch.service.watch.metrics import MULTIPROCESS
 
 RECORDS = make_frame(30).drop("order").to_dicts()
@@ -107,6 +110,103 @@ def test_the_last_alarms_are_kept_though_workers_cannot_share_what_they_count(
     with serving(artifact_path, "--store", store) as live:
         found = live.get("/v1/incidents").json()["incidents"]
         assert sum(one["alarms"] for one in found) == len(records)
+
+
+def block(live: Live, shared: Path, draft: str) -> list[Path]:
+    """Keep a file of the folder that workers share from being written by any of them."""
+    (folder,) = shared.iterdir()
+    blocks = [folder / f"{draft}-{pid}" for pid in new_workers(live.process.pid, [])]
+    for path in blocks:
+        path.mkdir()  # in the place of a draft
+    return blocks
+
+
+def versions(live: Live) -> set[str]:
+    return {live.get("/v1/model").json()["version"] for _ in range(20)}
+
+
+@pytest.fixture
+def two(
+    artifact_path: Path, newer_path: Path, tmp_path: Path
+) -> Iterator[tuple[Live, Path, tuple[str, str]]]:
+    """Two workers that answer from a link to one artifact, the folder with what they share, and
+    the versions of this artifact and of their shadow.
+    """
+    shutil.copytree(artifact_path, tmp_path / "a")
+    shutil.copytree(newer_path, tmp_path / "b")
+    (tmp_path / "current").symlink_to(tmp_path / "a")
+    (tmp_path / "shared").mkdir()
+    options = ("--workers", "2", "--shadow", str(tmp_path / "b"))
+    env = {"TMPDIR": str(tmp_path / "shared")}
+    with serving(tmp_path / "current", *options, env=env) as live:
+        until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 2)
+        found = version_of(tmp_path / "a"), version_of(tmp_path / "b")
+        yield live, tmp_path / "shared", found
+
+
+def test_a_model_that_cannot_be_written_down_for_new_workers_is_refused_by_all(
+    two: tuple[Live, Path, tuple[str, str]],
+):
+    live, shared, (a, b) = two
+    blocks = block(live, shared, ".served.json")
+    point(shared.parent / "current", "b")
+    for change in ("reload", "promote"):
+        refused = live.post(f"/v1/{change}")
+        assert refused.status_code == 409 and "must take which artifact" in refused.text
+    os.kill(live.process.pid, signal.SIGHUP)
+    until(lambda: live.value("vaewatch_reloads_total", result="refused") == 3)
+    assert live.said.count("reload refused") == 3 and live.said.count("promotion refused") == 1
+    assert versions(live) == {a}
+    audits = [line for line in logged(live) if line.get("action")]
+    assert {(line["result"], line["version"]) for line in audits} == {("refused", a)}
+    for path in blocks:
+        path.rmdir()
+    assert live.post("/v1/promote").json() == {"result": "promoted", "version": b}
+    until(lambda: versions(live) == {b})
+
+
+def test_workers_follow_a_reload_though_they_cannot_write(
+    two: tuple[Live, Path, tuple[str, str]],
+):
+    live, shared, (_, b) = two
+    _, second = block(live, shared, ".served.json")
+    second.rmdir()  # whichever worker has room answers for both
+    point(shared.parent / "current", "b")
+    until(lambda: live.post("/v1/reload").status_code == 200)
+    until(lambda: live.value("vaewatch_reloads_total", result="loaded") == 2)
+    assert versions(live) == {b}
+
+
+def test_a_proposal_that_cannot_be_noted_changes_nothing(
+    two: tuple[Live, Path, tuple[str, str]],
+):
+    live, shared, (a, _) = two
+    for seed in range(10):
+        records = make_frame(300, seed).drop("order").to_dicts()
+        assert live.post("/v1/score", json={"records": records}).status_code == 200
+    until(lambda: live.value("vaewatch_records_total") == 3000)
+    proposal = live.post("/v1/recalibrate", json={"force": True}).json()
+    route = f"/v1/recalibrate/{proposal['id']}"
+
+    def change(what: str, **body: bool) -> tuple[int, str]:
+        """Make a change, and return which version the folder has, and all workers, after it."""
+        status = live.post(f"{route}/{what}", json=body or None).status_code
+        found = version_of(shared.parent / "a")
+        until(lambda: versions(live) == {found})
+        return status, found
+
+    draft = f"recalibrations/.{proposal['id']}"
+    blocks = block(live, shared, draft)
+    assert change("apply", force=True) == (409, a)
+    for path in blocks:
+        path.rmdir()
+    status, applied = change("apply", force=True)
+    assert status == 200 and applied != a
+    blocks = block(live, shared, draft)
+    assert change("revert") == (409, applied)
+    for path in blocks:
+        path.rmdir()
+    assert change("revert") == (200, a)
 
 
 def test_a_worker_that_finds_no_room_for_its_counters_says_so(
