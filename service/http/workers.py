@@ -141,6 +141,8 @@ class Parent:
                 with held_changes():  # until the worker handles them
                     worker.start()
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
+                if self._stopping:  # since it was started, when it could not be told
+                    _send(worker, signal.SIGTERM)
 
     def _waits(self, slot: int) -> bool:
         """Whether it is too early for another worker: one that cannot live would be started over
@@ -171,9 +173,7 @@ class Parent:
 
     def _signal(self, sig: int) -> None:
         for worker in list(self._workers.values()):
-            if worker.pid is not None and worker.exitcode is None:
-                with suppress(ProcessLookupError):  # it was collected a moment ago
-                    os.kill(worker.pid, sig)
+            _send(worker, sig)
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         if not self._stopping:
@@ -202,3 +202,9 @@ class Parent:
                 log.error("worker %s did not stop in %g seconds; killed", worker.pid, patience)
                 worker.kill()
                 worker.join()
+
+
+def _send(worker: SpawnProcess, sig: int) -> None:
+    if worker.pid is not None and worker.exitcode is None:
+        with suppress(ProcessLookupError):  # it was collected a moment ago
+            os.kill(worker.pid, sig)

@@ -111,6 +111,21 @@ def test_workers_end_with_a_parent_that_is_killed(artifact_path: Path):
 
 
 @LINUX
+def test_a_worker_that_starts_when_the_service_stops_stops_too(
+    artifact_path: Path, tmp_path: Path
+):
+    options = ("--workers", "4", "--stop-seconds", "3")
+    with (tmp_path / "stderr").open("w") as stderr:
+        for _ in range(3):
+            with started(artifact_path, *options, stderr=stderr) as (process, _url):
+                while not new_workers(process.pid, []):
+                    pass
+                process.terminate()
+                assert process.wait(20) == 0
+    assert "did not stop" not in (tmp_path / "stderr").read_text()
+
+
+@LINUX
 def test_what_a_killed_parent_has_left_is_removed_at_the_next_start(
     artifact_path: Path, tmp_path: Path
 ):
