@@ -25,14 +25,14 @@ from pathlib import Path
 from threading import Timer
 from types import FrameType
 
-from prometheus_client import multiprocess
+from prometheus_client import Counter, multiprocess
 
 from vaewatch.service.http.listening import Listener, announce, listen, notify
 from vaewatch.service.model.shared import NAME
 from vaewatch.service.settings import Settings
 from vaewatch.service.signals import CHANGES, held_changes, ignore_changes, take_changes
 from vaewatch.service.watch.families.files import give_room_back
-from vaewatch.service.watch.metrics import MULTIPROCESS
+from vaewatch.service.watch.metrics import MULTIPROCESS, deaths_of_workers
 from vaewatch.service.watch.window import forget
 
 log = logging.getLogger("vaewatch.service")
@@ -105,9 +105,11 @@ class Parent:
     _reported: bool = False  # that it is ready
     _listener: Listener = field(init=False)
     _ready: tuple[Connection, Connection] = field(init=False)  # to be read, to be written
+    _deaths: Counter = field(init=False)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and end with the last worker."""
+        self._deaths = deaths_of_workers()
         self._listener = listen(self.settings)
         self._ready = Pipe(duplex=False)
         for sig in (signal.SIGTERM, signal.SIGINT):
@@ -161,6 +163,7 @@ class Parent:
                 self._pauses[slot] = min(pause, LONGEST_PAUSE)
                 self._forget(worker)
                 if not self._stopping:
+                    self._deaths.inc()
                     log.error("worker %s died with %s; replaced", worker.pid, worker.exitcode)
 
     def _forget(self, worker: SpawnProcess) -> None:

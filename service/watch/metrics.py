@@ -21,6 +21,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
     multiprocess,
+    values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -44,7 +45,7 @@ RECALIBRATIONS = ("proposed", "refused", "applied", "forced", "reverted", "faile
 CHANGED = ("applied", "forced", "reverted")  # those that have changed the model
 MOST_KEPT = 1000  # observations of one series; they are flushed every second anyway
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
-
+WORKER_DEATHS = "worker_deaths", "Workers that died, and were replaced; the log has what of."
 
 PRIVATE = Private(Histogram, ("_upper_bounds", "_buckets", "_sum"))  # of prometheus-client
 ONE_BY_ONE = PRIVATE.missing()
@@ -86,8 +87,8 @@ class Tally:
     def flush(self) -> None:
         """Observe all that has been kept."""
         kept, self._kept = self._kept, defaultdict(list)
-        for series, values in kept.items():
-            series.observe_many(np.array(values))
+        for series, observed in kept.items():
+            series.observe_many(np.array(observed))
 
 
 class Metrics:
@@ -189,6 +190,7 @@ class Metrics:
             "Connections beyond the limit: for each the longest idle one was closed, or it was "
             "refused.",
         )
+        self._counter(*WORKER_DEATHS)  # their parent counts it
 
     def count_reload(self, result: str) -> None:
         """Count a reload; `result` is one of RELOADS."""
@@ -295,6 +297,14 @@ class Metrics:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         shown.register(WithoutEmpty(registry))
         return shown
+
+
+def deaths_of_workers() -> Counter:
+    """Make the counter of their parent, which has no other series, in a file beside theirs."""
+    reserve_files()
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    name, text = WORKER_DEATHS
+    return Counter(f"{PREFIX}_{name}", text, registry=CollectorRegistry())
 
 
 def build_version() -> str:

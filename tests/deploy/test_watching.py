@@ -32,6 +32,7 @@ LASTING = {"VaewatchIncident"}  # it is open for a merge gap after its last alar
 NOT_HERE = {  # what nothing in this story may raise
     "VaewatchTooQuiet",
     "VaewatchMostRecordsRejected",
+    "VaewatchWorkersDie",
     "VaewatchServerErrors",
     "VaewatchOverloaded",
     "VaewatchConnectionsRefused",

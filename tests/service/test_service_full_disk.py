@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import make_frame
+from tests.conftest import make_frame, run
 from tests.live import Live, serving, until
 from tests.service.conftest import SmallDisk
 from tests.service.test_service_life import new_workers, point, reloads_on_sighup, version_of
@@ -222,6 +222,19 @@ def test_a_worker_that_finds_no_room_for_its_counters_says_so(
         assert live.get("/metrics").status_code == 200
         small_disk.clear()
         until(lambda: len(new_workers(live.process.pid, [])) == 2)
+
+
+def test_a_service_that_finds_no_room_for_its_counters_does_not_start(
+    artifact_path: Path, small_disk: SmallDisk
+):
+    small_disk.fill()
+    with (small_disk.folder / "filling").open("r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) - (1 << 15))
+    env = {**os.environ, "TMPDIR": str(small_disk.folder)}
+    done = run("serve", artifact_path, "--workers", "2", "--port", "0", env=env)
+    assert done.returncode == 1 and "listening" not in done.stderr
+    assert done.stderr.startswith(f"error: '{small_disk.folder}/vaewatch-workers-")
+    assert "must have room for the counters of each worker: No space left" in done.stderr
 
 
 def test_the_counts_of_a_dead_worker_stay_in_little_room(artifact_path: Path, tmp_path: Path):

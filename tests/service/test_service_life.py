@@ -248,6 +248,7 @@ def test_workers_sum_their_metrics_and_are_replaced(
     assert len(victims) == 2
     os.kill(victims[0], signal.SIGKILL)
     until(lambda: len(new_workers(workers.process.pid, victims)) == 1)
+    assert workers.value("vaewatch_worker_deaths_total") == 1
     assert workers.value("vaewatch_records_total") >= counted
     assert workers.value("vaewatch_alarms_expected_total") >= expected * (1 - 1e-12)
     assert score(30) >= 29
