@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, check_alpha
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.schema import Schema
@@ -108,7 +107,7 @@ def fit(
     fitted = fit_vae(x, config, progress, checkpoint, start, _folds(order, config))
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
-    rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
+    rules = Rules.of(vectorizer.features, len(x))
     found = _fit_score(fitted, x, rules, config, JUDGED if split.rule == SPLIT else len(x))
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
@@ -122,7 +121,7 @@ def fit(
     def score(records: Table) -> NDArray[np.float64]:
         return score_features(network, found.rule, vectorizer.transform(records))
 
-    judged = _judge(table, split, found.evidence, score)
+    judged = _judge(table, split, found.evidence, rules, score)
     calibration = judged.calibration(config.alpha, split)
     suspects = vectorizer.transform(table.take(split.trimmed)).values
     tried = _Tried(fitted, found, rules, suspects)
@@ -146,12 +145,13 @@ def fit(
     )
 
 
-def _judge(table: Table, split: Split, evidence: Evidence, score: Score) -> Judged:
+def _judge(table: Table, split: Split, evidence: Evidence, rules: Rules, score: Score) -> Judged:
     """Score the records that calibrate; of fit records, those scores that are out of bag."""
     if split.rule == SPLIT:
         return Judged(table, split.unfitted, score(table.take(split.unfitted)))
     rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
-    scores = np.concatenate([evidence.scores, score(table.take(split.trimmed))])
+    own = evidence.scores + rules.unseen(evidence.x[evidence.rows])
+    scores = np.concatenate([own, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
 
 

@@ -2,7 +2,7 @@
 
 A numeric column gives its standardised value, after log1p where it counts something, and a flag
 where the fit data had missing values. A circular column gives its cosine and sine instead. A
-discrete column gives one standardised indicator for each event that the fit data had: a category,
+discrete column gives one indicator for each event that the fit data had: a category,
 the bucket for rare ones, a missing value.
 
 What the fit data never had in a column (a new category, a first missing value, a constant that
@@ -43,9 +43,9 @@ Value = float | str | bool | None  # of one cell, in the column's own units
 def unseen_nats(n: int) -> float:
     """Return the cost in nats of an unseen value, given n fit records.
 
-    Laplace's rule of succession gives it the probability 1 / (n + 2), and its indicator about that
-    variance. Its Gaussian cost, 1 / (2 variance), is that of a category seen once: in calibration,
-    records with a category of their own stand in for those that will bring a new one.
+    Laplace's rule of succession gives it the probability 1 / (n + 2). It costs 1 / (2 p), more
+    than any event that was seen, and stands first among the reasons. Of the records that
+    calibrate, those that bring an event that was not fitted to cost as much.
     """
     return (n + 2) / 2
 

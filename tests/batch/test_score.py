@@ -147,8 +147,8 @@ def test_a_bad_row_stops_the_job_without_a_rejects_file(
     assert done.returncode == 3
     assert error_of(done) == (
         f"error: '{source}', line 4: column 'amount' must be a number, got a string. Mend it, or "
-        "pass --rejects FILE to set such rows aside and go on. If a text means missing, train with "
-        "--null.\n"
+        "pass --rejects FILE to set such rows aside and go on. If a text means missing, train "
+        "with --null.\n"
     )
     assert os.listdir(tmp_path) == ["in.csv"]
 

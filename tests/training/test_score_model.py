@@ -156,7 +156,7 @@ def test_to_break_a_rule_costs_no_more_than_an_unseen_value():
     rng = np.random.default_rng(0)
     scale = np.array([1, 1e-3, 0])
     residuals = (scale * rng.normal(size=(n, 3))).astype(np.float32)
-    precision, rules = fit_precision(residuals), Rules.of(features, unseen_nats(n))
+    precision, rules = fit_precision(residuals), Rules.of(features, n)
     assert list(rules.caps(precision).at) == [1]
     broken = np.array([[0.0, (1 - share) / deviation, 0.0]])
     assert 0.5 * float((precision.whiten(broken) ** 2).sum()) > 50 * unseen_nats(n)
@@ -169,7 +169,7 @@ def test_no_event_that_may_come_is_capped():
     """Tossed by a coin: what it costs in either direction is far below an unseen value."""
     features = [Feature("e", 1, 0.5, 0.5)]
     residuals = np.random.default_rng(0).choice([-1.0, 1.0], (500, 1)).astype(np.float32)
-    assert not len(Rules.of(features, unseen_nats(500)).caps(fit_precision(residuals)))
+    assert not len(Rules.of(features, 500).caps(fit_precision(residuals)))
 
 
 def test_the_distance_is_a_loop_s_and_skips_the_record_itself():

@@ -9,12 +9,13 @@ about n / 2 nats. So the residual of an event is cut where it costs that much.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.feature import Feature
+from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.precision import Floats, Precision
 
 
@@ -43,17 +44,28 @@ class Rules:
     """What breaking a rule may cost.
 
     steps: (D,) by how much each event moves its feature; 0 for numbers, and for what never varied.
-    nats: the most that breaking a rule costs on its own.
+    nats: the most that breaking a rule costs on its own. single: (S,) indices of the events that
+    one fit record has.
     """
 
     steps: NDArray[np.float64]
     nats: float
+    single: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def of(cls, features: Sequence[Feature], nats: float) -> Rules:
-        """Return the rules of these features."""
+    def of(cls, features: Sequence[Feature], n: int) -> Rules:
+        """Return the rules of these features in n fit records."""
         varies = [f.is_event and 0 < f.mean < 1 for f in features]
-        return cls(np.where(varies, [1 / f.deviation for f in features], 0.0), nats)
+        steps = np.where(varies, [1 / f.deviation for f in features], 0.0)
+        single = [v and round(f.mean * n) == 1 for v, f in zip(varies, features, strict=True)]
+        return cls(steps, unseen_nats(n), np.flatnonzero(single))
+
+    def unseen(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what the events of fit records, (N, D), cost that no other one has: (N,) nats.
+        Out of bag, such an event is unseen: records that bring a new one must find their like
+        among those that calibrate.
+        """
+        return np.asarray(self.nats * (x[:, self.single] > 0).sum(1))
 
     def caps(self, precision: Precision) -> Caps:
         """Return the caps of the events that could cost more by this precision."""

@@ -92,7 +92,17 @@ def _circular_features(column: Column, numbers: NDArray[np.float64]) -> Iterator
 def _flag(column: Column, missing: NDArray[np.bool_]) -> Iterator[Feature]:
     share = float(missing.mean())
     if 0 < share < 1:
-        yield Feature(column.name, MISSING_FLAG, share, math.sqrt(share * (1 - share)))
+        yield _event(column, MISSING_FLAG, share)
+
+
+def _event(column: Column, code: int, share: float) -> Feature:
+    """Return the indicator of an event that this share of the fit records has, 0 < share < 1.
+
+    It is scaled so that its rarer side costs what its likelihood does, s^2 / 2 = -ln p, for a step
+    s. With a variance of 1 it would cost 1 / (2 p): the records with the rarest of many categories
+    would score far above one whose number lies far outside of all that was seen.
+    """
+    return Feature(column.name, code, share, 1 / math.sqrt(-2 * math.log(min(share, 1 - share))))
 
 
 def _deviation(values: NDArray[np.float64]) -> float:
@@ -110,4 +120,4 @@ def _discrete_features(column: Column, codes: NDArray[np.int32]) -> Iterator[Fea
         return
     for code, count in zip(events, counts, strict=True):
         share = float(count) / len(codes)
-        yield Feature(column.name, int(code), share, math.sqrt(share * (1 - share)))
+        yield _event(column, int(code), share)

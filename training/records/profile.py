@@ -221,7 +221,7 @@ def _missing_warning(share: float) -> Iterator[str]:
 
 def _constant_warning(share: float, value: str) -> Iterator[str]:
     if share == 1:
-        yield f"constant: always {value}. Any other value is an event never seen, and counts for much."
+        yield f"constant: always {value}. Any other value was never seen, and counts for much."
     elif share >= NEAR_CONSTANT:
         yield f"near-constant: {share:.2%} are {value}. Any other value counts for much."
 

@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features.vectorizer import unseen_nats
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.covariance import fit_precision
@@ -58,7 +57,7 @@ def _first_scores(table: Table, config: TrainConfig, progress: Progress) -> NDAr
     vectorizer = fit_vectorizer(table)
     x = vectorizer.transform(table).values
     fitted = fit_vae(x, config, progress)
-    rules = Rules.of(vectorizer.features, unseen_nats(len(x)))
+    rules = Rules.of(vectorizer.features, len(x))
 
     def seen_by_others(rows: NDArray[np.int64]) -> OutOfBag:
         return out_of_bag(fitted, x, rows, kl=config.model == "vae")
