@@ -249,7 +249,7 @@ def test_files_with_reordered_columns_are_joined_by_name(
         (lambda path: path.write_text(""), "must start with a header row"),
         (
             lambda path: path.write_text(path.read_text().replace("age", "aged")),
-            "column 'age' must be there",
+            "the input must have every column of the schema, but lacks 'age'",
         ),
         (lambda path: path.write_text(path.read_text().replace("order", "id")), "differ in 'id'"),
     ],
@@ -278,7 +278,10 @@ def test_all_files_are_looked_at_before_the_first_is_scored(
     def never(items: Iterable[FileChunk], stage: Stage) -> Iterator[ScoredChunk]:
         pytest.fail("a file was scored")
 
-    with pytest.raises(SchemaError, match="2.csv': column 'age' must be there"):
+    with pytest.raises(
+        SchemaError,
+        match="2.csv': the input must have every column of the schema, but lacks 'age'",
+    ):
         run(scorer, Job((str(folder),), str(tmp_path / "out.csv")), engine=never)
 
 

@@ -121,7 +121,7 @@ def test_train_in_a_log_is_a_line_for_each_tenth(shop: Path, tmp_path: Path):
     assert done.returncode == 0
     assert done.stderr.splitlines() == [f"fit: step {n} of 400" for n in range(40, 401, 40)]
     assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stdout + done.stderr
-    assert "100 calibration records (split): the true rate lies in" in done.stdout
+    assert "100 calibration records (split): the true rate lies between" in done.stdout
 
 
 @pytest.mark.parametrize("colour", [True, False])

@@ -64,7 +64,7 @@ def test_train_says_what_a_window_is(trained: Done, folder: Path):
     manifest = read_manifest(folder / "art")
     assert manifest.series is not None
     blocks = manifest.series.blocks
-    assert f"worth {blocks:,} independent blocks: the true rate lies in" in trained.stdout
+    assert f"worth {blocks:,} independent blocks: the true rate lies between" in trained.stdout
 
 
 def test_the_interval_of_the_rate_is_that_of_the_blocks(trained: Done, folder: Path):
