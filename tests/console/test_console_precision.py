@@ -46,7 +46,7 @@ def test_it_shows_what_the_summary_counts_and_a_new_mark_at_once(browser: Browse
         page.goto(judged.url)
         text = page.locator("#precision-text")
         expect(text).to_contain_text(
-            "16 of 24 that were judged were real: 67 % (95% interval: 47 to 82%). "
+            "16 of 24 that were judged were real: 67% (95% interval: 47 to 82%). "
             "16 are not marked, 0 were expected."
         )
         rows = page.locator("#precision-columns-rows tr")

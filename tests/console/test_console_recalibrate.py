@@ -79,7 +79,7 @@ def test_it_is_offered_where_the_budget_is_broken_and_by_keyboard(
         expect(title).to_be_focused()
         assert version(live) == parent  # nothing has changed
         rows = page.locator("#proposal-rates tr")
-        shares = rows.first.inner_text().replace(" %", "").split()[-2:]
+        shares = rows.first.inner_text().replace("%", "").split()[-2:]
         assert float(shares[0]) > 6 and float(shares[1]) == pytest.approx(5, abs=0.1)
         assert page.locator("#proposal-pictures svg").count() == 2
         assert "6,000 records" in page.locator("#proposal-text").inner_text()

@@ -21,9 +21,9 @@ SERVICE = ROOT / "service"
 FILES = sorted(path for path in SERVICE.rglob("*.py") if path.name != "__init__.py")
 # each may import itself and what stands before it; the last four put everything together
 ORDER = (
-    *("private", "settings", "signals", "model", "watch", "http", "series", "score", "v2"),
-    *("store", "incidents", "feedback", "notify", "recalibrate", "console", "parts", "app"),
-    *("worker", "serve"),
+    *("private", "settings", "secret", "signals", "model", "watch", "http", "series", "score"),
+    *("v2", "store", "incidents", "feedback", "notify", "recalibrate", "console", "parts"),
+    *("app", "worker", "serve"),
 )
 ALONE = {"v2", "console"}  # neither imports the other
 KNOW_HTTP = {"fastapi", "starlette", "uvicorn", "httptools", "http"}

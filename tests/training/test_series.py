@@ -101,7 +101,7 @@ def test_what_has_changed_is_named_where_the_budget_breaks(folder: Path, tmp_pat
     words = ("--window", SIZE, "--alpha", 0.1, "--no-report", "--out", tmp_path / "art")
     done = call("train", tmp_path / "fit.csv", *TIMED, *WORDS, *words)
     assert done.returncode == 0, done.stderr
-    assert "the budget does not hold" in done.stdout and "there 'flow' (PSI" in done.stdout
+    assert "the budget does not hold" in done.stdout and "since then: 'flow' (PSI" in done.stdout
     assert "'pressure'" not in done.stdout
     outlook = read_manifest(folder / "art").outlook
     assert outlook is not None and outlook.changed is UNSET

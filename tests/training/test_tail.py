@@ -29,7 +29,7 @@ def test_columns_with_rare_values_are_named_when_they_make_the_tail(tmp_path: Pa
     done = call("train", tmp_path / "flags.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "by rare values of flag" in said and "--ignore" in said
+    assert "because of rare values in flag" in said and "--ignore" in said
     calibration = json.loads((tmp_path / "it" / "manifest.json").read_text())["calibration"]
     assert all(name.startswith("flag") for name in calibration["tail"])
     found = call("inspect", tmp_path / "it").stdout
