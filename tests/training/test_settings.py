@@ -40,6 +40,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"device": "cuda:x"}, "setting 'device' must be auto, cpu, cuda or cuda:N, got 'cuda:x'."),
     ({"contamination_robust": "yes"}, "'contamination_robust' must be true or false, got 'yes'."),
     ({"id": 3}, "setting 'id' must be a column's name, got 3."),
+    ({"time": ""}, "setting 'time' must be a column's name, got ''."),
     ({"ignore": "country"}, "setting 'ignore' must be a list of columns' names, got 'country'."),
     ({"kinds": {"a": "text"}}, "a kind must be one of numeric, categorical, boolean, got 'text'."),
     ({"kinds": "a=numeric"}, "setting 'kinds' must map columns to kinds, got 'a=numeric'."),

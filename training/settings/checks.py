@@ -95,7 +95,7 @@ def yes_or_no(name: str, value: Any) -> bool:
 
 
 def column(name: str, value: Any) -> str | None:
-    if not (value is None or isinstance(value, str)):
+    if not (value is None or (isinstance(value, str) and value)):
         raise SettingError(f"setting '{name}' must be a column's name, got {value!r}.")
     return value
 
