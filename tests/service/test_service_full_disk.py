@@ -28,13 +28,19 @@ def logged(live: Live) -> list[dict[str, Any]]:
     return [json.loads(line) for line in live.lines if line.startswith("{")]
 
 
+def both_up(live: Live) -> list[int]:
+    """Wait until both workers answer: one that starts later finds no room. Return their ids."""
+    until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 2)
+    return new_workers(live.process.pid, [])
+
+
 def test_workers_live_on_and_count_where_their_disk_is_full(
     artifact_path: Path, small_disk: SmallDisk
 ):
     env = {"TMPDIR": str(small_disk.folder)}
     with serving(artifact_path, "--workers", "2", env=env) as live:
         until(lambda: live.value("vaewatch_exchangeability_log10") == 0)
-        workers = new_workers(live.process.pid, [])
+        workers = both_up(live)
         small_disk.fill()
         answers = [live.get("/metrics").status_code for _ in range(10)]
         rejected = live.post("/v1/score", json={"records": [{"amount": "much"}]})
@@ -82,9 +88,12 @@ def test_records_are_counted_and_shown_while_workers_cannot_share_them(
     env = {"TMPDIR": str(small_disk.folder)}
     with serving(artifact_path, "--workers", "2", env=env) as live:
         (folder,) = small_disk.folder.iterdir()
+        both_up(live)
         small_disk.fill()
         posted = 0
-        while live.said.count("workers cannot share what they count") < 2:  # one each
+        for _ in range(1000):
+            if live.said.count("workers cannot share what they count") == 2:  # one each
+                break
             assert live.post("/v1/score", json={"records": RECORDS}).status_code == 200
             posted += len(RECORDS)
         until(lambda: live.value("vaewatch_records_total") == posted)
@@ -102,7 +111,7 @@ def test_the_last_alarms_are_kept_though_workers_cannot_share_what_they_count(
     options = ("--workers", "2", "--store", store)
     with serving(artifact_path, *options, env={"TMPDIR": str(shared)}) as live:
         (folder,) = shared.iterdir()
-        for pid in new_workers(live.process.pid, []):
+        for pid in both_up(live):
             (folder / f".window-{pid}").mkdir()  # in the place of a draft
         records = [{**record, "amount": 1e6} for record in RECORDS]
         assert live.post("/v1/score", json={"records": records}).status_code == 200
@@ -139,7 +148,7 @@ def two(
     options = ("--workers", "2", "--shadow", str(tmp_path / "b"))
     env = {"TMPDIR": str(tmp_path / "shared")}
     with serving(tmp_path / "current", *options, env=env) as live:
-        until(lambda: sum(map(reloads_on_sighup, new_workers(live.process.pid, []))) == 2)
+        both_up(live)
         found = version_of(tmp_path / "a"), version_of(tmp_path / "b")
         yield live, tmp_path / "shared", found
 
@@ -214,10 +223,10 @@ def test_a_worker_that_finds_no_room_for_its_counters_says_so(
 ):
     env = {"TMPDIR": str(small_disk.folder)}
     with serving(artifact_path, "--workers", "2", env=env) as live:
-        until(lambda: len(new_workers(live.process.pid, [])) == 2)
+        first, _ = both_up(live)
         until(lambda: live.get("/metrics").status_code == 200)
         small_disk.fill()
-        os.kill(new_workers(live.process.pid, [])[0], signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
         until(lambda: "must have room for the counters of each worker" in live.said)
         assert live.get("/metrics").status_code == 200
         small_disk.clear()
@@ -243,7 +252,7 @@ def test_the_counts_of_a_dead_worker_stay_in_little_room(artifact_path: Path, tm
             assert live.post("/v1/score", json={"records": RECORDS}).status_code == 200
         until(lambda: live.value("vaewatch_records_total") == 600)
         (folder,) = tmp_path.iterdir()
-        old = new_workers(live.process.pid, [])
+        old = both_up(live)
         for pid in old:
             os.kill(pid, signal.SIGKILL)
         until(lambda: len(new_workers(live.process.pid, old)) == 2)
