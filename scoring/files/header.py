@@ -221,11 +221,12 @@ def refuse_record(header: Header, rest: bytes = b"") -> None:
     if not numbers or _count_up(numbers):
         return
     second = next(iter(_rows(_first_lines(rest), header.delimiter)), [])
-    named = len(second) > 1 and not any(not name or _is_number(name) for name in second)
     remedy = put_before(header.names, header.delimiter)
+    if len(second) > 1 and all(name and not _is_number(name) for name in second):
+        remedy = f"If the names stand in the next line, {SECOND_LINE}"
     raise SchemaError(
         f"the first line must hold the names of the columns, but '{numbers[0]}' is a number. "
-        f"{f'If the names stand in the next line, {SECOND_LINE}' if named else remedy}"
+        f"{remedy}"
     )
 
 
