@@ -12,8 +12,6 @@ from vaewatch.service.http.problems import Malformed, TooSlow, Unsupported
 GZIP = 31  # zlib's window bits for a gzip header and trailer
 STEP = 16 << 10  # bytes
 MOST_MEMBERS = 10_000  # of one body: tools that pack side by side make one for each 64 KiB or more
-
-
 FORM = b"application/x-www-form-urlencoded"  # what `curl -d` calls any body
 # what the Fetch standard lets a page of any site send without asking first; no type is another
 UNASKED = (FORM, b"multipart/form-data", b"text/plain")

@@ -27,7 +27,7 @@ from vaewatch.commands.options import (
     sources,
     target,
 )
-from vaewatch.commands.terminal import err
+from vaewatch.commands.terminal import INTERRUPTED, err
 from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vaewatch.batch.summary import Summary
     from vaewatch.batch.workers import Team
 
-TOO_MANY, INTERRUPTED = 5, 130
+TOO_MANY = 5
 BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # show a path or a column's name as it is: no styles in brackets, no emoji, no colours
 PLAIN: Any = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 BAR = 20  # characters of a full one
+INTERRUPTED = 130  # the exit code of a command that says itself how to go on after Ctrl-C
 ONE_LINE = 10_000  # characters: a table that goes to a file or a pipe keeps each row on one line
 
 

@@ -18,11 +18,9 @@ from vaewatch.commands.options import (
     setting,
     sources,
 )
-from vaewatch.commands.terminal import err, out, show_warnings
+from vaewatch.commands.terminal import INTERRUPTED, err, out, show_warnings
 from vaewatch.threads import cores
 from vaewatch.training.config import TrainConfig
-
-INTERRUPTED = 130  # the exit code
 
 if TYPE_CHECKING:
     from vaewatch.scoring.scorer import Scorer
