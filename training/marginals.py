@@ -1,9 +1,10 @@
-"""numeric columns -> Marginals: their quantiles in the fit data, the scale of drawn numbers.
+"""What each drawn column is by itself: a number's quantiles in the fit data, an event's share.
 
 A Gaussian decoder smears: a column that is 0 nine times in ten comes out a little above and below
 0. The order of its draws is more faithful than their values. So each draw is replaced by the
 quantile at its rank among all draws: each column by itself is distributed as in the fit data, and
-the dependence between columns is the decoder's (a copula; Sklar, 1959).
+the dependence between columns is the decoder's (a copula; Sklar, 1959). So too with an event:
+which records it comes with is the decoder's, how often it comes is the fit data's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from vaewatch.training.export.weights import require_kept
 
 QUANTILES = 257
 ROWS = 20_000  # values of a column, evenly spread; more would not move 257 quantiles
+ROUNDS = 100  # of scaling at most; a few are enough unless an event is likely nowhere
+NEAR = 1e-4  # a share that is this close is met
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +65,24 @@ class Marginals:
 
     def to_bytes(self) -> bytes:
         return save_tensors(dict(self.quantiles))
+
+
+def in_shares(weights: Floats, shares: Floats) -> Floats:
+    """Scale (N, K) weights of K events, at least 0, to probabilities: each row sums to 1, and each
+    column's mean is its share, of (K,) that sum to 1.
+
+    Columns and rows are scaled in turn (iterative proportional fitting; Deming and Stephan, 1940),
+    which keeps how much likelier than another an event is in one record than in another.
+    """
+    chances = weights + 1e-12
+    chances /= chances.sum(1, keepdims=True)
+    for _ in range(ROUNDS):
+        found = chances.mean(0)
+        if np.abs(found - shares).max() < NEAR:
+            break
+        chances *= shares / found
+        chances /= chances.sum(1, keepdims=True)
+    return chances
 
 
 def _spread(column: Floats) -> Floats:

@@ -1,9 +1,9 @@
 """artifact -> records: z from the prior, through the decoder, back to the columns' own units.
 
 A sample shows what the VAE takes for normal, and which values go together. A number is its
-column's quantile at the rank of its draw (see `vaewatch.training.marginals`). An event is drawn
-with the probability that its indicator gives it. Corners of the data that the prior seldom reaches
-are rare here, too.
+column's quantile at the rank of its draw, and an event has its column's share of the records (see
+`vaewatch.training.marginals`). Corners of the data that the prior seldom reaches are rare here,
+too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.disk.reading import read_artifact
+from vaewatch.scoring.features.feature import MISSING_FLAG
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
 from vaewatch.scoring.series.window import Window
@@ -31,7 +32,7 @@ from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.scoring.time.time import Time
 from vaewatch.scoring.time.values import spelled
 from vaewatch.training.export.weights import load_served, load_unit
-from vaewatch.training.marginals import Marginals, load_marginals
+from vaewatch.training.marginals import Marginals, in_shares, load_marginals
 from vaewatch.training.settings.checks import whole_number
 from vaewatch.training.vae.threads import computing_on
 from vaewatch.training.vae.vae import VAE
@@ -188,26 +189,32 @@ def _column(
         if constant is not None:
             codes = np.full(n, int(constant))
         else:
-            means = {c: raw.mean[:, i] for c, i in at.items() if c is not None}
-            codes = _draw_events(means, raw.chance(rng))
+            places = list(at.values())
+            shares = np.array([vectorizer.features[i].mean for i in places])
+            drawn = _draw_events(raw.mean[:, places], shares, raw.chance(rng))
+            codes = np.array(list(at), dtype=np.int64)[drawn]
         return pl.Series(column.name, _values(column, codes), dtype=TYPES[column.kind])
     if constant is not None:
         numbers = np.full(n, constant)
     else:
         numbers = marginals.place(column.name, raw.draw[:, at[None]])
         numbers = np.round(numbers) if column.integer else numbers
-    missing = np.zeros(n, dtype=bool) if -1 not in at else raw.chance(rng) < raw.mean[:, at[-1]]
+    missing = np.zeros(n, dtype=bool)
+    if MISSING_FLAG in at:
+        flag = at[MISSING_FLAG]
+        likely, share = raw.mean[:, flag], vectorizer.features[flag].mean
+        given_or_not = np.stack([1 - likely, likely], axis=1)
+        missing = _draw_events(given_or_not, np.array([1 - share, share]), raw.chance(rng)) == 1
     values = [None if gone else x for gone, x in zip(missing, numbers.tolist(), strict=True)]
     series = pl.Series(column.name, values, dtype=pl.Float64)
     return series.cast(pl.Int64) if column.integer else series
 
 
-def _draw_events(means: dict[int, Floats], chance: Floats) -> NDArray[np.int64]:
-    """Draw (N,) codes; `means` maps each code to its (N,) probabilities, here made to sum to 1."""
-    weights = np.clip(np.stack(list(means.values()), axis=1), 0.0, 1.0) + 1e-12
-    upto = np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)
-    place = np.minimum((chance[:, None] > upto).sum(1), len(means) - 1)
-    return np.asarray(np.array(list(means), dtype=np.int64)[place])
+def _draw_events(means: Floats, shares: Floats, chance: Floats) -> NDArray[np.int64]:
+    """Draw one of K events for each of N records: (N,) places. means: (N, K) indicators."""
+    upto = np.cumsum(in_shares(np.clip(means, 0.0, 1.0), shares), axis=1)
+    places: NDArray[np.int64] = (chance[:, None] > upto[:, :-1]).sum(1)
+    return places
 
 
 def _values(column: Column, codes: NDArray[np.int64]) -> list[Any]:

@@ -26,7 +26,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import Form
 from vaewatch.scoring.time.parts import Part
 from vaewatch.scoring.time.time import Time
-from vaewatch.training.marginals import Marginals
+from vaewatch.training.marginals import Marginals, in_shares
 from vaewatch.training.sample import Decoded, records_of, sample, times_of
 from vaewatch.training.train import train
 
@@ -127,14 +127,41 @@ def test_one_record_is_drawn_like_the_first_of_many(artifact_path: Path):
     assert one.equals(many.head(1))
 
 
-def test_an_event_is_drawn_with_the_probability_of_its_indicator():
+def drawn_letters(likely: np.ndarray, share: float) -> np.ndarray:
+    """Draw "A" or "B" for each record; likely: the (N,) means of A's indicator, of that share."""
     column = Column("c", Kind.CATEGORICAL, categories=("A", "B"))
-    features = (Feature("c", 0, 0.9, 0.3), Feature("c", 1, 0.1, 0.3))
-    n, p = 20_000, 0.7
-    mean = np.tile([(p - 0.9) / 0.3, (1 - p - 0.1) / 0.3], (n, 1))
+    features = (Feature("c", 0, share, 0.3), Feature("c", 1, 1 - share, 0.3))
+    mean = np.stack([likely - share, share - likely], axis=1) / 0.3
     vectorizer = Vectorizer(Schema((column,)), features, {})
     drawn = records_of(vectorizer, Marginals({}), Decoded(mean, mean), np.random.default_rng(0))
-    assert shares(drawn["c"])["A"] == pytest.approx(p, abs=0.015)
+    return drawn["c"].to_numpy()
+
+
+def test_an_event_has_its_share_of_the_records_and_comes_where_it_is_likelier():
+    likely = np.repeat([0.8, 0.4], 10_000)  # odds of 4 and of 2 / 3: six to one
+    first, second = np.split(drawn_letters(likely, share=0.3) == "A", 2)
+    p, q = first.mean(), second.mean()
+    assert (p + q) / 2 == pytest.approx(0.3, abs=0.01)
+    assert (p / (1 - p)) / (q / (1 - q)) == pytest.approx(6, rel=0.1)
+
+
+def test_an_event_that_is_likely_nowhere_is_still_drawn():
+    assert np.mean(drawn_letters(np.zeros(20_000), share=0.1) == "A") == pytest.approx(
+        0.1, abs=0.01
+    )
+
+
+weights = arrays(
+    np.float64, st.tuples(st.integers(1, 20), st.just(3)), elements=st.floats(0.01, 1)
+)
+
+
+@given(weights)
+def test_probabilities_meet_the_shares(weights: np.ndarray):
+    shares = np.array([0.5, 0.3, 0.2])
+    chances = in_shares(weights, shares)
+    assert chances.min() >= 0 and chances.sum(1) == pytest.approx(1)
+    assert chances.mean(0) == pytest.approx(shares, abs=1e-3)
 
 
 def test_the_command_writes_files_as_they_are_named(artifact_path: Path, tmp_path: Path):
