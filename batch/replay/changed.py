@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.batch.replay.alerts import Burst
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration
 from vaewatch.scoring.stream.martingale import Exchangeability
 
 NAME, SEVERITY = "VaewatchTrafficChanged", "ticket"
@@ -29,14 +30,19 @@ class TrafficWatch:
     the martingale would see the order of the file.
     """
 
-    calibration: NDArray[np.float64]
+    calibration: Calibration
     own: Sequence[NDArray[np.float64]] = ()  # of segments that have a calibration of their own
     in_order: bool = True
     _points: list[tuple[int, float]] = field(default_factory=list)
     _latest: int | None = None
 
     def __post_init__(self) -> None:
-        self._martingale = Exchangeability(self.calibration, np.random.default_rng(0), self.own)
+        self._martingale = Exchangeability(
+            self.calibration.scores,
+            np.random.default_rng(0),
+            self.own,
+            upward=self.calibration.rule == CROSS_FITTED,
+        )
 
     def take(
         self,

@@ -59,7 +59,7 @@ def replay(
     rules = None if stream is None else stream.rules
     count = _Count(scorer, time, nothing, rules)
     own = segments.own_scores if segments is not None else ()
-    total, watch = nothing, TrafficWatch(calibration.scores, own)
+    total, watch = nothing, TrafficWatch(calibration, own)
     follow = SeriesWatch.of(scorer.artifact, time, alphas)
     chunks = _chunks(scorer, expand(sources), time)
     with Team(threads) as team:

@@ -106,3 +106,10 @@ class SeriesSummary(Struct, frozen=True):
             "null where these are judged as all others."
         ),
     ] = None
+    score_blocks: Annotated[
+        int | None,
+        Meta(
+            description="As `blocks`, with all scores in place of alarms: what looks for a change "
+            "of the scores takes one record of each. Null in artifacts of 2026-11 and before."
+        ),
+    ] = None

@@ -34,6 +34,13 @@ TOGETHER = 256  # scores that are ranked in one step
 WIDE = 128  # places in a row: of a few rows or many, one step adds up one row and the rows' sums
 
 
+def worth(scores: NDArray[np.float64], spacing: int) -> NDArray[np.float64]:
+    """(n,) calibration scores, ascending, of which one in `spacing` is independent of the others
+    -> as many as are, spread like all: what one in `spacing` new scores can be ranked among.
+    """
+    return scores[spacing // 2 :: spacing]
+
+
 @cache
 def _before() -> NDArray[np.bool_]:
     """Return which columns are before each row's own, (TOGETHER, TOGETHER)."""
@@ -136,8 +143,8 @@ class Exchangeability:
     Args:
         calibration: the pooled scores, ascending.
         own: those of each segment with a calibration of its own, ascending.
-        upward: bet on higher scores alone. Out-of-fold calibration scores of windows lie above
-            those that serving gives, which is no change of traffic.
+        upward: bet on higher scores alone. Cross-fitted calibration scores may lie above those
+            that serving gives, which is no change of traffic.
     """
 
     def __init__(

@@ -82,9 +82,12 @@ class Model:
     @cached_property
     def spacing(self) -> int:
         """How many records of an entity lie between two whose scores do not depend on each other,
-        by the autocorrelation of the calibration scores.
+        by the autocorrelation of the calibration scores; 1 without a window.
         """
-        return math.ceil(self.alike)
+        series = self.scorer.artifact.manifest.series
+        if series is None or series.score_blocks is None:
+            return math.ceil(self.alike)
+        return math.ceil(self.scorer.artifact.calibration.n / max(series.score_blocks, 1))
 
     @cached_property
     def alike(self) -> float:

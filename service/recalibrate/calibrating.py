@@ -20,7 +20,8 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
     calibration of their own.
 
     counts: records of each code in the sample; empty where the artifact has no segment.
-    blocks, incidents_per_day: what the scores are worth where the artifact has a window.
+    blocks, incidents_per_day, score_blocks: what the scores are worth where the artifact has a
+        window.
     peaks: float64, as bytes, the highest score of each normal incident; None where the sample
         lacks some of the records, or the artifact has no window.
     """
@@ -31,6 +32,7 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
     blocks: int = 0
     incidents_per_day: dict[str, float] = {}
     peaks: bytes | None = None
+    score_blocks: int | None = None
 
     @classmethod
     def of(
@@ -46,14 +48,22 @@ class Calibrating(msgspec.Struct, array_like=True, frozen=True):
         counting, drawn = change.neighbours.counting(change.new), change.drawn
         whole = len(drawn.scores) >= drawn.records  # of a part of the records, peaks are lower
         return cls(
-            *(change.new.scores.tobytes(), {}, [], change.blocks, counting.by_alpha()),
-            counting.peaks().tobytes() if whole else None,
+            change.new.scores.tobytes(),
+            own={},
+            counts=[],
+            blocks=change.blocks,
+            incidents_per_day=counting.by_alpha(),
+            peaks=counting.peaks().tobytes() if whole else None,
+            score_blocks=min(change.blocks, change.neighbours.score_blocks()),
         )
 
     def series(self, old: SeriesSummary) -> SeriesSummary:
         """Return what the new budget of windows means."""
         return msgspec.structs.replace(
-            old, blocks=self.blocks, incidents_per_day=self.incidents_per_day
+            old,
+            blocks=self.blocks,
+            incidents_per_day=self.incidents_per_day,
+            score_blocks=self.score_blocks,
         )
 
     def incident_peaks(self) -> NDArray[np.float64] | None:

@@ -65,6 +65,10 @@ class Neighbours:
         """Return how many independent records they are worth to a calibration."""
         return alarm_blocks(calibration, self.scores, self.stretches, self.window.size)
 
+    def score_blocks(self) -> int:
+        """Return how many independent records they are worth, as far as their scores go."""
+        return independent_blocks(self.scores, self.stretches)
+
     def counting(self, calibration: Calibration) -> Counting:
         """Return them, to count the incidents among the alarms by a calibration."""
         names = [str(entity) for entity in self.entities.tolist()]

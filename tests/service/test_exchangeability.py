@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from scipy.signal import lfilter
 
 from tests.conftest import make_frame
+from vaewatch.batch.replay.changed import TrafficWatch
+from vaewatch.scoring.budget.calibration import CROSS_FITTED
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.stream.martingale import ROUND, SLOPES, Exchangeability, Players, Ranks
+from vaewatch.scoring.series.promise import independent_blocks
+from vaewatch.scoring.stream.martingale import (
+    ROUND,
+    SLOPES,
+    Exchangeability,
+    Players,
+    Ranks,
+    worth,
+)
+from vaewatch.service.model.model import load_model
+from vaewatch.service.settings import Settings
+from vaewatch.service.watch.monitor import Watch
+from vaewatch.training.train import train
 
 
 class Half(np.random.Generator):
@@ -29,6 +46,29 @@ def test_under_no_change_it_exceeds_100_in_at_most_one_stream_of_100():
     reached = np.array([highest(rng, 2000) for _ in range(500)])
     assert np.mean(reached > 2) <= 0.01
     assert np.mean(reached > 1) <= 0.10
+
+
+def neighbours(rng: np.random.Generator, n: int, memory: float) -> np.ndarray:
+    """Scores of which each is like the one before it (an autoregressive process)."""
+    return lfilter([1.0], [1.0, -memory], rng.normal(size=n + 2000))[2000:]
+
+
+@pytest.mark.parametrize("memory", [0.9, 0.97])
+def test_neighbouring_scores_that_are_alike_are_no_evidence(memory: float):
+    """Windows share records. One score of many is taken, and as many calibrate as are apart."""
+    rng, passed, risen = np.random.default_rng(0), 0, 0
+    for _ in range(60):
+        calibration = neighbours(rng, 10_000, memory)
+        blocks = independent_blocks(calibration, np.zeros(10_000, int))
+        spacing = -(-10_000 // blocks)
+        scores = worth(np.sort(calibration), spacing)
+        new = neighbours(rng, 60_000, memory)[::spacing]
+        quiet = Exchangeability(scores, rng)
+        passed += max(quiet.update(some) for some in np.array_split(new, 20)) > 1
+        deviation = calibration.std()
+        risen += Exchangeability(scores, rng).update(new + deviation) > 2
+    assert passed <= 6  # 10 to 1 in a tenth of the streams
+    assert risen >= 57
 
 
 def test_ranks_are_uniform_and_independent_of_the_calibration_sample():
@@ -155,3 +195,18 @@ def test_capital_is_the_average_of_what_each_player_holds():
 
 def test_capital_starts_at_one():
     assert Players().log10 == 0.0
+
+
+def test_served_scores_below_cross_fitted_ones_are_no_evidence(tmp_path: Path):
+    """A record's out-of-bag score comes from members that are worse than those that serve."""
+    small = {"steps": 20, "width": 8, "members": 4, "served": 2, "report": False}
+    train(make_frame(60), tmp_path / "it", alpha=0.03, id="order", **small)
+    model = load_model(tmp_path / "it", Settings(tmp_path / "it"))
+    calibration = model.scorer.artifact.calibration
+    assert calibration.rule == CROSS_FITTED
+    rng = np.random.default_rng(0)
+    below = np.quantile(calibration.scores, rng.random(2000)) - calibration.scores.std()
+    watch = TrafficWatch(calibration)
+    watch.take(np.arange(2000), below)
+    assert Watch(model).exchangeability.update(below) < 0.5 and not watch.bursts()
+    assert Watch(model).exchangeability.update(below + 3 * calibration.scores.std()) > 2

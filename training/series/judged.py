@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
 from vaewatch.scoring.budget.described import block_law, describe_blocks
 from vaewatch.scoring.budget.summary import CalibrationSummary
-from vaewatch.scoring.series.promise import Counting, alarm_blocks, alpha_for
+from vaewatch.scoring.series.promise import (
+    Counting,
+    alarm_blocks,
+    alpha_for,
+    independent_blocks,
+)
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
@@ -49,6 +54,11 @@ class JudgedWindows:
         if not self.by_entity or self.entities is None:
             return blocks
         return min(blocks, entity_blocks(self.calibration, self.scores, self.entities))
+
+    @cached_property
+    def score_blocks(self) -> int:
+        """How many independent records they are worth, as far as their scores go."""
+        return min(self.blocks, independent_blocks(self.scores, self.stretches))
 
     def described(self) -> CalibrationSummary:
         """Return what the manifest says of their calibration."""

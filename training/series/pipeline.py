@@ -212,6 +212,7 @@ def _summary(series: Series, judged: JudgedWindows, of_new: JudgedWindows | None
         late=series.late,
         period=series.period,
         blocks_of_new=None if of_new is None else of_new.blocks,
+        score_blocks=judged.score_blocks,
     )
 
 

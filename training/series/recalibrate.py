@@ -291,7 +291,10 @@ def _renewal(
     golden, series, known = artifact.golden, artifact.manifest.series, artifact.entities
     assert series is not None  # the manifest of a window has one
     series = msgspec.structs.replace(
-        series, blocks=judged.blocks, incidents_per_day=judged.incidents()
+        series,
+        blocks=judged.blocks,
+        incidents_per_day=judged.incidents(),
+        score_blocks=judged.score_blocks,
     )
     if of_new is not None:
         series = msgspec.structs.replace(series, blocks_of_new=of_new.blocks)
