@@ -88,6 +88,7 @@ def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():
     names = {page.name for page in RUN}
     assert {"README.md", "docs/tutorial.md"} <= names
     for guide in (
+        "data",
         "train",
         "alpha",
         "time",
