@@ -20,7 +20,8 @@ def test_the_readme_is_read_in_five_minutes():
 
 def test_the_readme_has_the_guides_in_the_order_of_the_site():
     elsewhere = {"deploy/README.md": "guides/deploy", "deploy/RUNBOOK.md": "guides/runbook"}
-    links = re.findall(r"\]\(([^)#]+)\)", README.split("- **Guides**")[1].split("- **Reference**")[0])
+    guides = README.split("- **Guides**")[1].split("- **Reference**")[0]
+    links = re.findall(r"\]\(([^)#]+)\)", guides)
     named = [elsewhere.get(link) or link.removeprefix("docs/")[: -len(".md")] for link in links]
     index = (ROOT / "docs" / "index.md").read_text()
     assert named == re.findall(r"^guides/\w+$", index, re.M)
