@@ -192,7 +192,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     optional = () if manifest.window is None else ARRAYS_OF_WINDOWS
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)
     check_calibration(arrays["scores"], manifest.calibration.n)
-    check_rule(score.unseen, score.kl_weight, score.neighbour_weight)
+    check_rule(score.unseen, score.kl_weight, score.neighbour_weight, score.newest)
     precision = directions = None
     if manifest.window is None:
         parts = read_tensors(files[PRECISION], PRECISION, PRECISION_ARRAYS)
@@ -219,7 +219,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         vectorizer=vectorizer,
         graph=files[NETWORK],
         precision=precision,
-        rule=ScoreRule(score.unseen, score.kl_weight, score.neighbour_weight),
+        rule=ScoreRule(score.unseen, score.kl_weight, score.neighbour_weight, score.newest),
         calibration=calibration,
         drift=DriftReference(schema, arrays["drift_edges"], arrays["drift_counts"]),
         golden=Golden(golden["records"], np.array(golden["scores"]), np.array(golden["p_values"])),

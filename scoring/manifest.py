@@ -59,7 +59,7 @@ class VectorizerState(Struct, frozen=True):
     ]
 
 
-class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}):
+class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}, omit_defaults=True):
     """How the parts of a score add up, in nats."""
 
     unseen: Annotated[
@@ -69,6 +69,12 @@ class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}):
     neighbour_weight: Annotated[
         float, Meta(description="Nats per unit of distance to the nearest record of the bank.")
     ]
+    newest: Annotated[
+        float,
+        Meta(
+            description="Of windows: nats that each such value of the newest record adds besides."
+        ),
+    ] = 0.0
 
 
 class Settings(Struct, frozen=True, omit_defaults=True):

@@ -32,14 +32,17 @@ class ScoreRule:
     With both weights 0 the score is the reconstruction part alone (An & Cho, 2015).
 
     Attributes:
-        unseen: nats that each unseen value adds to the reconstruction part.
+        unseen: nats that each unseen value adds to the reconstruction part; of windows, nats that
+            it adds if any record of the window has one.
         neighbour_weight: nats per unit of distance to the nearest kept fit record, chosen so that
             this part spreads like the others.
+        newest: of windows, nats that each unseen value of the newest record adds besides.
     """
 
     unseen: float
     kl_weight: float = 1.0
     neighbour_weight: float = 0.0
+    newest: float = 0.0
 
     @cached_property
     def _weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -69,7 +72,10 @@ class ScoreRule:
 
     def _unseen_nats(self, features: Features) -> NDArray[np.float64]:
         """Return the nats of unseen values, (N,)."""
-        return np.asarray(self.unseen * features.unseen.sum(1))
+        nats = self.unseen * features.unseen.sum(1)
+        if features.newest is not None:
+            nats = nats + self.newest * features.newest
+        return np.asarray(nats)
 
 
 def score_features(network: Network, rule: ScoreRule, features: Features) -> NDArray[np.float64]:

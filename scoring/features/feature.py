@@ -42,17 +42,20 @@ class Features:
         values: (N, D) float32, standardised: the network's input.
         unseen: (N, C), whether a column holds a value that the fit data never had.
         any_unseen: False only if no column does; saves looking at `unseen`.
+        newest: of windows, (N,) how many values of each one's newest record are unseen.
     """
 
     values: NDArray[np.float32]
     unseen: NDArray[np.bool_]
     any_unseen: bool
+    newest: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: slice | NDArray[Any]) -> Features:
-        return Features(self.values[rows], self.unseen[rows], self.any_unseen)
+        newest = None if self.newest is None else self.newest[rows]
+        return Features(self.values[rows], self.unseen[rows], self.any_unseen, newest)
 
 
 def feature_order(feature: Feature) -> int:

@@ -66,10 +66,11 @@ class Course:
 
     @property
     def worst(self) -> int:
-        """The record, from the oldest on, at which the column is most unlike what was expected;
-        an unseen value before all others.
+        """The record, from the oldest on, that holds the newest unseen value; without one, the
+        record at which the column is most unlike what was expected.
         """
-        return int((self.errors + self.unseen * (1 + self.errors.max())).argmax())
+        unseen = np.flatnonzero(self.unseen)
+        return int(unseen[-1]) if len(unseen) else int(self.errors.argmax())
 
     def at(self, record: int) -> tuple[Value, Value]:
         """Return what was observed at a record, and what was expected."""

@@ -81,6 +81,10 @@ class Run:
         within = np.concatenate([[0], np.cumsum(self.unseen.any(1))])
         return np.asarray(within[size:] > within[:-size])
 
+    def newest_unseen(self) -> NDArray[np.int64]:
+        """(n,): how many values of each window's newest record are unseen."""
+        return np.asarray(self.unseen[-len(self.rows) :].sum(1))
+
 
 @dataclass(frozen=True)
 class Taken:

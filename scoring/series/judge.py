@@ -43,7 +43,7 @@ class Judged:
         taken: the standing of each, and the runs of full windows.
         rows: (n,) the records with full windows, and their scores, (n,).
         forward: the parts of these scores, and what was expected.
-        features: (n, 1), whether a value in a window is unseen.
+        features: (n, 1), whether a value in a window is unseen, and how many of its newest record.
     """
 
     taken: Taken
@@ -132,8 +132,7 @@ class WindowJudge:
             squared_errors(artifact.vectorizer, each.observed, each.expected) for _, each in every
         ]
         usual = usual_errors(errors, len(artifact.schema.names))
-        unseen = artifact.rule.unseen
-        return SeriesExplainer(artifact.vectorizer, self.window, self._look, unseen, usual)
+        return SeriesExplainer(artifact.vectorizer, self.window, self._look, artifact.rule, usual)
 
     def _unlike(self, judged: Judged, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Unlike]]:
         """Yield the wanted rows that have full windows, and these beside what was expected."""
@@ -168,10 +167,12 @@ def judged(taken: Taken, network: WindowNetwork, rule: ScoreRule) -> Judged:
     """Score the records with full windows among those that a history took in."""
     rows, forward = network.forward(taken.runs)
     unseen = np.zeros(len(taken.standings), bool)
+    newest = np.zeros(len(taken.standings), np.int64)
     for run in taken.runs:
-        unseen[run.rows] = run.any_unseen()
+        unseen[run.rows], newest[run.rows] = run.any_unseen(), run.newest_unseen()
     marked = unseen[rows][:, None]
-    features = Features(np.empty((len(rows), 0), np.float32), marked, bool(marked.any()))
+    nothing = np.empty((len(rows), 0), np.float32)
+    features = Features(nothing, marked, bool(marked.any()), newest[rows])
     return Judged(taken, rows, rule.total(forward, features), forward, features)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.reasons import LEAST_NATS, LEAST_SHARE, SPARE, Reason, shown_apart
+from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.series.course import Course, Units
 from vaewatch.scoring.series.window import Window
 
@@ -93,14 +94,14 @@ class SeriesExplainer:
 
     Attributes:
         look: runs the network on windows, (N, W, D).
-        unseen: what an unseen value within a window adds.
+        rule: what an unseen value within a window adds.
         usual: (C + 1,) the squared error of each column in a usual window.
     """
 
     vectorizer: Vectorizer
     window: Window
     look: Callable[[NDArray[np.float32]], Look]
-    unseen: float
+    rule: ScoreRule
     usual: Floats
 
     def explain(self, unlike: Unlike, most: int) -> Explained:
@@ -156,10 +157,14 @@ class SeriesExplainer:
         columns.
         """
         scores = self._looked(self._replaced(unlike, tried, expected)).scores
-        odd = set(np.flatnonzero(unlike.unseen.any(0)).tolist())
-        # an unseen value in another column adds as much
-        still = [self.unseen * bool(odd - {column}) for column in tried.tolist()]
+        still = [self._unseen_beside(unlike, column) for column in tried.tolist()]
         return np.asarray(unlike.score - scores - still)
+
+    def _unseen_beside(self, unlike: Unlike, column: int) -> float:
+        """Return the nats of the unseen values in all columns but one."""
+        others = np.arange(unlike.unseen.shape[1]) != column
+        within = float(self.rule.unseen) * bool(unlike.unseen[:, others].any())
+        return within + self.rule.newest * int(unlike.unseen[-1, others].sum())
 
     def _replaced(
         self, unlike: Unlike, tried: NDArray[np.int64], values: NDArray[np.float32]

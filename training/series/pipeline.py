@@ -133,7 +133,7 @@ def fit_series(
         series=series,
         vectorizer=vectorizer,
         fit=fit,
-        rule=ScoreRule(UNSEEN, kl_weight=0.0, neighbour_weight=1.0),
+        rule=ScoreRule(UNSEEN, 0.0, 1.0, newest=_newest(judged, of_new)),
         graph=graph,
         export_difference=difference,
         drift=fit_drift(table),
@@ -144,6 +144,13 @@ def fit_series(
             outlook_of_windows(judged, fit.judged.folds == fit.judged.folds.max()), table
         ),
     )
+
+
+def _newest(*judged: JudgedWindows | None) -> float:
+    """Return what an unseen value of a window's newest record adds: as much as any normal window
+    scores, so that it alarms whatever the rest of the window is.
+    """
+    return max(float(each.scores.max()) for each in judged if each is not None)
 
 
 def _check_entities(series: Series) -> None:
@@ -182,7 +189,6 @@ def _judged(
     """Return windows that judged a fit, which calibrate."""
     scores = model.scales.reconstruction_part(found.views)
     scores = scores + model.scales.neighbour_part(found.views)
-    scores += UNSEEN * series.windows.unseen(found.windows)
     rows = series.windows.rows[found.windows]  # among the records in order of time
     entities = None
     if table.entities is not None:

@@ -63,11 +63,6 @@ class Windows:
             hide_first_pace(out)
         return out
 
-    def unseen(self, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(n,) windows -> (n,): whether one of their records holds an unseen value."""
-        found = np.concatenate([run.any_unseen() for run in self.runs])
-        return np.asarray(found[windows])
-
     def folds(self, count: int) -> NDArray[np.int64]:
         """(M,) the block of time, of `count`, in which each window ends. All entities together:
         what happens at one time is alike.

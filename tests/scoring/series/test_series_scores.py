@@ -16,7 +16,8 @@ from vaewatch.scoring.table import table_of
 from vaewatch.scoring.verdicts import Verdict, Verdicts
 from vaewatch.training.train import train
 
-Records = list[dict[str, Any]]
+Record = dict[str, Any]
+Records = list[Record]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,31 @@ def test_a_contribution_is_how_far_the_score_falls_with_the_expected_course(
             checked += 1
         by_neighbours_alone += parts.reconstruction == 0 and bool(verdict.reasons)
     assert checked > 100 and by_neighbours_alone > 5
+
+
+@pytest.mark.parametrize("values", [{"unit": "psi"}, {"mode": "backwards"}, {"pressure": None}])
+def test_what_is_unseen_in_the_newest_record_alarms_and_comes_first(
+    series_scorer: Scorer, records: Records, values: Record
+):
+    """A constant that changes, a new category, a first missing value: whatever else there is."""
+    changed = [dict(record) for record in records]
+    own = [i for i, r in enumerate(records) if r["machine"] == "m1"][40:50]
+    for i in own:
+        changed[i] |= values
+    verdicts = series_scorer.score(changed, explain=9)
+    assert verdicts.is_anomaly[own].all()
+    assert (verdicts.p_value[own] == 1 / (series_scorer.artifact.calibration.n + 1)).all()
+    for i in own:
+        assert verdicts.reasons[i][0].column in values and verdicts.reasons[i][0].ago == 0
+
+
+def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, records: Records):
+    changed = [dict(record) for record in records]
+    at = next(i for i, r in enumerate(records) if r["machine"] == "m1" and i > 80)
+    changed[at] |= {"unit": "psi", "mode": "backwards"}
+    one, two = series_scorer.score(changed, explain=9)[at].reasons[:2]
+    assert {one.column, two.column} == {"unit", "mode"}
+    assert min(one.contribution, two.contribution) > 0.9 * series_scorer.artifact.rule.newest
 
 
 def test_a_course_shows_each_record_as_it_was(series_scorer: Scorer, records: Records):

@@ -77,12 +77,3 @@ def test_take_gives_the_records_of_each_window_in_order(size: int):
         for k, window in zip(chosen.tolist(), got, strict=True):
             assert np.array_equal(window, every[k])
     assert windows.rows.tolist() == [int(each[-1, 0]) for each in every]
-
-
-def test_a_window_is_unseen_if_one_of_its_records_is():
-    windows = windows_of(6, 7)
-    want = [
-        bool(run.unseen[k : k + 6].any()) for run in windows.runs for k in range(len(run.rows))
-    ]
-    assert windows.unseen(np.arange(len(windows))).tolist() == want
-    assert 0 < sum(want) < len(want)
