@@ -138,8 +138,9 @@ def allowed_rank(alpha: float, n: int) -> int:
     """Return the largest k with k / (n + 1) <= alpha: of n + 1 exchangeable records, k may
     alarm.
     """
-    k = math.floor(alpha * (n + 1))
-    return k + 1 if (k + 1) / (n + 1) <= alpha else k
+    k = math.floor(alpha * (n + 1))  # rounded, so that one more may be right, or one less
+    k = k + 1 if (k + 1) / (n + 1) <= alpha else k
+    return k if k / (n + 1) <= alpha else k - 1
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,9 @@ def _beta_quantile(k: int, n: int, share: float) -> float:
 
 def records_needed(alpha: float) -> int:
     """Return how many calibration records it takes to certify alpha at all."""
-    n = math.ceil(1 / alpha) - 1
-    return n if 1 / (n + 1) <= alpha else n + 1
+    n = math.ceil(1 / alpha) - 1  # rounded, so that one more may be right, or one less
+    n = n if 1 / (n + 1) <= alpha else n + 1
+    return n - 1 if n and 1 / n <= alpha else n
 
 
 def records_for_precision(alpha: float, relative: float = 0.2) -> int:

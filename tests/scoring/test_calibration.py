@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
@@ -68,7 +68,21 @@ def test_the_rank_agrees_with_the_verdict(n: int, percent: int):
     assert k / (n + 1) <= alpha < (k + 1) / (n + 1)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.1, 0.05, 0.01, 0.001, 1e-4, 1 / 3, 0.29])
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+@example((1944, 3))  # 3 * (1 / 1945) is a little less than 3 / 1945, and yet times 1945 it is 3
+def test_law_threshold_and_verdicts_agree_where_alpha_is_a_rank(drawn: tuple[int, int]):
+    n, k = drawn
+    law = Calibration(np.arange(1.0, n + 1), 0.9, "split")
+    for alpha in (k * (1 / (n + 1)), k / (n + 1)):
+        alarms = sum(rank / (n + 1) <= alpha for rank in range(1, n + 1))
+        assert np.count_nonzero(law.alarms(law.p_value_of[1:], alpha)) == alarms
+        assert allowed_rank(alpha, n) == RateLaw.of(alpha, n).high == alarms
+        assert law.threshold(alpha) == (n + 1 - alarms if alarms else None)
+        if alarms:
+            assert law.rate_law(alpha) == RateLaw(n, alarms, alarms)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.1, 0.05, 0.01, 0.001, 1e-4, 1 / 3, 0.29, 1 / 49])
 def test_the_needed_records_are_just_enough(alpha: float):
     n = records_needed(alpha)
     check_alpha(alpha, n)
