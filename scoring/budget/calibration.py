@@ -150,7 +150,8 @@ class RateLaw:
     With k records at or above the threshold it is Beta(k, n + 1 - k) (Vovk, 2012): low = high = k.
     Where scores tie at the threshold, only some rates can be reached. The law then lies between
     those of the records above the tie: low of them, and high = low + 1, as for the two ends of
-    Clopper & Pearson's interval (1934). Low is 0 where the rate may be 0.
+    Clopper & Pearson's interval (1934). Low is 0 where the rate may be 0, and high n + 1 where it
+    may be 1.
     """
 
     n: int
@@ -193,8 +194,11 @@ class BlockLaw(RateLaw):
 def _beta_quantile(k: int, n: int, share: float) -> float:
     """Return the x below which Beta(k, n + 1 - k) has this share.
 
-    There, n trials of probability x give fewer than k successes with probability 1 - share.
+    There, n trials of probability x give fewer than k successes with probability 1 - share. More
+    than n of them are never reached, so that x is then 1.
     """
+    if k > n:
+        return 1.0
     j = np.arange(1, k)
     ways = np.concatenate([[0.0], np.cumsum(np.log((n - j + 1) / j))])  # log C(n, 0 ... k - 1)
     hits = np.arange(k)

@@ -190,8 +190,9 @@ class Segments:
         """Return the law of the segments that the pooled calibration judges, all together.
 
         Their n records in the pooled calibration say it. If c of these lie above the threshold,
-        which comes from all, the rate is between Beta(c, n + 1 - c) and Beta(c + 1, n - c). Which
-        they are is known within limits: no own calibration holds their scores.
+        which comes from all, the rate is between Beta(c, n + 1 - c) and Beta(c + 1, n - c), as
+        for the ends of Clopper & Pearson's interval: from 0 if c is 0, and up to 1 if c is n.
+        Which they are is known within limits: no own calibration holds their scores.
         Without any such record, the pooled law is all that is known.
         """
         pooled = self.pooled.rate_law(alpha)
@@ -200,8 +201,8 @@ class Segments:
         if not able or len(able) < len(self.own) or n <= 0:
             return pooled
         over = int(self.pooled.alarms(self.pooled.p_values(left), alpha).sum())
-        low, high = max(0, over - (len(left) - n)), min(over + 1, n)
-        return RateLaw(n, min(low, high) if pooled.low else 0, high)
+        low, high = max(0, over - (len(left) - n)), min(over, n)
+        return RateLaw(n, min(low, high) if pooled.low else 0, high + 1)
 
     def names(self, codes: NDArray[np.int32]) -> list[str | None]:
         """(N,) codes -> the label of each record's segment; None where it is missing."""

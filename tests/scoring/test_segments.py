@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from scipy.stats import betabinom, binomtest
 
 from tests.conftest import make_frame
 from vaewatch.scoring.artifact import CALIBRATION
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
-from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.expected import Expected, State
 from vaewatch.scoring.budget.segments import LONGEST_LABEL, Segments, label_of, labels_of
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.manifest import MANIFEST
@@ -86,6 +87,23 @@ def test_without_calibrations_of_their_own_all_is_as_the_pooled_one_expects():
     assert found.expected(np.array([50, 20, 9, 0, 1]), 0.002) == Expected.at(
         found.pooled, 80, 0.002
     )
+
+
+@pytest.mark.parametrize("loud", range(12))
+def test_the_law_of_the_rest_is_the_interval_of_clopper_and_pearson(loud: int):
+    calm = np.linspace(0, 1, 500)
+    rest = np.concatenate([np.linspace(0.11, 0.19, 11 - loud), np.linspace(5, 6, loud)])
+    own = {0: Calibration(calm, 0.05, SPLIT)}
+    pooled = Calibration(np.sort(np.concatenate([calm, rest])), 0.05, SPLIT)
+    found = Segments(Schema((SITE,), segment="site"), own, pooled, 11)
+    law = found.laws()[0]
+    wanted = binomtest(loud, 11).proportion_ci(0.95, "exact")
+    assert law.interval() == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    expected = found.expected(np.array([0, 1000, 0, 0, 0]))
+    assert expected.mean == pytest.approx(1000 * (loud + 1) / 12)
+    assert expected.high == (1000 if loud == 11 else betabinom(1000, loud + 1, 11 - loud).ppf(
+        0.995))  # fmt: skip
+    assert loud < 11 or expected.state(1000) is State.WITHIN
 
 
 def test_a_name_with_control_characters_or_a_long_one_is_cut_and_stays_unique():
