@@ -183,26 +183,36 @@ class Segments:
         """
         at = self.pooled.alpha if alpha is None else alpha
         able = {code: own for code, own in self.own.items() if allowed_rank(at, own.n) >= 1}
-        rest = self._law_of_the_rest(at, list(able.values()))
+        unable = [own for code, own in self.own.items() if code not in able]
+        rest = self._law_of_the_rest(at, list(able.values()), unable)
         return [rest, *(able[code].rate_law(at) if code in able else rest for code in self.own)]
 
-    def _law_of_the_rest(self, alpha: float, able: list[Calibration]) -> RateLaw:
-        """Return the law of the segments that the pooled calibration judges, all together.
+    def _law_of_the_rest(
+        self, alpha: float, able: list[Calibration], unable: list[Calibration]
+    ) -> RateLaw:
+        """Return the law of the segments that the pooled calibration judges, all together: those
+        without a calibration of their own, and those whose own is unable to certify alpha.
 
         Their n records in the pooled calibration say it. If c of these lie above the threshold,
         which comes from all, the rate is between Beta(c, n + 1 - c) and Beta(c + 1, n - c), as
         for the ends of Clopper & Pearson's interval: from 0 if c is 0, and up to 1 if c is n.
-        Which they are is known within limits: no own calibration holds their scores.
-        Without any such record, the pooled law is all that is known.
+        Which they are is known within limits: no able calibration holds their scores, unless they
+        tie with one; and of the unable ones at least those that their own hold, so that n is the
+        least that it can be. Without any such record, the pooled law is all that is known.
         """
         pooled = self.pooled.rate_law(alpha)
         left = without(self.pooled.scores, [own.scores for own in able])
-        n = len(left) if self.rest is None else min(self.rest, len(left))
-        if not able or len(able) < len(self.own) or n <= 0:
+        others = len(without(left, [own.scores for own in unable]))
+        n = len(left) + (0 if self.rest is None else self.rest - others)
+        if not able or n <= 0:
             return pooled
         over = int(self.pooled.alarms(self.pooled.p_values(left), alpha).sum())
-        low, high = max(0, over - (len(left) - n)), min(over, n)
-        return RateLaw(n, min(low, high) if pooled.low else 0, high + 1)
+        every = int(self.pooled.alarms(self.pooled.p_values(self.pooled.scores), alpha).sum())
+        high = min(over + max(0, n - len(left)), every, n)
+        low = max(0, min(over - max(0, len(left) - n), high)) if pooled.low else 0
+        if unable:
+            low = low * n // max(n, len(left))
+        return RateLaw(n, low, high + 1)
 
     def names(self, codes: NDArray[np.int32]) -> list[str | None]:
         """(N,) codes -> the label of each record's segment; None where it is missing."""

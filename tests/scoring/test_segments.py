@@ -17,7 +17,7 @@ from scipy.stats import betabinom, binomtest
 
 from tests.conftest import make_frame
 from vaewatch.scoring.artifact import CALIBRATION
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
 from vaewatch.scoring.budget.expected import Expected, State
 from vaewatch.scoring.budget.segments import LONGEST_LABEL, Segments, label_of, labels_of
 from vaewatch.scoring.errors import ArtifactError
@@ -89,6 +89,42 @@ def test_without_calibrations_of_their_own_all_is_as_the_pooled_one_expects():
     )
 
 
+@pytest.mark.parametrize(("alpha", "held"), [(0.02, 150), (0.005, 150), (0.005, 60)])
+def test_what_is_expected_of_the_segments_that_the_pooled_one_judges_is_a_bound(
+    alpha: float, held: int
+):
+    """Of site b, whose own calibration cannot certify a smaller alpha, and of c, without one. The
+    own one of b may lack some of its records in the pooled calibration.
+    """
+    rng, above, below = np.random.default_rng(5), 0, 0
+    told, came = list[float](), list[float]()
+    normal = np.repeat(np.arange(3), (0, 250, 50)).astype(np.int32)
+    judged = normal if alpha < 0.02 else normal[normal == 2]
+    scale, rounds = np.array([1.0, 3.0, 2.0]), 400
+    for _ in range(rounds):
+        mix = rng.choice(3, 1000, p=[0.88, 0.1, 0.02])
+        uniform = rng.exponential(scale[mix])
+        own = {
+            0: Calibration(np.sort(uniform[mix == 0]), 0.02, SPLIT),
+            1: Calibration(np.sort([*uniform[mix == 1], *rng.exponential(3.0, 60)][:held]), 0.02,
+                           SPLIT),
+        }  # fmt: skip
+        pooled = Calibration(np.sort(uniform), 0.02, SPLIT)
+        schema = Schema((SITE,), segment="site")
+        found = Segments(schema, own, pooled, int((mix == 2).sum()))
+        expected = found.expected(found.count(judged), alpha)
+        slots = found.slots(judged, alpha)
+        alarms = int((pooled.p_values(rng.exponential(scale[judged])) <= alpha).sum())
+        assert not slots.any() and expected.bound
+        above, below = above + (alarms > expected.high), below + (alarms < expected.low)
+        told.append(expected.mean)
+        came.append(np.exp(-(pooled.threshold(alpha) or 0.0) / scale[judged]).sum())
+    assert above / rounds <= 0.02 and below / rounds <= 0.02
+    slack = np.subtract(told, came)
+    assert slack.mean() >= -3 * slack.std() / rounds**0.5
+    assert np.mean(told) <= 3 * np.mean(came)
+
+
 @pytest.mark.parametrize("loud", range(12))
 def test_the_law_of_the_rest_is_the_interval_of_clopper_and_pearson(loud: int):
     calm = np.linspace(0, 1, 500)
@@ -104,6 +140,15 @@ def test_the_law_of_the_rest_is_the_interval_of_clopper_and_pearson(loud: int):
     assert expected.high == (1000 if loud == 11 else betabinom(1000, loud + 1, 11 - loud).ppf(
         0.995))  # fmt: skip
     assert loud < 11 or expected.state(1000) is State.WITHIN
+
+
+def test_scores_that_tie_with_those_of_an_own_calibration_stay_in_the_bound():
+    """Beside its records in the pooled calibration, an own one holds others of the same score."""
+    quiet, high = np.zeros(300), np.full(4, 9.0)
+    own = {0: Calibration(np.concatenate([quiet, high]), 0.05, SPLIT)}
+    pooled = Calibration(np.concatenate([quiet, np.zeros(2), high]), 0.05, SPLIT)  # high: of b
+    found = Segments(Schema((SITE,), segment="site"), own, pooled, 6)
+    assert found.laws()[0] == RateLaw(6, 0, 5)
 
 
 def test_a_name_with_control_characters_or_a_long_one_is_cut_and_stays_unique():
