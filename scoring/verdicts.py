@@ -10,7 +10,8 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.fdr import discoveries
+from vaewatch.scoring.budget.fdr import ALONE, discoveries
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.score import Parts
 from vaewatch.scoring.series.course import Course
@@ -115,18 +116,17 @@ class Verdicts:
 
     def discoveries(self, q: float) -> NDArray[np.bool_]:
         """Return which of the N records are anomalies of which at most a share q is false, on
-        average: Benjamini & Hochberg's choice among the p-values of those that were judged,
-        whatever alpha is.
+        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is.
 
         Returns:
             (N,) as a mask: `verdicts[verdicts.discoveries(0.1)]`.
 
         Raises:
-            SettingError: q is not between 0 and 1.
+            SettingError: q is not between 0 and 1, or the artifact has a window.
         """
-        found = self.judged.copy()
-        found[found] = discoveries(self.p_value[found], q)
-        return found
+        if self.history is not None:
+            raise SettingError(f"discoveries takes verdicts of {ALONE} Use is_anomaly.")
+        return discoveries(self.p_value, q)
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))

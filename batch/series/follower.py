@@ -24,6 +24,7 @@ from vaewatch.batch.series.judging import JudgedChunk, WindowStage, judged
 from vaewatch.batch.series.sorting import Sorted
 from vaewatch.batch.stage import Engine, ScoredChunk, Stage
 from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.budget.fdr import ALONE
 from vaewatch.scoring.errors import OutputError, SettingError
 from vaewatch.scoring.incidents.spans import Span
 from vaewatch.scoring.series.history import History, Taken
@@ -47,9 +48,7 @@ def check_followed(job: Job, files: tuple[str, ...], artifact: Artifact) -> None
         return
     if job.fdr is not None:
         raise SettingError(
-            "--fdr takes an artifact that judges each record by itself: windows that overlap "
-            "share records, so their p-values are not independent and no share could be promised. "
-            "Use --alpha, or vaewatch train --incidents-per-day."
+            f"--fdr takes {ALONE} Use --alpha, or vaewatch train --incidents-per-day."
         )
     if job.entities is not None and artifact.schema.entity is None:
         raise SettingError(

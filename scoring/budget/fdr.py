@@ -27,6 +27,10 @@ from vaewatch.scoring.budget.chance import Chance
 from vaewatch.scoring.budget.expected import CONFIDENCE, shown
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
+ALONE = (  # what p-values must be of
+    "an artifact that judges each record by itself: windows that overlap share records, so their "
+    "p-values are not independent and no share could be promised."
+)
 EQUAL = 1 + 1e-12  # q C / N and p are rounded differently; where they are equal, p is a discovery
 
 

@@ -91,16 +91,6 @@ def test_a_mask_of_verdicts_picks_the_discoveries():
             verdicts.discoveries(q)
 
 
-def test_records_that_were_not_judged_count_for_nothing():
-    p_values = np.array([0.005, 0.011, *[0.5] * 8])
-    warming = np.full(20, np.nan)
-    alone = Verdicts(-p_values, p_values, p_values, p_values < 0, [()] * 10)
-    beside = np.concatenate((p_values, warming))
-    among = Verdicts(-beside, beside, beside, beside < 0, [()] * 30)
-    assert alone.discoveries(0.06).sum() == 2
-    assert among.discoveries(0.06).tolist() == [*alone.discoveries(0.06), *[False] * 20]
-
-
 def test_a_calibration_that_could_never_find_anything_is_refused():
     check_fdr(0.01, 99)
     with pytest.raises(CalibrationError, match="takes at least 99 calibration records, got 98"):

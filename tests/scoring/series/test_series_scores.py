@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.scoring.series.made import SIZE, SMALL, telemetry
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.kept import history_key, pack_history, unpack_history
@@ -312,3 +313,10 @@ def test_records_of_any_shape_score_the_same_in_pieces(case: str, tmp_path: Any)
     assert np.isnan(want.score).sum() == size - 1
     assert_same(in_pieces(scorer, given, list(range(1, len(given)))), want.score)
     assert want.is_anomaly.mean() < 0.05  # the fit data themselves, which the model has seen
+
+
+def test_discoveries_are_refused_as_windows_overlap(series_scorer: Scorer, records: Records):
+    verdicts = series_scorer.score(records, explain=0)
+    for some in (verdicts, verdicts[verdicts.judged], verdicts[:0]):
+        with pytest.raises(SettingError, match="windows that overlap share records, so their p-"):
+            some.discoveries(0.1)
