@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
@@ -55,20 +56,24 @@ def discover(
         CalibrationError: there are anomalies, but the calibration is too small to find them.
     """
     assert job.fdr is not None
-    counts, counted = Counts(), PValueCounts.of(np.zeros(0))
+    none, segments = PValueCounts.of(np.zeros(0)), scorer.artifact.segments
+    promised = [True] if segments is None else segments.promised().tolist()
+    counts, by_slot = Counts(), [none] * len(promised)
     with open_inputs(scorer, job, journal) as inputs:
         stage = replace(inputs.stage, counting=True)
         with closing(engine(inputs.chunks(None), stage)) as chunks:
             for scored in chunks:
                 if scored.rejects and job.rejects is None:
                     raise scored.rejects[0].error()
-                if scored.p_values is not None:
-                    counted += scored.p_values
+                for slot, counted in enumerate(scored.p_values):
+                    by_slot[slot] += counted
                 counts += scored.counts
                 progress(counts, inputs.share(scored))
     journal.refuse_grown(journal.files)
     n = scorer.artifact.calibration.n
-    found = Discoveries.among(counted, job.fdr, n)
+    judged = sum(compress(by_slot, promised), none)
+    left_out = sum(counted.records for counted in by_slot) - judged.records
+    found = Discoveries.among(judged, job.fdr, n, left_out)
     found.require_resolved(n)
     return found
 

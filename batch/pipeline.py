@@ -87,6 +87,8 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
             own = scorer.artifact.of_new is not None
             for remark in counts.series.remarks(journal.files, job.max_entities, of_new=own):
                 log.warning("warning: %s", remark)
+        if journal.found is not None and journal.found.remark is not None:
+            log.warning("warning: %s", journal.found.remark)
         yield Done(counts, earlier, journal.found)
         journal.close(keep=False)
 

@@ -39,7 +39,8 @@ class ScoredChunk:
     rejects: tuple[Reject, ...]
     counts: Counts
     share: float | None  # of its file that is before its end
-    p_values: PValueCounts | None = None  # of its sound records, where the stage counts them
+    # of its sound records by the calibration that judged them, where the stage counts them
+    p_values: tuple[PValueCounts, ...] = ()
     alarms: Alarms | None = None  # of an artifact with a window
     groups: Groups | None = None  # its alarms by themselves, where incidents are asked for
 
@@ -68,11 +69,19 @@ class Stage:
         if not self.counting:
             verdicts = self._verdicts(records.table) if len(records.table) else None
             return self.encoded(taken, records, verdicts)
-        scored, p_values = self.encoded(taken, records, None), np.zeros(0)
-        if len(records.table):
-            p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
-        counts = replace(scored.counts, scored=len(p_values))
-        return replace(scored, counts=counts, p_values=PValueCounts.of(p_values))
+        scored = self.encoded(taken, records, None)
+        p_values = self._p_values(records) if len(records.table) else ()
+        counts = replace(scored.counts, scored=sum(each.records for each in p_values))
+        return replace(scored, counts=counts, p_values=p_values)
+
+    def _p_values(self, records: Records) -> tuple[PValueCounts, ...]:
+        """Count the p-values of the sound records by the calibration that judged them."""
+        p_values = self.scorer.score_table(records.table, explain=0).p_value[records.good]
+        if (segments := self.scorer.artifact.segments) is None:
+            return (PValueCounts.of(p_values),)
+        slots = segments.slots(segments.codes(records.table))[records.good]
+        every = range(len(segments.calibrations))
+        return tuple(PValueCounts.of(p_values[slots == slot]) for slot in every)
 
     def encoded(
         self, taken: FileChunk, records: Records, verdicts: Verdicts | None

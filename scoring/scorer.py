@@ -161,10 +161,10 @@ class Scorer:
         cut: float | None = None,
         history: History | None = None,
     ) -> Verdicts:
-        """Score a table; see `score`. `cut`: the largest p-value of an anomaly, in place of alpha;
-        the calibrations that judge stay those of the artifact's alpha. `history`: the records
-        before these, of an artifact with a window; it takes these in. Without one, the table's
-        first records warm up.
+        """Score a table; see `score`. `cut`: the largest p-value of a discovery, in place of
+        alpha; the calibrations that judge stay those of the artifact's alpha, and only those that
+        promise a rate to their segment find any. `history`: the records before these, of an
+        artifact with a window; it takes these in. Without one, the table's first records warm up.
         """
         alpha = self._alpha(alpha)  # before a history takes records in
         if self._windows is not None:
@@ -179,7 +179,7 @@ class Scorer:
         calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores
-        segment = used = None
+        segment = used = promised = None
         if (segments := self.artifact.segments) is None:
             below = calibration.below(score)
             p_value = calibration.p_value_of.take(below)
@@ -189,7 +189,10 @@ class Scorer:
             ranked = segments.rank(score, codes, alpha)
             p_value, severity = ranked.p_value, ranked.severity
             segment, used = segments.names(codes), kinds_of(ranked.slots)
+            promised = ranked.promised
         is_anomaly = calibration.alarms(p_value, alpha if cut is None else cut)
+        if cut is not None and promised is not None:
+            is_anomaly &= promised
         return Verdicts(
             score=score,
             p_value=p_value,
@@ -199,6 +202,7 @@ class Scorer:
             parts=judge.parts(scored) if explain else None,
             segment=segment,
             calibration=used,
+            promised=promised,
         )
 
     def score_taken(

@@ -53,6 +53,8 @@ class Verdicts:
             has a window.
         courses: by record, the column of each of its reasons in the window. Only where the
             artifact has a window.
+        promised: (N,) whether the calibration that judged each record promises a rate to its
+            segment. Only where the artifact has a segment.
     """
 
     score: NDArray[np.float64]
@@ -65,6 +67,7 @@ class Verdicts:
     calibration: Sequence[str] | None = None
     history: Sequence[str] | None = None
     courses: Mapping[int, tuple[Course, ...]] = field(default_factory=dict)
+    promised: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -107,6 +110,7 @@ class Verdicts:
             None if self.calibration is None else [self.calibration[i] for i in rows.tolist()],
             None if self.history is None else [self.history[i] for i in rows.tolist()],
             {k: own for k, i in enumerate(rows.tolist()) if (own := self.courses.get(i))},
+            None if self.promised is None else self.promised[rows],
         )
 
     @property
@@ -116,7 +120,9 @@ class Verdicts:
 
     def discoveries(self, q: float) -> NDArray[np.bool_]:
         """Return which of the N records are anomalies of which at most a share q is false, on
-        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is.
+        average: Benjamini & Hochberg's choice among their p-values, whatever alpha is. Where
+        segments have calibrations of their own, records that the pooled one judges are left out:
+        their p-values are not uniform.
 
         Returns:
             (N,) as a mask: `verdicts[verdicts.discoveries(0.1)]`.
@@ -126,7 +132,11 @@ class Verdicts:
         """
         if self.history is not None:
             raise SettingError(f"discoveries takes verdicts of {ALONE} Use is_anomaly.")
-        return discoveries(self.p_value, q)
+        if self.promised is None:
+            return discoveries(self.p_value, q)
+        found = self.promised.copy()
+        found[found] = discoveries(self.p_value[found], q)
+        return found
 
     def __iter__(self) -> Iterator[Verdict]:
         return (self[i] for i in range(len(self)))

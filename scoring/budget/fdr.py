@@ -77,6 +77,8 @@ class Discoveries:
     p_value: the largest of a discovery; 0 if there are none.
     lowest: how many records have the lowest p-value that the calibration can give.
     least: how many records must have it before any is found.
+    left_out: records besides, whose p-values are not uniform: of segments that the pooled
+        calibration judges while others have their own.
     """
 
     q: float
@@ -85,9 +87,10 @@ class Discoveries:
     p_value: float
     lowest: int
     least: int
+    left_out: int
 
     @classmethod
-    def among(cls, counted: PValueCounts, q: float, n: int) -> Discoveries:
+    def among(cls, counted: PValueCounts, q: float, n: int, left_out: int = 0) -> Discoveries:
         """Find the discoveries among records that n calibration records have judged."""
         cut, lowest = counted.cut(q), 1 / (n + 1)
         return cls(
@@ -97,6 +100,7 @@ class Discoveries:
             p_value=cut,
             lowest=counted.up_to(lowest),
             least=math.ceil(counted.records * lowest / (q * EQUAL)),
+            left_out=left_out,
         )
 
     @property
@@ -118,10 +122,24 @@ class Discoveries:
         return f"{nothing}: {self._why}"
 
     @property
+    def remark(self) -> str | None:
+        """What to know of the records that were left out; None if there are none."""
+        if not self.left_out:
+            return None
+        records = "record is" if self.left_out == 1 else "records are"
+        return (
+            f"{self.left_out:,} {records} left out of the discoveries: their segments have no "
+            "calibration of their own, and the pooled one, which judges them, promises nothing to "
+            "them while other segments have theirs. Train or recalibrate with more normal records "
+            "of these segments, or train without --segment."
+        )
+
+    @property
     def _why(self) -> str:
         """Why nothing was found, and which calibration could do better."""
         if not self.lowest:
-            return f"all {self.records:,} records may be normal"
+            which = "records that took part" if self.left_out else "records"
+            return f"all {self.records:,} {which} may be normal"
         needed = math.ceil(self.records / (self.q * EQUAL * self.lowest)) - 1
         have = "record has" if self.lowest == 1 else "records have"
         return (

@@ -57,11 +57,13 @@ class Ranked:
     """The ranks of N scores, each within the calibration that it is judged by.
 
     slots: (N,) places in `Segments.calibrations`; 0 is the pooled one.
+    promised: (N,) whether normal records of its segment get such p-values as often as they say.
     """
 
     p_value: NDArray[np.float64]
     severity: NDArray[np.float64]
     slots: NDArray[np.int64]
+    promised: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,22 @@ class Segments:
             below = calibration.below(scores.take(rows))
             p_value[rows] = calibration.p_value_of.take(below)
             severity[rows] = calibration.severity_of.take(below)
-        return Ranked(p_value, severity, slots)
+        return Ranked(p_value, severity, slots, self.promised(alpha).take(slots))
+
+    def promised(self, alpha: float | None = None) -> NDArray[np.bool_]:
+        """(slots,) whether each calibration promises a rate to the records that it judges.
+
+        The pooled one promises it to a random record of all. Where others judge some segments, it
+        is left with the rest, which may be much louder.
+        """
+        if alpha is None or alpha == self.pooled.alpha:
+            return self._promised
+        able = [allowed_rank(alpha, own.n) >= 1 for own in self.own.values()]
+        return np.array([not any(able), *able])
+
+    @cached_property
+    def _promised(self) -> NDArray[np.bool_]:
+        return np.array([not self.own, *[True] * len(self.own)])
 
     def count_alarms(
         self,

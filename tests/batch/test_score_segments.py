@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -146,3 +147,61 @@ def test_discoveries_are_ranked_within_their_segments(
     assert found["is_anomaly"].to_list() == verdicts.discoveries(0.2).tolist()
     assert found["is_anomaly"].sum() > 50
     assert found["p_value"].to_list() == verdicts.p_value.tolist()
+
+
+def loud_rest(rows: int, absurd: int) -> pl.DataFrame:
+    """Records of which FR, without a calibration of its own, are loud, and some NL absurd."""
+    place, country = pl.int_range(pl.len()), pl.col("country")
+    odd = (country == "FR") & (place % 2 == 0) | (country == "NL") & (place < absurd)
+    amount = pl.when(odd).then(1e6).otherwise("amount")
+    return make_frame(rows, seed=8).with_columns(amount=amount)
+
+
+def test_what_the_pooled_calibration_judges_is_left_out_of_the_discoveries(
+    segmented_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """By hand: Benjamini & Hochberg's choice among the records of segments with their own."""
+    frame, q = loud_rest(1500, 900), 0.1
+    frame.write_csv(tmp_path / "in.csv")
+    out, summary = tmp_path / "out.csv", tmp_path / "sum.json"
+    words = ("score", segmented_path, tmp_path / "in.csv", "--out", out, "--summary", summary)
+    done = call(*words, "--fdr", str(q), "--quiet")
+    assert done.returncode == 0, done.stderr
+    scored = pl.read_csv(out)
+    p_values = np.sort(scored.filter(pl.col("calibration") == "own")["p_value"].to_numpy())
+    cut = max(p for i, p in enumerate(p_values) if p * len(p_values) <= q * (i + 1) * (1 + 1e-9))
+    wanted = (scored["calibration"] == "own") & (scored["p_value"] <= cut)
+    assert scored["is_anomaly"].to_list() == wanted.to_list() and wanted.sum() > 300
+    assert scored["top_reasons"].is_not_null().to_list() == wanted.to_list()
+    pooled = scored.filter(pl.col("calibration") == "pooled")
+    assert (pooled["p_value"] <= cut).sum() > 10
+    assert Scorer.load(segmented_path).score(frame).discoveries(q).tolist() == wanted.to_list()
+    got = json.loads(summary.read_text())["fdr"]
+    assert (got["records"], got["left_out"]) == (len(p_values), len(pooled))
+    (warning,) = caplog.messages
+    assert warning.startswith(f"warning: {len(pooled)} records are left out of the discoveries")
+    assert warning.endswith("train without --segment.")
+
+
+def test_where_all_are_left_out_nothing_is_found(
+    segmented_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    frame = loud_rest(1500, 0).filter(pl.col("country") == "FR")
+    frame.write_csv(tmp_path / "in.csv")
+    words = ("score", segmented_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    done = call(*words, "--fdr", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {len(frame)} records are left out" in caplog.text
+    assert "all 0 records that took part may be normal" in " ".join(done.stderr.split())
+    assert not pl.read_csv(tmp_path / "out.csv")["is_anomaly"].any()
+    assert not Scorer.load(segmented_path).score(frame)[:5].discoveries(0.9).any()
+
+
+def test_where_no_segment_has_its_own_calibration_the_pooled_one_finds_discoveries(
+    segmented_path: Path,
+):
+    """At an alpha that none of them can certify, all are judged as a random record is."""
+    verdicts = Scorer.load(segmented_path).score(loud_rest(1500, 900), alpha=0.011, explain=0)
+    assert set(verdicts.calibration or ()) == {"pooled"}
+    found, by = verdicts.discoveries(0.2), np.array(verdicts.segment)
+    assert found[by == "FR"].any() and found[by == "NL"].any()

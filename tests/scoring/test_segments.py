@@ -19,12 +19,14 @@ from tests.conftest import make_frame
 from vaewatch.scoring.artifact import CALIBRATION
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
 from vaewatch.scoring.budget.expected import Expected, State
+from vaewatch.scoring.budget.fdr import discoveries
 from vaewatch.scoring.budget.segments import LONGEST_LABEL, Segments, label_of, labels_of
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.schema import Column, Kind, Schema
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.stream.martingale import Exchangeability
+from vaewatch.scoring.verdicts import Verdicts
 
 SITE = Column("site", Kind.CATEGORICAL, categories=("a", "b", "c"))
 
@@ -123,6 +125,37 @@ def test_what_is_expected_of_the_segments_that_the_pooled_one_judges_is_a_bound(
     slack = np.subtract(told, came)
     assert slack.mean() >= -3 * slack.std() / rounds**0.5
     assert np.mean(told) <= 3 * np.mean(came)
+
+
+def share_of_false(found: np.ndarray, normal: int) -> float:
+    return float(found[:normal].sum() / max(found.sum(), 1))
+
+
+def test_the_share_of_false_discoveries_holds_though_a_pooled_segment_is_loud():
+    """b alarms far more often by the pooled calibration than its p-values say."""
+    rng, q, rounds = np.random.default_rng(9), 0.1, 300
+    shares, by_all, power = list[float](), list[float](), list[float]()
+    codes = np.repeat([0, 2, 1, 0], (600, 400, 30, 40)).astype(np.int32)
+    scale = np.array([1.0, 8.0, 1.5])
+    for _ in range(rounds):
+        mix = rng.choice(3, 1200, p=[0.6, 0.008, 0.392])
+        uniform = rng.exponential(scale[mix])
+        own = {code: Calibration(np.sort(uniform[mix == code]), 0.02, SPLIT) for code in (0, 2)}
+        pooled = Calibration(np.sort(uniform), 0.02, SPLIT)
+        found = Segments(Schema((SITE,), segment="site"), own, pooled, int((mix == 1).sum()))
+        scores = rng.exponential(scale[codes])
+        scores[-40:] += 25
+        ranked = found.rank(scores, codes)
+        verdicts = Verdicts(scores, ranked.p_value, ranked.severity, ranked.p_value < 0,
+                            [()] * len(codes), promised=ranked.promised)  # fmt: skip
+        chosen = verdicts.discoveries(q)
+        assert not chosen[codes == 1].any()
+        assert np.array_equal(verdicts[::-1].discoveries(q)[::-1], chosen)
+        shares.append(share_of_false(chosen, 1030))
+        by_all.append(share_of_false(discoveries(ranked.p_value, q), 1030))
+        power.append(chosen[-40:].mean())
+    assert np.mean(shares) <= q + 3 * np.std(shares) / rounds**0.5
+    assert np.mean(by_all) > 2 * q and np.mean(power) > 0.8
 
 
 @pytest.mark.parametrize("loud", range(12))
