@@ -16,17 +16,19 @@ from vaewatch.batch.inputs import open_inputs
 from vaewatch.batch.job import Counts, Job, Progress
 from vaewatch.batch.journal import Journal, is_stream
 from vaewatch.batch.stage import Engine
-from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts, check_fdr
+from vaewatch.scoring.artifact import Artifact
+from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.fdr import Discoveries, Judged, PValueCounts, check_fdr
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.scorer import Scorer
 
 
-def check_discoverable(job: Job, files: tuple[str, ...], n: int) -> None:
-    """Refuse a job whose discoveries cannot be found with n calibration records.
+def check_discoverable(job: Job, files: tuple[str, ...], artifact: Artifact) -> None:
+    """Refuse a job whose discoveries cannot be found by an artifact's calibrations.
 
     Raises:
         SettingError: an input can be read only once, or another setting contradicts.
-        CalibrationError: the calibration is too small for such a rate.
+        CalibrationError: each calibration is too small for such a rate.
     """
     assert job.fdr is not None
     if job.alpha is not None:
@@ -39,7 +41,8 @@ def check_discoverable(job: Job, files: tuple[str, ...], n: int) -> None:
             "--fdr takes all files of a job, since whether a record is a discovery depends on all "
             "others, got --shard. Leave it out; --engine ray spreads one job over machines."
         )
-    check_fdr(job.fdr, n)
+    every, promised = _calibrations(artifact)
+    check_fdr(job.fdr, max(each.n for each in compress(every, promised)))
     for name in filter(is_stream, files):
         raise SettingError(
             f"--fdr reads its input twice, so it must be files, got the stream '{name}'. Write it "
@@ -56,9 +59,8 @@ def discover(
         CalibrationError: there are anomalies, but the calibration is too small to find them.
     """
     assert job.fdr is not None
-    none, segments = PValueCounts.of(np.zeros(0)), scorer.artifact.segments
-    promised = [True] if segments is None else segments.promised().tolist()
-    counts, by_slot = Counts(), [none] * len(promised)
+    calibrations, promised = _calibrations(scorer.artifact)
+    counts, by_slot = Counts(), [PValueCounts.of(np.zeros(0))] * len(calibrations)
     with open_inputs(scorer, job, journal) as inputs:
         stage = replace(inputs.stage, counting=True)
         with closing(engine(inputs.chunks(None), stage)) as chunks:
@@ -70,12 +72,20 @@ def discover(
                 counts += scored.counts
                 progress(counts, inputs.share(scored))
     journal.refuse_grown(journal.files)
-    n = scorer.artifact.calibration.n
-    judged = sum(compress(by_slot, promised), none)
-    left_out = sum(counted.records for counted in by_slot) - judged.records
-    found = Discoveries.among(judged, job.fdr, n, left_out)
-    found.require_resolved(n)
+    every = [Judged(each, by.n) for each, by in zip(by_slot, calibrations, strict=True)]
+    judged = list(compress(every, promised))
+    left_out = sum(each.records for each in every) - sum(each.records for each in judged)
+    found = Discoveries.among(judged, job.fdr, segments=len(every) > 1, left_out=left_out)
+    found.require_resolved(judged)
     return found
+
+
+def _calibrations(artifact: Artifact) -> tuple[tuple[Calibration, ...], list[bool]]:
+    """Return the calibrations that judge records, and which of them promise these a rate."""
+    segments = artifact.segments
+    if segments is None:
+        return (artifact.calibration,), [True]
+    return segments.calibrations, segments.promised().tolist()
 
 
 def first_half(progress: Progress) -> Progress:

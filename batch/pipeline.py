@@ -74,7 +74,7 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
         journal = Journal(job, expand(job.sources), scorer.artifact.version)
         check_followed(job, journal.files, scorer.artifact)
         if job.fdr is not None:
-            check_discoverable(job, journal.files, scorer.artifact.calibration.n)
+            check_discoverable(job, journal.files, scorer.artifact)
         last = journal.last() if job.resume else None
         earlier = last.counts if last else Counts()
         progress(earlier, None)
@@ -87,8 +87,8 @@ def scored(scorer: Scorer, job: Job, progress: Progress, engine: Engine) -> Iter
             own = scorer.artifact.of_new is not None
             for remark in counts.series.remarks(journal.files, job.max_entities, of_new=own):
                 log.warning("warning: %s", remark)
-        if journal.found is not None and journal.found.remark is not None:
-            log.warning("warning: %s", journal.found.remark)
+        for remark in journal.found.remarks if journal.found is not None else ():
+            log.warning("warning: %s", remark)
         yield Done(counts, earlier, journal.found)
         journal.close(keep=False)
 

@@ -12,6 +12,7 @@ does not grow with N.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from vaewatch.scoring.budget.calibration import (
     round_up,
 )
 from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.expected import CONFIDENCE, shown
+from vaewatch.scoring.budget.expected import TAIL, shown
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
 ALONE = (  # what p-values must be of
@@ -71,12 +72,40 @@ class PValueCounts:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The p-values of the records that a calibration of n records judges."""
+
+    counted: PValueCounts
+    n: int
+
+    @property
+    def records(self) -> int:
+        return self.counted.records
+
+    @property
+    def lowest(self) -> int:
+        """How many records have the lowest p-value that the calibration can give."""
+        return self.counted.up_to(1 / (self.n + 1))
+
+    def stands_out(self, tail: float) -> bool:
+        """Whether more records have it than normal ones have by chance, but for so small a one."""
+        return self.lowest > Chance(self.records, 1, self.n).quantile(1 - tail)
+
+
+@dataclass(frozen=True)
 class Discoveries:
     """What was found among N records at a false discovery rate of q.
 
+    With several calibrations, `lowest`, `least` and `n` are of that which comes nearest to finding
+    anything if none does.
+
     p_value: the largest of a discovery; 0 if there are none.
-    lowest: how many records have the lowest p-value that the calibration can give.
-    least: how many records must have it before any is found.
+    n: the records of the calibration.
+    lowest: how many records have the lowest p-value that their calibration can give, of as many
+        records as this one or more.
+    least: how many must have it before any is found.
+    segments: whether each segment has its own calibration.
+    out_of_reach: records of segments whose calibration has no p-value as low as q.
     left_out: records besides, whose p-values are not uniform: of segments that the pooled
         calibration judges while others have their own.
     """
@@ -85,21 +114,31 @@ class Discoveries:
     records: int
     found: int
     p_value: float
+    n: int
     lowest: int
     least: int
+    segments: bool
+    out_of_reach: int
     left_out: int
 
     @classmethod
-    def among(cls, counted: PValueCounts, q: float, n: int, left_out: int = 0) -> Discoveries:
-        """Find the discoveries among records that n calibration records have judged."""
-        cut, lowest = counted.cut(q), 1 / (n + 1)
+    def among(
+        cls, judged: Sequence[Judged], q: float, *, segments: bool = False, left_out: int = 0
+    ) -> Discoveries:
+        """Find the discoveries among the records that calibrations have judged, each its own."""
+        counted = sum((each.counted for each in judged), PValueCounts.of(np.zeros(0)))
+        cut = counted.cut(q)
+        lowest, n = _nearest(judged)
         return cls(
             q=q,
             records=counted.records,
             found=counted.up_to(cut),
             p_value=cut,
-            lowest=counted.up_to(lowest),
-            least=math.ceil(counted.records * lowest / (q * EQUAL)),
+            n=n,
+            lowest=lowest,
+            least=math.ceil(counted.records / ((n + 1) * q * EQUAL)),
+            segments=segments,
+            out_of_reach=sum(e.records for e in judged if allowed_rank(q, e.n) < 1),
             left_out=left_out,
         )
 
@@ -122,17 +161,24 @@ class Discoveries:
         return f"{nothing}: {self._why}"
 
     @property
-    def remark(self) -> str | None:
-        """What to know of the records that were left out; None if there are none."""
-        if not self.left_out:
-            return None
-        records = "record is" if self.left_out == 1 else "records are"
-        return (
-            f"{self.left_out:,} {records} left out of the discoveries: their segments have no "
-            "calibration of their own, and the pooled one, which judges them, promises nothing to "
-            "them while other segments have theirs. Train or recalibrate with more normal records "
-            "of these segments, or train without --segment."
-        )
+    def remarks(self) -> list[str]:
+        """What to know of the records that cannot be discoveries, whatever they are."""
+        found = []
+        if self.left_out:
+            found.append(
+                f"{_records(self.left_out)} left out of the discoveries: their segments have no "
+                "calibration of their own, and the pooled one, which judges them, promises them "
+                "nothing while other segments have theirs. Train or recalibrate with more normal "
+                "records of these segments, or train without --segment."
+            )
+        if self.out_of_reach and self.segments:
+            found.append(
+                f"{_records(self.out_of_reach)} of segments whose calibrations have fewer than "
+                f"{records_needed(self.q):,} records, which give no p-value as low as a false "
+                f"discovery rate of {self.q:g}, so that none can be a discovery. Recalibrate with "
+                "more normal records of these segments, or ask for a larger rate."
+            )
+        return found
 
     @property
     def _why(self) -> str:
@@ -142,27 +188,44 @@ class Discoveries:
             return f"all {self.records:,} {which} may be normal"
         needed = math.ceil(self.records / (self.q * EQUAL * self.lowest)) - 1
         have = "record has" if self.lowest == 1 else "records have"
+        whose, of = ("their segment's", " of it") if self.segments else ("the", "")
         return (
-            f"{self.lowest:,} {have} the lowest p-value that the calibration can give, but among "
-            f"{self.records:,} it takes {self.least:,}; with {needed:,} calibration records "
-            f"{self.lowest:,} could be enough"
+            f"{self.lowest:,} {have} the lowest p-value that {whose} calibration can give, but "
+            f"among {self.records:,} it takes {self.least:,}; with {needed:,} calibration records"
+            f"{of} {self.lowest:,} could be enough"
         )
 
-    def require_resolved(self, n: int) -> None:
-        """Refuse to say that nothing was found, where there are anomalies that n calibration
-        records cannot tell apart: more records have their lowest p-value than chance explains.
+    def require_resolved(self, judged: Sequence[Judged]) -> None:
+        """Refuse to say that nothing was found, where there are anomalies that the calibrations
+        cannot tell apart: more records have the lowest p-value of one than chance explains.
 
         Raises:
             CalibrationError: more calibration records, or a larger rate, could find them.
         """
-        if self.found or self.lowest <= Chance(self.records, 1, n).quantile((1 + CONFIDENCE) / 2):
+        having = [each for each in judged if each.records]
+        if self.found or not any(each.stands_out(TAIL / len(having)) for each in having):
             return
-        enough = self.records / ((n + 1) * self.lowest)
+        enough = self.records / ((self.n + 1) * self.lowest)
         larger = f", or ask for {round_up(enough):g} or more" if round_up(enough) < 1 else ""
         raise CalibrationError(
-            f"a false discovery rate of {self.q:g} takes more calibration records than {n:,} for "
-            f"this input: {self._why}. Recalibrate on more normal records{larger}."
+            f"a false discovery rate of {self.q:g} takes more calibration records than "
+            f"{self.n:,} for this input: {self._why}. Recalibrate on more normal records{larger}."
         )
+
+
+def _records(n: int) -> str:
+    return f"{n:,} {'record is' if n == 1 else 'records are'}"
+
+
+def _nearest(judged: Sequence[Judged]) -> tuple[int, int]:
+    """Return how many records have the lowest p-value that their calibrations can give, of those
+    of n records or more, and n: that which would be the first to find any as q grows.
+    """
+    best, lowest = (0, max((each.n for each in judged), default=0)), 0
+    for each in sorted(judged, key=lambda each: -each.n):
+        lowest += each.lowest
+        best = max(best, (lowest, each.n), key=lambda found: found[0] * (found[1] + 1))
+    return best
 
 
 def discoveries(p_values: NDArray[np.float64], q: float) -> NDArray[np.bool_]:

@@ -205,3 +205,35 @@ def test_where_no_segment_has_its_own_calibration_the_pooled_one_finds_discoveri
     assert set(verdicts.calibration or ()) == {"pooled"}
     found, by = verdicts.discoveries(0.2), np.array(verdicts.segment)
     assert found[by == "FR"].any() and found[by == "NL"].any()
+
+
+def test_anomalies_beyond_the_resolution_of_their_segment_are_no_normal_records(
+    segmented_path: Path, tmp_path: Path
+):
+    """The pooled calibration would give lower p-values, but it does not judge them."""
+    segments = Scorer.load(segmented_path).artifact.segments
+    assert segments is not None
+    n = segments.own[segments.labels.index("NL")].n
+    assert n < segments.pooled.n
+    country, absurd = pl.col("country"), pl.int_range(pl.len()) % 5 == 0
+    frame = make_frame(3000, seed=8).filter(country == "NL")
+    frame = frame.with_columns(amount=pl.when(absurd).then(1e6).otherwise("amount"))
+    frame.write_csv(tmp_path / "in.csv")
+    words = ("score", segmented_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    done = call(*words, "--fdr", f"{2 / (n + 1):.3g}")
+    assert done.returncode == 3 and not (tmp_path / "out.csv").exists()
+    assert f"takes more calibration records than {n} for this input" in done.stderr
+    assert "have the lowest p-value that their segment's calibration can give" in done.stderr
+
+
+def test_a_rate_that_no_judging_calibration_can_reach_is_refused(
+    segmented_path: Path, frame: pl.DataFrame, tmp_path: Path
+):
+    segments = Scorer.load(segmented_path).artifact.segments
+    assert segments is not None
+    largest = max(own.n for own in segments.own.values())
+    q = (1 / (largest + 1) + 1 / (segments.pooled.n + 1)) / 2
+    frame.write_csv(tmp_path / "in.csv")
+    words = ("score", segmented_path, tmp_path / "in.csv", "--out", tmp_path / "out.csv")
+    done = call(*words, "--fdr", f"{q}")
+    assert done.returncode == 3 and f"calibration records, got {largest}" in done.stderr

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.fdr import Discoveries, PValueCounts, check_fdr, discoveries
+from vaewatch.scoring.budget.fdr import (
+    Discoveries,
+    Judged,
+    PValueCounts,
+    check_fdr,
+    discoveries,
+)
 from vaewatch.scoring.errors import CalibrationError, SettingError
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -50,7 +56,8 @@ def test_counts_of_chunks_add_up_in_any_order(n: int, q: float, chunks: list[lis
             total += PValueCounts.of(p_values)
         np.testing.assert_array_equal(total.values, together.values)
         np.testing.assert_array_equal(total.counts, together.counts)
-        assert Discoveries.among(total, q, n) == Discoveries.among(together, q, n)
+        judged = [[Judged(counted, n)] for counted in (total, together)]
+        assert Discoveries.among(judged[0], q) == Discoveries.among(judged[1], q)
 
 
 def test_they_are_those_of_scipy():
@@ -101,10 +108,14 @@ def test_a_calibration_that_could_never_find_anything_is_refused():
         check_fdr(1.5, 98)
 
 
-def words(ranks: dict[int, int], n: int, q: float) -> str:
+def judged_by(n: int, ranks: dict[int, int]) -> Judged:
+    """Records by the rank of their p-value among n calibration records."""
     values = np.array(sorted(ranks), dtype=np.float64) / (n + 1)
-    counted = PValueCounts(values, np.array([ranks[rank] for rank in sorted(ranks)]))
-    return Discoveries.among(counted, q, n).words
+    return Judged(PValueCounts(values, np.array([ranks[rank] for rank in sorted(ranks)])), n)
+
+
+def words(ranks: dict[int, int], n: int, q: float) -> str:
+    return Discoveries.among([judged_by(n, ranks)], q).words
 
 
 def test_the_words_at_their_edges():
@@ -136,15 +147,17 @@ def test_nothing_found_says_how_large_a_calibration_it_takes():
 
 def test_anomalies_that_the_calibration_cannot_tell_apart_are_not_called_normal():
     def found(lowest: int, n: int, q: float) -> Discoveries:
-        values, counts = np.array([1.0, n]) / (n + 1), np.array([lowest, 1000 - lowest])
-        return Discoveries.among(PValueCounts(values, counts), q, n)
+        judged = [judged_by(n, {1: lowest, n: 1000 - lowest})]
+        found = Discoveries.among(judged, q)
+        found.require_resolved(judged)
+        return found
 
-    found(20, 99, 0.1).require_resolved(99)  # chance brings up to 51 of 1,000
-    found(100, 99, 0.1).require_resolved(99)  # found
+    found(20, 99, 0.1)  # chance brings up to 51 of 1,000
+    found(100, 99, 0.1)  # found
     with pytest.raises(
         CalibrationError, match="takes more calibration records than 99"
     ) as refused:
-        found(80, 99, 0.1).require_resolved(99)
+        found(80, 99, 0.1)
     text = str(refused.value)
     assert "80 records have the lowest p-value" in text and "among 1,000 it takes 100" in text
     assert text.endswith("with 124 calibration records 80 could be enough. Recalibrate on more "
@@ -152,13 +165,80 @@ def test_anomalies_that_the_calibration_cannot_tell_apart_are_not_called_normal(
     assert found(80, 124, 0.1).found == found(80, 99, 0.125).found == 80
 
 
-def test_a_file_of_normal_records_is_hardly_ever_refused():
+@pytest.mark.parametrize("sizes", [(200,), (100, 40, 300), (60,) * 8])
+def test_a_file_of_normal_records_is_hardly_ever_refused(sizes: tuple[int, ...]):
     rng, refused = np.random.default_rng(3), 0
     for _ in range(2000):
-        calibration = Calibration(np.sort(rng.normal(size=200)), 0.05, "split")
-        counted = PValueCounts.of(calibration.p_values(rng.normal(size=1000)))
+        judged = []
+        for n in sizes:
+            calibration = Calibration(np.sort(rng.normal(size=n)), 0.05, "split")
+            p_values = calibration.p_values(rng.normal(size=1000 // len(sizes)))
+            judged.append(Judged(PValueCounts.of(p_values), n))
         try:
-            Discoveries.among(counted, 0.05, 200).require_resolved(200)
+            Discoveries.among(judged, 0.01).require_resolved(judged)
         except CalibrationError:
             refused += 1
     assert refused / 2000 <= 0.005 + 3 * (0.005 / 2000) ** 0.5
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.lists(st.integers(1, 6), max_size=30)),
+        min_size=1,
+        max_size=4,
+    ),
+    RATES,
+)
+def test_several_calibrations_come_nearest_at_the_rate_that_would_find_first(
+    drawn: list[tuple[int, list[int]]], q: float
+):
+    """By trying: of the records with the lowest p-value of their calibration, the first that are
+    discoveries as q grows, in whole numbers.
+    """
+    parts = [(n, [min(rank, n + 1) for rank in ranks]) for n, ranks in drawn]
+    judged = [judged_by(n, {r: ranks.count(r) for r in set(ranks)}) for n, ranks in parts]
+    found = Discoveries.among(judged, q, segments=True)
+    everything = [Fraction(rank, n + 1) for n, ranks in parts for rank in ranks]
+    wanted, records = Fraction(str(q)), len(everything)
+    cuts = [p for p in everything if p * records <= wanted * sum(o <= p for o in everything)]
+    assert found.found == sum(p <= max(cuts, default=0) for p in everything)
+    lowest = [Fraction(1, n + 1) for n, ranks in parts for rank in ranks if rank == 1]
+    rates = [p * records / sum(other <= p for other in lowest) for p in lowest]
+    assert (found.lowest > 0) == bool(lowest)
+    if lowest:
+        first = min(rates)
+        assert Fraction(records, (found.n + 1) * found.lowest) == first
+        assert found.lowest in [sum(o <= p for o in lowest) for p in lowest]
+        if not found.found:
+            assert found.lowest < found.least and first > wanted
+
+
+def test_what_is_lowest_goes_by_the_calibration_that_judges():
+    """The pooled calibration of 1,200 would give 1 / 1,201, which no record of a segment gets."""
+    judged = [judged_by(700, {1: 30, 300: 3000}), judged_by(500, {2: 1, 400: 200})]
+    found = Discoveries.among(judged, 0.02, segments=True)
+    assert (found.n, found.lowest, found.least) == (700, 30, 231)
+    assert found.words == (
+        "no discoveries at a false discovery rate of 0.02: 30 records have the lowest p-value "
+        "that their segment's calibration can give, but among 3,231 it takes 231; with 5,384 "
+        "calibration records of it 30 could be enough"
+    )
+    with pytest.raises(CalibrationError, match=r"than 700 for this input: 30 records .* 0\.154"):
+        found.require_resolved(judged)
+    assert Discoveries.among(judged, 0.154).found == 30
+    larger = [judged_by(5384, {1: 30, 300: 3000}), judged[1]]
+    assert Discoveries.among(larger, 0.02).found == 30
+
+
+def test_records_that_no_rate_can_reach_are_said():
+    judged = [judged_by(700, {1: 30, 300: 100}), judged_by(99, {1: 3, 40: 200})]
+    found = Discoveries.among(judged, 0.005, segments=True, left_out=1)
+    assert found.out_of_reach == 203
+    left_out, unreached = found.remarks
+    assert left_out.startswith("1 record is left out of the discoveries")
+    assert unreached.startswith(
+        "203 records are of segments whose calibrations have fewer than 199"
+    )
+    assert Discoveries.among(judged, 0.01, segments=True).remarks == []
+    assert Discoveries.among(judged[1:], 0.005).remarks == []
