@@ -12,12 +12,10 @@ at least k are calibration scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-MOST = 10**9  # calibration records that leave nothing to their luck
 SPREADS = 40.0  # standard deviations beyond which no term changes a sum
 
 
@@ -84,17 +82,3 @@ class Chance:
         first = min(max(self.k - low, 0), len(weights))
         tail = weights[first:] if at_least_k else weights[:first]
         return float(tail.sum() / weights.sum())
-
-
-def alike(parts: Sequence[Chance]) -> Chance:
-    """Return the law that is most like the sum of independent ones: of the same mean, and of the
-    same variance or a little more, since k is whole.
-    """
-    records, mean = sum(each.records for each in parts), sum(each.mean for each in parts)
-    if not 0 < mean < records:
-        return Chance(records, 0 if mean <= 0 else 1, 0)
-    rate = mean / records
-    excess = sum(each.variance for each in parts) / (mean * (1 - rate)) - 1
-    n = (records - 1) / excess - 2 if excess > 0 else MOST
-    k = max(1, math.floor(rate * (min(n, MOST) + 1)))
-    return Chance(records, k, max(k, round(k / rate) - 1))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vaewatch.scoring.budget.calibration import BlockLaw, Calibration, RateLaw
-from vaewatch.scoring.budget.chance import Chance, alike
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.chances import Chances
 
 CONFIDENCE = 0.99  # people look often: at 95%, one look in twenty would raise a false alarm
 TAIL = (1 - CONFIDENCE) / 2
@@ -66,8 +67,8 @@ class Expected:
     def together(cls, parts: Sequence[tuple[RateLaw, int]], tail: float = TAIL) -> Expected:
         """Return what several laws bring together, each among so many records of its own.
 
-        Disjoint calibrations are independent, so that means and variances add up. The range is
-        that of the beta-binomial law with the same mean and at least the same variance.
+        Disjoint calibrations are independent, so that means add up, and the range is that of the
+        sum.
         """
         if len(parts) == 1:
             return cls.of(*parts[0], tail)
@@ -75,8 +76,8 @@ class Expected:
         return cls(
             records=records,
             mean=sum(n * law.mean for law, n in parts),
-            low=alike([Chance(n, law.low, law.n) for law, n in parts]).quantile(tail),
-            high=alike([Chance(n, law.high, law.n) for law, n in parts]).quantile(1 - tail),
+            low=Chances(tuple(Chance(n, law.low, law.n) for law, n in parts)).quantile(tail),
+            high=Chances(tuple(Chance(n, law.high, law.n) for law, n in parts)).quantile(1 - tail),
             bound=any(law.low < law.high for law, _ in parts),
         )
 

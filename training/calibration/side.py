@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.chance import Chance, alike
+from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.chances import Chances
 from vaewatch.scoring.budget.segments import Segments
 
 Codes = NDArray[np.int32]
@@ -39,7 +40,7 @@ class Side:
         laws = self.segments.laws(alpha)
         records = np.bincount(self.segments.slots(codes, alpha), minlength=len(laws)).tolist()
         parts = [Chance(n, law.high, law.n) for law, n in zip(laws, records, strict=True) if n]
-        return (parts[0] if len(parts) == 1 else alike(parts)).at_least(count)
+        return (parts[0] if len(parts) == 1 else Chances(tuple(parts))).at_least(count)
 
     def threshold(self, alpha: float, code: int | None = None) -> float:
         """Return the score in nats from which records alarm, those of a segment if it is given;
