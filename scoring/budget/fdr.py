@@ -25,6 +25,7 @@ from vaewatch.scoring.budget.calibration import (
     round_up,
 )
 from vaewatch.scoring.budget.chance import Chance
+from vaewatch.scoring.budget.chances import Chances
 from vaewatch.scoring.budget.expected import TAIL, shown
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
@@ -87,9 +88,10 @@ class Judged:
         """How many records have the lowest p-value that the calibration can give."""
         return self.counted.up_to(1 / (self.n + 1))
 
-    def stands_out(self, tail: float) -> bool:
-        """Whether more records have it than normal ones have by chance, but for so small a one."""
-        return self.lowest > Chance(self.records, 1, self.n).quantile(1 - tail)
+    @property
+    def chance(self) -> Chance:
+        """How many normal records have it."""
+        return Chance(self.records, 1, self.n)
 
 
 @dataclass(frozen=True)
@@ -197,13 +199,12 @@ class Discoveries:
 
     def require_resolved(self, judged: Sequence[Judged]) -> None:
         """Refuse to say that nothing was found, where there are anomalies that the calibrations
-        cannot tell apart: more records have the lowest p-value of one than chance explains.
+        cannot tell apart: more records have the lowest p-value than chance explains.
 
         Raises:
             CalibrationError: more calibration records, or a larger rate, could find them.
         """
-        having = [each for each in judged if each.records]
-        if self.found or not any(each.stands_out(TAIL / len(having)) for each in having):
+        if self.found or not _stand_out([each for each in judged if each.records]):
             return
         enough = self.records / ((self.n + 1) * self.lowest)
         larger = f", or ask for {round_up(enough):g} or more" if round_up(enough) < 1 else ""
@@ -215,6 +216,19 @@ class Discoveries:
 
 def _records(n: int) -> str:
     return f"{n:,} {'record is' if n == 1 else 'records are'}"
+
+
+def _stand_out(judged: Sequence[Judged]) -> bool:
+    """Whether more records have the lowest p-value of a calibration, or of all calibrations
+    together, than normal ones have by chance in all but one of 200 jobs.
+    """
+    if len(judged) < 2:
+        return any(each.lowest > each.chance.quantile(1 - TAIL) for each in judged)
+    together = Chances(tuple(each.chance for each in judged))
+    if sum(each.lowest for each in judged) > together.quantile(1 - TAIL / 2):
+        return True
+    tail = TAIL / 2 / len(judged)
+    return any(each.lowest > each.chance.quantile(1 - tail) for each in judged)
 
 
 def _nearest(judged: Sequence[Judged]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control
+from scipy.stats import betabinom, false_discovery_control
 
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.fdr import (
@@ -229,6 +229,23 @@ def test_what_is_lowest_goes_by_the_calibration_that_judges():
     assert Discoveries.among(judged, 0.154).found == 30
     larger = [judged_by(5384, {1: 30, 300: 3000}), judged[1]]
     assert Discoveries.among(larger, 0.02).found == 30
+
+
+def test_anomalies_that_are_few_in_each_of_many_segments_are_not_called_normal_either():
+    def judged(lowest: int) -> list[Judged]:
+        return [judged_by(60, {1: lowest, 30: 125 - lowest}) for _ in range(8)]
+
+    each = betabinom(125, 1, 60)  # by itself, 12 are no surprise among eight such segments
+    assert 8 * each.sf(11) > 0.005
+    draws = each.rvs((100_000, 8), random_state=0).sum(axis=1)
+    for lowest, refused in ((4, False), (12, True)):
+        assert (np.mean(draws >= 8 * lowest) < 0.0025) == refused
+        found = Discoveries.among(judged(lowest), 0.001, segments=True)
+        if not refused:
+            found.require_resolved(judged(lowest))
+            continue
+        with pytest.raises(CalibrationError, match="96 records have the lowest p-value"):
+            found.require_resolved(judged(lowest))
 
 
 def test_records_that_no_rate_can_reach_are_said():
