@@ -9,6 +9,7 @@ from vaewatch.scoring.budget.calibration import (
     SPLIT,
     BlockLaw,
     Calibration,
+    allowed_rank,
     records_for_precision,
     records_needed,
 )
@@ -65,12 +66,15 @@ def block_law(calibration: Calibration, alpha: float, blocks: int) -> BlockLaw:
     """Return the law of the true false-alarm rate of windows whose scores are worth so many
     independent ones.
 
-    The members that serve, and the windows that are kept, have seen all of the fit data, so that
-    the rate may be lower than asked, as with any cross-fitted calibration.
+    The threshold may cut through a block, so that the law lies between those of the blocks wholly
+    above it and of one more. The members that serve, and the windows that are kept, have seen all
+    of the fit data, so that the rate may be lower than asked, as with any cross-fitted
+    calibration.
     """
-    k = min(max(1, round(alpha * (blocks + 1))), blocks)
+    low = min(allowed_rank(alpha, blocks), blocks)
+    high = low if low and blocks >= calibration.n else min(low + 1, blocks)
     length = max(calibration.n / max(blocks, 1), 1.0)
-    return BlockLaw(blocks, k if calibration.rule == SPLIT else 0, k, alpha, length)
+    return BlockLaw(blocks, low if calibration.rule == SPLIT else 0, high, alpha, length)
 
 
 def describe_blocks(

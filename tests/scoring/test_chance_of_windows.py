@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT, Calibration
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
+from vaewatch.scoring.series.promise import alarm_blocks
 from vaewatch.scoring.series.window import SeriesSummary, Window
 
 N, ALPHA = 10_000, 0.01
@@ -45,6 +49,23 @@ def test_blocks_that_alarm_as_a_whole_stay_in_the_range(length: int):
         seen += found.low <= alarms <= found.high
         assert found.high > Expected.at(judge, judged).mean
     assert seen >= 291  # of 297 at 99%
+
+
+@pytest.mark.parametrize("alpha", [0.0069, 0.02])
+def test_the_interval_covers_blocks_that_the_threshold_cuts(alpha: float):
+    """Neighbours that are alike by degrees: 5000 records of a slow process, worth some hundred."""
+    rng, n, above, below = np.random.default_rng(0), 5000, 0, 0
+    for _ in range(300):
+        steps = rng.normal(size=n + 500)
+        scores = lfilter([1.0], [1.0, -0.97], steps)[500:]
+        judge = Calibration(np.sort(scores), alpha, SPLIT)
+        blocks = alarm_blocks(judge, scores, np.zeros(n, int), 24)
+        threshold = judge.threshold(alpha)
+        assert threshold is not None
+        true = NormalDist(sigma=(1 - 0.97**2) ** -0.5).cdf(-threshold)
+        low, high = block_law(judge, alpha, blocks).interval()
+        above, below = above + (true > high), below + (true < low)
+    assert above <= 300 * 0.05 and below <= 300 * 0.05  # 0.025 each; it was 0.1 above
 
 
 def test_no_records_bring_no_alarms():
