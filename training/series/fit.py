@@ -35,6 +35,7 @@ from vaewatch.training.series.model import (
     WindowModel,
     courses_of,
 )
+from vaewatch.training.series.record import RecordView
 from vaewatch.training.series.windows import Windows
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.checkpoint import Checkpoint
@@ -126,8 +127,9 @@ def fit_windows(
         directions=directions,
         unit=unit,
         vae=fitted.vae.only(fitted.folds.serving),
-        scales=Scales.plain(len(shapes)),  # until it is known what is usual
+        scales=Scales.plain(len(shapes), record=False)[0],  # until it is known what is usual
         paced=windows.paced,
+        record=RecordView.of(bank[:, -1]) if windows.columns > 1 else None,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
     some = _blocks(len(windows), BLOCK * windows.size, judged, rng)
@@ -264,7 +266,8 @@ def _judge(
     kept: NDArray[np.int64],
 ) -> OutOfFold:
     """Measure the judged windows, each fold by what did not see it."""
-    found = np.empty((2 + len(model.shapes), len(judged)))
+    views = 2 + (model.record is not None) + len(model.shapes)
+    found = np.empty((views, len(judged)))
     for fold, judge in enumerate(folds.judges.tolist()):
         at = np.flatnonzero(folds.of[judged] == fold)
         apart = _apart(folds, fold)[kept]
@@ -272,13 +275,12 @@ def _judge(
             model,
             shapes=tuple(shape.only(apart) for shape in model.shapes),
             courses=model.courses.only(apart),
+            record=model.record and model.record.only(apart),
             vae=fitted.vae.only([judge]),
         )
         for rows, records in _together(windows, judged[at]):
-            views = alone.views(records, windows.take(judged[at][rows]))
-            found[:, at[rows]] = views.reconstruction, views.course, *views.shapes
-    views = Views(found[0], found[2:], found[1])
-    return OutOfFold(judged, folds.of[judged], views)
+            found[:, at[rows]] = alone.views(records, windows.take(judged[at][rows])).stacked()
+    return OutOfFold(judged, folds.of[judged], Views.unstacked(found, len(model.shapes)))
 
 
 def _together(

@@ -1,13 +1,14 @@
 """records -> the parts of their windows' scores, in torch: what the graph must agree with.
 
-Three views of a window, each of which sees what the others do not (`benchmarks/RESULTS.md`):
+Views of a window, each of which sees what the others do not (`benchmarks/RESULTS.md`):
 - reconstruction: how far it is from what the VAE makes of it. The VAE works on the window's places
   along the leading directions of the fit windows, and all that lies across them counts as error.
 - shapes: how far it is from the nearest kept windows by the features of random convolutions; and
   how far its last quarter is, in which a short anomaly fills more of the view.
 - course: how far it is from them once each column's mean in the window is taken away.
 Each is measured in what is usual among normal windows: 0 up to their median, and log1p beyond it,
-so that none drowns the others.
+so that none drowns the others. A score is their sum; or, if that is more, what the window's last
+record is worth by itself, see `vaewatch.training.series.record`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.series.kernels import Kernels
+from vaewatch.training.series.record import RecordScale, RecordView
 from vaewatch.training.vae.vae import VAE
 
 # of the views in a score: the shape is the best one alone on most series; the reconstruction finds
@@ -58,11 +60,26 @@ class Scale:
 
 @dataclass(frozen=True)
 class Views:
-    """What each view measures of N windows, (N,) each; of shapes, (S, N)."""
+    """What each view measures of N windows, (N,) each; of shapes, (S, N).
+
+    record: None of records of a single column.
+    """
 
     reconstruction: Floats
     shapes: Floats
     course: Floats
+    record: Floats | None = None
+
+    def stacked(self) -> Floats:
+        """Return all of them, (V, N)."""
+        record = () if self.record is None else (self.record,)
+        return np.stack([self.reconstruction, self.course, *record, *self.shapes])
+
+    @classmethod
+    def unstacked(cls, found: Floats, shapes: int) -> Views:
+        """Return the views of (V, N), of which so many are of shapes."""
+        record = found[2] if len(found) > 2 + shapes else None
+        return cls(found[0], found[-shapes:], found[1], record)
 
 
 @dataclass(frozen=True)
@@ -72,30 +89,46 @@ class Scales:
     reconstruction: Scale
     shapes: tuple[Scale, ...]
     course: Scale
+    record: RecordScale | None = None
 
     @classmethod
     def of(cls, views: Views, numbers: int) -> Scales:
         """Return the scales of windows of so many numbers."""
-        return cls(
+        scales = cls(
             Scale.of(views.reconstruction, LEAST_ERROR * numbers),
             tuple(Scale.of(own, LEAST_SHAPE) for own in views.shapes),
             Scale.of(views.course, LEAST_COURSE * numbers**0.5),
         )
+        if views.record is None:
+            return scales
+        others = scales.reconstruction_part(views) + scales.neighbour_part(views)
+        return replace(scales, record=RecordScale.of(views.record, others))
 
     @classmethod
-    def plain(cls, shapes: int) -> Scales:
-        """Return scales that hide nothing of what is measured, for so many views of the shape."""
+    def plain(cls, shapes: int, *, record: bool) -> list[Scales]:
+        """Return scales that hide nothing of what is measured, for so many views of the shape;
+        and, with a view of the record, those that show it beyond all else.
+        """
         plain = Scale(0.0, 1.0)
-        return cls(plain, (plain,) * shapes, plain)
+        found = [cls(plain, (plain,) * shapes, plain)]
+        if record:
+            found.append(replace(found[0], record=RecordScale(0.0, 1.0, 1e3)))
+        return found
 
     def reconstruction_part(self, views: Views) -> Floats:
         """Return what the VAE adds to N scores, (N,)."""
         return RECONSTRUCTION_WEIGHT * self.reconstruction.apply(views.reconstruction)
 
     def neighbour_part(self, views: Views) -> Floats:
-        """Return what the nearest kept windows add to N scores, (N,)."""
+        """Return what the nearest kept windows add to N scores, (N,), and the records by
+        themselves beyond all else.
+        """
         shapes = [s.apply(own) for s, own in zip(self.shapes, views.shapes, strict=True)]
-        return np.asarray(SHAPE_WEIGHT * np.sum(shapes, axis=0) + self.course.apply(views.course))
+        near = np.asarray(SHAPE_WEIGHT * np.sum(shapes, axis=0) + self.course.apply(views.course))
+        if self.record is None or views.record is None:
+            return near
+        alone = self.record.apply(views.record) - self.reconstruction_part(views)
+        return np.asarray(np.maximum(near, alone))
 
 
 @dataclass(frozen=True)
@@ -133,6 +166,7 @@ class WindowModel:
         courses: the kept windows by their records about their means.
         unit: of the VAE's features, which are places along the directions.
         vae: the members whose errors are averaged.
+        record: the view of the last record alone; None of records of a single column.
         scales: of each view.
         paced: whether the last number of a record is the pace, see `hide_first_pace`.
     """
@@ -145,6 +179,7 @@ class WindowModel:
     vae: VAE
     scales: Scales
     paced: bool = False
+    record: RecordView | None = None
 
     def residuals(self, windows: NDArray[np.float32], vae: VAE) -> NDArray[np.float32]:
         """(N, W, D) clipped windows -> (N, M, W * D): what each member does not explain."""
@@ -163,6 +198,7 @@ class WindowModel:
             (residuals**2).sum(-1).mean(1),
             np.stack([shape.bank.distance(shape.features(records)) for shape in self.shapes]),
             self.courses.distance(courses_of(windows)),
+            None if self.record is None else self.record.distance(windows[:, -1]),
         )
 
 

@@ -82,10 +82,12 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
             "--gap."
         )
     whose = ["" if entities is None else entities[run.rows[0]] for run in taken.runs]
+    columns = len({feature.column for feature in vectorizer.features})
+    paced = window.pace is not None
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
         window=window,
-        windows=Windows(window.size, clipped, moments, numbered(whose), window.pace is not None),
+        windows=Windows(window.size, clipped, moments, numbered(whose), paced, columns),
         runs=taken.runs,
         order=order,
         entities=len(names),

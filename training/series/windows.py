@@ -21,6 +21,7 @@ class Windows:
         moments: (N,) of the records whose rows the runs name.
         owners: (runs,) the entity of each run, as a number.
         paced: whether the last number of a record is the pace, see `hide_first_pace`.
+        columns: that vary, of a record.
     """
 
     size: int
@@ -28,6 +29,7 @@ class Windows:
     moments: NDArray[np.int64]
     owners: NDArray[np.int64]
     paced: bool = False
+    columns: int = 2
 
     def __len__(self) -> int:
         return int(self.starts[-1])

@@ -89,13 +89,16 @@ def test_kernels_fill_whole_lanes_with_others_that_give_0(
         assert np.array_equal(filled[channels][: own.stop - own.start], kernels.taps[own])
 
 
-@pytest.mark.parametrize("part", ["shapes", "courses", "means", "vae", "directions"])
+@pytest.mark.parametrize("part", ["shapes", "courses", "means", "vae", "directions", "record"])
 def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: str):
     """Each view is compared as it is measured, before what is usual becomes 0."""
     fit, values = fitted(8, 2)
     usual = Scale(1e9, 1.0)  # of which no window shows more
     scales = Scales(usual, (usual,) * len(fit.model.shapes), usual)
-    model = replace(fit.model, scales=scales)
+    given = fit.model
+    if part != "record":  # which would stand before the others, so far out are these windows
+        given = replace(given, record=None, scales=replace(given.scales, record=None))
+    model = replace(given, scales=scales)
     network = WindowNetwork(export_windows(model, kl=True), 8)
     _, got = network.forward([run_of(values[:60], 8)])
     assert not got.reconstruction.any() and not got.neighbour.any()
@@ -112,9 +115,13 @@ def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: st
         model = replace(model, vae=fit.fitted.vae.only([0]))
     if part == "directions":
         model = replace(model, unit=2 * model.unit)
-    other = WindowNetwork(export_windows(replace(model, scales=fit.model.scales), kl=True), 8)
+    if part == "record":
+        assert model.record is not None
+        bank = replace(model.record.bank, places=model.record.bank.places + 1)
+        model = replace(model, record=replace(model.record, bank=bank))
+    other = WindowNetwork(export_windows(replace(model, scales=given.scales), kl=True), 8)
     with pytest.raises(RuntimeError, match="the exported graph must agree with torch within"):
-        check_windows_against_torch(fit.model, other, run_of(3 * values[:60], 8))
+        check_windows_against_torch(given, other, run_of(3 * values[:60], 8))
 
 
 @pytest.mark.parametrize(("size", "width"), [(2, 1), (8, 2), (64, 3)])

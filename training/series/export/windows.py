@@ -33,6 +33,7 @@ from vaewatch.training.series.model import (
     Scales,
     WindowModel,
 )
+from vaewatch.training.series.record import RecordScale, RecordView
 
 OPSET = 18  # ONNX Runtime takes 10 times as long for the AveragePool of a later one
 SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
@@ -55,6 +56,9 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
     error = _reconstruct(graph, model, flat, kl=kl)
     own = _scaled(graph, model.scales.reconstruction, error)
     own = graph.add("Mul", own, graph.weight(RECONSTRUCTION_WEIGHT))
+    if model.record is not None and model.scales.record is not None:
+        alone = _record(graph, model.record, model.scales.record, _last(graph, model, records))
+        both = graph.add("Max", both, graph.add("Sub", alone, own))
     for name, value in (("neighbour", both), ("reconstruction", own)):
         graph.add("Squeeze", value, graph.ints(1), name=name)
     width = len(model.directions.mean) // model.size
@@ -105,6 +109,21 @@ def _mask(model: WindowModel) -> NDArray[np.float32]:
 def _moved(graph: Builder, x: str, starts: Iterable[int], last: int) -> list[str]:
     """(B, T, D) -> for each start the T - last rows from it."""
     return [_slice(graph, x, start, start - last or END) for start in starts]
+
+
+def _last(graph: Builder, model: WindowModel, records: str) -> str:
+    """(B, T, D) -> (N, D): the last record of each window."""
+    last = _slice(graph, records, model.size - 1, END)
+    return graph.add("Reshape", last, graph.ints(-1, len(model.directions.mean) // model.size))
+
+
+def _record(graph: Builder, view: RecordView, scale: RecordScale, last: str) -> str:
+    """(N, D) -> (N, 1): what the records are worth by themselves, see `RecordScale.apply`."""
+    centred = graph.add("Sub", last, graph.weight(view.mean))
+    white = graph.add("MatMul", centred, graph.weight(view.axes))
+    usual = Scale(scale.middle, scale.spread)
+    above = _scaled(graph, usual, _nearest(graph, view.bank, white))
+    return graph.add("Mul", above, graph.weight(scale.height / np.log(2)))
 
 
 def _course(graph: Builder, model: WindowModel, flat: str) -> str:
@@ -192,14 +211,16 @@ def _scaled(graph: Builder, scale: Scale, value: str) -> str:
 def check_windows_against_torch(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
     """Return the largest difference between the parts that graph and torch give to the windows of
     a run, relative to the part or to 1. A part of a usual window is 0, whatever is computed. So
-    what the views measure is compared, too, by a graph whose scales hide nothing.
+    what the views measure is compared, too, by graphs whose scales hide nothing.
 
     Raises:
         RuntimeError: it is more than rounding explains, so that the export must not be used.
     """
-    open_ = replace(model, scales=Scales.plain(len(model.shapes)))
-    plain = WindowNetwork(export_windows(open_, kl=False), model.size)
-    apart = max(_apart(model, network, probe), _apart(open_, plain, probe))
+    apart = _apart(model, network, probe)
+    for scales in Scales.plain(len(model.shapes), record=model.record is not None):
+        open_ = replace(model, scales=scales)
+        plain = WindowNetwork(export_windows(open_, kl=False), model.size)
+        apart = max(apart, _apart(open_, plain, probe))
     if not apart <= TOLERANCE:
         raise RuntimeError(
             f"the exported graph must agree with torch within {TOLERANCE:g}, got {apart:.2g} apart"

@@ -1,0 +1,100 @@
+"""What is odd about one record of a window: two values that never go together, for a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+
+from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.series.record import RecordScale, RecordView
+from vaewatch.training.train import train
+
+HOUR = 3600
+
+
+def weather(n: int, seed: int) -> pl.DataFrame:
+    """Hours of a temperature and a dew point that follows it, with days and slow weather."""
+    rng, hours = np.random.default_rng(seed), np.arange(n)
+    slow = np.convolve(rng.normal(size=n + 99), np.ones(100) / 10, "valid")
+    temp = 15 + 3 * slow + 5 * np.sin(hours * 2 * np.pi / 24) + 0.3 * rng.normal(size=n)
+    dry = 6 + 3 * np.sin(hours * 2 * np.pi / 24) + 0.5 * rng.normal(size=n)
+    ts = 1_767_225_600 + HOUR * (hours + 100_000 * seed)
+    return pl.DataFrame({"ts": ts, "temp": temp, "dew": temp - dry, "wind": rng.gamma(2, 5, n)})
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    out = tmp_path_factory.mktemp("weather") / "it"
+    small = {"steps": 200, "width": 32, "members": 4, "served": 2, "report": False}
+    train(weather(4000, 0), out, time="ts", window=24, alpha=0.01, **small)
+    return Scorer.load(out)
+
+
+def test_values_that_never_go_together_alarm_at_their_record(scorer: Scorer):
+    frame, at = weather(3000, 1), np.arange(50, 3000, 250)  # so rare that none lasts
+    swapped = np.isin(np.arange(3000), at)
+    temp, dew = pl.col("temp"), pl.col("dew")
+    frame = frame.with_columns(
+        temp=pl.when(pl.Series(swapped)).then(dew).otherwise(temp),
+        dew=pl.when(pl.Series(swapped)).then(temp).otherwise(dew),
+    )
+    verdicts = scorer.score(frame)
+    assert verdicts.is_anomaly[at].all()
+    assert {verdicts.reasons[i][0].column for i in at.tolist()} <= {"temp", "dew"}
+    within = (np.arange(3000) - 50) % 250 < 24  # windows that hold one
+    assert verdicts.is_anomaly[verdicts.judged & ~within].mean() < 0.02
+
+
+def test_normal_records_alarm_as_seldom_as_asked_for(scorer: Scorer):
+    verdicts = scorer.score(weather(3000, 2))
+    low, high = scorer.artifact.manifest.calibration.rate_interval_95
+    assert low <= verdicts.is_anomaly[verdicts.judged].mean() <= max(high, 0.02)
+
+
+def operators(folder: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(folder / "network.onnx").graph.node}
+
+
+def test_a_single_column_has_no_view_of_its_record(tmp_path: Path):
+    """A value that is high is told by its course, or every peak of it would alarm."""
+    small = {"steps": 20, "width": 8, "members": 4, "served": 2, "report": False}
+    for name, columns in (("one", ["ts", "temp"]), ("two", ["ts", "temp", "dew"])):
+        train(weather(600, 0)[columns], tmp_path / name, time="ts", window=24, alpha=0.05, **small)
+    assert "Max" in operators(tmp_path / "two") and "Max" not in operators(tmp_path / "one")
+
+
+def test_one_kept_record_leaves_the_distance_of_mahalanobis():
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(2000, 3)) @ rng.normal(size=(3, 3))
+    view = RecordView.of(mixed.astype(np.float32))
+    new = rng.normal(size=(50, 3)).astype(np.float32)
+    covariance = np.cov(mixed, rowvar=False)
+    covariance += 0.02 * np.trace(covariance) / 3 * np.eye(3)
+    apart = new[:, None].astype(np.float64) - view.records
+    squared = np.einsum("nkd,de,nke->nk", apart, np.linalg.inv(covariance), apart)
+    want = np.sqrt(np.sort(squared, axis=1)[:, :3]).mean(1)
+    assert view.distance(new) == pytest.approx(want, rel=1e-3)
+
+
+def test_axes_of_some_records_never_saw_the_others():
+    rng = np.random.default_rng(1)
+    records = rng.normal(size=(300, 2)).astype(np.float32)
+    records[200:] *= 50
+    kept = np.arange(300) < 200
+    few, other = RecordView.of(records).only(kept), RecordView.of(records[:200])
+    new = rng.normal(size=(20, 2)).astype(np.float32)
+    assert np.array_equal(few.distance(new), other.distance(new))
+
+
+def test_an_odd_record_is_worth_an_alarm_and_a_usual_one_nothing():
+    distances = np.arange(1, 10_001) / 10_000
+    scale = RecordScale.of(distances, np.linspace(0, 10, 10_000))
+    assert scale.apply(np.array([0.3, 0.995])) == pytest.approx([0, 0], abs=0.01)
+    assert (scale.apply(np.array([0.999, 1.0])) < 9.9 / 2).all()  # the least spread
+    wide = RecordScale.of(100 * distances, np.linspace(0, 10, 10_000))
+    assert wide.apply(np.array([99.9])) == pytest.approx([9.9], rel=0.01)
+    assert wide.apply(np.array([100.7])) == pytest.approx([9.9 * np.log2(4)], rel=0.02)
