@@ -36,10 +36,14 @@ class Units:
         raw = self.vectorizer.raw(features[: len(self.vectorizer.features)].astype(np.float64))
         return self.vectorizer.by_column[names[column]].expected(raw)
 
-    def unseen(self, column: int) -> Value:
-        """Return what stands for an unseen value: a number that varies can only be missing."""
+    def unseen(self, features: NDArray[np.float32], column: int) -> Value:
+        """Return what stands for an unseen value: a number that varies is far out, or missing;
+        a missing one is the mean among the features.
+        """
         own = self.vectorizer.by_column[self.vectorizer.schema.names[column]]
-        return OTHER if own.value is None else None
+        if own.value is None:
+            return OTHER
+        return self.value(features, column) if features[own.value] else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,5 +80,5 @@ class Course:
         """Return what was observed at a record, and what was expected."""
         observed = self.units.value(self.observed[record], self.index)
         if self.unseen[record]:
-            observed = self.units.unseen(self.index)
+            observed = self.units.unseen(self.observed[record], self.index)
         return observed, self.units.value(self.expected[record], self.index)
