@@ -40,7 +40,7 @@ def format_of(schema: Schema, window: Window | None = None) -> int:
     return FORMAT_VERSION if plain else WITH_TIME_OR_SEGMENT
 
 
-class VectorizerState(Struct, frozen=True):
+class VectorizerState(Struct, frozen=True, omit_defaults=True):
     """How records become features."""
 
     features: Annotated[
@@ -49,14 +49,17 @@ class VectorizerState(Struct, frozen=True):
             description="For each feature `[column, code, mean, deviation, log1p]`. A code of "
             "null is a number, -1 the flag of a missing number, any other the event that the "
             "feature indicates; -2 and -3 are the cosine and the sine of a circular column. The "
-            "feature is (value - mean) / deviation, of log1p(value) where "
-            "log1p is true."
+            "feature is (value - mean) / deviation, of log1p(value) where log1p is true."
         ),
     ]
     constants: Annotated[
         dict[str, Number],
         Meta(description="Columns with a single value in the fit data: that value, or its code."),
     ]
+    limits: Annotated[
+        dict[str, tuple[Number, Number]],
+        Meta(description="Of numeric columns `[low, high]`: a number beyond them is unseen."),
+    ] = {}
 
 
 class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}, omit_defaults=True):
@@ -71,9 +74,7 @@ class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}, omit_defau
     ]
     newest: Annotated[
         float,
-        Meta(
-            description="Of windows: nats that each such value of the newest record adds besides."
-        ),
+        Meta(description="Of windows: nats that each such value of the newest record adds too."),
     ] = 0.0
 
 

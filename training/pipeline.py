@@ -37,7 +37,7 @@ from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.learned import Continued, Evidence, Learned
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
-from vaewatch.training.records.features import fit_vectorizer
+from vaewatch.training.records.features import beyond_others, fit_vectorizer
 from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks import remarks, trending
 from vaewatch.training.records.schema import (
@@ -150,7 +150,8 @@ def _judge(table: Table, split: Split, evidence: Evidence, rules: Rules, score: 
     if split.rule == SPLIT:
         return Judged(table, split.unfitted, score(table.take(split.unfitted)))
     rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
-    own = evidence.scores + rules.unseen(evidence.x[evidence.rows])
+    far = beyond_others(table.take(split.fit))[evidence.rows]
+    own = evidence.scores + rules.unseen(evidence.x[evidence.rows], far)
     scores = np.concatenate([own, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 TILE = 1024  # records at a time, so that intermediate arrays stay in the cache
 MISSING_FLAG = -1  # in place of a code
+FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
 LARGEST_LOG = 700.0  # exp of more overflows a float64
 INDICATOR = 4  # the sort key of an indicator
 

@@ -7,13 +7,15 @@ the bucket for rare ones, a missing value.
 
 What the fit data never had in a column (a new category, a first missing value, a constant that
 changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
-the column. Its likelihood is known without a network, see `unseen_nats`.
+the column. Its likelihood is known without a network, see `unseen_nats`. A number far beyond all
+of the fit data is unseen, too, but stays in the features: what the network makes of it comes on
+top, and reasons show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +32,7 @@ from vaewatch.scoring.features.feature import (
     places_of_columns,
     signed_expm1,
 )
+from vaewatch.scoring.features.limits import Limits
 from vaewatch.scoring.features.numbers import Numbers
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
@@ -59,11 +62,14 @@ class Vectorizer:
     Attributes:
         features: the D features, sorted by `feature_order` and then by column.
         constants: columns with a single value, or code, in the fit data.
+        limits: of numeric columns, (low, high): a number beyond them is unseen. Artifacts of
+            before have none.
     """
 
     schema: Schema
     features: tuple[Feature, ...]
     constants: Mapping[str, float]
+    limits: Limits = field(default_factory=dict)
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -103,7 +109,7 @@ class Vectorizer:
 
     @cached_property
     def _numbers(self) -> Numbers:
-        return Numbers.of(self.schema, self.features, self.constants)
+        return Numbers.of(self.schema, self.features, self.constants, self.limits)
 
     @cached_property
     def _events(self) -> Events:
@@ -144,14 +150,16 @@ class Vectorizer:
     def to_json(self) -> dict[str, Any]:
         """Return the features as rows of [column, code, mean, deviation, log1p]."""
         rows = [[f.column, f.code, f.mean, f.deviation, f.log1p] for f in self.features]
-        return {"features": rows, "constants": dict(self.constants)}
+        limits = {name: [low, high] for name, (low, high) in self.limits.items()}
+        return {"features": rows, "constants": dict(self.constants), "limits": limits}
 
     @classmethod
     def from_json(cls, schema: Schema, data: Mapping[str, Any]) -> Vectorizer:
         try:
             features = tuple(Feature(*row) for row in data["features"])
-            return cls(schema, features, dict(data["constants"]))
-        except (KeyError, TypeError) as error:
+            limits = {name: (low, high) for name, (low, high) in data.get("limits", {}).items()}
+            return cls(schema, features, dict(data["constants"]), limits)
+        except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"features must be as this release writes them, got {error}."
             ) from error

@@ -123,6 +123,23 @@ def test_an_array_of_a_later_release_is_left_out(copy: Path, scorer: Scorer, nam
     assert (Scorer.load(copy).score(records).score == scorer.score(records).score).all()
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"amount": [1.0, -1.0]},
+        {"country": [0.0, 1.0]},
+        {"version": [0.0, 1.0]},
+        {"no such": [0.0, 1.0]},
+    ],
+)
+def test_limits_that_training_does_not_write_are_refused(copy: Path, limits: dict[str, Any]):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    assert set(manifest["vectorizer"]["limits"]) == {"amount", "items", "age"}
+    manifest["vectorizer"]["limits"] = limits
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    refused(copy, f"the limits of column '{next(iter(limits))}' are not those that training")
+
+
 def _columns(m: dict[str, Any]) -> None:
     first = m["schema"]["columns"][0]
     m["schema"]["columns"] += [{**first, "name": f"c{i}"} for i in range(20_000)]

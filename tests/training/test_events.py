@@ -59,7 +59,7 @@ def test_an_event_of_one_fit_record_calibrates_as_an_unseen_one(tmp_path: Path):
     schema = infer_schema(frame, TrainConfig(id="order"))
     vectorizer = fit_vectorizer(table := checked_table(schema, frame))
     rules = Rules.of(vectorizer.features, 300)
-    unseen = rules.unseen(vectorizer.transform(table).values)
+    unseen = rules.unseen(vectorizer.transform(table).values, np.zeros(300, np.int64))
     assert np.flatnonzero(unseen).tolist() == [7] and unseen[7] == 302 / 2
     settings = {**SMALL, "id": "order", "report": False}
     scorer = train(frame, tmp_path / "it", alpha=0.005, **settings)

@@ -60,12 +60,13 @@ class Rules:
         single = [v and round(f.mean * n) == 1 for v, f in zip(varies, features, strict=True)]
         return cls(steps, unseen_nats(n), np.flatnonzero(single))
 
-    def unseen(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return what the events of fit records, (N, D), cost that no other one has: (N,) nats.
-        Out of bag, such an event is unseen: records that bring a new one must find their like
-        among those that calibrate.
+    def unseen(self, x: NDArray[np.float32], far: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the events of fit records, (N, D), cost that no other one has, and their
+        numbers beyond the limits of all others, of which each has `far`: (N,) nats. Out of bag,
+        these are unseen: records that bring a new one must find their like among those that
+        calibrate.
         """
-        return np.asarray(self.nats * (x[:, self.single] > 0).sum(1))
+        return np.asarray(self.nats * ((x[:, self.single] > 0).sum(1) + far))
 
     def caps(self, precision: Precision) -> Caps:
         """Return the caps of the events that could cost more by this precision."""

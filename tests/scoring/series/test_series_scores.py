@@ -126,7 +126,7 @@ def score_with_expected(scorer: Scorer, verdict: Verdict, k: int) -> float:
         own, unseen = np.array([len(vectorizer.features)]), np.zeros(SIZE, bool)
     window[:, own] = course.expected[:, own]
     parts = judge.network.alone(window[None])
-    assert not unseen.any() or verdict.reasons[k].observed == OTHER
+    assert not unseen.any() or verdict.reasons[k].observed in (OTHER, 30.0)
     return float(parts.reconstruction[0] + parts.neighbour[0])
 
 
@@ -149,7 +149,7 @@ def test_a_contribution_is_how_far_the_score_falls_with_the_expected_course(
         assert contributions == sorted(contributions, reverse=True)
         for k, reason in enumerate(verdict.reasons):
             fall = verdict.score - score_with_expected(series_scorer, verdict, k)
-            if not any(each.observed == OTHER for each in verdict.reasons):
+            if not any(course.unseen.any() for course in verdict.courses):
                 assert reason.contribution == pytest.approx(fall, rel=1e-3, abs=1e-3)
             assert reason.contribution > 0
             checked += 1
@@ -157,11 +157,22 @@ def test_a_contribution_is_how_far_the_score_falls_with_the_expected_course(
     assert checked > 100 and by_neighbours_alone > 5
 
 
-@pytest.mark.parametrize("values", [{"unit": "psi"}, {"mode": "backwards"}, {"pressure": None}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"unit": "psi"},
+        {"mode": "backwards"},
+        {"pressure": None},
+        {"pressure": 50.0},
+        {"pressure": -7.0},
+    ],
+)
 def test_what_is_unseen_in_the_newest_record_alarms_and_comes_first(
     series_scorer: Scorer, records: Records, values: Record
 ):
-    """A constant that changes, a new category, a first missing value: whatever else there is."""
+    """A constant that changes, a new category, a first missing value, a number far outside:
+    whatever else there is.
+    """
     changed = [dict(record) for record in records]
     own = [i for i, r in enumerate(records) if r["machine"] == "m1"][40:50]
     for i in own:
@@ -170,7 +181,11 @@ def test_what_is_unseen_in_the_newest_record_alarms_and_comes_first(
     assert verdicts.is_anomaly[own].all()
     assert (verdicts.p_value[own] == 1 / (series_scorer.artifact.calibration.n + 1)).all()
     for i in own:
-        assert verdicts.reasons[i][0].column in values and verdicts.reasons[i][0].ago == 0
+        first = verdicts.reasons[i][0]
+        assert first.column in values and first.ago == 0
+        if first.column == "pressure":
+            assert first.observed == values["pressure"]
+            assert isinstance(first.expected, float) and abs(first.expected) < 3
 
 
 def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, records: Records):
@@ -182,22 +197,36 @@ def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, re
     assert min(one.contribution, two.contribution) > 0.9 * series_scorer.artifact.rule.newest
 
 
-def test_a_course_shows_each_record_as_it_was(series_scorer: Scorer, records: Records):
+@pytest.mark.parametrize(
+    ("column", "value", "ago"), [("pressure", 9.0, 3), ("pressure", -500.0, 0), ("mode", "odd", 1)]
+)
+def test_a_course_shows_each_record_as_it_was(
+    series_scorer: Scorer, records: Records, column: str, value: Any, ago: int
+):
     changed = [dict(record) for record in records]
     at = [i for i, r in enumerate(records) if r["machine"] == "m2"]
-    changed[at[30]]["pressure"] = 9.0
-    changed[at[32]]["mode"] = "backwards"
+    changed[at[33 - ago]][column] = value
     verdict = series_scorer.score(changed, explain=9)[at[33]]
     courses = {course.column: course for course in verdict.courses}
     assert [course.column for course in verdict.courses] == [r.column for r in verdict.reasons]
-    for column in ("pressure", "mode"):
-        shown = [courses[column].at(k)[0] for k in range(SIZE)]
-        want = [changed[i][column] for i in at[33 - SIZE + 1 : 34]]
-        if column == "pressure":
-            assert shown == pytest.approx(want, abs=2e-3)
-        else:
-            assert shown == [OTHER if each == "backwards" else each for each in want]
-    assert courses["pressure"].worst == SIZE - 1 - 3 and courses["mode"].worst == SIZE - 1 - 1
+    shown = [courses[column].at(k)[0] for k in range(SIZE)]
+    want = [changed[i][column] for i in at[33 - SIZE + 1 : 34]]
+    if column == "pressure":
+        assert shown == pytest.approx(want, abs=2e-3)
+    else:
+        assert shown == [OTHER if each == value else each for each in want]
+    assert courses[column].worst == SIZE - 1 - ago and courses[column].unseen.sum() == 1
+
+
+def test_a_course_tells_a_missing_number_from_one_far_outside(
+    series_scorer: Scorer, records: Records
+):
+    changed = [dict(record) for record in records]
+    at = [i for i, r in enumerate(records) if r["machine"] == "m2"]
+    changed[at[32]]["pressure"], changed[at[33]]["pressure"] = None, 40.0
+    verdict = series_scorer.score(changed, explain=9)[at[33]]
+    course = next(course for course in verdict.courses if course.column == "pressure")
+    assert course.at(SIZE - 2)[0] is None and course.at(SIZE - 1)[0] == 40.0
 
 
 def planted(records: Records, column: str, kind: str, seed: int) -> tuple[Records, int]:
