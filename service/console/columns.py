@@ -11,14 +11,15 @@ from vaewatch.scoring.schema import Column, Kind, missing_code, other_code
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.window import Totals
 
-SHARE = 0.05  # a larger rise in missing or unseen values is reported as such
+SHARE = 0.05  # a larger rise in missing or new values is reported as such
 
 
 class ColumnState(msgspec.Struct):
     """One column: shares of the recent records, and as `usual_...` of the calibration's.
 
     psi: None while there are too few records.
-    unseen: categories that the fit data never had, or numbers outside its range.
+    unseen: categories that the fit data never had, or numbers outside its range, most of which are
+        near enough to be no unseen events.
     first_reason: alarms of which the column is the first reason.
     changed: the difference in words; None if there is little.
     """
@@ -74,7 +75,7 @@ def _changed(state: ColumnState, noise: float) -> str | None:
     if abs(state.missing - state.usual_missing) > SHARE:
         return f"missing in {_percent(state.missing)}, usually {_percent(state.usual_missing)}"
     if state.unseen - state.usual_unseen > SHARE:
-        return f"unseen values in {_percent(state.unseen)} of records"
+        return f"new values in {_percent(state.unseen)} of records"
     return "its values are distributed differently" if state.psi - noise > MUCH else None
 
 

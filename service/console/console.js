@@ -340,7 +340,7 @@ function drawColumns() {
         column.changed ? make("div", null, make("span", { class: "tag" }, column.changed)) : null),
       make("td", { "data-label": "Drift" }, drift(column)),
       make("td", { "data-label": "Missing" }, share(column.missing, column.usual_missing)),
-      make("td", { "data-label": "Unseen" }, share(column.unseen, column.usual_unseen)),
+      make("td", { "data-label": "New values" }, share(column.unseen, column.usual_unseen)),
       make("td", { "data-label": "First reason of" }, make("span", { class: "drift" },
         column.first_reason ? meter(column.first_reason / leads, true) : null, counted(column.first_reason, "alarm"))))));
   more("more-columns", places.length, COLUMNS_SHOWN, allColumns, "columns");
