@@ -109,7 +109,7 @@ class Summary:
             records, anomalies = counts[code].tolist()
             law = laws[slots[code]]
             expected = records * law.mean if self.job.fdr is None else None
-            bound = expected is not None and (not slots[code] or law.low < law.high)
+            bound = expected is not None and (not slots[code] or law.bounded)
             label = segments.labels[code]
             found.append(SegmentCount(label, kinds[code], records, anomalies, expected, bound))
         return sorted(found, key=lambda each: -each.records)

@@ -169,6 +169,11 @@ class RateLaw:
         """The mean of the true rate, as a share; with ties, a bound of it from above."""
         return self.high / (self.n + 1)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether `mean` is a bound only."""
+        return self.low < self.high
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the central range of the true rate, as shares."""
         low = _beta_quantile(self.low, self.n, (1 - level) / 2) if self.low else 0.0
@@ -189,6 +194,10 @@ class BlockLaw(RateLaw):
     @property
     def mean(self) -> float:
         return self.rate
+
+    @property
+    def bounded(self) -> bool:
+        return self.low < self.high - 1  # a block that the threshold may cut is one more
 
 
 def _beta_quantile(k: int, n: int, share: float) -> float:

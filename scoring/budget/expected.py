@@ -60,7 +60,7 @@ class Expected:
             mean=records * law.mean,
             low=math.floor(low * length),
             high=min(records, math.ceil(high * length)),
-            bound=law.low < law.high,
+            bound=law.bounded,
         )
 
     @classmethod
@@ -78,7 +78,7 @@ class Expected:
             mean=sum(n * law.mean for law, n in parts),
             low=Chances(tuple(Chance(n, law.low, law.n) for law, n in parts)).quantile(tail),
             high=Chances(tuple(Chance(n, law.high, law.n) for law, n in parts)).quantile(1 - tail),
-            bound=any(law.low < law.high for law, _ in parts),
+            bound=any(law.bounded for law, _ in parts),
         )
 
     @classmethod

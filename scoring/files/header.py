@@ -20,6 +20,7 @@ from vaewatch.scoring.files.foreign import (
     refuse_title,
 )
 from vaewatch.scoring.spelling.categories import BLANKS
+from vaewatch.scoring.time.texts import moment_of_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +31,7 @@ SAMPLE_BYTES, SAMPLE_ROWS = 1 << 16, 20  # that show how many fields a row has
 SEPARATOR = re.compile(rb'"?sep=([^\r\n])"?\r?\n', re.IGNORECASE)  # Excel's own first line
 UNNAMED = "Unnamed: "  # a column without a name, as pandas calls it; its index follows
 SECOND_LINE = "leave the first line out: tail -n +2 FILE | vaewatch train - ..."
-_WHOLE = re.compile(r"[0-9]+")
+_WHOLE, _CLOCK = re.compile(r"[0-9]+"), re.compile(r"[0-9]:[0-9]")
 
 
 def read_header(
@@ -214,20 +215,21 @@ def put_before(names: Sequence[str], delimiter: str) -> str:
 
 
 def refuse_record(header: Header, rest: bytes = b"") -> None:
-    """Refuse a header that holds numbers, since it is a record, or says something of the file.
-    Names that count, such as those of years, are names. rest: what follows it, as far as read.
+    """Refuse a header that holds numbers, or a time above a time, since it is a record, or says
+    something of the file. Names that count, such as those of years, are names. rest: what follows
+    it, as far as read.
     """
-    numbers = [name for name in header.names if _is_number(name)]
-    if not numbers or _count_up(numbers):
-        return
     second = next(iter(_rows(_first_lines(rest), header.delimiter)), [])
+    above = zip(header.names, second, strict=False)
+    moments = [name for name, below in above if _is_moment(name) and _is_moment(below)]
+    numbers = [name for name in header.names if _is_number(name)]
+    if not moments and (not numbers or _count_up(numbers)):
+        return
     remedy = put_before(header.names, header.delimiter)
     if len(second) > 1 and all(name and not _is_number(name) for name in second):
         remedy = f"If the names stand in the next line, {SECOND_LINE}"
-    raise SchemaError(
-        f"the first line must hold the names of the columns, but '{numbers[0]}' is a number. "
-        f"{remedy}"
-    )
+    what = f"'{numbers[0]}' is a number" if numbers else f"'{moments[0]}' is a time"
+    raise SchemaError(f"the first line must hold the names of the columns, but {what}. {remedy}")
 
 
 def refuse_values(frame: pl.DataFrame, header: Header) -> None:
@@ -248,6 +250,10 @@ def _is_number(name: str) -> bool:
     except ValueError:
         return False
     return name.lower().lstrip("+-") not in ("nan", "inf", "infinity")
+
+
+def _is_moment(text: str) -> bool:
+    return _CLOCK.search(text) is not None and moment_of_text(text) is not None
 
 
 def _count_up(numbers: Sequence[str]) -> bool:

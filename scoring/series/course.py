@@ -11,6 +11,8 @@ from vaewatch.scoring.features.vectorizer import Value, Vectorizer
 from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.series.window import Window
 
+ROUNDING = 1e-6  # of a standardised feature: more than float32 leaves
+
 
 @dataclass(frozen=True)
 class Units:
@@ -33,7 +35,10 @@ class Units:
             if pace is None:
                 return None
             return float(f"{pace.seconds(float(features[-1]), self.window.step):.4g}")
-        raw = self.vectorizer.raw(features[: len(self.vectorizer.features)].astype(np.float64))
+        own = features[: len(self.vectorizer.features)].astype(np.float64)
+        raw = self.vectorizer.raw(own)
+        rounded = ROUNDING * self.vectorizer.scale[1] * np.maximum(np.abs(own), 1.0)
+        raw[np.abs(raw) < rounded] = 0.0  # what is left of a 0
         return self.vectorizer.by_column[names[column]].expected(raw)
 
     def unseen(self, features: NDArray[np.float32], column: int) -> Value:

@@ -24,6 +24,7 @@ from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 LATELY = 3  # blocks at the end, which say what comes next
 NAMED = 3  # columns that have changed
 WEEK = 7.0  # days
+VAGUE = 4.0  # times the expected alarms: if chance explains more, little can be told
 DIGITS = (16, 19, 23, 26)  # of a time, to the minute or finer
 RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
@@ -249,6 +250,12 @@ def _holds(found: Outlook) -> str:
         return "the budget holds, but one block of time cannot show a change"
     if found.days < WEEK:
         return f"the budget holds over {days(found.days)}: too short a time to speak of next week"
+    together = found.together
+    if together.high > VAGUE * max(together.expected, 1.0):
+        return (
+            "the budget holds as far as can be told: so few or so like one another are these "
+            f"records that up to {together.high:,} alarms would be chance"
+        )
     return "the budget holds in time: expect it to hold next week, if traffic stays like this"
 
 

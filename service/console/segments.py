@@ -58,7 +58,7 @@ def segments_of(segments: Segments | None, window: Totals) -> list[SegmentState]
         high = Chance(records, law.high, law.n).quantile(1 - tail)
         state = "below" if alarms < low else "above" if alarms > high else "within"
         expected = records * law.mean
-        bound = law.low < law.high
+        bound = law.bounded
         found.append(SegmentState(name, OWN, records, alarms, expected, low, high, state, bound))
     return sorted(found, key=lambda each: -each.records)
 

@@ -201,6 +201,18 @@ def test_a_record_in_the_place_of_the_header_is_refused(line: str):
         refuse_record(header)
 
 
+def test_a_time_above_a_time_is_a_record():
+    data = b"Sat,22 Apr 2017 15:11:58 -0500\nFri,21 Apr 2017 14:20:57 -0500\n"
+    header, rest = read_header(io.BytesIO(data))
+    with pytest.raises(SchemaError, match="but '22 Apr 2017 15:11:58 -0500' is a time"):
+        refuse_record(header, rest)
+
+
+def test_times_above_numbers_are_names():
+    data = b"meter,2026-01-01 00:00,2026-01-01 00:15\nm1,0.3,0.4\n"
+    refuse_record(*read_header(io.BytesIO(data)))
+
+
 def test_a_line_about_the_file_before_the_names_is_left_out():
     data = b"703165,COLD BAY,AK,-9.0\ndate,time,temp,wind\n1,2,3,4\n"
     header, rest = read_header(io.BytesIO(data))

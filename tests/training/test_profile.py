@@ -162,3 +162,16 @@ def test_train_shows_forty_columns_of_many(tmp_path: Path):
     assert "c39 " in done.stdout and "c40 " not in done.stdout
     assert "and 20 more: vaewatch profile shows all" in done.stdout
     assert "c59 " in call("profile", tmp_path / "wide.csv").stdout
+
+
+def test_an_option_that_names_one_column_takes_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_frame(50).rename({"order": "order no"}).write_csv(tmp_path / "in.csv")
+    done = call("profile", tmp_path / "in.csv", "--id", "order no", "--id", "country")
+    assert done.returncode == 2
+    assert "--id must name one column, got 'order no' and 'country'." in done.stderr
+    again = call("profile", tmp_path / "in.csv", "--id", "order no", "--id", "order no")
+    monkeypatch.setenv("VAEWATCH_ID", "order no")  # whole, with its blank
+    assert call("profile", tmp_path / "in.csv").stdout == again.stdout != ""
+    assert "order no" not in again.stdout

@@ -763,6 +763,16 @@ def test_the_words_follow_the_alarms(alarms: int, text: str):
     assert found is not None and text in " ".join(words(found))
 
 
+def test_what_little_evidence_cannot_tell_is_no_promise():
+    """Twenty calibration records explain a rate of a fifth as well as one of a twentieth."""
+    times = np.arange(1000, dtype=np.int64) * DAY // 20
+    found = outlook(Counted.of(times, np.zeros(1000, bool)), [RateLaw.of(0.05, 20)])
+    assert found is not None and found.together.high > 4 * found.together.expected
+    said = " ".join(words(found))
+    assert f"that up to {found.together.high:,} alarms would be chance" in said
+    assert "next week" not in said
+
+
 def test_blocks_of_less_than_a_minute_show_how_they_differ():
     times = np.arange(2000, dtype=np.int64) * 10_000  # 100 a second
     found = outlook(Counted.of(times, np.zeros(2000, bool)), [RateLaw.of(0.01, 999)])

@@ -183,7 +183,7 @@ def test_a_nested_column_is_named_and_can_be_ignored(tmp_path: Path):
     words = ["train", path, "--out", tmp_path / "it", *WORDS[0:1], *WORDS[2:], "--steps=5"]
     done = call(*words)
     assert done.returncode == 3
-    assert "column 'tags' must hold numbers, texts or booleans, got List" in done.stderr
+    assert "must hold numbers, texts or booleans, got lists or objects. Give each" in done.stderr
     assert call(*words, "--ignore=tags").returncode == 0
 
 

@@ -60,7 +60,7 @@ def budgets_by_segment(
                 expected_false_alarms=normals * laws[slots[code]].mean,
                 rate_interval=law.interval() if own else None,
                 budget_p_value=budget_p_value(count, normals, law) if own else None,
-                bound=not own or law.low < law.high,
+                bound=not own or law.bounded,
             )
         )
     return tuple(sorted(found, key=lambda each: -each.normals))

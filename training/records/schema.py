@@ -160,8 +160,10 @@ def _kind(series: pl.Series, decimal: str | None) -> TextKind:
     if series.dtype.is_temporal():
         raise TimestampError([series.name])
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        what = "lists or objects" if series.dtype.is_nested() else f"{series.dtype}"
         raise SchemaError(
-            f"column '{series.name}' must hold numbers, texts or booleans, got {series.dtype}."
+            f"column '{series.name}' must hold numbers, texts or booleans, got {what}. Give each "
+            "value in them a column of its own, or leave it out with --ignore."
         )
     return kind_of_text(series.cast(pl.String), decimal)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from pathlib import Path
@@ -17,6 +17,28 @@ def setting(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     name = names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     options = {"show_default": True, "envvar": f"VAEWATCH_{name}", **attributes}
     return click.option(*names, **options)
+
+
+class OneColumn(click.Option):
+    """The name of one column. Given twice, the first name would be lost without a word."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **{**attributes, "multiple": True})
+
+    def value_from_envvar(self, ctx: click.Context) -> str | None:
+        return self.resolve_envvar_value(ctx)  # whole, with its blanks
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, Any]:
+        value, source = super().consume_value(ctx, opts)
+        return ((value,) if isinstance(value, str) else value), source
+
+    def process_value(self, ctx: click.Context, value: Any) -> str | None:
+        names = dict.fromkeys(super().process_value(ctx, value) or ())
+        if len(names) > 1:
+            raise click.UsageError(
+                f"{self.opts[0]} must name one column, got {' and '.join(map(repr, names))}.", ctx
+            )
+        return next(iter(names), None)
 
 
 class FromSecret(click.Parameter):
@@ -212,9 +234,15 @@ def nulls() -> Callable[[Any], Any]:
 def reading_options() -> Callable[[Any], Any]:
     """The options that say what to make of the columns of files, where no artifact does."""
     options = (
-        setting("--id", metavar="COLUMN", help="Names records; carried through, never learned."),
+        setting(
+            "--id",
+            cls=OneColumn,
+            metavar="COLUMN",
+            help="Names records; carried through, never learned.",
+        ),
         setting(
             "--label",
+            cls=OneColumn,
             metavar="COLUMN",
             help="Holds labels; carried through, never learned. Files of normals may lack it.",
         ),
@@ -226,6 +254,7 @@ def reading_options() -> Callable[[Any], Any]:
         ),
         setting(
             "--time",
+            cls=OneColumn,
             metavar="COLUMN",
             help="When a record was made. Its hour and weekday are learned, and the budget is "
             "checked over time.",
@@ -251,11 +280,13 @@ def reading_options() -> Callable[[Any], Any]:
         ),
         setting(
             "--segment",
+            cls=OneColumn,
             metavar="COLUMN",
             help="Calibrate each of its values by itself, where there are enough records.",
         ),
         setting(
             "--entity",
+            cls=OneColumn,
             metavar="COLUMN",
             help="What a record belongs to, such as a machine: each record is judged with the "
             "earlier ones of its entity. Needs --time.",

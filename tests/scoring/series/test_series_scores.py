@@ -12,6 +12,7 @@ from tests.scoring.series.made import SIZE, SMALL, telemetry
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.scoring.series.course import Units
 from vaewatch.scoring.series.kept import history_key, pack_history, unpack_history
 from vaewatch.scoring.table import table_of
 from vaewatch.scoring.verdicts import Verdict, Verdicts
@@ -186,6 +187,20 @@ def test_what_is_unseen_in_the_newest_record_alarms_and_comes_first(
         if first.column == "pressure":
             assert first.observed == values["pressure"]
             assert isinstance(first.expected, float) and abs(first.expected) < 3
+
+
+@pytest.mark.parametrize("value", [0.0, -0.01, 3.25, 1017.5])
+def test_a_0_is_shown_as_0_and_no_other_number_is(
+    series_scorer: Scorer, records: Records, value: float
+):
+    """A feature is a float32, of which a 0 leaves some ten-millionths of its column's mean."""
+    schema, vectorizer = series_scorer.artifact.schema, series_scorer.artifact.vectorizer
+    assert series_scorer.artifact.window is not None
+    table = table_of(schema, [{**records[0], "pressure": value}])
+    (features,) = vectorizer.transform(table).values
+    units = Units(vectorizer, series_scorer.artifact.window)
+    shown = units.value(features, schema.names.index("pressure"))
+    assert shown == pytest.approx(value, rel=1e-4) and (shown == 0) == (value == 0)
 
 
 def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, records: Records):
