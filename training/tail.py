@@ -1,17 +1,21 @@
 """Learned, Package -> Tail: the columns whose rare values put the threshold out of reach.
 
 Where a few normal records score a hundred times what others do, as free texts of a log may, the
-threshold must lie among them, and anomalies that score less are not found. More records do not
-help; to leave these columns out, or a larger alpha, does.
+threshold must lie among them, and anomalies that score less are not found. Columns of many values,
+such as the names of cities, may do the same with records of each score: which of the values a
+record has then moves its score more than anything else. More records do not help; to leave these
+columns out, or a larger alpha, does.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
+from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.export.package import Package
 from vaewatch.training.learned import Learned
@@ -20,17 +24,35 @@ USUAL = 0.1  # the alpha whose threshold others are compared with
 FAR = 20.0  # times that threshold
 EXPLAINED = 100  # records at most whose reasons are counted
 LEAST = 0.05  # of what the reasons sum to: columns with less are not named
+MANY, MOSTLY = 30, 0.5  # values of a column, and what such ones explain of the highest scores
 
 
 def tail_of(learned: Learned, package: Package) -> dict[str, float]:
     """Return the shares of the columns that make the tail, largest first; none if it is not heavy.
 
-    They are those of the reasons of the calibration records that score beyond FAR thresholds.
+    They are those of the reasons of the calibration records that score beyond FAR thresholds; if
+    none do, columns of MANY values that make most of the scores beyond a usual threshold.
     """
-    least = heavy_from(learned.calibration)
-    if least is None:
+    artifact, least = package.artifact(), heavy_from(learned.calibration)
+    many = _of_many_values(artifact.vectorizer)
+    if least is not None:
+        return _shares(learned, artifact, least)
+    usual = learned.calibration.threshold(USUAL)
+    if not many or usual is None:
         return {}
-    scorer, rows = Scorer(package.artifact()), learned.split.calibration
+    shares = _shares(learned, artifact, usual)
+    found = {name: share for name, share in shares.items() if name in many}
+    return found if sum(found.values()) >= MOSTLY else {}
+
+
+def _of_many_values(vectorizer: Vectorizer) -> set[str]:
+    events = Counter(feature.column for feature in vectorizer.features if feature.is_event)
+    return {name for name, count in events.items() if count >= MANY}
+
+
+def _shares(learned: Learned, artifact: Artifact, least: float) -> dict[str, float]:
+    """Return what each column explains of the scores of at least so much, largest first."""
+    scorer, rows = Scorer(artifact), learned.split.calibration
     table = learned.table.take(rows)
     far = np.flatnonzero(scorer.score_table(table, explain=0).score >= least)[:EXPLAINED]
     nats: dict[str, float] = defaultdict(float)

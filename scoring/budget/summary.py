@@ -85,8 +85,9 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
     tail: Annotated[
         dict[str, float],
         Meta(
-            description="Where the threshold is more than 20 times that of alpha 0.1: the columns "
-            "whose rare values put it there, and their shares."
+            description="Where the threshold is more than 20 times that of alpha 0.1, or columns "
+            "of 30 values or more make most of the highest scores of normal records: the columns "
+            "whose rare values do so, and their shares."
         ),
     ] = field(default_factory=dict)
     segments: Annotated[

@@ -29,11 +29,27 @@ def test_columns_with_rare_values_are_named_when_they_make_the_tail(tmp_path: Pa
     done = call("train", tmp_path / "flags.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "because of rare values in flag" in said and "--ignore" in said
+    assert "come from rare values in flag" in said and "--ignore" in said
     calibration = json.loads((tmp_path / "it" / "manifest.json").read_text())["calibration"]
     assert all(name.startswith("flag") for name in calibration["tail"])
     found = call("inspect", tmp_path / "it").stdout
     assert "tail" in found and "flag" in found
+
+
+def test_columns_of_many_values_are_named_when_they_make_most_of_the_scores(tmp_path: Path):
+    """Cities of all sizes: which one it is says nothing, but how rare it is makes the score."""
+    rng = np.random.default_rng(0)
+    for name, cities in (("many", 90), ("few", 5)):
+        frame = pl.DataFrame(
+            {
+                "amount": rng.gamma(2.0, size=4000),
+                "weight": rng.normal(size=4000),
+                "city": [f"city {i}" for i in np.minimum(rng.geometric(3 / cities, 4000), cities)],
+            }
+        )
+        scorer = train(frame, tmp_path / name, alpha=0.01, **SMALL)
+        named = list(scorer.artifact.manifest.calibration.tail)
+        assert named == (["city"] if name == "many" else [])
 
 
 def test_no_tail_no_word(tmp_path: Path):

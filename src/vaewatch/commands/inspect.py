@@ -81,7 +81,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"
     if calibration.tail:
         columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
-        yield "tail", f"the threshold lies among rare values of {columns}"
+        yield "tail", f"the highest scores of normal records come from rare values in {columns}"
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
     yield from series_facts(manifest)

@@ -83,9 +83,9 @@ def _to_do(summary: CalibrationSummary, calibration: Calibration) -> Iterator[Te
     if summary.tail:
         columns = ", ".join(f"{name} ({own:.0%})" for name, own in summary.tail.items())
         yield Text(
-            f"Tail: the threshold lies among rare values of {columns}; anomalies that score less "
-            "are not found. More records do not help; leaving these columns out, or a larger "
-            "alpha, does.",
+            f"Tail: the highest scores of normal records come from rare values in {columns}; "
+            "anomalies that score less are not found. More records do not help; leaving these "
+            "columns out, or a larger alpha, does.",
             warning=True,
         )
 

@@ -58,9 +58,9 @@ def _asked(manifest: Manifest) -> str:
 def _tail(shares: Mapping[str, float]) -> str:
     columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
     return (
-        f"a few normal records score far above the others because of rare values in {columns}: "
-        "anomalies that score less are not found. Leave such columns out with --ignore, or ask "
-        "for a larger alpha."
+        f"the highest scores of normal records come from rare values in {columns}: anomalies that "
+        "score less are not found. If it says nothing how rare they are, leave such columns out "
+        "with --ignore; or ask for a larger alpha."
     )
 
 
