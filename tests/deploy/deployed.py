@@ -13,7 +13,7 @@ import click
 import yaml
 
 from vaewatch.__main__ import cli
-from vaewatch.commands.options import SecretOption
+from vaewatch.commands.parameters import SecretOption
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

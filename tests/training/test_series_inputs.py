@@ -25,7 +25,8 @@ def fit(folder: Path, frame: pl.DataFrame, *words: object) -> Done:
     frame.write_csv(folder / "fit.csv")
     own = words if "--window" in words else ("--window", 8, *words)
     out = ("--out", folder / "art", "--overwrite", "--alpha", 0.05)
-    return call("train", folder / "fit.csv", *TIMED, *WORDS, "--no-report", *out, *own)
+    timed = TIMED[:-2] if "--entity" in words else TIMED
+    return call("train", folder / "fit.csv", *timed, *WORDS, "--no-report", *out, *own)
 
 
 def test_a_record_without_a_time_is_refused_by_its_line(tmp_path: Path):

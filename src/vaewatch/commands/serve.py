@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from vaewatch.commands.options import SecretOption, config_file, setting
+from vaewatch.commands.options import config_file, setting
+from vaewatch.commands.parameters import SecretOption
 from vaewatch.scoring.imports import without_garbage
 from vaewatch.service.settings import Settings
 from vaewatch.threads import products_on_one_thread

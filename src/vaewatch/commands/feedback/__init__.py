@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaewatch.commands.options import SecretOption, save, setting
+from vaewatch.commands.options import save, setting
+from vaewatch.commands.parameters import SecretOption
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vaewatch.commands.options import SecretArgument
+from vaewatch.commands.parameters import SecretArgument
 from vaewatch.commands.terminal import out
 
 
