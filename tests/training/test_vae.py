@@ -143,6 +143,13 @@ def test_heavy_tails_get_more_noise():
     assert noise_deviation(two) == 0.3 == noise_deviation(np.zeros(10))
 
 
+def test_values_that_differ_by_the_last_bit_have_a_noise():
+    """One value lies so far out that the others are all but the same in single precision."""
+    near = np.float32(-0.0447) + np.spacing(np.float32(0.0447)) * (np.arange(600) % 40)
+    values = np.append(near, 24.0).astype(np.float32)
+    assert 0.1 <= noise_deviation(values) <= 3.0
+
+
 def test_the_noise_of_many_records_is_that_of_some_of_them():
     rng = np.random.default_rng(0)
     x = np.stack([rng.normal(size=100_000), rng.laplace(size=100_000) ** 3], 1).astype(np.float32)
