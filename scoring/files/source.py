@@ -27,6 +27,7 @@ from vaewatch.scoring.files.packing import PACKED, packing_of, unpack
 from vaewatch.scoring.files.parquet import ParquetFile, read_parquet
 from vaewatch.scoring.files.records import Frames, Source, refuse_reserved
 from vaewatch.scoring.files.remote import in_folder, is_url, matching, open_object
+from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.schema import Schema
 
 STDIN = "-"
@@ -73,6 +74,11 @@ def expand(sources: Sequence[str]) -> tuple[str, ...]:
     for source in sources:
         with readable(source):
             found = _objects(source) if is_url(source) else _paths(source)
+        if not found and (Path(source) / MANIFEST).is_file():
+            raise SchemaError(
+                f"'{source}' must be a file or folder of records, but is an artifact. An artifact "
+                "comes before the files that it scores."
+            )
         if not found:
             raise SchemaError(
                 f"'{source}' must hold files that end in {', '.join(OF_FOLDERS)}, "

@@ -290,6 +290,13 @@ def test_a_folder_without_data_is_reported(tmp_path: Path, artifact_path: Path):
     assert done.returncode == 3 and "must hold files that end in .csv" in error_of(done)
 
 
+def test_an_artifact_after_its_files_is_told_its_place(tmp_path: Path, artifact_path: Path):
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    done = score(tmp_path / "in.csv", artifact_path)
+    assert done.returncode == 3
+    assert "is an artifact. An artifact comes before the files that it scores." in error_of(done)
+
+
 def test_shards_share_the_files(tmp_path: Path, artifact_path: Path, frame: pl.DataFrame):
     folder, seen = folder_of(tmp_path, frame), []
     for i in range(4):
