@@ -141,7 +141,12 @@ class Parent:
                 given = (self.settings, self._listener.sock, self._ready[1])
                 worker = context.Process(target=self.work, args=given)
                 with held_changes():  # until the worker handles them
-                    worker.start()
+                    try:
+                        worker.start()
+                    except (OSError, ValueError):
+                        if not self._stopping:
+                            raise
+                        return  # its socket was closed while it was passed on
                 self._workers[slot], self._born[slot] = worker, time.monotonic()
                 if self._stopping:  # since it was started, when it could not be told
                     _send(worker, signal.SIGTERM)

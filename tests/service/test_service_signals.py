@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import VAEWATCH
 from tests.live import ask, serving, until
 from tests.service.test_service_life import new_workers, reloads_on_sighup
+from vaewatch.service.http.listening import listen
 from vaewatch.service.http.workers import Parent
 from vaewatch.service.settings import Settings
 
@@ -123,6 +124,32 @@ def test_a_worker_that_starts_when_the_service_stops_stops_too(
                 process.terminate()
                 assert process.wait(20) == 0
     assert "did not stop" not in (tmp_path / "stderr").read_text()
+
+
+class Stopped:
+    """Work of a service that is told to stop just as a worker is given its socket."""
+
+    def __init__(self) -> None:
+        self.parent: Parent | None = None
+
+    def __call__(self, *given: object) -> None:
+        """Serve nothing."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert self.parent is not None
+        self.parent._stopping = True
+        self.parent._close()
+        return print, ()
+
+
+def test_a_socket_that_closes_while_a_worker_is_given_it_is_no_failure(artifact_path: Path):
+    """SIGTERM had a service end with 1 then, one time in some hundred."""
+    work = Stopped()
+    parent = Parent(Settings(artifact_path, port=0, workers=2), work)
+    work.parent, parent._ready = parent, multiprocessing.Pipe(duplex=False)
+    parent._listener = listen(parent.settings)
+    parent._fill()
+    assert parent._stopping and not parent._workers
 
 
 @LINUX
