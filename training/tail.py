@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.scorer import Scorer
@@ -33,14 +32,13 @@ def tail_of(learned: Learned, package: Package) -> dict[str, float]:
     They are those of the reasons of the calibration records that score beyond FAR thresholds; if
     none do, columns of MANY values that make most of the scores beyond a usual threshold.
     """
-    artifact, least = package.artifact(), heavy_from(learned.calibration)
-    many = _of_many_values(artifact.vectorizer)
+    least = heavy_from(learned.calibration)
     if least is not None:
-        return _shares(learned, artifact, least)
-    usual = learned.calibration.threshold(USUAL)
+        return _shares(learned, package, least)
+    many, usual = _of_many_values(learned.vectorizer), learned.calibration.threshold(USUAL)
     if not many or usual is None:
         return {}
-    shares = _shares(learned, artifact, usual)
+    shares = _shares(learned, package, usual)
     found = {name: share for name, share in shares.items() if name in many}
     return found if sum(found.values()) >= MOSTLY else {}
 
@@ -50,9 +48,9 @@ def _of_many_values(vectorizer: Vectorizer) -> set[str]:
     return {name for name, count in events.items() if count >= MANY}
 
 
-def _shares(learned: Learned, artifact: Artifact, least: float) -> dict[str, float]:
+def _shares(learned: Learned, package: Package, least: float) -> dict[str, float]:
     """Return what each column explains of the scores of at least so much, largest first."""
-    scorer, rows = Scorer(artifact), learned.split.calibration
+    scorer, rows = Scorer(package.artifact()), learned.split.calibration
     table = learned.table.take(rows)
     far = np.flatnonzero(scorer.score_table(table, explain=0).score >= least)[:EXPLAINED]
     nats: dict[str, float] = defaultdict(float)
