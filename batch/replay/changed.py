@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.batch.replay.alerts import Burst
-from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration
+from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.stream.martingale import Exchangeability
 
 NAME, SEVERITY = "VaewatchTrafficChanged", "ticket"
@@ -37,12 +37,8 @@ class TrafficWatch:
     _latest: int | None = None
 
     def __post_init__(self) -> None:
-        self._martingale = Exchangeability(
-            self.calibration.scores,
-            np.random.default_rng(0),
-            self.own,
-            upward=self.calibration.rule == CROSS_FITTED,
-        )
+        generator = np.random.default_rng(0)
+        self._martingale = Exchangeability.of(self.calibration, self.own, generator)
 
     def take(
         self,

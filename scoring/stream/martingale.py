@@ -26,6 +26,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration
 from vaewatch.scoring.drift import count_true
 
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
@@ -158,6 +159,20 @@ class Exchangeability:
         self._by_segment = bool(own)
         self._ranks = [Ranks(scores, generator) for scores in own or [calibration]]
         self._players = Players(SLOPES[SLOPES < 0] if upward else SLOPES)
+
+    @classmethod
+    def of(
+        cls,
+        calibration: Calibration,
+        own: Sequence[NDArray[np.float64]] = (),
+        generator: np.random.Generator | None = None,
+        spacing: int = 1,
+    ) -> Exchangeability:
+        """Return that of the stream which a calibration judges, of which one record in `spacing`
+        is looked at.
+        """
+        scores = worth(calibration.scores, spacing)
+        return cls(scores, generator, own, upward=calibration.rule == CROSS_FITTED)
 
     def update(self, scores: NDArray[np.float64], slots: NDArray[np.int64] | None = None) -> float:
         """Take (N,) scores, in order; returns log10 of the martingale after them.

@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import CROSS_FITTED
 from vaewatch.scoring.budget.segments import Segments
 from vaewatch.scoring.incidents.incident import MOST_EXAMPLES
 from vaewatch.scoring.incidents.rule import members_of
 from vaewatch.scoring.series.settling import of_new_entities
-from vaewatch.scoring.stream.martingale import Exchangeability, worth
+from vaewatch.scoring.stream.martingale import Exchangeability
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
@@ -74,11 +73,7 @@ class Watch:
         artifact = model.scorer.artifact
         self.column_events = ColumnEvents(artifact.schema)
         own = artifact.segments.own_scores if artifact.segments else ()
-        self.exchangeability = Exchangeability(
-            worth(artifact.calibration.scores, model.spacing),
-            own=own,
-            upward=artifact.calibration.rule == CROSS_FITTED,
-        )
+        self.exchangeability = Exchangeability.of(artifact.calibration, own, spacing=model.spacing)
 
     def add(self, table: Table, events: Counts, over: Over) -> None:
         """Add a table to the window. `events`: (EVENTS, columns)."""
