@@ -117,7 +117,8 @@ class Network:
         """Return the whitened residuals of S members for features, (N, D) -> (N, S, D).
 
         See `vaewatch.scoring.precision`. `reconstruction` is the members' mean of half their
-        squared length, where no residual was cut: see `vaewatch.training.calibration.rules`.
+        squared length, where no residual was cut (`vaewatch.training.calibration.rules`) and no
+        column is odd by itself (`vaewatch.training.odd.columns`).
         """
         return self._run((WHITENED,), features)[0]
 

@@ -35,6 +35,7 @@ from vaewatch.training.feedback.given import Feedback
 from vaewatch.training.feedback.learn import FittedTo, PartsOf, learn_from
 from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.learned import Continued, Evidence, Learned
+from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import beyond_others, fit_vectorizer
@@ -62,6 +63,7 @@ from vaewatch.training.vae.laggards import without_laggards
 log = logging.getLogger("vaewatch.training")
 
 Score = Callable[[Table], NDArray[np.float64]]
+VIEWED = 10_000  # fit records that show what single columns usually cost
 PROBES = 64  # fit records on which the exported graph must agree with torch
 JUDGED = (
     40_000  # fit records whose out-of-bag residuals shape the score, unless they calibrate, too
@@ -109,6 +111,7 @@ def fit(
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, len(x))
     found = _fit_score(fitted, x, rules, config, JUDGED if split.rule == SPLIT else len(x))
+    found = _viewed(found, vectorizer.column_of, split, rules)
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
     difference = check_against_torch(found.model, network, x[:PROBES])
@@ -123,8 +126,7 @@ def fit(
 
     judged = _judge(table, split, found.evidence, rules, score)
     calibration = judged.calibration(config.alpha, split)
-    suspects = vectorizer.transform(table.take(split.trimmed)).values
-    tried = _Tried(fitted, found, rules, suspects)
+    tried = _Tried(fitted, found, rules, vectorizer.transform(table.take(split.trimmed)).values)
     return Learned(
         config=config,
         table=table,
@@ -161,6 +163,16 @@ def _folds(order: NDArray[np.int64] | None, config: TrainConfig) -> Drawn | None
     if order is None or config.served is None:
         return None
     return Drawn(Folds.in_order(order, config.members, config.served))
+
+
+def _viewed(found: _ScoreFit, columns: NDArray[np.int64], split: Split, rules: Rules) -> _ScoreFit:
+    """Return the fit with a view of the columns that its features, (D,), are of, where it may have
+    one. Without the KL it is the reconstruction part alone that was asked for; and cross-fitted
+    records are judged by one member each, whose costs of single columns vary more.
+    """
+    if split.rule != SPLIT or not found.rule.kl_weight or not may_view(len(split.fit), columns):
+        return found
+    return found.viewing(columns, rules)
 
 
 def _segments(
@@ -211,6 +223,24 @@ class _ScoreFit:
     evidence: Evidence
     oob: OutOfBag
     factors: Factors = Factors()
+    columns: NDArray[np.int64] | None = None
+
+    def viewing(self, columns: NDArray[np.int64], rules: Rules) -> _ScoreFit:
+        """Return the fit with a view of the columns that its features, (D,), are of."""
+        precision, evidence = self.model.precision, self.evidence
+        whitened = precision.whiten(evidence.residuals.astype(np.float64))
+        costs = ColumnCosts.of(precision, columns)
+        some = slice(None, None, math.ceil(len(whitened) / VIEWED))
+        served = self.model.whitened(evidence.x[evidence.rows[some]])
+        view = ColumnView.of(costs, whitened[some], evidence.scores[some], rules.nats, served)
+        least, parts = view.least(whitened[None]), evidence.parts.copy()
+        parts[:, 0] = np.maximum(parts[:, 0], least - parts[:, 1:].sum(1))
+        return replace(
+            self,
+            columns=columns,
+            model=replace(self.model, columns=view, neighbour_weight=self.rule.neighbour_weight),
+            evidence=replace(evidence, scores=np.maximum(evidence.scores, least), parts=parts),
+        )
 
     def weighing(self, factors: Factors) -> _ScoreFit:
         """Return the fit with parts that weigh so many times as much."""
@@ -264,7 +294,7 @@ class _Tried:
             return with_changes(found, table)
         seen, score = self.found.evidence, self.found
         fit = table.take(split.fit[seen.rows])
-        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors)
+        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors, score.columns)
         if len(self.suspects):
             left_out = table.take(split.trimmed)
             played = played.with_suspects(self.suspects, left_out, self.fitted, config)

@@ -34,6 +34,7 @@ from vaewatch.training.calibration.rules import Caps, Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
+from vaewatch.training.odd.columns import ColumnCosts, ColumnView
 from vaewatch.training.vae.batches import Batches
 from vaewatch.training.vae.fit import Fitted, default_latent, fit_vae
 from vaewatch.training.vae.folds import Folds, served_members
@@ -234,10 +235,18 @@ def make_model(
     near: int = 3,
     kl: bool = True,
     capped: Sequence[int] = (),
+    columns: Sequence[int] = (),
 ) -> ScoreModel:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=kl)
     caps = Caps(np.array(capped, np.int64), np.full(len(capped), 0.05))
-    return ScoreModel(fitted.vae, oob.precision(), caps, Bank.of(x[:bank], near), kl)
+    precision = oob.precision()
+    model = ScoreModel(fitted.vae, precision, caps, Bank.of(x[:bank], near), kl)
+    if not len(columns):
+        return model
+    whitened = precision.whiten(oob.residuals.astype(float))
+    costs = ColumnCosts.of(precision, np.array(columns))
+    view = ColumnView.of(costs, whitened, np.linspace(0.0, 100.0, len(x)), 900.0)
+    return replace(model, columns=view, neighbour_weight=0.5)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +260,8 @@ def make_model(
         {"kl": False},
         {"capped": [4]},
         {"capped": [0, 3]},
+        {"columns": [0, 0, 1, 2, 2, 2]},
+        {"columns": [3, 5, 5, 7, 8, 9], "capped": [4], "kl": False, "bank": 0},
     ],
 )
 def test_the_graph_agrees_with_torch_in_every_output(
@@ -265,6 +276,29 @@ def test_the_graph_agrees_with_torch_in_every_output(
             getattr(got, name), getattr(want, name), rtol=2e-3, atol=2e-3, err_msg=name
         )
     np.testing.assert_allclose(network.whitened(x), want.whitened, rtol=2e-3, atol=2e-3)
+
+
+def test_a_score_is_at_least_what_its_oddest_column_is_worth(fitted: Fitted, x: np.ndarray):
+    model = make_model(fitted, x, columns=range(6))
+    assert model.columns is not None
+    odd = x.copy()
+    odd[:, 2] += np.linspace(0, 20, len(x)).astype(np.float32)
+    plain, forward = model.plain(odd), model.forward(odd)
+    least = model.columns.least(plain.whitened.swapaxes(0, 1))
+    total = [f.reconstruction + f.kl + 0.5 * f.neighbour for f in (plain, forward)]
+    np.testing.assert_allclose(total[1], np.maximum(total[0], least))
+    assert (total[1] > total[0]).any() and (total[1] == total[0]).any()
+    got = Network(export_graph(model)).forward(odd)
+    np.testing.assert_allclose(got.reconstruction, forward.reconstruction, rtol=2e-3, atol=2e-3)
+
+
+def test_a_graph_of_another_view_is_refused(fitted: Fitted, x: np.ndarray):
+    model = make_model(fitted, x, columns=range(6))
+    odd = x + 3 * np.eye(6, dtype=np.float32)[np.arange(len(x)) % 6]
+    other = replace(model, columns=replace(model.columns, most=3.0))
+    check_against_torch(model, Network(export_graph(model)), odd)
+    with pytest.raises(RuntimeError, match="within 0.01 in the reconstruction part"):
+        check_against_torch(model, Network(export_graph(other)), odd)
 
 
 def test_a_residual_beyond_its_cap_costs_what_the_cap_does(fitted: Fitted, x: np.ndarray):

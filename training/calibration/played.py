@@ -22,6 +22,7 @@ from vaewatch.training.calibration.rehearsal import Mix, play
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.weights import Factors
+from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import Fitted
 
@@ -36,6 +37,7 @@ class Played:
 
     oob: their residuals, with folds that are blocks of time. x: (N, D) their features. table: the
     records themselves, with their times and segments. factors: what the parts of a score weigh.
+    columns: (D,) of the features, if the score looks at each column by itself, too.
     """
 
     oob: OutOfBag
@@ -43,11 +45,19 @@ class Played:
     table: Table
     learned: NDArray[np.bool_]
     factors: Factors = Factors()
+    columns: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, oob: OutOfBag, x: NDArray[np.float32], table: Table, factors: Factors) -> Played:
+    def of(
+        cls,
+        oob: OutOfBag,
+        x: NDArray[np.float32],
+        table: Table,
+        factors: Factors,
+        columns: NDArray[np.int64] | None,
+    ) -> Played:
         """Return fit records."""
-        return cls(oob, x, table, np.ones(len(x), np.bool_), factors)
+        return cls(oob, x, table, np.ones(len(x), np.bool_), factors, columns)
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -74,6 +84,7 @@ class Played:
             self.table.join(table),
             np.concatenate([self.learned, np.zeros(len(x), np.bool_)]),
             self.factors,
+            self.columns,
         )
 
     def _as_many(self, suspects: int, fitted: Fitted) -> int:
@@ -97,9 +108,22 @@ def rehearse(played: Played, rules: Rules, config: TrainConfig) -> Outlook | Non
     if not known.any() or times[known].min() == times[known].max():
         return None
     last = played.oob.folds == played.oob.folds.max()
-    scores, later = _as_of_then(played, last, rules, config), last & known
+    scores = _viewed(played, last, rules, _as_of_then(played, last, rules, config))
+    later = last & known
     mix = Mix.of(played.table, ~last, later)
     return play(scores[~last], scores[later], times[later], config.alpha, mix)
+
+
+def _viewed(played: Played, last: NDArray[np.bool_], rules: Rules, scores: Scores) -> Scores:
+    """Return (N,) scores with a view of single columns that knows nothing of the last fold."""
+    past, residuals = played.learned & ~last, played.oob.residuals.astype(np.float64)
+    if played.columns is None or not may_view(int(past.sum()), played.columns):
+        return scores
+    precision = fit_precision(played.oob.residuals[past])
+    whitened = precision.whiten(residuals)
+    costs = ColumnCosts.of(precision, played.columns)
+    view = ColumnView.of(costs, whitened[past], scores[past], rules.nats)
+    return np.maximum(scores, view.least(whitened[None]))
 
 
 def _as_of_then(

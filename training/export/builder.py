@@ -62,10 +62,10 @@ class Builder:
         weight, bias = array_of(layer.weight[member]), array_of(layer.bias[member, 0])
         return self.add("Gemm", x, self.weight(weight), self.weight(bias))
 
-    def half_square(self, x: str, served: int, name: str) -> None:
+    def half_square(self, x: str, served: int, name: str | None = None) -> str:
         """(N, S * width) -> (N,): half the squared length, as a mean over S members."""
         squared = self.add("ReduceSumSquare", x, self.ints(1), keepdims=0)
-        self.add("Mul", squared, self.weight(0.5 / served), name=name)
+        return self.add("Mul", squared, self.weight(0.5 / served), name=name)
 
     def zero_of(self, x: str, name: str) -> None:
         """(N, width) -> (N,) zeros."""

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.directions import Directions
 from vaewatch.training.calibration.neighbours import Bank
+from vaewatch.training.odd.scale import OddScale
 from vaewatch.training.series.kernels import Kernels
-from vaewatch.training.series.record import RecordScale, RecordView
+from vaewatch.training.series.record import RecordView
 from vaewatch.training.vae.vae import VAE
 
 # of the views in a score: the shape is the best one alone on most series; the reconstruction finds
@@ -89,7 +90,7 @@ class Scales:
     reconstruction: Scale
     shapes: tuple[Scale, ...]
     course: Scale
-    record: RecordScale | None = None
+    record: OddScale | None = None
 
     @classmethod
     def of(cls, views: Views, numbers: int) -> Scales:
@@ -102,7 +103,7 @@ class Scales:
         if views.record is None:
             return scales
         others = scales.reconstruction_part(views) + scales.neighbour_part(views)
-        return replace(scales, record=RecordScale.of(views.record, others))
+        return replace(scales, record=OddScale.of(views.record, others))
 
     @classmethod
     def plain(cls, shapes: int, *, record: bool) -> list[Scales]:
@@ -112,7 +113,7 @@ class Scales:
         plain = Scale(0.0, 1.0)
         found = [cls(plain, (plain,) * shapes, plain)]
         if record:
-            found.append(replace(found[0], record=RecordScale(0.0, 1.0, 1e3)))
+            found.append(replace(found[0], record=OddScale(0.0, 1.0, 1e3)))
         return found
 
     def reconstruction_part(self, views: Views) -> Floats:

@@ -20,10 +20,6 @@ from vaewatch.training.calibration.neighbours import Bank
 
 NEAREST = 3
 LEAST_VARIANCE = 0.02  # of the mean variance: along what does not vary, rounding would decide
-# between these quantiles of normal records a record begins to count, and alarms by itself
-USUAL, ODD = 0.995, 0.999
-ALARMING = 0.99  # the quantile of the other views' sum that an odd record is worth
-LEAST_SPREAD, LEAST_HEIGHT = 0.05, 1.0
 
 Floats = NDArray[np.float64]
 
@@ -59,26 +55,3 @@ class RecordView:
     def only(self, kept: NDArray[np.bool_]) -> RecordView:
         """Return the view of some of the kept records, (K,): their axes, too, never saw others."""
         return RecordView.of(self.records[kept])
-
-
-@dataclass(frozen=True)
-class RecordScale:
-    """What a record's distance is worth: 0 up to `middle`, `height` at `middle + spread`."""
-
-    middle: float
-    spread: float
-    height: float
-
-    @classmethod
-    def of(cls, distances: Floats, others: Floats) -> RecordScale:
-        """Return the scale of normal records' distances, (N,), beside the sum of what the other
-        views add to their scores, (N,).
-        """
-        usual, odd = np.quantile(distances, [USUAL, ODD])
-        height = max(float(np.quantile(others, ALARMING)), LEAST_HEIGHT)
-        return cls(float(usual), max(float(odd - usual), LEAST_SPREAD), height)
-
-    def apply(self, distances: Floats) -> Floats:
-        """(N,) -> (N,), what a score is at least."""
-        above = np.maximum((distances - self.middle) / self.spread, 0.0)
-        return np.asarray(self.height * np.log2(1.0 + above))

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.training.series.record import RecordScale, RecordView
+from vaewatch.training.odd.scale import OddScale
+from vaewatch.training.series.record import RecordView
 from vaewatch.training.train import train
 
 HOUR = 3600
@@ -92,9 +93,9 @@ def test_axes_of_some_records_never_saw_the_others():
 
 def test_an_odd_record_is_worth_an_alarm_and_a_usual_one_nothing():
     distances = np.arange(1, 10_001) / 10_000
-    scale = RecordScale.of(distances, np.linspace(0, 10, 10_000))
+    scale = OddScale.of(distances, np.linspace(0, 10, 10_000))
     assert scale.apply(np.array([0.3, 0.995])) == pytest.approx([0, 0], abs=0.01)
     assert (scale.apply(np.array([0.999, 1.0])) < 9.9 / 2).all()  # the least spread
-    wide = RecordScale.of(100 * distances, np.linspace(0, 10, 10_000))
+    wide = OddScale.of(100 * distances, np.linspace(0, 10, 10_000))
     assert wide.apply(np.array([99.9])) == pytest.approx([9.9], rel=0.01)
     assert wide.apply(np.array([100.7])) == pytest.approx([9.9 * np.log2(4)], rel=0.02)

@@ -25,6 +25,7 @@ from vaewatch.training.export.builder import (
     least_of_many,
     serialise,
 )
+from vaewatch.training.odd.scale import OddScale
 from vaewatch.training.series.export.convolutions import END, Real, bank_of, convolve
 from vaewatch.training.series.model import (
     RECONSTRUCTION_WEIGHT,
@@ -33,7 +34,7 @@ from vaewatch.training.series.model import (
     Scales,
     WindowModel,
 )
-from vaewatch.training.series.record import RecordScale, RecordView
+from vaewatch.training.series.record import RecordView
 
 OPSET = 18  # ONNX Runtime takes 10 times as long for the AveragePool of a later one
 SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
@@ -117,8 +118,8 @@ def _last(graph: Builder, model: WindowModel, records: str) -> str:
     return graph.add("Reshape", last, graph.ints(-1, len(model.directions.mean) // model.size))
 
 
-def _record(graph: Builder, view: RecordView, scale: RecordScale, last: str) -> str:
-    """(N, D) -> (N, 1): what the records are worth by themselves, see `RecordScale.apply`."""
+def _record(graph: Builder, view: RecordView, scale: OddScale, last: str) -> str:
+    """(N, D) -> (N, 1): what the records are worth by themselves, see `OddScale.apply`."""
     centred = graph.add("Sub", last, graph.weight(view.mean))
     white = graph.add("MatMul", centred, graph.weight(view.axes))
     usual = Scale(scale.middle, scale.spread)
