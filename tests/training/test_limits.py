@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -54,6 +54,7 @@ def unseen(vectorizer: Vectorizer, *numbers: float) -> list[bool]:
     return features_of(vectorizer, *numbers).unseen[:, 0].tolist()
 
 
+@settings(deadline=None)
 @given(columns | whole)
 def test_no_value_within_the_range_of_the_fit_is_unseen(values: Numbers):
     assume(values.min() < values.max())
@@ -64,6 +65,7 @@ def test_no_value_within_the_range_of_the_fit_is_unseen(values: Numbers):
     assert not any(unseen(vectorizer, *values.tolist(), middle, low, high))
 
 
+@settings(deadline=None)
 @given(columns | whole)
 def test_a_value_of_the_fit_may_come_back_as_a_float32_or_a_float16(values: Numbers):
     assume(values.min() < values.max())
@@ -73,6 +75,7 @@ def test_a_value_of_the_fit_may_come_back_as_a_float32_or_a_float16(values: Numb
     assert not any(unseen(vectorizer, *again[np.isfinite(again)].astype(float).tolist()))
 
 
+@settings(deadline=None)
 @given(
     whole,
     st.sampled_from([0.001, 0.25, 3.0, 1e6]),
