@@ -223,7 +223,6 @@ class _ScoreFit:
     evidence: Evidence
     oob: OutOfBag
     factors: Factors = Factors()
-    columns: NDArray[np.int64] | None = None
 
     def viewing(self, columns: NDArray[np.int64], rules: Rules) -> _ScoreFit:
         """Return the fit with a view of the columns that its features, (D,), are of."""
@@ -237,7 +236,6 @@ class _ScoreFit:
         parts[:, 0] = np.maximum(parts[:, 0], least - parts[:, 1:].sum(1))
         return replace(
             self,
-            columns=columns,
             model=replace(self.model, columns=view, neighbour_weight=self.rule.neighbour_weight),
             evidence=replace(evidence, scores=np.maximum(evidence.scores, least), parts=parts),
         )
@@ -294,7 +292,8 @@ class _Tried:
             return with_changes(found, table)
         seen, score = self.found.evidence, self.found
         fit = table.take(split.fit[seen.rows])
-        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors, score.columns)
+        columns = None if score.model.columns is None else score.model.columns.costs.column
+        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors, columns)
         if len(self.suspects):
             left_out = table.take(split.trimmed)
             played = played.with_suspects(self.suspects, left_out, self.fitted, config)

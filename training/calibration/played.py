@@ -116,11 +116,11 @@ def rehearse(played: Played, rules: Rules, config: TrainConfig) -> Outlook | Non
 
 def _viewed(played: Played, last: NDArray[np.bool_], rules: Rules, scores: Scores) -> Scores:
     """Return (N,) scores with a view of single columns that knows nothing of the last fold."""
-    past, residuals = played.learned & ~last, played.oob.residuals.astype(np.float64)
+    past, residuals = played.learned & ~last, played.oob.residuals
     if played.columns is None or not may_view(int(past.sum()), played.columns):
         return scores
-    precision = fit_precision(played.oob.residuals[past])
-    whitened = precision.whiten(residuals)
+    precision = fit_precision(residuals[past])
+    whitened = precision.whiten(residuals.astype(np.float64))
     costs = ColumnCosts.of(precision, played.columns)
     view = ColumnView.of(costs, whitened[past], scores[past], rules.nats)
     return np.maximum(scores, view.least(whitened[None]))

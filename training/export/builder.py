@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from vaewatch.training.odd.scale import OddScale
 from vaewatch.training.vae.vae import VAE, StackedLinear
 
 OPSET = 20
@@ -54,6 +55,17 @@ class Builder:
 
     def silu(self, x: str) -> str:
         return self.add("Mul", x, self.add("Sigmoid", x))
+
+    def log_above(self, x: str, middle: float, spread: float) -> str:
+        """log(1 + how many spreads x is above the middle); 0 below it."""
+        above = self.add("Sub", x, self.weight(middle))
+        shares = self.add("Relu", self.add("Div", above, self.weight(spread)))
+        return self.add("Log", self.add("Add", shares, self.weight(1.0)))
+
+    def worth(self, x: str, scale: OddScale) -> str:
+        """What a view is worth, see `OddScale.apply`."""
+        above = self.log_above(x, scale.middle, scale.spread)
+        return self.add("Mul", above, self.weight(scale.height / np.log(2)))
 
     def linear(self, x: str, layer: StackedLinear, member: int) -> str:
         """(N, inputs) -> (N, outputs), of one member: ONNX Runtime fuses a bias into a single

@@ -101,12 +101,7 @@ def _least_of_columns(graph: Builder, view: ColumnView, whitened: list[str]) -> 
     units = graph.add("MatMul", squares, graph.weight(0.5 / len(whitened) * per_unit))
     beyond = graph.add("Sub", units, graph.weight(view.usual / view.unit))
     oddest = graph.add("ReduceMax", beyond, graph.ints(1), keepdims=0)
-    scale = view.scale
-    above = graph.add("Sub", oddest, graph.weight(scale.middle))
-    shares = graph.add("Relu", graph.add("Div", above, graph.weight(scale.spread)))
-    bits = graph.add("Log", graph.add("Add", shares, graph.weight(1.0)))
-    worth = graph.add("Mul", bits, graph.weight(scale.height / np.log(2)))
-    return graph.add("Min", worth, graph.weight(view.most))
+    return graph.add("Min", graph.worth(oddest, view.scale), graph.weight(view.most))
 
 
 def _whiten(graph: Builder, precision: Precision, x: str) -> str:

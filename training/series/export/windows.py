@@ -122,9 +122,7 @@ def _record(graph: Builder, view: RecordView, scale: OddScale, last: str) -> str
     """(N, D) -> (N, 1): what the records are worth by themselves, see `OddScale.apply`."""
     centred = graph.add("Sub", last, graph.weight(view.mean))
     white = graph.add("MatMul", centred, graph.weight(view.axes))
-    usual = Scale(scale.middle, scale.spread)
-    above = _scaled(graph, usual, _nearest(graph, view.bank, white))
-    return graph.add("Mul", above, graph.weight(scale.height / np.log(2)))
+    return graph.worth(_nearest(graph, view.bank, white), scale)
 
 
 def _course(graph: Builder, model: WindowModel, flat: str) -> str:
@@ -204,9 +202,7 @@ def _leave(graph: Builder, model: WindowModel, member: int) -> Iterator[str]:
 
 def _scaled(graph: Builder, scale: Scale, value: str) -> str:
     """(N, 1) -> (N, 1), in what is usual: see `Scale.apply`."""
-    above = graph.add("Sub", value, graph.weight(scale.middle))
-    shares = graph.add("Relu", graph.add("Div", above, graph.weight(scale.spread)))
-    return graph.add("Log", graph.add("Add", shares, graph.weight(1.0)))
+    return graph.log_above(value, scale.middle, scale.spread)
 
 
 def check_windows_against_torch(model: WindowModel, network: WindowNetwork, probe: Run) -> float:
