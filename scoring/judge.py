@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.expected.candidates import Candidates
+from vaewatch.scoring.expected.conditional import Conditional
 from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.features.feature import places_of_columns
 from vaewatch.scoring.network import OUTPUTS, Network
 from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
 from vaewatch.scoring.score import Parts
@@ -31,8 +33,13 @@ class RecordJudge:
         self.artifact = artifact
         self.network = Network(artifact.graph, threads)
         learned, rule = (artifact.vectorizer, artifact.precision), artifact.rule
+        places = places_of_columns(artifact.vectorizer.features)
+        conditional = Conditional.of(artifact.precision, places.values())
         self._explainer = Explainer(
-            self.network, rule, Candidates(*learned, rule.unseen), Expectation(*learned)
+            self.network,
+            rule,
+            Candidates(*learned, conditional, rule.unseen),
+            Expectation(*learned, conditional),
         )
 
     def judge(self, table: Table) -> ScoredTable:

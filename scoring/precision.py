@@ -1,8 +1,8 @@
-"""residuals <-> whitened residuals, by the inverse covariance of normal reconstruction errors.
+"""residuals -> whitened residuals, by the inverse covariance of normal reconstruction errors.
 
 The squared length of a whitened residual is r' Sigma^-1 r, so the network returns whitened
-residuals and a score needs only their sum of squares. Only an alarm's reasons need the way back,
-to say which features it came from.
+residuals and a score needs only their sum of squares. Only an alarm's reasons need more, to say
+which features it came from: r Sigma^-1.
 """
 
 from __future__ import annotations
@@ -40,10 +40,6 @@ class Precision:
         """Return r root for residuals r, (..., D)."""
         return self._along(residuals * self.scale, -self.shrink)
 
-    def unwhiten(self, whitened: Floats) -> Floats:
-        """Return r for whitened residuals r root, (..., D)."""
-        return self._along(whitened, self.shrink / (1 - self.shrink)) / self.scale
-
     def weigh(self, whitened: Floats) -> Floats:
         """Return r Sigma^-1 for whitened residuals r root, (..., D)."""
         return self._along(whitened, -self.shrink) * self.scale
@@ -53,6 +49,12 @@ class Precision:
         shrink = self.shrink * (2 - self.shrink)
         inner = (rows == columns) - (self.basis[rows] * shrink * self.basis[columns]).sum(1)
         return np.asarray(self.scale[rows] * inner * self.scale[columns])
+
+    def among(self, features: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the entries of Sigma^-1 among these K features, (K, K)."""
+        k = len(features)
+        pairs = self.entries(np.repeat(features, k), np.tile(features, k))
+        return pairs.reshape(k, k).astype(np.float64)
 
     def _along(self, rows: Floats, factors: Floats) -> Floats:
         """Return rows (I + basis diag(factors) basis').

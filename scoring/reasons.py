@@ -149,8 +149,8 @@ class Explainer:
         at = np.repeat(np.arange(len(rows)), most)
         observed = given[at]
         cells = Cells(observed.values, columns.ravel())
-        blank = self.expectation.blank(cells)
-        expected = self.expectation.expect(cells, blank, self.network.whitened(blank))
+        blank = self.network.whitened(self.expectation.blank(cells))
+        expected = self.expectation.expect(cells, blank)
         unseen = observed.unseen.copy()
         unseen[np.arange(len(unseen)), cells.columns] = False
         replaced = Features(expected.features, unseen, observed.any_unseen)

@@ -1,9 +1,9 @@
 """whitened residuals -> the columns of a record that are worth trying.
 
-The errors in a record pull at each column: r Sigma^-1 is how the reconstruction part changes with
-its features. A faulty number is pulled hard for how well it is known. A faulty category is not, as
-the network gives back whichever it is given; it shows in other columns, whose errors pull at it.
-So each kind of column has an order of its own, and the two take turns.
+A column is worth trying if its own errors are not those that go with the errors in the others:
+what it costs, given these. A rare category costs hundreds of nats, be it ever so normal, where a
+number that is wrong may cost ten. So numbers and other columns each have an order of their own,
+and the two take turns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.expected.conditional import Conditional
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
@@ -29,6 +30,7 @@ class Candidates:
 
     vectorizer: Vectorizer
     precision: Precision
+    conditional: Conditional
     unseen: float
 
     def pick(self, features: Features, whitened: Floats, most: int) -> NDArray[np.int64]:
@@ -46,14 +48,13 @@ class Candidates:
         return np.argsort(turns, axis=1, kind="stable")[:, :most]
 
     def pulls(self, features: Features, whitened: Floats) -> Floats:
-        """Return how strongly the errors pull at each column, (N, C).
+        """Return how strongly the errors pull at each column, (N, C) nats.
 
-        With g = r Sigma^-1 a number is pulled by the sum over its features of
-        g^2 / 2 (Sigma^-1)_jj, the nats that the best value of that feature saves; other columns by
-        the sum of the absolute values of g. An unseen value adds its nats.
+        That is by how much 1/2 r' Sigma^-1 r falls if the column's own errors are those that go
+        best with all others. An unseen value adds its nats.
         """
-        weighed = np.abs(self.precision.weigh(whitened.mean(1)))
-        by_feature = np.where(self._of_numbers, weighed**2 * self._halves, weighed)
+        weighed = self.precision.weigh(whitened.mean(1))
+        by_feature = 0.5 * weighed * self.conditional.beyond(weighed)
         pulls = by_feature @ self.vectorizer.column_map
         return np.asarray(pulls + self.unseen * features.unseen)
 
@@ -61,13 +62,3 @@ class Candidates:
     def _numeric(self) -> NDArray[np.bool_]:
         columns = self.vectorizer.schema.columns
         return np.array([column.is_number for column in columns])
-
-    @cached_property
-    def _of_numbers(self) -> NDArray[np.bool_]:
-        return self._numeric[self.vectorizer.column_of]
-
-    @cached_property
-    def _halves(self) -> Floats:
-        """1 / 2 (Sigma^-1)_jj, (D,)."""
-        at = np.arange(len(self.vectorizer.features))
-        return np.asarray(0.5 / self.precision.entries(at, at), dtype=np.float32)

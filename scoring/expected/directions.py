@@ -51,14 +51,12 @@ class ExpectedDirections:
             if own.circle is None:
                 continue
             pair = np.array(own.circle)
-            entries = precision.entries(np.repeat(pair, 2), np.tile(pair, 2)).reshape(2, 2)
             pull = np.zeros(2)
             if own.flag is not None:
                 off = -mean[own.flag] / deviation[own.flag]
                 pull = off * precision.entries(pair, np.full(2, own.flag))
-            circles[index] = _Circle(
-                pair, np.linalg.inv(entries.astype(np.float64)), pull, own.column.period or 1.0
-            )
+            covariance = np.asarray(np.linalg.inv(precision.among(pair)))
+            circles[index] = _Circle(pair, covariance, pull, own.column.period or 1.0)
         return cls(circles, mean, deviation)
 
     def fill(

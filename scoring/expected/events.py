@@ -1,4 +1,4 @@
-"""reconstructed features -> the event that is expected in a blank column.
+"""expected features -> the event that is expected in a column.
 
 An event is a category, a boolean or a missing value.
 """
@@ -78,18 +78,17 @@ class ExpectedEvents:
             on=on.astype(np.float32),
         )
 
-    def expect(self, cells: Cells, reconstructed: Floats) -> NDArray[np.int64]:
+    def expect(self, cells: Cells, expected: Floats) -> NDArray[np.int64]:
         """Return the features that are expected to be on, (M,); NONE where a number is expected.
 
         Args:
-            reconstructed: (M, D) features, with each cell's column blank. No longer standardised,
-                those of events are probabilities.
+            expected: (M, D) features. No longer standardised, those of events are probabilities.
         """
         events = np.full(len(cells.columns), NONE)
         rows = np.flatnonzero(self.flag[cells.columns] != NONE)
         if len(rows):
             flags = self.flag[cells.columns[rows]]
-            missing = self._chances(reconstructed, rows, flags)
+            missing = self._chances(expected, rows, flags)
             observed = cells.features[rows, flags] > 0
             chances = np.where(observed, missing, 1 - missing)
             events[rows] = np.where(observed != _is_unexpected(chances, 1 - chances), flags, NONE)
@@ -97,7 +96,7 @@ class ExpectedEvents:
         if len(rows):
             own, at = self.indicators[cells.columns[rows]], np.arange(len(rows))
             happened = (cells.features[rows[:, None], own] > 0) & (own != NONE)
-            chances = self._chances(reconstructed, rows[:, None], own)
+            chances = self._chances(expected, rows[:, None], own)
             ranks = np.where(happened | (own == NONE), -np.inf, chances - self.rare[own])
             best, observed = ranks.argmax(1), happened.argmax(1)
             unexpected = _is_unexpected(chances[at, observed], chances[at, best])
@@ -106,9 +105,9 @@ class ExpectedEvents:
         return events
 
     def _chances(
-        self, reconstructed: Floats, rows: NDArray[np.int64], features: NDArray[np.int64]
+        self, expected: Floats, rows: NDArray[np.int64], features: NDArray[np.int64]
     ) -> Floats:
-        own = reconstructed[rows, features]
+        own = expected[rows, features]
         return np.asarray(own * self.deviation[features] + self.mean[features])
 
     def filled(self, cells: Cells, events: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -122,7 +121,7 @@ class ExpectedEvents:
 
 def _is_unexpected(observed: Floats, other: Floats) -> NDArray[np.bool_]:
     """Return whether another event is expected, given both probabilities, (M,) each."""
-    observed = np.maximum(observed, 0.0)  # a reconstruction may leave the range of probabilities
+    observed = np.maximum(observed, 0.0)  # an expectation may leave the range of probabilities
     likelier = (other > PROBABLE) & (other >= LIKELIER * observed)
     return np.asarray(likelier | (other > FAR_LIKELIER * observed))
 

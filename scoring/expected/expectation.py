@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, Cells
+from vaewatch.scoring.expected.conditional import Conditional
 from vaewatch.scoring.expected.directions import ExpectedDirections
 from vaewatch.scoring.expected.events import ExpectedEvents
 from vaewatch.scoring.expected.numbers import ExpectedNumbers
@@ -42,26 +43,25 @@ class Expectation:
 
     vectorizer: Vectorizer
     precision: Precision
+    conditional: Conditional
 
     def blank(self, cells: Cells) -> NDArray[np.float32]:
         """Return the features with each cell's column blank, (M, D)."""
         keep = self.vectorizer.column_of != cells.columns[:, None]
         return np.asarray(cells.features * keep)
 
-    def expect(self, cells: Cells, blank: Floats, whitened: Floats) -> Expected:
+    def expect(self, cells: Cells, whitened: Floats) -> Expected:
         """Return what is expected in each cell.
 
-        A number is the one whose error goes with those in the other features, within the range of
-        the fit data. The observed event is as expected unless another is clearly more probable.
+        It is what goes with the errors in the other features: a number within the range of the
+        fit data, or the observed event unless another is clearly more probable.
 
         Args:
-            blank: (M, D) the features with each cell's column blank.
-            whitened: (M, S, D) their whitened residuals.
+            whitened: (M, S, D) residuals of the features with each cell's column blank.
         """
-        mean = whitened.mean(1)
-        weighed = self.precision.weigh(mean)
+        weighed = self.precision.weigh(whitened.mean(1))
         numbers = self._numbers.expect(cells.columns, weighed)
-        events = self._events.expect(cells, blank - self.precision.unwhiten(mean))
+        events = self._events.expect(cells, -self.conditional.beyond(weighed))
         features = self._events.filled(cells, events)
         rows = np.flatnonzero((events == NONE) & self._numbers.given[cells.columns])
         self._numbers.write(features, rows, cells.columns[rows], numbers[rows])

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.conftest import make_frame
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.expected.candidates import Candidates
+from vaewatch.scoring.expected.conditional import Conditional
+from vaewatch.scoring.features.feature import places_of_columns
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.network import TILE
 from vaewatch.scoring.schema import Kind
@@ -59,25 +61,33 @@ def test_an_unseen_value_is_the_first_reason(
     assert first[0].observed == value
 
 
+def candidates_of(scorer: Scorer) -> Candidates:
+    vectorizer, precision = scorer.artifact.vectorizer, scorer.artifact.precision
+    conditional = Conditional.of(precision, places_of_columns(vectorizer.features).values())
+    return Candidates(vectorizer, precision, conditional, scorer.artifact.rule.unseen)
+
+
 def test_the_errors_pull_at_a_column_as_a_slow_derivation_says(
     scorer: Scorer, fresh: pl.DataFrame
 ):
-    """By the dense Sigma^-1, and a loop over features."""
+    """By the dense Sigma^-1, and a loop over columns."""
     artifact = scorer.artifact
     record = {**fresh.row(0, named=True), "country": "XX"}
     features = artifact.vectorizer.transform(
         checked_table(artifact.schema, pl.DataFrame([record]))
     )
     whitened = scorer.network.whitened(features.values)
-    candidates = Candidates(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
+    candidates = candidates_of(scorer)
     got = candidates.pulls(features, whitened)
     root = artifact.precision.whiten(np.eye(features.values.shape[1]))
     residuals = [np.linalg.solve(root.T, member.astype(float)) for member in whitened[0]]
-    pull = np.mean(residuals, axis=0) @ root @ root.T
+    r, inverse = np.mean(residuals, axis=0), root @ root.T
     want = np.zeros(len(artifact.schema.columns))
-    for j, column in enumerate(artifact.vectorizer.column_of):
-        numeric = artifact.schema.columns[column].kind is Kind.NUMERIC
-        want[column] += pull[j] ** 2 / 2 / (root @ root.T)[j, j] if numeric else abs(pull[j])
+    for column in set(artifact.vectorizer.column_of):
+        own = artifact.vectorizer.column_of == column
+        best = r.copy()  # where the derivative by the column's own errors is 0
+        best[own] = -np.linalg.solve(inverse[own][:, own], inverse[own][:, ~own] @ r[~own])
+        want[column] = 0.5 * (r @ inverse @ r - best @ inverse @ best)
     want[artifact.schema.names.index("country")] += artifact.rule.unseen
     np.testing.assert_allclose(got[0], want, rtol=1e-3, atol=1e-3)
 
@@ -86,7 +96,7 @@ def test_numbers_and_categories_take_turns(scorer: Scorer, fresh: pl.DataFrame):
     artifact = scorer.artifact
     features = artifact.vectorizer.transform(checked_table(artifact.schema, fresh))
     whitened = scorer.network.whitened(features.values)
-    candidates = Candidates(artifact.vectorizer, artifact.precision, artifact.rule.unseen)
+    candidates = candidates_of(scorer)
     numeric = np.array([column.kind is Kind.NUMERIC for column in artifact.schema.columns])
     picked = candidates.pick(features, whitened, 6)
     assert np.all(numeric[picked].sum(1) == 3)

@@ -74,7 +74,7 @@ class ColumnView:
         usual, unit: (C,) nats. Where a column's tail begins among normal records, and the mean by
             which what lies in the tail exceeds that; at least as much as `usual`, since members
             differ in what they make of a value that all records share.
-        most: nats; a column alone is worth no more than an unseen value.
+        most: nats; a column alone is worth no more than an unseen value in a usual record.
     """
 
     costs: ColumnCosts
@@ -89,14 +89,15 @@ class ColumnView:
         costs: ColumnCosts,
         whitened: Floats,
         scores: NDArray[np.float64],
-        most: float,
+        unseen: float,
         served: Floats | None = None,
     ) -> ColumnView:
         """Fit the view to the (N, D) whitened residuals of normal records, each of a member that
         did not see it, and to the scores that they have without it, (N,).
 
+        unseen: nats that an unseen value adds to a score.
         served: (S, N, D) those of the members that serve. These have seen the records; but if one
-        of them is bad at a value that many records have, it shows here.
+            of them is bad at a value that many records have, it shows here.
         """
         found = costs.of_whitened(whitened)
         usual = np.quantile(found, TAIL, axis=0)
@@ -106,6 +107,7 @@ class ColumnView:
         oddest = _oddest(found, usual, unit)
         if served is not None:
             oddest = np.maximum(oddest, _oddest(costs.of_members(served), usual, unit))
+        most = float(np.median(scores)) + unseen
         return cls(costs, usual, unit, OddScale.of(oddest, scores, LEAST_SPREAD), most)
 
     def least(self, whitened: Floats) -> NDArray[np.float64]:
