@@ -36,6 +36,11 @@ class Precision:
     basis: Floats
     shrink: Floats
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it holds every correlation: R = D."""
+        return bool(self.basis.shape[0] == self.basis.shape[1])
+
     def whiten(self, residuals: Floats) -> Floats:
         """Return r root for residuals r, (..., D)."""
         return self._along(residuals * self.scale, -self.shrink)

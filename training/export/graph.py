@@ -20,7 +20,7 @@ from vaewatch.training.export.builder import (
     serialise,
 )
 from vaewatch.training.export.score_model import ScoreModel
-from vaewatch.training.odd.columns import ColumnView
+from vaewatch.training.odd.columns import Block, ColumnView
 
 PROBE_TOLERANCE = 1e-4
 SQUARE_TOLERANCE = 1e-5  # of the squared lengths: some 80 roundings in single precision
@@ -94,21 +94,47 @@ def _beyond(graph: Builder, model: ScoreModel, h: str, member: int) -> str:
 
 def _least_of_columns(graph: Builder, view: ColumnView, whitened: list[str]) -> str:
     """Each member's whitened residuals, (N, D) -> (N,), see `ColumnView.least`."""
-    roots = graph.weight(view.costs.roots)
-    rotated = [graph.add("MatMul", own, roots) for own in whitened]
-    squares = graph.add("Sum", *(graph.add("Mul", each, each) for each in rotated))
-    per_unit = view.costs.members / view.unit
-    units = graph.add("MatMul", squares, graph.weight(0.5 / len(whitened) * per_unit))
-    beyond = graph.add("Sub", units, graph.weight(view.usual / view.unit))
+    costs = view.costs
+    basis = graph.weight(costs.basis) if costs.basis.size else ""
+    along = [graph.add("MatMul", each, basis) for each in whitened if basis]
+    units = [_units(graph, view, block, whitened, along) for block in costs.blocks]
+    beyond = graph.add("Concat", *units, axis=1) if len(units) > 1 else units[0]
     oddest = graph.add("ReduceMax", beyond, graph.ints(1), keepdims=0)
     return graph.add("Min", graph.worth(oddest, view.scale), graph.weight(view.most))
 
 
+def _units(
+    graph: Builder, view: ColumnView, block: Block, whitened: list[str], along: list[str]
+) -> str:
+    """Each member's whitened residuals, (N, D), and what they are along the basis, (N, R) -> the
+    units by which the costs of the block's columns exceed what is usual, (N, C).
+    """
+    own, rest = graph.weight(block.own), graph.weight(block.rest) if along else ""
+    if along:
+        whitened = [_features(graph, each, block.features) for each in whitened]
+    rotated = [graph.add("MatMul", each, own) for each in whitened]
+    if along:
+        others = [graph.add("MatMul", each, rest) for each in along]
+        rotated = [graph.add("Sub", *pair) for pair in zip(rotated, others, strict=True)]
+    squares = graph.add("Sum", *(graph.add("Mul", each, each) for each in rotated))
+    usual, unit = view.usual[block.columns], view.unit[block.columns]
+    costs = graph.add("MatMul", squares, graph.weight(0.5 / len(whitened) * block.members / unit))
+    return graph.add("Sub", costs, graph.weight(usual / unit))
+
+
+def _features(graph: Builder, x: str, features: NDArray[np.int64]) -> str:
+    """(N, D) -> (N, K), some of the features."""
+    low, high = int(features[0]), int(features[-1]) + 1
+    if high - low == len(features):  # a slice costs next to nothing
+        return graph.add("Slice", x, graph.ints(low), graph.ints(high), graph.ints(1))
+    return graph.add("Gather", x, graph.ints(*features), axis=1)
+
+
 def _whiten(graph: Builder, precision: Precision, x: str) -> str:
     """(N, D) features -> (N, D), whitened."""
-    features, rank = precision.basis.shape
-    if rank == features:
-        return graph.add("MatMul", x, graph.weight(precision.whiten(np.eye(features))))
+    if precision.is_full:
+        whole = precision.whiten(np.eye(len(precision.scale)))
+        return graph.add("MatMul", x, graph.weight(whole))
     scaled = graph.add("Mul", x, graph.weight(precision.scale))
     low = graph.add("MatMul", scaled, graph.weight(precision.basis * precision.shrink))
     return graph.add("Sub", scaled, graph.add("MatMul", low, graph.weight(precision.basis.T)))

@@ -13,13 +13,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.precision import Floats, Precision
-from vaewatch.training.calibration.covariance import FULL_FEATURES
 from vaewatch.training.odd.scale import OddScale
 
 LEAST_RECORDS = 500  # whose costs show a column's tail
-TAIL = 0.9  # the quantile of a column's costs at which its tail begins
+MOST_COLUMNS = 256
+TAIL = 0.97  # the quantile of a column's costs at which its tail begins
+BODY = 0.9  # the quantile that is a unit at least
 LEAST_UNIT = 0.1  # nats: rounding is no tail
 LEAST_SPREAD = 0.5  # units
+BLOCK = 64  # features whose columns are judged in one product, about
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some of the columns, C with K features.
+
+    Attributes:
+        columns: (C,). features: (K,) of the D. members: (K, C), 1 where a feature is of a column.
+        own: (K, K), of whitened residuals of these features. rest: (R, K), of what all features
+            are along the basis. Where the second product is subtracted from the first, half
+            squared lengths are the costs.
+    """
+
+    columns: NDArray[np.int64]
+    features: NDArray[np.int64]
+    members: NDArray[np.float64]
+    own: NDArray[np.float64]
+    rest: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, precision: Precision, column: NDArray[np.int64], some: Bools) -> Block:
+        """Return the block of some of the D features, those of whole columns.
+
+        column: (D,). some: (D,).
+        """
+        features = np.flatnonzero(some)
+        columns, at = np.unique(column[features], return_inverse=True)
+        roots = np.zeros((len(features),) * 2)  # of the covariances, given all other columns
+        for each in range(len(columns)):
+            own = np.flatnonzero(at == each)
+            inverse = precision.among(features[own])
+            roots[np.ix_(own, own)] = np.linalg.inv(np.linalg.cholesky(inverse)).T
+        scaled = precision.scale[features, None] * roots
+        members = np.eye(len(columns))[at]
+        if not precision.is_full:
+            return cls(columns, features, members, scaled, precision.basis[features].T @ scaled)
+        whole = precision.whiten(np.eye(len(column)))
+        return cls(columns, features, members, whole.T @ roots, np.empty((0, len(features))))
 
 
 @dataclass(frozen=True)
@@ -32,38 +74,49 @@ class ColumnCosts:
     others leave open.
 
     Attributes:
-        roots: (D, D); a whitened residual times these has half squared lengths that are the costs.
         column: (D,) the column of each feature, from 0 to C - 1.
+        basis: (D, R); where Sigma is full, R is 0 and there is one block.
     """
 
-    roots: NDArray[np.float64]
     column: NDArray[np.int64]
+    basis: NDArray[np.float64]
+    blocks: tuple[Block, ...]
 
     @classmethod
     def of(cls, precision: Precision, column_of: NDArray[np.int64]) -> ColumnCosts:
         """Return the costs of the columns that (D,) features are of."""
         column = np.unique(column_of, return_inverse=True)[1]
-        root = precision.whiten(np.eye(len(column))).astype(np.float64)  # Sigma^-1 = root root'
-        roots = np.empty_like(root)
-        for each in range(column.max() + 1):
-            own = column == each
-            square = root[own] @ root[own].T  # Sigma^-1_GG
-            roots[:, own] = np.linalg.solve(np.linalg.cholesky(square), root[own]).T
-        return cls(roots, column)
-
-    @property
-    def members(self) -> NDArray[np.float64]:
-        """(D, C): 1 where a feature is of a column."""
-        return np.eye(self.column.max() + 1)[self.column]
+        if precision.is_full:
+            every = np.ones(len(column), dtype=bool)
+            return cls(column, np.empty((len(column), 0)), (Block.of(precision, column, every),))
+        block = _blocks(column)[column]
+        blocks = [Block.of(precision, column, block == each) for each in np.unique(block)]
+        return cls(column, precision.basis * precision.shrink, tuple(blocks))
 
     def of_whitened(self, whitened: Floats) -> NDArray[np.float64]:
         """(..., D) whitened residuals -> (..., C) nats."""
-        rotated = whitened.astype(np.float64) @ self.roots
-        return np.asarray(0.5 * rotated**2 @ self.members)
+        exact = whitened.astype(np.float64)
+        along = exact @ self.basis
+        costs = np.empty((*exact.shape[:-1], self.column.max() + 1))
+        for block in self.blocks:
+            rotated = exact[..., block.features] @ block.own - along @ block.rest
+            costs[..., block.columns] = 0.5 * rotated**2 @ block.members
+        return costs
 
     def of_members(self, whitened: Floats) -> NDArray[np.float64]:
         """(S, N, D) whitened residuals of S members -> (N, C) nats, their means."""
         return np.asarray(np.mean([self.of_whitened(own) for own in whitened], axis=0))
+
+
+def _blocks(column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(D,) the column of each feature -> (C,) the block of each column, in the order of their
+    first features, so that most blocks are a range of features.
+    """
+    _, first, sizes = np.unique(column, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    blocks = np.empty_like(order)
+    blocks[order] = (np.cumsum(sizes[order]) - sizes[order]) // BLOCK
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -72,8 +125,8 @@ class ColumnView:
 
     Attributes:
         usual, unit: (C,) nats. Where a column's tail begins among normal records, and the mean by
-            which what lies in the tail exceeds that; at least as much as `usual`, since members
-            differ in what they make of a value that all records share.
+            which what lies in the tail exceeds that; at least as much as most of them cost, since
+            members differ in what they make of a value that all records share.
         most: nats; a column alone is worth no more than an unseen value in a usual record.
     """
 
@@ -100,10 +153,10 @@ class ColumnView:
             of them is bad at a value that many records have, it shows here.
         """
         found = costs.of_whitened(whitened)
-        usual = np.quantile(found, TAIL, axis=0)
+        body, usual = np.quantile(found, [BODY, TAIL], axis=0)
         beyond = np.maximum(found - usual, 0.0)
         mean = beyond.sum(0) / np.maximum((beyond > 0).sum(0), 1)
-        unit = np.maximum(np.maximum(mean, usual), LEAST_UNIT)
+        unit = np.maximum(np.maximum(mean, body), LEAST_UNIT)
         oddest = _oddest(found, usual, unit)
         if served is not None:
             oddest = np.maximum(oddest, _oddest(costs.of_members(served), usual, unit))
@@ -124,8 +177,7 @@ def _oddest(
 
 
 def may_view(records: int, column_of: NDArray[np.int64]) -> bool:
-    """Say whether there is a view: of more than one column, of few enough features for a full
-    covariance, and of enough records.
+    """Say whether there is a view: of more than one column, of few enough that the oddest of them
+    says something, and of enough records.
     """
-    columns = len(np.unique(column_of))
-    return columns > 1 and len(column_of) <= FULL_FEATURES and records >= LEAST_RECORDS
+    return 1 < len(np.unique(column_of)) <= MOST_COLUMNS and records >= LEAST_RECORDS
