@@ -27,7 +27,7 @@ from vaewatch.scoring.time.parts import Part, named
 CANDIDATES = 8  # columns of a record that are tried, and at least SPARE more than are asked for
 SPARE = 3
 LEAST_NATS = 0.01  # a smaller fall is no reason
-LEAST_SHARE = 1e-5  # of the score, nor is this: single precision moves a score by as much
+LEAST_SHARE = 0.01  # of what the network makes of a score, nor is this
 
 
 @dataclass(frozen=True)
