@@ -201,7 +201,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         precision = Precision(*(parts[name] for name in PRECISION_ARRAYS))
         check_precision(precision, len(vectorizer.features))
     else:
-        check_window(manifest.window, schema)
+        check_window(manifest.window, vectorizer)
         check_peaks(arrays.get(PEAKS), manifest.calibration.n)
         summary = manifest.new_entities
         check_entities(arrays.get(ENTITIES), schema, wanted=summary is not None)

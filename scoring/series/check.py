@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.series.directions import Directions
@@ -16,7 +17,7 @@ from vaewatch.scoring.series.limits import LONGEST, MOST_DIRECTIONS, MOST_IN_WIN
 from vaewatch.scoring.series.window import Window
 
 
-def check_window(window: Window, schema: Schema) -> None:
+def check_window(window: Window, vectorizer: Vectorizer) -> None:
     """Refuse a window that training does not make.
 
     Raises:
@@ -31,6 +32,10 @@ def check_window(window: Window, schema: Schema) -> None:
     pace = window.pace
     if pace is not None and not (math.isfinite(pace.mean) and 0 < pace.deviation < math.inf):
         raise ArtifactError("the pace of a window must have a mean and a deviation above 0.")
+    schema = vectorizer.schema
+    values = {(i, own.value) for i, own in enumerate(vectorizer.by_column.values())}
+    if not all((s.column, s.feature) in values and s.records > 2 for s in window.still):
+        raise ArtifactError("what stands still in a window must be a number, but is not.")
     if schema.time is None or not schema.time.required:
         raise ArtifactError("a window takes a time that each record has, but the schema has none.")
     if schema.entity is not None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.series.lasting import Lasting
-from vaewatch.scoring.series.window import ONE, Window
+from vaewatch.scoring.series.window import ONE, Window, mark_still
 
 NEVER = np.iinfo(np.int64).min  # the moment of a record that is not there
 
@@ -183,6 +183,7 @@ class History:
         if past is not None and continues:
             values = np.concatenate([past.values, values])
             unseen = np.concatenate([past.unseen, unseen])
+        unseen = mark_still(self.window.still, values, unseen, 1)
         return [_Stretch(np.array([row]), values, unseen, continues)]
 
     def _stretches(
@@ -214,7 +215,8 @@ class History:
             own = values[a:b], unseen[a:b]
             if continues and past is not None:
                 own = np.concatenate([past.values, own[0]]), np.concatenate([past.unseen, own[1]])
-            out.append(_Stretch(kept[a:b], *own, continues))
+            marked = mark_still(self.window.still, *own, b - a)
+            out.append(_Stretch(kept[a:b], own[0], marked, continues))
         return out
 
     def _run(self, stretch: _Stretch) -> Run | None:

@@ -40,8 +40,11 @@ class _Kept(msgspec.Struct, array_like=True):
 
 
 def history_key(version: str, window: Window) -> str:
-    """Return what a history belongs to: features of another artifact mean something else."""
-    return hashlib.sha256(repr((version, window)).encode()).hexdigest()[:16]
+    """Return what a history belongs to: features of another artifact mean something else. The
+    version changes with all else that a window may hold.
+    """
+    first = f"size={window.size}, gap={window.gap}, step={window.step}, pace={window.pace}"
+    return hashlib.sha256(f"({version!r}, Window({first}))".encode()).hexdigest()[:16]
 
 
 def pack_history(history: History, key: str) -> bytes:

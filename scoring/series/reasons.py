@@ -21,7 +21,7 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.reasons import LEAST_NATS, LEAST_SHARE, SPARE, Reason, shown_apart
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.series.course import Course, Units
-from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.series.window import Window, run_lengths
 
 LIMIT = 20.0  # standard deviations: the graph cuts what is further out, as odd as can be
 LEAST_USUAL = 0.1  # of the mean over columns: what a column that never errs is taken to err
@@ -49,6 +49,21 @@ class SeriesReason(Reason):
             return f"{self.column} is {observed}, expected {expected}"
         records = "1 record" if self.ago == 1 else f"{self.ago} records"
         return f"{self.column}, {records} ago: {observed}, expected {expected}"
+
+
+@dataclass(frozen=True)
+class StillReason(SeriesReason):
+    """A number that stands still for longer than the fit data ever had it.
+
+    Attributes:
+        records: that hold it in a row, as far as the window reaches back.
+    """
+
+    records: int
+
+    def __str__(self) -> str:
+        observed, expected = shown_apart(self.observed, self.expected)
+        return f"{self.column} stays {observed} for {self.records} records, expected {expected}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,8 @@ class SeriesExplainer:
         for k in np.argsort(-falls, kind="stable")[:most].tolist():
             course = self._course(unlike, int(tried[k]), expected[k])
             reason = self._reason(course, float(falls[k]))
-            if falls[k] >= least and reason.observed != reason.expected:
+            usual = reason.observed == reason.expected and not isinstance(reason, StillReason)
+            if falls[k] >= least and not usual:
                 found.append((reason, course))
         return Explained(tuple(r for r, _ in found), tuple(c for _, c in found))
 
@@ -137,6 +153,12 @@ class SeriesExplainer:
     def _reason(self, course: Course, fall: float) -> SeriesReason:
         observed, expected = course.at(course.worst)
         ago = self.window.size - 1 - course.worst
+        for still in self.window.still:
+            if still.column == course.index:
+                past = course.observed[: course.worst + 1, [still.feature]]
+                records = int(run_lengths(past)[-1, 0])
+                if records >= still.records:
+                    return StillReason(course.column, observed, expected, fall, ago, records)
         return SeriesReason(course.column, observed, expected, fall, ago)
 
     def _worth_trying(

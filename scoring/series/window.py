@@ -37,6 +37,18 @@ def hide_first_pace(windows: NDArray[np.float32]) -> None:
     windows[:, 0, -1] = 0.0
 
 
+class Still(Struct, frozen=True):
+    """A numeric column that never stood still for long: where the longest run of equal values of n
+    fit records has R, one of 2 R + 1 comes about once in n records, as other unseen values do.
+    """
+
+    column: Annotated[int, Meta(description="Index of the column in the schema.")]
+    feature: Annotated[int, Meta(description="Index of its value among the features.")]
+    records: Annotated[
+        int, Meta(description="So many equal values in a row, or more, are as an unseen value.")
+    ]
+
+
 class Window(Struct, frozen=True, omit_defaults=True):
     """The window of an artifact that judges each record with those before it."""
 
@@ -52,10 +64,47 @@ class Window(Struct, frozen=True, omit_defaults=True):
             "varies."
         ),
     ] = None
+    still: Annotated[
+        tuple[Still, ...], Meta(description="The columns that never stood still for long.")
+    ] = ()
 
     def width(self, features: int) -> int:
         """Return the numbers of a record that a window sees, for D features."""
         return features + (self.pace is not None)
+
+
+def run_lengths(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(T, K) features -> (T, K): how many records up to each hold the same value in a row.
+
+    A value of 0, the mean, is never the same: a missing value has it, too.
+    """
+    at = np.arange(len(values))[:, None]
+    same = np.zeros(values.shape, bool)
+    same[1:] = (values[1:] == values[:-1]) & (values[1:] != 0.0)
+    return np.asarray(at - np.maximum.accumulate(np.where(same, 0, at), axis=0) + 1)
+
+
+def mark_still(
+    still: tuple[Still, ...],
+    values: NDArray[np.float32],
+    unseen: NDArray[np.bool_],
+    new: int,
+) -> NDArray[np.bool_]:
+    """Return what is unseen of consecutive records, (T, C), where the newest of them hold a value
+    that stands still for too long, too.
+
+    Args:
+        values: (T, D) features. unseen: (T, C) without that. new: how many records are to mark.
+    """
+    if not still:
+        return unseen
+    features, columns, most = np.array([(s.feature, s.column, s.records) for s in still]).T
+    far = run_lengths(values[:, features])[-new:] >= most
+    if not far.any():
+        return unseen
+    marked = unseen.copy()
+    marked[-new:, columns] |= far
+    return marked
 
 
 class SeriesSummary(Struct, frozen=True):

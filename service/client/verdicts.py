@@ -9,7 +9,7 @@ from typing import Any
 
 from vaewatch.scoring.reasons import CalendarReason, Reason
 from vaewatch.scoring.score import Parts
-from vaewatch.scoring.series.reasons import SeriesReason
+from vaewatch.scoring.series.reasons import SeriesReason, StillReason
 from vaewatch.scoring.verdicts import Verdict
 from vaewatch.service.client.connection import ServiceError
 
@@ -61,7 +61,7 @@ def _verdict(result: Mapping[str, Any]) -> ServiceVerdict:
 
 def _reason(reason: Mapping[str, Any]) -> Reason:
     if "ago" in reason:
-        return SeriesReason(**reason)
+        return StillReason(**reason) if "records" in reason else SeriesReason(**reason)
     return CalendarReason(**reason) if "words" in reason else Reason(**reason)
 
 

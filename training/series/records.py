@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from msgspec import structs
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
@@ -17,7 +18,7 @@ from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.history import STANDINGS, History, Run, Standing
 from vaewatch.scoring.series.judge import arrivals_of
 from vaewatch.scoring.series.reasons import LIMIT
-from vaewatch.scoring.series.window import ONE, Pace, Window
+from vaewatch.scoring.series.window import ONE, Pace, Still, Window, run_lengths
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.spans import microseconds, span_text
 from vaewatch.training.config import TrainConfig
@@ -28,6 +29,7 @@ from vaewatch.training.series.windows import Windows
 
 USUAL_STEP, LONG_STEP = 0.5, 0.99  # quantiles of the steps
 GAP = 10.0  # times a long step
+LEAST_RECORDS = 500  # that show how long values stand still
 UNEVEN = 0.1  # deviation of log1p of the step from which it is learned
 
 
@@ -86,7 +88,7 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
     paced = window.pace is not None
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
-        window=window,
+        window=structs.replace(window, still=still_of(taken.runs, window, vectorizer)),
         windows=Windows(window.size, clipped, moments, numbered(whose), paced, columns),
         runs=taken.runs,
         order=order,
@@ -97,6 +99,22 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
         late=_late(table),
         period=period,
     )
+
+
+def still_of(runs: Sequence[Run], window: Window, vectorizer: Vectorizer) -> tuple[Still, ...]:
+    """Return the numeric columns whose values never stand still for half a window in the runs, if
+    there are enough records to tell.
+    """
+    if sum(len(run.values) for run in runs) < LEAST_RECORDS:
+        return ()
+    found = []
+    for column, own in enumerate(vectorizer.by_column.values()):
+        if own.value is None:
+            continue
+        longest = max(int(run_lengths(run.values[:, [own.value]]).max()) for run in runs)
+        if 2 * longest + 1 <= window.size:
+            found.append(Still(column, own.value, 2 * longest + 1))
+    return tuple(found)
 
 
 def _late(table: Table) -> int:
@@ -141,7 +159,7 @@ def described(frame: pl.DataFrame, config: TrainConfig) -> str:
 
 def replace_size(window: Window, size: int) -> Window:
     """Return the window with another number of records."""
-    return Window(size, window.gap, window.step, window.pace)
+    return structs.replace(window, size=size)
 
 
 def _longest(entities: Sequence[str] | None, moments: NDArray[np.int64], gap: int) -> int:
