@@ -25,7 +25,7 @@ from vaewatch.scoring.reasons import Reason, ScoredTable
 from vaewatch.scoring.series.course import Course
 from vaewatch.scoring.series.history import History, Taken
 from vaewatch.scoring.series.judge import WindowJudge, arrivals_of
-from vaewatch.scoring.series.settling import settled
+from vaewatch.scoring.series.settling import settled, with_texts
 from vaewatch.scoring.table import Table, table_of
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -173,9 +173,10 @@ class Scorer:
             arrivals = replace(arrivals_of(self.artifact.vectorizer, table), entities=keys)
             found = self.score_taken(history.add(arrivals), alpha=alpha, explain=explain, cut=cut)
             cut = alpha if cut is None else cut
-            return settled(
+            found = settled(
                 self.artifact, found, table.entities, table.times, history.lasting, cut, keys
             )
+            return with_texts(found, table)
         calibration, judge = self.artifact.calibration, self._records
         scored = judge.judge(table)
         score = scored.scores

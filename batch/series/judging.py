@@ -21,7 +21,7 @@ from vaewatch.scoring.files.records import Records
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.history import Standing, Taken
 from vaewatch.scoring.series.lasting import Lasting
-from vaewatch.scoring.series.settling import settled
+from vaewatch.scoring.series.settling import settled, with_texts
 from vaewatch.scoring.verdicts import Verdicts
 
 Score = Callable[[Iterable[Taken]], Generator[Verdicts]]
@@ -82,12 +82,12 @@ def judged(
         for verdicts in found:
             one, followed = waiting.popleft()
             records = replace(one.parsed(), good=followed.mine)
+            table = records.table
             if followed.known is None:
-                table = records.table
                 verdicts = settled(
                     scorer.artifact, verdicts, table.entities, table.times, lasting, cut
                 )
             else:
                 reasons, parts = verdicts.reasons, verdicts.parts
                 verdicts = replace(followed.known, reasons=reasons, parts=parts)
-            yield JudgedChunk(one, records, followed, verdicts)
+            yield JudgedChunk(one, records, followed, with_texts(verdicts, table))

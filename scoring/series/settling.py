@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import severity
+from vaewatch.scoring.reasons import Reason
+from vaewatch.scoring.schema import OTHER
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.lasting import Lasting
+from vaewatch.scoring.series.reasons import SeriesReason
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 
@@ -50,6 +53,25 @@ def settled(
     if not len(rows):
         return verdicts
     return _raised(artifact, verdicts, rows, Standing.LASTING, p_value, cut)
+
+
+def with_texts(verdicts: Verdicts, table: Table) -> Verdicts:
+    """Return verdicts on a table whose reasons name the unseen categories of the records that they
+    are of, which a history keeps as no more than unseen.
+    """
+    columns = {column.name: column for column in table.schema.columns}
+
+    def named(reason: Reason, row: int) -> Reason:
+        newest = isinstance(reason, SeriesReason) and not reason.ago
+        if not newest or reason.observed != OTHER:
+            return reason
+        return replace(reason, observed=table.observed(row, columns[reason.column]))
+
+    reasons = [
+        tuple(named(reason, row) for reason in own) if own else own
+        for row, own in enumerate(verdicts.reasons)
+    ]
+    return replace(verdicts, reasons=reasons)
 
 
 def of_new_entities(artifact: Artifact, entities: Sequence[str] | None) -> Rows | None:
