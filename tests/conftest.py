@@ -174,6 +174,12 @@ def fleet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain_fleet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of the same machines that has none."""
+    return shared(tmp_path_factory, "plain", lambda out: trained_fleet(out, calibrate="all"))
+
+
+@pytest.fixture(scope="session")
 def fleet_scorer(fleet_path: Path) -> Scorer:
     return Scorer.load(fleet_path)
 
