@@ -17,7 +17,7 @@ def check_store(settings: Settings) -> None:
     """
     merge_gap_of(settings.merge_gap, timed=True)
     if settings.store is None:
-        return  # and a parent of workers is spared the imports, a fifth of its memory
+        return  # and a parent of workers is spared the imports, an eighth of its memory
     from vaewatch.service.store.database import Database
     from vaewatch.service.store.place import SQLITE, Place
 
