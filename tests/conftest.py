@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from tests.fleet import trained_fleet
 from vaewatch.__main__ import main
+from vaewatch.scoring.imports import without_garbage
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
 
@@ -82,6 +85,15 @@ def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(VAEWATCH), *map(str, words)], **options)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What thousands of tests and the libraries they import are made of stays to the end, so that
+    it need not be looked through for garbage.
+    """
+    with without_garbage():
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What mostly waits comes first: where tests run side by side, others work meanwhile. Short
     files come last, so that no long one is left to one worker at the end.
@@ -103,6 +115,22 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """An artifact that the first process which needs it makes for all that test side by side.
+    Nobody may change it.
+    """
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "shared"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / name).exists():  # which a fit leaves only when it is whole
+            make(folder / name)
+    return folder / name
+
+
 @pytest.fixture(scope="session")
 def mixed_frame() -> pl.DataFrame:
     return make_frame(800)
@@ -110,9 +138,10 @@ def mixed_frame() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def artifact_path(mixed_frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("artifacts") / "shop"
-    train(mixed_frame, out, alpha=0.05, id="order", **SMALL)
-    return out
+    def make(out: Path) -> None:
+        train(mixed_frame, out, alpha=0.05, id="order", **SMALL)
+
+    return shared(tmp_path_factory, "shop", make)
 
 
 @pytest.fixture(scope="session")
@@ -120,24 +149,34 @@ def segmented_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of the shop whose segment is the country: FR has too few records for its own
     calibration.
     """
-    out = tmp_path_factory.mktemp("artifacts") / "by-country"
-    settings = {"alpha": 0.05, "id": "order", "segment": "country"}
-    train(make_frame(800), out, report=False, **settings, **SMALL)
-    return out
+
+    def make(out: Path) -> None:
+        settings = {"alpha": 0.05, "id": "order", "segment": "country"}
+        train(make_frame(800), out, report=False, **settings, **SMALL)
+
+    return shared(tmp_path_factory, "by-country", make)
 
 
 @pytest.fixture(scope="session")
 def newer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another artifact of the same columns."""
-    out = tmp_path_factory.mktemp("artifacts") / "newer"
-    train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
-    return out
+
+    def make(out: Path) -> None:
+        train(make_frame(300, seed=5), out, alpha=0.05, id="order", seed=3, **SMALL)
+
+    return shared(tmp_path_factory, "newer", make)
 
 
 @pytest.fixture(scope="session")
 def fleet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of machines that has a calibration for others."""
-    return trained_fleet(tmp_path_factory.mktemp("fleets") / "fleet")
+    return shared(tmp_path_factory, "fleet", trained_fleet)
+
+
+@pytest.fixture(scope="session")
+def plain_fleet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of the same machines that has none."""
+    return shared(tmp_path_factory, "plain", lambda out: trained_fleet(out, calibrate="all"))
 
 
 @pytest.fixture(scope="session")
@@ -149,10 +188,12 @@ def fleet_scorer(fleet_path: Path) -> Scorer:
 def odd_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact whose names and categories would be markup, if they were let."""
     frame = make_frame(200).rename({"amount": ODD_NAME, "items": "_a"})
-    out = tmp_path_factory.mktemp("artifacts") / "odd"
     frame = frame.with_columns(country=pl.lit(ODD_VALUE) + pl.col("country"))
-    train(frame, out, alpha=0.05, id="order", **SMALL)
-    return out
+
+    def make(out: Path) -> None:
+        train(frame, out, alpha=0.05, id="order", **SMALL)
+
+    return shared(tmp_path_factory, "odd", make)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
-from tests.conftest import SMALL
+from tests.conftest import SMALL, shared
 from vaewatch.training.train import train
 
 W = 8
@@ -51,6 +52,11 @@ def trained(
     frame = pumps(500, seed=seed) if frame is None else frame
     train(frame, out, report=False, seed=seed, **given)
     return out
+
+
+def shared_pumps(factory: pytest.TempPathFactory) -> Path:
+    """That artifact, made once for all tests."""
+    return shared(factory, "artifact-0", lambda out: trained(out.parent, name=out.name))
 
 
 def changed(steps: int) -> Records:

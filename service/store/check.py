@@ -6,8 +6,6 @@ from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.model.errors import StoreAway, StoreBusy
 from vaewatch.service.settings import Settings
-from vaewatch.service.store.database import Database
-from vaewatch.service.store.place import SQLITE, Place
 
 
 def check_store(settings: Settings) -> None:
@@ -18,9 +16,12 @@ def check_store(settings: Settings) -> None:
         SettingError: it cannot be used.
     """
     merge_gap_of(settings.merge_gap, timed=True)
+    if settings.store is None:
+        return  # and a parent of workers is spared the imports, an eighth of its memory
+    from vaewatch.service.store.database import Database
+    from vaewatch.service.store.place import SQLITE, Place
+
     place = Place.of(settings.store)
-    if not place.lasts:
-        return
     database = Database(place, quiet=True)
     try:
         database.probe()

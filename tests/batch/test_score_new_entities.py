@@ -13,13 +13,8 @@ import pytest
 from tests.batch.series import added
 from tests.batch.test_score_series import same, score, score_in_steps
 from tests.conftest import call
-from tests.fleet import is_new, later, trained_fleet
+from tests.fleet import is_new, later
 from vaewatch.scoring.scorer import Scorer
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_fleet(tmp_path_factory.mktemp("fleets") / "plain", calibrate="all")
 
 
 def read(path: Path) -> pl.DataFrame:
@@ -54,10 +49,10 @@ def test_shards_know_whom_they_do_not_know(fleet_path: Path, tmp_path: Path):
 
 
 def test_the_last_line_the_summary_and_the_metrics_say_how_many(
-    fleet_path: Path, plain: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fleet_path: Path, plain_fleet_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     later().write_csv(tmp_path / "in.csv")
-    for artifact, warned in ((fleet_path, False), (plain, True)):
+    for artifact, warned in ((fleet_path, False), (plain_fleet_path, True)):
         caplog.clear()
         given = tmp_path / "in.csv", "--out", tmp_path / f"{artifact.name}.csv"
         words = ("--summary", tmp_path / "s.json", "--metrics-file", tmp_path / "m.prom")

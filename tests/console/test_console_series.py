@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import axe_findings, needs_chromium, page_of, sideways_overflow
-from tests.fleet import later, trained_fleet
+from tests.fleet import later
 from tests.live import Live, serving
 from tests.pumps import W, changed, pumps, trained
 from vaewatch.scoring.budget.expected import Expected
@@ -173,9 +173,9 @@ def test_a_few_records_of_a_lasting_alarm_do_not_worry_the_console():
 
 @pytest.mark.parametrize("calibrate", ["all", "entities"])
 def test_more_alarms_than_promised_may_be_those_of_entities_without_a_budget(
-    browser: Browser, tmp_path: Path, calibrate: str
+    browser: Browser, fleet_path: Path, plain_fleet_path: Path, calibrate: str
 ):
-    artifact = trained_fleet(tmp_path / "fleet", calibrate=calibrate)
+    artifact = plain_fleet_path if calibrate == "all" else fleet_path
     with serving(artifact) as live, page_of(browser) as (page, complaints):
         answer = live.post("/v1/score", json={"records": later().to_dicts()}).json()["results"]
         new = [one["history"] for one in answer].count("new_entity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -41,9 +42,11 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 def promtool(*words: object) -> str:
-    """Run it; what it says, if it is content."""
-    command = ["promtool", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    """Run it; what it says, if it is content. It spends less on collecting its garbage than it
+    would by default: it ends soon.
+    """
+    command, env = ["promtool", *map(str, words)], {**os.environ, "GOGC": "400"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

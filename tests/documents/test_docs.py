@@ -22,6 +22,7 @@ from vaewatch.__main__ import COMMANDS
 READ = [Page.read(path) for path in PAGES]
 RUN = [page for page in READ if page.to_run]
 FAST = {"VAEWATCH_STEPS": "60", "VAEWATCH_MEMBERS": "4", "VAEWATCH_DRAIN_SECONDS": "0"}
+NO_REPORT = {"VAEWATCH_NO_REPORT": "1"}  # where no page shows it: it takes half of a small fit
 FEWER = {"normal.csv": 8_000, "new.csv": 5_000}  # records that are enough for the pages
 
 
@@ -41,14 +42,21 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     monkeypatch.chdir(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with Shell(tmp_path, port, FAST) as started:
+    env = FAST if shows_where_a_report_is(page) else FAST | NO_REPORT
+    with Shell(tmp_path, port, env) as started:
         yield started
+
+
+def shows_where_a_report_is(page: Page) -> bool:
+    """Whether it has the line by which `train` ends, where it writes one."""
+    lines = [line for block in page.to_run for _, shown in block.commands() for line in shown]
+    return any(line.startswith("report ") for line in lines)
 
 
 def lay_out(page: Page, given: Path, folder: Path) -> None:

@@ -66,11 +66,14 @@ def test_each_segment_follows_or_is_pooled_by_any_worker(artifact: Path):
         for start in range(0, len(records), 400):
             score(live, records[start : start + 400])
 
-        def proposed() -> Json:
-            return dict(live.post("/v1/recalibrate").json())
+        proposals = list[Json]()  # another worker may not know of all records yet
 
-        until(lambda: proposed().get("records") == len(records), 30)
-        proposal = proposed()
+        def of_all() -> bool:
+            proposals.append(live.post("/v1/recalibrate").json())
+            return bool(proposals[-1].get("records") == len(records))
+
+        until(of_all, 30)
+        proposal = proposals[-1]
         assert proposal["state"] == "proposed", proposal["refusals"]
         found = by_segment(proposal)
         sizes = {name: sum(r["country"] == name for r in records) for name in found if name}

@@ -24,6 +24,7 @@ from vaewatch.service.settings import Settings
 @pytest.fixture(autouse=True)
 def usual_collector() -> Iterator[None]:
     before = gc.get_threshold()
+    gc.unfreeze()  # what the run of the tests has set aside
     yield
     gc.unfreeze()
     gc.set_threshold(*before)

@@ -43,6 +43,13 @@ def warnings_of(live: Live) -> list[dict[str, Any]]:
 HTTPTOOLS = "protocols/http/httptools_impl.py"
 
 
+@pytest.fixture(scope="module")
+def expected(artifact_path: Path) -> list[tuple[int, Any]]:
+    """The answers of a service on the packages as they are."""
+    with serving(artifact_path) as usual:
+        return answers(usual)
+
+
 @pytest.mark.parametrize(
     ("file", "name", "missing"),
     [
@@ -52,10 +59,13 @@ HTTPTOOLS = "protocols/http/httptools_impl.py"
     ],
 )
 def test_without_a_private_name_uvicorns_own_protocol_serves(
-    artifact_path: Path, tmp_path: Path, file: str, name: str, missing: str
+    artifact_path: Path,
+    tmp_path: Path,
+    expected: list[tuple[int, Any]],
+    file: str,
+    name: str,
+    missing: str,
 ):
-    with serving(artifact_path) as usual:
-        expected = answers(usual)
     with without("uvicorn", file, name, artifact_path, tmp_path) as live:
         assert answers(live) == expected
         assert live.value("vaewatch_records_total") == usual_records(expected)

@@ -214,8 +214,9 @@ def test_only_a_parent_of_workers_is_signalled(artifact_path: Path):
     assert "signalled" not in said and "listening on" in said
 
 
-@WORKERS
-@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+@pytest.mark.parametrize(
+    ("workers", "abstract"), [("1", False), ("2", False), ("1", True)], ids=["1", "2", "abstract"]
+)
 def test_systemd_is_notified(artifact_path: Path, tmp_path: Path, workers: str, abstract: bool):
     name = f"vaewatch-{os.getpid()}-{workers}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -255,8 +256,13 @@ def test_a_stderr_that_takes_nothing_ends_and_blocks_nothing(artifact_path: Path
     os.close(writer)
 
 
-@WORKERS
-@pytest.mark.parametrize("redirection", ["2>&-", "0<&- 1>&- 2>&-", "2>/dev/full"])
+ALL_CLOSED, FULL = "0<&- 1>&- 2>&-", "2>/dev/full"
+
+
+@pytest.mark.parametrize(
+    ("workers", "redirection"),
+    [("1", "2>&-"), *((n, closed) for n in "12" for closed in (ALL_CLOSED, FULL))],
+)
 def test_a_closed_stderr_is_no_socket(artifact_path: Path, workers: str, redirection: str):
     port = free_port()
     command = f'exec "$@" {redirection}'

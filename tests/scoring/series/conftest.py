@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pumps import trained
+from tests.pumps import shared_pumps
 from tests.scoring.series.made import SMALL, telemetry
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.train import train
@@ -26,4 +26,4 @@ def series_scorer(series_path: Path) -> Scorer:
 
 @pytest.fixture(scope="session")
 def pumps_scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
-    return Scorer.load(trained(tmp_path_factory.mktemp("pumps")))
+    return Scorer.load(shared_pumps(tmp_path_factory))

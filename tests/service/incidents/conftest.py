@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SMALL, make_frame
+from tests.conftest import SMALL, make_frame, shared
 from tests.live import Live, until
 from tests.postgres import Postgres, needs_postgres, postgres
 from tests.training.test_time import make_orders
@@ -20,10 +20,11 @@ Records = list[dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def timed_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("artifacts") / "timed"
-    settings: dict[str, Any] = {**SMALL, "alpha": 0.05, "id": "order", "time": "created_at"}
-    train(make_orders(600), path, report=False, **settings)
-    return path
+    def make(out: Path) -> None:
+        settings: dict[str, Any] = {**SMALL, "alpha": 0.05, "id": "order", "time": "created_at"}
+        train(make_orders(600), out, report=False, **settings)
+
+    return shared(tmp_path_factory, "timed", make)
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 
 from tests.conftest import call
 from tests.live import serving
-from tests.pumps import Records, pumps, trained
+from tests.pumps import Records, pumps, shared_pumps
 from tests.service.incidents.conftest import incidents, post, wait_for_alarms
 
 
 @pytest.fixture(scope="module")
 def pumps_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("series"))
+    return shared_pumps(tmp_path_factory)
 
 
 def odd_pumps() -> Records:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.pumps import Records, pumps, trained
+from tests.pumps import Records, pumps, shared_pumps
 from vaewatch.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="session")
 def series_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("series"))
+    return shared_pumps(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

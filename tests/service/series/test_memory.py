@@ -204,14 +204,26 @@ def test_what_lasts_is_known_after_a_restart(
     assert [f["history"] for f in found].count("lasting") > 30
 
 
-@pytest.mark.parametrize("damage", [cut, noise, lambda path: path.write_bytes(b"")])
-def test_a_damaged_file_is_not_used_and_replaced(
-    series_path: Path, records: Records, tmp_path: Path, damage: Callable[[Path], None]
-):
-    path = tmp_path / "histories"
+@pytest.fixture(scope="module")
+def kept(series_path: Path, records: Records, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a service that has stopped after these records."""
+    path = tmp_path_factory.mktemp("kept") / "histories"
     with serving(series_path, "--history-file", str(path)) as live:
         results(live, records)
         assert live.stop() == 0
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", [cut, noise, lambda path: path.write_bytes(b"")])
+def test_a_damaged_file_is_not_used_and_replaced(
+    series_path: Path,
+    records: Records,
+    kept: bytes,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+):
+    path = tmp_path / "histories"
+    path.write_bytes(kept)
     damage(path)
     with serving(series_path, "--history-file", str(path)) as live:
         assert "is not used, entities warm up again: a history must be as this" in live.said
@@ -222,12 +234,10 @@ def test_a_damaged_file_is_not_used_and_replaced(
 
 
 def test_the_file_of_another_artifact_is_refused_in_words(
-    series_path: Path, records: Records, tmp_path: Path
+    records: Records, kept: bytes, tmp_path: Path
 ):
     path, other = tmp_path / "histories", trained(tmp_path, seed=2, window=W + 1)
-    with serving(series_path, "--history-file", str(path)) as live:
-        results(live, records)
-        assert live.stop() == 0
+    path.write_bytes(kept)
     with serving(other, "--history-file", str(path)) as live:
         assert "a history must be that of the artifact, got another one's" in live.said
         assert results(live, records)[3 * (W - 1)]["history"] == "warming_up"

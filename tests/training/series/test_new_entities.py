@@ -187,11 +187,12 @@ def test_new_entities_alone_do_not_calibrate_for_those_of_the_fit(path: Path, tm
     assert not (tmp_path / "newer").exists()
 
 
-def test_where_they_have_no_calibration_they_are_known_once_they_calibrate(tmp_path: Path):
-    plain = trained_fleet(tmp_path / "plain", calibrate="all")
+def test_where_they_have_no_calibration_they_are_known_once_they_calibrate(
+    plain_fleet_path: Path, tmp_path: Path
+):
     frame = later(seed=5, first=600)
-    before = Scorer.load(plain).score(frame)
-    recalibrate(plain, frame, tmp_path / "newer", alpha=ALPHA, overwrite=False)
+    before = Scorer.load(plain_fleet_path).score(frame)
+    recalibrate(plain_fleet_path, frame, tmp_path / "newer", alpha=ALPHA, overwrite=False)
     after = Scorer.load(tmp_path / "newer").score(frame)
     words = np.array(before.history)
     assert set(words[before.judged & is_new(frame)]) <= {"new_entity", "lasting"}
