@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.expected import Expected, tenths
@@ -35,7 +36,6 @@ from vaewatch.training.calibration.calibrate import with_changes
 from vaewatch.training.calibration.chance import DOUBT, budget_p_value
 from vaewatch.training.records.labels import Labels, read_labels
 from vaewatch.training.records.seen import Seen
-from vaewatch.training.report.areas import areas
 from vaewatch.training.vae.threads import computing_on
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def evaluate(
     alarm = verdicts.is_anomaly
     hits, false = int((alarm & anomaly).sum()), int((alarm & ~anomaly).sum())
     anomalies, normals = int(anomaly.sum()), int((~anomaly).sum())
-    under = areas(anomaly, verdicts.score)
+    both = anomalies > 0 and normals > 0
     calibration = scorer.artifact.calibration
     law = calibration.rate_law(alpha)
     expected = Expected.of(law, normals)
@@ -166,8 +166,8 @@ def evaluate(
         records=len(frame),
         anomalies=anomalies,
         alpha=alpha,
-        auroc=under.auroc if under else None,
-        auprc=under.auprc if under else None,
+        auroc=float(roc_auc_score(anomaly, verdicts.score)) if both else None,
+        auprc=float(average_precision_score(anomaly, verdicts.score)) if both else None,
         recall=hits / anomalies if anomalies else None,
         precision=hits / (hits + false) if hits + false else None,
         false_alarm_rate=false / normals if normals else None,

@@ -177,11 +177,6 @@ def test_a_fit_imports_no_library_that_it_does_not_use():
     assert not reached & {"scipy", "sklearn", "pandas", "matplotlib"}
 
 
-def test_an_evaluation_imports_nothing_heavy_until_it_is_asked_for_bounds():
-    reached = {name.split(".")[0] for name in imported_with("vaewatch.training.evaluate")}
-    assert not reached & HEAVY
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_each_module_opens_with_a_docstring(path: Path):
     assert ast.get_docstring(ast.parse(path.read_text()))

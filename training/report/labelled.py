@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.bounds import Bounds
@@ -15,7 +16,6 @@ from vaewatch.training.evaluate import Evaluation, evaluate
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
-from vaewatch.training.report.areas import areas
 from vaewatch.training.report.peers import Judged, judge_peers
 from vaewatch.training.vae.threads import computing_on
 
@@ -59,11 +59,11 @@ class Labelled:
 
 
 def figures_of(judged: Judged, anomaly: NDArray[np.bool_]) -> Figures:
-    under = areas(anomaly, judged.scores)
+    both = bool(anomaly.any()) and not bool(anomaly.all())
     return Figures(
         judged.name,
-        under.auroc if under else None,
-        under.auprc if under else None,
+        float(roc_auc_score(anomaly, judged.scores)) if both else None,
+        float(average_precision_score(anomaly, judged.scores)) if both else None,
         float(judged.alarms[anomaly].mean()) if anomaly.any() else None,
         float(judged.alarms[~anomaly].mean()) if not anomaly.all() else None,
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vaewatch.scoring.budget.expected import State
 from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
@@ -27,7 +28,6 @@ from vaewatch.scoring.series.incidents import incident_starts
 from vaewatch.scoring.series.window import SECOND, SeriesSummary, Window
 from vaewatch.scoring.table import Table
 from vaewatch.training.records.labels import Labels
-from vaewatch.training.report.areas import areas
 from vaewatch.training.series.labelled.vus import spans_of, vus_pr
 from vaewatch.training.vae.threads import computing_on
 
@@ -303,5 +303,7 @@ def _delays(series: _Series) -> Iterator[tuple[int, float]]:
 
 def _areas(anomaly: Bools, score: NDArray[np.float64]) -> dict[str, float | None]:
     """Return AUROC and AUPRC, where there are both normal records and anomalies."""
-    under = areas(anomaly, score)
-    return under._asdict() if under else {"auroc": None, "auprc": None}
+    if not anomaly.any() or anomaly.all():
+        return {"auroc": None, "auprc": None}
+    auroc, auprc = roc_auc_score(anomaly, score), average_precision_score(anomaly, score)
+    return {"auroc": float(auroc), "auprc": float(auprc)}
