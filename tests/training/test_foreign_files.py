@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,16 @@ def test_of_plain_texts_and_numbers_nothing_is_said(spell: Callable[[int], str])
 def test_a_last_record_that_sums_up_is_said(word: str):
     (said,) = said_of(["NL", "DE"] * 20 + [word])
     assert f"the last record has '{word}' in column 'x'" in said
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "c", "b", None, None, "b"], [1, 2, 3, 2, 4, 5, 2]])
+def test_an_id_that_came_before_is_said(ids: list[Any]):
+    schema = replace(infer_schema(pl.DataFrame({"x": [1.0, 2.0]}), TrainConfig()), id="order")
+    frame = pl.DataFrame({"x": [float(i) for i in range(len(ids))], "order": ids})
+    (said,) = (remark.text for remark in remarks(schema, frame, ()))
+    given = len([i for i in ids if i is not None])
+    assert f"'order' names the records, but 2 of its {given} values came before, such as" in said
+    assert not list(remarks(schema, frame[:3], ()))
 
 
 def test_a_column_of_rare_texts_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):

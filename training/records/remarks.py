@@ -74,6 +74,8 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
         elif column.kind is Kind.NUMERIC and series.dtype == pl.String:
             yield from _of_codes(series)
     yield from _of_total(frame)
+    if schema.id in frame.columns:
+        yield from _of_ids(frame[schema.id])
 
 
 def trending(table: Table) -> Iterator[Remark]:
@@ -192,3 +194,15 @@ def _of_total(frame: pl.DataFrame) -> Iterator[Remark]:
                 f"the last record has '{series[0]}' in column '{series.name}': if it sums up the "
                 "others, it is no record. Remove it.",
             )
+
+
+def _of_ids(series: pl.Series) -> Iterator[Remark]:
+    given = series.drop_nulls()
+    again = given.filter(~given.is_first_distinct())
+    if len(again):
+        yield Remark(
+            "repeated",
+            f"column '{series.name}' names the records, but {len(again):,} of its {len(given):,} "
+            f"values came before, such as '{clip(str(again[0]))}'. A record that is there twice "
+            "counts twice: remove it.",
+        )
