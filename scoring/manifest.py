@@ -60,6 +60,14 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
         dict[str, tuple[Number, Number]],
         Meta(description="Of numeric columns `[low, high]`: a number beyond them is unseen."),
     ] = {}
+    levels: Annotated[
+        dict[str, tuple[Number, ...]],
+        Meta(description="Of numeric columns that hold few values, these: another one is unseen."),
+    ] = {}
+    whole: Annotated[
+        tuple[str, ...],
+        Meta(description="Numeric columns in which a fraction is unseen."),
+    ] = ()
 
 
 class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}, omit_defaults=True):

@@ -23,14 +23,11 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.pipeline import fit
-from vaewatch.training.records.features import (
-    LEAST_GIVEN,
-    beyond_others,
-    fit_vectorizer,
-    limits_of,
-)
+from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
+from vaewatch.training.unseen.known import unseen_by_others
+from vaewatch.training.unseen.limits import LEAST_GIVEN, limits_of
 
 Rng = np.random.Generator
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -158,7 +155,7 @@ def test_a_column_of_the_calendar_has_no_limits():
     assert schema.circular and set(vectorizer.limits) == {"x"}
 
 
-def test_beyond_others_is_what_leaving_each_record_out_gives():
+def test_unseen_by_others_is_what_leaving_each_record_out_gives():
     rng = np.random.default_rng(4)
     frame = pl.DataFrame(
         {
@@ -177,7 +174,7 @@ def test_beyond_others_is_what_leaving_each_record_out_gives():
         vectorizer = fit_vectorizer(table.take(np.delete(np.arange(60), i)))
         found = vectorizer.transform(table.take(np.array([i]))).unseen[0]
         want[i] = found.sum()
-    got = beyond_others(table)
+    got = unseen_by_others(table)
     assert got.tolist() == want.tolist() and got[59] == 1 and 2 <= got.sum() < 8
 
 
