@@ -125,7 +125,7 @@ def test_columns_with_levels_do_not_mix():
     [
         (np.append(drawn(np.arange(5.0)), 7.0), "a value comes once"),
         (drawn(np.arange(5.0), ENOUGH - 1), "few values"),
-        (drawn(np.arange(MAX_CATEGORIES + 1.0), 20_000), "many levels"),
+        (drawn(np.arange(7.0, MAX_CATEGORIES + 8.0), 20_000), "many levels"),
         (np.sort(drawn(np.arange(5.0), 3000)), "sorted, so that each comes once"),
         (np.sort(drawn(np.arange(5.0), 3000)) + 10 * drawn(np.arange(2.0), 3000), "by halves"),
         (np.repeat(drawn(np.arange(3.0), LEAST_RUNS - 1), 20), "few runs"),
@@ -134,6 +134,41 @@ def test_columns_with_levels_do_not_mix():
 def test_other_values_may_come_where(values: Numbers, why: str):
     assert levels_of(values) is None, why
     assert not unseen(fitted(values), float(values.max()) + 1)[0]
+
+
+def test_what_an_entity_has_all_the_time_is_no_level():
+    """A machine's capacity: 40 of them take turns, and the next one may have another."""
+    rng = np.random.default_rng(0)
+    machine = np.arange(8000) % 40
+    frame = pl.DataFrame(
+        {
+            "machine": [f"m{i}" for i in machine],
+            "capacity": rng.choice(np.arange(10.0, 30.0), 40)[machine],
+            "mode": rng.integers(0, 4, 8000),
+            "load": rng.normal(size=8000),
+            "at": np.datetime_as_string(np.datetime64("2026-01-01T00:00") + np.arange(8000) // 40),
+        }
+    )
+    config = TrainConfig(entity="machine", window=4, time="at")
+    table = checked_table(infer_schema(frame, config), frame)
+    assert table.entities is not None
+    assert set(fit_vectorizer(table).levels) == {"mode"}
+    alike = frame.drop("machine", "at")
+    table = checked_table(infer_schema(alike, TrainConfig()), alike)
+    assert set(fit_vectorizer(table).levels) == {"mode", "capacity"}
+
+
+def test_a_year_is_no_level_however_the_file_is_sorted():
+    rng = np.random.default_rng(0)
+    day = np.sort(rng.integers(0, 1200, 4000))
+    start = np.datetime64("2021-03-01")
+    frame = pl.DataFrame(
+        {"at": np.datetime_as_string(start + day), "year": 2021 + day // 365, "x": day % 3}
+    ).sample(fraction=1.0, shuffle=True, seed=1)
+    for config, names in ((TrainConfig(), {"year", "x"}), (TrainConfig(time="at"), {"x"})):
+        some = frame if config.time else frame.drop("at")
+        table = checked_table(infer_schema(some, config), some)
+        assert set(fit_vectorizer(table).levels) == names
 
 
 def test_levels_are_what_a_slow_derivation_gives():

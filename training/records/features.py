@@ -19,7 +19,7 @@ from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
-from vaewatch.training.unseen.known import Known
+from vaewatch.training.unseen.known import Known, in_series
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
@@ -34,6 +34,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
     features: list[Feature] = []
     constants: dict[str, float | int] = {}
     known: dict[str, Known] = {}
+    series = in_series(table)
     for column, numbers in zip(schema.numeric, table.numbers.T, strict=True):
         given = numbers[~np.isnan(numbers)]
         if len(given) and given.min() == given.max():
@@ -42,7 +43,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
             features += _circular_features(column, numbers)
         else:
             features += _numeric_features(column, numbers)
-            known[column.name] = Known.of(given)
+            own = numbers[series]
+            known[column.name] = Known.of(own[~np.isnan(own)])
     for column, codes in zip(schema.discrete, table.codes.T, strict=True):
         if len(codes) and codes.min() == codes.max():
             constants[column.name] = int(codes[0])

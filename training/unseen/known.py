@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.levels import is_whole, levels_of
 from vaewatch.training.unseen.limits import limits_of
@@ -49,14 +50,23 @@ def unseen_by_others(table: Table) -> NDArray[np.int64]:
     (N,).
     """
     found = np.zeros(len(table), np.int64)
-    measured = len(table.schema.measured)
+    measured, series = len(table.schema.measured), in_series(table)
     for numbers in table.numbers[:, :measured].T:
-        rows = np.flatnonzero(~np.isnan(numbers))
+        rows = series[~np.isnan(numbers[series])]
         given = numbers[rows]
         for at in _alone(given):
             others, number = np.delete(given, at), float(given[at])
             found[rows[at]] += _is_constant(others) or Known.of(others).unseen(number)
     return found
+
+
+def in_series(table: Table) -> NDArray[np.int64]:
+    """Return the rows of a table in order of entity and time where there is one, (N,): what an
+    entity has all the time comes once, however many records of others are between.
+    """
+    if table.times is None:
+        return np.arange(len(table))
+    return in_order(table.entities, table.times)
 
 
 def _is_constant(given: NDArray[np.float64]) -> bool:
