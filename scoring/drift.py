@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features.numbers import FLOAT32_ROUNDING
+from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.schema import Schema, missing_code
 from vaewatch.scoring.table import Table
 

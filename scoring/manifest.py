@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.state import Number, VectorizerState
 from vaewatch.scoring.incidents.feedback import FeedbackSummary
 from vaewatch.scoring.intake.keys import broken_key
 from vaewatch.scoring.intake.text import one_line
@@ -29,8 +30,6 @@ WITH_WINDOW = 4
 FORMATS = (FORMAT_VERSION, WITH_TIME_OR_SEGMENT, WITH_WINDOW)
 MANIFEST = "manifest.json"
 
-Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
-
 
 def format_of(schema: Schema, window: Window | None = None) -> int:
     """Return the version of the format that an artifact of this schema and window takes."""
@@ -38,28 +37,6 @@ def format_of(schema: Schema, window: Window | None = None) -> int:
         return WITH_WINDOW
     plain = schema.time is None and schema.segment is None
     return FORMAT_VERSION if plain else WITH_TIME_OR_SEGMENT
-
-
-class VectorizerState(Struct, frozen=True, omit_defaults=True):
-    """How records become features."""
-
-    features: Annotated[
-        tuple[tuple[str, int | None, Number, Number, bool], ...],
-        Meta(
-            description="For each feature `[column, code, mean, deviation, log1p]`. A code of "
-            "null is a number, -1 the flag of a missing number, any other the event that the "
-            "feature indicates; -2 and -3 are the cosine and the sine of a circular column. The "
-            "feature is (value - mean) / deviation, of log1p(value) where log1p is true."
-        ),
-    ]
-    constants: Annotated[
-        dict[str, Number],
-        Meta(description="Columns with a single value in the fit data: that value, or its code."),
-    ]
-    limits: Annotated[
-        dict[str, tuple[Number, Number]],
-        Meta(description="Of numeric columns `[low, high]`: a number beyond them is unseen."),
-    ] = {}
 
 
 class ScoreWeights(Struct, frozen=True, rename={"unseen": "novelty"}, omit_defaults=True):

@@ -38,7 +38,7 @@ from vaewatch.training.learned import Continued, Evidence, Learned
 from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
-from vaewatch.training.records.features import beyond_others, fit_vectorizer
+from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks import remarks, trending
 from vaewatch.training.records.schema import (
@@ -55,6 +55,7 @@ from vaewatch.training.records.split import (
 )
 from vaewatch.training.records.trim import trim
 from vaewatch.training.streams import Stream, stream
+from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import Drawn, Fitted, fit_vae
 from vaewatch.training.vae.folds import Folds
@@ -152,8 +153,8 @@ def _judge(table: Table, split: Split, evidence: Evidence, rules: Rules, score: 
     if split.rule == SPLIT:
         return Judged(table, split.unfitted, score(table.take(split.unfitted)))
     rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
-    far = beyond_others(table.take(split.fit))[evidence.rows]
-    own = evidence.scores + rules.unseen(evidence.x[evidence.rows], far)
+    numbers = unseen_by_others(table.take(split.fit))[evidence.rows]
+    own = evidence.scores + rules.unseen(evidence.x[evidence.rows], numbers)
     scores = np.concatenate([own, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, indices_of
 from vaewatch.scoring.features.feature import signed_expm1, signed_log1p
+from vaewatch.scoring.features.levels import Ladder
 from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.schema import Column
 
 DIGITS = 6  # significant ones of an expected number
 MOST_PLACES = 300  # 10 to that power is finite
@@ -26,6 +28,7 @@ class ExpectedNumbers:
         mean, deviation, log1p: (C,) of it.
         low, high: (C,) the range in the fit data.
         whole: (C,) whether the column holds whole numbers only.
+        rank: (C,) of the column in the ladder of levels; NONE where it has none.
         variance: (C,) of the feature's error, given the errors in all others.
         pull: (C,) what a missing flag that is off, no longer blank, adds to the weighed error.
     """
@@ -38,6 +41,8 @@ class ExpectedNumbers:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     whole: NDArray[np.bool_]
+    rank: NDArray[np.int64]
+    ladder: Ladder
     variance: NDArray[np.float64]
     pull: NDArray[np.float64]
 
@@ -47,6 +52,7 @@ class ExpectedNumbers:
     ) -> ExpectedNumbers:
         value, flag = indices_of(o.value for o in columns), indices_of(o.flag for o in columns)
         mean, deviation = vectorizer.scale
+        ranks = {name: rank for rank, name in enumerate(vectorizer.levels)}
         off = np.where(flag == NONE, 0.0, -mean[flag] / deviation[flag])
         return cls(
             given=value != NONE,
@@ -56,7 +62,9 @@ class ExpectedNumbers:
             log1p=np.array([own.log1p for own in columns]),
             low=np.array([_or(own.column.low, -np.inf) for own in columns]),
             high=np.array([_or(own.column.high, np.inf) for own in columns]),
-            whole=np.array([own.column.integer for own in columns]),
+            whole=np.array([_is_whole(own.column, vectorizer) for own in columns]),
+            rank=indices_of(ranks.get(own.column.name) for own in columns),
+            ladder=Ladder.of(list(vectorizer.levels.values())),
             variance=1 / precision.entries(value, value),
             pull=off * precision.entries(value, flag),
         )
@@ -71,7 +79,12 @@ class ExpectedNumbers:
         numbers = self.mean[columns] - error * self.variance[columns] * self.deviation[columns]
         numbers = np.where(self.log1p[columns], signed_expm1(numbers), numbers)
         numbers = np.where(self.whole[columns], np.rint(numbers), rounded(numbers))
-        return np.clip(numbers, self.low[columns], self.high[columns])
+        numbers = np.clip(numbers, self.low[columns], self.high[columns])
+        levelled = np.flatnonzero(self.rank[columns] != NONE)
+        if len(levelled):
+            ranks = self.rank[columns[levelled]]
+            numbers[levelled] = self.ladder.nearest(ranks, numbers[levelled])
+        return numbers
 
     def write(
         self,
@@ -91,6 +104,10 @@ def rounded(x: NDArray[np.float64]) -> NDArray[np.float64]:
         places = DIGITS - 1 - np.floor(np.log10(np.abs(x)))
     up, down = (10.0 ** np.clip(p, 0, MOST_PLACES) for p in (places, -places))
     return np.asarray(np.rint(x * up / down) / up * down)
+
+
+def _is_whole(column: Column, vectorizer: Vectorizer) -> bool:
+    return column.integer or column.name in vectorizer.whole
 
 
 def _or(limit: float | None, otherwise: float) -> float:

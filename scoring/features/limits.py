@@ -24,13 +24,21 @@ def bounds_of(
     """Return the limits of columns as features, (values,) each, by the steps in which numbers
     become features: what equals a limit is not beyond it. `values`: those in log1p come first.
     """
-    raw = np.array([limits.get(f.column, (-math.inf, math.inf)) for f in values]).reshape(-1, 2)
+    ends = np.array([limits.get(f.column, (-math.inf, math.inf)) for f in values]).reshape(-1, 2)
+    least, most = np.clip(as_features(values, ends), -FEATURE_LIMIT, FEATURE_LIMIT).T
+    return least, most
+
+
+def as_features(values: Sequence[Feature], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers of each column, (values, W), as features. `values`: those in log1p come
+    first.
+    """
+    raw = numbers.copy()
     counts = sum(f.log1p for f in values)
     raw[:counts] = signed_log1p(raw[:counts])
     raw -= floats(f.mean for f in values)[:, None]
     raw *= floats(1.0 / f.deviation for f in values)[:, None]
-    least, most = np.clip(raw, -FEATURE_LIMIT, FEATURE_LIMIT).T
-    return least, most
+    return raw
 
 
 def check_limits(features: Sequence[Feature], limits: Limits) -> None:

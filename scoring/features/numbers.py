@@ -6,7 +6,7 @@ built once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,11 @@ from vaewatch.scoring.features.feature import (
     ints,
     signed_log1p,
 )
+from vaewatch.scoring.features.levels import Levels, LevelsOf
 from vaewatch.scoring.features.limits import Limits, bounds_of
+from vaewatch.scoring.features.same import halves_of, same, tolerance_of
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.spelling.categories import half, is_half
 from vaewatch.scoring.time.circles import Circles
-
-FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,10 @@ class Numbers:
             flag_off, flag_on: their two values.
         columns: the schema index of each column.
         never_missing: whether a column was never missing in the fit data.
-        tolerance: how far from each constant a value may lie that equals it (`_changed`).
+        tolerance: how far from each constant a value may lie that equals it.
         halves: the float16 that each constant rounds to; NaN where that is a number of its own.
         circles: the circular columns; None without one.
+        levels: the columns that know their values; None without one.
     """
 
     order: NDArray[np.int64]
@@ -68,6 +68,7 @@ class Numbers:
     tolerance: NDArray[np.float64]
     halves: NDArray[np.float64]
     circles: Circles | None
+    levels: Levels | None
 
     @classmethod
     def of(
@@ -76,6 +77,8 @@ class Numbers:
         features: Sequence[Feature],
         constants: Mapping[str, float],
         limits: Limits,
+        levels: LevelsOf,
+        whole: Collection[str],
     ) -> Numbers:
         numeric = {column.name: i for i, column in enumerate(schema.numeric)}
         place = {name: i for i, name in enumerate(schema.names)}
@@ -88,6 +91,7 @@ class Numbers:
         mean, deviation = floats(f.mean for f in flags), floats(f.deviation for f in flags)
         before_flags = sum(not f.is_event for f in features)
         least, most = bounds_of(values, limits)
+        reach = float(np.abs([least, most]).max(initial=0.0))
         return cls(
             order=ints(numeric[name] for name in order),
             mean=_row([*(f.mean for f in values), *fixed.values()], 0.0, len(order)),
@@ -104,14 +108,13 @@ class Numbers:
             flag_on=((1.0 - mean) / deviation).astype(np.float32),
             columns=ints(place[name] for name in order),
             never_missing=~np.isin(order, [f.column for f in flags]),
-            tolerance=floats(
-                0.0 if schema.numeric[numeric[name]].integer else abs(value) * FLOAT32_ROUNDING
-                for name, value in fixed.items()
+            tolerance=tolerance_of(
+                floats(fixed.values()),
+                np.array([schema.numeric[numeric[name]].integer for name in fixed], bool),
             ),
-            halves=floats(
-                half(value) if is_half(half(value)) else np.nan for value in fixed.values()
-            ),
+            halves=halves_of(fixed.values()),
             circles=Circles.of(schema, features) if schema.circular else None,
+            levels=Levels.of(schema, values, levels, whole, reach),
         )
 
     def write(
@@ -136,9 +139,10 @@ class Numbers:
         usual = raw >= self.least  # False of NaN
         usual &= raw <= self.most
         odd = raw.size - int(np.count_nonzero(usual))  # five times as fast as `all` for one record
-        found = odd or np.count_nonzero(raw[:, self.constants])
+        strange = 0 if self.levels is None else self.levels.strange(numbers, raw)
+        found = odd or strange or np.count_nonzero(raw[:, self.constants])
         if found:
-            unseen[:, self.columns] = new = self._new(numbers, raw, odd)
+            unseen[:, self.columns] = new = self._new(numbers, raw, odd, strange)
             found = np.count_nonzero(new)
         values[:, self.values] = raw[:, self.values]
         if self.circles is not None:
@@ -153,6 +157,7 @@ class Numbers:
         numbers: NDArray[np.float64],
         raw: NDArray[np.float64],
         odd: int,
+        strange: int,
     ) -> NDArray[np.bool_]:
         """Return which values are unseen, (N, columns), and make their features finite, in place.
 
@@ -161,6 +166,7 @@ class Numbers:
 
         Args:
             odd: how many values are missing, or not between `least` and `most`.
+            strange: how many may be none that their columns know, see `Levels.strange`.
         """
         new = np.isnan(raw)
         far = None
@@ -175,25 +181,14 @@ class Numbers:
         if np.count_nonzero(moved):
             moved &= self._changed(numbers)
         new[:, self.constants] |= moved
+        if self.levels is not None and strange:
+            new |= self.levels.new(numbers).take(self.order, axis=1)
         return new
 
     def _changed(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which values of the constant columns, (N, constants), are not the constant.
-
-        A value is the constant if one of them is the float32 that the other rounds to: Parquet,
-        NumPy and FP32 tensors carry 0.1 as 0.10000000149, and the same of float16, if its digits
-        show that it was rounded. Values that no float32 tells apart are equal too, except whole
-        numbers, such as the dates 20250104 and 20250105.
-        """
+        """Return which values of the constant columns, (N, constants), are not the constant."""
         values = numbers.take(self.order[self.constants], axis=1)
-        constant = self.mean[0, self.constants]
-        with np.errstate(over="ignore"):
-            same = values.astype(np.float32) == constant
-            same |= values == constant.astype(np.float32)
-            same |= values == self.halves
-            same |= (values.astype(np.float16) == constant) & (self.halves == constant)
-        same |= np.abs(values - constant) <= self.tolerance
-        return np.asarray(~same)
+        return ~same(values, self.mean[0, self.constants], self.tolerance, self.halves)
 
 
 def _row(values: Sequence[float], filler: float, length: int) -> NDArray[np.float64]:

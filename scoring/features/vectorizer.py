@@ -9,7 +9,8 @@ What the fit data never had in a column (a new category, a first missing value, 
 changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
 the column. Its likelihood is known without a network, see `unseen_nats`. A number far beyond all
 of the fit data is unseen, too, but stays in the features: what the network makes of it comes on
-top, and reasons show it.
+top, and reasons show it. So does a number that is none of the column's levels, and a fraction in a
+column of whole numbers.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from vaewatch.scoring.features.feature import (
     places_of_columns,
     signed_expm1,
 )
+from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.limits import Limits
 from vaewatch.scoring.features.numbers import Numbers
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
@@ -64,12 +66,16 @@ class Vectorizer:
         constants: columns with a single value, or code, in the fit data.
         limits: of numeric columns, (low, high): a number beyond them is unseen. Artifacts of
             before have none.
+        levels: of numeric columns, all values that they may have: another number is unseen.
+        whole: numeric columns in which a fraction is unseen.
     """
 
     schema: Schema
     features: tuple[Feature, ...]
     constants: Mapping[str, float]
     limits: Limits = field(default_factory=dict)
+    levels: LevelsOf = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -109,7 +115,9 @@ class Vectorizer:
 
     @cached_property
     def _numbers(self) -> Numbers:
-        return Numbers.of(self.schema, self.features, self.constants, self.limits)
+        return Numbers.of(
+            self.schema, self.features, self.constants, self.limits, self.levels, self.whole
+        )
 
     @cached_property
     def _events(self) -> Events:
@@ -151,14 +159,22 @@ class Vectorizer:
         """Return the features as rows of [column, code, mean, deviation, log1p]."""
         rows = [[f.column, f.code, f.mean, f.deviation, f.log1p] for f in self.features]
         limits = {name: [low, high] for name, (low, high) in self.limits.items()}
-        return {"features": rows, "constants": dict(self.constants), "limits": limits}
+        return {
+            "features": rows,
+            "constants": dict(self.constants),
+            "limits": limits,
+            "levels": {name: list(own) for name, own in self.levels.items()},
+            "whole": list(self.whole),
+        }
 
     @classmethod
     def from_json(cls, schema: Schema, data: Mapping[str, Any]) -> Vectorizer:
         try:
             features = tuple(Feature(*row) for row in data["features"])
             limits = {name: (low, high) for name, (low, high) in data.get("limits", {}).items()}
-            return cls(schema, features, dict(data["constants"]), limits)
+            levels = {name: tuple(own) for name, own in data.get("levels", {}).items()}
+            whole = tuple(data.get("whole", ()))
+            return cls(schema, features, dict(data["constants"]), limits, levels, whole)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"features must be as this release writes them, got {error}."

@@ -140,6 +140,26 @@ def test_limits_that_training_does_not_write_are_refused(copy: Path, limits: dic
     refused(copy, f"the limits of column '{next(iter(limits))}' are not those that training")
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"levels": {"amount": [2.0, 1.0]}},
+        {"levels": {"amount": [1.0, 1.0]}},
+        {"levels": {"amount": []}},
+        {"levels": {"country": [0.0, 1.0]}},
+        {"levels": {"no such": [0.0, 1.0]}},
+        {"whole": ["country"]},
+        {"whole": ["no such"]},
+    ],
+)
+def test_levels_that_training_does_not_write_are_refused(copy: Path, state: dict[str, Any]):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["vectorizer"] |= state
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    (names,) = state.values()
+    refused(copy, f"the levels of column '{next(iter(names))}' are not those that training")
+
+
 def _columns(m: dict[str, Any]) -> None:
     first = m["schema"]["columns"][0]
     m["schema"]["columns"] += [{**first, "name": f"c{i}"} for i in range(20_000)]

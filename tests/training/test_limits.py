@@ -23,14 +23,11 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.pipeline import fit
-from vaewatch.training.records.features import (
-    LEAST_GIVEN,
-    beyond_others,
-    fit_vectorizer,
-    limits_of,
-)
+from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
+from vaewatch.training.unseen.known import unseen_by_others
+from vaewatch.training.unseen.limits import LEAST_GIVEN, limits_of, slack_of_edge
 
 Rng = np.random.Generator
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -132,6 +129,90 @@ def test_fresh_values_of_a_heavy_tail_are_hardly_ever_unseen(law: str, n: int):
     assert np.mean(beyond) < 1e-3
 
 
+EDGED: dict[str, Callable[[Rng, int], Numbers]] = {
+    "exponential": lambda rng, n: rng.exponential(3, n),
+    "uniform": lambda rng, n: rng.random(n) * 7,
+    "wide lognormal": lambda rng, n: rng.lognormal(3, 2, n),
+    "counts": lambda rng, n: rng.poisson(1, n).astype(float),
+    "counts from one": lambda rng, n: rng.zipf(1.6, n).clip(1, 1e6).astype(float),
+    "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.6, 0, rng.normal(90, 9, n).clip(5)),
+    "rounded durations": lambda rng, n: np.round(rng.lognormal(2, 1.7, n), 1),
+}
+OPEN: dict[str, Callable[[Rng, int], Numbers]] = {
+    "warm": lambda rng, n: rng.normal(4, 1, n),
+    "mild": lambda rng, n: rng.normal(3, 1, n),
+    "whole degrees": lambda rng, n: rng.normal(12, 4, n).round(),
+    "long tails": lambda rng, n: 6 + rng.laplace(size=n),
+    "logistic": lambda rng, n: 6 + rng.logistic(size=n),
+    "long left tail": lambda rng, n: 7 - rng.gumbel(size=n),
+    "two seasons": lambda rng, n: np.where(
+        rng.random(n) < 0.6, rng.normal(9, 2.5, n), rng.normal(22, 4, n)
+    ),
+}
+
+
+def is_edge(values: Numbers) -> bool:
+    return slack_of_edge(np.sort(values)) < np.inf
+
+
+@pytest.mark.parametrize("law", EDGED)
+@pytest.mark.parametrize("n", [1000, 20_000])
+def test_a_negative_number_is_unseen_where_zero_is_an_edge(law: str, n: int):
+    for seed in range(5):
+        values = EDGED[law](np.random.default_rng(seed), n)
+        low, _ = limits_of(values) or (-np.inf, 0)
+        tiny = 1e-6 * float(np.median(values) + 1)
+        assert -tiny <= low <= 0
+        vectorizer = fitted(values)
+        assert unseen(vectorizer, -np.median(values) - tiny, 0.0) == [True, False]
+
+
+@pytest.mark.parametrize("law", OPEN)
+@pytest.mark.parametrize("n", [500, 1000, 5000, 30_000])
+def test_zero_is_no_edge_of_what_happens_to_be_above_it(law: str, n: int):
+    rng = np.random.default_rng(n)
+    found = [is_edge(OPEN[law](rng, n)) for _ in range(300 if n < 5000 else 60)]
+    assert sum(found) <= 1
+
+
+@pytest.mark.parametrize("law", sorted({*EDGED, *OPEN}))
+def test_the_edge_is_what_a_slow_derivation_gives(law: str):
+    for n in (500, 3000, 20_000):
+        values = (EDGED | OPEN)[law](np.random.default_rng(n), n)
+        k = 100 if n < 1000 else n // 10 if n < 10_000 else 1000
+        least = sorted(values.tolist())[: k + 1]
+        by = [least[k] - value for value in least[:k]]
+        below = k * np.exp(-least[k] * k / sum(by)) if sum(by) else k * (least[k] == 0)
+        assert is_edge(values) == (least[0] >= 0 and below >= 10)
+
+
+def test_rounding_puts_no_number_beyond_an_edge():
+    """A difference that should be zero."""
+    values = np.random.default_rng(0).exponential(100, 3000).clip(0, 900)
+    values[:500] = 0
+    assert unseen(fitted(values), 0.3 - 0.1 - 0.2, -1e-12, -0.01) == [False, False, True]
+
+
+def test_the_only_negative_number_is_unseen_to_all_others():
+    n = 520
+    rng = np.random.default_rng(4)
+    at = np.arange(n)
+    price = rng.exponential(9, n)
+    frame = pl.DataFrame(
+        {
+            "price": np.where(at == 3, -2.0, price),
+            "refunds": np.where(at < 2, -2.0 - at, price),
+            "degrees": np.where(at == 7, -0.2, rng.normal(4, 1, n)),
+        }
+    )
+    table = checked_table(infer_schema(frame, TrainConfig()), frame)
+    got = unseen_by_others(table)
+    for i in (0, 1, 3, 7, 99):
+        others = fit_vectorizer(table.take(np.delete(at, i)))
+        assert others.transform(table.take(np.array([i]))).unseen[0].sum() == got[i]
+    assert np.flatnonzero(got).tolist() == [3]
+
+
 @pytest.mark.parametrize("number", [1e5, -1e5, 1e8, -1e300])
 def test_a_number_far_outside_is_unseen_and_stays_in_the_features(number: float):
     rng = np.random.default_rng(0)
@@ -158,7 +239,7 @@ def test_a_column_of_the_calendar_has_no_limits():
     assert schema.circular and set(vectorizer.limits) == {"x"}
 
 
-def test_beyond_others_is_what_leaving_each_record_out_gives():
+def test_unseen_by_others_is_what_leaving_each_record_out_gives():
     rng = np.random.default_rng(4)
     frame = pl.DataFrame(
         {
@@ -177,7 +258,7 @@ def test_beyond_others_is_what_leaving_each_record_out_gives():
         vectorizer = fit_vectorizer(table.take(np.delete(np.arange(60), i)))
         found = vectorizer.transform(table.take(np.array([i]))).unseen[0]
         want[i] = found.sum()
-    got = beyond_others(table)
+    got = unseen_by_others(table)
     assert got.tolist() == want.tolist() and got[59] == 1 and 2 <= got.sum() < 8
 
 
@@ -202,6 +283,7 @@ FAR = [
     ("quantity", 100),
     ("discount", 2.0),
     ("sales", -1000.0),
+    ("sales", -40.0),
     ("age", 150),
     ("age", -40),
     ("wind", 720),

@@ -60,13 +60,12 @@ class Rules:
         single = [v and round(f.mean * n) == 1 for v, f in zip(varies, features, strict=True)]
         return cls(steps, unseen_nats(n), np.flatnonzero(single))
 
-    def unseen(self, x: NDArray[np.float32], far: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what the events of fit records, (N, D), cost that no other one has, and their
-        numbers beyond the limits of all others, of which each has `far`: (N,) nats. Out of bag,
-        these are unseen: records that bring a new one must find their like among those that
-        calibrate.
+    def unseen(self, x: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the events of fit records, (N, D), cost that no other one has, and as many
+        `numbers` of each, (N,), as all others would make unseen: (N,) nats. Out of bag, these are
+        unseen: records that bring a new one must find their like among those that calibrate.
         """
-        return np.asarray(self.nats * ((x[:, self.single] > 0).sum(1) + far))
+        return np.asarray(self.nats * ((x[:, self.single] > 0).sum(1) + numbers))
 
     def caps(self, precision: Precision) -> Caps:
         """Return the caps of the events that could cost more by this precision."""

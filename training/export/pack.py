@@ -29,6 +29,7 @@ from vaewatch.scoring.budget.own import describe_segments
 from vaewatch.scoring.budget.segments import p_values
 from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
 from vaewatch.scoring.disk.naming import name_version, now
+from vaewatch.scoring.features.state import VectorizerState
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.manifest import (
     Manifest,
@@ -36,7 +37,6 @@ from vaewatch.scoring.manifest import (
     Run,
     ScoreWeights,
     Settings,
-    VectorizerState,
     format_of,
 )
 from vaewatch.scoring.network import Network

@@ -1,11 +1,4 @@
-"""Table -> Vectorizer: which features each column gives, and their scale in the fit data.
-
-It also sets the limits beyond which a number is unseen. A tail is measured by the mean by which
-its k values, ten or a hundredth of all, exceed the next one. An exponential tail goes on alike
-from wherever it is cut: after n values the next is 20 of these means beyond the largest with a
-chance of (1 + 20 / k)^-k / n, 2 in 100,000 n at most. Heavier tails give such values more often,
-as they do among the records that calibrate (`beyond_others`).
-"""
+"""Table -> Vectorizer: which features each column gives, and their scale in the fit data."""
 
 from __future__ import annotations
 
@@ -23,17 +16,13 @@ from vaewatch.scoring.features.feature import (
 )
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.schema import Column, Kind
-from vaewatch.scoring.spelling.categories import half
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
+from vaewatch.training.unseen.known import Known, in_series
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
-LEAST_GIVEN = 20  # values: of fewer there are no limits, since their tails tell too little
-TAIL, TAIL_SHARE = 10, 0.01  # values of a tail, or this share of them if that is more
-UNITS = 20.0  # means of a tail: an exponential one goes so far with a chance of e^-20 / n
-LARGEST = float(np.finfo(np.float64).max)
 LEAST_OF_CIRCLE = 1e-3  # deviation of a cosine: a third of a second of a day is no difference
 
 
@@ -44,7 +33,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
     schema = table.schema
     features: list[Feature] = []
     constants: dict[str, float | int] = {}
-    limits: dict[str, tuple[float, float]] = {}
+    known: dict[str, Known] = {}
+    series = in_series(table)
     for column, numbers in zip(schema.numeric, table.numbers.T, strict=True):
         given = numbers[~np.isnan(numbers)]
         if len(given) and given.min() == given.max():
@@ -53,8 +43,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
             features += _circular_features(column, numbers)
         else:
             features += _numeric_features(column, numbers)
-            own = limits_of(given)
-            limits |= {} if own is None else {column.name: own}
+            own = numbers[series]
+            known[column.name] = Known.of(own[~np.isnan(own)])
     for column, codes in zip(schema.discrete, table.codes.T, strict=True):
         if len(codes) and codes.min() == codes.max():
             constants[column.name] = int(codes[0])
@@ -63,54 +53,14 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         only = schema.columns[0]
         event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
-    return Vectorizer(schema, tuple(sorted(features, key=feature_order)), constants, limits)
-
-
-def beyond_others(table: Table) -> NDArray[np.int64]:
-    """Return how many numbers of each of N fit records lie beyond the limits that all the others
-    would give, (N,). Only the largest and the least of a column can.
-    """
-    found = np.zeros(len(table), np.int64)
-    measured = len(table.schema.measured)
-    for numbers in table.numbers[:, :measured].T:
-        given = np.sort(numbers[~np.isnan(numbers)])
-        if not _has_limits(given):
-            continue
-        if given[-1] > _limit(given[:-1]):
-            found[numbers == given[-1]] += 1
-        if given[0] < -_limit(-given[:0:-1]):
-            found[numbers == given[0]] += 1
-    return found
-
-
-def limits_of(given: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return the limits beyond which a number is unseen, given (n,) values; None if they are few,
-    or all the same.
-    """
-    ascending = np.sort(given)
-    if not _has_limits(ascending):
-        return None
-    return -_limit(-ascending[::-1]), _limit(ascending)
-
-
-def _has_limits(ascending: NDArray[np.float64]) -> bool:
-    return len(ascending) >= LEAST_GIVEN and bool(ascending[0] < ascending[-1])
-
-
-def _limit(ascending: NDArray[np.float64]) -> float:
-    """Return the limit above (n,) values.
-
-    It is as far from the largest as that is from the median at least, and never below the float32
-    or the float16 in which the largest may come again.
-    """
-    n, largest = len(ascending), float(ascending[-1])
-    k = min(max(TAIL, int(TAIL_SHARE * n)), n // 2)
-    with np.errstate(over="ignore"):
-        mean = float((ascending[-k:] - ascending[-k - 1]).mean())
-        unit = max(mean, float(largest - np.median(ascending)) / UNITS)
-        rounded = float(np.float32(largest)), half(largest)
-    limit = max([largest + UNITS * unit, *filter(math.isfinite, rounded)])
-    return min(limit, LARGEST)
+    return Vectorizer(
+        schema,
+        tuple(sorted(features, key=feature_order)),
+        constants,
+        limits={name: own.limits for name, own in known.items() if own.limits is not None},
+        levels={name: own.levels for name, own in known.items() if own.levels is not None},
+        whole=tuple(name for name, own in known.items() if own.whole),
+    )
 
 
 def is_count(values: NDArray[np.float64]) -> bool:

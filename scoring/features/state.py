@@ -1,0 +1,38 @@
+"""The part of a manifest that says how records become features."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
+
+
+class VectorizerState(Struct, frozen=True, omit_defaults=True):
+    """How records become features."""
+
+    features: Annotated[
+        tuple[tuple[str, int | None, Number, Number, bool], ...],
+        Meta(
+            description="For each feature `[column, code, mean, deviation, log1p]`. A code of "
+            "null is a number, -1 the flag of a missing number, any other the event that the "
+            "feature indicates; -2 and -3 are the cosine and the sine of a circular column. The "
+            "feature is (value - mean) / deviation, of log1p(value) where log1p is true."
+        ),
+    ]
+    constants: Annotated[
+        dict[str, Number],
+        Meta(description="Columns with a single value in the fit data: that value, or its code."),
+    ]
+    limits: Annotated[
+        dict[str, tuple[Number, Number]],
+        Meta(description="Of numeric columns `[low, high]`: a number beyond them is unseen."),
+    ] = {}
+    levels: Annotated[
+        dict[str, tuple[Number, ...]],
+        Meta(description="Of numeric columns that hold few values, these: another is unseen."),
+    ] = {}
+    whole: Annotated[
+        tuple[str, ...], Meta(description="Numeric columns in which a fraction is unseen.")
+    ] = ()

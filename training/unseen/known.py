@@ -1,0 +1,88 @@
+"""numbers of a column -> Known: which other numbers are unseen there.
+
+By the same rules `unseen_by_others` says which fit records have a number that would be unseen if
+they had been left out. Among the records that calibrate they count as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.series.entity import in_order
+from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.levels import is_whole, levels_of
+from vaewatch.training.unseen.limits import limits_of
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a column's n values say of other numbers; None and False where it is nothing.
+
+    Attributes:
+        limits: beyond which a number is unseen.
+        levels: beside which it is.
+        whole: whether a fraction is.
+    """
+
+    limits: tuple[float, float] | None
+    levels: tuple[float, ...] | None
+    whole: bool
+
+    @classmethod
+    def of(cls, given: NDArray[np.float64]) -> Known:
+        """Return what (n,) values say, in the order of their records."""
+        if len(given) and _is_constant(given):
+            return cls(None, None, False)  # any other number has changed
+        return cls(limits_of(given), levels_of(given), is_whole(given))
+
+    def unseen(self, number: float) -> bool:
+        far = self.limits is not None and not self.limits[0] <= number <= self.limits[1]
+        beside = self.levels is not None and number not in self.levels
+        return far or beside or (self.whole and not number.is_integer())
+
+
+def unseen_by_others(table: Table) -> NDArray[np.int64]:
+    """Return how many numbers of each of N fit records would be unseen if it had been left out,
+    (N,).
+    """
+    found = np.zeros(len(table), np.int64)
+    measured, series = len(table.schema.measured), in_series(table)
+    for numbers in table.numbers[:, :measured].T:
+        rows = series[~np.isnan(numbers[series])]
+        given = numbers[rows]
+        for at in _alone(given):
+            others, number = np.delete(given, at), float(given[at])
+            found[rows[at]] += _is_constant(others) or Known.of(others).unseen(number)
+    return found
+
+
+def in_series(table: Table) -> NDArray[np.int64]:
+    """Return the rows of a table in order of entity and time where there is one, (N,): what an
+    entity has all the time comes once, however many records of others are between.
+    """
+    if table.times is None:
+        return np.arange(len(table))
+    return in_order(table.entities, table.times)
+
+
+def _is_constant(given: NDArray[np.float64]) -> bool:
+    return bool(given.min() == given.max())
+
+
+def _alone(given: NDArray[np.float64]) -> Iterator[int]:
+    """Yield the places of those of (n,) values that may be unseen to all others: the largest and
+    the least, the only one that does not recur, and the only fraction.
+    """
+    values, first, counts = np.unique(given, return_index=True, return_counts=True)
+    if len(values) < 2:
+        return
+    single = np.flatnonzero(counts == 1)
+    broken = np.flatnonzero(values != np.rint(values))
+    ends = {0, len(values) - 1} & set(single.tolist())
+    for only in (single, broken):
+        ends |= set(only.tolist()) if len(only) == 1 and counts[only[0]] == 1 else set()
+    yield from first[sorted(ends)].tolist()

@@ -1,0 +1,78 @@
+"""numbers of a column -> the limits beyond which a number is unseen.
+
+A tail is measured by the mean by which its k values, ten or a hundredth of all, exceed the next
+one. An exponential tail goes on alike from wherever it is cut: after n values the next is 20 of
+these means beyond the largest with a chance of (1 + 20 / k)^-k / n, 2 in 100,000 n at most.
+Heavier tails give such values more often, as they do among the records that calibrate
+(`vaewatch.training.unseen.known`).
+
+Such a tail also tells where zero is an edge: how near to it the k least values are, measured by
+their mean, says how many should have been negative. If many should and none was, none will be.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.features.same import FLOAT32_ROUNDING
+from vaewatch.scoring.spelling.categories import half
+from vaewatch.training.unseen.levels import ENOUGH
+
+LEAST_GIVEN = 20  # values: of fewer there are no limits, since their tails tell too little
+TAIL, TAIL_SHARE = 10, 0.01  # values of a tail, or this share of them if that is more
+UNITS = 20.0  # means of a tail: an exponential one goes so far with a chance of e^-20 / n
+EDGE_TAIL, EDGE_SHARE, EDGE_MOST = 100, 0.1, 1000  # values next to an edge, and at most so many
+BEYOND_EDGE = 10.0  # values that a tail would have put there: there is none with e^-10
+LARGEST = float(np.finfo(np.float64).max)
+
+
+def limits_of(given: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return the limits beyond which a number is unseen, given (n,) values; None if they are few,
+    or all the same.
+    """
+    ascending = np.sort(given)
+    if len(ascending) < LEAST_GIVEN or not ascending[0] < ascending[-1]:
+        return None
+    edge = -slack_of_edge(ascending - _least_count(ascending))
+    return max(-_limit(-ascending[::-1]), edge), _limit(ascending)
+
+
+def slack_of_edge(distances: NDArray[np.float64]) -> float:
+    """Return how far beyond an edge rounding may put a number; infinity if it is none.
+
+    Args:
+        distances: (n,) of the values from it, the least first; negative beyond it.
+    """
+    if len(distances) < ENOUGH or distances[0] < 0:
+        return math.inf
+    k = min(max(EDGE_TAIL, int(EDGE_SHARE * len(distances))), EDGE_MOST)
+    reach = float(distances[k])
+    with np.errstate(over="ignore"):
+        mean = float(reach - distances[:k].mean())
+        rounding = FLOAT32_ROUNDING * float(np.median(distances))
+    beyond = k * math.exp(-reach / mean) if mean > 0 else k * (reach == 0)
+    return rounding if beyond >= BEYOND_EDGE else math.inf
+
+
+def _least_count(ascending: NDArray[np.float64]) -> float:
+    """Return 1 for counts of at least one, whose edge is there, else 0."""
+    return float(ascending[0] == 1 and bool(np.all(ascending == np.rint(ascending))))
+
+
+def _limit(ascending: NDArray[np.float64]) -> float:
+    """Return the limit above (n,) values.
+
+    It is as far from the largest as that is from the median at least, and never below the float32
+    or the float16 in which the largest may come again.
+    """
+    n, largest = len(ascending), float(ascending[-1])
+    k = min(max(TAIL, int(TAIL_SHARE * n)), n // 2)
+    with np.errstate(over="ignore"):
+        mean = float((ascending[-k:] - ascending[-k - 1]).mean())
+        unit = max(mean, float(largest - np.median(ascending)) / UNITS)
+        rounded = float(np.float32(largest)), half(largest)
+    limit = max([largest + UNITS * unit, *filter(math.isfinite, rounded)])
+    return min(limit, LARGEST)
