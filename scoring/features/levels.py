@@ -2,7 +2,7 @@
 
 Some columns hold a few values that come again and again, their levels: another number is as unseen
 as a new category. Others hold whole numbers only, and a fraction is unseen.
-`vaewatch.training.records.known` says which columns these are.
+`vaewatch.training.unseen.known` says which columns these are.
 """
 
 from __future__ import annotations
