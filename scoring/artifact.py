@@ -15,6 +15,7 @@ from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.segments import POOLED, Segments, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.drift import DriftReference
+from vaewatch.scoring.features.absent import check_absent
 from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
 from vaewatch.scoring.features.vectorizer import Vectorizer
@@ -192,6 +193,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     check_features(schema, vectorizer.features, vectorizer.constants)
     check_limits(vectorizer.features, vectorizer.limits)
     check_levels(vectorizer.features, vectorizer.levels, vectorizer.whole)
+    check_absent(schema, vectorizer.absent)
     wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
     optional = () if manifest.window is None else ARRAYS_OF_WINDOWS
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)

@@ -36,3 +36,10 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
     whole: Annotated[
         tuple[str, ...], Meta(description="Numeric columns in which a fraction is unseen.")
     ] = ()
+    absent: Annotated[
+        dict[str, tuple[int, ...]],
+        Meta(
+            description="Of parts of the time, the hours of a day, or the weekdays from Monday, "
+            "0, that are unseen."
+        ),
+    ] = {}

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.absent import Absent, AbsentOf
 from vaewatch.scoring.features.events import Events
 from vaewatch.scoring.features.feature import (
     MISSING_FLAG,
@@ -68,6 +69,7 @@ class Vectorizer:
             before have none.
         levels: of numeric columns, all values that they may have: another number is unseen.
         whole: numeric columns in which a fraction is unseen.
+        absent: of circular columns, the hours or weekdays that are unseen.
     """
 
     schema: Schema
@@ -76,6 +78,7 @@ class Vectorizer:
     limits: Limits = field(default_factory=dict)
     levels: LevelsOf = field(default_factory=dict)
     whole: tuple[str, ...] = ()
+    absent: AbsentOf = field(default_factory=dict)
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -111,6 +114,8 @@ class Vectorizer:
     ) -> bool:
         """Fill in at most TILE records; return whether any value is unseen."""
         found = self._numbers.write(numbers, values, unseen)
+        if self._absent is not None:
+            found |= self._absent.mark(numbers, unseen)
         return self._events.write(codes, values, unseen) or found
 
     @cached_property
@@ -118,6 +123,10 @@ class Vectorizer:
         return Numbers.of(
             self.schema, self.features, self.constants, self.limits, self.levels, self.whole
         )
+
+    @cached_property
+    def _absent(self) -> Absent | None:
+        return Absent.of(self.schema, self.absent)
 
     @cached_property
     def _events(self) -> Events:
@@ -165,6 +174,7 @@ class Vectorizer:
             "limits": limits,
             "levels": {name: list(own) for name, own in self.levels.items()},
             "whole": list(self.whole),
+            "absent": {name: list(own) for name, own in self.absent.items()},
         }
 
     @classmethod
@@ -174,7 +184,8 @@ class Vectorizer:
             limits = {name: (low, high) for name, (low, high) in data.get("limits", {}).items()}
             levels = {name: tuple(own) for name, own in data.get("levels", {}).items()}
             whole = tuple(data.get("whole", ()))
-            return cls(schema, features, dict(data["constants"]), limits, levels, whole)
+            absent = {name: tuple(own) for name, own in data.get("absent", {}).items()}
+            return cls(schema, features, dict(data["constants"]), limits, levels, whole, absent)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"features must be as this release writes them, got {error}."

@@ -19,6 +19,7 @@ from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
+from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.known import Known, in_series
 
 COUNT_RANGE = 20.0
@@ -60,6 +61,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         limits={name: own.limits for name, own in known.items() if own.limits is not None},
         levels={name: own.levels for name, own in known.items() if own.levels is not None},
         whole=tuple(name for name, own in known.items() if own.whole),
+        absent=absent_of(table),
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.calendar import alone_in_time
 from vaewatch.training.unseen.levels import is_whole, levels_of
 from vaewatch.training.unseen.limits import limits_of
 
@@ -46,10 +47,10 @@ class Known:
 
 
 def unseen_by_others(table: Table) -> NDArray[np.int64]:
-    """Return how many numbers of each of N fit records would be unseen if it had been left out,
-    (N,).
+    """Return how many numbers, and parts of the time, of each of N fit records would be unseen if
+    it had been left out, (N,).
     """
-    found = np.zeros(len(table), np.int64)
+    found = alone_in_time(table)
     measured, series = len(table.schema.measured), in_series(table)
     for numbers in table.numbers[:, :measured].T:
         rows = series[~np.isnan(numbers[series])]
