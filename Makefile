@@ -42,12 +42,12 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -n -E -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-# Four files of tests at a time, a thread each, as tests wait as long as they work; then those
+# Three files of tests at a time, a thread each, as tests wait as long as they work; then those
 # marked `alone`, which load the machine. What they start must not compile the same modules anew.
 test: export OMP_NUM_THREADS := 1
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 test: install $(VENV)-floor/installed
-	$(BIN)/pytest -m 'not long and not alone' --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m 'not long and not alone' --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m 'alone and not long'
 
 test-long: install $(VENV)-floor/installed

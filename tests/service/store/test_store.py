@@ -275,7 +275,6 @@ def test_a_server_that_has_been_restarted_is_no_fault(postgresql: Postgres):
 
 @needs_postgres
 def test_a_server_that_hangs_holds_up_no_request(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(desk, "SECONDS", 0.5)
     with postgres() as own:
         database = Database(Place.of(own.url))
         asked = desk.Desk(database)
@@ -285,7 +284,8 @@ def test_a_server_that_hangs_holds_up_no_request(monkeypatch: pytest.MonkeyPatch
             return asyncio.run(asked.read(lambda c: list(c.execute(query).scalars())))
 
         assert names() == []
-        with own.paused(), pytest.raises(StoreAway):
+        with own.paused(), monkeypatch.context() as briefly, pytest.raises(StoreAway):
+            briefly.setattr(desk, "SECONDS", 0.5)
             names()
         assert names() == []
         asked.close()
