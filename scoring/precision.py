@@ -56,10 +56,11 @@ class Precision:
         return np.asarray(self.scale[rows] * inner * self.scale[columns])
 
     def among(self, features: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the entries of Sigma^-1 among these K features, (K, K)."""
-        k = len(features)
-        pairs = self.entries(np.repeat(features, k), np.tile(features, k))
-        return pairs.reshape(k, k).astype(np.float64)
+        """Return the entries of Sigma^-1 among K features, (..., K) -> (..., K, K)."""
+        own, scale = self.basis[features].astype(np.float64), self.scale[features]
+        shared = own * (self.shrink * (2 - self.shrink)) @ own.swapaxes(-1, -2)
+        inner = np.eye(features.shape[-1]) - shared
+        return np.asarray(scale[..., :, None] * inner * scale[..., None, :], dtype=np.float64)
 
     def _along(self, rows: Floats, factors: Floats) -> Floats:
         """Return rows (I + basis diag(factors) basis').

@@ -33,7 +33,7 @@ class Conditional:
         alike = []
         for size in sorted({len(own) for own in columns} - {0}):
             features = np.array([own for own in columns if len(own) == size])
-            covariance = np.linalg.inv([precision.among(own) for own in features])
+            covariance = np.linalg.inv(precision.among(features))
             alike.append((features, covariance.astype(np.float32)))
         return cls(tuple(alike))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.series.lasting import Lasting
-from vaewatch.scoring.series.window import ONE, Window, mark_still
+from vaewatch.scoring.series.window import ONE, StillColumns, Window
 
 NEVER = np.iinfo(np.int64).min  # the moment of a record that is not there
 
@@ -125,8 +125,10 @@ class History:
     most: int | None = None
     pasts: OrderedDict[str, Past] = field(default_factory=OrderedDict)
     lasting: Lasting = field(init=False)
+    still: StillColumns | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.still = StillColumns.of(self.window.still)
         self.lasting = Lasting(self.window, self.most)
 
     def __len__(self) -> int:
@@ -183,7 +185,8 @@ class History:
         if past is not None and continues:
             values = np.concatenate([past.values, values])
             unseen = np.concatenate([past.unseen, unseen])
-        unseen = mark_still(self.window.still, values, unseen, 1)
+        if self.still is not None:
+            unseen = self.still.mark(values, unseen, 1)
         return [_Stretch(np.array([row]), values, unseen, continues)]
 
     def _stretches(
@@ -215,8 +218,9 @@ class History:
             own = values[a:b], unseen[a:b]
             if continues and past is not None:
                 own = np.concatenate([past.values, own[0]]), np.concatenate([past.unseen, own[1]])
-            marked = mark_still(self.window.still, *own, b - a)
-            out.append(_Stretch(kept[a:b], own[0], marked, continues))
+            if self.still is not None:
+                own = own[0], self.still.mark(*own, b - a)
+            out.append(_Stretch(kept[a:b], *own, continues))
         return out
 
     def _run(self, stretch: _Stretch) -> Run | None:

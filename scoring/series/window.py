@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -84,27 +85,40 @@ def run_lengths(values: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(at - np.maximum.accumulate(np.where(same, 0, at), axis=0) + 1)
 
 
-def mark_still(
-    still: tuple[Still, ...],
-    values: NDArray[np.float32],
-    unseen: NDArray[np.bool_],
-    new: int,
-) -> NDArray[np.bool_]:
-    """Return what is unseen of consecutive records, (T, C), where the newest of them hold a value
-    that stands still for too long, too.
+@dataclass(frozen=True)
+class StillColumns:
+    """Lookup tables for the K columns that never stood still for long.
 
-    Args:
-        values: (T, D) features. unseen: (T, C) without that. new: how many records are to mark.
+    Attributes:
+        features, columns: (K,) see `Still`. least: (K,) equal values in a row that are unseen.
     """
-    if not still:
-        return unseen
-    features, columns, most = np.array([(s.feature, s.column, s.records) for s in still]).T
-    far = run_lengths(values[:, features])[-new:] >= most
-    if not far.any():
-        return unseen
-    marked = unseen.copy()
-    marked[-new:, columns] |= far
-    return marked
+
+    features: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    least: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, still: tuple[Still, ...]) -> StillColumns | None:
+        """Return the tables; None without a column."""
+        rows = [(own.feature, own.column, own.records) for own in still]
+        return cls(*np.array(rows, np.int64).T) if rows else None
+
+    def mark(
+        self, values: NDArray[np.float32], unseen: NDArray[np.bool_], new: int
+    ) -> NDArray[np.bool_]:
+        """Return what is unseen of consecutive records, (T, C), where the newest of them hold a
+        value that stands still for too long, too.
+
+        Args:
+            values: (T, D) features. unseen: (T, C) without that. new: how many records are to
+                mark.
+        """
+        far = run_lengths(values[:, self.features])[-new:] >= self.least
+        if not far.any():
+            return unseen
+        marked = unseen.copy()
+        marked[-new:, self.columns] |= far
+        return marked
 
 
 class SeriesSummary(Struct, frozen=True):
