@@ -48,6 +48,13 @@ class OutputError(Exception):
     """The output cannot be written; neither the input nor the artifact is at fault."""
 
 
+# what to do about a code that most likely breaks in all records, and not in one
+REMEDIES = {
+    "decimal": " Write decimal points, as the records of the fit have, or train with records that "
+    "have commas."
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One broken rule. record: the index of the record in what was sent, from 0."""
@@ -64,5 +71,6 @@ class RecordError(ScoringError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         first = problems[0]
         more = f" {len(problems) - 1} more problems follow." if len(problems) > 1 else ""
-        super().__init__(f"{first.message} (record {first.record}).{more}")
+        remedy = REMEDIES.get(first.code, "")
+        super().__init__(f"{first.message} (record {first.record}).{more}{remedy}")
         self.problems = problems

@@ -25,8 +25,8 @@ from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_co
 from vaewatch.scoring.series.entity import entities_of_column
 from vaewatch.scoring.spelling.booleans import FALSE, TRUE
 from vaewatch.scoring.spelling.categories import BLANKS, spell
-from vaewatch.scoring.spelling.columns import parse_spelled
-from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.spelling.columns import have_commas, parse_spelled
+from vaewatch.scoring.spelling.numbers import COMMA, NumberFormat
 from vaewatch.scoring.table import Table, set_missing
 from vaewatch.scoring.time.cells import read_calendar
 
@@ -222,7 +222,9 @@ def _numbers(
     if bad.any() or infinite.any():
         kind = f"{series.dtype}"
         kind = "a string" if kind.startswith(("String", "Categorical", "Enum")) else kind
-        _report(problems, bad, column, "type", f"must be a number, got {kind}")
+        commas = bad & have_commas(without_codes(series), column.format)
+        _report(problems, commas, column, "decimal", COMMA)
+        _report(problems, bad & ~commas, column, "type", f"must be a number, got {kind}")
         _report(problems, infinite, column, "range", "must be a finite number, got infinity")
         numbers[infinite] = np.nan
     return numbers

@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from vaewatch.scoring.errors import BadRecord, Problem
+from vaewatch.scoring.errors import REMEDIES, BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow, quoted
 
 REJECTS_HEAD = b"file,line,column,code,message,row\n"
+
+
+# beside those of records that come in any other way
+OF_FILES = {"type": " If a text means missing, train with --null."} | REMEDIES
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,9 @@ class Reject:
 
     def error(self) -> BadRecord:
         """For a job without a rejects file."""
-        null = " If a text means missing, train with --null." if self.code == "type" else ""
         return BadRecord(
             f"'{self.file}', line {self.line}: {self.message}. Mend it, or pass --rejects FILE to "
-            f"set such rows aside and go on.{null}"
+            f"set such rows aside and go on.{OF_FILES.get(self.code, '')}"
         )
 
 

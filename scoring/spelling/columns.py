@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from vaewatch.scoring.spelling.numbers import AROUND, NEGATIVE, NumberFormat, tidy
+from vaewatch.scoring.spelling.numbers import AROUND, NEGATIVE, NumberFormat, tidy, with_comma
 
 
 def parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
@@ -19,6 +21,14 @@ def parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:
         return numbers
     again = text.set(~odd, None).replace_strict(tidied, default=None, return_dtype=pl.String)
     return numbers.zip_with(~odd, _parse_spelled(again, spelling))
+
+
+def have_commas(text: pl.Series, spelling: NumberFormat | None) -> NDArray[np.bool_]:
+    """(N,) which texts would be numbers if the format had a decimal comma."""
+    other = with_comma(spelling)
+    if other is None or text.dtype != pl.String:
+        return np.zeros(len(text), dtype=bool)
+    return parse_spelled(text, other).is_not_null().to_numpy()
 
 
 def _parse_spelled(text: pl.Series, spelling: NumberFormat) -> pl.Series:

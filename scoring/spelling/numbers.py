@@ -136,6 +136,15 @@ class NumberFormat:
         return " and ".join([*words, *([f"the sign {self.unit}"] if self.unit else [])])
 
 
+COMMA = "must be a number with a decimal point, got one with a comma"  # see `with_comma`
+
+
+def with_comma(spelling: NumberFormat | None) -> NumberFormat | None:
+    """Return the format of the same numbers with a decimal comma; None where commas are read."""
+    own = spelling or NumberFormat()
+    return None if "," in (own.decimal, own.thousands) else NumberFormat(",", unit=own.unit)
+
+
 def tidy(text: str) -> str:
     """Return a number with ASCII digits and marks and its sign in front: -12.50 for 12.50- and
     \u0661\u0662\u066b\u0665\u0660-, ($5) for $(5), 12 for 12.-.

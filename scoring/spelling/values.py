@@ -8,7 +8,7 @@ from typing import Any
 from vaewatch.scoring.schema import NULL_TOKENS, Column, code_name, other_code
 from vaewatch.scoring.spelling.booleans import read_word
 from vaewatch.scoring.spelling.categories import BLANKS, spell
-from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.spelling.numbers import COMMA, NumberFormat, with_comma
 
 
 class BadCell(Exception):
@@ -39,6 +39,9 @@ def _parse_text(value: str, column: Column, spelling: NumberFormat) -> float:
     if is_null(value, column):
         return math.nan
     number = spelling.parse(value)
+    comma = with_comma(spelling) if number is None else None
+    if comma is not None and comma.parse(value) is not None:
+        raise BadCell("decimal", f"column '{column.name}' {COMMA}")
     if number is None:
         raise BadCell("type", f"column '{column.name}' must be a number, got {kind_of(value)}")
     return number

@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.conftest import call, make_frame
@@ -40,6 +41,31 @@ def test_a_bad_row_costs_itself_alone(
     done = call("score", artifact_path, source, "--out", tmp_path / "no.csv")
     assert done.returncode == 3 and f"'{source}', line 32: {message}. Mend it" in done.stderr
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_decimal_commas_are_named_with_what_to_do(tmp_path: Path, artifact_path: Path):
+    frame = make_frame(60).with_columns(
+        pl.col("amount").cast(pl.String).str.replace(".", ",", literal=True)
+    )
+    source, rejects = tmp_path / "in.csv", tmp_path / "bad.csv"
+    frame.write_csv(source, separator=";")
+    rule = "column 'amount' must be a number with a decimal point, got one with a comma"
+    remedy = (
+        "Write decimal points, as the records of the fit have, or train with records that have "
+        "commas."
+    )
+    done = call("score", artifact_path, source, "--out", tmp_path / "out.csv")
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: '{source}', line 2: {rule}. Mend it, or pass")
+    assert done.stderr.endswith(f"{remedy}\n")
+    done = call("evaluate", artifact_path, source, "--label", "express")
+    more = f"{rule} (record 0). 59 more problems follow. {remedy}"
+    assert (done.returncode, done.stderr) == (3, f"error: {more}\n")
+    words = ("--out", tmp_path / "out.csv", "--rejects", rejects, "--quiet")
+    assert call("score", artifact_path, source, *words).returncode == 0
+    rows = list(csv.DictReader(io.StringIO(rejects.read_text())))
+    assert {(row["code"], row["message"]) for row in rows} == {("decimal", rule)}
+    assert [row["line"] for row in rows] == [str(line) for line in range(2, 62)]
 
 
 def test_an_empty_file_between_good_ones_of_a_glob_is_named(tmp_path: Path, artifact_path: Path):

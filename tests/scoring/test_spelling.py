@@ -274,6 +274,31 @@ def test_a_numeric_column_takes_its_format_and_plain_numbers_everywhere():
     assert broken[0].message == "column 'code' must be a number, got a string"
 
 
+@pytest.mark.parametrize(
+    ("spelling", "text", "code"),
+    [
+        (None, "1,5", "decimal"),
+        (None, "1.234,56", "decimal"),
+        (None, "1,5,5", "type"),
+        (NumberFormat(".", "", "€"), "1,50 €", "decimal"),
+        (NumberFormat(".", "", "€"), "1,50 $", "type"),
+        (NumberFormat(".", ","), "1,5", "type"),  # commas are read there, between thousands
+        (NumberFormat(","), "1,5,5", "type"),
+    ],
+)
+def test_a_decimal_comma_is_told_from_other_texts(
+    spelling: NumberFormat | None, text: str, code: str
+):
+    schema = Schema((Column("price", Kind.NUMERIC, format=spelling),))
+    (problem,) = table_of_frame(schema, pl.DataFrame({"price": ["2", text]}))[1]
+    got = "a number with a decimal point, got one with a comma"
+    rule = got if code == "decimal" else "a number, got a string"
+    assert (problem.record, problem.code) == (1, code)
+    assert problem.message == f"column 'price' must be {rule}"
+    if spelling is not None:  # without a format, a text in JSON is no number at all
+        assert parse_records(schema, [{"price": 2}, {"price": text}])[1] == (problem,)
+
+
 def test_a_number_that_means_missing_is_missing_in_structs():
     schema = Schema((Column("code", Kind.NUMERIC, nulls=("-200",)),))
     reader = StructReader(schema)

@@ -97,6 +97,16 @@ def test_csv_is_answered_row_by_row(live: Live, mixed_frame: pl.DataFrame, score
     )
 
 
+def test_a_decimal_comma_in_csv_is_named_with_what_to_do(live: Live, mixed_frame: pl.DataFrame):
+    frame = mixed_frame.head(2).with_columns(amount=pl.lit("1,5"))
+    answer = live.post("/v1/score", content=frame.write_csv(separator=";"), headers=CSV)
+    rule = "column 'amount' must be a number with a decimal point, got one with a comma"
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"{rule} (record 0). 1 more problems follow. Write")
+    errors = [(each["code"], each["message"]) for each in answer.json()["errors"]]
+    assert errors == [("decimal", rule)] * 2
+
+
 @pytest.mark.parametrize("explain", ["0", "1", "5"])
 def test_csv_answers_are_quoted_as_polars_quotes(
     live: Live, mixed_frame: pl.DataFrame, explain: str
