@@ -17,7 +17,7 @@ from vaewatch.scoring.files.frames import table_of_frame
 from vaewatch.scoring.files.header import read_header, refuse_record, refuse_values
 from vaewatch.scoring.files.records import Frames, Lines, Records, good_rows, share_of_text
 from vaewatch.scoring.files.rejects import reject_bad_row, reject_problems
-from vaewatch.scoring.files.rows import Rows, read_rows, split_chunk
+from vaewatch.scoring.files.rows import REPEATED, Rows, read_rows, split_chunk
 from vaewatch.scoring.schema import Column, Schema
 
 # the types that small integers are parsed as, each below a value that leaves room for larger ones
@@ -103,7 +103,7 @@ def _frames(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Lines]:
     yield Lines(pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in header.names}))
     for rows in read_rows(stream, header, rest):
         frame = frame_of_rows(rows, header)
-        refuse_values(frame, header)
+        refuse_values(frame, header, again=any(bad.code == REPEATED for bad in rows.bad))
         yield Lines(frame, rows.lines, rows.bad)
 
 

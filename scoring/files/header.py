@@ -232,11 +232,12 @@ def refuse_record(header: Header, rest: bytes = b"") -> None:
     raise SchemaError(f"the first line must hold the names of the columns, but {what}. {remedy}")
 
 
-def refuse_values(frame: pl.DataFrame, header: Header) -> None:
-    """Refuse a header each of whose fields is a value of its own column, too: it is a record, or
-    comes again further down, as where files were joined.
+def refuse_values(frame: pl.DataFrame, header: Header, *, again: bool = False) -> None:
+    """Refuse a header each of whose fields is a value of its own column, too: it is a record.
+    Where a row that is not in the frame is the header `again`, one such field is enough.
     """
-    if all((frame[name] == name).any() for name in frame.columns):
+    values = [bool((frame[name] == name).any()) for name in frame.columns]
+    if all(values) or (again and any(values)):
         raise SchemaError(
             "the first line must hold the names of the columns, but each of its fields is a value "
             f"of its own column, too. {put_before(header.names, header.delimiter)} If files were "

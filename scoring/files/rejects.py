@@ -11,6 +11,7 @@ import polars as pl
 
 from vaewatch.scoring.errors import REMEDIES, BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow, quoted
+from vaewatch.scoring.files.rows import REPEATED
 
 REJECTS_HEAD = b"file,line,column,code,message,row\n"
 
@@ -32,9 +33,10 @@ class Reject:
 
     def error(self) -> BadRecord:
         """For a job without a rejects file."""
+        mend = "Remove" if self.code == REPEATED else "Mend"
         return BadRecord(
-            f"'{self.file}', line {self.line}: {self.message}. Mend it, or pass --rejects FILE to "
-            f"set such rows aside and go on.{OF_FILES.get(self.code, '')}"
+            f"'{self.file}', line {self.line}: {self.message}. {mend} it, or pass --rejects FILE "
+            f"to set such rows aside and go on.{OF_FILES.get(self.code, '')}"
         )
 
 

@@ -24,6 +24,7 @@ from vaewatch.scoring.files.chunks import (
     read_chunks,
 )
 
+REPEATED = "header"  # the code of a row that repeats it
 _BLANK_BEFORE = re.compile(rb'[,;\t|] +"')
 _Rule = Callable[[bytes], tuple[str, str] | None]  # a row -> code and message, if it breaks it
 
@@ -150,10 +151,12 @@ def split_chunk(chunk: Chunk, header: Header) -> Rows:
     bad += rows.refuse(
         wrong, lambda raw: ("fields", f"a row must have {wanted} fields, got {next(counts)}")
     )
+    repeated = _repeats(rows, header)
+    bad += rows.refuse(repeated, _repeated)
     unreadable = rows.unreadable() & ~(wrong | blank)
     bad += rows.refuse(unreadable, _not_text)
     bad.sort(key=lambda row: row.line)
-    return replace(rows.take(~(wrong | blank | unreadable)), bad=tuple(bad))
+    return replace(rows.take(~(wrong | blank | repeated | unreadable)), bad=tuple(bad))
 
 
 def _all_rows(chunk: Chunk) -> Rows:
@@ -164,6 +167,23 @@ def _all_rows(chunk: Chunk) -> Rows:
     starts = np.concatenate([[0], chunk.ends[:-1]])
     before = np.searchsorted(newlines, starts, side="right")
     return Rows(chunk.data, chunk.ends, chunk.start.line + 1 + before, chunk.bad)
+
+
+def _repeats(rows: Rows, header: Header) -> NDArray[np.bool_]:
+    """(rows,) which rows are the header again, maybe with a byte order mark. In a file of one
+    column it may well be a value.
+    """
+    found = np.zeros(len(rows), bool)
+    if len(header.names) > 1 and header.raw in rows.data:
+        lengths = (len(header.raw), len(BOM + header.raw))
+        for i in np.flatnonzero(np.isin(rows.lengths(), lengths)).tolist():
+            found[i] = rows.row(i).removeprefix(BOM) == header.raw
+    return found
+
+
+def _repeated(raw: bytes) -> tuple[str, str]:
+    rule = "a row must be a record, but this one repeats the header, as where files were joined"
+    return REPEATED, rule
 
 
 def _stray_quote(raw: bytes) -> tuple[str, str]:

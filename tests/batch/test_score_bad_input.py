@@ -43,6 +43,32 @@ def test_a_bad_row_costs_itself_alone(
     assert not (tmp_path / "no.csv").exists()
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with a byte order mark"])
+def test_a_header_between_joined_files_is_one_fault(
+    tmp_path: Path, artifact_path: Path, mark: str
+):
+    source, rejects = tmp_path / "in.csv", tmp_path / "bad.csv"
+    source.write_text("\n".join([*ROWS[:31], mark + ROWS[0], *ROWS[31:], ""]))
+    rule = "a row must be a record, but this one repeats the header, as where files were joined"
+    remedy = "Remove it, or pass --rejects FILE to set such rows aside and go on."
+    done = call("score", artifact_path, source, "--out", tmp_path / "out.csv")
+    assert done.returncode == 3
+    assert done.stderr == f"error: '{source}', line 32: {rule}. {remedy}\n"
+    for words in (
+        ("evaluate", artifact_path, source, "--label", "express"),
+        ("train", source, "--out", tmp_path / "it"),
+    ):
+        done = call(*words)
+        assert done.returncode == 3
+        assert f"error: '{source}': {rule} (line 32). Mend or remove that row" in done.stderr
+    words = ("--out", tmp_path / "out.csv", "--rejects", rejects)
+    done = call("score", artifact_path, source, *words)
+    assert "scored 60 records" in done.stderr and "1 rejected" in done.stderr
+    (row,) = csv.DictReader(io.StringIO(rejects.read_text()))
+    assert (row["line"], row["column"], row["code"]) == ("32", "", "header")
+    assert (row["message"], row["row"]) == (rule, mark + ROWS[0])
+
+
 def test_decimal_commas_are_named_with_what_to_do(tmp_path: Path, artifact_path: Path):
     frame = make_frame(60).with_columns(
         pl.col("amount").cast(pl.String).str.replace(".", ",", literal=True)

@@ -225,6 +225,22 @@ def test_names_that_count_are_names(line: str):
     refuse_record(read_header(io.BytesIO(f"{line}\n".encode()))[0])
 
 
+def test_a_header_that_comes_again_is_a_bad_row_with_its_line():
+    data = b'id,"a ""b"""\n1,"x\ny"\nid,"a ""b"""\r\n2,id\nid,"a ""b"""'
+    _, some = read_csv(io.BytesIO(data)).chunks
+    assert some.frame.rows() == [("1", "x\ny"), ("2", "id")]
+    assert [(bad.line, bad.code, bad.raw) for bad in some.bad] == [
+        (4, "header", b'id,"a ""b"""'),
+        (6, "header", b'id,"a ""b"""'),
+    ]
+
+
+def test_the_name_of_an_only_column_may_be_a_value():
+    stream = io.BytesIO(b"town\nLeer\ntown\n")
+    (rows,) = read_rows(stream, *read_header(stream))
+    assert (rows.data, rows.bad) == (b"Leer\ntown\n", ())
+
+
 def test_names_that_are_values_of_their_columns_are_refused():
     with pytest.raises(SchemaError, match="each of its fields is a value of its own column"):
         list(read_csv(io.BytesIO(b"p,x\ne,y\np,x\ne,x\n")).chunks)

@@ -107,6 +107,14 @@ def test_a_decimal_comma_in_csv_is_named_with_what_to_do(live: Live, mixed_frame
     assert errors == [("decimal", rule)] * 2
 
 
+def test_a_header_again_in_csv_is_one_fault(live: Live, mixed_frame: pl.DataFrame):
+    rows = mixed_frame.head(2).write_csv()
+    answer = live.post("/v1/score", content=rows + rows, headers=CSV)
+    rule = "a row must be a record, but this one repeats the header, as where files were joined"
+    assert answer.status_code == 422 and answer.json()["detail"] == f"{rule} (record 2)."
+    assert [each["code"] for each in answer.json()["errors"]] == ["header"]
+
+
 @pytest.mark.parametrize("explain", ["0", "1", "5"])
 def test_csv_answers_are_quoted_as_polars_quotes(
     live: Live, mixed_frame: pl.DataFrame, explain: str
