@@ -174,6 +174,11 @@ class Schema:
         return {c.name: c for c in self.columns if c.required and c.kind is not Kind.CIRCULAR}
 
     @cached_property
+    def known(self) -> frozenset[str | None]:
+        """The columns that a record may name, whether they are read or not."""
+        return frozenset((*self.inputs, self.id, self.label, *self.ignored))
+
+    @cached_property
     def numeric(self) -> tuple[Column, ...]:
         """Columns of numbers: those of a record, and then the circular ones."""
         return tuple(column for column in self.columns if column.is_number)
@@ -224,8 +229,7 @@ class Schema:
         """Raise a SchemaError that names missing columns, and unknown ones that may be renamed."""
         missing = [name for name in self.inputs if name not in set(present)]
         if missing:
-            known = {*self.inputs, self.id, self.label, *self.ignored}
-            extra = [name for name in present if name not in known]
+            extra = [name for name in present if name not in self.known]
             hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
                 f"the input must have every column of the schema, but lacks {_listed(missing)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
@@ -35,6 +36,8 @@ from vaewatch.scoring.time.parts import shown
 from vaewatch.scoring.time.time import LostTime, Time, UnreadableTime
 from vaewatch.scoring.time.values import moments_of
 
+# hints at misspelt names in a batch, and names that each looks at: to compare them takes long
+MOST_HINTS, LOOKED_AT = 20, 10
 LARGEST_INTEGER = 2**53  # above, a float64 stands for several integers, in digits nobody wrote
 
 
@@ -104,9 +107,7 @@ def parse_records(schema: Schema, records: Sequence[Any]) -> tuple[Table, tuple[
     A record with a problem keeps its row, in which the bad cells are missing.
     """
     problems: list[Problem] = []
-    kept = [
-        _checked_record(schema.required, i, record, problems) for i, record in enumerate(records)
-    ]
+    kept = [_checked_record(schema, i, record, problems) for i, record in enumerate(records)]
     numbers = np.empty((len(kept), len(schema.numeric)))
     for j, column in enumerate(schema.measured):
         numbers[:, j] = _numbers(column, kept, problems)
@@ -163,17 +164,26 @@ def set_missing(schema: Schema, numbers: NDArray[np.float64]) -> None:
 
 
 def _checked_record(
-    required: Mapping[str, Column], index: int, record: Any, problems: list[Problem]
+    schema: Schema, index: int, record: Any, problems: list[Problem]
 ) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
         rule = f"a record must be an object of column: value, got {kind_of(record)}"
         problems.append(Problem(index, None, "type", rule))
         return {}
-    if not required.keys() <= record.keys():
-        for name in [name for name in required if name not in record]:
-            rule = f"column '{name}' must be there; send null if its value is not known"
+    if not schema.required.keys() <= record.keys():
+        unknown = [name for name in record if isinstance(name, str) and name not in schema.known]
+        for name in [name for name in schema.required if name not in record]:
+            hint = _misspelt(name, unknown[:LOOKED_AT]) if len(problems) < MOST_HINTS else ""
+            rule = f"column '{name}' must be there{hint}; send null if its value is not known"
             problems.append(Problem(index, name, "missing", rule))
     return record
+
+
+def _misspelt(name: str, unknown: Sequence[str]) -> str:
+    """Return which of a record's unknown names may be a column's; empty if none is like it."""
+    given = {other.lower(): other for other in unknown}
+    like = get_close_matches(name.lower(), given, 1)
+    return f" (did you mean it by {ascii(given[like[0]])}?)" if like else ""
 
 
 def _numbers(

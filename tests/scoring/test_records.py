@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vaewatch.scoring.errors import RecordError, SchemaError
 from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
 from vaewatch.scoring.spelling.values import parse_boolean, parse_category, parse_number
-from vaewatch.scoring.table import parse_records, table_of
+from vaewatch.scoring.table import MOST_HINTS, parse_records, table_of
 
 SCHEMA = Schema(
     (
@@ -66,6 +66,38 @@ def test_a_required_column_must_be_named_but_may_be_null():
     with pytest.raises(RecordError, match="column 'amount' must be there; send null"):
         table_of(SCHEMA, [absent])
     assert math.isnan(table_of(SCHEMA, [{**GOOD, "amount": None}]).numbers[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("amuont", " (did you mean it by 'amuont'?)"),
+        ("AMOUNT", " (did you mean it by 'AMOUNT'?)"),
+        ("amo\x1bunt", " (did you mean it by 'amo\\x1bunt'?)"),
+        ("price", ""),  # a name that is like none may be a value that went astray
+        (7, ""),
+    ],
+)
+def test_a_misspelt_column_is_named_beside_the_one_that_is_meant(name: Any, hint: str):
+    misspelt = {name if known == "amount" else known: value for known, value in GOOD.items()}
+    with pytest.raises(RecordError) as caught:
+        table_of(SCHEMA, [misspelt])
+    rule = f"column 'amount' must be there{hint}; send null if its value is not known"
+    assert str(caught.value) == f"{rule} (record 0)."
+
+
+def test_a_column_that_is_known_is_no_misspelling():
+    schema = Schema(SCHEMA.columns, id="amounts", label="amount2", ignored=("amount_",))
+    rest = {name: value for name, value in GOOD.items() if name != "amount"}
+    with pytest.raises(RecordError, match="column 'amount' must be there; send null"):
+        table_of(schema, [{**rest, "amounts": 1, "amount2": 1, "amount_": 1}])
+
+
+def test_many_records_with_misspelt_columns_get_hints_at_the_first_ones_alone():
+    misspelt = {"amuont": 1.5, "country": "NL", "express": True}
+    _, problems = parse_records(SCHEMA, [misspelt] * 100)
+    hinted = ["did you mean it by 'amuont'" in problem.message for problem in problems]
+    assert hinted == [True] * MOST_HINTS + [False] * (100 - MOST_HINTS)
 
 
 def test_a_column_that_was_missing_before_may_be_absent():

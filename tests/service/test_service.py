@@ -120,6 +120,18 @@ def test_each_broken_rule_is_named(live: Live, records: list[dict[str, Any]]):
     ]
 
 
+def test_a_misspelt_column_is_named(live: Live, records: list[dict[str, Any]]):
+    misspelt = {"amuont" if name == "amount" else name: v for name, v in records[0].items()}
+    answer = score(live, [records[1], misspelt])
+    rule = (
+        "column 'amount' must be there (did you mean it by 'amuont'?); send null if its value is "
+        "not known"
+    )
+    assert answer.status_code == 422 and answer.json()["detail"] == f"{rule} (record 1)."
+    (error,) = answer.json()["errors"]
+    assert (error["record"], error["column"], error["message"]) == (1, "amount", rule)
+
+
 def test_unknown_routes_and_methods_are_problems(live: Live):
     assert live.get("/v1/score").status_code == 405
     assert live.post("/livez").status_code == 405
