@@ -235,6 +235,42 @@ def test_of_plain_texts_and_numbers_nothing_is_said(spell: Callable[[int], str])
     assert said_of([spell(i // 2) for i in range(200)]) == []
 
 
+@pytest.mark.parametrize("word", ["NA", "n/a", "None", " null", "#N/A", "?", "-", "Unknown"])
+def test_a_text_that_may_mean_missing_is_said(word: str):
+    texts = ["NL", "DE"] * 20 + [word] * 3
+    bare = word.strip()
+    quoted = bare if bare.isalpha() or bare in ("n/a", "-") else f"'{bare}'"
+    assert said_of(texts) == [
+        f"column 'x' is learned as text, with '{bare}' in 3 of 43 records as a value, not as "
+        f"missing. If it means missing: --null {quoted}, or leave the cell empty. If it is a "
+        "value: --kind 'x=categorical'."
+    ]
+    assert said_of(texts, kinds={"x": Kind.CATEGORICAL}) == []
+
+
+def test_texts_that_may_mean_missing_are_said_together():
+    (said,) = said_of(["NL", "DE"] * 20 + ["?"] * 2 + ["NA"] * 3 + ["na"] * 2)
+    assert "with 'NA' in 3 and '?' in 2 and 'na' in 2 of 47 records as a value" in said
+    assert "--null NA --null '?' --null na, or" in said
+
+
+COUNTRIES = [["NL", "NA", "DE"][i % 3] for i in range(N)]
+
+
+def test_a_text_that_was_said_to_mean_missing_is_so_and_no_longer_said(tmp_path: Path):
+    lines = [f"{amount},{country}" for amount, country in zip(AMOUNTS, COUNTRIES, strict=True)]
+    (tmp_path / "in.csv").write_text("\n".join(["amount,country", *lines, ""]))
+    words = ("train", tmp_path / "in.csv", "--alpha", "0.05", "--steps", "20", "--no-report")
+    plain = call(*words, "--out", tmp_path / "plain")
+    assert "with 'NA' in" in plain.stderr and "--null NA, or leave the cell empty" in plain.stderr
+    told = call(*words, "--out", tmp_path / "told", "--null", "NA")
+    assert told.returncode == 0 and "'NA'" not in told.stderr
+    for name, required in (("plain", True), ("told", False)):
+        assert vaewatch.load(tmp_path / name).artifact.schema.columns[1].required is required
+    done = call("profile", tmp_path / "in.csv")
+    assert "country: missing?: column 'country' is learned as text, with 'NA' in" in done.stdout
+
+
 @pytest.mark.parametrize("word", ["Total", "SUM ", "Grand total"])
 def test_a_last_record_that_sums_up_is_said(word: str):
     (said,) = said_of(["NL", "DE"] * 20 + [word])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.files.frames import as_categories, table_of_frame
-from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
 from vaewatch.scoring.series.entity import in_order, numbered
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
@@ -44,6 +45,9 @@ LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no m
 TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
 NAMED = 5
 TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
+# what may mean "missing" in a text, in lower case: what always does in numbers, and more
+ABSENT = {token.lower() for token in NULL_TOKENS if token}
+ABSENT |= {"-", "--", "?", ".", "#n/a", "<na>", "n.a.", "unknown", "missing"}
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
 
@@ -56,8 +60,9 @@ class Remark:
 
 
 def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> Iterator[Remark]:
-    """Name the numbers that are not spelled plainly or may be codes, and the texts of which
-    nothing is learned, in columns whose kind was not declared; and a last record that sums up.
+    """Name the numbers that are not spelled plainly or may be codes, the texts of which nothing is
+    learned, and those that may mean "missing", in columns whose kind was not declared; and a last
+    record that sums up.
     """
     if schema.time is not None and (note := unit_note(schema.time)):
         yield Remark("", note)
@@ -71,6 +76,7 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
             continue
         elif column.kind is Kind.CATEGORICAL:
             yield from _of_texts(series, column)
+            yield from _of_absent(series)
         elif column.kind is Kind.NUMERIC and series.dtype == pl.String:
             yield from _of_codes(series)
     yield from _of_total(frame)
@@ -171,6 +177,22 @@ def _looks(given: pl.Series) -> str:
         return ""
     alike = f"'{units[0]}' in them" if len(units) == 1 else "units"
     return f"numbers with {alike}. Take that away to learn numbers"
+
+
+def _of_absent(series: pl.Series) -> Iterator[Remark]:
+    counts = as_categories(series).drop_nulls().str.strip_chars(BLANKS).value_counts(name="n")
+    words = pl.col(series.name)
+    found = counts.filter(words.str.to_lowercase().is_in(list(ABSENT)))
+    found = found.sort("n", words, descending=[True, False]).head(NAMED)
+    if len(found):
+        named = " and ".join(f"'{word}' in {n:,}" for word, n in found.iter_rows())
+        nulls = " ".join(f"--null {shlex.quote(word)}" for word in found[series.name])
+        yield Remark(
+            "missing?",
+            f"column '{series.name}' is learned as text, with {named} of {len(series):,} records "
+            f"as a value, not as missing. If it means missing: {nulls}, or leave the cell empty. "
+            f"If it is a value: --kind '{series.name}=categorical'.",
+        )
 
 
 def _of_codes(series: pl.Series) -> Iterator[Remark]:
