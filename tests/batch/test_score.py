@@ -105,6 +105,25 @@ def test_what_is_added_is_what_the_scorer_says(
     assert got["model_version"].unique().to_list() == [scorer.artifact.version]
 
 
+def test_numbers_are_written_in_full(tmp_path: Path, artifact_path: Path):
+    frame = make_frame(400, seed=3).with_columns(
+        pl.when(pl.int_range(pl.len()) < 50)
+        .then(pl.lit("XX"))
+        .otherwise("country")
+        .alias("country")
+    )
+    frame.write_csv(tmp_path / "in.csv")
+    for to in ("csv", "parquet", "ndjson"):
+        out = tmp_path / f"out.{to}"
+        assert call("score", artifact_path, tmp_path / "in.csv", "--out", out).returncode == 0
+    exact = pl.read_parquet(tmp_path / "out.parquet")
+    for got in (pl.read_csv(tmp_path / "out.csv"), pl.read_ndjson(tmp_path / "out.ndjson")):
+        for name in ("anomaly_score", "p_value", "severity"):
+            assert got[name].to_list() == exact[name].to_list()
+        assert 50 <= got["is_anomaly"].sum() < 400
+        assert (got["p_value"] <= 0.05).to_list() == got["is_anomaly"].to_list()
+
+
 LETTERS = st.characters(codec="utf-8", exclude_characters="\r\0")
 CELLS = {
     "amount": st.one_of(st.none(), st.floats(allow_infinity=False, allow_nan=False, width=32)),
