@@ -18,6 +18,7 @@ from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.absent import check_absent
 from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
+from vaewatch.scoring.features.relations import check_relations
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
     check_calibration,
@@ -194,6 +195,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     check_limits(vectorizer.features, vectorizer.limits)
     check_levels(vectorizer.features, vectorizer.levels, vectorizer.whole)
     check_absent(schema, vectorizer.absent)
+    check_relations(vectorizer.features, vectorizer.relations)
     wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
     optional = () if manifest.window is None else ARRAYS_OF_WINDOWS
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)

@@ -13,6 +13,7 @@ from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.conditional import Conditional
 from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.expected.mending import Mending
 from vaewatch.scoring.features.feature import places_of_columns
 from vaewatch.scoring.network import OUTPUTS, Network
 from vaewatch.scoring.reasons import Explainer, Reason, ScoredTable
@@ -35,11 +36,13 @@ class RecordJudge:
         learned, rule = (artifact.vectorizer, artifact.precision), artifact.rule
         places = places_of_columns(artifact.vectorizer.features)
         conditional = Conditional.of(artifact.precision, places.values())
+        expectation = Expectation(*learned, conditional)
         self._explainer = Explainer(
             self.network,
             rule,
             Candidates(*learned, conditional, rule.unseen),
-            Expectation(*learned, conditional),
+            expectation,
+            Mending.of(artifact.vectorizer, expectation.numbers),
         )
 
     def judge(self, table: Table) -> ScoredTable:

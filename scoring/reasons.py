@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
+from vaewatch.scoring.expected.mending import Mending
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Value
 from vaewatch.scoring.network import TILE, Forward, Network
@@ -124,6 +125,7 @@ class Explainer:
     rule: ScoreRule
     candidates: Candidates
     expectation: Expectation
+    mending: Mending | None = None
 
     def reasons(
         self, scored: ScoredTable, rows: NDArray[np.int64], most: int
@@ -145,7 +147,8 @@ class Explainer:
         """Try what is expected in each record's candidates, (N, K)."""
         given, whitened = scored.features[rows], scored.forward.whitened
         whitened = self.network.whitened(given.values) if whitened is None else whitened[rows]
-        columns = self.candidates.pick(given, whitened, most)
+        broken = self._broken(scored.table, rows, given)
+        columns = self.candidates.pick(given, whitened, most, broken)
         at = np.repeat(np.arange(len(rows)), most)
         observed = given[at]
         cells = Cells(observed.values, columns.ravel())
@@ -153,6 +156,10 @@ class Explainer:
         expected = self.expectation.expect(cells, blank)
         unseen = observed.unseen.copy()
         unseen[np.arange(len(unseen)), cells.columns] = False
+        if broken is not None and self.mending is not None:
+            mended = self.mending.mend(scored.table, rows[at], cells.columns, broken[at])
+            expected.write(mended.cells, mended.features.values, mended.numbers)
+            unseen[mended.cells] = mended.features.unseen
         replaced = Features(expected.features, unseen, observed.any_unseen)
         falls = self._falls(scored.scores[rows[at]], observed, replaced)
         return Tried(
@@ -161,6 +168,15 @@ class Explainer:
             expected.numbers.reshape(columns.shape),
             falls.reshape(columns.shape),
         )
+
+    def _broken(
+        self, table: Table, rows: NDArray[np.int64], features: Features
+    ) -> NDArray[np.bool_] | None:
+        """Return the columns of the relations that records break, (N, C); None if none does."""
+        if self.mending is None or not features.any_unseen:
+            return None
+        broken = self.mending.relations.involved(table.numbers[rows])
+        return broken if broken.any() else None
 
     def _falls(
         self, scores: NDArray[np.float64], observed: Features, replaced: Features

@@ -183,7 +183,7 @@ def _misspelt(name: str, unknown: Sequence[str]) -> str:
     """Return which of a record's unknown names may be a column's; empty if none is like it."""
     given = {other.lower(): other for other in unknown}
     like = get_close_matches(name.lower(), given, 1)
-    return f" (did you mean it by {ascii(given[like[0]])}?)" if like else ""
+    return f", but there is only {ascii(given[like[0]])}" if like else ""
 
 
 def _numbers(

@@ -33,14 +33,23 @@ class Candidates:
     conditional: Conditional
     unseen: float
 
-    def pick(self, features: Features, whitened: Floats, most: int) -> NDArray[np.int64]:
+    def pick(
+        self,
+        features: Features,
+        whitened: Floats,
+        most: int,
+        broken: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.int64]:
         """Return the columns of N records that are worth trying, the most promising first.
 
         Args:
             whitened: (N, S, D) whitened residuals of N records by S members.
             most: the number of columns for each record, at most C.
+            broken: (N, C) the columns of the relations that a record breaks; None if none does.
         """
         pulls = self.pulls(features, whitened)
+        if broken is not None:
+            pulls += self.unseen * broken
         turns = np.empty(pulls.shape, np.int64)
         for kind in (self._numeric, ~self._numeric):
             order = np.argsort(-pulls[:, kind], axis=1, kind="stable")

@@ -36,6 +36,12 @@ class Expected:
     events: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
+    def write(
+        self, cells: NDArray[np.int64], features: NDArray[np.float32], numbers: NDArray[np.float64]
+    ) -> None:
+        """Let (K,) numbers, and (K, D) features with them, be expected in some of the cells."""
+        self.features[cells], self.numbers[cells], self.events[cells] = features, numbers, NONE
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -60,11 +66,11 @@ class Expectation:
             whitened: (M, S, D) residuals of the features with each cell's column blank.
         """
         weighed = self.precision.weigh(whitened.mean(1))
-        numbers = self._numbers.expect(cells.columns, weighed)
+        numbers = self.numbers.expect(cells.columns, weighed)
         events = self._events.expect(cells, -self.conditional.beyond(weighed))
         features = self._events.filled(cells, events)
-        rows = np.flatnonzero((events == NONE) & self._numbers.given[cells.columns])
-        self._numbers.write(features, rows, cells.columns[rows], numbers[rows])
+        rows = np.flatnonzero((events == NONE) & self.numbers.given[cells.columns])
+        self.numbers.write(features, rows, cells.columns[rows], numbers[rows])
         if self._circles is not None:
             self._circles.fill(features, numbers, cells.columns, weighed, events)
         return Expected(features, events, numbers)
@@ -85,7 +91,7 @@ class Expectation:
         return list(self.vectorizer.by_column.values())
 
     @cached_property
-    def _numbers(self) -> ExpectedNumbers:
+    def numbers(self) -> ExpectedNumbers:
         return ExpectedNumbers.of(self._columns, self.vectorizer, self.precision)
 
     @cached_property

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.cells import NONE, indices_of
-from vaewatch.scoring.features.feature import signed_expm1, signed_log1p
+from vaewatch.scoring.features.feature import rounded, signed_expm1, signed_log1p
 from vaewatch.scoring.features.levels import Ladder
 from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
 from vaewatch.scoring.schema import Column
 
 DIGITS = 6  # significant ones of an expected number
-MOST_PLACES = 300  # 10 to that power is finite
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,15 @@ class ExpectedNumbers:
         error = weighed[np.arange(len(columns)), self.value[columns]] + self.pull[columns]
         numbers = self.mean[columns] - error * self.variance[columns] * self.deviation[columns]
         numbers = np.where(self.log1p[columns], signed_expm1(numbers), numbers)
-        numbers = np.where(self.whole[columns], np.rint(numbers), rounded(numbers))
-        numbers = np.clip(numbers, self.low[columns], self.high[columns])
-        levelled = np.flatnonzero(self.rank[columns] != NONE)
+        numbers = np.where(self.whole[columns], numbers, rounded(numbers, DIGITS))
+        return self.possible(columns, np.clip(numbers, self.low[columns], self.high[columns]))
+
+    def possible(
+        self, columns: NDArray[np.int64], numbers: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the numbers next to these, (M,), that their columns may hold."""
+        numbers = np.where(self.whole[columns], np.rint(numbers), numbers)
+        levelled = np.flatnonzero((self.rank[columns] != NONE) & ~np.isnan(numbers))
         if len(levelled):
             ranks = self.rank[columns[levelled]]
             numbers[levelled] = self.ladder.nearest(ranks, numbers[levelled])
@@ -96,14 +101,6 @@ class ExpectedNumbers:
         """Write numbers into these rows of (M, D) features, as `Vectorizer.transform` does."""
         raw = np.where(self.log1p[columns], signed_log1p(numbers), numbers)
         features[rows, self.value[columns]] = (raw - self.mean[columns]) / self.deviation[columns]
-
-
-def rounded(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round numbers to DIGITS significant digits."""
-    with np.errstate(divide="ignore"):
-        places = DIGITS - 1 - np.floor(np.log10(np.abs(x)))
-    up, down = (10.0 ** np.clip(p, 0, MOST_PLACES) for p in (places, -places))
-    return np.asarray(np.rint(x * up / down) / up * down)
 
 
 def _is_whole(column: Column, vectorizer: Vectorizer) -> bool:

@@ -14,6 +14,7 @@ MISSING_FLAG = -1  # in place of a code
 FEATURE_LIMIT = 1e6  # standard deviations: float32 stays finite, and no verdict changes
 LARGEST_LOG = 700.0  # exp of more overflows a float64
 INDICATOR = 4  # the sort key of an indicator
+MOST_PLACES = 300  # 10 to that power is finite
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ def signed_log1p(
 def signed_expm1(x: Any) -> Any:
     """Invert `signed_log1p`, (N,) or one; the result is finite, however far off x is."""
     return np.copysign(np.expm1(np.minimum(np.abs(x), LARGEST_LOG)), x)
+
+
+def rounded(x: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    """Round numbers to significant digits."""
+    with np.errstate(divide="ignore"):
+        places = digits - 1 - np.floor(np.log10(np.abs(x)))
+    up, down = (10.0 ** np.clip(p, 0, MOST_PLACES) for p in (places, -places))
+    return np.asarray(np.rint(x * up / down) / up * down)
 
 
 def ints(values: Iterable[int]) -> NDArray[np.int64]:

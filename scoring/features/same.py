@@ -13,6 +13,7 @@ from vaewatch.scoring.features.feature import floats
 from vaewatch.scoring.spelling.categories import half, is_half
 
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
+FLOAT16_ROUNDING = 2.0**-10
 
 
 def same(

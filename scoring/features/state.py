@@ -9,6 +9,20 @@ from msgspec import Meta, Struct
 Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they were read
 
 
+class Relation(Struct, frozen=True, omit_defaults=True):
+    """A sum of numbers that stays within limits."""
+
+    columns: Annotated[tuple[str, ...], Meta(description="The numeric columns in it.")]
+    weights: Annotated[tuple[Number, ...], Meta(description="By which each is multiplied.")]
+    low: Annotated[Number, Meta(description="A record whose sum is less breaks the relation.")]
+    middle: Annotated[Number, Meta(description="The sum of a usual record.")]
+    high: Annotated[Number, Meta(description="A record whose sum is more breaks the relation.")]
+    log: Annotated[
+        bool,
+        Meta(description="Whether the logarithms of the numbers are added, and not they."),
+    ] = False
+
+
 class VectorizerState(Struct, frozen=True, omit_defaults=True):
     """How records become features."""
 
@@ -43,3 +57,7 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
             "0, that are unseen."
         ),
     ] = {}
+    relations: Annotated[
+        tuple[Relation, ...],
+        Meta(description="Between numeric columns: one of a record that breaks one is unseen."),
+    ] = ()

@@ -9,8 +9,8 @@ What the fit data never had in a column (a new category, a first missing value, 
 changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
 the column. Its likelihood is known without a network, see `unseen_nats`. A number far beyond all
 of the fit data is unseen, too, but stays in the features: what the network makes of it comes on
-top, and reasons show it. So does a number that is none of the column's levels, and a fraction in a
-column of whole numbers.
+top, and reasons show it. So does a number that is none of the column's levels, a fraction in a
+column of whole numbers, and a number that breaks a relation with others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +38,8 @@ from vaewatch.scoring.features.feature import (
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.limits import Limits
 from vaewatch.scoring.features.numbers import Numbers
+from vaewatch.scoring.features.relations import Relations
+from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
 from vaewatch.scoring.time.calendar import on_circle
@@ -70,6 +73,7 @@ class Vectorizer:
         levels: of numeric columns, all values that they may have: another number is unseen.
         whole: numeric columns in which a fraction is unseen.
         absent: of circular columns, the hours or weekdays that are unseen.
+        relations: between numeric columns; who breaks one has an unseen number.
     """
 
     schema: Schema
@@ -79,6 +83,7 @@ class Vectorizer:
     levels: LevelsOf = field(default_factory=dict)
     whole: tuple[str, ...] = ()
     absent: AbsentOf = field(default_factory=dict)
+    relations: tuple[Relation, ...] = ()
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -116,6 +121,8 @@ class Vectorizer:
         found = self._numbers.write(numbers, values, unseen)
         if self._absent is not None:
             found |= self._absent.mark(numbers, unseen)
+        if self.related is not None:
+            found |= self.related.mark(numbers, unseen)
         return self._events.write(codes, values, unseen) or found
 
     @cached_property
@@ -127,6 +134,11 @@ class Vectorizer:
     @cached_property
     def _absent(self) -> Absent | None:
         return Absent.of(self.schema, self.absent)
+
+    @cached_property
+    def related(self) -> Relations | None:
+        """The tables of the relations; None without one."""
+        return Relations.of(self.schema, self.relations)
 
     @cached_property
     def _events(self) -> Events:
@@ -175,6 +187,7 @@ class Vectorizer:
             "levels": {name: list(own) for name, own in self.levels.items()},
             "whole": list(self.whole),
             "absent": {name: list(own) for name, own in self.absent.items()},
+            "relations": [msgspec.to_builtins(each) for each in self.relations],
         }
 
     @classmethod
@@ -185,7 +198,9 @@ class Vectorizer:
             levels = {name: tuple(own) for name, own in data.get("levels", {}).items()}
             whole = tuple(data.get("whole", ()))
             absent = {name: tuple(own) for name, own in data.get("absent", {}).items()}
-            return cls(schema, features, dict(data["constants"]), limits, levels, whole, absent)
+            relations = msgspec.convert(data.get("relations", ()), tuple[Relation, ...])
+            known = (limits, levels, whole, absent, relations)
+            return cls(schema, features, dict(data["constants"]), *known)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"features must be as this release writes them, got {error}."

@@ -140,6 +140,30 @@ def test_limits_that_training_does_not_write_are_refused(copy: Path, limits: dic
     refused(copy, f"the limits of column '{next(iter(limits))}' are not those that training")
 
 
+RELATION = {"columns": ["amount", "age"], "weights": [1, -2], "low": 0, "middle": 1, "high": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"columns": ["amount", "no such"]},
+        {"columns": ["amount", "country"]},
+        {"columns": ["amount", "amount"]},
+        {"columns": ["amount"], "weights": [1]},
+        {"columns": ["amount", "age", "items"]},
+        {"weights": [1, 0]},
+        {"low": 1.5},
+        {"high": 0.5},
+        {"low": -1e308, "high": 1e308},
+    ],
+)
+def test_relations_that_training_does_not_write_are_refused(copy: Path, change: dict[str, Any]):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["vectorizer"]["relations"] = [RELATION | change]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    refused(copy, "the relation of column 'amount' is not one that training writes.")
+
+
 @pytest.mark.parametrize(
     "state",
     [

@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from tests.conftest import make_frame
-from vaewatch.scoring.expected.numbers import rounded
+from vaewatch.scoring.features.feature import rounded
 from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.reasons import Reason
 from vaewatch.scoring.schema import Kind
@@ -315,7 +315,7 @@ def test_a_reason_shows_enough_digits_to_tell_the_values_apart():
 
 
 def test_numbers_are_rounded_to_six_digits():
-    got = rounded(np.array([0.0, 1 / 3, -123456.789, 1e-9 / 3, 1e300, 8.675309e12]))
+    got = rounded(np.array([0.0, 1 / 3, -123456.789, 1e-9 / 3, 1e300, 8.675309e12]), 6)
     assert got.tolist() == [0.0, 0.333333, -123457.0, 3.33333e-10, 1e300, 8.67531e12]
 
 

@@ -124,7 +124,7 @@ def test_a_misspelt_column_is_named(live: Live, records: list[dict[str, Any]]):
     misspelt = {"amuont" if name == "amount" else name: v for name, v in records[0].items()}
     answer = score(live, [records[1], misspelt])
     rule = (
-        "column 'amount' must be there (did you mean it by 'amuont'?); send null if its value is "
+        "column 'amount' must be there, but there is only 'amuont'; send null if its value is "
         "not known"
     )
     assert answer.status_code == 422 and answer.json()["detail"] == f"{rule} (record 1)."

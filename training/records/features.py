@@ -21,6 +21,7 @@ from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.known import Known, in_series
+from vaewatch.training.unseen.relations import relations_of
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
@@ -62,6 +63,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         levels={name: own.levels for name, own in known.items() if own.levels is not None},
         whole=tuple(name for name, own in known.items() if own.whole),
         absent=absent_of(table),
+        relations=relations_of(table),
     )
 
 

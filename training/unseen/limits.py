@@ -40,6 +40,14 @@ def limits_of(given: NDArray[np.float64]) -> tuple[float, float] | None:
     return max(-_limit(-ascending[::-1]), edge), _limit(ascending)
 
 
+def limits_around(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the limits of (n,) values of either sign, at least 20 of them, of which none is an
+    edge.
+    """
+    ascending = np.sort(values)
+    return -_limit(-ascending[::-1]), _limit(ascending)
+
+
 def slack_of_edge(distances: NDArray[np.float64]) -> float:
     """Return how far beyond an edge rounding may put a number; infinity if it is none.
 

@@ -1,0 +1,95 @@
+"""one column by others, least squares -> Fit: residuals, and the limits that these have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.features.same import FLOAT32_ROUNDING
+from vaewatch.scoring.features.state import Relation
+from vaewatch.training.unseen.levels import ENOUGH
+from vaewatch.training.unseen.limits import limits_around
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A column by K others, of the records that have them all.
+
+    Attributes:
+        columns: (1 + K,) indices, that of the fitted column first. rows: (n,) the records.
+        design: (n, 1 + K) a one, and the others. y: (n,) the fitted column.
+        weights: (1 + K,) by which the design is multiplied.
+    """
+
+    columns: tuple[int, ...]
+    rows: NDArray[np.int64]
+    design: Numbers
+    y: Numbers
+    weights: Numbers
+
+    @classmethod
+    def of(cls, x: Numbers, columns: Sequence[int]) -> Fit | None:
+        """Return the fit to (N, all columns), NaN where missing; None if too few records have
+        what it takes.
+        """
+        rows = np.flatnonzero(~np.isnan(x[:, columns]).any(1))
+        return cls.within(x, columns, rows) if len(rows) >= ENOUGH else None
+
+    @classmethod
+    def within(cls, x: Numbers, columns: Sequence[int], rows: NDArray[np.int64]) -> Fit:
+        """Return the fit to records that have all of the columns."""
+        target, *others = columns
+        design = np.column_stack([np.ones(len(rows)), x[rows][:, others]])
+        size = np.abs(design).max(0)
+        size[size == 0] = 1.0
+        y = x[rows, target]
+        weights = np.linalg.lstsq(design / size, y, rcond=None)[0] / size
+        return cls(tuple(columns), rows, design, y, weights)
+
+    @cached_property
+    def residuals(self) -> Numbers:
+        return np.asarray(self.y - self.design @ self.weights)
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        return limits_around(self.residuals)
+
+    @property
+    def width(self) -> float:
+        """How far the farther limit is from the middle."""
+        middle = float(np.median(self.residuals))
+        return max(self.limits[1] - middle, middle - self.limits[0])
+
+    def holds_in_halves(self, x: Numbers) -> bool:
+        """Return whether what each half of the records makes a limit holds in the other one."""
+        halves = np.array_split(self.rows, 2)
+        return all(
+            Fit.within(x, self.columns, one).keep(Fit.within(x, self.columns, other))
+            for one, other in (halves, halves[::-1])
+        )
+
+    def keep(self, other: Fit) -> bool:
+        """Return whether the records of another fit keep within the limits of this one."""
+        residuals = other.y - other.design @ self.weights
+        size = np.abs(other.y) + np.abs(other.design * self.weights).sum(1)
+        slack = FLOAT32_ROUNDING * size
+        low, high = self.limits
+        return bool(((residuals >= low - slack) & (residuals <= high + slack)).all())
+
+    def relation(self, names: Sequence[str], log: bool) -> Relation:
+        """Return it with the names of all columns."""
+        constant, low, high = float(self.weights[0]), *self.limits
+        return Relation(
+            columns=tuple(names[i] for i in self.columns),
+            weights=(1.0, *(-self.weights[1:]).tolist()),
+            low=constant + low,
+            middle=constant + float(np.median(self.residuals)),
+            high=constant + high,
+            log=log,
+        )

@@ -1,0 +1,76 @@
+"""numbers of a table -> relations: columns that belong together in all records.
+
+An amount is the sum of others, or a price times a count. The covariance of errors does not see
+that where amounts differ a lot: a tax that is twice what it must be is a usual tax. So each column
+is fitted by few others, as it is and by logarithms. The residuals have limits as the numbers of a
+column have (`vaewatch.training.unseen.limits`). Where these are narrow beside what two records
+differ by, the columns have a relation, and a record beyond the limits breaks it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from vaewatch.scoring.features.state import Relation
+from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.fitted import Fit, Numbers
+from vaewatch.training.unseen.levels import ENOUGH
+from vaewatch.training.unseen.pursuit import NARROW, Pursuit, difference
+
+MOST_COLUMNS = 256  # among which relations are sought
+SEARCHED = 4_000  # records among which the columns of each are sought
+LEAST_VARIED = 100  # records in which a column is not what it mostly is
+
+
+def relations_of(table: Table) -> tuple[Relation, ...]:
+    """Return the relations between a table's numeric columns, the narrowest first; of each set of
+    columns one.
+    """
+    names, x = _varied(table)
+    found: dict[frozenset[int], tuple[float, Relation]] = {}
+    for log in (False, True):
+        for narrow, fit in _fits(_logs(x) if log else x):
+            own = frozenset(fit.columns)
+            if narrow < found.get(own, (math.inf,))[0]:
+                found[own] = narrow, fit.relation(names, log)
+    return tuple(relation for _, relation in sorted(found.values(), key=lambda each: each[0]))
+
+
+def _varied(table: Table) -> tuple[list[str], Numbers]:
+    """Return the measured columns that vary, and their numbers by time, (N, columns)."""
+    x = table.numbers[:, : len(table.schema.measured)]
+    if table.times is not None:
+        x = x[np.argsort(table.times, kind="stable")]
+    some = [j for j in range(x.shape[1]) if _varies(x[:, j])] if len(x) >= ENOUGH else []
+    some = some if len(some) <= MOST_COLUMNS else []
+    return [table.schema.measured[j].name for j in some], x[:, some]
+
+
+def _varies(numbers: Numbers) -> bool:
+    given = numbers[~np.isnan(numbers)]
+    if len(given) < ENOUGH:
+        return False
+    return len(given) - int(np.unique(given, return_counts=True)[1].max()) >= LEAST_VARIED
+
+
+def _logs(x: Numbers) -> Numbers:
+    """Return logarithms; NaN of what has none, and of columns that hardly have any."""
+    logs = np.log(np.where(x > 0, x, np.nan))
+    logs[:, [not _varies(own) for own in logs.T]] = np.nan
+    return logs
+
+
+def _fits(x: Numbers) -> Iterator[tuple[float, Fit]]:
+    """Yield the relations of each column, and how narrow they are."""
+    some = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(np.int64)
+    pursuit = Pursuit.of(x[some])
+    for target in range(x.shape[1]):
+        columns = pursuit.best(target)
+        fit = Fit.of(x, columns) if columns else None
+        if fit is not None:
+            narrow = fit.width / difference(fit.y)
+            if narrow <= NARROW and fit.holds_in_halves(x):
+                yield narrow, fit
