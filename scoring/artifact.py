@@ -16,6 +16,7 @@ from vaewatch.scoring.budget.segments import POOLED, Segments, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.absent import check_absent
+from vaewatch.scoring.features.exclusions import check_exclusions
 from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
 from vaewatch.scoring.features.relations import check_relations
@@ -191,11 +192,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     check_names(manifest)
     check_schema(schema)
     vectorizer = Vectorizer.from_json(schema, msgspec.structs.asdict(manifest.vectorizer))
-    check_features(schema, vectorizer.features, vectorizer.constants)
-    check_limits(vectorizer.features, vectorizer.limits)
-    check_levels(vectorizer.features, vectorizer.levels, vectorizer.whole)
-    check_absent(schema, vectorizer.absent)
-    check_relations(vectorizer.features, vectorizer.relations)
+    _check_vectorizer(schema, vectorizer)
     wanted = CALIBRATION_ARRAYS if schema.segment is None else CALIBRATION_ARRAYS + SEGMENT_ARRAYS
     optional = () if manifest.window is None else ARRAYS_OF_WINDOWS
     arrays = read_tensors(files[CALIBRATION], CALIBRATION, wanted, optional)
@@ -237,6 +234,16 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
         entities=KnownEntities(arrays[ENTITIES]) if ENTITIES in arrays else None,
         of_new=_of_new(manifest, arrays),
     )
+
+
+def _check_vectorizer(schema: Schema, vectorizer: Vectorizer) -> None:
+    features = vectorizer.features
+    check_features(schema, features, vectorizer.constants)
+    check_limits(features, vectorizer.limits)
+    check_levels(features, vectorizer.levels, vectorizer.whole)
+    check_absent(schema, vectorizer.absent)
+    check_relations(features, vectorizer.relations)
+    check_exclusions(schema, features, vectorizer.exclusions)
 
 
 def _of_new(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> Calibration | None:

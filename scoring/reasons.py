@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.cells import Cells
 from vaewatch.scoring.expected.expectation import Expectation
-from vaewatch.scoring.expected.mending import Mending
+from vaewatch.scoring.expected.mending import Broken, Mending
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Value
 from vaewatch.scoring.network import TILE, Forward, Network
@@ -148,18 +148,22 @@ class Explainer:
         given, whitened = scored.features[rows], scored.forward.whitened
         whitened = self.network.whitened(given.values) if whitened is None else whitened[rows]
         broken = self._broken(scored.table, rows, given)
-        columns = self.candidates.pick(given, whitened, most, broken)
+        columns = self.candidates.pick(
+            given, whitened, most, None if broken is None else broken.columns
+        )
         at = np.repeat(np.arange(len(rows)), most)
         observed = given[at]
         cells = Cells(observed.values, columns.ravel())
         blank = self.network.whitened(self.expectation.blank(cells))
-        expected = self.expectation.expect(cells, blank)
         unseen = observed.unseen.copy()
         unseen[np.arange(len(unseen)), cells.columns] = False
-        if broken is not None and self.mending is not None:
-            mended = self.mending.mend(scored.table, rows[at], cells.columns, broken[at])
-            expected.write(mended.cells, mended.features.values, mended.numbers)
-            unseen[mended.cells] = mended.features.unseen
+        if broken is None or self.mending is None:
+            expected = self.expectation.expect(cells, blank)
+        else:
+            own = Broken(scored.table.take(rows[at]), broken.related[at], broken.excluded[at])
+            excluded = self.mending.excluded(own, cells)
+            expected = self.expectation.expect(cells, blank, excluded)
+            self.mending.mend(own, at, cells, expected, unseen)
         replaced = Features(expected.features, unseen, observed.any_unseen)
         falls = self._falls(scored.scores[rows[at]], observed, replaced)
         return Tried(
@@ -169,14 +173,12 @@ class Explainer:
             falls.reshape(columns.shape),
         )
 
-    def _broken(
-        self, table: Table, rows: NDArray[np.int64], features: Features
-    ) -> NDArray[np.bool_] | None:
-        """Return the columns of the relations that records break, (N, C); None if none does."""
+    def _broken(self, table: Table, rows: NDArray[np.int64], features: Features) -> Broken | None:
+        """Return what rules between columns some records break; None if none does."""
         if self.mending is None or not features.any_unseen:
             return None
-        broken = self.mending.relations.involved(table.numbers[rows])
-        return broken if broken.any() else None
+        broken = self.mending.broken(table.take(rows))
+        return broken if broken.columns.any() else None
 
     def _falls(
         self, scores: NDArray[np.float64], observed: Features, replaced: Features

@@ -27,7 +27,7 @@ class ExpectedEvents:
 
     Attributes:
         column_of: (D,) the column of each feature.
-        flag: (C,) a numeric column's missing flag, or NONE.
+        flag: (C,) a numeric column's missing flag, or NONE; value: (C,) its number.
         indicators: (C, K) a discrete column's indicators, then NONE.
         labels: (D,) a cell's value where the feature is on.
         discrete: (C,) whether the column has indicators.
@@ -39,6 +39,7 @@ class ExpectedEvents:
 
     column_of: NDArray[np.int64]
     flag: NDArray[np.int64]
+    value: NDArray[np.int64]
     indicators: NDArray[np.int64]
     labels: tuple[Value, ...]
     discrete: NDArray[np.bool_]
@@ -68,6 +69,7 @@ class ExpectedEvents:
         return cls(
             column_of=vectorizer.column_of,
             flag=indices_of(own.flag for own in columns),
+            value=indices_of(own.value for own in columns),
             indicators=indicators,
             labels=tuple(labels),
             discrete=np.array([bool(at) for at in places]),
@@ -78,11 +80,14 @@ class ExpectedEvents:
             on=on.astype(np.float32),
         )
 
-    def expect(self, cells: Cells, expected: Floats) -> NDArray[np.int64]:
+    def expect(
+        self, cells: Cells, expected: Floats, excluded: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
         """Return the features that are expected to be on, (M,); NONE where a number is expected.
 
         Args:
             expected: (M, D) features. No longer standardised, those of events are probabilities.
+            excluded: (M, D) what cannot be: an event, or a number at all. None if anything can.
         """
         events = np.full(len(cells.columns), NONE)
         rows = np.flatnonzero(self.flag[cells.columns] != NONE)
@@ -92,15 +97,20 @@ class ExpectedEvents:
             observed = cells.features[rows, flags] > 0
             chances = np.where(observed, missing, 1 - missing)
             events[rows] = np.where(observed != _is_unexpected(chances, 1 - chances), flags, NONE)
+            if excluded is not None:
+                given = excluded[rows, self.value[cells.columns[rows]]]
+                events[rows] = np.where(given, flags, events[rows])
+                events[rows] = np.where(excluded[rows, flags], NONE, events[rows])
         rows = np.flatnonzero(self.discrete[cells.columns])
         if len(rows):
             own, at = self.indicators[cells.columns[rows]], np.arange(len(rows))
             happened = (cells.features[rows[:, None], own] > 0) & (own != NONE)
             chances = self._chances(expected, rows[:, None], own)
-            ranks = np.where(happened | (own == NONE), -np.inf, chances - self.rare[own])
+            out = own == NONE if excluded is None else (own == NONE) | excluded[rows[:, None], own]
+            ranks = np.where(happened | out, -np.inf, chances - self.rare[own])
             best, observed = ranks.argmax(1), happened.argmax(1)
             unexpected = _is_unexpected(chances[at, observed], chances[at, best])
-            replace = unexpected | ~happened.any(1)
+            replace = unexpected | ~happened.any(1) | (out[at, observed] & ~out[at, best])
             events[rows] = own[at, np.where(replace, best, observed)]
         return events
 

@@ -36,12 +36,6 @@ class Expected:
     events: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
-    def write(
-        self, cells: NDArray[np.int64], features: NDArray[np.float32], numbers: NDArray[np.float64]
-    ) -> None:
-        """Let (K,) numbers, and (K, D) features with them, be expected in some of the cells."""
-        self.features[cells], self.numbers[cells], self.events[cells] = features, numbers, NONE
-
 
 @dataclass(frozen=True)
 class Expectation:
@@ -56,7 +50,9 @@ class Expectation:
         keep = self.vectorizer.column_of != cells.columns[:, None]
         return np.asarray(cells.features * keep)
 
-    def expect(self, cells: Cells, whitened: Floats) -> Expected:
+    def expect(
+        self, cells: Cells, whitened: Floats, excluded: NDArray[np.bool_] | None = None
+    ) -> Expected:
         """Return what is expected in each cell.
 
         It is what goes with the errors in the other features: a number within the range of the
@@ -64,10 +60,11 @@ class Expectation:
 
         Args:
             whitened: (M, S, D) residuals of the features with each cell's column blank.
+            excluded: (M, D) see `ExpectedEvents.expect`.
         """
         weighed = self.precision.weigh(whitened.mean(1))
         numbers = self.numbers.expect(cells.columns, weighed)
-        events = self._events.expect(cells, -self.conditional.beyond(weighed))
+        events = self._events.expect(cells, -self.conditional.beyond(weighed), excluded)
         features = self._events.filled(cells, events)
         rows = np.flatnonzero((events == NONE) & self.numbers.given[cells.columns])
         self.numbers.write(features, rows, cells.columns[rows], numbers[rows])

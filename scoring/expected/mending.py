@@ -1,8 +1,8 @@
-"""a record that breaks relations -> what is expected in their columns: the number that mends them.
+"""a record that breaks a rule between columns -> what is expected in each of these columns.
 
-Any of these columns may be the wrong one. The network tells: with the right one mended, the record
-is as usual. If no single one mends them all, then more than one is wrong. What the record then
-costs is put down to the columns that it was marked in.
+A rule is a relation or an exclusion. Any of its columns may be the wrong one. The network tells:
+with the right one mended, the record is as usual. If no single one mends all, then more than one
+is wrong. What the record costs is then put down to the columns that it was marked in.
 """
 
 from __future__ import annotations
@@ -13,94 +13,170 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.expected.numbers import ExpectedNumbers
-from vaewatch.scoring.features.feature import Features
-from vaewatch.scoring.features.relations import Relations
+from vaewatch.scoring.expected.cells import NONE, Cells
+from vaewatch.scoring.expected.expectation import Expected
+from vaewatch.scoring.expected.numbers import DIGITS, ExpectedNumbers
+from vaewatch.scoring.features.exclusions import GIVEN, MISSING
+from vaewatch.scoring.features.feature import rounded
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.table import Table
 
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
-class Mended:
-    """M cells whose relations say what is expected there.
+class Broken:
+    """N records, and the columns of the rules that they break.
 
     Attributes:
-        cells: (M,) their indices among those that are tried.
-        numbers: (M,) expected. features: of the records with them.
+        related, excluded: (N, C) by relations, and by exclusions.
     """
 
-    cells: NDArray[np.int64]
-    numbers: NDArray[np.float64]
-    features: Features
+    table: Table
+    related: Bools
+    excluded: Bools
+
+    @property
+    def columns(self) -> Bools:
+        return self.related | self.excluded
 
 
 @dataclass(frozen=True)
 class Mending:
-    """Mends broken relations between numeric columns."""
+    """Mends what breaks a rule between columns."""
 
     vectorizer: Vectorizer
-    relations: Relations
     expected: ExpectedNumbers
 
     @classmethod
     def of(cls, vectorizer: Vectorizer, expected: ExpectedNumbers) -> Mending | None:
-        """Return what mends an artifact's relations; None where it has none."""
-        relations = vectorizer.related
-        return None if relations is None else cls(vectorizer, relations, expected)
+        """Return what mends by an artifact's rules; None where it has none."""
+        if vectorizer.related is None and vectorizer.excluded is None:
+            return None
+        return cls(vectorizer, expected)
+
+    def broken(self, table: Table) -> Broken:
+        """Return the columns of the rules that N records break."""
+        none = np.zeros((len(table), len(table.schema.columns)), bool)
+        related, excluded = self.vectorizer.related, self.vectorizer.excluded
+        return Broken(
+            table,
+            none if related is None else related.involved(table.numbers),
+            none if excluded is None else excluded.involved(table.numbers, table.codes),
+        )
+
+    def excluded(self, broken: Broken, cells: Cells) -> Bools:
+        """Return the features that the rest of each record rules out in M cells, (M, D)."""
+        out = np.zeros(cells.features.shape, bool)
+        rules, table = self.vectorizer.excluded, broken.table
+        involved = broken.excluded[np.arange(len(out)), cells.columns]
+        if rules is None or not involved.any():
+            return out
+        own = list(self.vectorizer.by_column.values())
+        for column in np.unique(cells.columns[involved]).tolist():
+            rows = np.flatnonzero(involved & (cells.columns == column))
+            events = rules.excluded(table.numbers[rows], table.codes[rows], column)
+            if own[column].column.is_number:
+                for feature, event in ((own[column].value, GIVEN), (own[column].flag, MISSING)):
+                    if feature is not None:
+                        out[rows, feature] = events[:, event]
+            else:
+                some = range(own[column].events.start, own[column].events.stop)
+                out[rows[:, None], some] = events[:, self._codes[some]]
+        return out
 
     def mend(
-        self,
-        table: Table,
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        involved: NDArray[np.bool_],
-    ) -> Mended:
-        """Return what broken relations say of K cells.
+        self, broken: Broken, records: Ints, cells: Cells, expected: Expected, unseen: Bools
+    ) -> None:
+        """Let the rules say what is expected in the cells that they concern, in place.
 
         Args:
-            rows: (K,) the record of each cell. columns: (K,) in the schema.
-            involved: (K, C) the columns of the relations that the record breaks.
+            broken: the record of each of M cells, which is the same for some, by `records`, (M,).
+            unseen: (M, C) what is unseen with what is expected.
         """
-        cells = np.flatnonzero(involved[np.arange(len(rows)), columns])
-        numbers = self._numbers(table.numbers[rows[cells]], columns[cells])
-        some = np.flatnonzero(np.isfinite(numbers))
-        cells, numbers = cells[some], numbers[some]
-        records = table.take(rows[cells])
-        after = replace(records, numbers=records.numbers.copy())
-        after.numbers[np.arange(len(cells)), self._numeric[columns[cells]]] = numbers
-        before, features = self._apart.transform(records), self._apart.transform(after)
-        broken, left = self._marks(records), self._marks(after)
-        fewer = _count(features.unseen | left) < _count(before.unseen | broken)
-        mended = np.isin(rows[cells], rows[cells][fewer])  # by one of the cells
-        own = broken[np.arange(len(cells)), columns[cells]]
-        left[own & ~mended] = False
-        return Mended(cells, numbers, replace(features, unseen=features.unseen | left))
+        own = np.flatnonzero(broken.columns[np.arange(len(records)), cells.columns])
+        table, columns = broken.table.take(own), cells.columns[own]
+        events = expected.events[own]
+        numbers = self._within(table, columns, expected.numbers[own])
+        mended = self._related(table, columns, broken.related[own])
+        found = np.isfinite(mended)
+        numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
+        after = self._replaced(table, columns, numbers, events)
+        before, features = self._apart.transform(table), self._apart.transform(after)
+        marks, left = self._marks(table), self._marks(after)
+        fewer = _count(features.unseen | left) < _count(before.unseen | marks)
+        whole = np.isin(records[own], records[own][fewer])  # mended by one of the cells
+        put_down = marks[np.arange(len(own)), columns]
+        left[put_down & ~whole] = False
+        expected.features[own], expected.events[own] = features.values, events
+        expected.numbers[own], unseen[own] = numbers, features.unseen | left
 
-    def _numbers(
-        self, numbers: NDArray[np.float64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        def possible(some: NDArray[np.float64]) -> NDArray[np.float64]:
-            return self.expected.possible(columns, some)
+    def _within(self, table: Table, columns: Ints, numbers: Numbers) -> Numbers:
+        """Return numbers as near as the categories of each record leave them, (N,)."""
+        rules = self.vectorizer.excluded
+        if rules is None:
+            return numbers
+        low, high = rules.limits(table.numbers, table.codes, columns)
+        inside = rounded(np.clip(numbers, low, high), DIGITS)
+        beyond = (numbers < low) | (numbers > high)
+        return np.where(beyond, self.expected.possible(columns, inside), numbers)
 
-        return self.relations.mended(numbers, self._numeric[columns], possible)
+    def _related(self, table: Table, columns: Ints, involved: Bools) -> Numbers:
+        """Return the numbers that mend relations, (N,); NaN where no broken one has the column."""
+        out, rules = np.full(len(columns), np.nan), self.vectorizer.related
+        rows = np.flatnonzero(involved[np.arange(len(columns)), columns])
+        if rules is None or not len(rows):
+            return out
+        some = columns[rows]
 
-    def _marks(self, table: Table) -> NDArray[np.bool_]:
-        """Return the columns that broken relations of N records are put down to, (N, C)."""
+        def possible(numbers: Numbers) -> Numbers:
+            return self.expected.possible(some, numbers)
+
+        out[rows] = rules.mended(table.numbers[rows], self._place[some], possible)
+        return out
+
+    def _replaced(self, table: Table, columns: Ints, numbers: Numbers, events: Ints) -> Table:
+        """Return N records, each with an event or a number in one column."""
+        after = replace(table, numbers=table.numbers.copy(), codes=table.codes.copy())
+        place, rows = self._place[columns], np.arange(len(columns))
+        numeric = self._numeric[columns]
+        given = np.where(events == NONE, numbers, np.nan)
+        after.numbers[rows[numeric], place[numeric]] = given[numeric]
+        some = ~numeric & (events != NONE)
+        after.codes[rows[some], place[some]] = self._codes[events[some]]
+        return after
+
+    def _marks(self, table: Table) -> Bools:
+        """Return the columns that broken rules of N records are put down to, (N, C)."""
         marks = np.zeros((len(table), len(table.schema.columns)), bool)
-        self.relations.mark(table.numbers, marks)
+        if self.vectorizer.related is not None:
+            self.vectorizer.related.mark(table.numbers, marks)
+        if self.vectorizer.excluded is not None:
+            self.vectorizer.excluded.mark(table.numbers, table.codes, marks)
         return marks
 
     @cached_property
     def _apart(self) -> Vectorizer:
-        """What reads records, whatever relations they break."""
-        return replace(self.vectorizer, relations=())
+        """What reads records, whatever rules they break."""
+        return replace(self.vectorizer, relations=(), exclusions=())
 
     @cached_property
-    def _numeric(self) -> NDArray[np.int64]:
+    def _place(self) -> Ints:
         """The place of each column of the schema among those of its kind, (C,)."""
         schema = self.vectorizer.schema
         return np.array([schema.place[name] for name in schema.names])
 
+    @cached_property
+    def _numeric(self) -> Bools:
+        return np.array([column.is_number for column in self.vectorizer.schema.columns])
 
-def _count(unseen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    @cached_property
+    def _codes(self) -> Ints:
+        """The code that each feature indicates, (D,); 0 for numbers."""
+        return np.array([feature.code or 0 for feature in self.vectorizer.features])
+
+
+def _count(unseen: Bools) -> Ints:
     return np.asarray(unseen.sum(1))

@@ -2,8 +2,7 @@
 
 A relation is a sum that stays within limits: of numbers, as gross = net + tax, or of their
 logarithms, as tax = rate x net. `vaewatch.training.unseen.relations` finds them. Whoever breaks
-one has an unseen value in one of its columns. Which one, the other relations tell: that of most
-broken and fewest kept ones, and the one that was fitted where that leaves several.
+one has an unseen value in one of its columns (`vaewatch.scoring.features.marks`).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
+from vaewatch.scoring.features.marks import put_down
 from vaewatch.scoring.features.same import FLOAT16_ROUNDING, FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.intake.text import one_line
@@ -112,26 +112,10 @@ class Relations:
         if not np.count_nonzero(broken):
             return False
         rows = np.flatnonzero(broken.any(1))
-        unseen[rows] |= self.owners(broken[rows], self.given(numbers[rows]))
+        some = broken[rows]
+        kept = self.given(numbers[rows]) & ~some
+        unseen[rows] |= put_down(some, kept, self.members, self.fitted)
         return True
-
-    def owners(self, broken: NDArray[np.bool_], given: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the columns that broken relations are put down to, (N, C).
-
-        Args:
-            broken, given: (N, R).
-        """
-        own = self.members.astype(np.float64)
-        kept = (given & ~broken) @ own
-        own[np.arange(len(own)), self.fitted] += 0.5 / len(own)
-        left, out = broken.copy(), np.zeros((len(broken), own.shape[1]), bool)
-        while np.count_nonzero(left):
-            votes = left @ own
-            column = np.where(votes > 0, votes - kept, -np.inf).argmax(1)
-            rows = np.flatnonzero(left.any(1))
-            out[rows, column[rows]] = True
-            left &= ~self.members[:, column].T
-        return out
 
     def involved(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return the columns of the relations that N records break, (N, C)."""

@@ -23,6 +23,25 @@ class Relation(Struct, frozen=True, omit_defaults=True):
     ] = False
 
 
+class Exclusion(Struct, frozen=True, omit_defaults=True):
+    """What a value of a column never comes with in another column."""
+
+    column: Annotated[str, Meta(description="A discrete column.")]
+    code: Annotated[int, Meta(description="The value's code in it.")]
+    other: Annotated[str, Meta(description="The column that it excludes values of.")]
+    events: Annotated[
+        tuple[int, ...],
+        Meta(
+            description="The codes that are excluded; of a numeric column 0 is any number, and 1 "
+            "a missing one."
+        ),
+    ] = ()
+    limits: Annotated[
+        tuple[Number, Number] | None,
+        Meta(description="`[low, high]`: numbers beyond them are excluded."),
+    ] = None
+
+
 class VectorizerState(Struct, frozen=True, omit_defaults=True):
     """How records become features."""
 
@@ -60,4 +79,10 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
     relations: Annotated[
         tuple[Relation, ...],
         Meta(description="Between numeric columns: one of a record that breaks one is unseen."),
+    ] = ()
+    exclusions: Annotated[
+        tuple[Exclusion, ...],
+        Meta(
+            description="Of discrete columns: one of two values that exclude each other is unseen."
+        ),
     ] = ()

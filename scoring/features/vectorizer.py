@@ -10,7 +10,7 @@ changes) is unseen and has no feature: the network gets the column's mean instea
 the column. Its likelihood is known without a network, see `unseen_nats`. A number far beyond all
 of the fit data is unseen, too, but stays in the features: what the network makes of it comes on
 top, and reasons show it. So does a number that is none of the column's levels, a fraction in a
-column of whole numbers, and a number that breaks a relation with others.
+column of whole numbers, and a value that breaks a relation with other columns.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.absent import Absent, AbsentOf
 from vaewatch.scoring.features.events import Events
+from vaewatch.scoring.features.exclusions import Exclusions
 from vaewatch.scoring.features.feature import (
     MISSING_FLAG,
     TILE,
@@ -39,7 +40,7 @@ from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.limits import Limits
 from vaewatch.scoring.features.numbers import Numbers
 from vaewatch.scoring.features.relations import Relations
-from vaewatch.scoring.features.state import Relation
+from vaewatch.scoring.features.state import Exclusion, Relation
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
 from vaewatch.scoring.time.calendar import on_circle
@@ -74,6 +75,7 @@ class Vectorizer:
         whole: numeric columns in which a fraction is unseen.
         absent: of circular columns, the hours or weekdays that are unseen.
         relations: between numeric columns; who breaks one has an unseen number.
+        exclusions: of discrete columns; one of two values that exclude each other is unseen.
     """
 
     schema: Schema
@@ -84,6 +86,7 @@ class Vectorizer:
     whole: tuple[str, ...] = ()
     absent: AbsentOf = field(default_factory=dict)
     relations: tuple[Relation, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -123,7 +126,10 @@ class Vectorizer:
             found |= self._absent.mark(numbers, unseen)
         if self.related is not None:
             found |= self.related.mark(numbers, unseen)
-        return self._events.write(codes, values, unseen) or found
+        found |= self._events.write(codes, values, unseen)
+        if self.excluded is not None:
+            found |= self.excluded.mark(numbers, codes, unseen)
+        return found
 
     @cached_property
     def _numbers(self) -> Numbers:
@@ -139,6 +145,11 @@ class Vectorizer:
     def related(self) -> Relations | None:
         """The tables of the relations; None without one."""
         return Relations.of(self.schema, self.relations)
+
+    @cached_property
+    def excluded(self) -> Exclusions | None:
+        """The tables of the exclusions; None without one."""
+        return Exclusions.of(self.schema, self.exclusions)
 
     @cached_property
     def _events(self) -> Events:
@@ -188,6 +199,7 @@ class Vectorizer:
             "whole": list(self.whole),
             "absent": {name: list(own) for name, own in self.absent.items()},
             "relations": [msgspec.to_builtins(each) for each in self.relations],
+            "exclusions": [msgspec.to_builtins(each) for each in self.exclusions],
         }
 
     @classmethod
@@ -199,7 +211,8 @@ class Vectorizer:
             whole = tuple(data.get("whole", ()))
             absent = {name: tuple(own) for name, own in data.get("absent", {}).items()}
             relations = msgspec.convert(data.get("relations", ()), tuple[Relation, ...])
-            known = (limits, levels, whole, absent, relations)
+            exclusions = msgspec.convert(data.get("exclusions", ()), tuple[Exclusion, ...])
+            known = (limits, levels, whole, absent, relations, exclusions)
             return cls(schema, features, dict(data["constants"]), *known)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(

@@ -47,7 +47,8 @@ class Units:
         """
         own = self.vectorizer.by_column[self.vectorizer.schema.names[column]]
         if own.value is None:
-            return OTHER
+            known = features[own.events].any()  # and not with what is in another column
+            return self.value(features, column) if known else OTHER
         return self.value(features, column) if features[own.value] else None
 
 

@@ -164,6 +164,30 @@ def test_relations_that_training_does_not_write_are_refused(copy: Path, change: 
     refused(copy, "the relation of column 'amount' is not one that training writes.")
 
 
+EXCLUSION = {"column": "country", "code": 0, "other": "amount", "limits": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": 99},
+        {"code": -1},
+        {"other": "no such"},
+        {"other": "country"},
+        {"other": "express"},
+        {"limits": [2, 1]},
+        {"events": [2]},
+        {"events": [-1]},
+        {"other": "express", "limits": None, "events": [9]},
+    ],
+)
+def test_exclusions_that_training_does_not_write_are_refused(copy: Path, change: dict[str, Any]):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["vectorizer"]["exclusions"] = [EXCLUSION | change]
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    refused(copy, "what a value of column 'country' excludes is not what training writes.")
+
+
 @pytest.mark.parametrize(
     "state",
     [

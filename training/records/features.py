@@ -20,6 +20,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.calendar import absent_of
+from vaewatch.training.unseen.exclusions import exclusions_of
 from vaewatch.training.unseen.known import Known, in_series
 from vaewatch.training.unseen.relations import relations_of
 
@@ -64,6 +65,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         whole=tuple(name for name, own in known.items() if own.whole),
         absent=absent_of(table),
         relations=relations_of(table),
+        exclusions=exclusions_of(table),
     )
 
 

@@ -29,15 +29,18 @@ BEYOND_EDGE = 10.0  # values that a tail would have put there: there is none wit
 LARGEST = float(np.finfo(np.float64).max)
 
 
-def limits_of(given: NDArray[np.float64]) -> tuple[float, float] | None:
+def limits_of(given: NDArray[np.float64], units: float = UNITS) -> tuple[float, float] | None:
     """Return the limits beyond which a number is unseen, given (n,) values; None if they are few,
     or all the same.
+
+    Args:
+        units: by how many means of the tail a limit lies beyond the values.
     """
     ascending = np.sort(given)
     if len(ascending) < LEAST_GIVEN or not ascending[0] < ascending[-1]:
         return None
     edge = -slack_of_edge(ascending - _least_count(ascending))
-    return max(-_limit(-ascending[::-1]), edge), _limit(ascending)
+    return max(-_limit(-ascending[::-1], units), edge), _limit(ascending, units)
 
 
 def limits_around(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -45,7 +48,7 @@ def limits_around(values: NDArray[np.float64]) -> tuple[float, float]:
     edge.
     """
     ascending = np.sort(values)
-    return -_limit(-ascending[::-1]), _limit(ascending)
+    return -_limit(-ascending[::-1], UNITS), _limit(ascending, UNITS)
 
 
 def slack_of_edge(distances: NDArray[np.float64]) -> float:
@@ -70,7 +73,7 @@ def _least_count(ascending: NDArray[np.float64]) -> float:
     return float(ascending[0] == 1 and bool(np.all(ascending == np.rint(ascending))))
 
 
-def _limit(ascending: NDArray[np.float64]) -> float:
+def _limit(ascending: NDArray[np.float64], units: float) -> float:
     """Return the limit above (n,) values.
 
     It is as far from the largest as that is from the median at least, and never below the float32
@@ -80,7 +83,7 @@ def _limit(ascending: NDArray[np.float64]) -> float:
     k = min(max(TAIL, int(TAIL_SHARE * n)), n // 2)
     with np.errstate(over="ignore"):
         mean = float((ascending[-k:] - ascending[-k - 1]).mean())
-        unit = max(mean, float(largest - np.median(ascending)) / UNITS)
+        unit = max(mean, float(largest - np.median(ascending)) / units)
         rounded = float(np.float32(largest)), half(largest)
-    limit = max([largest + UNITS * unit, *filter(math.isfinite, rounded)])
+    limit = max([largest + units * unit, *filter(math.isfinite, rounded)])
     return min(limit, LARGEST)

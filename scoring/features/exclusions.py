@@ -1,0 +1,213 @@
+"""categories that rule out what other columns hold -> which records have both.
+
+A potassium of 42 is not far out where sodium is 140, and a pregnant patient is nothing new, but a
+pregnant man is. `vaewatch.training.unseen.exclusions` says what a category never came with. A
+record with both has an unseen value in one of the two columns (`vaewatch.scoring.features.marks`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.feature import Feature, ints
+from vaewatch.scoring.features.marks import put_down
+from vaewatch.scoring.features.state import Exclusion
+from vaewatch.scoring.intake.text import one_line
+from vaewatch.scoring.schema import Column, Schema, missing_code
+
+GIVEN, MISSING = 0, 1  # the events of a numeric column
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+
+def events_of(column: Column) -> int:
+    """Return how many events a column has: its codes, or whether a number is missing."""
+    return 2 if column.is_number else missing_code(column) + 1
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Lookup tables for P pairs of columns, a discrete one and any other.
+
+    Attributes:
+        left, right: (P,) the columns of each pair, by their index in the schema.
+        start: (P,) where the table of each pair begins; width: (P,) how long its rows are.
+        table: (T,) whether an event of the left column, the row, excludes one of the right.
+        first: (P,) where the limits of each pair begin, one for each event of the left column.
+        low, high: (L,) numbers of the right column beyond them are excluded; infinite for none.
+        numeric, discrete: the columns of each kind in the schema's order, by their index.
+    """
+
+    left: Ints
+    right: Ints
+    start: Ints
+    width: Ints
+    table: Bools
+    first: Ints
+    low: Numbers
+    high: Numbers
+    numeric: Ints
+    discrete: Ints
+
+    @classmethod
+    def of(cls, schema: Schema, exclusions: Sequence[Exclusion]) -> Exclusions | None:
+        """Return the tables; None where nothing is excluded."""
+        if not exclusions:
+            return None
+        at = {name: i for i, name in enumerate(schema.names)}
+        pairs: dict[tuple[int, int], list[Exclusion]] = defaultdict(list)
+        for each in exclusions:
+            pairs[at[each.column], at[each.other]].append(each)
+        sizes = [events_of(column) for column in schema.columns]
+        tables, limits = [], []
+        for (left, right), own in pairs.items():
+            table = np.zeros((sizes[left], sizes[right]), bool)
+            limit = np.tile([-math.inf, math.inf], (sizes[left], 1))
+            for each in own:
+                table[each.code, list(each.events)] = True
+                limit[each.code] = each.limits or limit[each.code]
+            tables.append(table)
+            limits.append(limit)
+        columns = np.array(list(pairs), np.int64)
+        low, high = np.concatenate(limits).T
+        return cls(
+            left=columns[:, 0],
+            right=columns[:, 1],
+            start=_starts(table.size for table in tables),
+            width=ints(table.shape[1] for table in tables),
+            table=np.concatenate([table.ravel() for table in tables]),
+            first=_starts(len(limit) for limit in limits),
+            low=low,
+            high=high,
+            numeric=ints(at[column.name] for column in schema.numeric),
+            discrete=ints(at[column.name] for column in schema.discrete),
+        )
+
+    def broken(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
+        """Return which pairs hold what excludes each other in N records, (N, P).
+
+        Args:
+            numbers: (N, numeric columns), NaN where missing. codes: (N, discrete columns).
+        """
+        events, own = self._read(numbers, codes)
+        left = events.take(self.left, axis=1)
+        out = self.table.take(left * self.width + self.start + events.take(self.right, axis=1))
+        at = left + self.first
+        out |= own < self.low.take(at)
+        out |= own > self.high.take(at)
+        return np.asarray(out)
+
+    def mark(self, numbers: Numbers, codes: NDArray[np.int32], unseen: Bools) -> bool:
+        """Mark one column of each pair that holds what excludes each other; return whether any
+        does.
+
+        Args:
+            unseen: (N, C).
+        """
+        broken = self.broken(numbers, codes)
+        if not np.count_nonzero(broken):
+            return False
+        rows = np.flatnonzero(broken.any(1))
+        some = broken[rows]
+        unseen[rows] |= put_down(some, np.zeros_like(some), self.members, self.right)
+        return True
+
+    @cached_property
+    def members(self) -> Bools:
+        """(P, C) the two columns of each pair."""
+        every = np.arange(len(self.numeric) + len(self.discrete))
+        return np.asarray((every == self.left[:, None]) | (every == self.right[:, None]))
+
+    def involved(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
+        """Return the columns of the pairs that N records break, (N, C)."""
+        return np.asarray(self.broken(numbers, codes) @ self.members)
+
+    def limits(
+        self, numbers: Numbers, codes: NDArray[np.int32], columns: Ints
+    ) -> tuple[Numbers, Numbers]:
+        """Return what the categories of N records leave to a number of each, (N,) least and most.
+
+        Args:
+            columns: (N,) of the number, by their index in the schema.
+        """
+        events, _ = self._read(numbers, codes)
+        at = events.take(self.left, axis=1) + self.first
+        own = self.right == columns[:, None]
+        low = np.where(own, self.low.take(at), -math.inf).max(1)
+        return low, np.where(own, self.high.take(at), math.inf).min(1)
+
+    def excluded(self, numbers: Numbers, codes: NDArray[np.int32], column: int) -> Bools:
+        """Return which events of a column the rest of N records rules out, (N, events)."""
+        events, own = self._read(numbers, codes)
+        size = int(self._sizes[column])
+        out = np.zeros((len(numbers), size), bool)
+        every = np.arange(size)
+        for pair in np.flatnonzero(self.left == column).tolist():
+            right = events[:, self.right[pair], None]
+            out |= self.table[self.start[pair] + every * self.width[pair] + right]
+            at, number = self.first[pair] + every, own[:, [pair]]
+            out |= (number < self.low[at]) | (number > self.high[at])
+        for pair in np.flatnonzero(self.right == column).tolist():
+            left = events[:, self.left[pair], None]
+            out |= self.table[self.start[pair] + left * self.width[pair] + every]
+        return out
+
+    @cached_property
+    def _sizes(self) -> Ints:
+        """(C,) the events of each column of a pair; 0 for the others."""
+        sizes = np.zeros(len(self.numeric) + len(self.discrete), np.int64)
+        sizes[self.right] = self.width
+        ends = np.append(self.first[1:], len(self.low))
+        sizes[self.left] = ends - self.first
+        return sizes
+
+    def _read(self, numbers: Numbers, codes: NDArray[np.int32]) -> tuple[Ints, Numbers]:
+        """Return the events of N records, (N, C), and the number on the right of each pair, (N, P)
+        or NaN.
+        """
+        own = np.full((len(numbers), len(self.numeric) + len(self.discrete)), np.nan)
+        own[:, self.numeric] = numbers
+        events = np.isnan(own).astype(np.int64)
+        events[:, self.discrete] = codes
+        return events, own.take(self.right, axis=1)
+
+
+def _starts(sizes: Iterable[int]) -> Ints:
+    """Return where pieces of these sizes begin that follow each other."""
+    ends = np.cumsum([0, *sizes])
+    return np.asarray(ends[:-1], np.int64)
+
+
+def check_exclusions(
+    schema: Schema, features: Sequence[Feature], exclusions: Sequence[Exclusion]
+) -> None:
+    """Check that exclusions are of events that columns have.
+
+    Raises:
+        ArtifactError: training cannot have written them.
+    """
+    columns = {column.name: column for column in schema.columns}
+    numbers = {f.column for f in features if f.code is None}
+    for each in exclusions:
+        own, other = columns.get(each.column), columns.get(each.other)
+        sound = own is not None and other is not None and own is not other and not own.is_number
+        if sound and own is not None and other is not None:
+            low, high = each.limits or (0.0, 0.0)
+            sound = 0 <= each.code < events_of(own)
+            sound &= all(0 <= event < events_of(other) for event in each.events)
+            sound &= each.limits is None or (other.name in numbers and -math.inf < low <= high)
+            sound &= high < math.inf
+        if not sound:
+            raise ArtifactError(
+                f"what a value of column '{one_line(each.column)}' excludes is not what training "
+                "writes."
+            )
