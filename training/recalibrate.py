@@ -7,6 +7,7 @@ so nothing is written unless they are still found (see `vaewatch.training.calibr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import FINDINGS
 from vaewatch.scoring.budget.calibration import Calibration, check_alpha
+from vaewatch.scoring.budget.described import words_of_passing
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.reading import read_files
 from vaewatch.scoring.disk.recalibrated import recalibrated
@@ -43,6 +45,8 @@ from vaewatch.training.report.make import with_report
 from vaewatch.training.series.recalibrate import renew_series
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.threads import computing_on
+
+log = logging.getLogger("vaewatch.training")
 
 Rows = NDArray[np.int64]
 
@@ -145,6 +149,8 @@ def recalibrate(
         files = read_files(path, old.artifact.manifest)
         new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
         package = Package(new.manifest, new.files)
+        if passing := words_of_passing(new.manifest.calibration, new.manifest.alpha):
+            log.warning("%s", passing)
         if FINDINGS in new.files:
             package = with_report(package)
         write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)

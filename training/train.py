@@ -5,6 +5,7 @@ but the two doors, `vaewatch.train` and the command.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from vaewatch.scoring.artifact import FINDINGS
+from vaewatch.scoring.budget.described import words_of_passing
 from vaewatch.scoring.disk.lock import made_folder, sole_writer
 from vaewatch.scoring.disk.versions import KEEP, check_target, write_artifact
 from vaewatch.scoring.errors import SchemaError
@@ -50,6 +52,8 @@ from vaewatch.training.vae.checkpoint import Checkpoint
 from vaewatch.training.vae.fit import pick_device
 from vaewatch.training.vae.parallel import process_group, rank, wait_for_all, world_size
 from vaewatch.training.vae.threads import computing_on
+
+log = logging.getLogger("vaewatch.training")
 
 PROFILED = 20_000  # records that the columns are profiled on
 
@@ -183,6 +187,9 @@ def _packed(learned: Learned, origin: Origin, found: Findings | None, sample: Sa
     """Return the artifact of a fit, with a report if there are findings for one."""
     package = pack(learned, origin)
     package = package.with_tail(tail_of(learned, package))
+    manifest = package.manifest
+    if passing := words_of_passing(manifest.calibration, manifest.alpha):
+        log.warning("%s", passing)
     if found is None:
         return package
     odd = odd_records(learned, package, Input(sample.frame, sample.place))

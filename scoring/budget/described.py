@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from msgspec.structs import replace
 
 from vaewatch.scoring.budget.calibration import (
@@ -12,8 +13,9 @@ from vaewatch.scoring.budget.calibration import (
     allowed_rank,
     records_for_precision,
     records_needed,
+    round_up,
 )
-from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary
+from vaewatch.scoring.budget.summary import CalibrationSummary, SegmentSummary, UnseenPasses
 
 SHOWN_ALPHAS = (0.05, 0.01, 0.001)
 COMMON_ALPHAS = (0.1, *SHOWN_ALPHAS)
@@ -99,9 +101,14 @@ def describe_blocks(
 
 
 def describe(
-    calibration: Calibration, segments: tuple[SegmentSummary, ...] = ()
+    calibration: Calibration,
+    segments: tuple[SegmentSummary, ...] = (),
+    unseen: float | None = None,
 ) -> CalibrationSummary:
-    """Return the calibration summary of the manifest."""
+    """Return the calibration summary of the manifest.
+
+    unseen: nats that an unseen value adds to the score of a single record.
+    """
     alpha, n, step = calibration.alpha, calibration.n, calibration.step()
     shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
     return CalibrationSummary(
@@ -116,7 +123,35 @@ def describe(
         records_needed={f"{a:g}": records_needed(a) for a in shown},
         records_for_20_percent=records_for_precision(alpha),
         reachable=(step.rate, step.above) if step else None,
+        unseen_passes=None if unseen is None else unseen_passes(calibration, unseen),
         segments=segments,
+    )
+
+
+def unseen_passes(calibration: Calibration, added: float) -> UnseenPasses | None:
+    """Say what an unseen value comes to in a usual record; None if that is an alarm.
+
+    A few records that the network could not foretell may score far more than it, and with few
+    records in all the threshold lies among them.
+    """
+    usual = float(np.median(calibration.scores))
+    p_values = calibration.p_values(np.array([usual + added]))
+    threshold = calibration.threshold(calibration.alpha)
+    if calibration.alarms(p_values)[0] or threshold is None:
+        return None
+    return UnseenPasses(added, usual, threshold, float(p_values[0]))
+
+
+def words_of_passing(summary: CalibrationSummary, alpha: float) -> str | None:
+    """Return what to know and do where an unseen value alone does not alarm; else None."""
+    if (found := summary.unseen_passes) is None:
+        return None
+    raised = f" Rare values in {', '.join(summary.tail)} raise it most." if summary.tail else ""
+    return (
+        f"at alpha {alpha:g} a value that was never seen does not alarm by itself: it brings a "
+        f"usual score of {found.usual:.4g} nats to {found.usual + found.added:.4g}, and the "
+        f"threshold is {found.threshold:.4g}.{raised} Give more normal records, "
+        f"or ask for alpha {round_up(found.p_value):g} or more."
     )
 
 

@@ -37,6 +37,15 @@ class SegmentSummary(Struct, frozen=True):
     ]
 
 
+class UnseenPasses(Struct, frozen=True):
+    """Why an unseen value alone is no alarm in a usual record."""
+
+    added: Annotated[float, Meta(description="Nats that an unseen value adds to a score.")]
+    usual: Annotated[float, Meta(description="The median of the calibration scores, in nats.")]
+    threshold: Annotated[float, Meta(description="At `alpha`, in nats; above the sum of the two.")]
+    p_value: Annotated[float, Meta(gt=0, le=1, description="That of the sum; above `alpha`.")]
+
+
 class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
     """What the calibration promises, for people; nothing here decides a verdict."""
 
@@ -90,6 +99,13 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
             "whose rare values do so, and their shares."
         ),
     ] = field(default_factory=dict)
+    unseen_passes: Annotated[
+        UnseenPasses | None,
+        Meta(
+            description="Where the threshold is so high that an unseen value alone is no alarm in "
+            "a usual record: what it comes to."
+        ),
+    ] = None
     segments: Annotated[
         tuple[SegmentSummary, ...],
         Meta(description="Of an artifact with a segment: the calibration of each."),

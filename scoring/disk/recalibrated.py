@@ -109,6 +109,7 @@ def recalibrated(
 ) -> NewArtifact:
     """Return the new artifact. `files`: the parent's. `name`: what the new one is called."""
     calibration, series = renewal.calibration, renewal.series or parent.series
+    score = ScoreWeights(*astuple(renewal.rule)) if renewal.rule else parent.score
     new = {file: content for file, content in files.items() if file != REPORT} | {
         CALIBRATION: pack_calibration(
             calibration,
@@ -125,7 +126,7 @@ def recalibrated(
         version=name_version(new, parent.schema, calibration.alpha, parent.window),
         created_at=now(),
         alpha=calibration.alpha,
-        calibration=_described(calibration, renewal, series),
+        calibration=_described(calibration, renewal, series, score),
         name=name,
         parent=parent.version,
         calibration_fingerprint=renewal.fingerprint,
@@ -134,16 +135,19 @@ def recalibrated(
         series=series,
         new_entities=_of_new(calibration.alpha, renewal, series),
         feedback=renewal.feedback or parent.feedback,
-        score=ScoreWeights(*astuple(renewal.rule)) if renewal.rule else parent.score,
+        score=score,
     )
     return NewArtifact(manifest, new)
 
 
 def _described(
-    calibration: Calibration, renewal: Renewal, series: SeriesSummary | None
+    calibration: Calibration,
+    renewal: Renewal,
+    series: SeriesSummary | None,
+    score: ScoreWeights,
 ) -> CalibrationSummary:
     if series is None:
-        return describe(calibration, renewal.summaries)
+        return describe(calibration, renewal.summaries, score.unseen)
     return describe_blocks(calibration, series.blocks)
 
 

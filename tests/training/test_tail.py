@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+import vaewatch
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import Calibration
+from vaewatch.scoring.budget.described import describe, words_of_passing
 from vaewatch.training.tail import heavy_from
 from vaewatch.training.train import train
 
@@ -64,3 +66,46 @@ def test_the_tail_begins_far_beyond_the_usual_threshold():
     assert least is not None and 2 < least < 500
     assert heavy_from(Calibration(scores, 0.2, "split")) is None
     assert heavy_from(Calibration(scores[:15], 0.07, "split")) is None
+
+
+def kinds_of_one(n: int, seed: int = 0) -> pl.DataFrame:
+    """Records of a kind, of which few have a rare one that is like no other in all columns."""
+    rng = np.random.default_rng(seed)
+    kind = np.where(rng.random(n) < 0.03, rng.integers(2, 5, n), rng.integers(0, 2, n))
+    columns = {f"c{i}": [f"k{name} {i}" for name in kind] for i in range(6)}
+    return pl.DataFrame({"ms": rng.gamma(2.0, size=n), **columns})
+
+
+def test_it_is_said_where_an_unseen_value_alone_does_not_alarm(tmp_path: Path):
+    frame = kinds_of_one(200)
+    frame.write_csv(tmp_path / "kinds.csv")
+    words = [f"--{name}={value}" for name, value in SMALL.items()]
+    done = call("train", tmp_path / "kinds.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
+    assert done.returncode == 0, done.stderr
+    said = "at alpha 0.01 a value that was never seen does not alarm by itself: it brings a usual"
+    assert f"warning: {said}" in done.stderr and "Give more normal records, or ask" in done.stderr
+    assert said in call("inspect", tmp_path / "it").stdout
+    assert said in (tmp_path / "it" / "report.html").read_text()
+    passes = json.loads((tmp_path / "it" / "manifest.json").read_text())["calibration"]
+    found = passes["unseen_passes"]
+    assert found["added"] == 101 and found["p_value"] > 0.01
+
+    scorer = vaewatch.load(tmp_path / "it")
+    usual = frame.filter(pl.col("c0").is_in(["k0 0", "k1 0"]))
+    new = usual.with_columns(c0=pl.lit("new"))
+    assert scorer.score(new).is_anomaly.mean() <= 0.5
+    enough = np.ceil(found["p_value"] * 1000) / 1000
+    assert scorer.score(new, alpha=enough).is_anomaly.mean() > 0.5
+
+
+def test_nothing_is_said_where_an_unseen_value_alarms():
+    scores = np.concatenate([np.full(95, 10.0), [60.0, 70.0, 80.0, 90.0, 200.0]])
+    few = describe(Calibration(scores, 0.01, "split"), unseen=50.0)
+    assert few.unseen_passes is not None and few.unseen_passes.p_value == 6 / 101
+    assert few.unseen_passes.threshold == few.thresholds["0.01"] == 200
+    said = words_of_passing(few, 0.01)
+    assert said is not None and said.endswith(
+        "threshold is 200. Give more normal records, or ask for alpha 0.0595 or more."
+    )
+    assert describe(Calibration(scores, 0.06, "split"), unseen=50.0).unseen_passes is None
+    assert describe(Calibration(scores, 0.01, "split"), unseen=190.1).unseen_passes is None

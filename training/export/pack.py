@@ -120,7 +120,7 @@ def manifest_of(learned: AnyLearned, made: Made, origin: Origin) -> Manifest:
 def pack(learned: Learned, origin: Origin) -> Package:
     """Return the artifact of a training run, without a report."""
     files, split, continued = _files(learned), learned.split, learned.continued
-    calibration = describe(learned.calibration, _segments(learned))
+    calibration = describe(learned.calibration, _segments(learned), learned.rule.unseen)
     made = Made(files, calibration, learned.fitted, len(split.fit), len(split.trimmed))
     manifest = replace(
         manifest_of(learned, made, origin),

@@ -12,6 +12,7 @@ import click
 from vaewatch.commands.terminal import out
 
 if TYPE_CHECKING:
+    from vaewatch.scoring.budget.summary import CalibrationSummary
     from vaewatch.scoring.manifest import Manifest
     from vaewatch.scoring.schema import Column
 
@@ -76,12 +77,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
             f"column '{manifest.schema.segment}': {own:,} of {len(calibration.segments):,} "
             "segments have a calibration of their own",
         )
-    if calibration.reachable:
-        rate, above = calibration.reachable
-        yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"
-    if calibration.tail:
-        columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
-        yield "tail", f"the highest scores of normal records come from rare values in {columns}"
+    yield from _limits(calibration, manifest.alpha)
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
     yield from series_facts(manifest)
@@ -100,6 +96,20 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "libraries", ", ".join(f"{k} {v}" for k, v in manifest.libraries.items())
     if REPORT in manifest.sha256:
         yield "report", f"{REPORT}, which shows what was learned"
+
+
+def _limits(calibration: CalibrationSummary, alpha: float) -> Iterator[tuple[str, str]]:
+    """Say what keeps the budget from what was asked for, or anomalies from alarms."""
+    from vaewatch.scoring.budget.described import words_of_passing
+
+    if calibration.reachable:
+        rate, above = calibration.reachable
+        yield "ties", f"the rates that can be reached next to alpha are {rate:.2g} and {above:.2g}"
+    if calibration.tail:
+        columns = ", ".join(f"{name} ({share:.0%})" for name, share in calibration.tail.items())
+        yield "tail", f"the highest scores of normal records come from rare values in {columns}"
+    if passing := words_of_passing(calibration, alpha):
+        yield "unseen", passing
 
 
 def _values(column: Column) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank, records_for_precision
-from vaewatch.scoring.budget.described import shown_alphas
+from vaewatch.scoring.budget.described import shown_alphas, words_of_passing
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.manifest import Manifest
@@ -80,6 +80,8 @@ def _to_do(summary: CalibrationSummary, calibration: Calibration) -> Iterator[Te
             f"{summary.reachable[1]:.2g}.",
             warning=True,
         )
+    if passing := words_of_passing(summary, calibration.alpha):
+        yield Text(f"Unseen values: {passing}", warning=True)
     if summary.tail:
         columns = ", ".join(f"{name} ({own:.0%})" for name, own in summary.tail.items())
         yield Text(
