@@ -201,6 +201,7 @@ def _serve(pipe: Connection) -> None:
     raises, the process exits; the parent retries the chunk and reports the error.
     """
     os.environ["POLARS_MAX_THREADS"] = "1"
+    logging.disable()  # the parent, which takes the first chunks, says what is said once
     import_module("vaewatch.batch.stage")  # most work needs it, and this process has the time
     with suppress(Exception):
         work = pipe.recv()

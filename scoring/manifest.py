@@ -109,8 +109,9 @@ class Settings(Struct, frozen=True, omit_defaults=True):
         None
     )
     time_zone: Annotated[
-        str, Meta(description="Zone of the calendar, and of times without an offset.")
-    ] = "UTC"
+        str | None,
+        Meta(description="Zone of the calendar, and of times without an offset; null for UTC."),
+    ] = None
     date_order: Annotated[
         str,
         Meta(

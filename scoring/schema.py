@@ -220,6 +220,8 @@ class Schema:
                     del column[name]
         if self.time is None:
             del data["time"]
+        elif not self.time.assumed:
+            del data["time"]["assumed"]
         for name in ("segment", "entity"):
             if data[name] is None:
                 del data[name]

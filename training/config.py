@@ -66,7 +66,8 @@ class TrainConfig:
     decimal: str | None = None  # the decimal mark of texts, where it cannot be seen: "." or ","
     threads: int = 1  # that a fit computes on: see `vaewatch.training.vae.threads`
     time: str | None = None  # says when a record was made
-    time_zone: str = "UTC"  # of the calendar, and of times without an offset
+    # of the calendar, and of times without an offset; None: UTC, which is an assumption
+    time_zone: str | None = None
     date_order: str = "auto"  # what comes first in dates such as 3/4/2026: "day" or "month"
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
     # what calibrates: all of the time, the most "recent" records, or with a window "entities": all
@@ -107,6 +108,11 @@ class TrainConfig:
             self._require_learned(self.segment)
         self._require_series()
         self._require_calibration()
+
+    @property
+    def zone(self) -> str:
+        """The zone of the calendar, and of times without an offset."""
+        return "UTC" if self.time_zone is None else self.time_zone
 
     @property
     def order(self) -> DateOrder | None:

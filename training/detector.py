@@ -149,7 +149,7 @@ class VAEDetector(Detector):
         contamination_robust: bool = TrainConfig.contamination_robust,
         kinds: Mapping[str, str] | None = None,
         time: str | None = None,
-        time_zone: str = TrainConfig.time_zone,
+        time_zone: str | None = TrainConfig.time_zone,
         date_order: str = TrainConfig.date_order,
         calendar: str = TrainConfig.calendar,
         calibrate: str = TrainConfig.calibrate,

@@ -32,6 +32,7 @@ from vaewatch.scoring.time.local import to_utc
 from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.scoring.time.time import BLANK, Time
 from vaewatch.scoring.time.written import FORMS, UNREADABLE, moments_of_texts, order_of
+from vaewatch.scoring.time.zone import warn_of_offsets
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,10 @@ def check_moments(time: Time, series: pl.Series) -> Checked:
     found = _of_form(time, without_blanks(series, time.blank))
     fine = found.of_form(time.form)
     if time.form is Form.LOCAL:
-        fine |= found.of_form(Form.OFFSET)
+        offset = found.of_form(Form.OFFSET)
+        if time.assumed and offset.any():
+            warn_of_offsets(time.column)
+        fine |= offset
     moments = np.where(fine, found.in_utc(time.zone), NO_TIME)
     lost = ~found.given if time.required else np.zeros(len(series), bool)
     return Checked(moments, found.given & ~fine, lost)

@@ -44,6 +44,7 @@ class Time:
         first, last: the span of the fit data, as ISO 8601 in UTC.
         nulls: texts that mean that there is no time, since the user said so.
         order: what comes first in dates such as 3/29/2026; None where the fit data hold none.
+        assumed: whether the calendar is that of times without an offset whose zone nobody named.
     """
 
     column: str
@@ -55,6 +56,7 @@ class Time:
     last: str = ""
     nulls: tuple[str, ...] = ()
     order: DateOrder | None = field(default=None, repr=False)  # versions stay what they were
+    assumed: bool = field(default=False, repr=False)
 
     @property
     def blank(self) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.time.form import NO_TIME, ZONED, spell
+from vaewatch.scoring.time.form import NO_TIME, ZONED, Form, spell
 from vaewatch.scoring.time.local import to_local, to_utc
 from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.scoring.time.time import Time
-from vaewatch.scoring.time.zone import UTC_NAMES
+from vaewatch.scoring.time.zone import UTC_NAMES, warn_of_offsets
 
 
 def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
@@ -23,6 +23,8 @@ def moments_of(time: Time, values: Sequence[Any]) -> NDArray[np.int64]:
     """
     found = [time.parse(value) for value in values]
     moments = np.array([moment for moment, _ in found], np.int64)
+    if time.assumed and any(form is Form.OFFSET and m != NO_TIME for m, form in found):
+        warn_of_offsets(time.column)
     if time.zone not in UTC_NAMES:
         local = np.array([form in ZONED for _, form in found], bool)
         if local.any():

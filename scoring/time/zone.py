@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from vaewatch.scoring.errors import SettingError
+
+log = logging.getLogger("vaewatch.scoring")
 
 UTC_NAMES = ("UTC", "Etc/UTC", "Z", "GMT")
 
@@ -21,6 +24,18 @@ def zone_named(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise SettingError(_unknown(name)) from None
+
+
+@lru_cache(maxsize=64)  # said once
+def warn_of_offsets(column: str) -> None:
+    """Warn of records whose times have an offset, where the zone of the fit's was assumed."""
+    log.warning(
+        "the times of column '%s' have an offset from UTC, and those of the fit had none: they "
+        "were taken for UTC, as no zone was named. If they were local times, what was learned of "
+        "hours and weekdays is shifted: train again with --time-zone, such as Europe/Amsterdam. "
+        "If they were UTC, all is well; --time-zone UTC tells train so.",
+        column,
+    )
 
 
 def _unknown(name: str) -> str:

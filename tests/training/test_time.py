@@ -27,6 +27,7 @@ from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND, Form
 from vaewatch.scoring.time.frames import check_moments
 from vaewatch.scoring.time.parts import PERIODS, Part
+from vaewatch.scoring.time.zone import warn_of_offsets
 from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
@@ -466,6 +467,34 @@ def test_times_as_they_are_written_are_those_of_iso(form: str, hours: bool):
     found = check_moments(ours, written)
     assert not found.bad.any() and ours.calendar == theirs.calendar
     np.testing.assert_array_equal(found.moments, check_moments(theirs, plain).moments)
+
+
+def test_records_with_an_offset_are_said_where_the_zone_was_assumed(tmp_path: Path):
+    """By files and by single records; not where the zone was named, or no calendar was learned."""
+    there = make_orders(400)
+    local = there.with_columns(created_at=pl.col("created_at").str.strip_suffix("Z"))
+    there.write_csv(tmp_path / "there.csv")
+    local.write_csv(tmp_path / "local.csv")
+    for name, settings, said in (
+        ("assumed", {}, True),
+        ("named", {"time_zone": "UTC"}, False),
+        ("unlearned", {"calendar": "none"}, False),
+    ):
+        scorer = small(local, tmp_path / name, **settings)
+        time = scorer.artifact.schema.time
+        assert time is not None and time.assumed is said
+        for file, expected in (("there", said), ("local", False)):
+            warn_of_offsets.cache_clear()
+            words = tmp_path / name, tmp_path / f"{file}.csv"
+            done = call("score", *words, "--out", tmp_path / f"{name}-{file}.csv")
+            told = "warning: the times of column 'created_at' have an offset from UTC, and those"
+            assert (told in done.stderr) is expected, done.stderr
+            replayed = call("replay", *words)
+            assert replayed.returncode == 0 and told not in replayed.stderr  # once is enough
+    for record, expected in (({**local.row(0, named=True)}, 0), (there.row(0, named=True), 1)):
+        warn_of_offsets.cache_clear()
+        Scorer.load(tmp_path / "assumed").score([record])
+        assert warn_of_offsets.cache_info().currsize == expected
 
 
 def trends(caplog: pytest.LogCaptureFixture) -> list[str]:

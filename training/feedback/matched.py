@@ -52,7 +52,7 @@ class Keys:
         """Return the keys of a fit. parent: the schema of the artifact that it continues."""
         learned = None if parent is None else segment_column(parent)
         learned = learned if learned is not None and learned.name == config.segment else None
-        keys = config.id, config.time, config.time_zone, config.entity, config.segment
+        keys = config.id, config.time, config.zone, config.entity, config.segment
         return cls(*keys, learned, config.order)
 
     @classmethod

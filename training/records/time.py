@@ -57,7 +57,7 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
     if found is None:
         raise SchemaError(f"--time column '{series.name}' must hold {KNOWN}, got {series.dtype}.")
     form = _form_of(series, found)
-    time = Time(series.name, form, config.time_zone, nulls=config.nulls, order=found.order)
+    time = Time(series.name, form, config.zone, nulls=config.nulls, order=found.order)
     checked = check_moments(time, series)
     wrong = (found.given & ~found.of_form(form)) | checked.bad
     if wrong.any():
@@ -69,7 +69,9 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
         first=str(spell(int(moments.min()), Form.OFFSET)),
         last=str(spell(int(moments.max()), Form.OFFSET)),
     )
-    return replace(time, calendar=_parts(time, moments, config.parts))
+    parts = _parts(time, moments, config.parts)
+    assumed = bool(parts) and form is Form.LOCAL and config.time_zone is None
+    return replace(time, calendar=parts, assumed=assumed)
 
 
 _MENDS = " Mend them, or set them aside with --rejects FILE."

@@ -63,7 +63,7 @@ class SeriesDetector(Detector):
         batch: int = TrainConfig.batch,
         learning_rate: float = TrainConfig.learning_rate,
         kinds: Mapping[str, str] | None = None,
-        time_zone: str = TrainConfig.time_zone,
+        time_zone: str | None = TrainConfig.time_zone,
         date_order: str = TrainConfig.date_order,
         calendar: str = TrainConfig.calendar,
         device: str = TrainConfig.device,

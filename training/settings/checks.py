@@ -110,7 +110,9 @@ def list_of(what: str) -> Check:
     return check
 
 
-def zone(name: str, value: Any) -> str:
+def zone(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
     if not isinstance(value, str):
         raise SettingError(f"setting '{name}' must be the name of a zone, got {value!r}.")
     if value not in UTC_NAMES:

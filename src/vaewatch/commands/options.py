@@ -213,9 +213,9 @@ def reading_options() -> Callable[[Any], Any]:
         ),
         setting(
             "--time-zone",
-            default="UTC",
             metavar="ZONE",
-            help="Zone of the calendar and of times without an offset, such as Europe/Amsterdam.",
+            help="Zone of the calendar and of times without an offset, such as Europe/Amsterdam.  "
+            "[default: UTC]",
         ),
         setting(
             "--date-order",

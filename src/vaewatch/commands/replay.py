@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vaewatch.commands.options import config_file, merge_gap, setting, sources, target, writing
-from vaewatch.commands.terminal import out, print_outlook
+from vaewatch.commands.terminal import out, print_outlook, show_warnings
 from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def replay(
     it has no time; numbers are seconds, or by their size milli-, micro- or nanoseconds.
     """
     products_on_one_thread()
+    show_warnings()
     from vaewatch.batch.incidents.collector import counts_of
     from vaewatch.batch.incidents.file import save_incidents
     from vaewatch.batch.replay.plot import write_plot

@@ -27,7 +27,7 @@ from vaewatch.commands.options import (
     sources,
     target,
 )
-from vaewatch.commands.terminal import INTERRUPTED, err
+from vaewatch.commands.terminal import INTERRUPTED, err, show_warnings
 from vaewatch.threads import cores, products_on_one_thread
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def score(artifact: Path, sources: tuple[str, ...], **settings: Any) -> None:
     threads = settings.pop("threads") or cores()
     os.environ.setdefault("POLARS_MAX_THREADS", str(threads))
     products_on_one_thread()
+    show_warnings()
     with _team(sources, threads, settings) as team:
         job = _job(sources or (STREAM,), threads, settings)
         with _exits(job):

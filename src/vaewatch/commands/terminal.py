@@ -53,9 +53,10 @@ class _Warnings(logging.Handler):
 
 
 def show_warnings(*, mute: bool = False) -> None:
-    """Print the warnings of a training run to stderr, however quiet the command; or none."""
-    log = logging.getLogger("vaewatch.training")
-    log.handlers, log.propagate = [logging.NullHandler() if mute else _Warnings()], False
+    """Print what is warned of records to stderr, however quiet the command; or nothing."""
+    for name in ("vaewatch.training", "vaewatch.scoring"):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [logging.NullHandler() if mute else _Warnings()], False
 
 
 def visible(text: str) -> str:
