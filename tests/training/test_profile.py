@@ -33,6 +33,45 @@ def noise(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(10, 2, N).round(2)
 
 
+STATUS = [200, 201, 204, 400, 401, 404, 429, 500, 503]
+
+
+@pytest.mark.parametrize(
+    ("values", "noted"),
+    [
+        (STATUS, True),
+        ([41100, 41101, 42100, 42101, 43100], True),
+        ([*range(9)], False),
+        ([1, 2, 3, 10, 11, 12, 20, 21], False),
+        ([1999, 2000, 2001, 2014, 2015], False),
+        ([150, 175, 200, 250, 300], False),
+        ([*range(160, 195)], False),
+        ([100, 101, 500, 2500, 10000], False),
+        ([1000, 1500, 2500, 5000, 7500], False),
+        ([0, *STATUS], False),
+    ],
+)
+@pytest.mark.parametrize("kind", [pl.Int64, pl.Float64, pl.String])
+def test_whole_numbers_that_may_be_codes_are_noted(values: list[int], noted: bool, kind: Any):
+    drawn = np.random.default_rng(0).choice(values, N)
+    series = pl.Series("x", drawn).cast(pl.Int64).cast(kind)
+    assert ("codes?" in warnings_of(series)) is noted
+    assert "codes?" not in warnings_of(series, kinds={"x": "numeric"})
+
+
+def test_codes_are_named_with_what_to_do(tmp_path: Path):
+    """One that came once, and one that sums up the others, do not hide them."""
+    values = [*(STATUS * 40), 418, 90210]
+    frame = pl.DataFrame({"status": values, "ms": np.arange(len(values)) % 7})
+    frame.write_csv(tmp_path / "status.csv")
+    done = call("profile", tmp_path / "status.csv")
+    assert (
+        "status: codes?: column 'status' holds 9 whole numbers that may be codes: 200, 201, 204, "
+        "400, 401 and 4 more. As numbers, those next to one another are nearly the same. If they "
+        "are codes: --kind status=categorical. If they are numbers: --kind status=numeric."
+    ) in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -48,6 +48,11 @@ TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe"
 # what may mean "missing" in a text, in lower case: what always does in numbers, and more
 ABSENT = {token.lower() for token in NULL_TOKENS if token}
 ABSENT |= {"-", "--", "?", ".", "#n/a", "<na>", "n.a.", "unknown", "missing"}
+# of codes such as 200, 201, 404, each of which comes again; in 961 tables of R packages only codes
+# are so, no measures, scores or amounts: some next to one another, and others far apart
+LEAST_CODE, CODES, AGAIN = 100, (5, 50), 3  # the least one, so many of them, and so often each
+CODED, APART = 0.95, 10  # the share of the values that they are, and the widest gap at least
+YEARS = (1500, 2200)
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
 
@@ -77,8 +82,10 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
         elif column.kind is Kind.CATEGORICAL:
             yield from _of_texts(series, column)
             yield from _of_absent(series)
-        elif column.kind is Kind.NUMERIC and series.dtype == pl.String:
-            yield from _of_codes(series)
+        elif column.kind is Kind.NUMERIC:
+            yield from _of_whole(series, column)
+            if series.dtype == pl.String:
+                yield from _of_codes(series)
     yield from _of_total(frame)
     if schema.id in frame.columns:
         yield from _of_ids(frame[schema.id])
@@ -206,6 +213,38 @@ def _of_codes(series: pl.Series) -> Iterator[Remark]:
             f"are codes: --kind '{series.name}=categorical'; if they name records: --id "
             f"'{series.name}'.",
         )
+
+
+def _of_whole(series: pl.Series, column: Column) -> Iterator[Remark]:
+    if not column.integer or column.low is None or column.low < LEAST_CODE:
+        return
+    codes = codes_among(series.cast(pl.Float64, strict=False).drop_nulls().drop_nans())
+    if codes:
+        more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
+        shown = ", ".join(map(str, codes[:NAMED])) + more
+        kind = shlex.quote(f"{series.name}=categorical")
+        yield Remark(
+            "codes?",
+            f"column '{series.name}' holds {len(codes)} whole numbers that may be codes: {shown}. "
+            "As numbers, those next to one another are nearly the same. If they are codes: "
+            f"--kind {kind}. If they are numbers: --kind {shlex.quote(f'{series.name}=numeric')}.",
+        )
+
+
+def codes_among(given: pl.Series) -> list[int]:
+    """Return the values that may be codes of whole numbers that are given, ascending; none if they
+    look like something else.
+    """
+    counts = given.value_counts(name="n").sort(given.name)
+    again = counts.filter(pl.col("n") >= AGAIN)
+    codes = again[given.name].cast(pl.Int64).to_list()
+    least, most = CODES
+    if not least <= len(codes) <= most or again["n"].sum() < CODED * len(given):
+        return []
+    low, high = codes[0], codes[-1]
+    gaps = np.diff(codes)
+    alike = len(str(low)) == len(str(high)) and not (YEARS[0] <= low and high <= YEARS[1])
+    return codes if alike and gaps.min() == 1 and gaps.max() >= APART else []
 
 
 def _of_total(frame: pl.DataFrame) -> Iterator[Remark]:
