@@ -79,6 +79,9 @@ def test_codes_are_named_with_what_to_do(tmp_path: Path):
         (np.where(np.arange(N) % 50, noise(), 9999), ["sentinel"]),
         (np.where(np.arange(N) % 200, noise(), -200), []),  # two of them: an outlier is no token
         (np.where(np.arange(N) % 20, noise(), 0), []),  # within reach of the others
+        (np.where(np.arange(N) % 5 < 2, 0, 1400 + noise()), []),  # what is off
+        (np.where(np.arange(N) % 20, 1400 + noise(), 0), ["sentinel"]),
+        (np.where(np.arange(N) % 5 < 2, -1, 1400 + noise()), ["sentinel"]),
         (noise(), []),
         (np.arange(N) + 10_000, ["id-like"]),
         (1_704_067_200 + 7919 * np.arange(N), ["time-like"]),

@@ -38,6 +38,7 @@ RUNNING = 2.0  # whole numbers, all different, in a range this many times their 
 FAR_OUT = 30.0  # standard deviations
 SENTINEL = 0.005  # of the values given are the same, at one end, and this many at least:
 SENTINELS, VALUES = 5, 10  # so many, beside so many different ones
+OFF = 0.1  # of the values are 0, and none is less: what is off, or was not bought
 EPOCH = (946_684_800, 2_208_988_800)  # seconds since 1970: the years 2000 to 2039
 UNITS = (1, 10**3, 10**6, 10**9)  # that epochs count, in a second
 APART = 1.0  # a sentinel lies further from the others than these spread
@@ -269,7 +270,8 @@ def _sentinel_warning(values: NDArray[np.float64], counts: NDArray[np.int64]) ->
     least = max(SENTINELS, SENTINEL * float(counts.sum()))
     for end, others in ((0, values[1:]), (-1, values[:-1])):
         gap = np.abs(others - values[end]).min()
-        if counts[end] >= least and gap > APART * np.ptp(others):
+        off = end == 0 and values[0] == 0 and counts[0] >= OFF * counts.sum()
+        if counts[end] >= least and gap > APART * np.ptp(others) and not off:
             yield (
                 f"sentinel: {counts[end]:,} times {values[end]:.6g}, far from all other values. "
                 "If it stands for a missing value, leave the cell empty, or pass "
