@@ -13,8 +13,8 @@ from vaewatch.scoring.errors import REMEDIES, BadRecord, Problem
 from vaewatch.scoring.files.chunks import BadRow, quoted
 from vaewatch.scoring.files.rows import REPEATED
 
+SAID = 5  # broken rules of one record: of a record of another schema, each column breaks one
 REJECTS_HEAD = b"file,line,column,code,message,row\n"
-
 
 # beside those of records that come in any other way
 OF_FILES = {"type": " If a text means missing, train with --null."} | REMEDIES
@@ -58,11 +58,16 @@ def reject_problems(
             lines[record],
             found[0].column or "",
             found[0].code,
-            "; ".join(problem.message for problem in found),
+            _message(found),
             raw[record],
         )
         for record, found in by_record.items()
     ]
+
+
+def _message(found: Sequence[Problem]) -> str:
+    more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""
+    return "; ".join(problem.message for problem in found[:SAID]) + more
 
 
 def with_texts(row: pl.DataFrame, odd: Callable[[Any], bool]) -> pl.DataFrame:

@@ -122,3 +122,12 @@ def test_an_alpha_out_of_reach_is_refused_before_anything_is_written(
         assert (done.returncode, done.stdout) == (code, "")
         assert done.stderr.startswith(f"error: {message}")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_record_of_another_schema_names_a_few_of_the_columns_that_it_lacks(
+    tmp_path: Path, artifact_path: Path
+):
+    (tmp_path / "in.ndjson").write_text('{"other": 1}\n')
+    done = call("score", artifact_path, tmp_path / "in.ndjson", "--out", tmp_path / "o.ndjson")
+    assert done.returncode == 3 and done.stderr.count("must be there") == 5
+    assert "; and 1 more. Mend it, or pass --rejects FILE" in done.stderr
