@@ -27,7 +27,13 @@ from vaewatch.service.http.edge import GONE, Edge, problem
 from vaewatch.service.http.exchange import REQUEST, HotRoute, HotRoutes, Request
 from vaewatch.service.http.limits import Crowd
 from vaewatch.service.http.openapi import problem_responses, problem_schemas
-from vaewatch.service.http.problems import Malformed, MethodNotAllowed, NotFound, Refusal
+from vaewatch.service.http.problems import (
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    shown,
+)
 from vaewatch.service.http.responses import json_of, response_of
 from vaewatch.service.http.tracing import traced
 from vaewatch.service.incidents.routes import add_incident_routes, incident_schemas
@@ -238,7 +244,7 @@ def _add_errors(app: FastAPI) -> None:
 
     async def answer(request: HttpRequest, error: Exception) -> Response:
         if isinstance(error, HTTPException):
-            error = _as_refusal(error)
+            error = _as_refusal(error, request.method)
         elif isinstance(error, RequestValidationError):
             error = Malformed("the query or the body is not what /openapi.json says.")
         return response_of(problem(error, request.scope[REQUEST]))
@@ -251,9 +257,9 @@ def _add_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _as_refusal(error: HTTPException) -> Refusal:
+def _as_refusal(error: HTTPException, method: str) -> Refusal:
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "GET")
         allow = "GET, HEAD" if "GET" in allow else allow
-        return MethodNotAllowed(f"the method must be {allow} here, got another one.", allow)
+        return MethodNotAllowed(f"the method must be {allow} here, got {shown(method)}.", allow)
     return NotFound("there is no such route; /docs lists them.")

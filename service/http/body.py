@@ -7,7 +7,7 @@ import zlib
 
 from vaewatch.service.http.auth import require_same_origin
 from vaewatch.service.http.exchange import BROKEN, Request
-from vaewatch.service.http.problems import Malformed, TooSlow, Unsupported
+from vaewatch.service.http.problems import Malformed, TooSlow, Unsupported, shown
 
 GZIP = 31  # zlib's window bits for a gzip header and trailer
 STEP = 16 << 10  # bytes
@@ -82,7 +82,7 @@ def _unpacked(request: Request, body: bytes) -> bytes:
     if encoding == b"identity":
         return body
     if encoding not in (b"gzip", b"x-gzip"):  # two names of one coding
-        raise Unsupported("content-encoding must be gzip or identity, got another one.")
+        raise Unsupported(f"content-encoding must be gzip or identity, got {shown(encoding)}.")
     limits = request.place.limits
     try:
         plain = _gunzipped(body, limits.settings.max_body_bytes)

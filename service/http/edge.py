@@ -39,6 +39,7 @@ from vaewatch.service.http.problems import (
     Unauthorized,
     details_of,
     headers_of,
+    shown,
 )
 from vaewatch.service.model.registry import Registry
 from vaewatch.service.watch.logs import AccessLine, AccessLog
@@ -222,7 +223,8 @@ def problem(error: Exception, request: Request) -> Reply:
 
 def _posted(route: HotRoute, request: Request) -> Awaitable[Reply]:
     if request.method != "POST":
-        raise MethodNotAllowed("the method must be POST here, got another one.", "POST")
+        got = shown(request.method)
+        raise MethodNotAllowed(f"the method must be POST here, got {got}.", "POST")
     return route.answer(request)
 
 

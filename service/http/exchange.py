@@ -12,7 +12,7 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from vaewatch.service.http.limits import Place
-from vaewatch.service.http.problems import Malformed
+from vaewatch.service.http.problems import Malformed, shown
 
 HttpHeader = tuple[bytes, bytes]
 HttpHeaders = Sequence[HttpHeader]
@@ -130,7 +130,7 @@ def check_head(request: Request) -> None:
     if b"host" not in headers and version != "1.0":
         raise Malformed("a request must name its host once, in the header 'host'.")
     if version not in ("1.1", "1.0"):
-        raise Malformed("the version of a request must be HTTP/1.1 or 1.0, got another one.")
+        raise Malformed(f"the version of a request must be HTTP/1.1 or 1.0, got {shown(version)}.")
     if len(given) != len(headers):
         _check_repeated([name for name, _ in given])
     if b"transfer-encoding" in headers:
@@ -146,7 +146,7 @@ def _check_repeated(names: list[bytes]) -> None:
 def _check_coding(request: Request) -> None:
     coding = request.headers[b"transfer-encoding"].strip().lower()
     if coding != b"chunked" or request.scope["http_version"] != "1.1":
-        raise Malformed("transfer-encoding must be chunked, in HTTP/1.1, got another one.")
+        raise Malformed(f"transfer-encoding must be chunked, in HTTP/1.1, got {shown(coding)}.")
 
 
 def request_id(given: bytes | None) -> str:

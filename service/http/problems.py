@@ -23,6 +23,13 @@ from vaewatch.service.model.errors import Conflict, NotReady, NotStorable, Store
 MEDIA_TYPE = b"application/problem+json"
 MOST_ERRORS = 100  # so that the answer to 10,000 bad records can be read by people
 RETRY_AFTER = 1  # seconds
+LONGEST_SHOWN = 40  # characters of what a client sent beside its records
+
+
+def shown(given: str | bytes) -> str:
+    """Quote a header, a method or the name of an option, on one line, for the one who sent it."""
+    text = given if isinstance(given, str) else given.decode("latin-1")
+    return ascii(text[:LONGEST_SHOWN] + "..." * (len(text) > LONGEST_SHOWN))
 
 
 class Refusal(Exception):

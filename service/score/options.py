@@ -8,7 +8,7 @@ from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from vaewatch.scoring.budget.calibration import LEAST_ALPHA
-from vaewatch.service.http.problems import Malformed
+from vaewatch.service.http.problems import Malformed, shown
 
 MOST_REASONS = 100
 
@@ -44,7 +44,10 @@ def options_of(query: bytes) -> Options:
     given = dict(pairs)
     unknown = sorted(given.keys() - NAMES)
     if unknown or len(given) < len(pairs):
-        raise Malformed("the query may hold alpha, explain, on_error and judge, each once.")
+        got = ", ".join(map(shown, unknown)) or "one of them again"
+        raise Malformed(
+            f"the query may hold alpha, explain, on_error and judge, each once, got {got}."
+        )
     return Options(
         _alpha(given.get("alpha")),
         _explain(given.get("explain")),

@@ -11,7 +11,7 @@ from vaewatch.scoring.budget.calibration import check_alpha
 from vaewatch.scoring.structs import Structs
 from vaewatch.service.http.body import FORM, media_type_in, read_body
 from vaewatch.service.http.exchange import HotRoute, HttpHeaders, Reply, Request, Start
-from vaewatch.service.http.problems import Malformed, Unsupported
+from vaewatch.service.http.problems import Malformed, Unsupported, shown
 from vaewatch.service.model.model import Model, ModelName
 from vaewatch.service.model.reader import RecordReader
 from vaewatch.service.score.answers import Results, as_csv, as_json, as_lines
@@ -131,5 +131,5 @@ def media_type_of(request: Request) -> bytes:
         return JSON
     if name not in MEDIA:
         known = ", ".join(sorted(media.decode() for media in MEDIA))
-        raise Unsupported(f"content-type must be one of {known}, got another one.")
+        raise Unsupported(f"content-type must be one of {known}, got {shown(name)}.")
     return name

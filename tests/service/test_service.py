@@ -134,7 +134,9 @@ def test_a_misspelt_column_is_named(live: Live, records: list[dict[str, Any]]):
 
 def test_unknown_routes_and_methods_are_problems(live: Live):
     assert live.get("/v1/score").status_code == 405
-    assert live.post("/livez").status_code == 405
+    refused = live.post("/livez")
+    assert refused.status_code == 405
+    assert refused.json()["detail"] == "the method must be GET, HEAD here, got 'POST'."
     assert live.get("/nowhere").json()["status"] == 404
 
 

@@ -245,7 +245,8 @@ def test_ids_are_carried_through_and_appear_nowhere_else(
         ("explain=-1", 400, "whole number"),
         ("explain=1000", 400, "whole number"),
         ("on_error=skip", 400, "reject or null"),
-        ("explian=3", 400, "may hold alpha"),
+        ("explian=3", 400, "each once, got 'explian'."),
+        (f"{'x' * 99}=3&%0A=1", 400, f"got '\\n', '{'x' * 40}...'."),
         ("alpha=0.1&alpha=0.2", 400, "each once"),
         ("a=1&b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1", 400, "at most 8 fields"),
     ],
@@ -266,7 +267,9 @@ def test_gzip_bodies_are_read_up_to_their_expanded_size(live: Live, records: lis
     for broken in (b"no gzip", body[:-5], body + b"x"):
         assert live.post("/v1/score", content=broken, headers=packed).status_code == 400
     headers = {**packed, "content-encoding": "br"}
-    assert live.post("/v1/score", content=body, headers=headers).status_code == 415
+    refused = live.post("/v1/score", content=body, headers=headers)
+    assert refused.status_code == 415
+    assert refused.json()["detail"] == "content-encoding must be gzip or identity, got 'br'."
 
 
 def test_limits_of_size(live: Live, records: list[dict[str, Any]]):
@@ -280,6 +283,7 @@ def test_limits_of_size(live: Live, records: list[dict[str, Any]]):
     assert live.post("/v1/score", content=endless()).status_code == 413
     answer = live.post("/v1/score", content=b"x", headers={"content-type": "image/png"})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
+    assert answer.json()["detail"].endswith("text/csv, got 'image/png'.")
 
 
 def test_the_request_id_is_kept_if_it_is_plain(live: Live):
