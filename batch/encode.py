@@ -28,6 +28,7 @@ from vaewatch.scoring.files.records import Records, Source
 from vaewatch.scoring.files.rows import Rows
 from vaewatch.scoring.files.source import format_to_write
 from vaewatch.scoring.schema import Column, Kind, Schema
+from vaewatch.scoring.spelling.likeness import meant
 from vaewatch.scoring.verdicts import Verdicts
 
 
@@ -189,7 +190,7 @@ def _check_columns(job: Job, first: Source) -> None:
         if name not in first.columns:
             raise SchemaError(
                 f"--columns: '{name}' must be a column of '{first.name}', got "
-                f"{', '.join(first.columns[:20])}."
+                f"{', '.join(first.columns[:20])}.{meant(name, first.columns)}"
             )
 
 

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.spelling.categories import key_of
+from vaewatch.scoring.spelling.likeness import like, meant
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.scoring.time.parts import PARTS, Part, named
 from vaewatch.scoring.time.time import Time
@@ -20,6 +20,7 @@ from vaewatch.scoring.time.time import Time
 # In a numeric or boolean column these texts mean "missing". In a categorical column only the empty
 # text does: "NA" may well be Namibia.
 NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+SHOWN = 5  # names in an error
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
@@ -232,7 +233,9 @@ class Schema:
         missing = [name for name in self.inputs if name not in set(present)]
         if missing:
             extra = [name for name in present if name not in self.known]
-            hint = f" Columns the schema does not know: {_listed(extra)}." if extra else ""
+            pairs = [(other, name) for name in missing[:SHOWN] if (other := like(name, extra))]
+            hint = "".join(f" Did you mean '{name}' by '{other}'?" for other, name in pairs)
+            hint += f" Columns the schema does not know: {_listed(extra)}." if extra else ""
             raise SchemaError(
                 f"the input must have every column of the schema, but lacks {_listed(missing)}."
                 f"{hint}"
@@ -243,15 +246,13 @@ def require_columns(columns: Sequence[str], names: Sequence[str], what: str) -> 
     """Refuse a column that the user named and the input lacks; `what` it was named as."""
     for name in names:
         if name not in columns:
-            like = get_close_matches(name, columns, 1)
-            hint = f" Did you mean '{like[0]}'?" if like else ""
             raise SchemaError(
                 f"{what} column '{name}' must be in the input, got "
-                f"{', '.join(columns[:20])}.{hint}"
+                f"{', '.join(columns[:20])}.{meant(name, columns)}"
             )
 
 
-def _listed(names: list[str], most: int = 5) -> str:
+def _listed(names: list[str], most: int = SHOWN) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(f"'{name}'" for name in names[:most]) + more
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
@@ -22,6 +21,7 @@ from vaewatch.scoring.schema import (
     other_code,
 )
 from vaewatch.scoring.series.entity import entities_of_records
+from vaewatch.scoring.spelling.likeness import like
 from vaewatch.scoring.spelling.values import (
     BadCell,
     category_codes,
@@ -181,9 +181,8 @@ def _checked_record(
 
 def _misspelt(name: str, unknown: Sequence[str]) -> str:
     """Return which of a record's unknown names may be a column's; empty if none is like it."""
-    given = {other.lower(): other for other in unknown}
-    like = get_close_matches(name.lower(), given, 1)
-    return f", but there is only {ascii(given[like[0]])}" if like else ""
+    found = like(name, unknown)
+    return "" if found is None else f", but there is only {ascii(found)}"
 
 
 def _numbers(

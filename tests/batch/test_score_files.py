@@ -331,6 +331,8 @@ def test_chosen_columns_and_anomalies_alone(
     assert all(row[0] == amounts[row[1]] and row[5] == "true" for row in rows[1:])
     done = score(artifact_path, tmp_path / "in.csv", "--columns", "price")
     assert done.returncode == 3 and "--columns: 'price' must be a column of" in error_of(done)
+    done = score(artifact_path, tmp_path / "in.csv", "--columns", "Amountt")
+    assert error_of(done).endswith("Did you mean 'amount'?\n")
 
 
 @pytest.mark.parametrize(

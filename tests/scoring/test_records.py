@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaewatch.scoring.errors import RecordError, SchemaError
-from vaewatch.scoring.schema import Column, Kind, Schema, missing_code, other_code
+from vaewatch.scoring.schema import (
+    Column,
+    Kind,
+    Schema,
+    missing_code,
+    other_code,
+    require_columns,
+)
 from vaewatch.scoring.spelling.values import parse_boolean, parse_category, parse_number
 from vaewatch.scoring.table import MOST_HINTS, parse_records, table_of
 
@@ -203,3 +210,16 @@ def test_carried_columns_are_not_among_those_that_may_be_renamed():
     with pytest.raises(SchemaError) as refused:
         schema.require(["order", "fraud", "note", "sum"])
     assert str(refused.value).endswith("Columns the schema does not know: 'sum'.")
+
+
+def test_a_column_that_differs_in_its_case_or_a_letter_is_asked_for():
+    schema = Schema((Column("gross", Kind.NUMERIC), Column("net pay", Kind.NUMERIC)))
+    with pytest.raises(SchemaError) as refused:
+        schema.require(["GROSS", "netpay", "sum"])
+    assert str(refused.value) == (
+        "the input must have every column of the schema, but lacks 'gross', 'net pay'. Did you "
+        "mean 'gross' by 'GROSS'? Did you mean 'net pay' by 'netpay'? Columns the schema does not "
+        "know: 'GROSS', 'netpay', 'sum'."
+    )
+    with pytest.raises(SchemaError, match=r"--time column 'Gross' .* Did you mean 'GROSS'\?"):
+        require_columns(["GROSS", "sum"], ["Gross"], "--time")
