@@ -172,6 +172,25 @@ def test_json_has_all_of_it(shop: Path):
     assert age["kind"] == "numeric" and 0.05 < age["missing"] < 0.2 and age["warnings"] == []
 
 
+def test_what_is_odd_of_columns_that_are_not_learned_is_said_as_train_does(tmp_path: Path):
+    """A last record that sums up, and an id that came before."""
+    frame = pl.DataFrame(
+        {
+            "slip": [*(f"p{i}" for i in range(50)), "p7", "Total"],
+            "net": [float(i) for i in range(52)],
+        }
+    )
+    frame.write_csv(tmp_path / "pay.csv")
+    sums = "total: the last record has 'Total' in column 'slip': if it sums up the others, it is"
+    again = "repeated: column 'slip' names the records, but 1 of its 52 values came before, such"
+    said = call("profile", tmp_path / "pay.csv", "--id", "slip").stdout
+    assert sums in said and again in said
+    found = json.loads(call("profile", tmp_path / "pay.csv", "--id", "slip", "--json").stdout)
+    assert [text.partition(":")[0] for text in found["warnings"]] == ["total", "repeated"]
+    said = call("profile", tmp_path / "pay.csv").stdout  # once, at its column
+    assert said.count("the last record has") == 1 and "repeated" not in said
+
+
 def test_it_needs_no_torch(shop: Path):
     code = (
         "import sys; from vaewatch.__main__ import cli; "

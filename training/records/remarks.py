@@ -86,9 +86,14 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
             yield from _of_whole(series, column)
             if series.dtype == pl.String:
                 yield from _of_codes(series)
+    yield from of_records(frame, schema.id)
+
+
+def of_records(frame: pl.DataFrame, named: str | None) -> Iterator[Remark]:
+    """Name a last record that sums up, and ids, in column `named`, that come again."""
     yield from _of_total(frame)
-    if schema.id in frame.columns:
-        yield from _of_ids(frame[schema.id])
+    if named in frame.columns:
+        yield from _of_ids(frame[named])
 
 
 def trending(table: Table) -> Iterator[Remark]:

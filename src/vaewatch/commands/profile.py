@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaewatch.commands.options import reading_options, setting, sources
-from vaewatch.commands.terminal import out, show_warnings
+from vaewatch.commands.terminal import out, show_warnings, visible
 from vaewatch.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def profile(
     config = TrainConfig.of(settings)
     from vaewatch.training.records.profile import profile_frame
     from vaewatch.training.records.read import read_sample
+    from vaewatch.training.records.remarks import of_records
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
@@ -63,8 +64,11 @@ def profile(
     sample = read_sample(data, most, config.seed, reading)
     sample.write_rejects(reading.rejects)
     columns = profile_frame(sample.frame, config.taking_for_texts(sample.texts))
+    carried = sample.frame.drop(column.name for column in columns if column.name in sample.frame)
+    said = [f"{remark.word}: {remark.text}" for remark in of_records(carried, config.id)]
     if as_json:
         shown = {"records": sample.total, "columns": [asdict(column) for column in columns]}
+        shown |= {"warnings": said} if said else {}
         return click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
     console = out()
     console.print(f"{sample.total:,} records, {len(columns)} columns to learn")
@@ -74,6 +78,8 @@ def profile(
     for column in columns:
         for warning in column.warnings:
             console.print(f"{column.name}: {warning}")
+    for text in said:
+        console.print(visible(text))
 
 
 def _series(frame: pl.DataFrame, config: TrainConfig) -> str:
