@@ -25,6 +25,7 @@ from vaewatch.scoring.files.whole import create, read_ours, remove, reopen
 
 SECONDS = 2.0  # between two entries
 SPARED = 20.0  # at least, in units of what it takes to write a history, between two of them
+PAST = (".history-0", ".history-1")  # the names of the two, beside the journal
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ def journal_of(job: Job) -> Path | None:
     """The path of a job's journal; None if its output has no draft."""
     draft = draft_of(job.out, job.drafts)
     return draft.with_suffix(".journal") if draft else None
+
+
+def left_by(job: Job) -> list[Path]:
+    """The files that a job that ended early has left, for a person who does not resume it."""
+    targets = (job.out, job.rejects, job.incidents)
+    found = [draft_of(target, job.drafts) for target in targets if target is not None]
+    if (journal := journal_of(job)) is not None:
+        found += [journal, *map(journal.with_suffix, PAST)]
+    return [path for path in found if path is not None and path.exists()]
 
 
 class Journal:
@@ -162,7 +172,8 @@ class Journal:
     def _past_files(self) -> tuple[Path, Path]:
         if self._path is None:
             raise AssertionError("only a job that can be resumed keeps a history")
-        return self._path.with_suffix(".history-0"), self._path.with_suffix(".history-1")
+        one, other = map(self._path.with_suffix, PAST)
+        return one, other
 
     def _forget(self) -> None:
         for path in self._past_files():

@@ -63,13 +63,19 @@ def run(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 def stop(how: signal.Signals, journal: Path, *arguments: object) -> int:
     """Start a job and stop it when its journal has a few lines."""
+    return stopped(how, journal, *arguments)[0]
+
+
+def stopped(how: signal.Signals, journal: Path, *arguments: object) -> tuple[int, str]:
+    """Return the exit code of a job that was stopped, and what it said."""
     with subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE) as job:
         for _ in range(6000):
             if journal.exists() and journal.read_bytes().count(b"\n") > 4:
                 break
             time.sleep(0.01)
         job.send_signal(how)
-        return job.wait(60)
+        said = job.communicate(timeout=60)[1]
+        return job.returncode, said.decode()
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +136,16 @@ def test_a_killed_job_ends_with_the_same_bytes(
 def test_ctrl_c_can_be_resumed_and_says_so(tmp_path: Path, artifact_path: Path, sources: Path):
     target, journal = tmp_path / "out.csv", tmp_path / ".out.csv.journal"
     asked = (artifact_path, sources / "csv" / "1.csv", "--out", target)
-    assert stop(signal.SIGINT, journal, *asked) == 130
-    assert journal.exists() and not target.exists()
+    asked += ("--rejects", tmp_path / "bad.csv")
+    code, said = stopped(signal.SIGINT, journal, *asked)
+    assert code == 130 and journal.exists() and not target.exists()
+    left = [tmp_path / f".{name}" for name in ("out.csv.draft", "bad.csv.draft", journal.name[1:])]
+    names = ", ".join(f"'{path}'" for path in left)
+    assert said.endswith(f"interrupted. Run again with --resume to go on, or delete {names}.\n")
+    kept = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert kept == {path.name for path in left}
     assert run(*asked, "--resume").returncode == 0
-    assert os.listdir(tmp_path) == ["out.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["bad.csv", "out.csv"]
 
 
 def test_a_changed_input_or_setting_is_refused(tmp_path: Path, artifact_path: Path, sources: Path):

@@ -233,12 +233,13 @@ def _exits(job: Job) -> Iterator[None]:
 
 def _what_next(job: Job) -> str:
     """What to do with the draft or the journal of a job that ended early."""
-    from vaewatch.batch.journal import journal_of
+    from vaewatch.batch.journal import journal_of, left_by
     from vaewatch.batch.writer import draft_of
 
     draft, journal = draft_of(job.out, job.drafts), journal_of(job)
     if draft is not None and draft.exists():
-        return f" Run again with --resume to go on, or delete '{draft}'."
+        left = ", ".join(f"'{path}'" for path in left_by(job))
+        return f" Run again with --resume to go on, or delete {left}."
     if journal is not None and journal.exists():
         return " Run again with --resume to do only what is left."
     return ""
