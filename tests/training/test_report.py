@@ -396,7 +396,7 @@ def test_a_recalibrated_artifact_has_a_report_of_its_own_budget(
             "must be a file other than the input",
         ),
         (["--labelled", "LABELLED", "--label", "kind"], 3, "label column 'kind' must be in"),
-        (["--out", "nowhere/it.html"], 2, "must be in a folder that can be written"),
+        (["--out", "nowhere/it.html"], 1, "'nowhere/it.html' must be writable, but its folder"),
     ],
 )
 def test_a_wrong_request_is_refused_in_one_line(

@@ -97,7 +97,7 @@ def _check_target(target: Path, artifact: Path, inputs: tuple[str, ...]) -> None
             f"--out must be outside the artifact, which stays as it was written, got '{target}'."
         )
     if not os.access(target.absolute().parent, os.W_OK | os.X_OK):
-        raise click.UsageError(f"--out must be in a folder that can be written, got '{target}'.")
+        raise click.ClickException(f"'{target}' must be writable, but its folder is not.")
     for name in inputs:
         if Path(name).resolve() == target.resolve():
             raise click.UsageError(f"--out must be a file other than the input '{name}'.")
