@@ -534,6 +534,27 @@ def test_numbers_that_go_with_the_time_are_said(tmp_path: Path, caplog: pytest.L
     assert "created_at: trend: columns 'total', 'left' go up or down" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("days", "calendar", "said"), [(24, None, 1), (24, "none", 0), (90, None, 0)]
+)
+def test_records_of_few_moments_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, days: int, calendar: str | None, said: int
+):
+    n = np.arange(1200)
+    start = np.datetime64("2025-01-31")
+    frame = pl.DataFrame(
+        {
+            "paid": np.datetime_as_string(start + 15 * (n % days)),
+            "hours": np.random.default_rng(0).normal(160, 8, len(n)),
+        }
+    )
+    settings = {} if calendar is None else {"calendar": calendar}
+    small(frame, tmp_path / "a", time="paid", id=None, **settings)
+    words = [text for text in caplog.messages if "moments: what comes at one" in text]
+    assert len(words) == said
+    assert all(text.startswith("the 1,200 records are of 24 moments") for text in words)
+
+
 def test_an_order_that_dates_do_not_tell_is_asked_for(tmp_path: Path):
     frame = make_orders(200, span=10).with_columns(
         pl.col("created_at").str.to_datetime(time_zone="UTC").dt.strftime("%d/%m/%Y %H:%M")

@@ -28,7 +28,7 @@ from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.rare import mostly_rare
-from vaewatch.training.records.remarks import ID_LIKE, remarks, trending
+from vaewatch.training.records.remarks import ID_LIKE, of_time, remarks
 from vaewatch.training.records.schema import columns_to_learn, infer_column, infer_schema
 from vaewatch.training.records.time import calendar_columns, learn_time
 
@@ -101,17 +101,17 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
         return
     distinct = len(np.unique(table.times)) if table.times is not None else None
     span = f"{time.first} to {time.last}, as {time.written}"
-    yield ColumnProfile(time.column, "time", missing, distinct, span, _trends(frame, config))
+    yield ColumnProfile(time.column, "time", missing, distinct, span, _of_time(frame, config))
     yield from profile_columns(table)
 
 
-def _trends(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
-    """Return what goes with the time; nothing where no other column is left to learn."""
+def _of_time(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
+    """Return what the time may mislead in; nothing where no other column is left to learn."""
     try:
         table = checked_table(infer_schema(frame, config), frame)
     except SchemaError:
         return ()
-    return tuple(f"{remark.word}: {remark.text}" for remark in trending(table))
+    return tuple(f"{remark.word}: {remark.text}" for remark in of_time(table))
 
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:

@@ -43,6 +43,7 @@ LOOKS = {
 }
 LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no more are looked at
 TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
+FEW_MOMENTS, BATCH = 60, 10  # moments in all, and records of each at least: batches
 NAMED = 5
 TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
 # what may mean "missing" in a text, in lower case: what always does in numbers, and more
@@ -96,7 +97,32 @@ def of_records(frame: pl.DataFrame, named: str | None) -> Iterator[Remark]:
         yield from _of_ids(frame[named])
 
 
-def trending(table: Table) -> Iterator[Remark]:
+def of_time(table: Table) -> Iterator[Remark]:
+    """Say what the time of records may mislead in."""
+    yield from _of_trends(table)
+    yield from _of_moments(table)
+
+
+def _of_moments(table: Table) -> Iterator[Remark]:
+    """Say that records come in batches, of which there are few, if a calendar is learned of them.
+
+    What holds for a batch holds for all of it: with 24 of them, nothing is known of a pay day on a
+    Monday.
+    """
+    if table.times is None or not table.schema.circular:
+        return
+    times = table.times[table.times != NO_TIME]
+    moments = len(np.unique(times))
+    if moments <= FEW_MOMENTS and len(times) >= BATCH * moments:
+        yield Remark(
+            "moments",
+            f"the {len(times):,} records are of {moments} moments: what comes at one comes "
+            f"together, so that hours and weekdays are learned from {moments} examples, and a "
+            "batch at another time may alarm as a whole. --calendar none leaves them out.",
+        )
+
+
+def _of_trends(table: Table) -> Iterator[Remark]:
     """Name the numbers that go up or down with the time. What comes later may lie beyond them, and
     the blocks of time that a fit holds out do not always tell.
     """
