@@ -25,7 +25,7 @@ from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
-from vaewatch.training.calibration.played import Played, rehearse
+from vaewatch.training.calibration.played import Played, Shaping
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import RECENT, TrainConfig
@@ -127,7 +127,9 @@ def fit(
 
     judged = _judge(table, split, found.evidence, rules, score)
     calibration = judged.calibration(config.alpha, split)
-    tried = _Tried(fitted, found, rules, vectorizer.transform(table.take(split.trimmed)).values)
+    shaping = found.shaping(rules)
+    known = continued.known if continued else None
+    played = Played(fitted, shaping, vectorizer, table, split, known)
     return Learned(
         config=config,
         table=table,
@@ -143,7 +145,7 @@ def fit(
         segments=_segments(judged, split, calibration, continued),
         evidence=found.evidence,
         continued=continued,
-        outlook=None if times is None else tried.outlook(table, split, judged, config),
+        outlook=None if times is None else _outlook(played, judged, config),
         feedback=None if feedback is None else feedback.summary(learnt),
     )
 
@@ -241,6 +243,12 @@ class _ScoreFit:
             evidence=replace(evidence, scores=np.maximum(evidence.scores, least), parts=parts),
         )
 
+    def shaping(self, rules: Rules) -> Shaping:
+        """Return the records that shape the score."""
+        seen, view = self.evidence, self.model.columns
+        columns = None if view is None else view.costs.column
+        return Shaping(self.oob, seen.x[seen.rows], seen.rows, rules, self.factors, columns)
+
     def weighing(self, factors: Factors) -> _ScoreFit:
         """Return the fit with parts that weigh so many times as much."""
         if factors == Factors():
@@ -271,34 +279,15 @@ def _fit_score(
     return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores, parts), oob)
 
 
-@dataclass(frozen=True)
-class _Tried:
-    """A fit that is to be tried on the time after its past.
-
-    suspects: (M, D) features of the records that a robust fit leaves out.
-    """
-
-    fitted: Fitted
-    found: _ScoreFit
-    rules: Rules
-    suspects: NDArray[np.float32]
-
-    def outlook(
-        self, table: Table, split: Split, judged: Judged, config: TrainConfig
-    ) -> Outlook | None:
-        """Say whether the budget holds over time, of a table of all records."""
-        if config.calibrate == RECENT:
-            pooled = judged.pooled(split)
-            found = rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
-            return with_changes(found, table)
-        seen, score = self.found.evidence, self.found
-        fit = table.take(split.fit[seen.rows])
-        columns = None if score.model.columns is None else score.model.columns.costs.column
-        played = Played.of(score.oob, seen.x[seen.rows], fit, score.factors, columns)
-        if len(self.suspects):
-            left_out = table.take(split.trimmed)
-            played = played.with_suspects(self.suspects, left_out, self.fitted, config)
-        return with_changes(rehearse(played, self.rules, config), table)
+def _outlook(played: Played, judged: Judged, config: TrainConfig) -> Outlook | None:
+    """Say whether the budget holds over time."""
+    table, found = played.table, None
+    if config.calibrate != RECENT:
+        found = played.outlook(config)
+    if config.calibrate == RECENT or (found is None and played.before is not None):
+        pooled = judged.pooled(played.split)
+        found = rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
+    return with_changes(found, table)
 
 
 def _add_up(

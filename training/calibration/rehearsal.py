@@ -43,35 +43,42 @@ def rehearse_recent(scores: Scores, table: Table, alpha: float) -> Outlook | Non
 
 @dataclass(frozen=True)
 class Mix:
-    """The segments of the records of the past, and of those that are played, as codes."""
+    """The segments of the records of the past, and of those that are played, as codes.
+
+    own: the scores of those of the past, if they are not the ones that calibrate all together.
+    """
 
     schema: Schema
     past: Codes
     later: Codes
+    own: Scores | None = None
 
     @classmethod
     def of(
         cls,
         table: Table,
-        past: NDArray[np.int64] | NDArray[np.bool_],
-        later: NDArray[np.int64] | NDArray[np.bool_],
+        past: NDArray[np.int64],
+        later: NDArray[np.int64],
+        own: Scores | None = None,
     ) -> Mix | None:
         """Take those of a table's rows; None without a segment."""
         column = segment_column(table.schema)
         if column is None:
             return None
         codes = table.codes[:, table.schema.place[column.name]]
-        return cls(table.schema, codes[past], codes[later])
+        return cls(table.schema, codes[past], codes[later], own)
 
     def in_order(self, order: NDArray[np.int64]) -> Mix:
         """Put those that are played in an order."""
         return replace(self, later=self.later[order])
 
-    def segments(self, pooled: Calibration, before: Scores) -> Segments:
-        """Calibrate each segment on its part of the (past + start,) scores before a block."""
-        start = len(before) - len(self.past)
-        codes = np.concatenate([self.past, self.later[:start]])
-        return calibrate_segments(self.schema, codes, before, pooled)
+    def segments(self, pooled: Calibration, past: Scores, played: Scores) -> Segments:
+        """Calibrate each segment on its part of the scores of the past and of those that have been
+        played so far.
+        """
+        codes = np.concatenate([self.past, self.later[: len(played)]])
+        scores = np.concatenate([past if self.own is None else self.own, played])
+        return calibrate_segments(self.schema, codes, scores, pooled)
 
 
 def play(
@@ -102,7 +109,7 @@ def play(
             alarms[start:end] = calibration.alarms(calibration.p_values(scores[start:end]))
             laws.append({0: (_law(calibration, length), end - start)})
         else:
-            segments, codes = mix.segments(calibration, before), mix.later[start:end]
+            segments, codes = mix.segments(calibration, past, scores[:start]), mix.later[start:end]
             ranked = segments.rank(scores[start:end], codes)
             alarms[start:end] = calibration.alarms(ranked.p_value)
             laws.append(_laws(segments, ranked.slots))
