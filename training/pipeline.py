@@ -127,9 +127,7 @@ def fit(
 
     judged = _judge(table, split, found.evidence, rules, score)
     calibration = judged.calibration(config.alpha, split)
-    shaping = found.shaping(rules)
-    known = continued.known if continued else None
-    played = Played(fitted, shaping, vectorizer, table, split, known)
+    played = Played(fitted, found.shaping(rules), vectorizer, table, split, continued)
     return Learned(
         config=config,
         table=table,
@@ -284,7 +282,7 @@ def _outlook(played: Played, judged: Judged, config: TrainConfig) -> Outlook | N
     table, found = played.table, None
     if config.calibrate != RECENT:
         found = played.outlook(config)
-    if config.calibrate == RECENT or (found is None and played.before is not None):
+    if config.calibrate == RECENT or (found is None and played.continued is not None):
         pooled = judged.pooled(played.split)
         found = rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
     return with_changes(found, table)

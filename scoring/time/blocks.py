@@ -7,6 +7,7 @@ alike, and records of one instant are never divided.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Annotated
 
@@ -15,18 +16,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import RateLaw
-from vaewatch.scoring.budget.expected import TAIL, Expected, State, shown
+from vaewatch.scoring.budget.expected import TAIL, Expected, State
 from vaewatch.scoring.drift import Changed
-from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, SECOND, Form, spell
 
 LATELY = 3  # blocks at the end, which say what comes next
-NAMED = 3  # columns that have changed
-WEEK = 7.0  # days
-VAGUE = 4.0  # times the expected alarms: if chance explains more, little can be told
-DIGITS = (16, 19, 23, 26)  # of a time, to the minute or finer
-RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
 
 class Block(Struct, frozen=True, omit_defaults=True):
@@ -79,17 +74,40 @@ class Outlook(Struct, frozen=True):
 
     @property
     def state(self) -> State:
-        """Whether the budget holds now: of the last blocks, and of all of them."""
-        now = [self.lately, self.blocks[-1]]
-        for state in (State.ABOVE, State.BELOW):
-            if any(block.state is state for block in now):
-                return state
-        return State.WITHIN
+        """Whether the budget holds now."""
+        return self.evidence.state
+
+    @property
+    def evidence(self) -> Block:
+        """The blocks that say whether the budget holds now: the last ones, or all of them together
+        if these lie on the same side; the last ones, too, where nothing is to be said.
+        """
+        last, whole, ahead = self.blocks[-1], self.together, self.lately
+        for state, same in (
+            (State.ABOVE, ahead.alarms > ahead.expected),
+            (State.BELOW, ahead.alarms < ahead.expected),
+        ):
+            for block in (ahead, last, *([whole] if same else [])):
+                if block.state is state:
+                    return block
+        return ahead
 
     @property
     def broken(self) -> bool:
         """Whether any block, or all of them together, brought more than chance explains."""
         return any(b.state is State.ABOVE for b in (*self.blocks, self.together, self.lately))
+
+    @property
+    def lasted(self) -> float | None:
+        """Days until the budget broke: `held`, or else those before the first block, or the last
+        blocks, with too many alarms; None if it never broke.
+        """
+        if self.held is not None or not self.broken:
+            return self.held
+        many = [b.start for b in (*self.blocks, self.lately) if b.state is State.ABOVE]
+        first = datetime.fromisoformat(self.blocks[0].start)
+        begun = datetime.fromisoformat(min(many, default=self.blocks[0].start))
+        return (begun - first).total_seconds() * SECOND / DAY
 
 
 # the laws by which calibrations judge some records, by any key, and how many records each judges
@@ -195,111 +213,3 @@ def _held(
 def _text(moment: np.int64) -> str:
     whole = int(moment) // SECOND * SECOND
     return str(spell(whole, Form.OFFSET))
-
-
-def words(found: Outlook, *, windows: bool = False) -> list[str]:
-    """Say whether the budget held, and what follows, in sentences.
-
-    windows: whether the artifact judges records with those before them.
-    """
-    lately, together = found.lately, found.together
-    n = len(found.blocks)
-    last = f"the last {n} blocks" if n > 1 else "the last block"
-    said = [f"{_counted(together)} in {last}, {days(found.days)}"]
-    if found.state is State.ABOVE:
-        each = round(lately.records / max(lately.alarms, 1))
-        often = f"an alarm in {each:,} normal records" if each > 1 else "nearly all normal records"
-        said.append(
-            f"the budget does not hold: {_counted(lately)} in the last {_blocks(found)}. Expect "
-            f"up to as many {'next week' if found.days >= WEEK else 'soon'}, {often}"
-        )
-        if found.changed:
-            said.append(_what_changed(found.changed))
-    elif found.state is State.BELOW:
-        said.append("lately fewer alarms came than normal traffic brings: anomalies may be missed")
-    elif found.broken:
-        said.append("the budget was broken for a while, and holds again at the end")
-    else:
-        said.append(_holds(found))
-    said.append(_how_often(found, WINDOWS_RECENT if windows else RECENT))
-    return said
-
-
-def rows_of(found: Outlook) -> list[tuple[str, ...]]:
-    """Return a row for each block: from, to, records, alarms, expected, by chance, its state."""
-    fine = next((n for n in DIGITS if all(b.start[:n] < b.end[:n] for b in found.blocks)), None)
-    return [
-        (
-            block.start[:fine].replace("T", " "),
-            block.end[:fine].replace("T", " "),
-            f"{block.records:,}",
-            f"{block.alarms:,}",
-            f"up to {shown(block.expected)}" if block.bound else shown(block.expected),
-            f"{block.low:,} to {block.high:,}",
-            STATES.get(block.state, ""),
-        )
-        for block in found.blocks
-    ]
-
-
-STATES = {State.ABOVE: "too many", State.BELOW: "too few"}
-
-
-def _holds(found: Outlook) -> str:
-    if len(found.blocks) == 1:
-        return "the budget holds, but one block of time cannot show a change"
-    if found.days < WEEK:
-        return f"the budget holds over {days(found.days)}: too short a time to speak of next week"
-    together = found.together
-    if together.high > VAGUE * max(together.expected, 1.0):
-        return (
-            "the budget holds as far as can be told: so few or so like one another are these "
-            f"records that up to {together.high:,} alarms would be chance"
-        )
-    return "the budget holds in time: expect it to hold next week, if traffic stays like this"
-
-
-def _how_often(found: Outlook, latest: str) -> str:
-    if found.held is None:
-        return f"look again, or recalibrate, every {days(found.days)}: it has held for that long"
-    if found.held == 0:
-        block = found.days / len(found.blocks)
-        return (
-            f"a calibration of the time before broke within {days(block)}: train again, or at "
-            f"least recalibrate, on the latest records ({latest})"
-        )
-    return (
-        f"it held for {days(found.held)}: train again, or at least recalibrate, that often, on "
-        f"the latest records ({latest})"
-    )
-
-
-def _what_changed(columns: Sequence[Changed]) -> str:
-    most = ", ".join(f"'{one_line(c.column)}' (PSI {c.psi:.2g})" for c in columns[:NAMED])
-    more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
-    return (
-        f"the columns that changed most since then: {most}{more}; leave out what never comes back "
-        "(--ignore), or give its change from one record to the next"
-    )
-
-
-def _counted(block: Block) -> str:
-    between = f"{block.low:,} to {block.high:,} by chance"
-    alarms = "alarm" if block.alarms == 1 else "alarms"
-    about = "up to" if block.bound else "about"
-    return f"{block.alarms:,} {alarms}, {about} {shown(block.expected)} expected ({between})"
-
-
-def _blocks(found: Outlook) -> str:
-    late = min(LATELY, len(found.blocks))
-    return "block" if late == 1 else f"{late} blocks"
-
-
-def days(number: float) -> str:
-    """Return a number of days as people say it."""
-    if number >= 10:
-        return f"{number:,.0f} days"
-    if number >= 1:
-        return f"{number:.2g} day{'' if f'{number:.2g}' == '1' else 's'}"
-    hours = number * 24
-    return f"{hours:.2g} hours" if hours >= 1 else f"{hours * 60:.2g} minutes"

@@ -14,8 +14,9 @@ from tests.training.test_segments import mixture
 from tests.training.test_time import make_orders
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.in_words import words
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.blocks import Outlook, outlook, words
+from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import BySlot, Counted
 from vaewatch.scoring.time.form import DAY
 from vaewatch.training.calibration.rehearsal import Mix, play

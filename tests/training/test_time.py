@@ -19,10 +19,11 @@ from benchmarks.r_tables import r_table
 from tests.conftest import SMALL, call
 from vaewatch.scoring.budget.calibration import RateLaw
 from vaewatch.scoring.budget.expected import State
+from vaewatch.scoring.budget.in_words import rows_of, words
 from vaewatch.scoring.errors import ArtifactError, RecordError, SchemaError, SettingError
 from vaewatch.scoring.schema import Column, Kind, is_usual
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.time.blocks import Outlook, outlook, rows_of, words
+from vaewatch.scoring.time.blocks import Outlook, outlook
 from vaewatch.scoring.time.counted import Counted
 from vaewatch.scoring.time.form import DAY, NO_TIME, SECOND, Form
 from vaewatch.scoring.time.frames import check_moments

@@ -29,10 +29,10 @@ def fit_drift(table: Table) -> DriftReference:
 def with_changes(
     found: Outlook | None, table: Table, reference: DriftReference | None = None
 ) -> Outlook | None:
-    """Name what has changed since the last three blocks began, if the budget does not hold there:
-    beside a reference, or the records of the table before them.
+    """Name what has changed since the blocks began that say that the budget does not hold, but not
+    of fewer than the last three: beside a reference, or the records of the table before them.
     """
-    since = None if found is None else moment_of_text(found.lately.start)
+    since = None if found is None else moment_of_text(_since(found))
     if found is None or found.state is not State.ABOVE or table.times is None or since is None:
         return found
     lately = table.times >= since[0]
@@ -41,3 +41,7 @@ def with_changes(
         reference = fit_drift(table.take(np.flatnonzero(past)))
     changed = reference.changed(table.take(np.flatnonzero(lately)))
     return msgspec.structs.replace(found, changed=changed)
+
+
+def _since(found: Outlook) -> str:
+    return min(found.evidence.start, found.lately.start)

@@ -34,6 +34,7 @@ from vaewatch.training.calibration.rehearsal import Mix, play
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.weights import Factors
+from vaewatch.training.learned import Continued
 from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
 from vaewatch.training.records.split import Split
 from vaewatch.training.streams import Stream, stream
@@ -134,9 +135,7 @@ class Turn:
     later: Rows
 
     @classmethod
-    def of(
-        cls, times: NDArray[np.int64], past: Rows, own: Rows, unseen: Rows
-    ) -> Turn | None:
+    def of(cls, times: NDArray[np.int64], past: Rows, own: Rows, unseen: Rows) -> Turn | None:
         """Return the rows, given the last fold's `own` ones and those that no member has seen;
         None without a time.
         """
@@ -159,8 +158,8 @@ class Turn:
 class Played:
     """A fit that is tried on the time after its past.
 
-    known: its features. table: all N records. before: (N,) which of them the members had seen
-    before the fit, if it continues another one; None if it does not.
+    known: its features. table: all N records. continued: the fit that it continues, if it does:
+    its records are known to all members.
     """
 
     fitted: Fitted
@@ -168,7 +167,7 @@ class Played:
     known: Vectorizer
     table: Table
     split: Split
-    before: NDArray[np.bool_] | None = None
+    continued: Continued | None = None
 
     def outlook(self, config: TrainConfig) -> Outlook | None:
         """Play the last fold of time through.
@@ -202,8 +201,8 @@ class Played:
         """
         split, rows, folds = self.split, self.shaping.rows, self.fitted.folds.of
         own = split.fit[rows[folds[rows] == self._last]]
-        if self.before is not None:
-            own = own[~self.before[own]]
+        if self.continued is not None:
+            own = own[~self.continued.known[own]]
         others = np.union1d(split.trimmed, np.setdiff1d(split.own, split.held_out))
         drawn = stream(config.seed, Stream.SUSPECTS).permutation(others)
         drawn = drawn[: round(len(others) * len(rows) / len(split.fit))]
@@ -213,15 +212,15 @@ class Played:
     def _past(
         self, turn: Turn, then: Then, scores: Scores, config: TrainConfig
     ) -> tuple[Scores, Mix | None] | None:
-        """Return what calibrates in the end, given the (B,) scores of what no member had seen; None
-        if it is too little, and all else has been seen.
+        """Return what calibrates in the end, given the (B,) scores of what no member had seen;
+        None if it is too little, and all else has been seen.
         """
         table, fair = self.table, np.isin(turn.before, self.split.held_out)
         if allowed_rank(config.alpha, int(fair.sum())) >= 1:
             own = np.isin(turn.before, self.split.own)
             mix = Mix.of(table, turn.before[own], turn.later, scores[own])
             return scores[fair], mix
-        if self.before is not None:
+        if self.continued is not None:
             return None
         fit = self.split.fit[then.shaping.rows]
         numbers = unseen_by_others(replace(table, texts=()).take(turn.past))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.expected import State
+from vaewatch.scoring.budget.in_words import words as words_of
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.time.blocks import Outlook
-from vaewatch.scoring.time.blocks import words as words_of
 from vaewatch.training.report.blocks import Check, share
 from vaewatch.training.report.findings import CENTRAL, Findings
 from vaewatch.training.report.series import SeriesFindings

@@ -53,9 +53,7 @@ def _rare(codes: NDArray[np.int32], other: int) -> NDArray[np.bool_]:
     return rare
 
 
-def _nameless(
-    table: Table, then: Vectorizer, unseen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _nameless(table: Table, then: Vectorizer, unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which of the unseen values, (N, C), are no numbers that the network can place."""
     at = {name: i for i, name in enumerate(table.schema.names)}
     found = unseen.copy()

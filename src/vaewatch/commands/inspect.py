@@ -57,7 +57,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.commands.tables.feedback import feedback_facts
     from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
-    from vaewatch.scoring.time.blocks import words
+    from vaewatch.scoring.budget.in_words import words
 
     calibration = manifest.calibration
     low, high = calibration.rate_interval_95

@@ -124,7 +124,7 @@ def print_outlook(console: Console, found: Outlook | None, *, windows: bool = Fa
     """Print the alarms of each block of time beside those expected, and what follows."""
     if found is None:
         return
-    from vaewatch.scoring.time.blocks import rows_of, words
+    from vaewatch.scoring.budget.in_words import rows_of, words
 
     head = ("from (UTC)", "to", "records", "alarms", "expected", "by chance", "")
     print_table(console, head, rows_of(found), right=(2, 3, 4, 5))

@@ -8,8 +8,9 @@ from scipy.signal import lfilter
 
 from vaewatch.scoring.budget.calibration import CROSS_FITTED
 from vaewatch.scoring.budget.expected import State
+from vaewatch.scoring.budget.in_words import words
 from vaewatch.scoring.series.window import Window
-from vaewatch.scoring.time.blocks import Outlook, words
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.calibrate import calibrate
 from vaewatch.training.series.judged import JudgedWindows, later_half, outlook_of_windows
 

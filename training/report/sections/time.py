@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from vaewatch.scoring.time.blocks import Outlook, rows_of, words
+from vaewatch.scoring.budget.in_words import rows_of, words
+from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.report.blocks import Block, Grid, Plots, Section, Text
 from vaewatch.training.report.figure import BLUE, MUTED, ORANGE, Figure, draw
 
