@@ -25,7 +25,7 @@ from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
 from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
-from vaewatch.training.calibration.played import Played, Shaping
+from vaewatch.training.calibration.played import Played, Shaping, set_aside
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import RECENT, TrainConfig
@@ -106,8 +106,8 @@ def fit(
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
-    order = None if times is None else ranks(times[split.fit], stream(config.seed, Stream.ORDER))
-    fitted = fit_vae(x, config, progress, checkpoint, start, _folds(order, config))
+    drawn = _drawn(times, split, config, continued)
+    fitted = fit_vae(x, config, progress, checkpoint, start, drawn)
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, len(x))
@@ -159,11 +159,20 @@ def _judge(table: Table, split: Split, evidence: Evidence, rules: Rules, score: 
     return Judged(table, rows, scores)
 
 
-def _folds(order: NDArray[np.int64] | None, config: TrainConfig) -> Drawn | None:
-    """Make the folds blocks of time, given the (N,) rank of each record by time."""
-    if order is None or config.served is None:
+def _drawn(
+    times: NDArray[np.int64] | None,
+    split: Split,
+    config: TrainConfig,
+    continued: Continued | None,
+) -> Drawn | None:
+    """Make the folds blocks of time, given the (N,) times of all records."""
+    if times is None or config.served is None:
         return None
-    return Drawn(Folds.in_order(order, config.members, config.served))
+    order = ranks(times[split.fit], stream(config.seed, Stream.ORDER))
+    folds = Folds.in_order(order, config.members, config.served)
+    if config.calibrate == RECENT:
+        return Drawn(folds)
+    return Drawn(set_aside(folds, times, split, config, continued))
 
 
 def _viewed(found: _ScoreFit, columns: NDArray[np.int64], split: Split, rules: Rules) -> _ScoreFit:

@@ -44,11 +44,14 @@ class OutOfBag:
         return fit_precision(self.residuals)
 
     def reconstruction(self, rules: Rules) -> NDArray[np.float64]:
-        """Return what the residuals cost, (N,) nats, each fold by the precision of the others."""
+        """Return what the residuals cost, (N,) nats, each fold by the precision of the others, or
+        its own if there are none.
+        """
         out = np.empty(len(self.residuals))
         for fold in np.unique(self.folds):
             inside = self.folds == fold
-            precision = fit_precision(self.residuals[~inside])
+            others = inside if inside.all() else ~inside
+            precision = fit_precision(self.residuals[others])
             out[inside] = rules.cost(self.residuals[inside], precision)
         return out
 

@@ -36,14 +36,19 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.learned import Continued
 from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
-from vaewatch.training.records.split import Split
+from vaewatch.training.records.order import held_out_blocks
+from vaewatch.training.records.split import Split, records_for
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.unseen.then import features_then
 from vaewatch.training.vae.fit import Fitted
+from vaewatch.training.vae.folds import Folds
 
 Scores = NDArray[np.float64]
 Rows = NDArray[np.int64]
+
+RANK = 20  # records of the past that may alarm, where it has enough
+MOST = 1 / 4  # of the fit records of before that its judge does not see, for that
 
 
 @dataclass(frozen=True)
@@ -126,25 +131,15 @@ class Then:
 class Turn:
     """Rows of a table of all records, on both sides of the moment at which the last fold begins.
 
-    past: fit records of before. before: (B,) records of before that no member has seen. later:
-    (L,) those that are played through; the member that judges them has not seen them, either.
+    past: fit records that its judge has seen. before: (B,) records of before that it has not, of
+    which those that are `fair`, (B,), are together like any other records. later: (L,) what is
+    played through, which the judge has not seen, either.
     """
 
     past: Rows
     before: Rows
+    fair: NDArray[np.bool_]
     later: Rows
-
-    @classmethod
-    def of(cls, times: NDArray[np.int64], past: Rows, own: Rows, unseen: Rows) -> Turn | None:
-        """Return the rows, given the last fold's `own` ones and those that no member has seen;
-        None without a time.
-        """
-        given = times[times != NO_TIME]
-        own, unseen = (rows[times[rows] != NO_TIME] for rows in (own, unseen))
-        if not len(own) or given.min() == given.max():
-            return None
-        is_later = times[unseen] >= times[own].min()
-        return cls(past, unseen[~is_later], np.concatenate([own, unseen[is_later]]))
 
     def features(self, table: Table, known: Vectorizer) -> Features:
         """Return the features of the records before and later, as if no later one were known."""
@@ -152,6 +147,34 @@ class Turn:
         # No text is named, and to copy them takes longer than all else.
         some = replace(table, texts=()).take(rows)
         return features_then(some, np.arange(len(self.past)), known)[len(self.past) :]
+
+
+def set_aside(
+    folds: Folds,
+    times: NDArray[np.int64],
+    split: Split,
+    config: TrainConfig,
+    continued: Continued | None = None,
+) -> Folds:
+    """Leave more records of before the last fold out of what its judge sees, in blocks of time, if
+    those that are held out are too few for a narrow range: a quarter at most.
+
+    times: (N,) of all records.
+    """
+    last, own = folds.of == len(folds.judges) - 1, times[split.fit]
+    begins = own[last & (own != NO_TIME)]
+    if not len(begins):
+        return folds
+    held_out = times[split.held_out]
+    before = int(((held_out != NO_TIME) & (held_out < begins.min())).sum())
+    may = ~last & (own != NO_TIME)
+    if continued is not None:
+        may &= ~continued.known[split.fit]
+    size = min(records_for(RANK, config.alpha) - before, int(may.sum() * MOST))
+    if size < 1 or not len(held_out) or allowed_rank(config.alpha, before + size) < 1:
+        return folds
+    chosen = held_out_blocks(own[may], size, stream(config.seed, Stream.ASIDE))
+    return folds.without(np.flatnonzero(may)[chosen], len(folds.judges) - 1)
 
 
 @dataclass(frozen=True)
@@ -179,52 +202,75 @@ class Played:
         turn = None if times is None else self._turn(times, config)
         if turn is None or times is None:
             return None
-        then = Then.of(self.shaping.only(self.shaping.oob.folds != self._last), config)
+        seen = (self.shaping.oob.folds != self._last) & ~self._aside[self.shaping.rows]
+        then = Then.of(self.shaping.only(seen), config)
         found = turn.features(self.table, self.known)
         fold = np.full(len(found), self._last)
         oob = judged_by_folds(self.fitted, found.values, fold, kl=config.model == "vae")
         scores = then.scores(oob, found.values, found.unseen.sum(1))
         before, later = np.split(scores, [len(turn.before)])
-        calibrating = self._past(turn, then, before, config)
-        if calibrating is None:
+        if allowed_rank(config.alpha, int(turn.fair.sum())) >= 1:
+            mix = Mix.of(self.table, turn.before, turn.later, before)
+            past = before[turn.fair]
+        elif self.continued is None:
+            own, rows = self._other_folds(turn, then)
+            mix = Mix.of(self.table, np.concatenate([rows, turn.before]), turn.later)
+            past = np.concatenate([own, before])
+        else:
             return None
-        past, mix = calibrating
         return play(past, later, times[turn.later], config.alpha, mix)
 
     @property
     def _last(self) -> int:
         return len(self.fitted.folds.judges) - 1
 
+    @property
+    def _aside(self) -> NDArray[np.bool_]:
+        """Which fit records of other folds the last one's judge has not seen."""
+        folds = self.fitted.folds
+        if folds.beside is None:
+            return np.zeros(len(folds.of), np.bool_)
+        return folds.beside[:, self._last]
+
     def _turn(self, times: NDArray[np.int64], config: TrainConfig) -> Turn | None:
-        """Return what is played through: of fit records those that shape the score, and as large a
-        share of the others that are no fair sample of all records by themselves.
+        """Return what is played through: of fit records those that shape the score. The suspects,
+        and what segments alone have for a calibration, were taken out of the fit records: on each
+        side there are as large a share of them as of fit records.
         """
-        split, rows, folds = self.split, self.shaping.rows, self.fitted.folds.of
-        own = split.fit[rows[folds[rows] == self._last]]
+        split, rows = self.split, self.shaping.rows
+        last, aside = self.fitted.folds.of == self._last, self._aside
+        own = split.fit[rows[last[rows]]]
+        own = own[times[own] != NO_TIME]
         if self.continued is not None:
             own = own[~self.continued.known[own]]
-        others = np.union1d(split.trimmed, np.setdiff1d(split.own, split.held_out))
-        drawn = stream(config.seed, Stream.SUSPECTS).permutation(others)
-        drawn = drawn[: round(len(others) * len(rows) / len(split.fit))]
-        unseen = np.sort(np.concatenate([split.held_out, drawn]))
-        return Turn.of(times, split.fit[folds != self._last], own, unseen)
-
-    def _past(
-        self, turn: Turn, then: Then, scores: Scores, config: TrainConfig
-    ) -> tuple[Scores, Mix | None] | None:
-        """Return what calibrates in the end, given the (B,) scores of what no member had seen;
-        None if it is too little, and all else has been seen.
-        """
-        table, fair = self.table, np.isin(turn.before, self.split.held_out)
-        if allowed_rank(config.alpha, int(fair.sum())) >= 1:
-            own = np.isin(turn.before, self.split.own)
-            mix = Mix.of(table, turn.before[own], turn.later, scores[own])
-            return scores[fair], mix
-        if self.continued is not None:
+        given = times[times != NO_TIME]
+        if not len(own) or given.min() == given.max():
             return None
+        begins, apart = times[own].min(), split.fit[aside]
+        shares = (aside.sum() / (~last).sum(), len(rows) / len(split.fit))
+        drawn = self._drawn(shares[0], config), self._drawn(shares[1], config)
+        fair, later = (np.concatenate([split.held_out, others]) for others in drawn)
+        fair = fair[(times[fair] != NO_TIME) & (times[fair] < begins)]
+        # Segments count one by one, so that they may have all that were held out for them.
+        more = split.own[(times[split.own] != NO_TIME) & (times[split.own] < begins)]
+        more = np.setdiff1d(more, fair)
+        return Turn(
+            split.fit[~last & ~aside],
+            np.concatenate([fair, apart, more]),
+            np.arange(len(fair) + len(apart) + len(more)) < len(fair) + len(apart),
+            np.concatenate([own, later[times[later] >= begins]]),
+        )
+
+    def _drawn(self, share: float, config: TrainConfig) -> Rows:
+        """Draw a share of the records that were taken out of the fit records."""
+        split = self.split
+        others = np.concatenate([split.trimmed, np.setdiff1d(split.own, split.held_out)])
+        order = stream(config.seed, Stream.SUSPECTS).permutation(len(others))
+        return others[order[: round(share * len(others))]]
+
+    def _other_folds(self, turn: Turn, then: Then) -> tuple[Scores, Rows]:
+        """Return the scores and the rows of the fit records of before that shape the score."""
         fit = self.split.fit[then.shaping.rows]
-        numbers = unseen_by_others(replace(table, texts=()).take(turn.past))
+        numbers = unseen_by_others(replace(self.table, texts=()).take(turn.past))
         numbers = numbers[np.searchsorted(turn.past, fit)]
-        others = then.own + then.shaping.rules.unseen(then.shaping.x, numbers)
-        rows = np.concatenate([fit, turn.before])
-        return np.concatenate([others, scores]), Mix.of(table, rows, turn.later)
+        return then.own + then.shaping.rules.unseen(then.shaping.x, numbers), fit

@@ -23,7 +23,7 @@ def served_members(members: int, served: int) -> list[int]:
 class Folds:
     """of: (N,) each fit record's fold. judges: (F,) the member that leaves out each fold.
     serving: the members that serve. beside: (N, F) which records of other folds a judge leaves
-    out, too, since they overlap with its own; None if none do.
+    out, too, since they overlap with its own or are to be judged by it; None if there are none.
     """
 
     of: NDArray[np.int64]
@@ -50,6 +50,12 @@ class Folds:
         serving = served_members(members, served)
         judges = np.setdiff1d(np.arange(members), serving)
         return cls(rank * len(judges) // max(len(rank), 1), judges, serving, members)
+
+    def without(self, rows: NDArray[np.int64], fold: int) -> Folds:
+        """Return the folds, the judge of one of them seeing none of these records, either."""
+        beside = np.zeros((len(self.of), len(self.judges)), np.bool_)
+        beside[rows, fold] = True
+        return replace(self, beside=beside)
 
     def at(self, place: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the folds, (M,), of places in the order of the records: 0 is the first, 1 the
