@@ -133,13 +133,15 @@ class Turn:
 
     past: fit records that its judge has seen. before: (B,) records of before that it has not, of
     which those that are `fair`, (B,), are together like any other records. later: (L,) what is
-    played through, which the judge has not seen, either.
+    played through, which the judge has not seen, either. enough: whether those of before certify
+    alpha.
     """
 
     past: Rows
     before: Rows
     fair: NDArray[np.bool_]
     later: Rows
+    enough: bool
 
     def features(self, table: Table, known: Vectorizer) -> Features:
         """Return the features of the records before and later, as if no later one were known."""
@@ -209,7 +211,7 @@ class Played:
         oob = judged_by_folds(self.fitted, found.values, fold, kl=config.model == "vae")
         scores = then.scores(oob, found.values, found.unseen.sum(1))
         before, later = np.split(scores, [len(turn.before)])
-        if allowed_rank(config.alpha, int(turn.fair.sum())) >= 1:
+        if turn.enough:
             mix = Mix.of(self.table, turn.before, turn.later, before)
             past = before[turn.fair]
         elif self.continued is None:
@@ -233,10 +235,7 @@ class Played:
         return folds.beside[:, self._last]
 
     def _turn(self, times: NDArray[np.int64], config: TrainConfig) -> Turn | None:
-        """Return what is played through: of fit records those that shape the score. The suspects,
-        and what segments alone have for a calibration, were taken out of the fit records: on each
-        side there are as large a share of them as of fit records.
-        """
+        """Return what is played through, of fit records those that shape the score."""
         split, rows = self.split, self.shaping.rows
         last, aside = self.fitted.folds.of == self._last, self._aside
         own = split.fit[rows[last[rows]]]
@@ -246,27 +245,34 @@ class Played:
         given = times[times != NO_TIME]
         if not len(own) or given.min() == given.max():
             return None
-        begins, apart = times[own].min(), split.fit[aside]
-        shares = (aside.sum() / (~last).sum(), len(rows) / len(split.fit))
-        drawn = self._drawn(shares[0], config), self._drawn(shares[1], config)
-        fair, later = (np.concatenate([split.held_out, others]) for others in drawn)
-        fair = fair[(times[fair] != NO_TIME) & (times[fair] < begins)]
+
+        def earlier(some: Rows) -> Rows:
+            begun = times[some] >= times[own].min()
+            return np.asarray(some[(times[some] != NO_TIME) & ~begun])
+
+        fair = np.concatenate([earlier(split.held_out), split.fit[aside]])
+        enough = allowed_rank(config.alpha, len(fair)) >= 1
+        # What was taken out of the fit records has a part on each side as large as theirs.
+        shaping = len(rows) / len(split.fit)
+        share = float(aside.sum() / (~last).sum()) if enough else shaping
+        fair = np.concatenate([fair, earlier(self._taken_out(share, config))])
         # Segments count one by one, so that they may have all that were held out for them.
-        more = split.own[(times[split.own] != NO_TIME) & (times[split.own] < begins)]
-        more = np.setdiff1d(more, fair)
+        more = np.setdiff1d(earlier(split.own), fair)
+        later = np.concatenate([split.held_out, self._taken_out(shaping, config)])
         return Turn(
             split.fit[~last & ~aside],
-            np.concatenate([fair, apart, more]),
-            np.arange(len(fair) + len(apart) + len(more)) < len(fair) + len(apart),
-            np.concatenate([own, later[times[later] >= begins]]),
+            np.concatenate([fair, more]),
+            np.arange(len(fair) + len(more)) < len(fair),
+            np.concatenate([own, later[times[later] >= times[own].min()]]),
+            enough,
         )
 
-    def _drawn(self, share: float, config: TrainConfig) -> Rows:
-        """Draw a share of the records that were taken out of the fit records."""
+    def _taken_out(self, share: float, config: TrainConfig) -> Rows:
+        """Draw a share of the suspects, and of what segments alone have for a calibration."""
         split = self.split
         others = np.concatenate([split.trimmed, np.setdiff1d(split.own, split.held_out)])
         order = stream(config.seed, Stream.SUSPECTS).permutation(len(others))
-        return others[order[: round(share * len(others))]]
+        return np.asarray(others[order[: round(share * len(others))]])
 
     def _other_folds(self, turn: Turn, then: Then) -> tuple[Scores, Rows]:
         """Return the scores and the rows of the fit records of before that shape the score."""
