@@ -28,9 +28,7 @@ class Stream(IntEnum):
     WINDOWS = 16  # the windows that a fit, its bank and its calibration take
     FEEDBACK = 17  # which marks are foretold by which others
     NOISE = 18  # the numbers that the noise of a step is read from, on a CPU
-    ASIDE = (
-        19  # the records that the judge of the last fold of time does not see, beside that fold
-    )
+    ASIDE = 19  # the records beside the last fold of time that its judge does not see
     SUSPECTS = 14  # the suspects that are played through with the last fold of time
 
 

@@ -3,9 +3,10 @@ it were known.
 
 The member that leaves it out judges it, with everything else of the score as the time before gives
 it. Members differ in what they make of rare values, so that what one of them gives is compared
-with nothing that another one gave: the past are the held-out records from before the last fold,
-which that member has not seen, either. Where they are too few to certify alpha, the past are the
-other folds, each judged by the member that leaves it out; what chance allows is then wide.
+with nothing that another one gave. The past are the records from before the last fold that its
+judge has not seen, either: those that are held out, and where they are few, some more. So it is
+calibrated as an artifact of that time would have been. Where even these cannot certify alpha, the
+past are the other folds, each judged by the member that leaves it out.
 """
 
 from __future__ import annotations

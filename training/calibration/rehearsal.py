@@ -1,10 +1,10 @@
 """scores in order of time -> Outlook: what a calibration of the past makes of the time after it.
 
 Under a change the promise of a calibration cannot be seen in the calibration itself: its records
-and those that alarm come from the same time. So the last fold of time is played through. It is
-judged by the member that saw nothing of it, with everything else of the score as the time before
-gives it. Each of its blocks is compared with all scores before it. If nothing changes, records and
-scores are exchangeable, and the number of alarms in a block is beta-binomial.
+and those that alarm come from the same time. So the end of the time is played through. Each of its
+blocks is compared with all scores before it. If nothing changes, records and scores are
+exchangeable, and the number of alarms in a block is beta-binomial: provided that one and the same
+score judges them, and that it was fitted to none of them.
 """
 
 from __future__ import annotations
