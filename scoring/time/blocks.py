@@ -67,8 +67,9 @@ class Outlook(Struct, frozen=True):
     changed: Annotated[
         tuple[Changed, ...] | UnsetType,
         Meta(
-            description="Where it does not hold lately, the columns that have changed much since "
-            "the last three blocks began, most first; else absent."
+            description="Where it does not hold, the columns that have changed much since the "
+            "last three blocks began, or all of them if it is these that show it, most first; "
+            "else absent."
         ),
     ] = UNSET
 
