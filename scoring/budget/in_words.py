@@ -41,7 +41,7 @@ def _breaks(found: Outlook) -> list[str]:
     often = f"an alarm in {each:,} normal records" if each > 1 else "nearly all normal records"
     ahead = "next week" if found.days >= WEEK else "soon"
     said = [
-        f"the budget does not hold: {_counted(at)} in {_where(found, at)}. Expect up to as many "
+        f"the budget does not hold: {_counted(at)} in {_where(found, at)}. Expect about as many "
         f"{ahead}, {often}"
     ]
     return [*said, _what_changed(found.changed)] if found.changed else said
