@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vaewatch.scoring.budget.expected import State, shown
 from vaewatch.scoring.drift import Changed
 from vaewatch.scoring.intake.text import one_line
-from vaewatch.scoring.time.blocks import Block, Outlook
+from vaewatch.scoring.time.blocks import LATELY, Block, Outlook
 
 NAMED = 3  # columns that have changed
 WEEK, HOUR = 7.0, 1 / 24  # days
@@ -121,7 +121,11 @@ def _counted(block: Block) -> str:
 
 
 def _where(found: Outlook, block: Block) -> str:
-    n = sum(block.start <= one.start <= block.end for one in found.blocks)
+    n = len(found.blocks)
+    if block == found.blocks[-1]:
+        n = 1
+    elif block == found.lately:
+        n = min(LATELY, n)
     return f"the last {n} blocks" if n > 1 else "the last block"
 
 
