@@ -23,8 +23,8 @@ from vaewatch.scoring.time.frames import check_moments
 from vaewatch.training.calibration.calibrate import fit_drift, with_changes
 from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
-from vaewatch.training.calibration.neighbours import keep_records, neighbour_weight, part_for
-from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag
+from vaewatch.training.calibration.neighbours import keep_records
+from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag, parts_of_scores
 from vaewatch.training.calibration.played import Played, Shaping, set_aside
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
@@ -111,7 +111,7 @@ def fit(
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
     rules = Rules.of(vectorizer.features, len(x))
-    found = _fit_score(fitted, x, rules, config, JUDGED if split.rule == SPLIT else len(x))
+    found = _fit_score(fitted, x, fit_table, rules, config, split.rule)
     found = _viewed(found, vectorizer.column_of, split, rules)
     graph = export_graph(found.model)
     network = Network(graph, threads=config.threads)
@@ -125,7 +125,7 @@ def fit(
     def score(records: Table) -> NDArray[np.float64]:
         return score_features(network, found.rule, vectorizer.transform(records))
 
-    judged = _judge(table, split, found.evidence, rules, score)
+    judged = _judge(table, split, found, rules, score)
     calibration = judged.calibration(config.alpha, split)
     played = Played(fitted, found.shaping(rules), vectorizer, table, split, continued)
     return Learned(
@@ -148,13 +148,15 @@ def fit(
     )
 
 
-def _judge(table: Table, split: Split, evidence: Evidence, rules: Rules, score: Score) -> Judged:
+def _judge(table: Table, split: Split, found: _ScoreFit, rules: Rules, score: Score) -> Judged:
     """Score the records that calibrate; of fit records, those scores that are out of bag."""
     if split.rule == SPLIT:
         return Judged(table, split.unfitted, score(table.take(split.unfitted)))
+    evidence, unseen = found.evidence, found.rule.unseen
     rows = np.concatenate([split.fit[evidence.rows], split.trimmed])
     numbers = unseen_by_others(table.take(split.fit))[evidence.rows]
-    own = evidence.scores + rules.unseen(evidence.x[evidence.rows], numbers)
+    brought = rules.unseen(evidence.x[evidence.rows], numbers)
+    own = evidence.scores + unseen * brought
     scores = np.concatenate([own, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
 
@@ -267,19 +269,28 @@ class _ScoreFit:
 def _fit_score(
     fitted: Fitted,
     x: NDArray[np.float32],
+    table: Table,
     rules: Rules,
     config: TrainConfig,
-    judged: int,
+    calibrated: str,
 ) -> _ScoreFit:
-    """Fit the score to `judged` of the (N, D) fit records, each judged by the member that did not
-    see it.
+    """Fit the score to some of the N fit records, (N, D) features and a table, or all of them if
+    they calibrate, each judged by the member that did not see it.
     """
-    kl = config.model == "vae"
+    kl, judged = config.model == "vae", JUDGED if calibrated == SPLIT else len(x)
     rows = np.sort(stream(config.seed, Stream.CALIBRATION).permutation(len(x))[:judged])
     oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
-    rule, scores, parts = _add_up(oob, distance, rules, config)
+    weight, parts = parts_of_scores(oob, distance, rules, config.score)
+
+    def brought() -> NDArray[np.int64]:
+        return rules.unseen(x[rows], unseen_by_others(table)[rows])
+
+    scores = parts.sum(1)
+    rule = ScoreRule(
+        rules.of_unseen(scores, brought), float(config.score != "reconstruction"), weight
+    )
     served = fitted.vae.only(fitted.folds.serving)
     precision = oob.precision()
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
@@ -295,21 +306,3 @@ def _outlook(played: Played, judged: Judged, config: TrainConfig) -> Outlook | N
         pooled = judged.pooled(played.split)
         found = rehearse_recent(pooled.scores, table.take(pooled.rows), config.alpha)
     return with_changes(found, table)
-
-
-def _add_up(
-    oob: OutOfBag, distance: NDArray[np.float64] | None, rules: Rules, config: TrainConfig
-) -> tuple[ScoreRule, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the rule, the (R,) out-of-bag scores under it, and their (R, 3) parts."""
-    reconstruction, unseen = oob.reconstruction(rules), rules.nats
-    nothing = np.zeros_like(reconstruction)
-    if config.score == "reconstruction":
-        rule = ScoreRule(unseen, kl_weight=0.0, neighbour_weight=0.0)
-        return rule, reconstruction, np.column_stack([reconstruction, nothing, nothing])
-    scores = reconstruction + oob.kl
-    if distance is None:
-        return ScoreRule(unseen), scores, np.column_stack([reconstruction, oob.kl, nothing])
-    share = part_for(oob.residuals.shape[1]).share
-    rule = ScoreRule(unseen, neighbour_weight=neighbour_weight(scores, distance, share))
-    near = rule.neighbour_weight * distance
-    return rule, scores + near, np.column_stack([reconstruction, oob.kl, near])

@@ -60,7 +60,10 @@ def test_an_event_of_one_fit_record_calibrates_as_an_unseen_one(tmp_path: Path):
     vectorizer = fit_vectorizer(table := checked_table(schema, frame))
     rules = Rules.of(vectorizer.features, 300)
     unseen = rules.unseen(vectorizer.transform(table).values, np.zeros(300, np.int64))
-    assert np.flatnonzero(unseen).tolist() == [7] and unseen[7] == 302 / 2
+    assert np.flatnonzero(unseen).tolist() == [7] and unseen[7] == 1
+    scores = np.array([1.0, 2.0, 900.0, 7000.0, 1.0])
+    assert rules.of_unseen(scores[:2], lambda: np.zeros(2, np.int64)) == 302 / 2
+    assert rules.of_unseen(scores, lambda: np.array([0, 0, 0, 1, 0])) == 898
     settings = {**SMALL, "id": "order", "report": False}
     scorer = train(frame, tmp_path / "it", alpha=0.005, **settings)
     calibration = scorer.artifact.calibration

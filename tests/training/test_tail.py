@@ -68,19 +68,20 @@ def test_the_tail_begins_far_beyond_the_usual_threshold():
     assert heavy_from(Calibration(scores[:15], 0.07, "split")) is None
 
 
-def kinds_of_one(n: int, seed: int = 0) -> pl.DataFrame:
-    """Records of a kind, of which few have a rare one that is like no other in all columns."""
+def gaps_of_one(n: int, seed: int = 0) -> pl.DataFrame:
+    """Records of which five lack a number that all others have, each another one."""
     rng = np.random.default_rng(seed)
-    kind = np.where(rng.random(n) < 0.03, rng.integers(2, 5, n), rng.integers(0, 2, n))
-    columns = {f"c{i}": [f"k{name} {i}" for name in kind] for i in range(6)}
-    return pl.DataFrame({"ms": rng.gamma(2.0, size=n), **columns})
+    numbers = rng.gamma(2.0, size=(n, 6))
+    numbers[np.arange(5) * 30, np.arange(5)] = np.nan
+    columns = {f"c{i}": pl.Series(own).fill_nan(None) for i, own in enumerate(numbers.T)}
+    return pl.DataFrame({"kind": rng.choice(["a", "b"], n), **columns})
 
 
 def test_it_is_said_where_an_unseen_value_alone_does_not_alarm(tmp_path: Path):
-    frame = kinds_of_one(200)
-    frame.write_csv(tmp_path / "kinds.csv")
+    frame = gaps_of_one(200)
+    frame.write_csv(tmp_path / "gaps.csv")
     words = [f"--{name}={value}" for name, value in SMALL.items()]
-    done = call("train", tmp_path / "kinds.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
+    done = call("train", tmp_path / "gaps.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
     assert done.returncode == 0, done.stderr
     said = "at alpha 0.01 a value that was never seen does not alarm by itself: it brings a usual"
     assert f"warning: {said}" in done.stderr and "Give more normal records, or ask" in done.stderr
@@ -88,11 +89,10 @@ def test_it_is_said_where_an_unseen_value_alone_does_not_alarm(tmp_path: Path):
     assert said in (tmp_path / "it" / "report.html").read_text()
     passes = json.loads((tmp_path / "it" / "manifest.json").read_text())["calibration"]
     found = passes["unseen_passes"]
-    assert found["added"] == 101 and found["p_value"] > 0.01
+    assert found["added"] >= 101 and found["p_value"] > 0.01
 
     scorer = vaewatch.load(tmp_path / "it")
-    usual = frame.filter(pl.col("c0").is_in(["k0 0", "k1 0"]))
-    new = usual.with_columns(c0=pl.lit("new"))
+    new = frame.drop_nulls().with_columns(kind=pl.lit("new"))
     assert scorer.score(new).is_anomaly.mean() <= 0.5
     enough = np.ceil(found["p_value"] * 1000) / 1000
     assert scorer.score(new, alpha=enough).is_anomaly.mean() > 0.5

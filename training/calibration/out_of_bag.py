@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.precision import Precision
 from vaewatch.training.calibration.covariance import fit_precision
+from vaewatch.training.calibration.neighbours import neighbour_weight, part_for
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.vae.fit import Fitted
 
@@ -83,3 +84,22 @@ def judged_by_folds(
             if kl:
                 divergence[at] = posterior.unit_kl()[0].double().numpy()
     return OutOfBag(residuals, divergence, folds)
+
+
+def parts_of_scores(
+    oob: OutOfBag, distance: NDArray[np.float64] | None, rules: Rules, score: str
+) -> tuple[float, NDArray[np.float64]]:
+    """Return what the neighbour part weighs, and the (N, 3) parts of out-of-bag scores.
+
+    Args:
+        distance: (N,) to the kept records; None if there are none. score: that is asked for.
+    """
+    reconstruction = oob.reconstruction(rules)
+    nothing = np.zeros_like(reconstruction)
+    if score == "reconstruction":
+        return 0.0, np.column_stack([reconstruction, nothing, nothing])
+    if distance is None:
+        return 0.0, np.column_stack([reconstruction, oob.kl, nothing])
+    share = part_for(oob.residuals.shape[1]).share
+    weight = neighbour_weight(reconstruction + oob.kl, distance, share)
+    return weight, np.column_stack([reconstruction, oob.kl, weight * distance])

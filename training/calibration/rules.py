@@ -8,7 +8,7 @@ about n / 2 nats. So the residual of an event is cut where it costs that much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,12 +60,28 @@ class Rules:
         single = [v and round(f.mean * n) == 1 for v, f in zip(varies, features, strict=True)]
         return cls(steps, unseen_nats(n), np.flatnonzero(single))
 
-    def unseen(self, x: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what the events of fit records, (N, D), cost that no other one has, and as many
-        `numbers` of each, (N,), as all others would make unseen: (N,) nats. Out of bag, these are
-        unseen: records that bring a new one must find their like among those that calibrate.
+    def unseen(self, x: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many events of fit records, (N, D), no other one has, and as many `numbers`
+        of each, (N,), as all others would make unseen: (N,). Out of bag, these are unseen: records
+        that bring a new one must find their like among those that calibrate.
         """
-        return np.asarray(self.nats * ((x[:, self.single] > 0).sum(1) + numbers))
+        return np.asarray((x[:, self.single] > 0).sum(1) + numbers)
+
+    def of_unseen(
+        self, scores: NDArray[np.float64], brought: Callable[[], NDArray[np.int64]]
+    ) -> float:
+        """Return the nats that an unseen value adds to a score: a usual record that has one scores
+        as much as any fit record without. Few records teach a network so little that what it could
+        not foretell may cost far more than `nats`.
+
+        Args:
+            scores: (N,) of fit records, out of bag.
+            brought: gives what each brought, see `unseen`.
+        """
+        usual = float(np.median(scores))
+        if not (scores > usual + self.nats).any():
+            return self.nats
+        return max(self.nats, float(scores[brought() == 0].max(initial=0.0)) - usual)
 
     def caps(self, precision: Precision) -> Caps:
         """Return the caps of the events that could cost more by this precision."""
