@@ -256,7 +256,8 @@ class _ScoreFit:
         """Return the records that shape the score."""
         seen, view = self.evidence, self.model.columns
         columns = None if view is None else view.costs.column
-        return Shaping(self.oob, seen.x[seen.rows], seen.rows, rules, self.factors, columns)
+        shaped = self.oob, seen.x[seen.rows], seen.rows, rules, self.rule.unseen
+        return Shaping(*shaped, self.factors, columns)
 
     def weighing(self, factors: Factors) -> _ScoreFit:
         """Return the fit with parts that weigh so many times as much."""

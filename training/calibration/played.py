@@ -57,14 +57,15 @@ class Shaping:
     """What shapes a score: R of the fit records, each judged by the member that did not see it.
 
     oob: their residuals, with folds that are blocks of time. x: (R, D) their features. rows: (R,)
-    their places among the fit records. factors: what the parts of a score weigh. columns: (D,) of
-    the features, if the score looks at each column by itself, too.
+    their places among the fit records. unseen: nats of an unseen value. factors: what the parts of
+    a score weigh. columns: (D,) of the features, if the score looks at each column by itself, too.
     """
 
     oob: OutOfBag
     x: NDArray[np.float32]
     rows: Rows
     rules: Rules
+    unseen: float
     factors: Factors = Factors()
     columns: NDArray[np.int64] | None = None
 
@@ -125,7 +126,7 @@ class Then:
         if self.view is not None:
             whitened = self.precision.whiten(oob.residuals.astype(np.float64))
             scores = np.maximum(scores, self.view.least(whitened[None]))
-        return np.asarray(scores + rules.nats * unseen)
+        return np.asarray(scores + self.shaping.unseen * unseen)
 
 
 @dataclass(frozen=True)
@@ -280,4 +281,6 @@ class Played:
         fit = self.split.fit[then.shaping.rows]
         numbers = unseen_by_others(replace(self.table, texts=()).take(turn.past))
         numbers = numbers[np.searchsorted(turn.past, fit)]
-        return then.own + then.shaping.rules.unseen(then.shaping.x, numbers), fit
+        shaping = then.shaping
+        brought = shaping.rules.unseen(shaping.x, numbers)
+        return then.own + shaping.unseen * brought, fit
