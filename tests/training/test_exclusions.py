@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import SMALL
 from vaewatch.scoring.features.exclusions import Exclusions
+from vaewatch.scoring.features.in_words import facts_of
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
@@ -244,6 +246,16 @@ def test_it_alarms_and_the_reason_says_what_mends_it(
 
 def test_normal_samples_keep_the_budget(sample_scorer: Scorer):
     assert sample_scorer.score(samples(6000, 2), explain=0).is_anomaly.mean() < 0.02
+
+
+def test_inspect_says_which_columns_exclude_something(sample_scorer: Scorer):
+    facts = dict(facts_of((), sample_scorer.artifact.vectorizer.exclusions))
+    assert list(facts) == ["exclusions"]
+    said = re.fullmatch(
+        r"(\d+) values of (.*) exclude some of another column", facts["exclusions"]
+    )
+    assert said is not None and int(said[1]) > 5
+    assert {"test", "unit"} <= set(said[2].split(", ")) <= {"test", "unit", "sex", "pregnant"}
 
 
 def test_exclusions_survive_the_artifact_and_one_of_before_has_none(sample_scorer: Scorer):

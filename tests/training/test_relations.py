@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import SMALL
+from tests.conftest import SMALL, call
+from vaewatch.scoring.features.in_words import words_of
 from vaewatch.scoring.features.relations import Relations
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.features.vectorizer import Vectorizer
@@ -180,6 +182,30 @@ def test_columns_that_hardly_vary_tell_of_no_relation():
         assert len(relations_of(table_of_frame(frame))) == (varied == LEAST_VARIED)
 
 
+@pytest.mark.parametrize(
+    ("weights", "middle", "log", "words"),
+    [
+        ((1, -1, -1), 1e-13, False, "gross = net + tax"),
+        ((1, -1, 1), -6.0, False, "gross = net - tax - 6"),
+        ((1, 0.5, -2), 0.25, False, "gross = -0.5 net + 2 tax + 0.25"),
+        ((1, -1, -1), np.log(0.01), True, "gross = 0.01 x net x tax"),
+        ((1, -1.0004, 1), 0.0, True, "gross = net / tax"),
+        ((1, 1, 2), 0.0, True, "gross = 1 / net / tax^2"),
+    ],
+)
+def test_a_relation_reads_as_people_write_it(
+    weights: tuple[float, ...], middle: float, log: bool, words: str
+):
+    relation = Relation(("gross", "net", "tax"), weights, middle - 1, middle, middle + 1, log)
+    assert words_of(relation) == words
+
+
+def test_inspect_shows_what_belongs_together(bill_folder: Path):
+    shown = call("inspect", bill_folder).stdout
+    (line,) = (line for line in shown.splitlines() if line.startswith("relations"))
+    assert all(name in line for name in ("gross", "net", "tax", "fee", "rate", "items"))
+
+
 def test_a_relation_must_hold_in_both_halves_of_the_time():
     """A rate that was raised in the middle of the file is none that holds later."""
     rng = np.random.default_rng(0)
@@ -255,9 +281,15 @@ def test_fresh_records_hardly_ever_break_a_relation():
 
 
 @pytest.fixture(scope="module")
-def bill_scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+def bill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bills") / "artifact"
-    return train(bills(3000, 0), path, alpha=0.01, report=False, seed=1, **SMALL)
+    train(bills(3000, 0), path, alpha=0.01, report=False, seed=1, **SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bill_scorer(bill_folder: Path) -> Scorer:
+    return Scorer.load(bill_folder)
 
 
 @pytest.mark.parametrize(

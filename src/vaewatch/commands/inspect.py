@@ -58,6 +58,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
     from vaewatch.scoring.budget.in_words import words
+    from vaewatch.scoring.features.in_words import facts_of
 
     calibration = manifest.calibration
     low, high = calibration.rate_interval_95
@@ -80,6 +81,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from _limits(calibration, manifest.alpha)
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
+    yield from facts_of(manifest.vectorizer.relations, manifest.vectorizer.exclusions)
     yield from series_facts(manifest)
     if manifest.outlook:
         yield "over time", words(manifest.outlook, windows=manifest.window is not None)[1]

@@ -1,0 +1,65 @@
+"""what columns have to do with each other -> words for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from vaewatch.scoring.features.state import Exclusion, Relation
+from vaewatch.scoring.intake.text import one_line
+
+NAMED = 5  # relations, or columns
+NOTHING = 9  # digits after the point: what is less is rounding
+
+
+def words_of(relation: Relation) -> str:
+    """Return a relation as people write it: `gross = net + tax`, `tax = 0.01 x rate x net`."""
+    first, *others = map(one_line, relation.columns)
+    factors = [-weight for weight in relation.weights[1:]]
+    terms = _product if relation.log else _sum
+    return f"{first} = {terms(list(zip(others, factors, strict=True)), relation.middle)}"
+
+
+def facts_of(
+    relations: Sequence[Relation], exclusions: Sequence[Exclusion]
+) -> Iterator[tuple[str, str]]:
+    """Yield a name and a sentence for each kind of rule that there is."""
+    if relations:
+        yield "relations", _listed([words_of(each) for each in relations], "; ")
+    if exclusions:
+        columns = dict.fromkeys(one_line(each.column) for each in exclusions)
+        count = "1 value" if len(exclusions) == 1 else f"{len(exclusions):,} values"
+        verb = "excludes" if len(exclusions) == 1 else "exclude"
+        yield (
+            "exclusions",
+            f"{count} of {_listed(list(columns), ', ')} {verb} some of another column",
+        )
+
+
+def _sum(terms: Sequence[tuple[str, float]], constant: float) -> str:
+    out = ""
+    for name, factor in terms:
+        size = f"{abs(factor):.4g}"
+        own = name if size == "1" else f"{size} {name}"
+        out += f" {'-' if factor < 0 else '+'} {own}"
+    if round(constant, NOTHING):
+        out += f" {'-' if constant < 0 else '+'} {abs(constant):.4g}"
+    return out[3:] if out.startswith(" +") else f"-{out[3:]}"
+
+
+def _product(terms: Sequence[tuple[str, float]], constant: float) -> str:
+    factor = f"{math.exp(constant):.4g}"
+    over = [_power(name, power) for name, power in terms if power > 0]
+    under = [_power(name, -power) for name, power in terms if power < 0]
+    above = ([] if factor == "1" and over else [factor]) + over
+    return " / ".join([" x ".join(above), *under])
+
+
+def _power(name: str, power: float) -> str:
+    size = f"{power:.3g}"
+    return name if size == "1" else f"{name}^{size}"
+
+
+def _listed(texts: Sequence[str], between: str) -> str:
+    more = f"{between}and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return between.join(texts[:NAMED]) + more
