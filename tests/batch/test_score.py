@@ -283,8 +283,8 @@ def test_unseen_categories_and_unicode_are_anomalies_with_a_reason(
     [
         (
             ("amount", "amounts"),
-            "the input must have every column of the schema, but lacks 'amount'. Columns the "
-            "schema does not know: 'amounts'",
+            "the input must have every column of the schema, but lacks 'amount'. Did you mean "
+            "'amount' by 'amounts'? Columns the schema does not know: 'amounts'",
         ),
         (("items", "amount"), "column names must differ, but 'amount' is there 2 times"),
         (("order", "p_value"), "column 'p_value' must not be in the input"),
