@@ -161,7 +161,8 @@ class Relations:
         weight, log = self.weights[place], place >= self.logs
         with np.errstate(all="ignore"):
             terms = self._terms(numbers)
-            rest = self._sums(numbers)[at, relation] - terms[at, place]
+            sums = np.add.reduceat(terms, self.starts, axis=1)
+            rest = sums[at, relation] - terms[at, place]
             out = (middle - rest) / weight
             out = np.where(log, np.exp(out), out)
             for digits in range(MOST_DIGITS, LEAST_DIGITS - 1, -1):

@@ -23,6 +23,7 @@ from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.spelling.categories import half, is_half
 from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.known import by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import limits_of
 
@@ -42,7 +43,7 @@ def exclusions_of(table: Table) -> tuple[Exclusion, ...]:
     if len(table) < ENOUGH or not 2 <= len(table.schema.columns) <= MOST_COLUMNS:
         return ()
     every = _Events.of(table)
-    some = every.take(np.linspace(0, len(table) - 1, min(len(table), SEARCHED)).astype(np.int64))
+    some = every.take(spread(len(table), SEARCHED))
     found: dict[tuple[str, int, str], Exclusion] = {}
     for one in (*_pairs(every, some), *_ranges(every, some)):
         key = one.column, one.code, one.other
@@ -70,10 +71,7 @@ class _Events:
 
     @classmethod
     def of(cls, table: Table) -> _Events:
-        schema = table.schema
-        rows = np.arange(len(table))
-        if table.times is not None:
-            rows = np.argsort(table.times, kind="stable")
+        schema, rows = table.schema, by_time(table)
         columns = [*schema.measured, *schema.discrete]
         numbers = np.full((len(table), len(columns)), np.nan)
         numbers[:, : len(schema.measured)] = table.numbers[rows, : len(schema.measured)]

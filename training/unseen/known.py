@@ -70,6 +70,18 @@ def in_series(table: Table) -> NDArray[np.int64]:
     return in_order(table.entities, table.times)
 
 
+def by_time(table: Table) -> NDArray[np.int64]:
+    """Return the rows of a table in order of time, or of the file where there is none, (N,)."""
+    if table.times is None:
+        return np.arange(len(table))
+    return np.argsort(table.times, kind="stable")
+
+
+def spread(n: int, most: int) -> NDArray[np.int64]:
+    """Return at most so many of n places, from the first to the last."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
+
+
 def _is_constant(given: NDArray[np.float64]) -> bool:
     return bool(given.min() == given.max())
 

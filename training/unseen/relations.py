@@ -17,6 +17,7 @@ import numpy as np
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.fitted import Fit, Numbers
+from vaewatch.training.unseen.known import by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.pursuit import NARROW, Pursuit, difference
 
@@ -41,9 +42,7 @@ def relations_of(table: Table) -> tuple[Relation, ...]:
 
 def _varied(table: Table) -> tuple[list[str], Numbers]:
     """Return the measured columns that vary, and their numbers by time, (N, columns)."""
-    x = table.numbers[:, : len(table.schema.measured)]
-    if table.times is not None:
-        x = x[np.argsort(table.times, kind="stable")]
+    x = table.numbers[by_time(table), : len(table.schema.measured)]
     some = [j for j in range(x.shape[1]) if _varies(x[:, j])] if len(x) >= ENOUGH else []
     some = some if len(some) <= MOST_COLUMNS else []
     return [table.schema.measured[j].name for j in some], x[:, some]
@@ -65,8 +64,7 @@ def _logs(x: Numbers) -> Numbers:
 
 def _fits(x: Numbers) -> Iterator[tuple[float, Fit]]:
     """Yield the relations of each column, and how narrow they are."""
-    some = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(np.int64)
-    pursuit = Pursuit.of(x[some])
+    pursuit = Pursuit.of(x[spread(len(x), SEARCHED)])
     for target in range(x.shape[1]):
         columns = pursuit.best(target)
         fit = Fit.of(x, columns) if columns else None
