@@ -243,7 +243,7 @@ def _check_vectorizer(schema: Schema, vectorizer: Vectorizer) -> None:
     check_levels(features, vectorizer.levels, vectorizer.whole)
     check_absent(schema, vectorizer.absent)
     check_relations(features, vectorizer.relations)
-    check_exclusions(schema, features, vectorizer.exclusions)
+    check_exclusions(schema, features, vectorizer.levels, vectorizer.exclusions)
 
 
 def _of_new(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> Calibration | None:

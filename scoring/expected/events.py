@@ -27,7 +27,7 @@ class ExpectedEvents:
 
     Attributes:
         column_of: (D,) the column of each feature.
-        flag: (C,) a numeric column's missing flag, or NONE; value: (C,) its number.
+        flag: (C,) a numeric column's missing flag, or NONE; number: (C,) its number.
         indicators: (C, K) a discrete column's indicators, then NONE.
         labels: (D,) a cell's value where the feature is on.
         discrete: (C,) whether the column has indicators.
@@ -39,7 +39,7 @@ class ExpectedEvents:
 
     column_of: NDArray[np.int64]
     flag: NDArray[np.int64]
-    value: NDArray[np.int64]
+    number: NDArray[np.int64]
     indicators: NDArray[np.int64]
     labels: tuple[Value, ...]
     discrete: NDArray[np.bool_]
@@ -69,7 +69,7 @@ class ExpectedEvents:
         return cls(
             column_of=vectorizer.column_of,
             flag=indices_of(own.flag for own in columns),
-            value=indices_of(own.value for own in columns),
+            number=indices_of(own.number for own in columns),
             indicators=indicators,
             labels=tuple(labels),
             discrete=np.array([bool(at) for at in places]),
@@ -98,7 +98,7 @@ class ExpectedEvents:
             chances = np.where(observed, missing, 1 - missing)
             events[rows] = np.where(observed != _is_unexpected(chances, 1 - chances), flags, NONE)
             if excluded is not None:
-                given = excluded[rows, self.value[cells.columns[rows]]]
+                given = excluded[rows, self.number[cells.columns[rows]]]
                 events[rows] = np.where(given, flags, events[rows])
                 events[rows] = np.where(excluded[rows, flags], NONE, events[rows])
         rows = np.flatnonzero(self.discrete[cells.columns])

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vaewatch.scoring.expected.cells import NONE, Cells
 from vaewatch.scoring.expected.expectation import Expected
 from vaewatch.scoring.expected.numbers import DIGITS, ExpectedNumbers
-from vaewatch.scoring.features.exclusions import GIVEN, MISSING
 from vaewatch.scoring.features.feature import rounded
+from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.table import Table
 
@@ -79,9 +79,13 @@ class Mending:
             rows = np.flatnonzero(involved & (cells.columns == column))
             events = rules.excluded(table.numbers[rows], table.codes[rows], column)
             if own[column].column.is_number:
-                for feature, event in ((own[column].value, GIVEN), (own[column].flag, MISSING)):
+                given = events[:, KNOWN:].all(1) if events.shape[1] > KNOWN else events[:, GIVEN]
+                for feature, ruled_out in (
+                    (own[column].number, given),
+                    (own[column].flag, events[:, MISSING]),
+                ):
                     if feature is not None:
-                        out[rows, feature] = events[:, event]
+                        out[rows, feature] = ruled_out
             else:
                 some = range(own[column].events.start, own[column].events.stop)
                 out[rows[:, None], some] = events[:, self._codes[some]]
@@ -114,14 +118,21 @@ class Mending:
         expected.numbers[own], unseen[own] = numbers, features.unseen | left
 
     def _within(self, table: Table, columns: Ints, numbers: Numbers) -> Numbers:
-        """Return numbers as near as the categories of each record leave them, (N,)."""
+        """Return numbers as near as the values of each record leave them, (N,)."""
         rules = self.vectorizer.excluded
         if rules is None:
             return numbers
         low, high = rules.limits(table.numbers, table.codes, columns)
         inside = rounded(np.clip(numbers, low, high), DIGITS)
         beyond = (numbers < low) | (numbers > high)
-        return np.where(beyond, self.expected.possible(columns, inside), numbers)
+        out = np.where(beyond, self.expected.possible(columns, inside), numbers)
+        for column in np.unique(columns).tolist():
+            rows = np.flatnonzero((columns == column) & ~np.isnan(numbers))
+            values, period = rules.known.numbers(column)
+            if len(values) and len(rows):
+                ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
+                out[rows] = _allowed(out[rows], values, period, ruled_out[:, KNOWN:])
+        return out
 
     def _related(self, table: Table, columns: Ints, involved: Bools) -> Numbers:
         """Return the numbers that mend relations, (N,); NaN where no broken one has the column."""
@@ -176,6 +187,20 @@ class Mending:
     def _codes(self) -> Ints:
         """The code that each feature indicates, (D,); 0 for numbers."""
         return np.array([feature.code or 0 for feature in self.vectorizer.features])
+
+
+def _allowed(numbers: Numbers, values: Numbers, period: float, ruled_out: Bools) -> Numbers:
+    """Return N numbers, or in place of those that are ruled out the nearest values that are not.
+
+    Args:
+        values: (V,) known ones, that come round after the period. ruled_out: (N, V).
+    """
+    far = np.abs(numbers[:, None] - values)
+    far = np.minimum(far, period - far)
+    own, at = far.argmin(1), np.arange(len(numbers))
+    nearest = np.where(ruled_out, np.inf, far).argmin(1)
+    replace = ruled_out[at, own] & ~ruled_out[at, nearest]
+    return np.where(replace, values[nearest], numbers)
 
 
 def _count(unseen: Bools) -> Ints:

@@ -1,4 +1,4 @@
-"""categories that rule out what other columns hold -> which records have both.
+"""values that rule out what other columns hold -> which records have both.
 
 A potassium of 42 is not far out where sodium is 140, and a pregnant patient is nothing new, but a
 pregnant man is. `vaewatch.training.unseen.exclusions` says what a category never came with. A
@@ -18,25 +18,21 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Feature, ints
+from vaewatch.scoring.features.known import GIVEN, KNOWN, KnownValues, events_of
+from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.marks import put_down
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.intake.text import one_line
-from vaewatch.scoring.schema import Column, Schema, missing_code
+from vaewatch.scoring.schema import Schema
 
-GIVEN, MISSING = 0, 1  # the events of a numeric column
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def events_of(column: Column) -> int:
-    """Return how many events a column has: its codes, or whether a number is missing."""
-    return 2 if column.is_number else missing_code(column) + 1
-
-
 @dataclass(frozen=True)
 class Exclusions:
-    """Lookup tables for P pairs of columns, a discrete one and any other.
+    """Lookup tables for P pairs of columns, and what each record has of them.
 
     Attributes:
         left, right: (P,) the columns of each pair, by their index in the schema.
@@ -44,7 +40,7 @@ class Exclusions:
         table: (T,) whether an event of the left column, the row, excludes one of the right.
         first: (P,) where the limits of each pair begin, one for each event of the left column.
         low, high: (L,) numbers of the right column beyond them are excluded; infinite for none.
-        numeric, discrete: the columns of each kind in the schema's order, by their index.
+        known: the events of records, see `vaewatch.scoring.features.known`.
     """
 
     left: Ints
@@ -55,11 +51,12 @@ class Exclusions:
     first: Ints
     low: Numbers
     high: Numbers
-    numeric: Ints
-    discrete: Ints
+    known: KnownValues
 
     @classmethod
-    def of(cls, schema: Schema, exclusions: Sequence[Exclusion]) -> Exclusions | None:
+    def of(
+        cls, schema: Schema, levels: LevelsOf, exclusions: Sequence[Exclusion]
+    ) -> Exclusions | None:
         """Return the tables; None where nothing is excluded."""
         if not exclusions:
             return None
@@ -67,13 +64,15 @@ class Exclusions:
         pairs: dict[tuple[int, int], list[Exclusion]] = defaultdict(list)
         for each in exclusions:
             pairs[at[each.column], at[each.other]].append(each)
-        sizes = [events_of(column) for column in schema.columns]
+        sizes = [events_of(column, levels) for column in schema.columns]
         tables, limits = [], []
         for (left, right), own in pairs.items():
             table = np.zeros((sizes[left], sizes[right]), bool)
             limit = np.tile([-math.inf, math.inf], (sizes[left], 1))
             for each in own:
                 table[each.code, list(each.events)] = True
+                if schema.columns[right].is_number and GIVEN in each.events:
+                    table[each.code, KNOWN:] = True
                 limit[each.code] = each.limits or limit[each.code]
             tables.append(table)
             limits.append(limit)
@@ -88,8 +87,7 @@ class Exclusions:
             first=_starts(len(limit) for limit in limits),
             low=low,
             high=high,
-            numeric=ints(at[column.name] for column in schema.numeric),
-            discrete=ints(at[column.name] for column in schema.discrete),
+            known=KnownValues.of(schema, levels, {schema.names[i] for i in columns.ravel()}),
         )
 
     def broken(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
@@ -124,7 +122,7 @@ class Exclusions:
     @cached_property
     def members(self) -> Bools:
         """(P, C) the two columns of each pair."""
-        every = np.arange(len(self.numeric) + len(self.discrete))
+        every = np.arange(self._columns)
         return np.asarray((every == self.left[:, None]) | (every == self.right[:, None]))
 
     def involved(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
@@ -164,7 +162,7 @@ class Exclusions:
     @cached_property
     def _sizes(self) -> Ints:
         """(C,) the events of each column of a pair; 0 for the others."""
-        sizes = np.zeros(len(self.numeric) + len(self.discrete), np.int64)
+        sizes = np.zeros(self._columns, np.int64)
         sizes[self.right] = self.width
         ends = np.append(self.first[1:], len(self.low))
         sizes[self.left] = ends - self.first
@@ -174,11 +172,13 @@ class Exclusions:
         """Return the events of N records, (N, C), and the number on the right of each pair, (N, P)
         or NaN.
         """
-        own = np.full((len(numbers), len(self.numeric) + len(self.discrete)), np.nan)
-        own[:, self.numeric] = numbers
-        events = np.isnan(own).astype(np.int64)
-        events[:, self.discrete] = codes
-        return events, own.take(self.right, axis=1)
+        own = np.full((len(numbers), self._columns), np.nan)
+        own[:, self.known.numeric] = numbers
+        return self.known.read(numbers, codes), own.take(self.right, axis=1)
+
+    @cached_property
+    def _columns(self) -> int:
+        return len(self.known.numeric) + len(self.known.discrete)
 
 
 def _starts(sizes: Iterable[int]) -> Ints:
@@ -188,25 +188,27 @@ def _starts(sizes: Iterable[int]) -> Ints:
 
 
 def check_exclusions(
-    schema: Schema, features: Sequence[Feature], exclusions: Sequence[Exclusion]
+    schema: Schema,
+    features: Sequence[Feature],
+    levels: LevelsOf,
+    exclusions: Sequence[Exclusion],
 ) -> None:
     """Check that exclusions are of events that columns have.
 
     Raises:
         ArtifactError: training cannot have written them.
     """
-    columns = {column.name: column for column in schema.columns}
+    sizes = {column.name: events_of(column, levels) for column in schema.columns}
     numbers = {f.column for f in features if f.code is None}
     for each in exclusions:
-        own, other = columns.get(each.column), columns.get(each.other)
-        sound = own is not None and other is not None and own is not other and not own.is_number
-        if sound and own is not None and other is not None:
-            low, high = each.limits or (0.0, 0.0)
-            sound = 0 <= each.code < events_of(own)
-            sound &= all(0 <= event < events_of(other) for event in each.events)
-            sound &= each.limits is None or (other.name in numbers and -math.inf < low <= high)
-            sound &= high < math.inf
-        if not sound:
+        low, high = each.limits or (0.0, 0.0)
+        if not (
+            each.column != each.other
+            and 0 <= each.code < sizes.get(each.column, 0)
+            and all(0 <= event < sizes.get(each.other, 0) for event in (0, *each.events))
+            and (each.limits is None or each.other in numbers)
+            and -math.inf < low <= high < math.inf
+        ):
             raise ArtifactError(
                 f"what a value of column '{one_line(each.column)}' excludes is not what training "
                 "writes."

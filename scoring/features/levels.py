@@ -31,16 +31,19 @@ class Ladder:
     Attributes:
         table: (T,) complex: the column's rank among the K, and as the imaginary part a level. So
             they are sorted by column, and then by level.
+        exact: (K,) whether the levels of a column are whole numbers, such as the dates 20250104
+            and 20250105, of which single precision makes one.
     """
 
     table: NDArray[np.complex128]
+    exact: NDArray[np.bool_]
 
     @classmethod
     def of(cls, levels: Sequence[Sequence[float]]) -> Ladder:
         sizes = [len(own) for own in levels]
         table = np.repeat(np.arange(len(levels)), sizes).astype(np.complex128)
         table.imag = np.concatenate([np.empty(0), *map(np.array, levels)])
-        return cls(table)
+        return cls(table, np.array([all(map(float.is_integer, own)) for own in levels], bool))
 
     def around(
         self, ranks: NDArray[np.int64], numbers: NDArray[np.float64]
@@ -60,6 +63,34 @@ class Ladder:
         around = self.around(ranks, numbers)
         below, above = (self.table[places].imag for places in around)
         return np.where(np.abs(numbers - below) <= np.abs(above - numbers), below, above)
+
+    def find(self, ranks: NDArray[np.int64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the places of the levels that M numbers in the columns of these ranks are, (M,);
+        -1 where one is none.
+        """
+        keys = numbers * 1j + ranks
+        out = self.table.searchsorted(keys)
+        found = self.table.take(out, mode="clip") == keys
+        if np.count_nonzero(found) == len(found):
+            return np.asarray(out)
+        rest = np.flatnonzero(~found)  # those of other digits
+        out[rest], values = -1, numbers[rest]
+        for near in self.around(ranks[rest], values):
+            level, tolerance, halves = (
+                each[near] for each in (self.table.imag, self._tolerance, self._halves)
+            )
+            out[rest] = np.where(same(values, level, tolerance, halves), near, out[rest])
+        return out
+
+    @cached_property
+    def _tolerance(self) -> NDArray[np.float64]:
+        """How far from each level a value may lie that equals it, (T,)."""
+        ranks = self.table.real.astype(np.int64)
+        return tolerance_of(self.table.imag, self.exact[ranks])
+
+    @cached_property
+    def _halves(self) -> NDArray[np.float64]:
+        return halves_of(self.table.imag)
 
 
 @dataclass(frozen=True)
@@ -104,13 +135,10 @@ class Levels:
 
     Attributes:
         columns: (K,) numeric columns with levels; `ladder` has these, and so have `keys`.
-        exact: (K,) whether the levels of a column are whole numbers, such as the dates 20250104
-            and 20250105, of which single precision makes one.
         whole: (W,) numeric columns without levels in which a fraction is unseen.
     """
 
     columns: NDArray[np.int64]
-    exact: NDArray[np.bool_]
     ladder: Ladder
     keys: Keys
     whole: NDArray[np.int64]
@@ -130,7 +158,6 @@ class Levels:
             return None
         return cls(
             columns=ints(at[name] for name in levels),
-            exact=np.array([all(map(float.is_integer, own)) for own in levels.values()], bool),
             ladder=Ladder.of(list(levels.values())),
             keys=Keys.of(values, levels, reach),
             whole=ints(at[name] for name in whole if name not in levels),
@@ -157,23 +184,8 @@ class Levels:
         out[:, self.whole] = np.abs(own - np.rint(own)) > np.abs(own) * FLOAT32_ROUNDING
         rows, ranks = np.nonzero(~np.isnan(numbers.take(self.columns, axis=1)))
         columns = self.columns[ranks]
-        values = numbers[rows, columns]
-        known = np.zeros(len(values), bool)
-        for places in self.ladder.around(ranks, values):
-            level = self.ladder.table[places].imag
-            known |= same(values, level, self._tolerance[places], self._halves[places])
-        out[rows, columns] = ~known
+        out[rows, columns] = self.ladder.find(ranks, numbers[rows, columns]) < 0
         return out
-
-    @cached_property
-    def _tolerance(self) -> NDArray[np.float64]:
-        """How far from each level a value may lie that equals it, (T,)."""
-        ranks = self.ladder.table.real.astype(np.int64)
-        return tolerance_of(self.ladder.table.imag, self.exact[ranks])
-
-    @cached_property
-    def _halves(self) -> NDArray[np.float64]:
-        return halves_of(self.ladder.table.imag)
 
 
 def check_levels(features: Sequence[Feature], levels: LevelsOf, whole: Sequence[str]) -> None:

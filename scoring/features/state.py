@@ -26,15 +26,18 @@ class Relation(Struct, frozen=True, omit_defaults=True):
 class Exclusion(Struct, frozen=True, omit_defaults=True):
     """What a value of a column never comes with in another column."""
 
-    column: Annotated[str, Meta(description="A discrete column.")]
-    code: Annotated[int, Meta(description="The value's code in it.")]
+    column: Annotated[str, Meta(description="A column that knows its values.")]
+    code: Annotated[
+        int,
+        Meta(
+            description="The value's code in it. Of numbers 1 is a missing one, and from 2 on "
+            "come the column's levels, or the hours of a day, or the weekdays from Monday."
+        ),
+    ]
     other: Annotated[str, Meta(description="The column that it excludes values of.")]
     events: Annotated[
         tuple[int, ...],
-        Meta(
-            description="The codes that are excluded; of a numeric column 0 is any number, and 1 "
-            "a missing one."
-        ),
+        Meta(description="The codes that are excluded; of numbers 0 is any number."),
     ] = ()
     limits: Annotated[
         tuple[Number, Number] | None,
@@ -83,6 +86,7 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
     exclusions: Annotated[
         tuple[Exclusion, ...],
         Meta(
-            description="Of discrete columns: one of two values that exclude each other is unseen."
+            description="Of columns that know their values: one of two values that exclude each "
+            "other is unseen."
         ),
     ] = ()

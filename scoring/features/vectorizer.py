@@ -75,7 +75,8 @@ class Vectorizer:
         whole: numeric columns in which a fraction is unseen.
         absent: of circular columns, the hours or weekdays that are unseen.
         relations: between numeric columns; who breaks one has an unseen number.
-        exclusions: of discrete columns; one of two values that exclude each other is unseen.
+        exclusions: of columns that know their values; of two that exclude each other one is
+            unseen.
     """
 
     schema: Schema
@@ -149,7 +150,7 @@ class Vectorizer:
     @cached_property
     def excluded(self) -> Exclusions | None:
         """The tables of the exclusions; None without one."""
-        return Exclusions.of(self.schema, self.exclusions)
+        return Exclusions.of(self.schema, self.levels, self.exclusions)
 
     @cached_property
     def _events(self) -> Events:
@@ -267,6 +268,11 @@ class ColumnFeatures:
             else _number(column, constant),
             circle=(circle[0], circle[1]) if circle else None,
         )
+
+    @property
+    def number(self) -> int | None:
+        """Where its number is, or the first part of it."""
+        return self.circle[0] if self.circle is not None else self.value
 
     def expected(self, raw: NDArray[np.float64]) -> Value:
         if self.labels:

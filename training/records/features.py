@@ -56,16 +56,17 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         only = schema.columns[0]
         event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
+    levels = {name: own.levels for name, own in known.items() if own.levels is not None}
     return Vectorizer(
         schema,
         tuple(sorted(features, key=feature_order)),
         constants,
         limits={name: own.limits for name, own in known.items() if own.limits is not None},
-        levels={name: own.levels for name, own in known.items() if own.levels is not None},
+        levels=levels,
         whole=tuple(name for name, own in known.items() if own.whole),
         absent=absent_of(table),
         relations=relations_of(table),
-        exclusions=exclusions_of(table),
+        exclusions=exclusions_of(table, levels),
     )
 
 

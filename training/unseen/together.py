@@ -1,0 +1,167 @@
+"""records -> how often what two columns hold came together, and how often it could have.
+
+By chance, two values come together as if the columns did not depend on each other: in each tenth
+of the records, by time, the product of how often each comes, as what is sold in June only says
+nothing of a town where one sells in May.
+
+What comes at one time comes together: an alarm that is on for an hour is one chance for a pump
+that runs for hours, not sixty. But of what comes and goes by itself each record is a chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaewatch.scoring.features.absent import COUNTED
+from vaewatch.scoring.features.known import KNOWN, KnownValues, events_of
+from vaewatch.scoring.features.levels import LevelsOf
+from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.parts import Part
+from vaewatch.training.unseen.calendar import Calendar, near
+from vaewatch.training.unseen.known import by_time, in_series, spread
+
+TENTHS = 10
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Together:
+    """N records in order of time.
+
+    Attributes:
+        names: of C columns, those of numbers first.
+        events: (N, C) see `vaewatch.scoring.features.known`. sizes: (C,) how many there are.
+        numbers: (N, C) NaN where a column does not measure, or the number is missing.
+        parts: (C,) the hour or the weekday, where a column is one.
+        calendar: of the records.
+        series: (N,) their places one after the other, as each entity brought them.
+    """
+
+    names: list[str]
+    events: Ints
+    sizes: list[int]
+    numbers: Numbers
+    parts: list[Part | None]
+    calendar: Calendar
+    series: Ints
+
+    @classmethod
+    def of(cls, table: Table, levels: LevelsOf) -> Together:
+        schema, rows = table.schema, by_time(table)
+        columns = [*schema.numeric, *schema.discrete]
+        numbers = np.full((len(table), len(columns)), np.nan)
+        numbers[:, : len(schema.measured)] = table.numbers[rows, : len(schema.measured)]
+        known = KnownValues.of(schema, levels, schema.names)
+        at = [schema.names.index(column.name) for column in columns]
+        return cls(
+            names=[column.name for column in columns],
+            events=known.read(table.numbers[rows], table.codes[rows])[:, at],
+            sizes=[events_of(column, levels) for column in columns],
+            numbers=numbers,
+            parts=[column.part if column.part in COUNTED else None for column in columns],
+            calendar=Calendar.of(table).take(rows),
+            series=np.argsort(rows)[in_series(table)],
+        )
+
+    def some(self, most: int) -> Together:
+        """Return at most so many of the records, from the first to the last."""
+        rows = spread(len(self), most)
+        return replace(
+            self,
+            events=self.events[rows],
+            numbers=self.numbers[rows],
+            calendar=self.calendar.take(rows),
+            series=np.arange(len(rows)),  # a run is shorter where records are left out
+        )
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @cached_property
+    def tenths(self) -> list[Ints]:
+        return [part for part in np.array_split(np.arange(len(self)), TENTHS) if len(part)]
+
+    @cached_property
+    def counts(self) -> list[Numbers]:
+        """How often each event of each column came in each tenth, (C)(tenths, events)."""
+        return [
+            np.array([np.bincount(own[part], minlength=size) for part in self.tenths], float)
+            for own, size in zip(self.events.T, self.sizes, strict=True)
+        ]
+
+    @cached_property
+    def clumps(self) -> list[Numbers]:
+        """How many records in a row share each event of each column, (C)(events,). Of a time they
+        are not asked for, as its days are counted, see `often`.
+        """
+        columns = zip(self.events.T, self.sizes, self.parts, strict=True)
+        return [
+            self._clumps(own, size) if part is None else np.ones(size)
+            for own, size, part in columns
+        ]
+
+    def chances(self, left: int, right: int) -> Numbers:
+        """Return how often two events could have come together, (left events, right events)."""
+        lengths = np.array([len(part) for part in self.tenths])[:, None]
+        by_chance = self.counts[left].T @ (self.counts[right] / lengths)
+        return np.asarray(by_chance / np.minimum(self.clumps[left][:, None], self.clumps[right]))
+
+    def came(self, left: int, right: int) -> Ints:
+        """Return how often two events came together in either half of the records, (2, left
+        events, right events); those of an hour count as of the hours beside it, too.
+        """
+        sizes = self.sizes[left], self.sizes[right]
+        both = self.events[:, left] * sizes[1] + self.events[:, right]
+        halves = np.array_split(both, 2)
+        out = np.array([np.bincount(half, minlength=sizes[0] * sizes[1]) for half in halves])
+        out = out.reshape(2, *sizes)
+        for column, own in ((left, out.swapaxes(1, 2)), (right, out)):
+            part = self.parts[column]
+            if part is not None:
+                own[..., KNOWN:] = near(own[..., KNOWN:], part)
+        return out
+
+    def often(self, left: int, right: int) -> Bools:
+        """Return which two events could have come together on enough days or in enough weeks,
+        (left events, right events); where neither is of a time, all.
+        """
+        parts = {self.parts[left], self.parts[right]} - {None}
+        out = np.zeros((self.sizes[left], self.sizes[right]), bool)
+        if not parts:
+            return ~out
+        part = Part.WEEKDAY if Part.WEEKDAY in parts else Part.HOUR
+        own = self.calendar.often(part, self.events[:, left], self.events[:, right])
+        out[: own.shape[0], : own.shape[1]] = own
+        return out
+
+    def outside(self, column: int, code: int, other: int, limits: tuple[float, float]) -> float:
+        """Return how many numbers of the records with an event could have been beyond limits, by
+        what those of the other records are: no more of them than are.
+        """
+        numbers, own = self.numbers[:, other], self.events[:, column] == code
+        given = ~np.isnan(numbers)
+        beyond = (numbers < limits[0]) | (numbers > limits[1])
+        by_chance = 0.0
+        for part in self.tenths:
+            others = given[part] & ~own[part]
+            if others.any():
+                share = np.count_nonzero(beyond[part] & others) / np.count_nonzero(others)
+                by_chance += share * np.count_nonzero(given[part] & own[part])
+        clump = self._clumps(beyond.astype(np.int64), 2)[1]
+        chances = min(by_chance, np.count_nonzero(beyond))
+        return float(chances / min(clump, self.clumps[column][code]))
+
+    def _clumps(self, events: Ints, size: int) -> Numbers:
+        """Return by how much fewer runs each event has than if records came in any order."""
+        own = events[self.series]
+        counts = np.bincount(own, minlength=size)
+        runs = np.bincount(own[np.flatnonzero(np.diff(own, prepend=-1))], minlength=size)
+        apart = counts * (1 - counts / len(own))
+        return np.maximum(apart / np.maximum(runs, 1), 1.0)
