@@ -48,8 +48,9 @@ def shell(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = FAST if shows_where_a_report_is(page) else FAST | NO_REPORT
-    with Shell(tmp_path, port, env) as started:
+    for name, value in (FAST if shows_where_a_report_is(page) else FAST | NO_REPORT).items():
+        monkeypatch.setenv(name, value)
+    with Shell(tmp_path, port) as started:
         yield started
 
 
