@@ -16,13 +16,13 @@ from tests.batch.test_score_resume import run, stop
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two files in order of time, with a late record, a bad row, and a machine that changes."""
     folder = tmp_path_factory.mktemp("machines")
-    made = make_machines(4_000, 6, seed=3)
-    odd = (pl.col("machine") == "m2") & (pl.int_range(pl.len()) >= 8_400)
+    made = make_machines(2_500, 6, seed=3)
+    odd = (pl.col("machine") == "m2") & (pl.int_range(pl.len()) >= 5_400)
     frame = by_time(made.with_columns(pressure=pl.col("pressure") + 3.0 * odd.cast(pl.Float64)))
-    frame = pl.concat([frame[:9_000], frame[100:101], frame[9_000:]])
+    frame = pl.concat([frame[:6_000], frame[100:101], frame[6_000:]])
     lines = frame.write_csv().splitlines()
-    (folder / "0.csv").write_text("\n".join([*lines[:12_000], "ragged"]) + "\n")
-    (folder / "1.csv").write_text("\n".join([lines[0], *lines[12_000:]]) + "\n")
+    (folder / "0.csv").write_text("\n".join([*lines[:7_500], "ragged"]) + "\n")
+    (folder / "1.csv").write_text("\n".join([lines[0], *lines[7_500:]]) + "\n")
     return folder
 
 

@@ -37,15 +37,15 @@ main()
 
 
 @contextmanager
-def small_steps() -> Iterator[None]:
+def small_steps(chunk_bytes: int = 1 << 15) -> Iterator[None]:
     """The same in this process. What works on other cores is there before the first chunk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaewatch.batch.journal.SECONDS", 0)
         patch.setattr("vaewatch.batch.journal.SPARED", 0)
-        patch.setattr("vaewatch.scoring.files.chunks.CHUNK_BYTES", 1 << 15)
-        patch.setattr("vaewatch.scoring.files.json.ndjson.CHUNK_BYTES", 1 << 15)
+        patch.setattr("vaewatch.scoring.files.chunks.CHUNK_BYTES", chunk_bytes)
+        patch.setattr("vaewatch.scoring.files.json.ndjson.CHUNK_BYTES", chunk_bytes)
         patch.setattr("vaewatch.scoring.files.parquet.CHUNK_ROWS", 512)
-        patch.setattr("vaewatch.commands.score.LONG", 1 << 15)
+        patch.setattr("vaewatch.commands.score.LONG", chunk_bytes)
         yield
 
 
