@@ -48,7 +48,7 @@ test: export OMP_NUM_THREADS := 1
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 test: install $(VENV)-floor/installed
 	$(BIN)/pytest -m 'not long and not alone' --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -m 'alone and not long'
+	$(BIN)/pytest -m 'alone and not long' $$(grep -rl 'mark\.alone' --include='test_*.py' tests)
 
 test-long: install $(VENV)-floor/installed
 	$(BIN)/pytest -m long
