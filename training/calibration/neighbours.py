@@ -90,17 +90,21 @@ class Bank:
             if own is not None:
                 mine = own[start : start + CHUNK]
                 squared[np.flatnonzero(mine >= 0), mine[mine >= 0]] = np.inf
-            near = _least(squared, self.nearest)
+            near = _take_least(squared, self.nearest)
             apart = ((places[:, None] - self.places[near]) ** 2).sum(2)
             out[start : start + CHUNK] = np.sqrt(apart + off[:, None]).mean(1)
         return out
 
 
-def _least(values: Floats, count: int) -> NDArray[np.int64]:
-    """(N, K) -> (N, count): the places of each record's least values, in any order."""
-    if count == 1:  # which takes a tenth of the time
-        return np.asarray(values.argmin(1, keepdims=True))
-    return np.argpartition(values, count - 1, axis=1)[:, :count]
+def _take_least(values: Floats, count: int) -> NDArray[np.int64]:
+    """(N, K) -> (N, count): the places of each record's least values, the least one first. These
+    become infinite: one search after the other takes a tenth of the time of a partition.
+    """
+    rows, found = np.arange(len(values)), np.empty((len(values), count), np.int64)
+    for i in range(count):
+        found[:, i] = values.argmin(1)
+        values[rows, found[:, i]] = np.inf
+    return found
 
 
 def principal_directions(records: Floats) -> Floats:
