@@ -24,7 +24,13 @@ from vaewatch.training.calibration.calibrate import fit_drift, with_changes
 from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records
-from vaewatch.training.calibration.out_of_bag import OutOfBag, out_of_bag, parts_of_scores
+from vaewatch.training.calibration.out_of_bag import (
+    OutOfBag,
+    errors_of,
+    errors_of_judges,
+    out_of_bag,
+    parts_of_scores,
+)
 from vaewatch.training.calibration.played import Played, Shaping, set_aside
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
@@ -234,6 +240,7 @@ class _ScoreFit:
     rule: ScoreRule
     evidence: Evidence
     oob: OutOfBag
+    errors: NDArray[np.float64]
     factors: Factors = Factors()
 
     def viewing(self, columns: NDArray[np.int64], rules: Rules) -> _ScoreFit:
@@ -256,7 +263,7 @@ class _ScoreFit:
         """Return the records that shape the score."""
         seen, view = self.evidence, self.model.columns
         columns = None if view is None else view.costs.column
-        shaped = self.oob, seen.x[seen.rows], seen.rows, rules, self.rule.unseen
+        shaped = self.oob, self.errors, seen.x[seen.rows], seen.rows, rules, self.rule.unseen
         return Shaping(*shaped, self.factors, columns)
 
     def weighing(self, factors: Factors) -> _ScoreFit:
@@ -283,7 +290,8 @@ def _fit_score(
     oob = out_of_bag(fitted, x, rows, kl=kl)
     bank, own = keep_records(x, config.neighbours, config.seed)
     distance = bank.distance(x[rows], own[rows]) if len(bank) > 1 else None
-    weight, parts = parts_of_scores(oob, distance, rules, config.score)
+    errors = errors_of_judges(fitted, x, rules)
+    weight, parts = parts_of_scores(oob, distance, rules, config.score, errors)
 
     def brought() -> NDArray[np.int64]:
         return rules.unseen(x[rows], unseen_by_others(table)[rows])
@@ -293,9 +301,10 @@ def _fit_score(
         rules.of_unseen(scores, brought), float(config.score != "reconstruction"), weight
     )
     served = fitted.vae.only(fitted.folds.serving)
-    precision = oob.precision()
+    precision = oob.precision(errors_of(served, x, np.arange(len(x)), rules))
     model = ScoreModel(served, precision, rules.caps(precision), bank, kl)
-    return _ScoreFit(model, rule, Evidence(x, rows, oob.residuals, scores, parts), oob)
+    evidence = Evidence(x, rows, oob.residuals, scores, parts)
+    return _ScoreFit(model, rule, evidence, oob, errors)
 
 
 def _outlook(played: Played, judged: Judged, config: TrainConfig) -> Outlook | None:

@@ -54,7 +54,11 @@ def x() -> np.ndarray:
 
 def scores(fitted: Fitted, x: np.ndarray) -> np.ndarray:
     oob = out_of_bag(fitted, x, np.arange(len(x)), kl=True)
-    return oob.reconstruction(Rules(np.zeros(x.shape[1]), 1.0)) + oob.kl
+    rules, none = (
+        Rules(np.zeros(x.shape[1]), 1.0),
+        np.zeros((len(fitted.folds.judges), x.shape[1])),
+    )
+    return oob.reconstruction(rules, none) + oob.kl
 
 
 def make_loop(x: np.ndarray, room: int | None = None, device: str = "cuda") -> Loop:

@@ -144,7 +144,7 @@ def test_a_fold_is_scored_with_the_precision_of_the_others():
     rng = np.random.default_rng(0)
     folds = np.arange(40) % 4
     oob = OutOfBag(rng.normal(size=(40, 3)).astype(np.float32), np.zeros(40), folds)
-    got = oob.reconstruction(Rules(np.zeros(3), 1.0))
+    got = oob.reconstruction(Rules(np.zeros(3), 1.0), np.zeros((4, 3)))
     others = fit_precision(oob.residuals[folds != 1])
     r = oob.residuals[1].astype(float)
     want = 0.5 * r @ dense(others) @ r

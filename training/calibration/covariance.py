@@ -7,6 +7,8 @@ residuals at the posterior mean instead. To fit the full covariance from the sta
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,17 +22,28 @@ FULL_FEATURES = (
 RANK = 64
 
 
-def fit_precision(residuals: NDArray[np.float32]) -> Precision:
-    """(R, D) standardised residuals of R records -> Precision."""
+def fit_precision(
+    residuals: NDArray[np.float32], least: NDArray[np.float64] | None = None
+) -> Precision:
+    """(R, D) standardised residuals of R records -> Precision.
+
+    Args:
+        least: (D,) second moments that theirs do not lie below; correlations stay.
+    """
     records, features = residuals.shape
     weight = float(np.clip(features / max(records, 1), *SHRINK_RANGE))
     if features > FULL_FEATURES:
-        return _low_rank(residuals, weight)
-    wide = residuals.astype(np.float64)
-    moment = wide.T @ wide / len(wide)
-    shrunk = (1 - weight) * moment
-    shrunk[np.diag_indices_from(shrunk)] = np.diag(moment) + RIDGE
-    return precision_of(shrunk)
+        found = _low_rank(residuals, weight)
+    else:
+        wide = residuals.astype(np.float64)
+        moment = wide.T @ wide / len(wide)
+        shrunk = (1 - weight) * moment
+        shrunk[np.diag_indices_from(shrunk)] = np.diag(moment) + RIDGE
+        found = precision_of(shrunk)
+    if least is None:
+        return found
+    own = np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE
+    return replace(found, scale=found.scale / np.sqrt(np.maximum(own, least) / own))
 
 
 def precision_of(covariance: NDArray[np.float64]) -> Precision:

@@ -6,6 +6,7 @@ small data raised twice as many alarms as asked for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,10 @@ from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.neighbours import neighbour_weight, part_for
 from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.vae.fit import Fitted
+from vaewatch.training.vae.vae import VAE
 
 CHUNK = 4096
+LOOKED_AT = 4096  # fit records that show how a member errs
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,22 @@ class OutOfBag:
     kl: NDArray[np.float64]
     folds: NDArray[np.int64]
 
-    def join(self, other: OutOfBag) -> OutOfBag:
-        """Return these records followed by the other's."""
-        return OutOfBag(
-            np.concatenate([self.residuals, other.residuals]),
-            np.concatenate([self.kl, other.kl]),
-            np.concatenate([self.folds, other.folds]),
-        )
+    def precision(self, least: NDArray[np.float64] | None = None) -> Precision:
+        """Fit the precision to all folds together; see `fit_precision`."""
+        return fit_precision(self.residuals, least)
 
-    def precision(self) -> Precision:
-        """Fit the precision to all folds together: the one that is served."""
-        return fit_precision(self.residuals)
-
-    def reconstruction(self, rules: Rules) -> NDArray[np.float64]:
+    def reconstruction(self, rules: Rules, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what the residuals cost, (N,) nats, each fold by the precision of the others, or
         its own if there are none.
+
+        Args:
+            errors: (F, D) see `errors_of_judges`.
         """
         out = np.empty(len(self.residuals))
         for fold in np.unique(self.folds):
             inside = self.folds == fold
             others = inside if inside.all() else ~inside
-            precision = fit_precision(self.residuals[others])
+            precision = fit_precision(self.residuals[others], errors[fold])
             out[inside] = rules.cost(self.residuals[inside], precision)
         return out
 
@@ -86,15 +84,45 @@ def judged_by_folds(
     return OutOfBag(residuals, divergence, folds)
 
 
+@torch.no_grad()
+def errors_of(
+    members: VAE, x: NDArray[np.float32], rows: NDArray[np.int64], rules: Rules
+) -> NDArray[np.float64]:
+    """Return the second moments of how members err in the events of records that they saw, (D,), 0
+    for numbers. `rows`: of these among (N, D) features; some are looked at.
+
+    Each member learns some of many events and gives up others. What the other members learned
+    would cost it as much as an unseen value, if their errors alone said what is usual.
+    """
+    some = torch.from_numpy(x[rows[:: math.ceil(len(rows) / LOOKED_AT)]])
+    posterior = members.encode(some.expand(members.members, -1, -1))
+    residuals = some - members.decode(posterior.mu).mean
+    moments = residuals.double().square().mean((0, 1)).numpy()
+    return np.where(rules.steps > 0, moments, 0.0)
+
+
+def errors_of_judges(fitted: Fitted, x: NDArray[np.float32], rules: Rules) -> NDArray[np.float64]:
+    """Return the errors of the member that judges each fold, (F, D); see `errors_of`."""
+    seen = fitted.folds.seen()
+    return np.array(
+        [errors_of(fitted.vae.only([m]), x, seen[m], rules) for m in fitted.folds.judges.tolist()]
+    )
+
+
 def parts_of_scores(
-    oob: OutOfBag, distance: NDArray[np.float64] | None, rules: Rules, score: str
+    oob: OutOfBag,
+    distance: NDArray[np.float64] | None,
+    rules: Rules,
+    score: str,
+    errors: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
     """Return what the neighbour part weighs, and the (N, 3) parts of out-of-bag scores.
 
     Args:
         distance: (N,) to the kept records; None if there are none. score: that is asked for.
+        errors: (F, D) see `errors_of_judges`.
     """
-    reconstruction = oob.reconstruction(rules)
+    reconstruction = oob.reconstruction(rules, errors)
     nothing = np.zeros_like(reconstruction)
     if score == "reconstruction":
         return 0.0, np.column_stack([reconstruction, nothing, nothing])

@@ -23,7 +23,6 @@ from vaewatch.scoring.precision import Precision
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.form import NO_TIME
-from vaewatch.training.calibration.covariance import fit_precision
 from vaewatch.training.calibration.neighbours import (
     Bank,
     keep_records,
@@ -56,12 +55,14 @@ MOST = 1 / 4  # of the fit records of before that its judge does not see, for th
 class Shaping:
     """What shapes a score: R of the fit records, each judged by the member that did not see it.
 
-    oob: their residuals, with folds that are blocks of time. x: (R, D) their features. rows: (R,)
-    their places among the fit records. unseen: nats of an unseen value. factors: what the parts of
-    a score weigh. columns: (D,) of the features, if the score looks at each column by itself, too.
+    oob: their residuals, with folds that are blocks of time. errors: (F, D) of the judges, see
+    `errors_of_judges`. x: (R, D) their features. rows: (R,) their places among the fit records.
+    unseen: nats of an unseen value. factors: what the parts of a score weigh. columns: (D,) of the
+    features, if the score looks at each column by itself, too.
     """
 
     oob: OutOfBag
+    errors: NDArray[np.float64]
     x: NDArray[np.float32]
     rows: Rows
     rules: Rules
@@ -90,11 +91,12 @@ class Then:
     own: Scores
 
     @classmethod
-    def of(cls, past: Shaping, config: TrainConfig) -> Then:
-        """Fit the score to the past."""
-        bare = past.oob.reconstruction(past.rules) + past.oob.kl
+    def of(cls, past: Shaping, judge: int, config: TrainConfig) -> Then:
+        """Fit the score to the past, for what the judge of a fold makes of other records."""
+        bare = past.oob.reconstruction(past.rules, past.errors) + past.oob.kl
         own = bare + (past.factors.kl - 1) * past.oob.kl
-        found = cls(past, fit_precision(past.oob.residuals), None, 0.0, None, own)
+        precision = past.oob.precision(past.errors[judge])
+        found = cls(past, precision, None, 0.0, None, own)
         if config.score != "reconstruction":
             found = found._near(bare, config)
         if past.columns is None or not may_view(len(past.x), past.columns):
@@ -207,7 +209,7 @@ class Played:
         if turn is None or times is None:
             return None
         seen = (self.shaping.oob.folds != self._last) & ~self._aside[self.shaping.rows]
-        then = Then.of(self.shaping.only(seen), config)
+        then = Then.of(self.shaping.only(seen), self._last, config)
         found = turn.features(self.table, self.known)
         fold = np.full(len(found), self._last)
         oob = judged_by_folds(self.fitted, found.values, fold, kl=config.model == "vae")
