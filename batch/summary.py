@@ -13,11 +13,12 @@ from vaewatch.batch.series.counts import SeriesCounts
 from vaewatch.batch.writer import write_small
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.budget.calibration import SEVERITIES
-from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.expected import Expected, State
 from vaewatch.scoring.budget.fdr import Discoveries
 from vaewatch.scoring.budget.segments import kinds_of
 from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 
+BROAD = 0.1  # an alpha of which more come than of most others, so that a change shows sooner
 BANDS = (0.5, 1.0, 2.0, 3.0, np.inf)  # upper edges, each one of SEVERITIES
 
 
@@ -177,7 +178,26 @@ class Summary:
             return self.found.words
         if self.counts.series is not None and not self.counts.judged:
             return "no alarms: no record had a full window"
-        return self.expected.words(self.counts.anomalies)
+        return f"{self.expected.words(self.counts.anomalies)}{self._unlike()}"
+
+    def _unlike(self) -> str:
+        """Say that many more records score high than of normal traffic, where alarms alone do not
+        tell. How many windows that share records are worth is known of alarms only.
+        """
+        counts, calibration = self.counts, self.artifact.calibration
+        several = self.artifact.segments is not None or counts.series is not None
+        if several or self.alpha >= BROAD:
+            return ""
+        if self.expected.state(counts.anomalies) is not State.WITHIN:
+            return ""
+        number = int(counts.severities[SEVERITIES.index(1.0) + 1 :].sum())
+        expected = Expected.at(calibration, counts.scored, BROAD)
+        if expected.state(number) is not State.ABOVE:
+            return ""
+        return (
+            f", but {number:,} records have a severity over 1, {expected.number} expected: these "
+            "records are not like those that calibrated"
+        )
 
     @property
     def false(self) -> float:
@@ -192,7 +212,7 @@ class Summary:
             "by_chance": [expected.low, expected.high],
             "most_false": expected.most_false(alarms),
             "worst_false": expected.worst_false(alarms),
-            "words": expected.words(alarms),
+            "words": self.words,
         }
 
 

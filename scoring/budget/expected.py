@@ -21,6 +21,8 @@ CONFIDENCE = 0.99  # people look often: at 95%, one look in twenty would raise a
 TAIL = (1 - CONFIDENCE) / 2
 PROVIDED = "if normal traffic is as it was"  # where it has changed, more of them are false
 EXACT = 10  # from so many expected alarms on, tenths say nothing
+VAGUE = 4.0  # times the expected alarms: if chance explains more, little can be told
+MANY = 2.0  # times the expected alarms: more are worth a word
 
 
 class State(StrEnum):
@@ -133,6 +135,8 @@ class Expected:
                 return "there were no records"
             case State.BELOW:
                 return "fewer than normal traffic brings"
+            case State.WITHIN if untold(alarms, self.mean, self.high):
+                return "more than expected, but too few independent records to tell it from chance"
             case State.WITHIN:
                 return "no more than chance explains"
         share, worst = self.most_false(alarms), self.worst_false(alarms)
@@ -141,6 +145,16 @@ class Expected:
         most, at_worst = percent(share), percent(worst)
         bad_luck = "" if at_worst == most else f" ({at_worst.removeprefix('about ')} at worst)"
         return f"at most {most} of them false{bad_luck}, {PROVIDED}"
+
+
+def vague(mean: float, high: int) -> bool:
+    """Whether the range of alarms by chance is so wide that one within it says little."""
+    return high > VAGUE * max(mean, 1.0)
+
+
+def untold(alarms: int, mean: float, high: int) -> bool:
+    """Whether many more alarms came than expected, which only so wide a range explains."""
+    return alarms > MANY * max(mean, 1.0) and vague(mean, high)
 
 
 def shown(number: float) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vaewatch.scoring.budget.expected import State, shown
+from vaewatch.scoring.budget.expected import State, shown, untold, vague
 from vaewatch.scoring.drift import Changed
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.blocks import LATELY, Block, Outlook
 
 NAMED = 3  # columns that have changed
 WEEK, HOUR = 7.0, 1 / 24  # days
-VAGUE = 4.0  # times the expected alarms: if chance explains more, little can be told
 DIGITS = (16, 19, 23, 26)  # of a time, to the minute or finer
 RECENT, WINDOWS_RECENT = "--calibrate recent", "vaewatch recalibrate"  # what does so
 
@@ -78,12 +77,22 @@ def _holds(found: Outlook) -> str:
         )
     if found.days < WEEK:
         return f"the budget holds over {days(found.days)}: too short a time to speak of next week"
-    if together.high > VAGUE * max(together.expected, 1.0):
+    if _vague(together):
+        said = "the budget holds as far as can be told"
+        if untold(together.alarms, together.expected, together.high):
+            said = "whether the budget holds cannot be told"
         return (
-            "the budget holds as far as can be told: so few or so like one another are these "
-            f"records that up to {together.high:,} alarms would be chance"
+            f"{said}: so few or so like one another are these records that up to "
+            f"{together.high:,} alarms would be chance"
         )
-    return "the budget holds in time: expect it to hold next week, if traffic stays like this"
+    return (
+        f"the budget holds in time: expect {together.low:,} to {together.high:,} alarms in as "
+        "many records, if traffic stays like this"
+    )
+
+
+def _vague(block: Block) -> bool:
+    return vague(block.expected, block.high)
 
 
 def _how_often(found: Outlook, latest: str) -> str:
@@ -101,7 +110,12 @@ def _how_often(found: Outlook, latest: str) -> str:
         return f"{ended}, on the latest records ({latest})"
     if found.state is State.BELOW:
         return f"a calibration of the latest records ({latest}) brings as many as asked for"
-    return f"look again, or recalibrate, every {days(found.days)}: it has held for that long"
+    if _vague(found.together):
+        return "look again when there are more records"
+    return (
+        f"look again, or recalibrate, within {days(found.days)}, and sooner if traffic changes: "
+        "what is later than that was not seen"
+    )
 
 
 def _what_changed(columns: Sequence[Changed]) -> str:

@@ -86,6 +86,7 @@ def test_ties_and_cross_fitted_scores_give_bounds():
 RULES = ("split", "cross-fitted")
 TEN = Expected(1000, 10.0, 3, 20)
 RARE = Expected(1000, 0.001, 0, 0)
+WIDE = Expected(3332, 33.0, 0, 397)  # of windows, of which 42 are independent
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,11 @@ RARE = Expected(1000, 0.001, 0, 0)
         (RARE, 0, "no alarms, about 0.001 expected of normal traffic (0 by chance): no more"),
         (RARE, 1, "1 alarm, about 0.001 expected of normal traffic (0 by chance): more than "
                   "chance explains"),
+        (WIDE, 353, "353 alarms, about 33 expected of normal traffic (0 to 397 by chance): "
+                    "more than expected, but too few independent records to tell it from chance"),
+        (WIDE, 66, "66 alarms, about 33 expected of normal traffic (0 to 397 by chance): "
+                   "no more than chance explains"),
+        (WIDE, 398, "at most about 8% of them false (100% at worst), if"),
         (Expected(0, 0.0, 0, 0), 0, "no alarms: there were no records"),
     ],
 )  # fmt: skip

@@ -827,7 +827,8 @@ def test_what_all_blocks_show_counts_although_the_last_ones_show_it_less():
     assert "was broken for a while, and holds again at the end" in again
     assert "a calibration of the time before broke within 5 days" in again
     holds = said_of(np.arange(50, 1000, 120))
-    assert "expect it to hold next week, if traffic stays like this\nlook again" in holds
+    assert "holds in time: expect 1 to 24 alarms in as many records, if traffic stays" in holds
+    assert "look again, or recalibrate, within 50 days, and sooner if traffic changes" in holds
     late = said_of(np.arange(710, 1000, 40), rate=0.02, n=100_000)
     assert "8 alarms, about 20 expected (10 to " in late
     assert "fewer alarms came than normal traffic brings, but lately as many as expected" in late
@@ -856,7 +857,16 @@ def test_what_little_evidence_cannot_tell_is_no_promise():
     assert found is not None and found.together.high > 4 * found.together.expected
     said = " ".join(words(found))
     assert f"that up to {found.together.high:,} alarms would be chance" in said
-    assert "next week" not in said
+    assert "the budget holds as far as can be told" in said
+    assert "traffic stays" not in said and said.endswith("look again when there are more records")
+
+
+def test_four_times_the_alarms_that_chance_may_explain_are_not_called_a_budget_that_holds():
+    times, alarms = np.arange(1000, dtype=np.int64) * DAY // 20, np.arange(1000) % 5 == 0
+    found = outlook(Counted.of(times, alarms), [RateLaw.of(0.05, 20)])
+    assert found is not None and found.state is State.WITHIN
+    assert found.together.alarms > 4 * found.together.expected
+    assert "whether the budget holds cannot be told: so few or so like" in "\n".join(words(found))
 
 
 def test_blocks_of_less_than_a_minute_show_how_they_differ():
