@@ -13,13 +13,26 @@ from dataclasses import dataclass
 from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
+from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.series.incidents import DAY, entity_days
 from vaewatch.scoring.series.window import SeriesSummary, Window
+
+LONGEST = 3650.0  # days
 
 
 def alike(calibration: Calibration, series: SeriesSummary) -> float:
     """Return how many neighbouring records are worth one independent record."""
     return max(1.0, calibration.n / max(series.blocks, 1))
+
+
+def days_for_precision(
+    summary: CalibrationSummary, series: SeriesSummary, window: Window
+) -> float | None:
+    """Return the days of the fit's entities that bring the interval of the rate within 20% of
+    alpha; None of more than anybody waits for.
+    """
+    days = entity_days(summary.records_for_20_percent, window) / max(series.entities, 1)
+    return days if days <= LONGEST else None
 
 
 def expected_of_windows(

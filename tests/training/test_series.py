@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -19,6 +20,8 @@ from tests.conftest import Done, call
 from tests.training.telemetry import QUICK, TIMED, WORDS, series
 from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
 from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.in_words import days
+from vaewatch.scoring.budget.windows import days_for_precision
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.promise import independent_blocks
@@ -65,6 +68,25 @@ def test_train_says_what_a_window_is(trained: Done, folder: Path):
     assert manifest.series is not None
     blocks = manifest.series.blocks
     assert f"worth {blocks:,} independent blocks: the true rate lies between" in trained.stdout
+
+
+def test_train_says_what_windows_may_miss_and_what_finds_it(trained: Done):
+    assert (
+        "a single odd record within its columns' ranges is one of 8 and may not be found: train "
+        "an artifact of single records (--window 1) beside this one"
+    ) in " ".join(trained.stdout.split())
+
+
+def test_what_narrows_the_interval_is_said_in_days(trained: Done, folder: Path):
+    """Records that are worth so many blocks, a record of each of 3 machines every 10 seconds."""
+    manifest = read_manifest(folder / "art")
+    assert manifest.series is not None and manifest.window is not None
+    alike = manifest.calibration.n / manifest.series.blocks
+    long = 1825 * alike * 10 / 86_400 / 3  # 1825: 1.96 ** 2 * 0.95 / (0.05 * 0.2 ** 2), rounded up
+    assert f"within 20% of 0.05 takes {days(long)} of these 3 entities" in trained.stdout
+    assert "calibration records\n" not in trained.stdout
+    absurd = replace(manifest.calibration, records_for_20_percent=10**9)
+    assert days_for_precision(absurd, manifest.series, manifest.window) is None
 
 
 def test_the_interval_of_the_rate_is_that_of_the_blocks(trained: Done, folder: Path):

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 
 from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
 from vaewatch.scoring.budget.described import block_law, shown_alphas
+from vaewatch.scoring.budget.in_words import days as in_days
+from vaewatch.scoring.budget.windows import days_for_precision
 from vaewatch.scoring.manifest import Manifest
 from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary
@@ -130,6 +132,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
     assert window is not None and series is not None
     low, high = summary.rate_interval_95
     long, days = span_text(window.size * window.step), entity_days(calibration.n, window)
+    wish = days_for_precision(summary, series, window)
     facts = Facts(
         (
             ("asked for", f"{calibration.alpha:g}"),
@@ -139,7 +142,7 @@ def windows_budget(manifest: Manifest, calibration: Calibration) -> Section:
             ("entity-days", number(days, 3)),
             ("false incidents per entity and day", _incidents(series, calibration.alpha, days)),
             ("rule", summary.rule),
-            ("for ± 20% of alpha", f"{summary.records_for_20_percent:,} records"),
+            ("for ± 20% of alpha", "more than ten years" if wish is None else in_days(wish)),
         )
     )
     blocks: tuple[Block, ...] = (

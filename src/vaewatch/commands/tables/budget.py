@@ -33,9 +33,9 @@ def print_budget(scorer: Scorer) -> None:
         print_fact(console, "", _reachable(*summary.reachable))
     if summary.tail:
         print_fact(console, "", _tail(summary.tail))
-    wish = summary.records_for_20_percent
-    if wish > calibration.n and not summary.reachable:  # of ties, more records bring more
-        print_fact(console, "", f"within 20% of {alpha:g} takes {wish:,} calibration records")
+    wish = _wish(manifest)
+    if wish and summary.records_for_20_percent > calibration.n and not summary.reachable:
+        print_fact(console, "", f"within 20% of {alpha:g} takes {wish}")
     for fact in new_facts(manifest):
         print_fact(console, *fact)
     rows = [_budget_row(scorer, a) for a in shown_alphas(calibration)]
@@ -45,6 +45,19 @@ def print_budget(scorer: Scorer) -> None:
     print_incidents(console, manifest)
     print_segments(console, manifest)
     print_outlook(console, manifest.outlook, windows=manifest.window is not None)
+
+
+def _wish(manifest: Manifest) -> str:
+    """Say what brings the interval within 20% of alpha; of ties, more records bring more."""
+    from vaewatch.scoring.budget.in_words import days
+    from vaewatch.scoring.budget.windows import days_for_precision
+
+    summary, series, window = manifest.calibration, manifest.series, manifest.window
+    if series is None or window is None:
+        return f"{summary.records_for_20_percent:,} calibration records"
+    long = days_for_precision(summary, series, window)
+    of = "this series" if series.entities == 1 else f"these {series.entities:,} entities"
+    return "" if long is None else f"{days(long)} of {of}"
 
 
 def _asked(manifest: Manifest) -> str:
