@@ -29,7 +29,10 @@ from vaewatch.training.settings.checks import whole_number
 )
 @setting("--seed", type=int, default=0, help="Same seed, same records.")
 def sample(artifact: Path, n: int, target: Path | None, to: str | None, seed: int) -> None:
-    """Draw records from the prior through the decoder: what the model takes for normal.
+    """Draw records from the prior through the decoder: what the VAE has learned of the columns.
+
+    They may break sums and exclusions that all fit records keep, and alarm: they are no normal
+    records to measure or to calibrate with.
 
     Of an artifact with a window it draws whole windows: each is an entity of its own, in order of
     time.
