@@ -186,6 +186,13 @@ def test_the_edge_is_what_a_slow_derivation_gives(law: str):
         assert is_edge(values) == (least[0] >= 0 and below >= 10)
 
 
+def test_the_page_says_which_amounts_come_near_enough_to_zero():
+    """As docs/guides/data.md has it: a column that seldom comes near zero has no edge there."""
+    others = np.linspace(10.01, 300, 900)
+    assert is_edge(np.concatenate([np.linspace(0, 10, 100), others]))
+    assert not is_edge(np.concatenate([np.linspace(2, 10, 100), others]))
+
+
 def test_rounding_puts_no_number_beyond_an_edge():
     """A difference that should be zero."""
     values = np.random.default_rng(0).exponential(100, 3000).clip(0, 900)
