@@ -70,7 +70,9 @@ class RecordError(ScoringError):
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         first = problems[0]
-        more = f" {len(problems) - 1} more problems follow." if len(problems) > 1 else ""
+        rest = len(problems) - 1
+        follow = "problem follows" if rest == 1 else "problems follow"
+        more = f" {rest} more {follow}." if rest else ""
         remedy = REMEDIES.get(first.code, "")
         super().__init__(f"{first.message} (record {first.record}).{more}{remedy}")
         self.problems = problems

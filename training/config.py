@@ -141,9 +141,12 @@ class TrainConfig:
         if not self.windowed:
             return
         if self.time is None:
+            what, alone = "window", ""
+            if self.window is None:
+                what, alone = "entity", ", or pass --window 1 to judge each record by itself"
             raise SettingError(
-                "setting 'window' takes a time, by which records are in order: name its column "
-                "with --time."
+                f"setting '{what}' takes a time, by which records are in order: name its column "
+                f"with --time{alone}."
             )
         for name, instead in NOT_OF_WINDOWS.items():
             if getattr(self, name) != getattr(type(self), name):

@@ -74,6 +74,8 @@ def _kind_of(data: Any) -> str:
     if not isinstance(data, dict):
         return kind_of(data)
     if "records" not in data:
+        if data and all(isinstance(column, dict | list) for column in data.values()):
+            return "columns; pandas writes records with to_json(orient='records')"
         return "an object without it" + (f" but with {_names_of(data)}" if data else "")
     return f"'records' as {kind_of(data['records'])}"
 
@@ -105,6 +107,8 @@ def check_count(n: int, most: int) -> None:
 
 def _decoded(body: bytes, line: int | None = None) -> Any:
     where = "the body" if line is None else f"record {line}"
+    if not body.strip():
+        raise Malformed(f'{where} must be JSON, got nothing: send {{"records": [{{...}}, ...]}}.')
     try:
         return _decode_any(body.removeprefix(BOM))
     except RecursionError:

@@ -80,12 +80,15 @@ def test_probes_card_and_documents(live: Live, scorer: Scorer):
 
 BROKEN: list[tuple[str, bytes, int, str]] = [
     ("not JSON", b"hello", 400, "must be JSON"),
-    ("empty", b"", 400, "must be JSON"),
+    ("empty", b"", 400, "the body must be JSON, got nothing: send {"),
+    ("blank", b" \n", 400, "the body must be JSON, got nothing: send {"),
     ("not UTF-8", b'{"records": [{"amount": "\xff"}]}', 400, "must be JSON"),
     ("a number", b"7", 400, "or an array of records, got a number"),
     ("an array of numbers", b"[1, 2]", 422, "a record must be an object"),
     ("an array of nothing", b"[]", 400, "at least one record"),
-    ("no records", b'{"rows": []}', 400, "got an object without it"),
+    ("no records", b'{"rows": 3}', 400, "got an object without it"),
+    ("columns", b'{"amount": {"0": 1}, "items": {"0": 2}}', 400, "to_json(orient='records')"),
+    ("lists of columns", b'{"amount": [1, 2]}', 400, "got columns; pandas writes records with"),
     ("records is a number", b'{"records": 3}', 400, "got 'records' as a number"),
     ("an empty list", b'{"records": []}', 400, "at least one record"),
     ("a NaN token", b'{"records": [{"amount": NaN}]}', 400, "must be JSON"),

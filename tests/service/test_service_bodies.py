@@ -102,7 +102,7 @@ def test_a_decimal_comma_in_csv_is_named_with_what_to_do(live: Live, mixed_frame
     answer = live.post("/v1/score", content=frame.write_csv(separator=";"), headers=CSV)
     rule = "column 'amount' must be a number with a decimal point, got one with a comma"
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith(f"{rule} (record 0). 1 more problems follow. Write")
+    assert answer.json()["detail"].startswith(f"{rule} (record 0). 1 more problem follows. Write")
     errors = [(each["code"], each["message"]) for each in answer.json()["errors"]]
     assert errors == [("decimal", rule)] * 2
 

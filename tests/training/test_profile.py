@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -163,6 +164,20 @@ def test_the_command_shows_each_column_and_what_train_would_refuse(shop: Path):
     assert rows["currency"][-1] == "constant"
     assert "constant, label-like" in next(line for line in lines if line.startswith("fraud "))
     assert "at: refused: column 'at' must not be a timestamp" in done.stdout
+
+
+def test_a_second_time_is_not_to_be_named_as_the_time(shop: Path, tmp_path: Path):
+    frame = pl.read_csv(shop).with_columns(seen=pl.col("at"))
+    frame.write_csv(tmp_path / "two.csv")
+    said = (
+        "column 'seen' must not be a timestamp: a moment never comes again, so it cannot be "
+        "learned. --time is 'at' already: leave out with --ignore seen, or give the time between "
+        "the two as a number."
+    )
+    done = call("profile", tmp_path / "two.csv", "--time", "at")
+    assert f"seen: refused: {said}" in done.stdout
+    with pytest.raises(SchemaError, match=re.escape(said)):
+        infer_schema(frame, TrainConfig(time="at"))
 
 
 def test_json_has_all_of_it(shop: Path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +15,7 @@ import pytest
 from tests.conftest import Done, call
 from tests.training.telemetry import QUICK, TIMED, WORDS, series, shifted
 from vaewatch.scoring.disk.reading import read_manifest
+from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.train import train
@@ -198,6 +201,26 @@ def test_a_setting_that_cannot_be_meant_is_refused(
 ):
     done = fit(tmp_path, series(), *words)
     assert done.returncode in (2, 3) and text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"entity": "machine"},
+            "setting 'entity' takes a time, by which records are in order: name its column with "
+            "--time, or pass --window 1 to judge each record by itself.",
+        ),
+        (
+            {"window": "auto"},
+            "setting 'window' takes a time, by which records are in order: name its column with "
+            "--time.",
+        ),
+    ],
+)
+def test_what_lacks_a_time_is_named_as_it_was_given(settings: dict[str, Any], text: str):
+    with pytest.raises(SettingError, match=f"^{re.escape(text)}$"):
+        TrainConfig(**settings)
 
 
 def test_fewer_incidents_than_the_records_can_show_are_refused(tmp_path: Path):

@@ -58,16 +58,24 @@ class ColumnError(SchemaError):
 
 
 class TimestampError(SchemaError):
-    """Columns hold times."""
+    """Columns hold times. `time`: the column that is named as the time of records already."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], time: str | None = None) -> None:
         listed = ", ".join(f"'{name}'" for name in names)
         leave = " ".join(f"--ignore {shlex.quote(name)}" for name in names)
+        remedy = (
+            f"Learn its hour and weekday with --time {shlex.quote(names[0])}{_others(names)}, or "
+            f"leave out with {leave}."
+        )
+        if time is not None:
+            remedy = (
+                f"--time is '{time}' already: leave out with {leave}, or give the time between "
+                "the two as a number."
+            )
         what, are = ("columns", "timestamps") if len(names) > 1 else ("column", "a timestamp")
         super().__init__(
             f"{what} {listed} must not be {are}: a moment never comes again, so it cannot be "
-            f"learned. Learn its hour and weekday with --time {shlex.quote(names[0])}"
-            f"{_others(names)}, or leave out with {leave}."
+            f"learned. {remedy}"
         )
 
 

@@ -27,6 +27,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
+from vaewatch.training.records.kinds import TimestampError
 from vaewatch.training.records.rare import mostly_rare
 from vaewatch.training.records.remarks import ID_LIKE, of_time, remarks
 from vaewatch.training.records.schema import columns_to_learn, infer_column, infer_schema
@@ -97,7 +98,7 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
         schema = Schema(columns, time=time)
         table = checked_table(schema, series.to_frame())
     except SchemaError as error:
-        yield ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
+        yield _refused(series, error)
         return
     distinct = len(np.unique(table.times)) if table.times is not None else None
     span = f"{time.first} to {time.last}, as {time.written}"
@@ -122,9 +123,15 @@ def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
         said = [f"{r.word}: {r.text}" for r in remarks(schema, series.to_frame(), config.kinds)]
         said = [text for text in said if not text.startswith(f"{ID_LIKE}:")]  # is there already
         return replace(profile, warnings=(*profile.warnings, *said))
+    except TimestampError:
+        return _refused(series, TimestampError([series.name], config.time))
     except SchemaError as error:
-        missing = series.null_count() / max(len(series), 1)
-        return ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
+        return _refused(series, error)
+
+
+def _refused(series: pl.Series, error: SchemaError) -> ColumnProfile:
+    missing = series.null_count() / max(len(series), 1)
+    return ColumnProfile(series.name, REFUSED, missing, None, "", (f"{REFUSED}: {error}",))
 
 
 def profile_columns(table: Table) -> tuple[ColumnProfile, ...]:

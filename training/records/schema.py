@@ -92,7 +92,7 @@ def _infer(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Column]:
         except TimestampError:
             times.append(series.name)
     if times:
-        raise TimestampError(times)
+        raise TimestampError(times, config.time)
 
 
 def _declared(name: str, config: TrainConfig) -> Kind | None:
