@@ -82,7 +82,7 @@ async function refreshLists() {
       if (turn !== listTurn) return;
       list.fault = error.status === 503 ? "The store of incidents does not answer. The service goes on scoring, and alarms wait for the store." : error.message;
     }
-    redraw(`${name}-list`, [list, minuteOf(name)], () => drawList(name));
+    redraw(`${name}-list`, [list, minuteOf(name), name === "open" && noneOpen()], () => drawList(name));
   }));
   const faults = [...new Set(Object.values(lists).map((list) => list.fault).filter(Boolean))];
   show("work-fault", faults.length > 0);
@@ -107,6 +107,14 @@ function askedOf(name) {
 
 const filtered = () => Boolean($("find-group").value.trim() || $("find-label").value || $("find-rare").value);
 
+/** Alarms may be new though all incidents have ended: these go by the times that the records have themselves. */
+function noneOpen() {
+  const [newest] = lists.ended.found ? lists.ended.found.incidents : [];
+  const late = state && state.model.time && state.budget.state === "above" && newest && !lists.ended.cursors.length;
+  return late ? `No incident is open. Incidents go by the records' own times, in ${state.model.time}, and the newest ended at ${whenOf(newest.last)}: records that come later than that, or out of order, make incidents that have ended.`
+    : "No incident is open.";
+}
+
 function drawList(name) {
   const { found, cursors, fault } = lists[name];
   show(`${name}-wait`, !found && !fault);
@@ -116,7 +124,7 @@ function drawList(name) {
   put(`${name}-title`, { open: "Open", ended: "Ended" }[name] + many);
   show(`${name}-table`, rows.length > 0);
   show(`${name}-empty`, Boolean(found) && !rows.length);
-  const none = { open: "No incident is open.", ended: "No incident has ended yet." }[name];
+  const none = { open: noneOpen(), ended: "No incident has ended yet." }[name];
   put(`${name}-empty`, filtered() || cursors.length ? "None is like that." : none);
   $(`${name}-rows`).replaceChildren(...rows.map(rowOf));
   show(`${name}-newer`, cursors.length > 0);

@@ -61,6 +61,7 @@ class ModelSummary(msgspec.Struct):
     loaded_at: float
     report: bool  # whether the artifact has one
     window: int | None  # the records that are judged together
+    time: str | None  # the column of the records' own times
 
 
 class ShadowSummary(msgspec.Struct):
@@ -210,6 +211,7 @@ def _model(model: Model) -> ModelSummary:
         loaded_at=model.loaded_at,
         report=REPORT in artifact.manifest.sha256,
         window=None if model.window is None else model.window.size,
+        time=None if artifact.schema.time is None else artifact.schema.time.column,
     )
 
 

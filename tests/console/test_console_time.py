@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,25 @@ from tests.training.test_time import make_orders
 from vaewatch.training.train import train
 
 pytestmark = needs_chromium
+
+
+def test_alarms_of_records_of_long_ago_are_said_to_be_among_what_has_ended(tmp_path: Path):
+    settings: dict[str, Any] = {**SMALL, "alpha": 0.05, "id": "order", "time": "created_at"}
+    train(make_orders(600), tmp_path / "timed", report=False, **settings)
+    with chromium() as browser, serving(tmp_path / "timed") as live:
+        example = live.get("/v1/model").json()["example"]
+        odd = {**example, "created_at": "2025-03-02T12:00:00Z", "amount": 1e6}
+        assert live.post("/v1/score", json={"records": [odd] * 60}).status_code == 200
+        with page_of(browser) as (page, _):
+            page.goto(live.url)
+            expect(page.locator("#ended-rows tr")).to_have_count(1)
+            expect(page.locator("h1:visible")).to_have_text("More alarms than promised")
+            expect(page.locator("#open-empty")).to_have_text(
+                re.compile(
+                    "^No incident is open. Incidents go by the records' own times, in created_at, "
+                    "and the newest ended at .*2 Mar 2025.*: records that come later than that"
+                )
+            )
 
 
 def test_a_record_with_a_time_is_tried(tmp_path: Path):
