@@ -38,7 +38,7 @@ from vaewatch.training.calibration.chance import budget_p_value
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.recalibrate import recalibrate
 from vaewatch.training.records.read import read_frame
-from vaewatch.training.records.remarks import with_the_time
+from vaewatch.training.records.remarks.time import with_the_time
 from vaewatch.training.records.schema import infer_schema
 
 ALPHA = 0.05

@@ -25,7 +25,7 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.read import read_frame, read_sample
-from vaewatch.training.records.remarks import remarks
+from vaewatch.training.records.remarks.columns import remarks
 from vaewatch.training.records.sample import Reading
 from vaewatch.training.records.schema import infer_column, infer_schema
 

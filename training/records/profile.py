@@ -29,7 +29,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.kinds import TimestampError
 from vaewatch.training.records.rare import mostly_rare
-from vaewatch.training.records.remarks import ID_LIKE, of_time, remarks
+from vaewatch.training.records.remarks.columns import ID_LIKE, remarks
+from vaewatch.training.records.remarks.time import of_time
 from vaewatch.training.records.schema import columns_to_learn, infer_column, infer_schema
 from vaewatch.training.records.time import calendar_columns, learn_time
 
@@ -112,7 +113,7 @@ def _of_time(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
         table = checked_table(infer_schema(frame, config), frame)
     except SchemaError:
         return ()
-    return tuple(f"{remark.word}: {remark.text}" for remark in of_time(table))
+    return tuple(f"{remark.word}: {remark.text}" for remark in of_time(table, config))
 
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:

@@ -26,7 +26,8 @@ from vaewatch.training.calibration.calibrate import calibrate, fit_drift, with_c
 from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
-from vaewatch.training.records.remarks import of_time, remarks
+from vaewatch.training.records.remarks.columns import remarks
+from vaewatch.training.records.remarks.time import of_time
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
 from vaewatch.training.series.export.windows import check_windows_against_torch, export_windows
@@ -102,7 +103,7 @@ def fit_series(
     check_series(frame, schema)
     config = replace(config, served=config.served or SERVED)
     table = checked_table(schema, frame)
-    for remark in (*remarks(schema, frame, config.kinds), *of_time(table)):
+    for remark in (*remarks(schema, frame, config.kinds), *of_time(table, config)):
         log.warning("%s", remark.text)
     vectorizer = fit_vectorizer(table)
     series = series_of(table, vectorizer, config)

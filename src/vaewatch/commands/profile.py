@@ -55,7 +55,7 @@ def profile(
     config = TrainConfig.of(settings)
     from vaewatch.training.records.profile import profile_frame
     from vaewatch.training.records.read import read_sample
-    from vaewatch.training.records.remarks import of_records
+    from vaewatch.training.records.remarks.columns import of_records
     from vaewatch.training.records.sample import Reading
 
     show_warnings()

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
-from vaewatch.scoring.series.entity import in_order, numbered
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
-from vaewatch.scoring.table import Table
-from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.texts import MONTHS
 from vaewatch.training.records.kinds import clip, given_texts
 from vaewatch.training.records.rare import mostly_rare
+from vaewatch.training.records.remarks.remark import NAMED, Remark
 from vaewatch.training.records.time import unit_note
 
 ID_LIKE = "id-like"
@@ -41,10 +37,6 @@ LOOKS = {
     r"^[0-9]+/[0-9]+$": "fractions. Divide them to learn numbers",
     r"""^=?["'].*[0-9].*["']$""": "numbers in quotes. Take these away to learn numbers",
 }
-LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no more are looked at
-TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
-FEW_MOMENTS, BATCH = 60, 10  # moments in all, and records of each at least: batches
-NAMED = 5
 TOTALS = ("total", "totals", "sum", "grand total", "subtotal", "gesamt", "summe", "totaal")
 # what may mean "missing" in a text, in lower case: what always does in numbers, and more
 ABSENT = {token.lower() for token in NULL_TOKENS if token}
@@ -55,14 +47,6 @@ LEAST_CODE, CODES, AGAIN = 100, (5, 50), 3  # the least one, so many of them, an
 CODED, APART = 0.95, 10  # the share of the values that they are, and the widest gap at least
 YEARS = (1500, 2200)
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
-
-
-@dataclass(frozen=True)
-class Remark:
-    """A sentence on a column, and a word or two that stand for it in a table."""
-
-    word: str
-    text: str
 
 
 def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> Iterator[Remark]:
@@ -95,77 +79,6 @@ def of_records(frame: pl.DataFrame, named: str | None) -> Iterator[Remark]:
     yield from _of_total(frame)
     if named in frame.columns:
         yield from _of_ids(frame[named])
-
-
-def of_time(table: Table) -> Iterator[Remark]:
-    """Say what the time of records may mislead in."""
-    yield from _of_trends(table)
-    yield from _of_moments(table)
-
-
-def _of_moments(table: Table) -> Iterator[Remark]:
-    """Say that records come in batches, of which there are few, if a calendar is learned of them.
-
-    What holds for a batch holds for all of it: with 24 of them, nothing is known of a pay day on a
-    Monday.
-    """
-    if table.times is None or not table.schema.circular:
-        return
-    times = table.times[table.times != NO_TIME]
-    moments = len(np.unique(times))
-    if moments <= FEW_MOMENTS and len(times) >= BATCH * moments:
-        yield Remark(
-            "moments",
-            f"the {len(times):,} records are of {moments} moments: what comes at one comes "
-            f"together, so that hours and weekdays are learned from {moments} examples, and a "
-            "batch at another time may alarm as a whole. --calendar none leaves them out.",
-        )
-
-
-def _of_trends(table: Table) -> Iterator[Remark]:
-    """Name the numbers that go up or down with the time. What comes later may lie beyond them, and
-    the blocks of time that a fit holds out do not always tell.
-    """
-    if found := with_the_time(table):
-        named = ", ".join(f"'{name}'" for name in found[:NAMED])
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        go = "columns" if len(found) > 1 else "column"
-        yield Remark(
-            "trend",
-            f"{go} {named}{more} {'go' if len(found) > 1 else 'goes'} up or down with the time: "
-            "later values may lie beyond all of the fit, and alarm. Leave such a column out with "
-            f"--ignore '{found[0]}', or give its change from one record to the next.",
-        )
-
-
-def with_the_time(table: Table) -> list[str]:
-    """Return the columns of numbers that go up or down with the time, of each entity by itself."""
-    if table.times is None:
-        return []
-    order = in_order(table.entities, table.times)
-    order = order[table.times[order] != NO_TIME][:: max(1, len(order) // LOOKED_AT)]
-    names = table.entities
-    owners = np.zeros(len(order)) if names is None else numbered([names[i] for i in order])
-    times = pl.DataFrame({"owner": owners, "time": table.times[order]})
-    return [
-        column.name
-        for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False)
-        if abs(_rank_correlation(times, numbers[order])) >= TREND
-    ]
-
-
-def _rank_correlation(times: pl.DataFrame, numbers: NDArray[np.float64]) -> float:
-    """Return Spearman's rank correlation of (N,) numbers, NaN where missing, with their times,
-    within the owners of both; 0 of a constant, and of too few to tell.
-    """
-    given = times.with_columns(number=pl.Series(numbers).fill_nan(None)).drop_nulls()
-    if len(given) < LEAST:
-        return 0.0
-    ranks = pl.col("time", "number").rank().over("owner")
-    centred = given.with_columns(ranks).select(
-        pl.col("time", "number") - pl.col("time", "number").mean().over("owner")
-    )
-    return float(centred.select(pl.corr("time", "number").fill_nan(0.0)).item() or 0.0)
 
 
 def _of_format(series: pl.Series, spelling: NumberFormat) -> Remark:
