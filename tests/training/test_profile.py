@@ -102,6 +102,34 @@ def test_a_column_that_may_mislead_gets_a_note(values: Any, words: list[str]):
     assert warnings_of(values) == words
 
 
+@pytest.mark.parametrize("name", ["zip", "Postal Code", "postcode", "zipCode", "area_code", "SKU"])
+def test_whole_numbers_that_are_named_as_codes_are_noted(name: str):
+    values = 5000 + 7 * np.arange(N) % 900
+    assert warnings_of(values, name) == ["code-like"]
+    assert warnings_of(values + 0.5, name) == warnings_of(values % 2, name) == []
+
+
+@pytest.mark.parametrize("name", ["coded", "zipped", "skull", "decoder_gain", "postage"])
+def test_a_name_that_only_looks_like_that_of_codes_is_not(name: str):
+    assert warnings_of(5000 + 7 * np.arange(N) % 900, name) == []
+
+
+def test_codes_by_their_name_come_with_what_to_do():
+    frame = pl.DataFrame({"Postal Code": 5000 + 7 * np.arange(N) % 900})
+    (column,) = profile_frame(frame, TrainConfig())
+    assert column.warnings == (
+        "code-like: column 'Postal Code' is read as numbers, but its name says that it holds "
+        "codes: as numbers, those next to one another are nearly the same, and a new one among "
+        "them may be no event. If they are codes: --kind 'Postal Code=categorical'. If they are "
+        "numbers: --kind 'Postal Code=numeric'.",
+    )
+
+
+@pytest.mark.parametrize("values", [[11, 22, 50, 150, 300], [0.0, 0.1, 0.15, 0.2, 0.4]])
+def test_sizes_and_steps_are_no_codes(values: list[float]):
+    assert warnings_of(values * 80) == []
+
+
 @pytest.mark.parametrize(
     "name", ["label", "is_fraud", "Class", "target", "anomaly", "is_phishing"]
 )

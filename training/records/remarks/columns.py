@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Iterator
 
@@ -46,6 +47,10 @@ ABSENT |= {"-", "--", "?", ".", "#n/a", "<na>", "n.a.", "unknown", "missing"}
 LEAST_CODE, CODES, AGAIN = 100, (5, 50), 3  # the least one, so many of them, and so often each
 CODED, APART = 0.95, 10  # the share of the values that they are, and the widest gap at least
 YEARS = (1500, 2200)
+CODE_NAME = re.compile(
+    r"\b(code|zip|zipcode|postcode|postal|plz|sku|ean|gtin|isbn|barcode|fips|naics|sic)\b"
+)
+FLAGS = 2  # values of a flag, whatever its name
 LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
 
 
@@ -68,9 +73,7 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
             yield from _of_texts(series, column)
             yield from _of_absent(series)
         elif column.kind is Kind.NUMERIC:
-            yield from _of_whole(series, column)
-            if series.dtype == pl.String:
-                yield from _of_codes(series)
+            yield from _of_codes(series, column)
     yield from of_records(frame, schema.id)
 
 
@@ -146,7 +149,29 @@ def _of_absent(series: pl.Series) -> Iterator[Remark]:
         )
 
 
-def _of_codes(series: pl.Series) -> Iterator[Remark]:
+def _of_codes(series: pl.Series, column: Column) -> Iterator[Remark]:
+    """Name numbers that may be codes: by how they are spelled, by their name, or by their gaps."""
+    if series.dtype == pl.String and (spelled := list(_of_zeros(series))):
+        yield from spelled
+    elif column.integer and CODE_NAME.search(_words(series.name)) and series.n_unique() > FLAGS:
+        kind = shlex.quote(f"{series.name}=categorical")
+        yield Remark(
+            "code-like",
+            f"column '{series.name}' is read as numbers, but its name says that it holds codes: "
+            "as numbers, those next to one another are nearly the same, and a new one among them "
+            f"may be no event. If they are codes: --kind {kind}. If they are numbers: --kind "
+            f"{shlex.quote(f'{series.name}=numeric')}.",
+        )
+    else:
+        yield from _of_whole(series, column)
+
+
+def _words(name: str) -> str:
+    """Return the words of a name, in lower case: zipCode is zip code."""
+    return re.sub(r"[_. -]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower()
+
+
+def _of_zeros(series: pl.Series) -> Iterator[Remark]:
     given = given_texts(series)
     codes = given.filter(given.str.contains(LEADING_ZERO))
     if len(codes) and given.str.contains(WHOLE).all():
