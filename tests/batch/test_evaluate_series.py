@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from tests.batch.series import STEP, WINDOW, by_time, make_machines
 from tests.conftest import call, make_frame
+from vaewatch.commands.tables.evaluation import print_series
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.evaluate import evaluate
@@ -110,6 +113,20 @@ def test_without_anomalies_only_what_is_false_is_known(machines: Scorer, frame: 
     assert found.budget_holds
     broken = frame.with_columns(label=pl.lit(0), pressure=pl.int_range(pl.len()) % 5)
     assert found_in(machines, broken).budget_holds is False
+
+
+def test_many_alarms_that_only_a_wide_range_explains_are_not_called_a_budget_that_holds(
+    machines: Scorer, frame: pl.DataFrame, capsys: pytest.CaptureFixture[str]
+):
+    found = found_in(machines, frame.with_columns(label=pl.lit(0)), alpha=0.1)
+    wide: dict[str, Any] = {"expected_false_alarms": 33.0, "false_alarms_by_chance": (0, 397)}
+    print_series(replace(found, **wide, false_alarms=40), "normal: 0")
+    assert "alarm budget      holds at alpha 0.1: chance explains" in capsys.readouterr().out
+    print_series(replace(found, **wide, false_alarms=353), "normal: 0")
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "alarm budget cannot be told at alpha 0.1: more alarms than expected, but too few" in said
+    )
 
 
 def test_the_command_prints_both_forms(machines_path: Path, frame: pl.DataFrame, tmp_path: Path):
