@@ -18,7 +18,7 @@ from vaewatch.training.records.remarks.remark import NAMED, Remark
 LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no more are looked at
 TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
 FEW_MOMENTS, BATCH = 60, 10  # moments in all, and records of each at least: batches
-ALIKE = 0.7  # rank correlation of neighbours: of orders, stays and sessions it is below 0.1
+ALIKE = 0.7  # rank correlation of neighbours: of orders, stays and flights it is below 0.1
 
 
 def of_time(table: Table, config: TrainConfig) -> Iterator[Remark]:
