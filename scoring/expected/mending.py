@@ -104,7 +104,7 @@ class Mending:
         table, columns = broken.table.take(own), cells.columns[own]
         events = expected.events[own]
         numbers = self._within(table, columns, expected.numbers[own])
-        mended = self._related(table, columns, broken.related[own])
+        mended = self._related(table, columns, broken.related[own], numbers)
         found = np.isfinite(mended)
         numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
         after = self._replaced(table, columns, numbers, events)
@@ -134,7 +134,7 @@ class Mending:
                 out[rows] = _allowed(out[rows], values, period, ruled_out[:, KNOWN:])
         return out
 
-    def _related(self, table: Table, columns: Ints, involved: Bools) -> Numbers:
+    def _related(self, table: Table, columns: Ints, involved: Bools, usual: Numbers) -> Numbers:
         """Return the numbers that mend relations, (N,); NaN where no broken one has the column."""
         out, rules = np.full(len(columns), np.nan), self.vectorizer.related
         rows = np.flatnonzero(involved[np.arange(len(columns)), columns])
@@ -145,7 +145,7 @@ class Mending:
         def possible(numbers: Numbers) -> Numbers:
             return self.expected.possible(some, numbers)
 
-        out[rows] = rules.mended(table.numbers[rows], self._place[some], possible)
+        out[rows] = rules.mended(table.numbers[rows], self._place[some], usual[rows], possible)
         return out
 
     def _replaced(self, table: Table, columns: Ints, numbers: Numbers, events: Ints) -> Table:

@@ -13,8 +13,12 @@ NOTHING = 9  # digits after the point: what is less is rounding
 
 
 def words_of(relation: Relation) -> str:
-    """Return a relation as people write it: `gross = net + tax`, `tax = 0.01 x rate x net`."""
+    """Return a relation as people write it: `gross = net + tax`, `tax = 0.01 x rate x net`, and an
+    order: `high >= low`.
+    """
     first, *others = map(one_line, relation.columns)
+    if relation.high is None:
+        return f"{first} >= {others[0]}"
     factors = [-weight for weight in relation.weights[1:]]
     terms = _product if relation.log else _sum
     return f"{first} = {terms(list(zip(others, factors, strict=True)), relation.middle)}"
@@ -24,8 +28,10 @@ def facts_of(
     relations: Sequence[Relation], exclusions: Sequence[Exclusion]
 ) -> Iterator[tuple[str, str]]:
     """Yield a name and a sentence for each kind of rule that there is."""
-    if relations:
-        yield "relations", _listed([words_of(each) for each in relations], "; ")
+    for name, is_order in (("relations", False), ("orders", True)):
+        own = [words_of(each) for each in relations if (each.high is None) == is_order]
+        if own:
+            yield name, _listed(own, "; ")
     if exclusions:
         columns = dict.fromkeys(one_line(each.column) for each in exclusions)
         count = "1 value" if len(exclusions) == 1 else f"{len(exclusions):,} values"

@@ -1,8 +1,9 @@
 """numeric columns that belong together -> which records break a relation between them.
 
 A relation is a sum that stays within limits: of numbers, as gross = net + tax, or of their
-logarithms, as tax = rate x net. `vaewatch.training.unseen.relations` finds them. Whoever breaks
-one has an unseen value in one of its columns (`vaewatch.scoring.features.marks`).
+logarithms, as tax = rate x net. `vaewatch.training.unseen.relations` finds them. An order, as
+high >= low, is one without an upper limit (`vaewatch.training.unseen.orders`). Whoever breaks one
+has an unseen value in one of its columns (`vaewatch.scoring.features.marks`).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Relations:
             logs=sum(len(relation.columns) for relation in ordered if not relation.log),
             low=floats(relation.low for relation in ordered),
             middle=floats(relation.middle for relation in ordered),
-            high=floats(relation.high for relation in ordered),
+            high=floats(_high(relation) for relation in ordered),
             members=members,
             fitted=ints(names.index(relation.columns[0]) for relation in ordered),
             numeric=len(numeric),
@@ -113,7 +114,8 @@ class Relations:
             return False
         rows = np.flatnonzero(broken.any(1))
         some = broken[rows]
-        kept = self.given(numbers[rows]) & ~some
+        narrow = np.isfinite(self.high)  # that an order is kept says little
+        kept = self.given(numbers[rows]) & ~some & narrow
         unseen[rows] |= put_down(some, kept, self.members, self.fitted)
         return True
 
@@ -122,24 +124,32 @@ class Relations:
         return np.asarray(self.broken(numbers) @ self.members)
 
     def mended(
-        self, numbers: NDArray[np.float64], columns: NDArray[np.int64], shape: Shape
+        self,
+        numbers: NDArray[np.float64],
+        columns: NDArray[np.int64],
+        usual: NDArray[np.float64],
+        shape: Shape,
     ) -> NDArray[np.float64]:
-        """Return the numbers that mend broken relations of N records, (N,): that of the relation
-        after which the fewest are broken; NaN where there is none.
+        """Return the numbers that mend broken relations of N records, (N,): the usual one if it
+        keeps them, or else that of the relation after which the fewest are broken; NaN where
+        there is none.
 
         Args:
             numbers: (N, numeric columns).
             columns: (N,) the numeric column that is to be mended, one of a broken relation's.
+            usual: (N,) what the rest of each record lets one expect there; NaN for nothing.
             shape: (N,) numbers -> those of them that the columns may hold.
         """
         at, place = np.arange(len(numbers)), self._place[:, columns].T  # (N, R)
-        tried = self.broken(numbers) & (place >= 0)
-        out = np.full(len(numbers), np.nan)
+        again = numbers.copy()
+        again[at, columns] = usual
+        kept = np.isfinite(usual) & ~(self.broken(again) & (place >= 0)).any(1)
+        tried = self.broken(numbers) & (place >= 0) & ~kept[:, None]
+        out = np.where(kept, usual, np.nan)
         fewest = np.full(len(numbers), len(self.starts) + 1)
         for _ in range(int(tried.sum(1).max(initial=0))):
             relation = tried.argmax(1)
             number = shape(self._solved(numbers, relation, place[at, relation]))
-            again = numbers.copy()
             again[at, columns] = number
             left = self.broken(again).sum(1)
             better = tried.any(1) & np.isfinite(number) & (left < fewest)
@@ -211,6 +221,10 @@ class Relations:
         return out
 
 
+def _high(relation: Relation) -> float:
+    return math.inf if relation.high is None else relation.high
+
+
 def check_relations(features: Sequence[Feature], relations: Sequence[Relation]) -> None:
     """Check that relations are between columns with a number among the features.
 
@@ -220,10 +234,13 @@ def check_relations(features: Sequence[Feature], relations: Sequence[Relation]) 
     numbers = {f.column for f in features if f.code is None}
     for each in relations:
         own = set(each.columns)
-        limits = (-math.inf, each.low, each.middle, each.high, math.inf)
-        ordered = all(a <= b for a, b in pairwise(limits)) and math.isfinite(each.high - each.low)
+        most = each.middle if each.high is None else each.high
+        limits = (-math.inf, each.low, each.middle, most, math.inf)
+        ordered = all(a <= b for a, b in pairwise(limits)) and math.isfinite(most - each.low)
+        order = each.weights == (1, -1) and each.low == 0 and not each.log
         if not (
             own <= numbers
+            and (order or each.high is not None)
             and 2 <= len(own) == len(each.columns) == len(each.weights)
             and all(weight and math.isfinite(weight) for weight in each.weights)
             and ordered

@@ -10,13 +10,16 @@ Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they 
 
 
 class Relation(Struct, frozen=True, omit_defaults=True):
-    """A sum of numbers that stays within limits."""
+    """A sum of numbers that stays within limits. Of an order it is `a - b`, and the low one 0."""
 
     columns: Annotated[tuple[str, ...], Meta(description="The numeric columns in it.")]
     weights: Annotated[tuple[Number, ...], Meta(description="By which each is multiplied.")]
     low: Annotated[Number, Meta(description="A record whose sum is less breaks the relation.")]
     middle: Annotated[Number, Meta(description="The sum of a usual record.")]
-    high: Annotated[Number, Meta(description="A record whose sum is more breaks the relation.")]
+    high: Annotated[
+        Number | None,
+        Meta(description="A record whose sum is more breaks the relation; null of an order."),
+    ] = None
     log: Annotated[
         bool,
         Meta(description="Whether the logarithms of the numbers are added, and not they."),

@@ -155,6 +155,10 @@ RELATION = {"columns": ["amount", "age"], "weights": [1, -2], "low": 0, "middle"
         {"low": 1.5},
         {"high": 0.5},
         {"low": -1e308, "high": 1e308},
+        {"high": None},
+        {"high": None, "weights": [1, -1], "low": -1},
+        {"high": None, "weights": [1, -1], "log": True},
+        {"high": None, "weights": [1, -1], "middle": -1},
     ],
 )
 def test_relations_that_training_does_not_write_are_refused(copy: Path, change: dict[str, Any]):

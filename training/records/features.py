@@ -22,6 +22,7 @@ from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.exclusions import exclusions_of
 from vaewatch.training.unseen.known import Known, in_series
+from vaewatch.training.unseen.orders import orders_of
 from vaewatch.training.unseen.relations import relations_of
 
 COUNT_RANGE = 20.0
@@ -56,6 +57,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         only = schema.columns[0]
         event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
+    relations = relations_of(table)
     levels = {name: own.levels for name, own in known.items() if own.levels is not None}
     return Vectorizer(
         schema,
@@ -65,7 +67,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         levels=levels,
         whole=tuple(name for name, own in known.items() if own.whole),
         absent=absent_of(table),
-        relations=relations_of(table),
+        relations=(*relations, *orders_of(table, relations)),
         exclusions=exclusions_of(table, levels),
     )
 

@@ -30,7 +30,7 @@ def relations_of(table: Table) -> tuple[Relation, ...]:
     """Return the relations between a table's numeric columns, the narrowest first; of each set of
     columns one.
     """
-    names, x = _varied(table)
+    names, x = varied(table)
     found: dict[frozenset[int], tuple[float, Relation]] = {}
     for log in (False, True):
         for narrow, fit in _fits(_logs(x) if log else x):
@@ -40,15 +40,15 @@ def relations_of(table: Table) -> tuple[Relation, ...]:
     return tuple(relation for _, relation in sorted(found.values(), key=lambda each: each[0]))
 
 
-def _varied(table: Table) -> tuple[list[str], Numbers]:
+def varied(table: Table) -> tuple[list[str], Numbers]:
     """Return the measured columns that vary, and their numbers by time, (N, columns)."""
     x = table.numbers[by_time(table), : len(table.schema.measured)]
-    some = [j for j in range(x.shape[1]) if _varies(x[:, j])] if len(x) >= ENOUGH else []
+    some = [j for j in range(x.shape[1]) if varies(x[:, j])] if len(x) >= ENOUGH else []
     some = some if len(some) <= MOST_COLUMNS else []
     return [table.schema.measured[j].name for j in some], x[:, some]
 
 
-def _varies(numbers: Numbers) -> bool:
+def varies(numbers: Numbers) -> bool:
     given = numbers[~np.isnan(numbers)]
     if len(given) < ENOUGH:
         return False
@@ -58,7 +58,7 @@ def _varies(numbers: Numbers) -> bool:
 def _logs(x: Numbers) -> Numbers:
     """Return logarithms; NaN of what has none, and of columns that hardly have any."""
     logs = np.log(np.where(x > 0, x, np.nan))
-    logs[:, [not _varies(own) for own in logs.T]] = np.nan
+    logs[:, [not varies(own) for own in logs.T]] = np.nan
     return logs
 
 
