@@ -53,6 +53,7 @@ def test_orders_are_found_and_nothing_else():
     assert set(orders(days(2000, 0))) == ALL
     rng = np.random.default_rng(0)
     assert orders(pl.DataFrame({c: rng.gamma(2, 1, 2000) for c in "abc"})) == []
+    assert orders(days(2000, 0)[["market"]]) == orders(days(400, 0)) == []
 
 
 @pytest.mark.parametrize(

@@ -108,24 +108,26 @@ def _clumps(x: Numbers, series: Ints) -> Numbers:
         x: (N, C) by time. series: (N,) their places one after the other, as each entity brought
             them.
     """
-    out = np.ones(x.shape[1])
-    for column, own in enumerate(x.T):
-        above = np.zeros(len(x), bool)
-        for part in np.array_split(np.arange(len(x)), TENTHS):
-            given = own[part][~np.isnan(own[part])]
-            above[part] = own[part] > (np.median(given) if len(given) else 0.0)
-        above = above[series][~np.isnan(own[series])]
-        share = np.count_nonzero(above) / len(above)
-        crossed = max(int(np.count_nonzero(np.diff(above))), 1)
-        out[column] = max(2 * share * (1 - share) * len(above) / crossed, 1.0)
-    return out
+    parts = np.array_split(np.arange(len(x)), TENTHS)
+    return np.array([_clump(own, parts, series) for own in x.T])
+
+
+def _clump(own: Numbers, parts: list[Ints], series: Ints) -> float:
+    above = np.zeros(len(own), bool)
+    for part in parts:
+        given = own[part][~np.isnan(own[part])]
+        above[part] = own[part] > (np.median(given) if len(given) else 0.0)
+    above = above[series][~np.isnan(own[series])]
+    share = np.count_nonzero(above) / len(above)
+    crossed = max(int(np.count_nonzero(np.diff(above))), 1)
+    return max(2 * share * (1 - share) * len(above) / crossed, 1.0)
 
 
 def _never_less(x: Numbers) -> Bools:
     """Return which of the columns of (n, C) are never less than which others, (C, C)."""
     with np.errstate(over="ignore"):
         least = [np.fmin.reduce(own[:, None] - x, axis=0, initial=np.inf) for own in x.T]
-    return np.array(least).reshape(x.shape[1], -1) >= 0
+    return np.array(least).reshape(x.shape[1], x.shape[1]) >= 0
 
 
 def _chance(more: Numbers, less: Numbers) -> float:
