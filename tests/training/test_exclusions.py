@@ -268,3 +268,40 @@ def test_exclusions_survive_the_artifact_and_one_of_before_has_none(sample_score
     table = checked_table(vectorizer.schema, odd)
     assert not before.transform(table).unseen.any()
     assert vectorizer.transform(table).unseen.sum(1).tolist() == [1] * 9
+
+
+def places(n: int, seed: int) -> pl.DataFrame:
+    """60 stations, most of them rare, each with a postcode of its own."""
+    rng = np.random.default_rng(seed)
+    place = rng.choice(60, n, p=np.array([0.5**i for i in range(5)] + [0.0625 / 55] * 55) / 2)
+    return pl.DataFrame(
+        {
+            "station": [f"S{i:02}" for i in place],
+            "postcode": [f"P{i * 7 % 60:02}" for i in place],
+            "plug": rng.choice(["a", "b"], n),
+            "kwh": np.round(rng.gamma(4, 5, n), 2),
+        }
+    )
+
+
+def moved(frame: pl.DataFrame) -> pl.DataFrame:
+    """Five stations that came a few times, each with its own postcode and with another's."""
+    seen = frame.group_by("station").agg(pl.len(), pl.col("postcode").first())
+    rare = seen.filter(pl.col("len").is_between(2, 8)).sort("station").head(5)
+    rows = rare.select("station", "postcode", plug=pl.lit("a"), kwh=pl.lit(20.0))
+    return pl.concat([rows, rows.with_columns(postcode=pl.lit("P00"))])
+
+
+def test_a_value_that_came_a_few_times_rules_out_what_another_one_determines():
+    frame = places(3000, 0)
+    fit = table_of_frame(frame)
+    rows = checked_table(fit.schema, moved(frame))
+    assert broken(fit, rows).tolist() == [False] * 5 + [True] * 5
+    assert broken(fit, checked_table(fit.schema, places(9000, 1))).mean() < 1e-3
+
+
+def test_one_exception_is_enough_that_nothing_is_determined():
+    frame = places(3000, 0)
+    odd = frame.head(1).with_columns(station=pl.lit("S01"), postcode=pl.lit("P00"))
+    fit = table_of_frame(pl.concat([frame, odd]))
+    assert not broken(fit, checked_table(fit.schema, moved(frame))).any()

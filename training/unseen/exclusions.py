@@ -4,7 +4,8 @@ If two values could have come together 100 times or more (`vaewatch.training.uns
 never did, then the columns depend on each other, and what has been ruled out so often will hardly
 come: of a share p of the records n have none with a chance of (1 - p)^n. So it is with several
 values of a column together, which may be rare, if a value is confined to the others, and these
-come again and again.
+come again and again. And if each value of a column came with one value of another one only, it
+determines that one, as a station its postcode: a value that came once rules all others out, too.
 
 An hour is ruled out only if it, and the hours beside it, could have come with a value on many
 days, and a weekday in many weeks.
@@ -28,6 +29,7 @@ from vaewatch.training.unseen.together import Together
 
 EXPECTED = 100  # times that what never came could have
 CONFINED = 0.5  # of what could have come with a value never did
+DETERMINED = 1000  # times that another value could have come than the one that is determined
 SEARCHED = 20_000  # records that are searched before all are looked at
 MOST_COLUMNS = 256
 MOST_PAIRS = 10_000  # events that exclude each other, so that the manifest stays small
@@ -60,12 +62,13 @@ def _pairs(every: Together, some: Together) -> Iterator[Exclusion]:
     for right, left in combinations(varying, 2):  # those of numbers come first
         chances = every.chances(left, right)
         never = some.came(left, right).sum(0) == 0
-        if not _ruled_out(chances, never, np.ones_like(never)).any():
+        known = every.known(left), every.known(right)
+        if not _ruled_out(chances, never, np.ones_like(never), known).any():
             continue
         came = every.came(left, right)
         never = (came == 0).all(0) & every.often(left, right)
         recurs = ((came == 0).all(0)) | (came >= LEAST_OF_LEVEL).all(0)
-        out = _ruled_out(chances, never, recurs)
+        out = _ruled_out(chances, never, recurs, known)
         if out.any():
             found[left, right] = np.where(out, chances, 0.0)
     least = _nth_largest([own[own > 0] for own in found.values()], MOST_PAIRS)
@@ -76,12 +79,13 @@ def _pairs(every: Together, some: Together) -> Iterator[Exclusion]:
             yield Exclusion(every.names[left], code, every.names[right], events)
 
 
-def _ruled_out(chances: Numbers, never: Bools, recurs: Bools) -> Bools:
+def _ruled_out(chances: Numbers, never: Bools, recurs: Bools, known: tuple[Bools, Bools]) -> Bools:
     """Return which of two columns' events rule each other out, (left events, right events).
 
     Args:
         chances: how often they could have come together.
         never: which did not; recurs: which did not, or did again and again.
+        known: (left events,) and (right events,) which are a value of its own.
     """
     out = never & (chances >= EXPECTED)
     missed = np.where(never, chances, 0.0)
@@ -89,6 +93,10 @@ def _ruled_out(chances: Numbers, never: Bools, recurs: Bools) -> Bools:
         of_all = missed.sum(axis, keepdims=True)
         confined = of_all >= np.maximum(CONFINED * chances.sum(axis, keepdims=True), EXPECTED)
         out |= (missed > 0) & confined & recurs.all(axis, keepdims=True)
+        came = (~never).sum(axis)
+        own = known[1 - axis] & (came > 0)
+        if (came[own] == 1).all() and of_all.squeeze(axis)[own].sum() >= DETERMINED:
+            out |= (missed > 0) & np.expand_dims(own, axis)
     return out
 
 
