@@ -74,10 +74,17 @@ def _kind_of(data: Any) -> str:
     if not isinstance(data, dict):
         return kind_of(data)
     if "records" not in data:
-        if data and all(isinstance(column, dict | list) for column in data.values()):
+        if data and all(map(_is_column, data.values())):
             return "columns; pandas writes records with to_json(orient='records')"
         return "an object without it" + (f" but with {_names_of(data)}" if data else "")
     return f"'records' as {kind_of(data['records'])}"
+
+
+def _is_column(member: Any) -> bool:
+    """Whether a member holds the values of a column, by their places or in order."""
+    if isinstance(member, list):
+        return bool(member) and not isinstance(member[0], dict)
+    return isinstance(member, dict)
 
 
 def _names_of(data: dict[str, Any]) -> str:
