@@ -62,7 +62,7 @@ def _pairs(every: Together, some: Together) -> Iterator[Exclusion]:
     for right, left in combinations(varying, 2):  # those of numbers come first
         chances = every.chances(left, right)
         never = some.came(left, right).sum(0) == 0
-        known = every.known(left), every.known(right)
+        known = every.known[left], every.known[right]
         if not _ruled_out(chances, never, np.ones_like(never), known).any():
             continue
         came = every.came(left, right)

@@ -77,6 +77,11 @@ def by_time(table: Table) -> NDArray[np.int64]:
     return np.argsort(table.times, kind="stable")
 
 
+def series_by_time(table: Table) -> NDArray[np.int64]:
+    """Return where the rows of a table `in_series` are among those `by_time`, (N,)."""
+    return np.argsort(by_time(table))[in_series(table)]
+
+
 def spread(n: int, most: int) -> NDArray[np.int64]:
     """Return at most so many of n places, from the first to the last."""
     return np.linspace(0, n - 1, min(n, most)).astype(np.int64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.known import by_time, in_series, spread
+from vaewatch.training.unseen.known import series_by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import LARGEST, limits_of
 from vaewatch.training.unseen.relations import varied, varies
@@ -41,10 +41,9 @@ def orders_of(table: Table, relations: tuple[Relation, ...]) -> tuple[Relation, 
         relations: of the table; two columns that have one need no order.
     """
     names, x = varied(table)
-    series = np.argsort(by_time(table))[in_series(table)]
     related = {frozenset(each.columns) for each in relations}
     found: list[Relation] = []
-    for more, less in _candidates(x, _clumps(x, series)):
+    for more, less in _candidates(x, _clumps(x, series_by_time(table))):
         columns = names[more], names[less]
         if len(found) < MOST and frozenset(columns) not in related:
             found += _order(columns, x[:, more], x[:, less])

@@ -23,7 +23,7 @@ from vaewatch.scoring.schema import Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part
 from vaewatch.training.unseen.calendar import Calendar, near
-from vaewatch.training.unseen.known import by_time, in_series, spread
+from vaewatch.training.unseen.known import by_time, series_by_time, spread
 
 TENTHS = 10
 
@@ -41,7 +41,7 @@ class Together:
         events: (N, C) see `vaewatch.scoring.features.known`. sizes: (C,) how many there are.
         numbers: (N, C) NaN where a column does not measure, or the number is missing.
         parts: (C,) the hour or the weekday, where a column is one.
-        values: (C)(V,) the events that are one value each, not a missing one or one of several.
+        known: (C)(events,) which are one value each, not a missing one or one of several.
         calendar: of the records.
         series: (N,) their places one after the other, as each entity brought them.
     """
@@ -51,7 +51,7 @@ class Together:
     sizes: list[int]
     numbers: Numbers
     parts: list[Part | None]
-    values: list[Ints]
+    known: list[Bools]
     calendar: Calendar
     series: Ints
 
@@ -69,9 +69,9 @@ class Together:
             sizes=[events_of(column, levels) for column in columns],
             numbers=numbers,
             parts=[column.part if column.part in COUNTED else None for column in columns],
-            values=[_values(column, levels) for column in columns],
+            known=[_known(column, levels) for column in columns],
             calendar=Calendar.of(table).take(rows),
-            series=np.argsort(rows)[in_series(table)],
+            series=series_by_time(table),
         )
 
     def some(self, most: int) -> Together:
@@ -116,12 +116,6 @@ class Together:
         lengths = np.array([len(part) for part in self.tenths])[:, None]
         by_chance = self.counts[left].T @ (self.counts[right] / lengths)
         return np.asarray(by_chance / np.minimum(self.clumps[left][:, None], self.clumps[right]))
-
-    def known(self, column: int) -> Bools:
-        """Return which events of a column are one value, (events,)."""
-        out = np.zeros(self.sizes[column], bool)
-        out[self.values[column]] = True
-        return out
 
     def came(self, left: int, right: int) -> Ints:
         """Return how often two events came together in either half of the records, (2, left
@@ -177,7 +171,8 @@ class Together:
         return np.maximum(apart / np.maximum(runs, 1), 1.0)
 
 
-def _values(column: Column, levels: LevelsOf) -> Ints:
+def _known(column: Column, levels: LevelsOf) -> Bools:
+    every = np.arange(events_of(column, levels))
     if column.is_number:
-        return np.arange(KNOWN, events_of(column, levels))
-    return np.arange(2 if column.kind is Kind.BOOLEAN else len(column.categories))
+        return np.asarray(every >= KNOWN)
+    return np.asarray(every < (2 if column.kind is Kind.BOOLEAN else len(column.categories)))
