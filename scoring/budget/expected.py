@@ -23,6 +23,7 @@ PROVIDED = "if normal traffic is as it was"  # where it has changed, more of the
 EXACT = 10  # from so many expected alarms on, tenths say nothing
 VAGUE = 4.0  # times the expected alarms: if chance explains more, little can be told
 MANY = 2.0  # times the expected alarms: more are worth a word
+UNTOLD = "but too few independent records to tell it from chance"
 
 
 class State(StrEnum):
@@ -136,7 +137,7 @@ class Expected:
             case State.BELOW:
                 return "fewer than normal traffic brings"
             case State.WITHIN if untold(alarms, self.mean, self.high):
-                return "more than expected, but too few independent records to tell it from chance"
+                return f"more than expected, {UNTOLD}"
             case State.WITHIN:
                 return "no more than chance explains"
         share, worst = self.most_false(alarms), self.worst_false(alarms)

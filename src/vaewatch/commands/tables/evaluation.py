@@ -67,15 +67,13 @@ def _facts(found: SeriesEvaluation, labels: str) -> list[tuple[str, str]]:
 
 
 def _budget(found: SeriesEvaluation) -> list[tuple[str, str]]:
-    from vaewatch.scoring.budget.expected import untold
+    from vaewatch.scoring.budget.expected import UNTOLD, untold
 
     if found.budget_holds is None:
         return []
     _, high = found.false_alarms_by_chance
     if found.budget_holds and untold(found.false_alarms, found.expected_false_alarms, high):
-        little = (
-            "more alarms than expected, but too few independent records to tell it from chance"
-        )
+        little = f"more alarms than expected, {UNTOLD}"
         return [("alarm budget", f"cannot be told at alpha {found.alpha:g}: {little}")]
     if found.budget_holds:
         return [("alarm budget", f"holds at alpha {found.alpha:g}: chance explains the alarms")]
