@@ -9,19 +9,23 @@ from vaewatch.scoring.features.state import Exclusion, Relation
 from vaewatch.scoring.intake.text import one_line
 
 NAMED = 5  # relations, or columns
-NOTHING = 9  # digits after the point: what is less is rounding
+CHANCE = 0.01  # of the limits' distance: a constant that is less comes by chance
+ROUNDING = 1e-9  # and one that is less than this by rounding
 
 
 def words_of(relation: Relation) -> str:
-    """Return a relation as people write it: `gross = net + tax`, `tax = 0.01 x rate x net`, and an
-    order: `high >= low`.
+    """Return a relation as people write it: `gross = net + tax`, `total = rate x nights + tax`,
+    and an order: `high >= low`.
     """
-    first, *others = map(one_line, relation.columns)
+    first, *others = (" x ".join(map(one_line, factors)) for factors in relation.factors)
     if relation.high is None:
         return f"{first} >= {others[0]}"
     factors = [-weight for weight in relation.weights[1:]]
-    terms = _product if relation.log else _sum
-    return f"{first} = {terms(list(zip(others, factors, strict=True)), relation.middle)}"
+    terms = list(zip(others, factors, strict=True))
+    if relation.log:
+        return f"{first} = {_product(terms, relation.middle)}"
+    least = max(CHANCE * (relation.high - relation.low), ROUNDING)
+    return f"{first} = {_sum(terms, relation.middle if abs(relation.middle) > least else 0.0)}"
 
 
 def facts_of(
@@ -48,7 +52,7 @@ def _sum(terms: Sequence[tuple[str, float]], constant: float) -> str:
         size = f"{abs(factor):.4g}"
         own = name if size == "1" else f"{size} {name}"
         out += f" {'-' if factor < 0 else '+'} {own}"
-    if round(constant, NOTHING):
+    if constant:
         out += f" {'-' if constant < 0 else '+'} {abs(constant):.4g}"
     return out[3:] if out.startswith(" +") else f"-{out[3:]}"
 

@@ -1,9 +1,10 @@
 """numeric columns that belong together -> which records break a relation between them.
 
-A relation is a sum that stays within limits: of numbers, as gross = net + tax, or of their
-logarithms, as tax = rate x net. `vaewatch.training.unseen.relations` finds them. An order, as
-high >= low, is one without an upper limit (`vaewatch.training.unseen.orders`). Whoever breaks one
-has an unseen value in one of its columns (`vaewatch.scoring.features.marks`).
+A relation is a sum that stays within limits: of numbers, as gross = net + tax, of their products,
+as total = rate x nights + tax, or of their logarithms, as speed = way / time.
+`vaewatch.training.unseen.relations` finds them. An order, as high >= low, is one without an upper
+limit (`vaewatch.training.unseen.orders`). Whoever breaks one has an unseen value in one of its
+columns (`vaewatch.scoring.features.marks`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Relations:
 
     Attributes:
         columns: (T,) the numeric column of each term.
+        times: (terms, columns) by which they are multiplied; of a product of three there are two.
         weights: (T,) of it. starts: (R,) where the terms of each relation start.
         logs: where the terms that are logarithms start.
         low, middle, high: (R,) the sums lie within these limits, and usually at the middle.
@@ -48,6 +50,7 @@ class Relations:
     """
 
     columns: NDArray[np.int64]
+    times: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
     weights: NDArray[np.float64]
     starts: NDArray[np.int64]
     logs: int
@@ -67,9 +70,18 @@ class Relations:
         ordered = sorted(relations, key=lambda relation: relation.log)
         sizes = [len(relation.columns) for relation in ordered]
         names = list(schema.names)
-        members = np.array([np.isin(names, relation.columns) for relation in ordered])
+        terms = [factors for relation in ordered for factors in relation.factors]
+        most = max(map(len, terms))
+        members = np.array([np.isin(names, relation.names) for relation in ordered])
         return cls(
-            columns=ints(numeric[name] for relation in ordered for name in relation.columns),
+            columns=ints(numeric[factors[0]] for factors in terms),
+            times=tuple(
+                (
+                    ints(term for term, factors in enumerate(terms) if len(factors) > at),
+                    ints(numeric[factors[at]] for factors in terms if len(factors) > at),
+                )
+                for at in range(1, most)
+            ),
             weights=floats(weight for relation in ordered for weight in relation.weights),
             starts=np.cumsum([0, *sizes[:-1]]),
             logs=sum(len(relation.columns) for relation in ordered if not relation.log),
@@ -77,7 +89,7 @@ class Relations:
             middle=floats(relation.middle for relation in ordered),
             high=floats(_high(relation) for relation in ordered),
             members=members,
-            fitted=ints(names.index(relation.columns[0]) for relation in ordered),
+            fitted=ints(names.index(relation.names[0]) for relation in ordered),
             numeric=len(numeric),
         )
 
@@ -140,16 +152,18 @@ class Relations:
             usual: (N,) what the rest of each record lets one expect there; NaN for nothing.
             shape: (N,) numbers -> those of them that the columns may hold.
         """
-        at, place = np.arange(len(numbers)), self._place[:, columns].T  # (N, R)
+        at = np.arange(len(numbers))
+        concerned = self._has_in[:, columns].T  # (N, R)
         again = numbers.copy()
         again[at, columns] = usual
-        kept = np.isfinite(usual) & ~(self.broken(again) & (place >= 0)).any(1)
-        tried = self.broken(numbers) & (place >= 0) & ~kept[:, None]
+        kept = np.isfinite(usual) & ~(self.broken(again) & concerned).any(1)
+        tried = self.broken(numbers) & concerned & ~kept[:, None]
+        solved = self._solved(numbers, columns)
         out = np.where(kept, usual, np.nan)
         fewest = np.full(len(numbers), len(self.starts) + 1)
         for _ in range(int(tried.sum(1).max(initial=0))):
             relation = tried.argmax(1)
-            number = shape(self._solved(numbers, relation, place[at, relation]))
+            number = shape(solved[at, relation])
             again[at, columns] = number
             left = self.broken(again).sum(1)
             better = tried.any(1) & np.isfinite(number) & (left < fewest)
@@ -158,34 +172,37 @@ class Relations:
         return out
 
     def _solved(
-        self,
-        numbers: NDArray[np.float64],
-        relation: NDArray[np.int64],
-        place: NDArray[np.int64],
+        self, numbers: NDArray[np.float64], columns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return the number by which each of N records keeps a relation, (N,), in as few digits as
-        that takes. `place`: (N,) of its term.
+        """Return the number by which each of N records keeps each relation, (N, R), in as few
+        digits as that takes; none of a relation without its column. `columns`: (N,) of it.
         """
-        at = np.arange(len(numbers))
-        low, middle, high = (end[relation] for end in (self.low, self.middle, self.high))
-        weight, log = self.weights[place], place >= self.logs
+        own = self._has[:, columns].T  # (N, T)
+        ones = numbers.copy()
+        ones[np.arange(len(numbers)), columns] = 1.0
         with np.errstate(all="ignore"):
-            terms = self._terms(numbers)
-            sums = np.add.reduceat(terms, self.starts, axis=1)
-            rest = sums[at, relation] - terms[at, place]
-            out = (middle - rest) / weight
-            out = np.where(log, np.exp(out), out)
+            terms = self._terms(ones)  # a logarithm of the column is 0 there
+            rest = self._added(np.where(own, 0.0, terms))
+            terms[:, self.logs :] = self.weights[self.logs :]
+            factor = self._added(np.where(own, terms, 0.0))
+            out = (self.middle - rest) / factor
+            out[:, self._log] = np.exp(out[:, self._log])
             for digits in range(MOST_DIGITS, LEAST_DIGITS - 1, -1):
                 short = rounded(out, digits)
-                total = rest + weight * np.where(log, np.log(short), short)
-                slack = FLOAT32_ROUNDING * np.abs(weight * np.where(log, 1.0, short))
-                out = np.where((total >= low - slack) & (total <= high + slack), short, out)
-        return out
+                total = rest + factor * np.where(self._log, np.log(short), short)
+                slack = FLOAT32_ROUNDING * np.abs(factor * np.where(self._log, 1.0, short))
+                near = (total >= self.low - slack) & (total <= self.high + slack)
+                out = np.where(near, short, out)
+        return np.where(np.isfinite(out), out, np.nan)
 
     def _sums(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums of N records, (N, R); NaN where a term is missing."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.add.reduceat(self._terms(numbers), self.starts, axis=1)
+            return self._added(self._terms(numbers))
+
+    def _added(self, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sums of (N, T) terms, (N, R)."""
+        return np.add.reduceat(terms, self.starts, axis=1)
 
     def _terms(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the terms of the sums of N records, (N, T)."""
@@ -194,31 +211,48 @@ class Relations:
             logs = terms[:, self.logs :]
             logs[logs <= 0] = np.nan
             np.log(logs, out=logs)
+        for places, columns in self.times:
+            terms[:, places] *= numbers.take(columns, axis=1)
         terms *= self.weights
         return terms
 
     def _slack(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return by how much rounding may move the sums of N records, (N, R)."""
-        own = numbers.take(self.columns, axis=1)
-        with np.errstate(over="ignore"):
-            size = np.abs(own * self.weights)
-            is_half = own.astype(np.float16) == own
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.abs(self._terms(numbers)) * self._count
+            longer = (numbers.astype(np.float16) != numbers) & ~np.isnan(numbers)
         size[:, self.logs :] = np.abs(self.weights[self.logs :])
-        longer = (own != np.rint(own)) | (np.abs(own) > LARGEST_SHORT)
-        halves = np.logical_and.reduceat(is_half, self.starts, axis=1)
-        halves &= np.logical_or.reduceat(longer, self.starts, axis=1)
+        fine = (numbers != np.rint(numbers)) | (np.abs(numbers) > LARGEST_SHORT)
+        fine &= ~np.isnan(numbers)
+        has = self._has_in.T
+        as_all = ~longer.any(1) & fine.any(1)  # what is whole may have been rounded, too
+        halves = ~(longer @ has) & ((fine @ has) | as_all[:, None])
         rounding = np.where(halves, FLOAT16_ROUNDING, FLOAT32_ROUNDING)
-        return np.asarray(rounding * np.add.reduceat(size, self.starts, axis=1))
+        return np.asarray(rounding * self._added(size))
 
     @cached_property
-    def _place(self) -> NDArray[np.int64]:
-        """The term of each numeric column in each relation, (R, numeric columns); -1 for none."""
-        relation = np.repeat(
-            np.arange(len(self.starts)), np.diff([*self.starts, len(self.columns)])
-        )
-        out = np.full((len(self.starts), self.numeric), -1)
-        out[relation, self.columns] = np.arange(len(self.columns))
+    def _has(self) -> NDArray[np.bool_]:
+        """Whether a term has a numeric column, (T, numeric columns)."""
+        out = np.zeros((len(self.columns), self.numeric), bool)
+        out[np.arange(len(self.columns)), self.columns] = True
+        for places, columns in self.times:
+            out[places, columns] = True
         return out
+
+    @cached_property
+    def _has_in(self) -> NDArray[np.bool_]:
+        """Whether a relation has a numeric column, (R, numeric columns)."""
+        return np.asarray(np.logical_or.reduceat(self._has, self.starts, axis=0))
+
+    @cached_property
+    def _count(self) -> NDArray[np.float64]:
+        """How many columns each term multiplies, (T,)."""
+        return np.asarray(self._has.sum(1, dtype=np.float64))
+
+    @cached_property
+    def _log(self) -> NDArray[np.bool_]:
+        """Which relations are of logarithms, (R,)."""
+        return self.starts >= self.logs
 
 
 def _high(relation: Relation) -> float:
@@ -233,19 +267,22 @@ def check_relations(features: Sequence[Feature], relations: Sequence[Relation]) 
     """
     numbers = {f.column for f in features if f.code is None}
     for each in relations:
-        own = set(each.columns)
+        terms = [frozenset(factors) for factors in each.factors]
         most = each.middle if each.high is None else each.high
         limits = (-math.inf, each.low, each.middle, most, math.inf)
         ordered = all(a <= b for a, b in pairwise(limits)) and math.isfinite(most - each.low)
         order = each.weights == (1, -1) and each.low == 0 and not each.log
+        singles = [len(factors) == 1 for factors in each.factors]
         if not (
-            own <= numbers
+            numbers.issuperset(each.names)
             and (order or each.high is not None)
-            and 2 <= len(own) == len(each.columns) == len(each.weights)
+            and 2 <= len(set(terms)) == len(each.columns) == len(each.weights)
+            and sum(map(len, terms)) == sum(map(len, each.factors))
+            and (all(singles) if each.log or each.high is None else singles[0])
             and all(weight and math.isfinite(weight) for weight in each.weights)
             and ordered
         ):
             raise ArtifactError(
-                f"the relation of column '{one_line(' '.join(each.columns[:1]))}' is not one that "
+                f"the relation of column '{one_line(' '.join(each.names[:1]))}' is not one that "
                 "training writes."
             )

@@ -10,10 +10,13 @@ Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they 
 
 
 class Relation(Struct, frozen=True, omit_defaults=True):
-    """A sum of numbers that stays within limits. Of an order it is `a - b`, and the low one 0."""
+    """A sum of terms that stays within limits. Of an order it is `a - b`, and the low one 0."""
 
-    columns: Annotated[tuple[str, ...], Meta(description="The numeric columns in it.")]
-    weights: Annotated[tuple[Number, ...], Meta(description="By which each is multiplied.")]
+    columns: Annotated[
+        tuple[str | tuple[str, ...], ...],
+        Meta(description="Of each term a numeric column, or those that are multiplied."),
+    ]
+    weights: Annotated[tuple[Number, ...], Meta(description="By which each term is multiplied.")]
     low: Annotated[Number, Meta(description="A record whose sum is less breaks the relation.")]
     middle: Annotated[Number, Meta(description="The sum of a usual record.")]
     high: Annotated[
@@ -24,6 +27,16 @@ class Relation(Struct, frozen=True, omit_defaults=True):
         bool,
         Meta(description="Whether the logarithms of the numbers are added, and not they."),
     ] = False
+
+    @property
+    def factors(self) -> list[tuple[str, ...]]:
+        """The columns that each term multiplies."""
+        return [(own,) if isinstance(own, str) else own for own in self.columns]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns in it, each once, that of the first term first."""
+        return list(dict.fromkeys(name for factors in self.factors for name in factors))
 
 
 class Exclusion(Struct, frozen=True, omit_defaults=True):

@@ -251,4 +251,4 @@ def test_orders_survive_the_artifact_and_relations_of_before_load(day_scorer: Sc
     old = [each for each in before.to_json()["relations"] if "high" in each]
     again = Vectorizer.from_json(before.schema, before.to_json() | {"relations": old})
     assert again.relations == tuple(each for each in before.relations if each.high is not None)
-    assert len(again.relations) == 3 < len(before.relations)
+    assert len(again.relations) == 4 < len(before.relations)

@@ -1,4 +1,4 @@
-"""one column by others, least squares -> Fit: residuals, and the limits that these have."""
+"""one column by other terms, least squares -> Fit: residuals, and the limits that these have."""
 
 from __future__ import annotations
 
@@ -13,44 +13,40 @@ from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import limits_around
-
-Numbers = NDArray[np.float64]
+from vaewatch.training.unseen.terms import Numbers, Terms
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A column by K others, of the records that have them all.
+    """A column by K other terms, of the records that have them all.
 
     Attributes:
-        columns: (1 + K,) indices, that of the fitted column first. rows: (n,) the records.
-        design: (n, 1 + K) a one, and the others. y: (n,) the fitted column.
+        places: (1 + K,) of the terms, that of the fitted column first. rows: (n,) the records.
+        design: (n, 1 + K) a one, and the other terms. y: (n,) the fitted column.
         weights: (1 + K,) by which the design is multiplied.
     """
 
-    columns: tuple[int, ...]
+    places: tuple[int, ...]
     rows: NDArray[np.int64]
     design: Numbers
     y: Numbers
     weights: Numbers
 
     @classmethod
-    def of(cls, x: Numbers, columns: Sequence[int]) -> Fit | None:
-        """Return the fit to (N, all columns), NaN where missing; None if too few records have
-        what it takes.
-        """
-        rows = np.flatnonzero(~np.isnan(x[:, columns]).any(1))
-        return cls.within(x, columns, rows) if len(rows) >= ENOUGH else None
+    def of(cls, terms: Terms, places: Sequence[int]) -> Fit | None:
+        """Return the fit to N records; None if too few of them have what it takes."""
+        rows = np.flatnonzero(~np.isnan(terms.of(places)).any(1))
+        return cls.within(terms, places, rows) if len(rows) >= ENOUGH else None
 
     @classmethod
-    def within(cls, x: Numbers, columns: Sequence[int], rows: NDArray[np.int64]) -> Fit:
-        """Return the fit to records that have all of the columns."""
-        target, *others = columns
-        design = np.column_stack([np.ones(len(rows)), x[rows][:, others]])
+    def within(cls, terms: Terms, places: Sequence[int], rows: NDArray[np.int64]) -> Fit:
+        """Return the fit to records that have all of the terms."""
+        own = terms.take(rows).of(places)
+        y, design = own[:, 0], np.column_stack([np.ones(len(rows)), own[:, 1:]])
         size = np.abs(design).max(0)
         size[size == 0] = 1.0
-        y = x[rows, target]
         weights = np.linalg.lstsq(design / size, y, rcond=None)[0] / size
-        return cls(tuple(columns), rows, design, y, weights)
+        return cls(tuple(places), rows, design, y, weights)
 
     @cached_property
     def residuals(self) -> Numbers:
@@ -66,11 +62,11 @@ class Fit:
         middle = float(np.median(self.residuals))
         return max(self.limits[1] - middle, middle - self.limits[0])
 
-    def holds_in_halves(self, x: Numbers) -> bool:
+    def holds_in_halves(self, terms: Terms) -> bool:
         """Return whether what each half of the records makes a limit holds in the other one."""
         halves = np.array_split(self.rows, 2)
         return all(
-            Fit.within(x, self.columns, one).keep(Fit.within(x, self.columns, other))
+            Fit.within(terms, self.places, one).keep(Fit.within(terms, self.places, other))
             for one, other in (halves, halves[::-1])
         )
 
@@ -82,11 +78,12 @@ class Fit:
         low, high = self.limits
         return bool(((residuals >= low - slack) & (residuals <= high + slack)).all())
 
-    def relation(self, names: Sequence[str], log: bool) -> Relation:
-        """Return it with the names of all columns."""
+    def relation(self, names: Sequence[Sequence[str]], log: bool) -> Relation:
+        """Return it, given the names of each term's columns."""
         constant, low, high = float(self.weights[0]), *self.limits
+        own = [tuple(names[place]) for place in self.places]
         return Relation(
-            columns=tuple(names[i] for i in self.columns),
+            columns=tuple(each[0] if len(each) == 1 else each for each in own),
             weights=(1.0, *(-self.weights[1:]).tolist()),
             low=constant + low,
             middle=constant + float(np.median(self.residuals)),

@@ -2,9 +2,9 @@
 
 An amount is the sum of others, or a price times a count. The covariance of errors does not see
 that where amounts differ a lot: a tax that is twice what it must be is a usual tax. So each column
-is fitted by few others, as it is and by logarithms. The residuals have limits as the numbers of a
-column have (`vaewatch.training.unseen.limits`). Where these are narrow beside what two records
-differ by, the columns have a relation, and a record beyond the limits breaks it.
+is fitted by few others, as it is, by logarithms, and by products. The residuals have limits as the
+numbers of a column have (`vaewatch.training.unseen.limits`). Where these are narrow beside what
+two records differ by, the columns have a relation, and a record beyond the limits breaks it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.fitted import Fit, Numbers
+from vaewatch.training.unseen.fitted import Fit
 from vaewatch.training.unseen.known import by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.pursuit import NARROW, Pursuit, difference
+from vaewatch.training.unseen.pursuit import Pursuit, difference, narrowness
+from vaewatch.training.unseen.terms import Numbers, Terms
 
 MOST_COLUMNS = 256  # among which relations are sought
 SEARCHED = 4_000  # records among which the columns of each are sought
@@ -31,12 +32,14 @@ def relations_of(table: Table) -> tuple[Relation, ...]:
     columns one.
     """
     names, x = varied(table)
-    found: dict[frozenset[int], tuple[float, Relation]] = {}
-    for log in (False, True):
-        for narrow, fit in _fits(_logs(x) if log else x):
-            own = frozenset(fit.columns)
-            if narrow < found.get(own, (math.inf,))[0]:
-                found[own] = narrow, fit.relation(names, log)
+    found: dict[frozenset[str], tuple[float, Relation]] = {}
+    logs = Terms.columns(_logs(x))
+    for terms in (Terms.columns(x), logs, Terms.products(x)):
+        own = [tuple(names[column] for column in factors) for factors in terms.factors]
+        for narrow, fit in _fits(terms):
+            columns = frozenset(name for place in fit.places for name in own[place])
+            if narrow < found.get(columns, (math.inf,))[0]:
+                found[columns] = narrow, fit.relation(own, log=terms is logs)
     return tuple(relation for _, relation in sorted(found.values(), key=lambda each: each[0]))
 
 
@@ -62,13 +65,14 @@ def _logs(x: Numbers) -> Numbers:
     return logs
 
 
-def _fits(x: Numbers) -> Iterator[tuple[float, Fit]]:
+def _fits(terms: Terms) -> Iterator[tuple[float, Fit]]:
     """Yield the relations of each column, and how narrow they are."""
-    pursuit = Pursuit.of(x[spread(len(x), SEARCHED)])
-    for target in range(x.shape[1]):
-        columns = pursuit.best(target)
-        fit = Fit.of(x, columns) if columns else None
+    pursuit = Pursuit.of(terms.take(spread(len(terms.x), SEARCHED)))
+    for target in range(terms.x.shape[1]):
+        best = pursuit.best(target)
+        fit = Fit.of(terms, best.places) if best else None
         if fit is not None:
             narrow = fit.width / difference(fit.y)
-            if narrow <= NARROW and fit.holds_in_halves(x):
+            enough = narrowness(terms.is_product(fit.places))
+            if narrow <= enough and fit.holds_in_halves(terms):
                 yield narrow, fit
