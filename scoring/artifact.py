@@ -19,6 +19,7 @@ from vaewatch.scoring.features.absent import check_absent
 from vaewatch.scoring.features.exclusions import check_exclusions
 from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
+from vaewatch.scoring.features.lookups import check_lookups
 from vaewatch.scoring.features.relations import check_relations
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
@@ -244,6 +245,7 @@ def _check_vectorizer(schema: Schema, vectorizer: Vectorizer) -> None:
     check_absent(schema, vectorizer.absent)
     check_relations(features, vectorizer.relations)
     check_exclusions(schema, features, vectorizer.levels, vectorizer.exclusions)
+    check_lookups(schema, features, vectorizer.levels, vectorizer.lookups)
 
 
 def _of_new(manifest: Manifest, arrays: Mapping[str, NDArray[Any]]) -> Calibration | None:

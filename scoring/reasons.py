@@ -160,7 +160,7 @@ class Explainer:
         if broken is None or self.mending is None:
             expected = self.expectation.expect(cells, blank)
         else:
-            own = Broken(scored.table.take(rows[at]), broken.related[at], broken.excluded[at])
+            own = broken.take(at)
             excluded = self.mending.excluded(own, cells)
             expected = self.expectation.expect(cells, blank, excluded)
             self.mending.mend(own, at, cells, expected, unseen)

@@ -1,8 +1,8 @@
 """a record that breaks a rule between columns -> what is expected in each of these columns.
 
-A rule is a relation or an exclusion. Any of its columns may be the wrong one. The network tells:
-with the right one mended, the record is as usual. If no single one mends all, then more than one
-is wrong. What the record costs is then put down to the columns that it was marked in.
+A rule is a relation, a lookup or an exclusion. Any of its columns may be the wrong one. The
+network tells: with the right one mended, the record is as usual. If no single one mends all, then
+more than one is wrong. What the record costs is then put down to the columns it was marked in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vaewatch.scoring.expected.expectation import Expected
 from vaewatch.scoring.expected.numbers import DIGITS, ExpectedNumbers
 from vaewatch.scoring.features.feature import rounded
 from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING
-from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
 from vaewatch.scoring.table import Table
 
 Bools = NDArray[np.bool_]
@@ -31,16 +31,21 @@ class Broken:
     """N records, and the columns of the rules that they break.
 
     Attributes:
-        related, excluded: (N, C) by relations, and by exclusions.
+        related, looked_up, excluded: (N, C) by relations, lookups and exclusions.
     """
 
     table: Table
     related: Bools
+    looked_up: Bools
     excluded: Bools
 
     @property
     def columns(self) -> Bools:
-        return self.related | self.excluded
+        return self.related | self.looked_up | self.excluded
+
+    def take(self, rows: Ints) -> Broken:
+        own = (self.related, self.looked_up, self.excluded)
+        return Broken(self.table.take(rows), *(each[rows] for each in own))
 
 
 @dataclass(frozen=True)
@@ -53,43 +58,50 @@ class Mending:
     @classmethod
     def of(cls, vectorizer: Vectorizer, expected: ExpectedNumbers) -> Mending | None:
         """Return what mends by an artifact's rules; None where it has none."""
-        if vectorizer.related is None and vectorizer.excluded is None:
+        rules = (vectorizer.related, vectorizer.looked_up, vectorizer.excluded)
+        if all(own is None for own in rules):
             return None
         return cls(vectorizer, expected)
 
     def broken(self, table: Table) -> Broken:
         """Return the columns of the rules that N records break."""
         none = np.zeros((len(table), len(table.schema.columns)), bool)
-        related, excluded = self.vectorizer.related, self.vectorizer.excluded
+        own = self.vectorizer
         return Broken(
             table,
-            none if related is None else related.involved(table.numbers),
-            none if excluded is None else excluded.involved(table.numbers, table.codes),
+            none if own.related is None else own.related.involved(table.numbers),
+            none if own.looked_up is None else own.looked_up.involved(table.numbers, table.codes),
+            none if own.excluded is None else own.excluded.involved(table.numbers, table.codes),
         )
 
     def excluded(self, broken: Broken, cells: Cells) -> Bools:
         """Return the features that the rest of each record rules out in M cells, (M, D)."""
         out = np.zeros(cells.features.shape, bool)
-        rules, table = self.vectorizer.excluded, broken.table
-        involved = broken.excluded[np.arange(len(out)), cells.columns]
-        if rules is None or not involved.any():
-            return out
-        own = list(self.vectorizer.by_column.values())
-        for column in np.unique(cells.columns[involved]).tolist():
-            rows = np.flatnonzero(involved & (cells.columns == column))
-            events = rules.excluded(table.numbers[rows], table.codes[rows], column)
-            if own[column].column.is_number:
-                given = events[:, KNOWN:].all(1) if events.shape[1] > KNOWN else events[:, GIVEN]
-                for feature, ruled_out in (
-                    (own[column].number, given),
-                    (own[column].flag, events[:, MISSING]),
-                ):
-                    if feature is not None:
-                        out[rows, feature] = ruled_out
-            else:
-                some = range(own[column].events.start, own[column].events.stop)
-                out[rows[:, None], some] = events[:, self._codes[some]]
+        own, table = list(self.vectorizer.by_column.values()), broken.table
+        for rules, columns in (
+            (self.vectorizer.excluded, broken.excluded),
+            (self.vectorizer.looked_up, broken.looked_up),
+        ):
+            involved = columns[np.arange(len(out)), cells.columns]
+            for column in np.unique(cells.columns[involved]).tolist():
+                if rules is None:
+                    break
+                rows = np.flatnonzero(involved & (cells.columns == column))
+                events = rules.excluded(table.numbers[rows], table.codes[rows], column)
+                if events.size:  # a number that is looked up has none
+                    self._rule_out(own[column], rows, events, out)
         return out
+
+    def _rule_out(self, own: ColumnFeatures, rows: Ints, events: Bools, out: Bools) -> None:
+        """Rule features of a column out in some cells, in place, by its ruled-out events."""
+        if own.column.is_number:
+            given = events[:, KNOWN:].all(1) if events.shape[1] > KNOWN else events[:, GIVEN]
+            for feature, ruled_out in ((own.number, given), (own.flag, events[:, MISSING])):
+                if feature is not None:
+                    out[rows, feature] |= ruled_out
+        else:
+            some = range(own.events.start, own.events.stop)
+            out[rows[:, None], some] |= events[:, self._codes[some]]
 
     def mend(
         self, broken: Broken, records: Ints, cells: Cells, expected: Expected, unseen: Bools
@@ -104,9 +116,12 @@ class Mending:
         table, columns = broken.table.take(own), cells.columns[own]
         events = expected.events[own]
         numbers = self._within(table, columns, expected.numbers[own])
-        mended = self._related(table, columns, broken.related[own], numbers)
-        found = np.isfinite(mended)
-        numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
+        for mended in (
+            self._looked_up(table, columns, broken.looked_up[own]),
+            self._related(table, columns, broken.related[own], numbers),
+        ):
+            found = np.isfinite(mended)
+            numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
         after = self._replaced(table, columns, numbers, events)
         before, features = self._apart.transform(table), self._apart.transform(after)
         marks, left = self._marks(table), self._marks(after)
@@ -132,6 +147,17 @@ class Mending:
             if len(values) and len(rows):
                 ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
                 out[rows] = _allowed(out[rows], values, period, ruled_out[:, KNOWN:])
+        return out
+
+    def _looked_up(self, table: Table, columns: Ints, involved: Bools) -> Numbers:
+        """Return the numbers that mend lookups, (N,); NaN where no broken one has the column."""
+        out, rules = np.full(len(columns), np.nan), self.vectorizer.looked_up
+        rows = np.flatnonzero(involved[np.arange(len(columns)), columns] & self._numeric[columns])
+        if rules is None or not len(rows):
+            return out
+        some = columns[rows]
+        found = rules.mended(table.numbers[rows], table.codes[rows], self._place[some])
+        out[rows] = self.expected.possible(some, found)
         return out
 
     def _related(self, table: Table, columns: Ints, involved: Bools, usual: Numbers) -> Numbers:
@@ -166,12 +192,14 @@ class Mending:
             self.vectorizer.related.mark(table.numbers, marks)
         if self.vectorizer.excluded is not None:
             self.vectorizer.excluded.mark(table.numbers, table.codes, marks)
+        if self.vectorizer.looked_up is not None:
+            self.vectorizer.looked_up.mark(table.numbers, table.codes, marks)
         return marks
 
     @cached_property
     def _apart(self) -> Vectorizer:
         """What reads records, whatever rules they break."""
-        return replace(self.vectorizer, relations=(), exclusions=())
+        return replace(self.vectorizer, relations=(), exclusions=(), lookups=())
 
     @cached_property
     def _place(self) -> Ints:

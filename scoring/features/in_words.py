@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from vaewatch.scoring.features.state import Exclusion, Relation
+from vaewatch.scoring.features.state import Exclusion, Lookup, Relation
 from vaewatch.scoring.intake.text import one_line
 
 NAMED = 5  # relations, or columns
@@ -28,14 +28,24 @@ def words_of(relation: Relation) -> str:
     return f"{first} = {_sum(terms, relation.middle if abs(relation.middle) > least else 0.0)}"
 
 
+def looked_up(lookup: Lookup) -> str:
+    """Return a lookup as people say it: `distance by origin and destination`, `price by service, a
+    line of weight`.
+    """
+    out = f"{one_line(lookup.column)} by {' and '.join(map(one_line, lookup.by))}"
+    return out if lookup.along is None else f"{out}, a line of {one_line(lookup.along)}"
+
+
 def facts_of(
-    relations: Sequence[Relation], exclusions: Sequence[Exclusion]
+    relations: Sequence[Relation], exclusions: Sequence[Exclusion], lookups: Sequence[Lookup]
 ) -> Iterator[tuple[str, str]]:
     """Yield a name and a sentence for each kind of rule that there is."""
     for name, is_order in (("relations", False), ("orders", True)):
         own = [words_of(each) for each in relations if (each.high is None) == is_order]
         if own:
             yield name, _listed(own, "; ")
+    if lookups:
+        yield "lookups", _listed([looked_up(each) for each in lookups], "; ")
     if exclusions:
         columns = dict.fromkeys(one_line(each.column) for each in exclusions)
         count = "1 value" if len(exclusions) == 1 else f"{len(exclusions):,} values"

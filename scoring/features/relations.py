@@ -21,13 +21,17 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
 from vaewatch.scoring.features.marks import put_down
-from vaewatch.scoring.features.same import FLOAT16_ROUNDING, FLOAT32_ROUNDING
+from vaewatch.scoring.features.same import (
+    FLOAT16_ROUNDING,
+    FLOAT32_ROUNDING,
+    are_halves,
+    show_halves,
+)
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Schema
 
 LEAST_DIGITS, MOST_DIGITS = 6, 15  # significant ones of a number that mends a relation
-LARGEST_SHORT = 2048  # up to it, whole numbers are float16 as they are
 
 Shape = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -220,12 +224,12 @@ class Relations:
         """Return by how much rounding may move the sums of N records, (N, R)."""
         with np.errstate(over="ignore", invalid="ignore"):
             size = np.abs(self._terms(numbers)) * self._count
-            longer = (numbers.astype(np.float16) != numbers) & ~np.isnan(numbers)
         size[:, self.logs :] = np.abs(self.weights[self.logs :])
-        fine = (numbers != np.rint(numbers)) | (np.abs(numbers) > LARGEST_SHORT)
-        fine &= ~np.isnan(numbers)
+        given = ~np.isnan(numbers)
+        longer, fine = ~are_halves(numbers) & given, show_halves(numbers) & given
         has = self._has_in.T
-        as_all = ~longer.any(1) & fine.any(1)  # what is whole may have been rounded, too
+        # What is whole in a record of float16 numbers may have been rounded, too.
+        as_all = np.asarray(~longer.any(1) & fine.any(1))
         halves = ~(longer @ has) & ((fine @ has) | as_all[:, None])
         rounding = np.where(halves, FLOAT16_ROUNDING, FLOAT32_ROUNDING)
         return np.asarray(rounding * self._added(size))

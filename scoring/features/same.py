@@ -14,6 +14,7 @@ from vaewatch.scoring.spelling.categories import half, is_half
 
 FLOAT32_ROUNDING = 2.0**-23  # relative distance of neighbouring float32 numbers
 FLOAT16_ROUNDING = 2.0**-10
+LARGEST_SHORT = 2048  # up to it, whole numbers are float16 as they are
 
 
 def same(
@@ -51,3 +52,14 @@ def halves_of(known: Iterable[float]) -> NDArray[np.float64]:
     own.
     """
     return floats(half(value) if is_half(half(value)) else np.nan for value in known)
+
+
+def are_halves(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which numbers float16 holds, and so may be rounded to it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers.astype(np.float16) == numbers)
+
+
+def show_halves(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which numbers that float16 holds are hardly such ones by chance."""
+    return np.asarray((numbers != np.rint(numbers)) | (np.abs(numbers) > LARGEST_SHORT))

@@ -39,6 +39,35 @@ class Relation(Struct, frozen=True, omit_defaults=True):
         return list(dict.fromkeys(name for factors in self.factors for name in factors))
 
 
+class Lookup(Struct, frozen=True, omit_defaults=True):
+    """What a number is by what other columns hold."""
+
+    column: Annotated[str, Meta(description="The numeric column that is looked up.")]
+    by: Annotated[
+        tuple[str, ...], Meta(description="The columns to look up by, which know their values.")
+    ]
+    rows: Annotated[
+        tuple[tuple[Number, ...], ...],
+        Meta(
+            description="`[codes..., x, y, slope, a, b]`: a code of each of these columns, a "
+            "point of the line, its slope, one over the number of records, and over their sum of "
+            "squares about x. The limits are 1 + sqrt(a + b (value - x)^2) times as wide."
+        ),
+    ]
+    low: Annotated[Number, Meta(description="A number that is farther below is unseen.")]
+    middle: Annotated[Number, Meta(description="How far a usual record's is above.")]
+    high: Annotated[Number, Meta(description="A number that is farther above is unseen.")]
+    along: Annotated[
+        str | None,
+        Meta(description="The numeric column that it is a line of; null for one number each."),
+    ] = None
+
+    @property
+    def names(self) -> list[str]:
+        """Its columns, the looked-up one first."""
+        return [self.column, *([] if self.along is None else [self.along]), *self.by]
+
+
 class Exclusion(Struct, frozen=True, omit_defaults=True):
     """What a value of a column never comes with in another column."""
 
@@ -98,6 +127,10 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
     relations: Annotated[
         tuple[Relation, ...],
         Meta(description="Between numeric columns: one of a record that breaks one is unseen."),
+    ] = ()
+    lookups: Annotated[
+        tuple[Lookup, ...],
+        Meta(description="What numbers are by other columns: one of another number is unseen."),
     ] = ()
     exclusions: Annotated[
         tuple[Exclusion, ...],

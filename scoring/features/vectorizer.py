@@ -38,9 +38,10 @@ from vaewatch.scoring.features.feature import (
 )
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.limits import Limits
+from vaewatch.scoring.features.lookups import Lookups
 from vaewatch.scoring.features.numbers import Numbers
 from vaewatch.scoring.features.relations import Relations
-from vaewatch.scoring.features.state import Exclusion, Relation
+from vaewatch.scoring.features.state import Exclusion, Lookup, Relation
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
 from vaewatch.scoring.time.calendar import on_circle
@@ -77,6 +78,7 @@ class Vectorizer:
         relations: between numeric columns; who breaks one has an unseen number.
         exclusions: of columns that know their values; of two that exclude each other one is
             unseen.
+        lookups: what numbers are by what other columns hold; another number is unseen.
     """
 
     schema: Schema
@@ -88,6 +90,7 @@ class Vectorizer:
     absent: AbsentOf = field(default_factory=dict)
     relations: tuple[Relation, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -130,6 +133,8 @@ class Vectorizer:
         found |= self._events.write(codes, values, unseen)
         if self.excluded is not None:
             found |= self.excluded.mark(numbers, codes, unseen)
+        if self.looked_up is not None:
+            found |= self.looked_up.mark(numbers, codes, unseen)
         return found
 
     @cached_property
@@ -151,6 +156,11 @@ class Vectorizer:
     def excluded(self) -> Exclusions | None:
         """The tables of the exclusions; None without one."""
         return Exclusions.of(self.schema, self.levels, self.exclusions)
+
+    @cached_property
+    def looked_up(self) -> Lookups | None:
+        """The tables of the lookups; None without one."""
+        return Lookups.of(self.schema, self.levels, self.lookups)
 
     @cached_property
     def _events(self) -> Events:
@@ -201,6 +211,7 @@ class Vectorizer:
             "absent": {name: list(own) for name, own in self.absent.items()},
             "relations": [msgspec.to_builtins(each) for each in self.relations],
             "exclusions": [msgspec.to_builtins(each) for each in self.exclusions],
+            "lookups": [msgspec.to_builtins(each) for each in self.lookups],
         }
 
     @classmethod
@@ -213,7 +224,8 @@ class Vectorizer:
             absent = {name: tuple(own) for name, own in data.get("absent", {}).items()}
             relations = msgspec.convert(data.get("relations", ()), tuple[Relation, ...])
             exclusions = msgspec.convert(data.get("exclusions", ()), tuple[Exclusion, ...])
-            known = (limits, levels, whole, absent, relations, exclusions)
+            lookups = msgspec.convert(data.get("lookups", ()), tuple[Lookup, ...])
+            known = (limits, levels, whole, absent, relations, exclusions, lookups)
             return cls(schema, features, dict(data["constants"]), *known)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(

@@ -22,6 +22,7 @@ from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.exclusions import exclusions_of
 from vaewatch.training.unseen.known import Known, in_series
+from vaewatch.training.unseen.lookups import lookups_of
 from vaewatch.training.unseen.orders import orders_of
 from vaewatch.training.unseen.relations import relations_of
 
@@ -69,6 +70,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         absent=absent_of(table),
         relations=(*relations, *orders_of(table, relations)),
         exclusions=exclusions_of(table, levels),
+        lookups=lookups_of(table, levels, relations),
     )
 
 

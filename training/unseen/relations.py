@@ -24,6 +24,7 @@ from vaewatch.training.unseen.terms import Numbers, Terms
 
 MOST_COLUMNS = 256  # among which relations are sought
 SEARCHED = 4_000  # records among which the columns of each are sought
+LEAST_LOGS = 10  # values of a column that has a power
 LEAST_VARIED = 100  # records in which a column is not what it mostly is
 
 
@@ -59,9 +60,12 @@ def varies(numbers: Numbers) -> bool:
 
 
 def _logs(x: Numbers) -> Numbers:
-    """Return logarithms; NaN of what has none, and of columns that hardly have any."""
+    """Return logarithms; NaN of what has none, and of columns that hardly have any, or so few that
+    some power follows any rule through them.
+    """
     logs = np.log(np.where(x > 0, x, np.nan))
-    logs[:, [not varies(own) for own in logs.T]] = np.nan
+    few = [len(np.unique(own)) <= LEAST_LOGS or not varies(own) for own in logs.T]  # and a NaN
+    logs[:, few] = np.nan
     return logs
 
 

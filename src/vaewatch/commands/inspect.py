@@ -81,7 +81,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield from _limits(calibration, manifest.alpha)
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
-    yield from facts_of(manifest.vectorizer.relations, manifest.vectorizer.exclusions)
+    state = manifest.vectorizer
+    yield from facts_of(state.relations, state.exclusions, state.lookups)
     yield from series_facts(manifest)
     if manifest.outlook:
         yield "over time", words(manifest.outlook, windows=manifest.window is not None)[1]
