@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +35,7 @@ from vaewatch.scoring.schema import Schema
 MOST_KEYS = 2  # columns by which a number is looked up
 MOST_PLACES = 2**17  # of the table of a lookup, one for each value or pair of values
 LINE = 5  # numbers that say what a line is
+NEAR = 1e-9  # of a number, at most what rounding may move it by
 MOST_DIGITS = 9  # significant ones of a number that mends a lookup
 
 Bools = NDArray[np.bool_]
@@ -115,7 +117,17 @@ class Lookups:
         Args:
             numbers: (N, numeric columns), NaN where missing. codes: (N, discrete columns).
         """
-        return self._broken(numbers, self._places(self.known.read(numbers, codes)))
+        places = self._places(self.known.read(numbers, codes))
+        first, slope = self._straight
+        y = self._y(numbers)
+        left = y - first.take(places)
+        if self._has_lines:
+            left -= slope.take(places) * self._x(numbers)
+        out = np.abs(left) > self._narrow + NEAR * np.abs(y)  # all that could be broken
+        if np.count_nonzero(out):
+            rows = np.flatnonzero(out.any(1))
+            out[rows] = self._broken(numbers[rows], places[rows])
+        return np.asarray(out)
 
     def mark(self, numbers: Numbers, codes: NDArray[np.int32], unseen: Bools) -> bool:
         """Mark a column of each broken lookup of N records; return whether any is broken.
@@ -184,6 +196,18 @@ class Lookups:
         sizes = np.where(first, (ends - self.start) // self.strides[0], second * self.strides[0])
         return int(sizes.max(initial=0))
 
+    @cached_property
+    def _straight(self) -> tuple[Numbers, Numbers]:
+        """What a usual record has where x is 0, and the slopes, (T,) each."""
+        centre, value, slope, _, _ = self.table.T
+        middle = np.repeat(self.middle, np.diff([*self.start, len(self.table)]))
+        return value - slope * centre + middle, slope.copy()
+
+    @cached_property
+    def _narrow(self) -> Numbers:
+        """How far the nearer limit is from the middle, (L,)."""
+        return np.minimum(self.high - self.middle, self.middle - self.low)
+
     def _places(self, events: Ints) -> Ints:
         """Return where the events of N records are in the tables, (N, L)."""
         first, second = (events.take(keys, axis=1) for keys in self.keys)
@@ -196,6 +220,10 @@ class Lookups:
     def _x(self, numbers: Numbers) -> Numbers:
         """Return the numbers that they are lines of, (N, L); 0 for none."""
         return np.where(self.along < 0, 0.0, numbers.take(self.along, axis=1, mode="wrap"))
+
+    @cached_property
+    def _has_lines(self) -> bool:
+        return bool((self.along >= 0).any())
 
     def _broken(self, numbers: Numbers, places: Ints) -> Bools:
         every = np.arange(len(self.columns))

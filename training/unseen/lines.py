@@ -145,7 +145,9 @@ class Lines:
         slack = FLOAT32_ROUNDING * (np.abs(other.y) + np.abs(expected))
         wider = self.wider(other.groups, other.x)
         low, high = (end - self.middle for end in self.limits)
-        return not bool(((left < low * wider - slack) | (left > high * wider + slack)).any())
+        with np.errstate(invalid="ignore"):  # of a group that has no records here
+            beyond = (left < low * wider - slack) | (left > high * wider + slack)
+        return not bool(beyond.any())
 
     def wider(self, groups: Ints, x: Numbers) -> Numbers:
         """Return how much wider the limits are for a next record, as the line has an error, too:

@@ -33,6 +33,7 @@ from vaewatch.training.unseen.together import Together
 
 SEARCHED = 4_000  # records among which lookups are sought
 LEAST_SEARCHED = 50  # of these that could tell otherwise
+NARROW_OF_LINES = 0.005  # of the difference of two records: lines follow many curves roughly
 MOST_PAIRED = 32  # columns that know values of which pairs are looked at
 MOST_LINED = 20  # numeric columns of which each may be a line of another one
 
@@ -109,10 +110,13 @@ class Search:
         """
         rows = spread(len(self.x), SEARCHED)
         x = self.x[rows]
-        enough = (NARROW * np.array([difference(own[~np.isnan(own)]) for own in x.T])) ** 2
+        apart = np.array([difference(own[~np.isnan(own)]) for own in x.T])
         known = dict[int, Bools]()  # which columns each key alone determines
         for keys in (*((key,) for key in self.keys), *self._pairs()):
-            narrow = left_in_groups(self._groups(keys, rows), x, None, LEAST_SEARCHED) <= enough
+            narrow = (
+                left_in_groups(self._groups(keys, rows), x, None, LEAST_SEARCHED)
+                <= (NARROW * apart) ** 2
+            )
             narrow[[self.at.index(key) for key in keys if key in self.at]] = False
             if len(keys) == 1:
                 known[keys[0]] = narrow
@@ -126,7 +130,8 @@ class Search:
         for key in self.keys:
             groups = self._groups((key,), rows)
             for other in range(x.shape[1]):
-                narrow = left_in_groups(groups, x, x[:, other], LEAST_SEARCHED) <= enough
+                left = left_in_groups(groups, x, x[:, other], LEAST_SEARCHED)
+                narrow = left <= (NARROW_OF_LINES * apart) ** 2
                 for target in np.flatnonzero(narrow & ~known[key] & ~self.levelled).tolist():
                     if len({self.at[target], self.at[other], key}) == 3:
                         yield target, other, (key,)
@@ -146,7 +151,8 @@ class Search:
             return None
         values, own = np.unique(groups[rows], return_inverse=True)
         lines = Lines(own, len(values), x[rows], y[rows], sloped=other is not None)
-        if lines.told < DETERMINED or lines.width > NARROW * difference(y[rows]):
+        narrow = (NARROW if other is None else NARROW_OF_LINES) * difference(y[rows])
+        if lines.told < DETERMINED or lines.width > narrow:
             return None
         if not lines.holds_in_halves(LEAST_SEARCHED):
             return None
