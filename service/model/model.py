@@ -133,9 +133,22 @@ class Model:
         return card
 
     def example(self) -> dict[str, Any]:
-        """Make up a typical record from medians and most frequent categories; it is no record of
-        the fit data.
+        """Make up a typical record; it is no record of the fit data.
+
+        Medians and most frequent categories need not go together, a dog with a car, so what the
+        reasons of an alarm expect is put in their place.
         """
+        record = self._middle()
+        if self.window is not None:
+            return record
+        for _ in self.scorer.artifact.schema.columns:
+            (reasons,) = self.scorer.score([record]).reasons  # of an alarm
+            if not reasons or reasons[0].column not in record:
+                break
+            record[reasons[0].column] = reasons[0].expected
+        return record
+
+    def _middle(self) -> dict[str, Any]:
         artifact = self.scorer.artifact
         medians = artifact.drift.edges[:, artifact.drift.edges.shape[1] // 2].tolist()
         middle = dict(zip((c.name for c in artifact.schema.numeric), medians, strict=True))
