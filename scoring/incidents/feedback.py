@@ -1,5 +1,5 @@
-"""What people said of alarms: whose records it is about, how a table of it is read, and what an
-artifact took from it.
+"""What people said of alarms: its words, whose records it is about, how a table of it is read, and
+what an artifact took from it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ from vaewatch.scoring.errors import SchemaError
 DELIMITERS = ",;\t"  # of a table; spreadsheets of many countries write the second one
 BETWEEN = ";"  # the names of columns in one cell
 Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95%
+
+
+class Label(StrEnum):
+    """What somebody says of an incident or a record."""
+
+    CONFIRMED = "confirmed"
+    FALSE_ALARM = "false_alarm"
+    EXPECTED = "expected"
+    WITHDRAWN = "withdrawn"  # what was said before does not count
 
 
 class GroupKind(StrEnum):

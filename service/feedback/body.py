@@ -6,8 +6,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.feedback.marks import Said
-from vaewatch.service.incidents.mark import LONGEST_REASON, LONGEST_RECORD, Label
+from vaewatch.service.incidents.mark import LONGEST_REASON, LONGEST_RECORD
 from vaewatch.service.incidents.patterns import Direction, Silence
 from vaewatch.service.store.moments import moment_of
 

@@ -15,11 +15,11 @@ from typing import Any
 from msgspec import Struct, structs
 from sqlalchemy import Connection, or_, select, update
 
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.service.http.problems import Malformed, NotFound
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.listing import row_of
-from vaewatch.service.incidents.mark import EXPECTED, WITHDRAWN, Mark, mark_of
+from vaewatch.service.incidents.mark import Mark, mark_of
 from vaewatch.service.incidents.patterns import Author, silence_of
 from vaewatch.service.incidents.rows import report_in
 from vaewatch.service.model.errors import Conflict
@@ -34,7 +34,7 @@ SAME = ("label", "incident", "record", "reason", "until")  # what makes a repeat
 class Said:
     """What a person says. until: the end of what is expected."""
 
-    label: str
+    label: Label
     incident: str | None = None
     record: str | None = None
     reason: str = ""
@@ -49,9 +49,9 @@ class Said:
         """
         if self.incident is None and self.record is None:
             raise Malformed("feedback must name an incident or a record.")
-        if self.label == EXPECTED and (self.incident is None or self.until is None):
+        if self.label == Label.EXPECTED and (self.incident is None or self.until is None):
             raise Malformed("'expected' must name an incident, and its end with 'until'.")
-        if self.label != EXPECTED and self.until is not None:
+        if self.label != Label.EXPECTED and self.until is not None:
             raise Malformed("'until' must go with the label 'expected'.")
 
 
@@ -108,14 +108,14 @@ def keep(connection: Connection, said: Said, author: Author) -> Kept:
             "kind": row.kind or report.group.kind.value,
         }
         _end_patterns(connection, row.key, author)
-        if said.label == EXPECTED:
+        if said.label == Label.EXPECTED:
             assert said.until is not None
             silence = silence_of(report, row.first, said.until)
             values["pattern"] = patterns.make(connection, silence, author, row.id)
     if not insert_new(connection, marks, values):
         raise Conflict("the same feedback is being kept by another request. Try again.")
     if row is not None:
-        label = None if said.label == WITHDRAWN else said.label
+        label = None if said.label == Label.WITHDRAWN else said.label
         now = update(incidents).where(incidents.c.key == row.key)
         connection.execute(now.values(label=label))
     found = _find(connection, values["id"])
@@ -193,7 +193,7 @@ def current(connection: Connection) -> Iterator[Mark]:
         what = row.key or row.incident, row.record
         last.pop(what, None)
         last[what] = row
-    return (_as_now(row) for row in last.values() if row.label != WITHDRAWN)
+    return (_as_now(row) for row in last.values() if row.label != Label.WITHDRAWN)
 
 
 def _as_now(row: Any) -> Mark:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 from sqlalchemy import Connection
 
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.feedback import marks
 from vaewatch.service.feedback.body import FeedbackRequest, PatternRequest
 from vaewatch.service.feedback.marks import Asked, Kept, MarkPage
@@ -21,7 +22,7 @@ from vaewatch.service.http.exchange import REQUEST, Request
 from vaewatch.service.http.openapi import answered, schemas_of
 from vaewatch.service.http.responses import json_of
 from vaewatch.service.incidents import patterns
-from vaewatch.service.incidents.mark import LABELS, Mark
+from vaewatch.service.incidents.mark import Mark
 from vaewatch.service.incidents.patterns import Author, Pattern
 from vaewatch.service.incidents.precision import Summary, summary_of
 from vaewatch.service.incidents.rows import stored_name
@@ -97,7 +98,7 @@ def add_feedback_routes(
     ) -> Response:
         asked = Asked(
             since=None if since is None else moment_of(since, "since"),
-            label=one_of(label, LABELS, "label"),
+            label=one_of(label, tuple(Label), "label"),
             incident=None if incident is None else stored_name(incident),
             after=whole(cursor, "cursor", least=0, most=2**62, usual=0),
             limit=whole(limit, "limit", least=1, most=1_000, usual=100),

@@ -12,10 +12,16 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.incidents.feedback import BETWEEN, columns_in, delimiter_of, kind_in
+from vaewatch.scoring.incidents.feedback import (
+    BETWEEN,
+    Label,
+    columns_in,
+    delimiter_of,
+    kind_in,
+)
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.incidents.ledger import label_of
-from vaewatch.service.incidents.mark import LABELS, Mark
+from vaewatch.service.incidents.mark import Mark
 from vaewatch.service.store.moments import moment_of
 from vaewatch.service.store.tables import ids, incidents, marks
 from vaewatch.service.store.upsert import Row, insert_new
@@ -98,8 +104,8 @@ def _next(lines: Iterator[Any], reader: csv.DictReader[str]) -> Any:
 
 
 def _row(cells: dict[str, str], where: str, now: int, by: str | None) -> Row:
-    if cells["label"] not in LABELS:
-        raise SchemaError(f"a label must be {', '.join(LABELS)}, got another text ({where}).")
+    if cells["label"] not in list(Label):
+        raise SchemaError(f"a label must be {', '.join(Label)}, got another text ({where}).")
     kind = kind_in(cells["kind"], f"({where})")
     timed = cells["first"] and cells["last"]
     if not (cells["incident"] or cells["record"] or timed):

@@ -14,9 +14,8 @@ from zlib import crc32
 from sqlalchemy import Connection, select
 
 from vaewatch.scoring.budget.segments import Segments
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.scoring.schema import other_code
-from vaewatch.service.incidents.mark import CONFIRMED
 from vaewatch.service.incidents.rows import report_in
 from vaewatch.service.store.tables import incidents
 
@@ -38,7 +37,7 @@ class GroupSpan:
 def confirmed(connection: Connection, segments: Segments | None) -> tuple[GroupSpan, ...]:
     """Return the confirmed incidents. `segments`: those of the artifact that answers."""
     t = incidents.c
-    query = select(incidents).where(t.label == CONFIRMED).order_by(t.last.desc()).limit(MOST)
+    query = select(incidents).where(t.label == Label.CONFIRMED).order_by(t.last.desc()).limit(MOST)
     codes_of = _codes(segments)
     return tuple(
         GroupSpan(code, row.first, row.last)

@@ -17,6 +17,7 @@ from time import sleep
 
 from sqlalchemy import Connection, case, false, func, select
 
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.incidents.rule import merge_gap_of
 from vaewatch.service.incidents import patterns
 from vaewatch.service.incidents.arrivals import Arrivals
@@ -210,11 +211,11 @@ class Keeper:
 
 def _standing(connection: Connection, moment: int, limit: float) -> Standing:
     t = incidents.c
-    unsaid = func.coalesce(t.label, "") != "expected"
+    unsaid = func.coalesce(t.label, "") != Label.EXPECTED
     still = (t.closed == false(), t.ends >= moment, t.pattern == "", unsaid)
     rarely = func.coalesce(func.sum(case((t.chance <= limit, 1), else_=0)), 0)
     rare, every = connection.execute(select(rarely, func.count()).where(*still)).one()
     said = counted(connection, moment - LOOKED_BACK)
-    precision = precision_of(said.get("confirmed", 0), said.get("false_alarm", 0))
+    precision = precision_of(said.get(Label.CONFIRMED, 0), said.get(Label.FALSE_ALARM, 0))
     active = len(patterns.silences(connection, moment))
     return Standing(rare, every - rare, active, precision)

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.alarm import Alarm
 from vaewatch.scoring.incidents.described import IncidentReport
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.incidents.grouping import KEPT, Group
 from vaewatch.scoring.incidents.incident import Incident
 from vaewatch.service.incidents import patterns
@@ -261,7 +262,7 @@ def label_of(connection: Connection, key: int) -> str | None:
         .limit(1)
     )
     found: str | None = connection.execute(query).scalar()
-    return None if found == "withdrawn" else found
+    return None if found == Label.WITHDRAWN else found
 
 
 def revision_of(connection: Connection) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 from sqlalchemy import Connection, false, or_, select, tuple_
 from sqlalchemy.engine import Row
 
 from vaewatch.scoring.incidents.described import IncidentReport
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.incidents.mark import Mark, mark_of
 from vaewatch.service.incidents.rows import report_in, stored_name
@@ -25,13 +26,13 @@ LARGEST = 2**63 - 1  # of the numbers that a column can hold
 _CURSOR = re.compile(r"(-?[0-9]{1,19})\.([0-9]{1,19})")
 _ID = re.compile(r"[0-9a-f]{12}")
 
-Label = Literal["confirmed", "false_alarm", "expected"]
-
 
 class KeptIncident(IncidentReport, frozen=True, kw_only=True):
     """An incident, with what people said of it."""
 
-    label: Annotated[Label | None, Meta(description="What was said of it last.")] = None
+    label: Annotated[
+        Label | None, Meta(description="What was said of it last, unless it was withdrawn.")
+    ] = None
     marks: Annotated[tuple[Mark, ...], Meta(description="All that was said, oldest first.")] = ()
     muted: Annotated[
         str | None,
@@ -106,11 +107,11 @@ def _conditions(query: Query, now: int) -> Iterable[Any]:
     if query.label is not None:
         yield t.label.is_(None) if query.label == UNLABELLED else t.label == query.label
     if query.muted is not None:
-        muted = or_(t.pattern != "", t.label == "expected")
+        muted = or_(t.pattern != "", t.label == Label.EXPECTED)
         yield (
             muted
             if query.muted
-            else (t.pattern == "") & or_(t.label.is_(None), t.label != "expected")
+            else (t.pattern == "") & or_(t.label.is_(None), t.label != Label.EXPECTED)
         )
     if query.chance is not None:
         yield t.chance <= query.chance
@@ -154,8 +155,8 @@ def _one(row: Row[Any], said: tuple[Mark, ...], pattern: str | None, now: int) -
     fields = structs.asdict(report)
     return KeptIncident(
         **fields,
-        label=row.label,
+        label=None if row.label is None else Label(row.label),
         marks=said,
-        muted=row.pattern or (pattern if row.label == "expected" else None),
+        muted=row.pattern or (pattern if row.label == Label.EXPECTED else None),
         notified=None if row.notified is None else moment_text(row.notified),
     )

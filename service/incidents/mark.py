@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 from sqlalchemy.engine import Row
 
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.service.store.moments import moment_text
 
-LABELS = CONFIRMED, FALSE_ALARM, EXPECTED, WITHDRAWN = (
-    "confirmed",
-    "false_alarm",
-    "expected",
-    "withdrawn",
-)
-Label = Literal["confirmed", "false_alarm", "expected", "withdrawn"]
 LONGEST_REASON = 1_000  # characters
 LONGEST_RECORD = 200
 
@@ -57,7 +50,7 @@ def mark_of(row: Row[Any]) -> Mark:
         id=row.id,
         at=moment_text(row.at),
         by=row.by,
-        label=row.label,
+        label=Label(row.label),
         incident=row.incident,
         record=row.record,
         reason=row.reason,

@@ -7,18 +7,18 @@ from typing import Any
 from fastapi import FastAPI, Response
 from sqlalchemy import Connection
 
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.http.asked import one_of, share, whole, yes_or_no
 from vaewatch.service.http.openapi import answered, schemas_of
 from vaewatch.service.http.problems import NotFound
 from vaewatch.service.http.responses import json_of
 from vaewatch.service.incidents import listing
 from vaewatch.service.incidents.listing import KeptIncident, Page, Query
-from vaewatch.service.incidents.mark import LABELS, WITHDRAWN
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.store.moments import moment_of, now
 
 PATH = "/v1/incidents"
-CLAIMS = (*(label for label in LABELS if label != WITHDRAWN), listing.UNLABELLED)
+CLAIMS = (*(label for label in Label if label is not Label.WITHDRAWN), listing.UNLABELLED)
 NOTHING = "there is no incident of this id; GET /v1/incidents lists those there are."
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.notify.notification import ENDED, OPENED, WORSENED
 
 TIMES = 10  # as many alarms as when it was last told of
 STEP = 1.0  # of severity: a record ten times as rare
 REST = 600 * 10**6  # microseconds after its end in which an incident does not open again
-NO_ALARM = frozenset({"false_alarm", "expected"})  # labels with which getting worse is no news
+NO_ALARM = frozenset(  # labels with which getting worse is no news
+    {Label.FALSE_ALARM, Label.EXPECTED}
+)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.files.frames import checked_table
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import Table
-from vaewatch.training.feedback.marks import Label, Mark
+from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import NONE, Keys, Matched, match
 from vaewatch.training.feedback.precision import Precisions
 from vaewatch.training.vae.threads import computing_on

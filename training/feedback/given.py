@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import SchemaError
 from vaewatch.scoring.files.frames import table_of_frame
-from vaewatch.scoring.incidents.feedback import FeedbackSummary
+from vaewatch.scoring.incidents.feedback import FeedbackSummary, Label
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.table import Table
-from vaewatch.training.feedback.marks import Label, Mark
+from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import Keys, Matched, match
 from vaewatch.training.feedback.weights import Learnt
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration
 from vaewatch.scoring.features.vectorizer import Vectorizer
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.network import Network
 from vaewatch.scoring.score import ScoreRule
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate
 from vaewatch.training.feedback.given import Feedback
-from vaewatch.training.feedback.marks import Label
 from vaewatch.training.feedback.matched import Matched
 from vaewatch.training.feedback.weights import Examples, Factors, Learnt, Marked, learn
 from vaewatch.training.learned import Evidence

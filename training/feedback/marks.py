@@ -8,28 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import polars as pl
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.incidents.feedback import GroupKind, columns_in, delimiter_of, kind_in
+from vaewatch.scoring.incidents.feedback import (
+    GroupKind,
+    Label,
+    columns_in,
+    delimiter_of,
+    kind_in,
+)
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.texts import moment_of_text
 
 COLUMNS = "label", "incident", "record", "kind", "group", "first", "last", "columns", "at"
 FORM = "2026-03-29T03:10:00Z"
-
-
-class Label(StrEnum):
-    """What a mark says."""
-
-    CONFIRMED = "confirmed"
-    FALSE_ALARM = "false_alarm"
-    EXPECTED = "expected"
-    WITHDRAWN = "withdrawn"  # what was said before does not count
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.segments import segment_column
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.scoring.schema import Column, Schema
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.frames import read_moments
 from vaewatch.scoring.time.texts import DateOrder
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.groups import Groups, texts_of
-from vaewatch.training.feedback.marks import Label, Mark
+from vaewatch.training.feedback.marks import Mark
 
 NONE = -1  # the mark of a record that nobody marked
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from vaewatch.scoring.incidents.feedback import share_interval
+from vaewatch.scoring.incidents.feedback import Label, share_interval
 from vaewatch.scoring.time.form import NO_TIME, SECOND
-from vaewatch.training.feedback.marks import Label, Mark
+from vaewatch.training.feedback.marks import Mark
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from vaewatch.scoring.incidents.feedback import Label
+
 NO_COLUMN = "none"  # of an incident whose alarms came without reasons
 DURATIONS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 86400.0)
-LABELS = ("confirmed", "false_alarm", "expected", "withdrawn")
 RARE, USUAL = "rare", "usual"
 
 
@@ -84,7 +85,7 @@ class IncidentSeries:
         """Start every counter at 0."""
         for column in (*columns, NO_COLUMN):
             self.incidents.labels(column)
-        for label in LABELS:
+        for label in Label:
             self.feedback.labels(label)
 
     def open(self, column: str, *, silenced: bool) -> None:

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from vaewatch.scoring.errors import SchemaError
-from vaewatch.scoring.incidents.feedback import GroupKind
+from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.scoring.schema import Schema
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.feedback.marks import Label, Mark, read_marks
+from vaewatch.training.feedback.marks import Mark, read_marks
 from vaewatch.training.feedback.matched import NONE, Keys, match
 from vaewatch.training.records.schema import infer_column
 

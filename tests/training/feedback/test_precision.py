@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vaewatch.training.feedback.marks import Label, Mark
+from vaewatch.scoring.incidents.feedback import Label
+from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.precision import Precisions
 
 SUNDAY = 1_774_785_600_000_000  # 2026-03-29T12:00:00Z

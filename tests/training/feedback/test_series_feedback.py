@@ -10,9 +10,10 @@ import pytest
 
 from tests.pumps import pumps, trained
 from vaewatch.scoring.disk.reading import read_manifest
+from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.feedback.evaluate import evaluate_marked
-from vaewatch.training.feedback.marks import Label, Mark, read_marks
+from vaewatch.training.feedback.marks import Mark, read_marks
 from vaewatch.training.recalibrate import recalibrate
 
 BEGIN = 1_767_225_600
