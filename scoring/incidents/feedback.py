@@ -1,6 +1,4 @@
-"""What people said of alarms: its words, whose records it is about, how a table of it is read, and
-what an artifact took from it.
-"""
+"""What people said of alarms: its words, whose records it is about, what an artifact took."""
 
 from __future__ import annotations
 
@@ -10,10 +8,6 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vaewatch.scoring.errors import SchemaError
-
-DELIMITERS = ",;\t"  # of a table; spreadsheets of many countries write the second one
-BETWEEN = ";"  # the names of columns in one cell
 Z = 1.959963984540054  # of a normal distribution, between -Z and Z lie 95%
 
 
@@ -37,32 +31,6 @@ class GroupKind(StrEnum):
     SEGMENT = "segment"
     OTHER = "other"
     ENTITY = "entity"
-
-
-def delimiter_of(header: str) -> str:
-    """Return what separates the cells of a table, by its first line, whose names hold none."""
-    return max(DELIMITERS, key=header.count)
-
-
-def columns_in(cell: str) -> tuple[str, ...]:
-    """Return the names of columns that a cell holds."""
-    return tuple(filter(None, map(str.strip, cell.split(BETWEEN))))
-
-
-def kind_in(cell: str, where: str) -> GroupKind | None:
-    """Return the kind of group that a cell holds; None where it is empty.
-
-    Raises:
-        SchemaError: it holds another text. `where` ends the sentence.
-    """
-    if not cell:
-        return None
-    if cell not in list(GroupKind):
-        raise SchemaError(
-            f"the kind of a group must be {', '.join(GroupKind)}, or empty, got another text "
-            f"{where}."
-        )
-    return GroupKind(cell)
 
 
 class FeedbackSummary(Struct, frozen=True, omit_defaults=True):

@@ -155,17 +155,12 @@ def take(file: Path, store: str, by: str | None) -> None:
     pattern is made.
     """
     from vaewatch.commands.terminal import print_fact
-    from vaewatch.scoring.errors import SchemaError
+    from vaewatch.scoring.incidents.marks import read_table
     from vaewatch.service.feedback import table
     from vaewatch.service.feedback.taking import Taking
     from vaewatch.service.store.moments import now
 
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise SchemaError(f"the feedback '{file}' must be readable: {why}.") from error
-    rows = list(table.rows_of(text, now(), by))
+    rows = list(table.rows_of(read_table(file).lines, now(), by))
     taking = Taking()
     with opened(store) as database:
         try:
