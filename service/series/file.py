@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from time import monotonic, time
 
 from vaewatch.scoring.errors import SettingError
@@ -20,6 +21,7 @@ from vaewatch.service.series.memory import Memory, Snapshot, packed
 log = logging.getLogger("vaewatch.service")
 
 EVERY_SECONDS = 60.0
+Copy = tuple[int, Snapshot | None]  # the how many-th one it is, from 1; what the memory held
 Between = Callable[[Callable[[], None]], Awaitable[None]]  # calls a function between two batches
 
 
@@ -30,6 +32,9 @@ class HistoryFile:
     path: Path
     memory: Memory
     _saved: float = field(default_factory=monotonic)
+    _lock: Lock = field(default_factory=Lock)  # one is written at a time
+    _taken: int = 0  # copies of the memory
+    _written: int = 0  # the number of the newest copy that the file has had
 
     def require_writable(self) -> None:
         """Refuse a file that could not be written later.
@@ -73,19 +78,28 @@ class HistoryFile:
         if monotonic() - self._saved < EVERY_SECONDS:
             return
         self._saved = monotonic()
-        snapshots: list[Snapshot | None] = []
-        await between(lambda: snapshots.append(self.memory.snapshot()))
-        await asyncio.to_thread(self._write, snapshots[0])
+        copies: list[Copy] = []
+        await between(lambda: copies.append(self._copy()))
+        await asyncio.to_thread(self._write, copies[0])
 
     def save(self) -> None:
         """Write the file now, at the end, when nothing is judged any more."""
-        self._write(self.memory.snapshot())
+        self._write(self._copy())
 
-    def _write(self, snapshot: Snapshot | None) -> None:
-        """Write a snapshot; the file is as it was if that fails."""
-        if snapshot is None:
-            return
-        try:
-            write_whole(self.path, packed(snapshot))
-        except OSError as error:
-            log.error("history file '%s' cannot be written: %s", self.path, error.strerror)
+    def _copy(self) -> Copy:
+        self._taken += 1
+        return self._taken, self.memory.snapshot()
+
+    def _write(self, copy: Copy) -> None:
+        """Write a copy, unless a newer one was written: at the end of a service one may still be
+        under way in a thread. The file is as it was if that fails.
+        """
+        number, snapshot = copy
+        with self._lock:
+            if snapshot is None or number < self._written:
+                return
+            try:
+                write_whole(self.path, packed(snapshot))
+                self._written = number
+            except OSError as error:
+                log.error("history file '%s' cannot be written: %s", self.path, error.strerror)
