@@ -233,10 +233,11 @@ def _grows_at(target: str, draft: Path | None) -> str:
 
 def _join(folder: Path, target: str) -> None:
     """Join the Parquet files of a draft to the target."""
-    joined = folder / "joined"  # the folder is ours alone
+    joined, done = folder / "joined", _done(folder)  # the folder is ours alone
     with writable(target):
         try:
             remove(joined)
+            remove(done)  # of a job that was killed at its end
             join_parquet(sorted(folder.glob("*.parquet")), joined)
             with open(joined, "rb") as file:
                 os.fsync(file.fileno())
@@ -248,9 +249,8 @@ def _join(folder: Path, target: str) -> None:
             ) from error
         finally:
             joined.unlink(missing_ok=True)
-    done = _done(folder)
-    folder.rename(done)  # first, or `complete` would join what is left of a half deleted folder
-    shutil.rmtree(done)
+        folder.rename(done)  # first, or `complete` would join a half deleted folder
+        shutil.rmtree(done)
 
 
 def _done(folder: Path) -> Path:

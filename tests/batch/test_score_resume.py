@@ -273,3 +273,15 @@ def test_an_artifact_that_changed_is_refused(
     )
     assert run(*asked).returncode == 0
     assert sorted(os.listdir(tmp_path)) == ["artifact", "out.csv"]
+
+
+def test_what_a_job_killed_at_its_end_has_left_does_not_stop_the_next(
+    tmp_path: Path, artifact_path: Path
+):
+    source, left = tmp_path / "in.parquet", tmp_path / ".out.parquet.done"
+    make_frame(500).write_parquet(source)
+    left.mkdir()
+    (left / "0000000000.parquet").touch()
+    done = call("score", artifact_path, source, "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["in.parquet", "out.parquet"]
