@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+from vaewatch.scoring.series.history import Standing
 from vaewatch.service.client.connection import Connection, ServiceError
 from vaewatch.service.client.records import rows_of
 from vaewatch.service.client.verdicts import ServiceVerdict, verdicts_of
 
+PROPOSED = "the proposal may have been made. See recalibrations() before you ask for another."
 MOST_OF_PAGE = 1_000  # incidents or marks
 
 
@@ -28,7 +30,8 @@ class Client:
         url: of the service, as `http://HOST:PORT`.
         key: sent as a bearer token.
         chunk: the number of records in each request.
-        retries: how often a chunk is sent again if the service is busy, starting or unreachable.
+        retries: how often a chunk is sent again if the service is busy, starting or unreachable,
+            or its answer is lost.
         timeout: seconds to wait for an answer.
     """
 
@@ -74,7 +77,8 @@ class Client:
 
         Raises:
             RecordError: some break the schema; each broken rule names its record.
-            ServiceError: the service refused, or could not be reached.
+            ServiceError: the service refused, or could not be reached; or it had judged a chunk
+                already whose answer was lost, and knows its records from their history.
         """
         asked = {"alpha": alpha, "explain": explain, "judge": judge}
         path = _path("/v1/score", asked)
@@ -84,7 +88,14 @@ class Client:
             raise ServiceError(f"{text}{len(rows):,}: make a client with a larger chunk.")
         for start in range(0, len(rows), self.chunk):
             body = json.dumps({"records": rows[start : start + self.chunk]}, allow_nan=False)
-            verdicts += verdicts_of(self._connection.ask("POST", path, body, start))
+            found = verdicts_of(self._connection.ask("POST", path, body, start))
+            if self._connection.lost and any(each.history == Standing.REPEATED for each in found):
+                raise ServiceError(
+                    f"the answer of records {start:,} to {start + len(found) - 1:,} was lost "
+                    "after the service had taken them into the history: sent again, they are "
+                    "repeated. Their alarms are in its incidents and metrics."
+                )
+            verdicts += found
         return verdicts
 
     def model(self) -> Mapping[str, Any]:
@@ -103,10 +114,11 @@ class Client:
             The proposal, as `GET /v1/recalibrate` lists it.
 
         Raises:
-            ServiceError: the service refused, or could not be reached.
+            ServiceError: the service refused, or could not be reached; or the answer was lost,
+                after which it is not asked for another proposal.
         """
         proposal: Mapping[str, Any] = self._connection.ask(
-            "POST", "/v1/recalibrate", json.dumps(asked)
+            "POST", "/v1/recalibrate", json.dumps(asked), once=PROPOSED
         )
         return proposal
 

@@ -25,7 +25,10 @@ class ServiceError(ScoringError):
 
 
 class Connection:
-    """One connection to a service; see `vaewatch.service.client.client.Client`."""
+    """One connection to a service; see `vaewatch.service.client.client.Client`.
+
+    lost: whether the last request was sent before, in whole, and that answer never came.
+    """
 
     def __init__(self, url: str, key: str | None, retries: int, timeout: float) -> None:
         self._connection, self._base = _connection(url, timeout)
@@ -35,21 +38,38 @@ class Connection:
             if not key or not key.isascii() or not key.isprintable():
                 raise ServiceError("key must be one line of printable ASCII.")
             self._headers["authorization"] = f"Bearer {key}"
-        self.retries = retries
+        self.retries, self.lost = retries, False
 
-    def ask(self, method: str, path: str, body: str | None = None, start: int = 0) -> Any:
-        """Return the object of an answer. start: the number of a body's first record.
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        start: int = 0,
+        *,
+        once: str | None = None,
+    ) -> Any:
+        """Return the object of an answer. start: the number of a body's first record. once: what
+        to do if the answer is lost, for a request that must not be sent again then.
 
         Raises:
             RecordError: records break the schema.
             ServiceError: the service refused, or could not be reached.
         """
+        self.lost = False
+        if once is not None:
+            self._connection.close()  # an idle one may be gone, which looks like a lost answer
         for attempt in range(self.retries + 1):
-            last = attempt == self.retries
+            last, sent = attempt == self.retries, False
             try:
-                status, headers, content = self._send(method, path, body)
+                self._connection.request(method, self._base + path, body, self._headers)
+                sent = True
+                status, headers, content = self._answer()
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
+                self.lost |= sent
+                if self.lost and once is not None:
+                    raise ServiceError(f"the answer was lost: {once}") from error
                 if last:
                     raise ServiceError(
                         f"the service must be reachable: {type(error).__name__}."
@@ -62,10 +82,7 @@ class Connection:
             time.sleep(max(wait, random.uniform(0.5, 1.0) * 0.1 * 2**attempt))
         raise AssertionError("the last attempt either answers or raises")
 
-    def _send(
-        self, method: str, path: str, body: str | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        self._connection.request(method, self._base + path, body, self._headers)
+    def _answer(self) -> tuple[int, Mapping[str, str], bytes]:
         answer = self._connection.getresponse()
         headers = {name.lower(): value for name, value in answer.getheaders()}
         return answer.status, headers, answer.read()

@@ -141,6 +141,35 @@ def test_a_busy_service_is_asked_again():
         server.server_close()
 
 
+class Cut(BaseHTTPRequestHandler):
+    """Takes a request, and goes without an answer."""
+
+    paths: list[str] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.paths.append(self.path)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def test_a_proposal_whose_answer_is_lost_is_not_asked_for_again():
+    server = HTTPServer(("127.0.0.1", 0), Cut)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with vaewatch.Client(f"http://127.0.0.1:{server.server_port}") as client:
+            with pytest.raises(ServiceError, match=r"answer was lost: .* See recalibrations\(\)"):
+                client.recalibrate(last="1h")
+        assert Cut.paths == ["/v1/recalibrate"]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 class Collector(BaseHTTPRequestHandler):
     paths: list[str] = []
     bodies: list[bytes] = []
