@@ -131,10 +131,14 @@ class Keeper:
         except Exception as error:
             log.error("incidents were not looked after", exc_info=error)
         self.series.away.set(float(self.database.away))
-        held = 0 if self._batch is None else len(self._batch.alarms)
-        self.series.waiting.set(len(self.arrivals) + held)
+        self.series.waiting.set(self._waiting)
         dropped, self.arrivals.dropped = self.arrivals.dropped, 0
         self.series.dropped.inc(dropped)
+
+    @property
+    def _waiting(self) -> int:
+        """How many alarms the store has not taken yet."""
+        return len(self.arrivals) + (0 if self._batch is None else len(self._batch.alarms))
 
     def _deliver(self) -> bool:
         """Deliver a batch; returns whether there was one."""
@@ -202,10 +206,13 @@ class Keeper:
             self._seen = {stream.scope: revision}
 
     def close(self) -> None:
-        """Deliver what waits, for the last time."""
+        """Deliver what waits, for the last time, and say what is lost."""
         self._threads.shutdown(wait=True)
         if not self.database.away:
             self.step()
+        if lost := self._waiting:
+            log.error("%d alarms are in no incident: the store took none until the end", lost)
+            self.series.dropped.inc(lost)
         self.database.close()
 
 

@@ -65,7 +65,8 @@ class IncidentSeries:
         )
         self.dropped = Counter(
             f"{prefix}_incident_alarms_dropped",
-            "Alarms that became part of no incident, because too many waited for the store.",
+            "Alarms that became part of no incident: too many waited for the store, it refused "
+            "them, or it was away when the service stopped.",
             registry=registry,
         )
         self.waiting = Gauge(

@@ -97,3 +97,14 @@ def test_alarms_wait_while_the_disk_is_full(keeper: Keeper):
             assert keeper.series.away._value.get() == 1
     keeper.step()
     assert (waiting(keeper), kept(keeper)) == (0, [3])
+
+
+def test_alarms_that_wait_at_the_end_are_counted_and_said(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+):
+    with full_disk(keeper):
+        keeper.step()
+        assert waiting(keeper) == 3
+        keeper.close()
+    assert "3 alarms are in no incident: the store took none until the end" in caplog.text
+    assert keeper.series.dropped._value.get() == 3
