@@ -10,11 +10,8 @@ from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.service.feedback.marks import Said
 from vaewatch.service.incidents.mark import LONGEST_REASON, LONGEST_RECORD
 from vaewatch.service.incidents.patterns import Direction, Silence
-from vaewatch.service.store.moments import moment_of
+from vaewatch.service.store.moments import Moment, moment_of
 
-Moment = Annotated[
-    str | float, Meta(description="ISO 8601 (UTC without offset), or Unix seconds.")
-]
 Text = Annotated[str, Meta(min_length=1, max_length=LONGEST_RECORD, pattern="^[^\\x00]*$")]
 Reason = Annotated[
     str, Meta(max_length=LONGEST_REASON, pattern="^[^\\x00]*$", description="Why, in words.")

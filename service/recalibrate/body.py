@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vaewatch.scoring.time.form import SECOND, moment_of_digits
-from vaewatch.scoring.time.texts import moment_of_text
+from vaewatch.scoring.time.spans import microseconds
 from vaewatch.service.http.problems import Malformed
 from vaewatch.service.recalibrate.sample import Period, TimeSpan
+from vaewatch.service.store.moments import SECOND, Moment, moment_of
 
 LAST = "24h"
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MOST_EXCLUDED = 100
-LATEST = 253402300799.0  # the end of the year 9999, in Unix seconds
-
-Moment = Annotated[
-    str | float, Meta(description="ISO 8601 (UTC without offset), or Unix seconds.")
-]
 
 
 class Excluded(Struct, forbid_unknown_fields=True):
@@ -61,12 +54,15 @@ class RecalibrateRequest(Struct, forbid_unknown_fields=True):
         """
         if self.last is not None and self.since is not None:
             raise Malformed("'last' and 'since' must not both be given.")
-        until = now if self.until is None else _seconds(self.until)
+        until = now if self.until is None else _seconds(self.until, "until")
         if self.since is not None:
-            since = _seconds(self.since)
+            since = _seconds(self.since, "since")
         else:
             since = until - _length(LAST if self.last is None else self.last)
-        without = tuple(_span(_seconds(e.since), _seconds(e.until)) for e in self.exclude)
+        without = tuple(
+            _span(_seconds(each.since, "since"), _seconds(each.until, "until"))
+            for each in self.exclude
+        )
         return Period(_span(since, until), without)
 
 
@@ -79,26 +75,18 @@ class ApplyRequest(Struct, forbid_unknown_fields=True):
 
 
 def _span(since: float, until: float) -> TimeSpan:
+    since = max(since, 0.0)  # nothing is remembered of the time before 1970
     if not since < until:
         raise Malformed("a span must end after it begins.")
     return TimeSpan(since, until)
 
 
 def _length(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    if found is None or not int(found[1]):
+    span = microseconds(text)
+    if span is None:
         raise Malformed("'last' must be a length of time such as '90m', '24h' or '7d'.")
-    return float(int(found[1]) * UNITS[found[2]])
+    return span / SECOND
 
 
-def _seconds(moment: str | float) -> float:
-    if isinstance(moment, str):
-        found = moment_of_text(moment) or moment_of_digits(moment)
-        if found is None:
-            raise Malformed("a moment must be ISO 8601 or Unix seconds, got another text.")
-        seconds = found[0] / SECOND
-    else:
-        seconds = moment
-    if not 0 <= seconds <= LATEST:
-        raise Malformed("a moment must lie between 1970 and 9999.")
-    return seconds
+def _seconds(moment: str | float, what: str) -> float:
+    return moment_of(moment, what) / SECOND

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from time import time
+from typing import Annotated
+
+from msgspec import Meta
 
 from vaewatch.scoring.time.form import (
     DAY,
@@ -16,7 +19,11 @@ from vaewatch.scoring.time.form import (
 from vaewatch.scoring.time.texts import moment_of_text
 from vaewatch.service.http.problems import Malformed
 
-__all__ = ["DAY", "SECOND", "moment_of", "moment_text", "now"]
+__all__ = ["DAY", "SECOND", "Moment", "moment_of", "moment_text", "now"]
+
+Moment = Annotated[
+    str | float, Meta(description="ISO 8601 (UTC without offset), or Unix seconds.")
+]
 
 
 def now() -> int:

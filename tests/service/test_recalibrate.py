@@ -161,6 +161,15 @@ def test_an_incident_can_be_left_out(artifact: Path):
         assert answer.status_code == 422 and "must be records" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("since", ["{:.1f}", "{:.0f}"])
+def test_times_are_read_as_those_of_other_requests_are(artifact: Path, since: str):
+    with serving(artifact) as live:
+        score(live, moved(500, 1))
+        start = since.format(datetime.now(UTC).timestamp() - 3600)
+        assert live.post("/v1/recalibrate", json={"since": start}).json()["records"] == 500
+        assert live.post("/v1/recalibrate", json={"last": "1.5h"}).json()["records"] == 500
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -170,7 +179,8 @@ def test_an_incident_can_be_left_out(artifact: Path):
         (b'{"last": "1y"}', "'last' must be a length of time"),
         (b'{"last": "1h", "since": 5}', "must not both be given"),
         (b'{"since": "yesterday"}', "must be ISO 8601"),
-        (b'{"since": 1e300}', "between 1970 and 9999"),
+        (b'{"since": 1e300}', "'since' must be ISO 8601 or Unix seconds"),
+        (b'{"until": -9, "last": "104249d"}', "must end after it begins"),
         (b'{"since": 7, "until": 7}', "must end after it begins"),
         (b'{"alpha": 2}', "alpha"),
     ],
