@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from math import ceil
 from time import monotonic
 from types import FrameType
 from typing import Any, Protocol, cast, runtime_checkable
@@ -179,7 +180,7 @@ def server_of(
         proxy_headers=False,
         log_config=None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(settings.stop_seconds),
+        timeout_graceful_shutdown=ceil(settings.stop_seconds),  # it takes whole ones
         limit_concurrency=None if isinstance(protocol, type) else settings.max_connections,
         ws="none",
         ssl_certfile=settings.tls_cert,

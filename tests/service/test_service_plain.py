@@ -148,3 +148,12 @@ def test_clients_that_leave_are_counted_and_hold_no_place(artifact_path: Path):
         assert here.application.service.limits.in_flight == 0
 
     asyncio.run(leave())
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0.5, 1), (3.0, 3), (1.1, 2)])
+def test_the_last_requests_have_no_less_time_than_was_asked_for(
+    artifact_path: Path, asked: float, given: int
+):
+    """The server takes whole seconds alone."""
+    server = Here(Settings(artifact_path, stop_seconds=asked)).server
+    assert server.config.timeout_graceful_shutdown == given
