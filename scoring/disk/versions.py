@@ -72,7 +72,7 @@ def _write(out: Path, files: Mapping[str, bytes], keep: int) -> None:
         _place(draft, out, keep)
     finally:
         with suppress(OSError):
-            remove(draft)
+            mend(out)  # once exchanged, the draft is the artifact before: a version to keep
 
 
 def check_target(out: Path, *, overwrite: bool) -> None:
@@ -173,7 +173,7 @@ def _next_kept(out: Path) -> Path:
 
 
 def mend(out: Path) -> None:
-    """Finish or clear what a killed run has left. The caller holds the lock."""
+    """Finish or clear what a run that failed or was killed has left. The caller holds the lock."""
     for inode, path in list(_beside(out, r"\.new-(\d+)-\w+")):
         if inode and inode == _inode(path):
             os.rename(path, _next_kept(out))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import resource
 import shutil
@@ -133,6 +135,24 @@ def test_a_folder_that_was_replaced_by_a_killed_run_is_kept(out: Path, tmp_path:
     assert roll_back(out).now == before
     replace(out, "v2", keep=5)
     assert "v2" not in kept(out) and len(kept(out)) == 2
+
+
+def test_a_version_is_kept_where_the_disk_fails_after_the_exchange(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before, rename, failed = read_manifest(out).version, os.rename, list[Path]()
+
+    def failing(source: Path, target: Path) -> None:
+        if not failed and ".kept-" in str(target):
+            failed.append(target)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OutputError, match="could not be written: Input/output error"):
+        replace(out, "v1")
+    assert failed and kept(out) == [before]
+    assert read_manifest(out).version == "v1"
 
 
 def test_a_run_that_was_killed_between_two_renames_is_mended(out: Path, tmp_path: Path):
