@@ -17,7 +17,7 @@ import numpy as np
 
 from vaewatch.scoring.budget.calibration import check_rate
 from vaewatch.scoring.drift import MUCH
-from vaewatch.scoring.errors import ArtifactError, CalibrationError
+from vaewatch.scoring.errors import ArtifactError
 from vaewatch.service.incidents.confirmed import confirmed
 from vaewatch.service.model.errors import Conflict
 from vaewatch.service.model.lifecycle import Lifecycle
@@ -74,7 +74,8 @@ class Recalibrations:
         """Compute what a recalibration would do, and keep it for a while.
 
         Raises:
-            Conflict: the artifact has both a window and a segment.
+            Conflict: the artifact has both a window and a segment, or no records are kept of the
+                time.
             Malformed: the time is none.
             SettingError, CalibrationError: no number of records could certify alpha, or more
                 could.
@@ -204,12 +205,12 @@ def _windows_of(model: Model) -> OldWindows:
 def _drawn(pages: list[Page], period: Period) -> Drawn:
     drawn = draw(pages, period, MOST_CALIBRATING)
     if not len(drawn.scores) and drawn.left_out:
-        raise CalibrationError(
+        raise Conflict(
             f"there must be records beside those of confirmed incidents, but all of the "
             f"{drawn.left_out:,} are theirs."
         )
     if not len(drawn.scores):
-        raise CalibrationError(
+        raise Conflict(
             f"there must be records from {iso(period.over.since)} to {iso(period.over.until)}, "
             "got none. The service remembers seven days, since its start, of the model that "
             "answers."

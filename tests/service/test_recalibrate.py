@@ -111,7 +111,8 @@ def test_what_was_applied_survives_a_restart(artifact: Path):
         assert live.get("/v1/model").json()["version"] == version
         assert live.get("/v1/recalibrate").json() == {"proposals": []}
         answer = live.post("/v1/recalibrate")
-        assert answer.status_code == 422 and "got none" in answer.json()["detail"]
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "got none" in answer.json()["detail"]
 
 
 def odd(n: int, seed: int) -> list[Json]:
@@ -158,7 +159,7 @@ def test_an_incident_can_be_left_out(artifact: Path):
         assert (proposal["excluded"], proposal["left_out"]) == (0, 0)
         whole = {"since": datetime.fromtimestamp(now - 60, UTC).isoformat(), "until": now + 60}
         answer = live.post("/v1/recalibrate", json={"exclude": [whole]})
-        assert answer.status_code == 422 and "must be records" in answer.json()["detail"]
+        assert answer.status_code == 409 and "must be records" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("since", ["{:.1f}", "{:.0f}"])
@@ -199,7 +200,8 @@ def idle(artifact_path: Path) -> Iterator[Live]:
 def test_there_must_be_records_and_enough_of_them(idle: Live):
     records = moved(30, 1)
     answer = idle.post("/v1/recalibrate", json={"since": 1000, "until": 5000})
-    assert answer.status_code == 422 and "got none" in answer.json()["detail"]
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "got none" in answer.json()["detail"]
     score(idle, records)
     few = idle.post("/v1/recalibrate").json()
     assert few["state"] == "refused" and few["refusals"][0]["code"] == "few"
@@ -223,7 +225,7 @@ def test_it_takes_an_admin_key_of_the_same_site(artifact: Path, tmp_path: Path):
             assert live.post(url, headers=bearer(SCORE)).status_code == 403
             elsewhere = {**bearer(ADMIN), "sec-fetch-site": "cross-site"}
             assert live.post(url, headers=elsewhere).status_code == 403
-            assert live.post(url, headers=bearer(ADMIN)).status_code in (404, 422)
+            assert live.post(url, headers=bearer(ADMIN)).status_code in (404, 409)
         assert live.get("/v1/recalibrate").status_code == 401
         assert live.get("/v1/recalibrate", headers=bearer(SCORE)).status_code == 200
 

@@ -78,7 +78,7 @@ def test_where_all_records_are_of_a_confirmed_incident_it_says_so(artifact_path:
         service.post("/v1/feedback", {"incident": one_of(service)["id"], "label": "confirmed"})
         service.set_clock(600)
         answer = service.client.post(f"{service.url}/v1/recalibrate", json={"last": "1h"})
-        assert answer.status_code == 422
+        assert answer.status_code == 409
         assert "all of the 300 are theirs" in answer.json()["detail"]
 
 
