@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -18,6 +19,7 @@ from vaewatch.service.watch.stderr import lines
 
 BACKLOG = 2048
 NOTIFY_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
 SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>; Python has no name for it
 # For the kernel's packet filter, <linux/filter.h>: a packet without ACK opens a connection.
 LINE = struct.Struct("HBBI")
@@ -87,12 +89,27 @@ def listen(settings: Settings) -> Listener:
 
 def _listen_uds(path: Path) -> Listener:
     if path.is_socket():
+        if _is_answered(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         path.unlink()  # left by a process that was killed
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     os.chmod(path, 0o660)
     server.listen(BACKLOG)
     return Listener(server, f"unix:{path}", path.stat().st_ino)
+
+
+def _is_answered(path: Path) -> bool:
+    """Return whether a process listens on a Unix socket, also one that accepts nobody now."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(ANSWER_SECONDS)
+        try:
+            client.connect(str(path))
+        except (BlockingIOError, TimeoutError):
+            return True  # as many wait as it lets in
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def _unlink(path: Path, inode: int) -> None:

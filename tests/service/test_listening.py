@@ -39,7 +39,9 @@ def test_those_let_in_are_served_and_others_are_not_let_in(host: str):
 
 def test_the_file_of_a_uds_goes_unless_a_later_service_has_put_its_own_there(tmp_path: Path):
     settings = Settings(Path("artifact"), uds=tmp_path / "socket")
-    earlier, later = listen(settings), listen(settings)
+    earlier = listen(settings)
+    (tmp_path / "socket").unlink()
+    later = listen(settings)
     with earlier.sock, later.sock, socket.socket(socket.AF_UNIX) as client:
         earlier.admit_no_more()
         client.connect(str(settings.uds))
@@ -47,3 +49,14 @@ def test_the_file_of_a_uds_goes_unless_a_later_service_has_put_its_own_there(tmp
         later.sock.accept()[0].close()
         later.admit_no_more()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_uds_is_taken_from_a_killed_service_alone(tmp_path: Path):
+    settings = Settings(Path("artifact"), uds=tmp_path / "socket")
+    earlier = listen(settings)
+    with pytest.raises(SettingError, match="socket must be free to listen on: Address already"):
+        listen(settings)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(settings.uds))  # it still hears its clients
+    earlier.sock.close()
+    listen(settings).sock.close()
