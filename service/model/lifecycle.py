@@ -142,11 +142,11 @@ class Lifecycle:
         registry = self.registry
         async with self._lock:
             shadow = registry.shadow
-            if shadow is None:
-                raise Conflict("there must be a shadow to promote; start with --shadow DIR.")
             try:
+                if shadow is None:
+                    raise Conflict("there must be a shadow to promote; start with --shadow DIR.")
                 self._answer_from(shadow, promoted=True)
-            except ArtifactError as error:
+            except ScoringError as error:
                 log.error("promotion refused: %s", error)
                 raise
             registry.path, registry.shadow = shadow.path, None
@@ -203,7 +203,7 @@ class Lifecycle:
 
 
 async def _unasked(change: Coroutine[Any, Any, str]) -> None:
-    """Make a change that no request waits for: the log and the metrics have its refusal."""
+    """Make a change that no request waits for: the log has its refusal."""
     try:
         await change
     except ScoringError:
