@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from vaewatch.scoring.disk.naming import now
 from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.disk.versions import check_target
 from vaewatch.scoring.errors import OutputError, SchemaError, SettingError
@@ -37,7 +38,8 @@ def check_ahead(
     """Refuse what a training run would refuse after its imports.
 
     Raises:
-        SettingError: the device is not there, or a name could steer a terminal.
+        SettingError: the device is not there, a name could steer a terminal, or the time that is
+            to stand in the artifact is none.
         ArtifactError: `out` is there, or `continue_from` is no artifact.
         OutputError: `out` cannot be written.
         SchemaError: a file is not there, or the first one lacks a column that a setting names.
@@ -45,6 +47,7 @@ def check_ahead(
     _check_device(config.device)
     _check_names(config)
     check_target(out, overwrite=overwrite)
+    now()
     if continue_from is not None:
         check_continued(read_manifest(Path(continue_from)), config)
     if hasattr(data, "columns"):

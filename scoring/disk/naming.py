@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from vaewatch.scoring.artifact import FINDINGS, REPORT
+from vaewatch.scoring.errors import SettingError
+from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.series.window import Window
 
@@ -31,7 +33,16 @@ def name_version(
 
 
 def now() -> str:
-    """Return the time in UTC, ISO 8601; SOURCE_DATE_EPOCH fixes it for reproducible builds."""
+    """Return the time in UTC, ISO 8601; SOURCE_DATE_EPOCH fixes it for reproducible builds.
+
+    Raises:
+        SettingError: that is no moment.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise SettingError(
+            f"SOURCE_DATE_EPOCH must be whole Unix seconds, got '{one_line(epoch)}'."
+        ) from None
     return moment.isoformat(timespec="seconds")

@@ -202,6 +202,16 @@ def test_few_and_many_columns_are_taken(tmp_path: Path, columns: int):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("epoch", ["now", "1e9", "9" * 30])
+def test_a_time_of_the_build_that_is_none_is_refused_before_the_fit(
+    csv: Path, tmp_path: Path, epoch: str
+):
+    clock = {**os.environ, "SOURCE_DATE_EPOCH": epoch}
+    done = run("train", csv, "--out", tmp_path / "it", *QUICK, env=clock)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"SOURCE_DATE_EPOCH must be whole Unix seconds, got '{epoch}'." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
