@@ -69,7 +69,7 @@ class Application:
     def of(cls, settings: Settings) -> Application:
         service = Service.of(settings)
         service.lifecycle.start()
-        service.keeper.start(service.registry.active)
+        service.histories.start(service.registry.active)
         service.incidents.start(service.registry.active)
         api = _Api(
             title="vaewatch",
@@ -141,7 +141,7 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
             asyncio.ensure_future(work)
             for work in (
                 service.monitor.keep_flushing(),
-                service.keeper.keep(),
+                service.histories.keep(),
                 service.incidents.keep(),
             )
         ]

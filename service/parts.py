@@ -9,7 +9,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.http.auth import Keys
 from vaewatch.service.http.limits import Limits
-from vaewatch.service.incidents.keeper import Keeper as Incidents
+from vaewatch.service.incidents.keeper import IncidentKeeper
 from vaewatch.service.model.lifecycle import Lifecycle
 from vaewatch.service.model.model import Model
 from vaewatch.service.model.registry import Registry
@@ -18,7 +18,7 @@ from vaewatch.service.recalibrate.recalibrations import Recalibrations
 from vaewatch.service.recalibrate.store import Store
 from vaewatch.service.score.engine import Engine
 from vaewatch.service.series.choice import histories_of
-from vaewatch.service.series.keeper import Keeper
+from vaewatch.service.series.keeper import HistoryKeeper
 from vaewatch.service.settings import MEMORY, Settings
 from vaewatch.service.store.desk import Desk
 from vaewatch.service.watch.logs import AccessLog, levels_from
@@ -47,8 +47,8 @@ class Service:
     engine: Engine
     access_log: AccessLog
     recalibrations: Recalibrations
-    keeper: Keeper
-    incidents: Incidents
+    histories: HistoryKeeper
+    incidents: IncidentKeeper
     desk: Desk
     notifier: Notifier
 
@@ -58,7 +58,7 @@ class Service:
         registry, metrics = Registry(settings.artifact), Metrics()
         recent = Recent.of(settings) if settings.console else None
         folder = settings.workers_folder
-        incidents = Incidents.of(settings, metrics.incidents)
+        incidents = IncidentKeeper.of(settings, metrics.incidents)
         monitor = Monitor(metrics, folder, recent, Scores(folder), incidents.add)
         shadow = Shadow(registry, metrics, kept=settings.history_mode == MEMORY)
 
@@ -71,8 +71,10 @@ class Service:
 
         engine = Engine(observe, histories_of(settings, registry))
         lane = engine.lane
-        keeper = Keeper(settings, registry, lane.histories, lane.between, metrics.histories)
-        lane.note = keeper.note
+        histories = HistoryKeeper(
+            settings, registry, lane.histories, lane.between, metrics.histories
+        )
+        lane.note = histories.note
         lifecycle = Lifecycle(registry, settings, metrics.count_reload)
         desk, kept = Desk(incidents.database), Store(folder)
         return cls(
@@ -87,7 +89,7 @@ class Service:
             engine=engine,
             access_log=AccessLog(levels),
             recalibrations=Recalibrations(registry, lifecycle, monitor, metrics, kept, desk),
-            keeper=keeper,
+            histories=histories,
             incidents=incidents,
             desk=desk,
             notifier=Notifier.of(settings, incidents.database, registry, metrics.notifications),
@@ -99,7 +101,7 @@ class Service:
         """
         for step in (
             self.lifecycle.stop,
-            self.keeper.close,
+            self.histories.close,
             self.monitor.flush,
             self.desk.close,
             self.notifier.close,

@@ -53,7 +53,7 @@ LOOKED_BACK = 28 * DAY
 
 
 @dataclass
-class Keeper:
+class IncidentKeeper:
     """Keeps the incidents of one process in the store that all share."""
 
     settings: Settings
@@ -72,7 +72,7 @@ class Keeper:
     )
 
     @classmethod
-    def of(cls, settings: Settings, series: IncidentSeries) -> Keeper:
+    def of(cls, settings: Settings, series: IncidentSeries) -> IncidentKeeper:
         database = Database(Place.of(settings.store, settings.workers_folder))
         return cls(settings, database, series)
 

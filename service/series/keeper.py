@@ -33,7 +33,7 @@ class Remote(Protocol):
 
 
 @dataclass
-class Keeper:
+class HistoryKeeper:
     """Keeps the histories of one process."""
 
     settings: Settings

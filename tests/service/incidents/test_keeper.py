@@ -16,7 +16,7 @@ from tests.conftest import make_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.table import table_of
 from vaewatch.service.incidents import keeper as module
-from vaewatch.service.incidents.keeper import TRIES, Keeper
+from vaewatch.service.incidents.keeper import TRIES, IncidentKeeper
 from vaewatch.service.incidents.stream import Stream
 from vaewatch.service.settings import Settings
 from vaewatch.service.store import database
@@ -38,12 +38,12 @@ def judged_of(scorer: Scorer, n: int) -> Judged:
 @pytest.fixture
 def keeper(
     artifact_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Keeper]:
+) -> Iterator[IncidentKeeper]:
     """One that has three alarms to deliver."""
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(module, "BREATH", 0.0)
     settings = Settings(artifact_path, store=f"sqlite:///{tmp_path}/it.sqlite")
-    found = Keeper.of(settings, IncidentSeries(CollectorRegistry(), "vaewatch"))
+    found = IncidentKeeper.of(settings, IncidentSeries(CollectorRegistry(), "vaewatch"))
     found.step()
     scorer = Scorer.load(artifact_path)
     found.arrivals.add(Stream.of(scorer.artifact), judged_of(scorer, 3))
@@ -51,18 +51,18 @@ def keeper(
     found.close()
 
 
-def waiting(keeper: Keeper) -> float:
+def waiting(keeper: IncidentKeeper) -> float:
     series = keeper.series
     assert series.dropped._value.get() == 0
     return series.waiting._value.get()
 
 
-def kept(keeper: Keeper) -> list[int]:
+def kept(keeper: IncidentKeeper) -> list[int]:
     with keeper.database.reading() as connection:
         return list(connection.execute(select(incidents.c.alarms)).scalars())
 
 
-def test_alarms_wait_however_long_others_keep_the_store_busy(keeper: Keeper):
+def test_alarms_wait_however_long_others_keep_the_store_busy(keeper: IncidentKeeper):
     other = Database(keeper.place)
     with other.writing(alone=True):
         for _ in range(TRIES + 2):
@@ -75,7 +75,7 @@ def test_alarms_wait_however_long_others_keep_the_store_busy(keeper: Keeper):
 
 
 @contextmanager
-def full_disk(keeper: Keeper) -> Iterator[None]:
+def full_disk(keeper: IncidentKeeper) -> Iterator[None]:
     """Let no file grow beyond what the store's log has now."""
     before, size = (
         resource.getrlimit(resource.RLIMIT_FSIZE),
@@ -88,7 +88,7 @@ def full_disk(keeper: Keeper) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_alarms_wait_while_the_disk_is_full(keeper: Keeper):
+def test_alarms_wait_while_the_disk_is_full(keeper: IncidentKeeper):
     """What is there can still be read: a store that answers is not one that takes a change."""
     with full_disk(keeper):
         for _ in range(TRIES + 2):
@@ -100,7 +100,7 @@ def test_alarms_wait_while_the_disk_is_full(keeper: Keeper):
 
 
 def test_alarms_that_wait_at_the_end_are_counted_and_said(
-    keeper: Keeper, caplog: pytest.LogCaptureFixture
+    keeper: IncidentKeeper, caplog: pytest.LogCaptureFixture
 ):
     with full_disk(keeper):
         keeper.step()
