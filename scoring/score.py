@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -20,6 +21,8 @@ class Parts:
     kl: float
     neighbour: float
 
+
+NO_PARTS = Parts(math.nan, math.nan, math.nan)  # of a record that was not judged
 
 # their names as columns of an output
 PART_COLUMNS = tuple(f"score_{part.name}" for part in fields(Parts))

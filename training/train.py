@@ -42,7 +42,7 @@ from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.report.find.odd import Input, odd_records
 from vaewatch.training.report.find.single import find
 from vaewatch.training.report.find.windows import find_series
-from vaewatch.training.report.findings import Findings
+from vaewatch.training.report.findings import PROFILED, Findings
 from vaewatch.training.report.make import with_report
 from vaewatch.training.series.checks import check_series, newest
 from vaewatch.training.series.package import pack_series
@@ -55,7 +55,6 @@ from vaewatch.training.vae.threads import computing_on
 
 log = logging.getLogger("vaewatch.training")
 
-PROFILED = 20_000  # records that the columns are profiled on
 
 ShowColumns = Callable[[Sequence[ColumnProfile]], None]
 

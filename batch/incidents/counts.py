@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vaewatch.scoring.incidents.chance import RARE
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.scoring.time.spans import span_text
 
 CHAINED = 1.0  # alarms that chance brings in a gap, from which on most hang together by chance
-SECOND, MINUTE = 10**6, 60 * 10**6
+MINUTE = 60 * SECOND
 APART = 0.3  # few enough that most do not
 
 

@@ -14,8 +14,9 @@ from vaewatch.scoring.budget.calibration import Calibration
 from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.summary import CalibrationSummary
-from vaewatch.scoring.series.incidents import DAY, entity_days
+from vaewatch.scoring.series.incidents import entity_days
 from vaewatch.scoring.series.window import SeriesSummary, Window
+from vaewatch.scoring.time.form import DAY
 
 LONGEST = 3650.0  # days
 

@@ -13,8 +13,9 @@ from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import check_column_names
 from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.series.directions import Directions
-from vaewatch.scoring.series.limits import LONGEST, MOST_DIRECTIONS, MOST_IN_WINDOW
+from vaewatch.scoring.series.limits import MOST_DIRECTIONS, MOST_IN_WINDOW
 from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.time.spans import LONGEST
 
 
 def check_window(window: Window, vectorizer: Vectorizer) -> None:

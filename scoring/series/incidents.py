@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.series.entity import numbered
 from vaewatch.scoring.series.window import Window
-
-DAY = 86_400 * 10**6  # microseconds
+from vaewatch.scoring.time.form import DAY
 
 
 def incident_starts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.feature import Features
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.score import Parts, ScoreRule
+from vaewatch.scoring.score import NO_PARTS, Parts, ScoreRule
 from vaewatch.scoring.series.history import STANDINGS, Arrivals, History, Taken
 from vaewatch.scoring.series.network import PARTS, WindowForward, WindowNetwork
 from vaewatch.scoring.series.reasons import (
@@ -31,7 +30,6 @@ from vaewatch.scoring.table import Table, table_of
 
 Floats = NDArray[np.floating[Any]]
 
-NO_PARTS = Parts(math.nan, math.nan, math.nan)
 NO_UNSEEN = np.empty((0, 0), bool)
 
 

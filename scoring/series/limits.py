@@ -2,4 +2,3 @@
 
 MOST_IN_WINDOW = 1024  # records; a longer one costs more than it tells
 MOST_DIRECTIONS = 1024
-LONGEST = 2**53  # microseconds, of a gap or a step

@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-SECOND = 1_000_000  # microseconds, in which moments are
+from vaewatch.scoring.time.form import SECOND
+
 ONE = ""  # the entity of a series without entities
 
 

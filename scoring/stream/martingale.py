@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.budget.calibration import CROSS_FITTED, Calibration
 from vaewatch.scoring.drift import count_true
 
+EVIDENCE = 2.0  # log10 of its value: by chance alone at most 1% of streams exceed it
 SLOPES = np.array([-1.5, -0.5, 0.5, 1.5])
 ROUND = 100  # records, after which more capital enters
 TOGETHER = 256  # scores that are ranked in one step

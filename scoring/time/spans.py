@@ -6,7 +6,7 @@ import re
 
 UNITS = {"us": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
 SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m|h|d)")
-LONGEST = 2**53
+LONGEST = 2**53  # microseconds, which numbers of JSON hold exactly
 
 
 def microseconds(text: str) -> int | None:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaewatch.scoring.reasons import CalendarReason, Reason
-from vaewatch.scoring.score import Parts
+from vaewatch.scoring.score import NO_PARTS, Parts
 from vaewatch.scoring.series.reasons import SeriesReason, StillReason
 from vaewatch.scoring.verdicts import Verdict
 from vaewatch.service.client.connection import ServiceError
-
-NO_PARTS = Parts(math.nan, math.nan, math.nan)  # of a record that was not judged
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import msgspec
 
 from vaewatch.scoring.budget.expected import shown
+from vaewatch.scoring.stream.martingale import EVIDENCE
 from vaewatch.service.console.budget import Budget
 from vaewatch.service.console.columns import ColumnState
 
 MOST_OF_EACH = 2
 MOST_SEGMENTS = 3  # that are named
 MANY, FEW = 0.02, 20  # a share of records, and a number: as VaewatchAlarmsLast has them
-EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1% of streams exceed it
 
 
 class Look(msgspec.Struct):

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, or_, select, update
 from vaewatch.scoring.incidents.feedback import GroupKind, Label
 from vaewatch.service.http.problems import Malformed, NotFound
 from vaewatch.service.incidents import patterns
-from vaewatch.service.incidents.listing import row_of
+from vaewatch.service.incidents.listing import NOTHING, row_of
 from vaewatch.service.incidents.mark import Mark, mark_of
 from vaewatch.service.incidents.patterns import Author, silence_of
 from vaewatch.service.incidents.rows import report_in
@@ -87,7 +87,7 @@ def keep(connection: Connection, said: Said, author: Author) -> Kept:
         return _again(before, said)
     row = None if said.incident is None else row_of(connection, said.incident)
     if said.incident is not None and row is None:
-        raise NotFound("there is no incident of this id; GET /v1/incidents lists those there are.")
+        raise NotFound(NOTHING)
     values: dict[str, Any] = {
         "id": said.id or secrets.token_hex(8),
         "at": author.at,

@@ -21,6 +21,7 @@ from vaewatch.service.store.tables import ids, incidents, marks
 
 MOST, USUAL = 1_000, 100  # incidents of a page
 UNLABELLED = "none"
+NOTHING = "there is no incident of this id; GET /v1/incidents lists those there are."
 STATES = OPEN, ENDED = ("open", "ended")
 LARGEST = 2**63 - 1  # of the numbers that a column can hold
 _CURSOR = re.compile(r"(-?[0-9]{1,19})\.([0-9]{1,19})")

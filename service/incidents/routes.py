@@ -19,7 +19,6 @@ from vaewatch.service.store.moments import moment_of, now
 
 PATH = "/v1/incidents"
 CLAIMS = (*(label for label in Label if label is not Label.WITHDRAWN), listing.UNLABELLED)
-NOTHING = "there is no incident of this id; GET /v1/incidents lists those there are."
 
 
 def incident_schemas() -> dict[str, Any]:
@@ -72,7 +71,7 @@ def add_incident_routes(app: FastAPI, desk: Desk) -> None:
         def read(connection: Connection) -> KeptIncident:
             found = listing.find(connection, id, now())
             if found is None:
-                raise NotFound(NOTHING)
+                raise NotFound(listing.NOTHING)
             return found
 
         return json_of(await desk.read(read))

@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from vaewatch.scoring.incidents.chance import LEAST
 from vaewatch.scoring.incidents.described import IncidentReport
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.service.notify.news import Standing, Told, news_of
 from vaewatch.service.notify.notification import (
     ENDED,
@@ -40,14 +41,14 @@ from vaewatch.service.notify.notification import (
     sendable,
     stamp,
 )
-from vaewatch.service.notify.outbox import MICRO, Posting, forget_others, keep_newest, put
+from vaewatch.service.notify.outbox import Posting, forget_others, keep_newest, put
 from vaewatch.service.notify.receiver import Receiver
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.tables import ids, incidents, numbers, told
 from vaewatch.service.store.upsert import upsert
 
 AT_A_TIME = 200  # notifications of one look: meanwhile no worker's alarms are taken
-LOOKED_BACK = 3600 * MICRO  # to changes that an earlier look may not have found, or had no use for
+LOOKED_BACK = 3600 * SECOND  # to changes that an earlier look may not have found, or not needed
 BEGUN = "notified"  # the name of a number: notifications have begun, with this limit
 COLUMNS = (
     incidents.c.key,
@@ -137,7 +138,7 @@ class Announcer:
         Raises:
             StoreAway: the store does not answer.
         """
-        now = round((time.time() if seconds is None else seconds) * MICRO)
+        now = round((time.time() if seconds is None else seconds) * SECOND)
         with self.database.reading() as connection:
             anew = not _is_begun(connection, self.style)
             quiet = not anew and not self._news(connection, now)
@@ -275,12 +276,12 @@ class _Look:
         report = sendable(self._report(news), records=style.records)
         report = structs.replace(report, ongoing=ongoing)
         data = Data(thread.id, self.announcer.model(), report, style.link_of(thread.id), news.into)
-        notification = Notification(news.type, stamp(self.now / MICRO), data)
+        notification = Notification(news.type, stamp(self.now / SECOND), data)
         self._keep(thread, notification)
         message = f"msg_{thread.id}_{thread.number + 1}"
         for receiver in self.announcer.receivers:
             settle = receiver.format.settle if news.type == ENDED else 0.0
-            due = self.now + round(settle * MICRO)
+            due = self.now + round(settle * SECOND)
             yield Posting(receiver.address.key, message, notification, due)
 
     def _report(self, news: News) -> IncidentReport:

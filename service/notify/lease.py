@@ -13,12 +13,12 @@ from time import monotonic
 
 from sqlalchemy import Connection, text, update
 
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.service.model.errors import StoreAway
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.tables import leases
 
 SECONDS = 30.0  # longer than one attempt to send takes
-MICRO = 10**6
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Lease:
         )
         free = (leases.c.holder == self.holder) | (leases.c.until < now)
         taken = update(leases).where(leases.c.name == self.name, free)
-        until = now + round(self.seconds * MICRO)
+        until = now + round(self.seconds * SECOND)
         return connection.execute(taken.values(holder=self.holder, until=until)).rowcount == 1
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.service.notify.notification import ENDED, OPENED, Notification
 from vaewatch.service.store.tables import ids, incidents, outbox
 
 MOST = 10_000  # that wait for one receiver
-MICRO = 10**6
-MOST_AGE = 3 * 86_400 * MICRO  # then nobody needs it any more
+MOST_AGE = 3 * 86_400 * SECOND  # then nobody needs it any more
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,4 @@ def waiting(connection: Connection, receiver: str, now: int) -> Waiting:
     """Return what waits for a receiver."""
     query = select(func.count(), func.min(outbox.c.at)).where(outbox.c.receiver == receiver)
     letters, oldest = connection.execute(query).one()
-    return Waiting(letters, 0.0 if oldest is None else max(0.0, (now - oldest) / MICRO))
+    return Waiting(letters, 0.0 if oldest is None else max(0.0, (now - oldest) / SECOND))

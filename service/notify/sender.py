@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.service.notify import outbox, signature
 from vaewatch.service.notify.announcer import holding
 from vaewatch.service.notify.lease import Lease
 from vaewatch.service.notify.notification import ENDED, Notification
-from vaewatch.service.notify.outbox import MICRO, Letter
+from vaewatch.service.notify.outbox import Letter
 from vaewatch.service.notify.post import Answer, Unreachable, post
 from vaewatch.service.notify.receiver import Receiver
 from vaewatch.service.store.database import Database
@@ -90,7 +91,7 @@ class Sender:
         now = time.time_ns() // 1000
         with self.database.reading() as connection:
             waiting = outbox.waiting(connection, self._key, now)
-        if waiting.seconds * MICRO > outbox.MOST_AGE:
+        if waiting.seconds * SECOND > outbox.MOST_AGE:
             with self.database.writing() as connection:
                 old = outbox.forget_old(connection, self._key, now)
             self.count_dropped(old)
@@ -159,14 +160,14 @@ class Sender:
         with self.database.writing() as connection:
             outbox.remove(connection, sent, now)
             if settle:
-                until = now + round(settle * MICRO)
+                until = now + round(settle * SECOND)
                 outbox.settle(connection, self._key, sent, until)
         self._sent = []
 
     def _postpone(self, letters: Sequence[Letter]) -> None:
         refusals = letters[0].refusals + 1
         seconds = self.patience.after(refusals, self.patience.longest_refused)
-        until = time.time_ns() // 1000 + round(seconds * MICRO)
+        until = time.time_ns() // 1000 + round(seconds * SECOND)
         with self.database.writing() as connection:
             outbox.postpone(connection, [each.number for each in letters], until)
 

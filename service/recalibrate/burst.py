@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.budget.expected import TAIL
 from vaewatch.service.recalibrate.change import Change
-from vaewatch.service.recalibrate.excess import TAIL, Excess
+from vaewatch.service.recalibrate.excess import Excess
 from vaewatch.service.watch.scores import MINUTE
 
 MOST_IN_BURSTS = 0.2  # of the alarms by the new calibration

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
 from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.expected import CONFIDENCE
+from vaewatch.scoring.budget.expected import TAIL
 from vaewatch.service.recalibrate.change import Change
 
-TAIL = (1 - CONFIDENCE) / 2  # the probability of an excess by chance
 CLEAR = 3.0  # standard errors of the change among the records that do not alarm
 LEAST_UNUSUAL = 0.5  # of the excess of alarms: so many more must be unusual without alarming
 APART = 2.0  # times alpha: records below are neither alarms nor close to them

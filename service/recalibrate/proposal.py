@@ -17,6 +17,7 @@ from vaewatch.scoring.budget.calibration import (
     count_severities,
     severity,
 )
+from vaewatch.scoring.stream.martingale import EVIDENCE
 from vaewatch.service.recalibrate.body import Excluded
 from vaewatch.service.recalibrate.change import Change
 from vaewatch.service.recalibrate.excess import Excess
@@ -24,7 +25,6 @@ from vaewatch.service.recalibrate.refusals import Refused, refusals_of
 from vaewatch.service.recalibrate.sample import Period
 from vaewatch.service.recalibrate.segments import Renewed, SegmentChange
 
-EVIDENCE = 2.0  # log10 of the martingale: by chance alone at most 1% of streams exceed it
 LATE = 0.1  # of the records: the last ones
 LEAST_MINUTES = 60  # of a time that holds more than one mood of the traffic
 MOST_COLUMNS = 10

@@ -23,14 +23,13 @@ from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 from vaewatch.service.score.answers import Result, results_of
 from vaewatch.service.score.jobs import Job, Jobs, place_in, settle
-from vaewatch.service.score.lane import Lane
+from vaewatch.service.score.lane import MOST_IN_A_BATCH, Lane
 from vaewatch.service.score.options import Options
 from vaewatch.service.series.histories import Histories, Stateless
 from vaewatch.service.watch.place import PlaceOf
 
 log = logging.getLogger("vaewatch.service")
 
-MOST_IN_A_BATCH = 1024
 LARGE = 512  # records; from this number on a request is scored in a thread
 
 T = TypeVar("T")

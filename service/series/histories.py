@@ -27,10 +27,10 @@ from vaewatch.scoring.series.history import (
 )
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
 
-SECOND = 1_000_000  # microseconds
 CONTEXT = "context"  # the word of a record before the newest, where only that is judged
 AHEAD = "ahead"  # of a record whose time is too far ahead of the clock
 WORDS = (*(standing.value for standing in Standing), CONTEXT, AHEAD)

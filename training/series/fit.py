@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.series.directions import Directions
-from vaewatch.scoring.series.incidents import DAY
 from vaewatch.scoring.series.promise import LEAST_WANTED
 from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.time.form import DAY
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.series.kernels import Kernels
 from vaewatch.training.series.model import (
-    FEATURE_LIMIT,
+    KERNEL_LIMIT,
     Floats,
     Scales,
     Shape,
@@ -152,7 +152,7 @@ def _shape(windows: Windows, bank: NDArray[np.float32], size: int, seed: int) ->
     features = np.concatenate([kernels.features(some[:, before:].copy()) for some in _few(bank)])
     means, deviations = features.mean(0), features.std(0)
     deviations = np.where(deviations > LEAST_DEVIATION, deviations, 1.0).astype(np.float32)
-    scaled = np.clip((features - means) / deviations, -FEATURE_LIMIT, FEATURE_LIMIT)
+    scaled = np.clip((features - means) / deviations, -KERNEL_LIMIT, KERNEL_LIMIT)
     return Shape(before, kernels, means, deviations, _bank(scaled.astype(np.float32), seed))
 
 

@@ -30,7 +30,7 @@ from vaewatch.training.vae.vae import VAE
 # what it does not, and adds most where it does not outweigh it
 RECONSTRUCTION_WEIGHT, SHAPE_WEIGHT = 0.5, 2.0
 UNSEEN = 1.0  # what an unseen value within the window adds
-FEATURE_LIMIT = 20.0  # of a convolution's feature, in its deviations
+KERNEL_LIMIT = 20.0  # of a convolution's feature, in its deviations
 # what is nothing: of a number's variance, of a distance between features, of a number's deviation
 LEAST_ERROR, LEAST_SHAPE, LEAST_COURSE = 1e-4, 0.05, 1e-3
 
@@ -152,7 +152,7 @@ class Shape:
         """(B, T, D) clipped records -> (B * (T - W + 1), 2K), standardised."""
         raw = self.kernels.features(np.ascontiguousarray(records[:, self.before :]))
         scaled = (raw - self.means) / self.deviations
-        return np.asarray(np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT))
+        return np.asarray(np.clip(scaled, -KERNEL_LIMIT, KERNEL_LIMIT))
 
     def only(self, kept: NDArray[np.bool_]) -> Shape:
         """Return the view that compares with some of the kept windows alone."""

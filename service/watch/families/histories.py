@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from vaewatch.service.series.histories import WORDS
+
 CAUSES = EVICTED, FORGOTTEN = ("evicted", "forgotten")
-WORDS = ("full", "new_entity", "lasting", "warming_up", "late", "repeated", "context", "ahead")
 
 
 class HistorySeries:

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaewatch.scoring.series.incidents import DAY, incident_starts, per_day
+from vaewatch.scoring.series.incidents import incident_starts, per_day
 from vaewatch.scoring.series.window import Window
+from vaewatch.scoring.time.form import DAY
 
 WINDOW = Window(3, 1000, 10)
 alarms = st.lists(st.tuples(st.sampled_from(["a", "b", "ü"]), st.integers(-200, 200)), max_size=40)

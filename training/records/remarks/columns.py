@@ -13,6 +13,7 @@ from vaewatch.scoring.files.frames import as_categories, table_of_frame
 from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
 from vaewatch.scoring.spelling.categories import BLANKS
 from vaewatch.scoring.spelling.numbers import NumberFormat
+from vaewatch.scoring.time.form import YEARS
 from vaewatch.scoring.time.texts import MONTHS
 from vaewatch.training.records.kinds import clip, given_texts
 from vaewatch.training.records.rare import mostly_rare
@@ -46,7 +47,6 @@ ABSENT |= {"-", "--", "?", ".", "#n/a", "<na>", "n.a.", "unknown", "missing"}
 # are so, no measures, scores or amounts: some next to one another, and others far apart
 LEAST_CODE, CODES, AGAIN = 100, (5, 50), 3  # the least one, so many of them, and so often each
 CODED, APART = 0.95, 10  # the share of the values that they are, and the widest gap at least
-YEARS = (1500, 2200)
 CODE_NAME = re.compile(
     r"\b(code|zip|zipcode|postcode|postal|plz|sku|ean|gtin|isbn|barcode|fips|naics|sic)\b"
 )

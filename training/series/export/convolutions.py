@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vaewatch.training.calibration.neighbours import Bank
 from vaewatch.training.export.builder import Builder
 from vaewatch.training.series.kernels import Kernels
-from vaewatch.training.series.model import FEATURE_LIMIT, Shape
+from vaewatch.training.series.model import KERNEL_LIMIT, Shape
 
 Real = TypeVar("Real", np.float32, np.float64)
 
@@ -110,7 +110,7 @@ def _standardised(graph: Builder, shape: Shape, raw: str) -> str:
     zero = np.concatenate([np.zeros_like(kernels.centres), kernels.centres])
     centred = graph.add("Sub", raw, graph.weight(lanes.fill_both((shape.means - zero) / unit)))
     scaled = graph.add("Mul", centred, graph.weight(lanes.fill_both(unit / shape.deviations)))
-    return graph.add("Clip", scaled, graph.weight(-FEATURE_LIMIT), graph.weight(FEATURE_LIMIT))
+    return graph.add("Clip", scaled, graph.weight(-KERNEL_LIMIT), graph.weight(KERNEL_LIMIT))
 
 
 def bank_of(shape: Shape) -> Bank:

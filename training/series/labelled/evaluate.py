@@ -25,8 +25,9 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.series.history import Standing
 from vaewatch.scoring.series.incidents import incident_starts
-from vaewatch.scoring.series.window import SECOND, SeriesSummary, Window
+from vaewatch.scoring.series.window import SeriesSummary, Window
 from vaewatch.scoring.table import Table
+from vaewatch.scoring.time.form import SECOND
 from vaewatch.training.records.labels import Labels
 from vaewatch.training.series.labelled.vus import spans_of, vus_pr
 from vaewatch.training.vae.threads import computing_on
