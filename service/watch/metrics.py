@@ -39,7 +39,7 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # set by the parent when there are se
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SCORES = tuple(sign * 10.0**k for sign, ks in ((-1, (2, 1, 0)), (1, range(6))) for k in ks)
 SHIFTS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
-VERDICTS = NORMAL, ANOMALY, REJECTED = ("normal", "anomaly", "rejected")
+NORMAL, ANOMALY, REJECTED = ("normal", "anomaly", "rejected")
 RELOADS = ("loaded", "unchanged", "refused")
 RECALIBRATIONS = ("proposed", "refused", "applied", "forced", "reverted", "failed")
 CHANGED = ("applied", "forced", "reverted")  # those that have changed the model

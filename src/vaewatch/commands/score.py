@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from vaewatch.batch.workers import Team
 
 TOO_MANY = 5
-BROKEN_PIPE = 141  # the status that a shell reports for a program that SIGPIPE ended
 STREAM = "-"
 LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 
@@ -225,10 +224,6 @@ def _exits(job: Job) -> Iterator[None]:
     except KeyboardInterrupt:
         err().print(f"\nerror: interrupted.{_what_next(job) or ' No output was written.'}")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # the reader has gone: be silent, and keep Python from flushing at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
 
 
 def _what_next(job: Job) -> str:
