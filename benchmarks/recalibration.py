@@ -17,7 +17,7 @@ import polars as pl
 from benchmarks.results import write_section
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.evaluate import evaluate
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.train import train
 
@@ -40,7 +40,7 @@ def main() -> None:
             recent, rest = mixed.head(len(mixed) // 2), mixed.tail(len(mixed) - len(mixed) // 2)
             for alpha in ALPHAS:
                 new = Path(folder) / f"seed{seed}-{alpha}"
-                recalibrate(path, recent.drop("label"), new, alpha=alpha, overwrite=False)
+                recalibrate(path, recent.drop("label"), new, Recalibration(alpha=alpha))
                 rows.append(_row(seed, alpha, "before, all", path, normals))
                 rows.append(_row(seed, alpha, "before, other half", path, rest))
                 rows.append(_row(seed, alpha, "after, other half", new, rest))

@@ -36,7 +36,7 @@ from vaewatch.scoring.time.frames import read_moments
 from vaewatch.scoring.time.written import FORMS
 from vaewatch.training.calibration.chance import budget_p_value
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.records.read import read_frame
 from vaewatch.training.records.remarks.time import with_the_time
 from vaewatch.training.records.schema import infer_schema
@@ -115,7 +115,7 @@ def recalibrated(past: Past) -> Iterator[tuple[Scorer, bool]]:
     for i in range(1, PARTS):
         refused, out = False, past.folder / f"{i}"
         try:
-            recalibrate(path, past.part(i - 1), out, overwrite=True)
+            recalibrate(path, past.part(i - 1), out, Recalibration(overwrite=True))
             path = out
         except CalibrationError:
             refused = True

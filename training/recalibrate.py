@@ -32,7 +32,7 @@ from vaewatch.training.calibration.renewed import New, Renewed, SegmentChange, c
 from vaewatch.training.calibration.side import Codes, Side
 from vaewatch.training.config import RECENT
 from vaewatch.training.export.package import Package
-from vaewatch.training.feedback.given import leave_out
+from vaewatch.training.feedback.given import Feedback, leave_out
 from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import Keys
 from vaewatch.training.feedback.renew import heed
@@ -79,37 +79,51 @@ class Recalibrated:
     heeded: bool = False
 
 
-def recalibrate(
-    path: Path,
-    frame: pl.DataFrame,
-    out: Path,
-    *,
-    alpha: float | None = None,
-    overwrite: bool,
-    labelled: pl.DataFrame | None = None,
-    label: str | None = None,
-    normal_labels: Sequence[str] = (),
-    accept_lost_detection: bool = False,
-    keep: int = KEEP,
-    calibrate_on: str = "all",
-    marks: Sequence[Mark] | None = None,
-) -> Recalibrated:
+@dataclass(frozen=True)
+class Recalibration:
+    """What is asked of a recalibration.
+
+    Attributes:
+        alpha: the false-alarm rate; the old artifact's by default.
+        calibrate_on: "recent" for the latest share of the records alone; "all" for all of them.
+        labelled: records on which recall is measured, too.
+        label: the column of their labels; that of the artifact by default, else 'label'.
+        normal_labels: those that mean normal, if they are others than `read_labels` knows.
+        accept_lost_detection: whether to write an artifact that no longer finds anomalies.
+        marks: what people said of alarms. Records of confirmed incidents are left out, and what
+            the parts of the score weigh is learned, where that shows a gain.
+        overwrite: whether an artifact that is there may be replaced.
+        keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
+    """
+
+    alpha: float | None = None
+    calibrate_on: str = "all"
+    labelled: pl.DataFrame | None = None
+    label: str | None = None
+    normal_labels: Sequence[str] = ()
+    accept_lost_detection: bool = False
+    marks: Sequence[Mark] | None = None
+    overwrite: bool = False
+    keep: int = KEEP
+
+
+@dataclass(frozen=True)
+class _Input:
+    """The records that may calibrate, without those of confirmed incidents."""
+
+    frame: pl.DataFrame
+    table: Table
+    fingerprint: str
+    feedback: Feedback | None
+
+
+def recalibrate(path: Path, frame: pl.DataFrame, out: Path, asked: Recalibration) -> Recalibrated:
     """Write an artifact that differs in its calibration, drift reference and golden records.
 
     Args:
         path: the artifact to recalibrate.
         frame: normal records that its network was not fitted to.
         out: the folder to write.
-        alpha: the false-alarm rate; the old artifact's by default.
-        overwrite: whether an artifact that is there may be replaced.
-        labelled: records on which recall is measured, too.
-        label: the column of their labels; that of the artifact by default, else 'label'.
-        normal_labels: those that mean normal, if they are others than `read_labels` knows.
-        accept_lost_detection: whether to write an artifact that no longer finds anomalies.
-        keep: how many of the artifacts that were replaced to keep, for `vaewatch rollback`.
-        calibrate_on: "recent" for the latest share of the records alone; "all" for all of them.
-        marks: what people said of alarms. Records of confirmed incidents are left out, and what
-            the parts of the score weigh is learned, where that shows a gain.
 
     Raises:
         SettingError: the artifact has no time, so that no records are the latest; or no number of
@@ -118,42 +132,21 @@ def recalibrate(
             it cannot be told which of them are; or the new calibration would no longer find
             anomalies that the old one finds.
     """
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=asked.overwrite)
     with made_folder(out.absolute().parent), sole_writer(out), computing_on(1):
-        old, feedback = Scorer.load(path), None
-        if marks is not None:
-            feedback, rows = leave_out(marks, frame, Keys.of_schema(old.artifact.schema))
-            frame = frame[rows]
-        asked, alpha = alpha, old.artifact.calibration.alpha if alpha is None else alpha
-        check_alpha(alpha, len(frame))
-        data_fingerprint = fingerprint(frame)
-        if data_fingerprint == old.artifact.manifest.data_fingerprint:
-            raise CalibrationError(
-                "the normals must be records that the network was not fitted to, got those of "
-                "its training run. Give newer ones; to change alpha alone, pass --alpha to "
-                "vaewatch score."
-            )
-        table = checked_table(old.artifact.schema, frame)
-        if old.artifact.window is None:
-            made = _renew(old, path, table, alpha, calibrate_on, data_fingerprint)
-        else:
-            made = _renew_windows(old, path, table, asked, calibrate_on, data_fingerprint)
+        old = Scorer.load(path)
+        given = _read(old, frame, asked)
+        renew = _renew if old.artifact.window is None else _renew_windows
+        made = renew(old, path, given, asked)
         detection = made.detection
-        if labelled is not None:
-            known = _labelled(made.comparison, labelled, label, normal_labels)
+        if asked.labelled is not None:
+            known = _labelled(made.comparison, asked.labelled, asked.label, asked.normal_labels)
             detection = replace(detection, labelled=known)
-        if not accept_lost_detection:
+        if not asked.accept_lost_detection:
             _require_found(detection, refit(old, path))
-        if feedback is not None:
-            made = heed(feedback, frame, old, table, made)
-        files = read_files(path, old.artifact.manifest)
-        new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
-        package = Package(new.manifest, new.files)
-        if passing := words_of_passing(new.manifest.calibration, new.manifest.alpha):
-            log.warning("%s", passing)
-        if FINDINGS in new.files:
-            package = with_report(package)
-        write_artifact(out, package.manifest, package.files, overwrite=overwrite, keep=keep)
+        if given.feedback is not None:
+            made = heed(given.feedback, given.frame, old, given.table, made)
+        _write(old, path, out, made, asked)
         before, after = (
             _rates(side, old.artifact.calibration, made.scores, made.codes)
             for side in (made.comparison.old, made.comparison.new)
@@ -165,49 +158,68 @@ def recalibrate(
             detection,
             made.left_out,
             made.changes,
-            feedback is not None,
+            given.feedback is not None,
         )
 
 
-def _renew_windows(
-    old: Scorer,
-    path: Path,
-    table: Table,
-    alpha: float | None,
-    calibrate_on: str,
-    data_fingerprint: str,
-) -> Renewed:
+def _read(old: Scorer, frame: pl.DataFrame, asked: Recalibration) -> _Input:
+    feedback = None
+    if asked.marks is not None:
+        feedback, rows = leave_out(asked.marks, frame, Keys.of_schema(old.artifact.schema))
+        frame = frame[rows]
+    check_alpha(_alpha(old, asked), len(frame))
+    data_fingerprint = fingerprint(frame)
+    if data_fingerprint == old.artifact.manifest.data_fingerprint:
+        raise CalibrationError(
+            "the normals must be records that the network was not fitted to, got those of its "
+            "training run. Give newer ones; to change alpha alone, pass --alpha to vaewatch score."
+        )
+    table = checked_table(old.artifact.schema, frame)
+    return _Input(frame, table, data_fingerprint, feedback)
+
+
+def _alpha(old: Scorer, asked: Recalibration) -> float:
+    return old.artifact.calibration.alpha if asked.alpha is None else asked.alpha
+
+
+def _write(old: Scorer, path: Path, out: Path, made: Renewed, asked: Recalibration) -> None:
+    files = read_files(path, old.artifact.manifest)
+    new = recalibrated(old.artifact.manifest, files, made.renewal, out.name)
+    package = Package(new.manifest, new.files)
+    if passing := words_of_passing(new.manifest.calibration, new.manifest.alpha):
+        log.warning("%s", passing)
+    if FINDINGS in new.files:
+        package = with_report(package)
+    write_artifact(
+        out, package.manifest, package.files, overwrite=asked.overwrite, keep=asked.keep
+    )
+
+
+def _renew_windows(old: Scorer, path: Path, given: _Input, asked: Recalibration) -> Renewed:
     """Calibrate an artifact that judges records with those before them."""
-    if calibrate_on == RECENT:
+    if asked.calibrate_on == RECENT:
         raise SettingError(
             "--calibrate recent cannot be used with a window: give the latest records alone."
         )
-    return renew_series(old, table, path, alpha, data_fingerprint)
+    return renew_series(old, given.table, path, asked.alpha, given.fingerprint)
 
 
-def _renew(
-    old: Scorer,
-    path: Path,
-    given: Table,
-    alpha: float,
-    calibrate_on: str,
-    data_fingerprint: str,
-) -> Renewed:
+def _renew(old: Scorer, path: Path, given: _Input, asked: Recalibration) -> Renewed:
     """Calibrate an artifact that judges each record by itself."""
-    rows = _unseen(given, path, alpha)
-    table, left_out = given.take(rows), len(given) - len(rows)
-    if calibrate_on == RECENT:
+    alpha = _alpha(old, asked)
+    rows = _unseen(given.table, path, alpha)
+    table, left_out = given.table.take(rows), len(given.table) - len(rows)
+    if asked.calibrate_on == RECENT:
         rows = rows[_latest(table, alpha)]
-        table = given.take(rows)
+        table = given.table.take(rows)
     scores = old.score_table(table, explain=0).score
     made = New.of(old, table, scores, alpha)
     comparison = Comparison.of(old, made.calibration, made.segments)
-    renewal = made.renewal(data_fingerprint)
     return Renewed(
         scores,
         comparison,
         comparison.detection(table, scores),
-        renewal,
+        made.renewal(given.fingerprint),
         left_out,
         comparison.codes(table),
         changes_of(old.artifact.segments, made),

@@ -18,7 +18,7 @@ from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.detection import column_chance
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.train import train
 
 
@@ -228,7 +228,7 @@ def test_records_of_the_same_source_are_never_refused(
 ):
     """However few: a threshold that is too high by chance is worth a warning."""
     got = [
-        recalibrate(without_report, make_frame(n, seed), tmp_path / f"{n}", overwrite=False)
+        recalibrate(without_report, make_frame(n, seed), tmp_path / f"{n}", Recalibration())
         for n in (20, 400)
     ]
     assert not any(new.detection.changed or new.detection.lost for new in got)
@@ -238,7 +238,7 @@ def test_records_of_the_same_source_are_never_refused(
 def test_the_same_records_give_the_same_figures(
     artifact_path: Path, recent: Path, done: Done, tmp_path: Path
 ):
-    new = recalibrate(artifact_path, pl.read_csv(recent), tmp_path / "new", overwrite=False)
+    new = recalibrate(artifact_path, pl.read_csv(recent), tmp_path / "new", Recalibration())
     for name, found in new.detection.anomalies.items():
         np.testing.assert_allclose(shown(done, name), [found.before, found.after], rtol=1e-3)
 
@@ -246,7 +246,7 @@ def test_the_same_records_give_the_same_figures(
 def test_another_alpha_is_compared_at_that_alpha(artifact_path: Path, tmp_path: Path):
     """What a smaller budget costs is not the fault of the records."""
     frame = make_frame(400, seed=14)
-    new = recalibrate(artifact_path, frame, tmp_path / "new", alpha=0.2, overwrite=False)
+    new = recalibrate(artifact_path, frame, tmp_path / "new", Recalibration(alpha=0.2))
     found = new.detection
     assert found.alpha == 0.2 and not found.lowered
     assert abs(found.old_alpha - 0.2) < 0.08

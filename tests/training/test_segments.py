@@ -22,7 +22,7 @@ from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
 from vaewatch.training.evaluate import evaluate
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.train import train
 
 
@@ -178,7 +178,7 @@ def test_recalibrate_makes_every_segment_anew_and_tells_which_becomes_pooled(
     by_shop: Path, tmp_path: Path
 ):
     few = mixture(5000, 11).filter((pl.col("shop") != "wild") | (pl.int_range(pl.len()) < 500))
-    done = recalibrate(by_shop, few, tmp_path / "out", overwrite=False)
+    done = recalibrate(by_shop, few, tmp_path / "out", Recalibration())
     changes = {each.segment: each for each in done.segments}
     assert (changes["wild"].before, changes["wild"].after) == ("own", "pooled")
     assert changes["wild"].lost and not changes["calm"].lost and not changes["tiny"].lost
@@ -201,7 +201,7 @@ def test_nothing_is_written_where_one_segment_would_lose_its_sight(by_shop: Path
     assert not (tmp_path / "out").exists()
     forced = call(*words, "--accept-lost-detection")
     assert forced.returncode == 0 and "in segment 'wild'" in forced.stderr
-    usual = recalibrate(by_shop, mixture(6000, 13), tmp_path / "usual", overwrite=False)
+    usual = recalibrate(by_shop, mixture(6000, 13), tmp_path / "usual", Recalibration())
     assert set(usual.detection.segments) == {"calm", "wild"}
     assert usual.detection.worst() is None
 

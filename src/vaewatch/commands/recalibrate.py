@@ -107,28 +107,27 @@ def recalibrate(
     check_feedback(feedback)
     from vaewatch.commands.tables.segments import shown_segment
     from vaewatch.training.feedback.marks import read_marks
+    from vaewatch.training.recalibrate import Recalibration, refit
     from vaewatch.training.recalibrate import recalibrate as run
-    from vaewatch.training.recalibrate import refit
     from vaewatch.training.records.read import read_frame
     from vaewatch.training.records.sample import Reading
 
     show_warnings()
     reading = Reading(delimiter, nulls, frozenset([label or "label"]))
     strict = replace(reading, rejects=Path(rejects) if rejects else None)
-    done = run(
-        artifact,
-        read_frame(normal, strict, schema),
-        target,
+    records = read_frame(normal, strict, schema)
+    asked = Recalibration(
         alpha=alpha,
-        overwrite=overwrite,
-        keep=keep,
+        calibrate_on=calibrate_on,
         labelled=read_frame(labelled, reading, schema) if labelled else None,
         label=label,
         normal_labels=normal_labels,
         accept_lost_detection=accept_lost_detection,
-        calibrate_on=calibrate_on,
         marks=None if feedback is None else read_marks(feedback),
+        overwrite=overwrite,
+        keep=keep,
     )
+    done = run(artifact, records, target, asked)
     _print_change(done)
     _warn(done.detection, refit(done.scorer, artifact))
     if lost := [shown_segment(each.segment) for each in done.segments if each.lost]:

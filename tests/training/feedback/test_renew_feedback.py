@@ -16,7 +16,7 @@ from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.calibrate import calibrate
 from vaewatch.training.feedback.marks import read_marks
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 
 NEWER = make_frame(600, seed=3).with_columns(order="n" + pl.col("order"))
 
@@ -38,7 +38,7 @@ def alarms(scorer: Scorer) -> list[str]:
 
 def renewed(folder: Path, name: str, frame: pl.DataFrame, path: Path | None) -> Scorer:
     given = None if path is None else read_marks(path)
-    recalibrate(folder / "old", frame, folder / name, overwrite=True, marks=given)
+    recalibrate(folder / "old", frame, folder / name, Recalibration(overwrite=True, marks=given))
     return Scorer.load(folder / name)
 
 
@@ -108,7 +108,12 @@ def test_the_same_marks_again_change_nothing_more(folder: Path):
     """Factors are multiples of what a part weighs without feedback, not of what it weighs now."""
     path, frame = folder / "many.csv", pl.concat([contrary(40), NEWER])
     once = read_manifest(folder / "many")
-    recalibrate(folder / "many", frame, folder / "twice", overwrite=True, marks=read_marks(path))
+    recalibrate(
+        folder / "many",
+        frame,
+        folder / "twice",
+        Recalibration(overwrite=True, marks=read_marks(path)),
+    )
     twice = read_manifest(folder / "twice")
     assert once.feedback and twice.feedback
     assert twice.feedback.kl_factor == pytest.approx(once.feedback.kl_factor, rel=0.05)
@@ -118,7 +123,7 @@ def test_the_same_marks_again_change_nothing_more(folder: Path):
 
 @pytest.mark.usefixtures("many")
 def test_without_feedback_the_weights_of_the_parent_stay(folder: Path):
-    recalibrate(folder / "many", NEWER, folder / "child", overwrite=True)
+    recalibrate(folder / "many", NEWER, folder / "child", Recalibration(overwrite=True))
     parent, child = read_manifest(folder / "many"), read_manifest(folder / "child")
     assert (child.score, child.feedback) == (parent.score, parent.feedback)
 
@@ -171,11 +176,7 @@ def test_segments_are_calibrated_by_the_learned_weights(folder: Path):
     )
     frame = pl.concat([contrary(40), NEWER])
     done = recalibrate(
-        folder / "segmented",
-        frame,
-        folder / "segmented-2",
-        overwrite=False,
-        marks=read_marks(path),
+        folder / "segmented", frame, folder / "segmented-2", Recalibration(marks=read_marks(path))
     )
     new = Scorer.load(folder / "segmented-2")
     assert done.heeded and new.artifact.rule != old.artifact.rule

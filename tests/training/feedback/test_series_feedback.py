@@ -14,7 +14,7 @@ from vaewatch.scoring.incidents.feedback import Label
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.feedback.evaluate import evaluate_marked
 from vaewatch.training.feedback.marks import Mark, read_marks
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 
 BEGIN = 1_767_225_600
 
@@ -60,7 +60,7 @@ def test_nor_do_they_calibrate(folder: Path, marks: Path):
         ("renewed", pumps(300), read_marks(marks)),
         ("plain", without(pumps(300)), None),
     ):
-        recalibrate(old, frame, folder / name, overwrite=False, marks=given)
+        recalibrate(old, frame, folder / name, Recalibration(marks=given))
     renewed, plain = (Scorer.load(folder / name).artifact for name in ("renewed", "plain"))
     np.testing.assert_array_equal(renewed.calibration.scores, plain.calibration.scores)
     assert renewed.manifest.feedback is not None and plain.manifest.feedback is None

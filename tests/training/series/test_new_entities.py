@@ -19,7 +19,7 @@ from vaewatch.scoring.disk.reading import read_artifact, read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.calibrate import calibrate
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.recalibrate import recalibrate
+from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.series.fit import fit_windows
 from vaewatch.training.series.promise import entity_blocks
 from vaewatch.training.vae.threads import computing_on
@@ -148,7 +148,7 @@ def test_new_entities_are_recalibrated_on_their_own_records(path: Path, tmp_path
     """By hand: the scores of either kind of machine calibrate for their kind."""
     frame, scorer = later(seed=5, first=600), Scorer.load(path)
     verdicts, new = scorer.score(frame), is_new(frame)
-    recalibrate(path, frame, tmp_path / "newer", alpha=0.05, overwrite=False)
+    recalibrate(path, frame, tmp_path / "newer", Recalibration(alpha=0.05))
     newer = read_artifact(tmp_path / "newer")
     old = scorer.artifact
     assert old.entities is not None and newer.entities is not None and newer.of_new is not None
@@ -167,7 +167,7 @@ def test_new_entities_are_recalibrated_on_their_own_records(path: Path, tmp_path
 def test_without_new_entities_their_calibration_stays(path: Path, tmp_path: Path):
     frame = fleet(FITTED, 60, seed=5, first=600)
     frame = pl.concat([frame, fleet(range(500, 501), 60, seed=5, first=600)])
-    recalibrate(path, frame, tmp_path / "newer", alpha=0.05, overwrite=False)
+    recalibrate(path, frame, tmp_path / "newer", Recalibration(alpha=0.05))
     old, newer = read_artifact(path), read_artifact(tmp_path / "newer")
     assert old.of_new is not None and newer.of_new is not None
     assert newer.of_new.scores.tolist() == old.of_new.scores.tolist()
@@ -192,7 +192,7 @@ def test_where_they_have_no_calibration_they_are_known_once_they_calibrate(
 ):
     frame = later(seed=5, first=600)
     before = Scorer.load(plain_fleet_path).score(frame)
-    recalibrate(plain_fleet_path, frame, tmp_path / "newer", alpha=ALPHA, overwrite=False)
+    recalibrate(plain_fleet_path, frame, tmp_path / "newer", Recalibration(alpha=ALPHA))
     after = Scorer.load(tmp_path / "newer").score(frame)
     words = np.array(before.history)
     assert set(words[before.judged & is_new(frame)]) <= {"new_entity", "lasting"}
