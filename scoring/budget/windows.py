@@ -30,7 +30,7 @@ def days_for_precision(
     summary: CalibrationSummary, series: SeriesSummary, window: Window
 ) -> float | None:
     """Return the days of the fit's entities that bring the interval of the rate within 20% of
-    alpha; None of more than anybody waits for.
+    alpha; None if it would take more than ten years.
     """
     days = entity_days(summary.records_for_20_percent, window) / max(series.entities, 1)
     return days if days <= LONGEST else None

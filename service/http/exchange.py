@@ -93,7 +93,7 @@ class Reply(NamedTuple):
     body: bytes
 
 
-# answers in one write; False: the client has left, or is slow, and ASGI's way must be taken
+# answers in one write, or returns False if the client has left or is slow: then ASGI answers
 Write = Callable[[Request, Reply, HttpHeaders], bool]
 Done = Callable[[Reply | Exception], None]  # must not raise
 Start = Callable[[Done], None]

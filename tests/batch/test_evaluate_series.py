@@ -135,7 +135,7 @@ def test_the_command_prints_both_forms(machines_path: Path, frame: pl.DataFrame,
     done = call(*words)
     assert done.returncode == 0, done.stderr
     lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
-    assert "found of 4" in lines["events"] and "median from begin" in lines["delay"]
+    assert "found of 4" in lines["events"] and "median from event start" in lines["delay"]
     assert f"buffers of 0 to {WINDOW} records" in lines["VUS-PR"]
     assert "foretold" in lines["false incidents"] and "by chance" in lines["false-alarm rate"]
     assert {"m0", "m1", "m2"} <= lines.keys()

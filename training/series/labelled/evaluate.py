@@ -68,7 +68,7 @@ class SeriesEvaluation:
             the alarm of their entity lasted.
         events_unjudged: events whose records were all warming up or repeated, which nothing can
             find; they are not among the events.
-        delay_records, delay_seconds: the medians from the begin of an event to its first alarm, of
+        delay_records, delay_seconds: the medians from the start of an event to its first alarm, of
             those that are found; None if none is.
         normals: judged records whose windows hold no anomaly. false_alarms: of these.
         false_incidents_per_day: per entity and day; foretold: as counted on the fit data.
@@ -295,7 +295,7 @@ def _together(
 
 
 def _delays(series: _Series) -> Iterator[tuple[int, float]]:
-    """Yield the records and seconds from the begin of each event that is found to its alarm."""
+    """Yield the records and seconds from the start of each event that is found to its alarm."""
     for event in series.events():
         if event.alarm is not None:
             since = series.moments[event.alarm] - series.moments[event.first]

@@ -88,7 +88,7 @@ def _delay(found: SeriesEvaluation) -> str:
     if found.delay_records is None or found.delay_seconds is None:
         return "n/a"
     records, seconds = f"{found.delay_records:g}", f"{found.delay_seconds:,.6g}"
-    return f"{records} records, {seconds} s: the median from begin of event to first alarm"
+    return f"{records} records, {seconds} s: the median from event start to first alarm"
 
 
 def _number(value: float | None) -> str:
