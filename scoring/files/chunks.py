@@ -40,7 +40,7 @@ class BadRow:
     raw: bytes
 
     def error(self) -> SchemaError:
-        """For a reader that does not set rows aside."""
+        """Return the error of a reader that does not set rows aside."""
         whole = f"Convert the file ({WINDOWS}, if it is Western European). "
         remedy = whole if "UTF-8" in self.message else ""
         return SchemaError(
@@ -96,7 +96,7 @@ class Chunk:
 
 
 def read_start(stream: BinaryIO) -> bytes:
-    """The first bytes of a file, in which its header must be."""
+    """Return the first bytes of a file, in which its header must be."""
     return stream.read(CHUNK_BYTES)
 
 
@@ -109,8 +109,8 @@ def read_chunks(
     *,
     quotes: bool = True,
 ) -> Iterator[Chunk]:
-    """The rows from `at` on, of which `rest` was read already. Without `quotes`, every newline
-    ends a row.
+    """Yield the rows from `at` on, of which `rest` was read already. Without `quotes`, every
+    newline ends a row.
     """
     chunk_bytes = chunk_bytes or CHUNK_BYTES
     data, size = rest, chunk_bytes - at.offset % chunk_bytes
@@ -134,7 +134,7 @@ def read_chunks(
 
 
 def _whole_rows(data: bytes, at: Place, header: Header, last: bool, quotes: bool) -> Chunk | None:
-    """The whole rows at the start of `data`; None if there is not even one."""
+    """Return the whole rows at the start of `data`; None if there is not even one."""
     ends = broken = None
     if not quotes or b'"' not in data:
         size = data.rfind(b"\n") + 1
@@ -151,7 +151,7 @@ def _whole_rows(data: bytes, at: Place, header: Header, last: bool, quotes: bool
 def _find_rows(
     data: bytes, delimiter: str, last: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Where each row of quoted CSV ends, and which rows are broken by a stray quote."""
+    """Return where each row of quoted CSV ends, and which rows are broken by a stray quote."""
     raw = np.frombuffer(data, np.uint8)
     quotes, newlines = np.flatnonzero(raw == QUOTE), np.flatnonzero(raw == NEWLINE)
     if _quotes_are_in_place(raw, quotes, ord(delimiter)):
@@ -162,7 +162,7 @@ def _find_rows(
 def _quotes_are_in_place(
     raw: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: int
 ) -> bool:
-    """Whether each quote opens or closes a field, or belongs to a doubled pair."""
+    """Return whether each quote opens or closes a field, or belongs to a doubled pair."""
     opening, closing = quotes[::2], quotes[1::2]
     before = raw[opening[opening > 0] - 1]
     after = raw[closing[closing < len(raw) - 1] + 1]
@@ -174,7 +174,9 @@ def _quotes_are_in_place(
 def _find_rows_one_by_one(
     data: bytes, delimiter: str, last: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The same for data with a stray quote, which costs the line that it is on, and no other."""
+    """Do the same for data with a stray quote, which costs the line that it is on, and no
+    other.
+    """
     d = re.escape(delimiter.encode())
     plain = rb'[^"\n' + d + rb"]*+"
     cell = rb'(?:"(?:[^"]|"")*+"(?=\r?\n|' + d + rb")|" + plain + rb")"
@@ -220,12 +222,14 @@ def count_bytes(data: bytes, byte: int) -> int:
 
 
 def bare(row: bytes) -> bytes:
-    """A row without its line end."""
+    """Return a row without its line end."""
     return row.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def quoted(text: str, delimiter: str = ",") -> str:
-    """One cell, in quotes if it needs them; polars quotes the same cells, and the empty text."""
+    """Return one cell, in quotes if it needs them; polars quotes the same cells, and the empty
+    text.
+    """
     if text and not any(mark in text for mark in (delimiter, '"', "\r", "\n")):
         return text
     return '"' + text.replace('"', '""') + '"'

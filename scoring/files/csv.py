@@ -87,7 +87,8 @@ class CsvFile:
 
 
 def read_csv(stream: BinaryIO, delimiter: str | None = None) -> Frames:
-    """The records of a file without a schema: every column is text, and an empty field is null.
+    """Return the records of a file without a schema: every column is text, and an empty field is
+    null.
 
     The first frame has the columns and no row.
 
@@ -110,14 +111,14 @@ def _frames(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Lines]:
 def frame_of_rows(
     rows: Rows, header: Header, columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """The fields of rows as text, an empty field as null; of all columns, or of some."""
+    """Return the fields of rows as text, an empty field as null; of all columns, or of some."""
     return _read_fields(rows, header, header.names if columns is None else columns, {})
 
 
 def typed_frame_of_rows(rows: Rows, header: Header, schema: Schema) -> pl.DataFrame:
-    """The schema's columns. Numbers are parsed at once, which takes half the time, and small
-    integers as such, which takes a fifth less. A column in which a cell is not a number is left
-    as text, and then so is each one with an empty cell.
+    """Return the schema's columns. Numbers are parsed at once, which takes half the time, and
+    small integers as such, which takes a fifth less. A column in which a cell is not a number is
+    left as text, and then so is each one with an empty cell.
     """
     plain = [column for column in schema.measured if column.format is None]
     numbers: dict[str, Any] = {column.name: pl.Float64 for column in plain}
@@ -133,7 +134,7 @@ def typed_frame_of_rows(rows: Rows, header: Header, schema: Schema) -> pl.DataFr
 
 
 def _narrowest(column: Column) -> Any:
-    """The type that holds the column's values in the fit data with the fewest bytes."""
+    """Return the type that holds the column's values in the fit data with the fewest bytes."""
     if not column.integer or column.low is None or column.high is None:
         return pl.Float64
     largest = max(abs(column.low), abs(column.high))
@@ -168,14 +169,14 @@ def _read_fields(
 
 
 def as_text(data: bytes) -> io.BytesIO:
-    """What polars reads as the text that it is: it takes bytes that begin as a zlib stream may,
-    with `x^` say, for compressed ones. It skips a byte order mark.
+    """Return what polars reads as the text that it is: it takes bytes that begin as a zlib stream
+    may, with `x^` say, for compressed ones. It skips a byte order mark.
     """
     return io.BytesIO(BOM + data if data.startswith(b"x") else data)
 
 
 def csv_head(names: Sequence[str], delimiter: str) -> bytes:
-    """The header row of these columns."""
+    """Return the header row of these columns."""
     empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
     return empty.write_csv(separator=delimiter).encode()
 
@@ -189,7 +190,7 @@ def extend_head(
 
 
 def csv_of_frame(frame: pl.DataFrame, delimiter: str) -> bytes:
-    """The rows of a frame, without a header."""
+    """Return the rows of a frame, without a header."""
     return frame.write_csv(include_header=False, separator=delimiter).encode()
 
 
@@ -212,7 +213,7 @@ def extend_rows(
 def _extend_one_by_one(
     rows: Rows, added: pl.DataFrame, which: NDArray[np.int64], delimiter: str
 ) -> Iterator[bytes]:
-    """The same in twice the time, for rows that differ in their line ends, or quote one."""
+    """Do the same in twice the time, for rows that differ in their line ends, or quote one."""
     comma, fields = delimiter.encode(), _write_bare(added, separator=delimiter).encode()
     starts, bare, ends = rows.spans()
     for i, field in zip(which.tolist(), fields.split(b"\n"), strict=False):
@@ -226,7 +227,9 @@ _write_bare = partial(pl.DataFrame.write_csv, include_header=False, quote_style=
 
 
 def _whole_lines(data: bytes) -> pl.Series:
-    """Each line as the one field of a row, which works since no text here holds a NUL byte."""
+    """Return each line as the one field of a row, which works since no text here holds a
+    NUL byte.
+    """
     types, source = {"row": pl.String}, as_text(data)
     frame = pl.read_csv(source, has_header=False, separator="\0", quote_char=None, schema=types)
     return frame[

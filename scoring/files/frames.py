@@ -35,7 +35,7 @@ INT64 = 2**63
 
 
 def frame_of(data: Any) -> pl.DataFrame:
-    """A polars or pandas DataFrame as a polars one.
+    """Return a polars or pandas DataFrame as a polars one.
 
     Raises:
         SchemaError: it is neither, or holds a column that no record can have.
@@ -46,13 +46,13 @@ def frame_of(data: Any) -> pl.DataFrame:
 
 
 def stored(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with Arrow's extension types, such as JSON, as the texts or numbers they are."""
+    """Return the frame with Arrow's extension types, such as JSON, as the values they hold."""
     odd = [series for series in frame.get_columns() if isinstance(series.dtype, pl.BaseExtension)]
     return frame.with_columns(series.ext.storage() for series in odd) if odd else frame
 
 
 def frame_of_pandas(data: Any) -> pl.DataFrame:
-    """A pandas DataFrame without its index, whatever the types of its columns."""
+    """Return a pandas DataFrame without its index, whatever the types of its columns."""
     if getattr(data, "ndim", 0) != 2 or not hasattr(data, "columns"):
         raise SchemaError(
             "the input must be a DataFrame or a list of records, got a "
@@ -65,7 +65,7 @@ def frame_of_pandas(data: Any) -> pl.DataFrame:
 
 
 def _name(name: Any) -> str:
-    """The name of a column; levels of one with several are joined."""
+    """Return the name of a column; levels of one with several are joined."""
     return "_".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
@@ -84,7 +84,7 @@ def _series_of_pandas(name: str, column: Any) -> pl.Series:
 
 
 def _cell(name: str, value: Any) -> Any:
-    """A cell that polars has a type for: its own fallback is a type that it cannot work with."""
+    """Return a cell of a type that polars has: its own fallback is one that it cannot use."""
     if isinstance(value, datetime | date | time | timedelta | bytes | list):
         return value
     if isinstance(value, dict | tuple | set | np.ndarray):
@@ -96,7 +96,8 @@ def _cell(name: str, value: Any) -> Any:
 
 
 def series_of_json(name: str, values: list[Any]) -> pl.Series:
-    """A column of JSON values: numbers, booleans or texts. Where these are mixed, it is text.
+    """Return a column of JSON values: numbers, booleans or texts. Where these are mixed, it is
+    text.
 
     A column with a list or an object in it holds lists of one text each, so that nothing can learn
     it and everything can ignore it.
@@ -124,7 +125,7 @@ def _float(value: int | float) -> float:
 
 
 def _text(value: Any) -> str:
-    """A number as a category spells it, or else JSON."""
+    """Return a number as a category spells it, or else JSON."""
     if isinstance(value, float) and math.isfinite(value):
         return spell(value)
     return repr(value) if isinstance(value, float) else json.dumps(value)
@@ -151,7 +152,7 @@ def table_of_frame(schema: Schema, frame: pl.DataFrame) -> tuple[Table, tuple[Pr
 
 
 def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
-    """The frame as a Table, or a RecordError that names every problem."""
+    """Return the frame as a Table, or raise a RecordError that names every problem."""
     table, problems = table_of_frame(schema, frame)
     if problems:
         raise RecordError(problems)
@@ -159,14 +160,14 @@ def checked_table(schema: Schema, frame: pl.DataFrame) -> Table:
 
 
 def without_codes(series: pl.Series) -> pl.Series:
-    """A column of texts that Parquet or pandas stores once each, as plain texts."""
+    """Return a column of texts that Parquet or pandas stores once each, as plain texts."""
     return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
 
 
 def as_numbers(
     series: pl.Series, null_tokens: Sequence[str], spelling: NumberFormat | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(N,) cells as float64, NaN where missing, and (N,) which cells are not a number."""
+    """Return (N,) cells as float64, NaN where missing, and (N,) which cells are not a number."""
     series = without_codes(series)
     if series.dtype.is_numeric() or series.dtype == pl.Null:
         numbers = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
@@ -182,7 +183,7 @@ def as_numbers(
 def _numbers_of_text(
     series: pl.Series, null_tokens: Sequence[str], spelling: NumberFormat | None
 ) -> tuple[pl.Series, pl.Series]:
-    """(N,) texts without those that mean "missing", and (N,) their numbers; null if it is none."""
+    """Return (N,) texts, null where they mean missing, and (N,) numbers; null if none."""
     if spelling is None:
         cast = _parse(series)
         if cast.null_count() == series.null_count():
@@ -199,8 +200,8 @@ def _parse(text: pl.Series) -> pl.Series:
 def _all_numbers(
     frame: pl.DataFrame, schema: Schema, problems: list[Problem]
 ) -> NDArray[np.float64]:
-    """(N, numeric columns) float64. Columns that are finite numbers already are copied as they
-    are; each column is contiguous, as it is in the frame.
+    """Return (N, numeric columns) float64. Columns that are finite numbers already are copied as
+    they are; each column is contiguous, as it is in the frame.
     """
     numbers = np.empty((len(frame), len(schema.numeric)), order="F")
     for j, column in enumerate(schema.measured):
@@ -231,13 +232,13 @@ def _numbers(
 
 
 def nulls_of(schema: Schema, column: Column) -> tuple[str, ...]:
-    """The texts that mean "missing" in a numeric or boolean column."""
+    """Return the texts that mean "missing" in a numeric or boolean column."""
     return (*schema.null_tokens, *column.nulls)
 
 
 def as_categories(series: pl.Series) -> pl.Series:
-    """(N,) cells as text, numbers spelled as `vaewatch.scoring.table.parse_category` does; null
-    where missing.
+    """Return (N,) cells as text, numbers spelled as `vaewatch.scoring.table.parse_category` does;
+    null where missing.
     """
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
@@ -269,7 +270,7 @@ RESPELLED += r"|[^\x00-\x7f]"
 
 
 def _codes_of_others(text: pl.Series, column: Column) -> NDArray[np.int32]:
-    """(n,) the codes of texts that are not spelled like any category, of which few may be one."""
+    """Return (n,) the codes of texts spelled like no category, of which few may be one."""
     codes = np.full(len(text), other_code(column), dtype=np.int32)
     codes[(text == "").to_numpy()] = missing_code(column)
     maybe = text.str.contains(RESPELLED)
@@ -285,7 +286,7 @@ def _codes_of_others(text: pl.Series, column: Column) -> NDArray[np.int32]:
 def as_booleans(
     series: pl.Series, null_tokens: Sequence[str]
 ) -> tuple[pl.Series, NDArray[np.bool_]]:
-    """(N,) cells as booleans, null where missing, and (N,) which cells are neither true nor
+    """Return (N,) cells as booleans, null where missing, and (N,) which cells are neither true nor
     false.
     """
     if series.dtype == pl.Boolean:

@@ -37,8 +37,8 @@ _WHOLE, _CLOCK = re.compile(r"[0-9]+"), re.compile(r"[0-9]:[0-9]")
 def read_header(
     stream: BinaryIO, delimiter: str | None = None, known: Collection[str] = ()
 ) -> tuple[Header, bytes]:
-    """The header, and the bytes that were read beyond it. Names lose the blanks around them,
-    except those `known` to have some.
+    """Return the header, and the bytes that were read beyond it. Names lose the blanks around
+    them, except those `known` to have some.
     """
     whole = read_start(stream)
     returns = b"\n" not in whole and b"\r" in whole

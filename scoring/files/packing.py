@@ -14,13 +14,13 @@ PACKED = (".gz", ".zst")
 
 
 def packing_of(name: str) -> str:
-    """The ending of a packed file's name; empty if the file is not packed."""
+    """Return the ending of a packed file's name; empty if the file is not packed."""
     suffix = Path(name).suffix.lower()
     return suffix if suffix in PACKED else ""
 
 
 def unpack(stream: BinaryIO, packing: str, stack: ExitStack) -> Any:
-    """The stream without its packing; `stack` closes it."""
+    """Return the stream without its packing; `stack` closes it."""
     if packing == ".gz":
         return stack.enter_context(gzip.open(stream, "rb"))
     if packing == ".zst":
@@ -29,7 +29,7 @@ def unpack(stream: BinaryIO, packing: str, stack: ExitStack) -> Any:
 
 
 def pack(data: bytes, packing: str) -> bytes:
-    """The bytes as one packed member or frame; these may follow each other in a file."""
+    """Return the bytes as one packed member or frame; these may follow each other in a file."""
     if packing == ".gz":
         return gzip.compress(data, 6, mtime=0)
     return zstandard.compress(data) if packing == ".zst" else data

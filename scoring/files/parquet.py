@@ -82,7 +82,7 @@ class ParquetFile:
 
 
 def _json_of(row: pl.DataFrame) -> bytes:
-    """One row as a JSON object, its bytes as base64: polars cannot write these."""
+    """Return one row as a JSON object, its bytes as base64: polars cannot write these."""
     texts = with_texts(row, lambda dtype: "Binary" in repr(dtype))
     return texts.write_ndjson().rstrip().encode()
 
@@ -92,7 +92,9 @@ def _count(frame: pl.LazyFrame) -> int:
 
 
 def read_parquet(name: str) -> Frames:
-    """The records of a file without a schema, in its own types. The first frame has no row."""
+    """Return the records of a file without a schema, in its own types. The first frame has
+    no row.
+    """
     frame = pl.scan_parquet(name, glob=False)
     return Frames("parquet", _frames(frame), index_of(name))
 
@@ -105,7 +107,7 @@ def _frames(frame: pl.LazyFrame) -> Iterator[Lines]:
 
 
 def index_of(name: str) -> tuple[str, ...]:
-    """The columns in which pandas stored a table's index; its metadata name them."""
+    """Return the columns in which pandas stored a table's index; its metadata name them."""
     try:
         meta = msgspec.json.decode(pl.read_parquet_metadata(name).get("pandas", "{}"), type=_Meta)
     except msgspec.MsgspecError:
@@ -120,7 +122,7 @@ class _Meta(msgspec.Struct):
 
 
 def parquet_of_frame(frame: pl.DataFrame) -> bytes:
-    """A whole file, which `join_parquet` can join with others."""
+    """Return a whole file, which `join_parquet` can join with others."""
     file = io.BytesIO()
     frame.write_parquet(file)
     return file.getvalue()

@@ -56,15 +56,15 @@ class Source(Protocol):
     def line_end(self) -> bytes: ...
 
     def chunks(self, start: Place | None) -> Iterator[Any]:
-        """Chunks of whole records, not yet parsed; each has the Place at which it `end`s."""
+        """Yield chunks of whole records, not yet parsed; each has the Place at which it `end`s."""
         ...
 
     def lean(self) -> Source:
-        """The same file without its stream, to parse chunks of it in another process."""
+        """Return the same file without its stream, to parse chunks of it in another process."""
         ...
 
     def share(self, end: Place, size: int) -> float | None:
-        """The share of the file, of `size` bytes, that is before `end`; None if unknown."""
+        """Return the share of the file, of `size` bytes, that is before `end`; None if unknown."""
 
     def parse(self, chunk: Any) -> Records:
         """Type and check the records of a chunk; several threads may do so at once."""
@@ -106,7 +106,7 @@ def share_of_text(name: str, end: Place, size: int) -> float | None:
 
 
 def good_rows(n: int, bad: list[int]) -> NDArray[np.bool_]:
-    """(n,) all rows but the `bad` ones."""
+    """Return (n,) all rows but the `bad` ones."""
     good = np.ones(n, dtype=bool)
     good[bad] = False
     return good

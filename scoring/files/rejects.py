@@ -32,7 +32,7 @@ class Reject:
     raw: bytes
 
     def error(self) -> BadRecord:
-        """For a job without a rejects file."""
+        """Return the error of a job without a rejects file."""
         mend = "Remove" if self.code == REPEATED else "Mend"
         return BadRecord(
             f"'{self.file}', line {self.line}: {self.message}. {mend} it, or pass --rejects FILE "
@@ -41,14 +41,16 @@ class Reject:
 
 
 def reject_bad_row(file: str, bad: BadRow) -> Reject:
-    """A row that could not be split into fields."""
+    """Return a row that could not be split into fields."""
     return Reject(file, bad.line, "", bad.code, bad.message, bad.raw)
 
 
 def reject_problems(
     file: str, problems: Iterable[Problem], lines: Sequence[int], raw: Mapping[int, bytes]
 ) -> list[Reject]:
-    """One reject a record, however many rules it breaks; `lines` and `raw` are by record."""
+    """Return one reject a record, however many rules it breaks; `lines` and `raw` are by
+    record.
+    """
     by_record: dict[int, list[Problem]] = {}
     for problem in problems:
         by_record.setdefault(problem.record, []).append(problem)
@@ -71,8 +73,8 @@ def _message(found: Sequence[Problem]) -> str:
 
 
 def with_texts(row: pl.DataFrame, odd: Callable[[Any], bool]) -> pl.DataFrame:
-    """A row in which the cells of `odd` types, which the format of rejects cannot hold, are texts:
-    bytes in base64, all others as JSON.
+    """Return a row in which the cells of `odd` types, which the format of rejects cannot hold, are
+    texts: bytes in base64, all others as JSON.
     """
     texts = [
         pl.Series(series.name, [_text(value) for value in series.to_list()], pl.String)
@@ -87,7 +89,7 @@ def _text(value: Any) -> str | None:
 
 
 def encode_rejects(rejects: Iterable[Reject]) -> bytes:
-    """One line of CSV each; the row comes last, in its own bytes, whatever they are."""
+    """Return one line of CSV each; the row comes last, in its own bytes, whatever they are."""
     return b"".join(map(_reject_line, rejects))
 
 

@@ -42,12 +42,12 @@ PLAIN = {
 
 
 def is_url(name: str) -> bool:
-    """Whether the name is the URL of an object; all others are paths."""
+    """Return whether the name is the URL of an object; all others are paths."""
     return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 def plain(name: str) -> str:
-    """A file:// URL as a path; any other name as it is.
+    """Return a file:// URL as a path; any other name as it is.
 
     Raises:
         ValueError: the URL is of a kind that cannot be opened.
@@ -77,7 +77,7 @@ def _bucket_and_key(url: str) -> tuple[str, str]:
 
 
 def in_folder(url: str) -> list[str]:
-    """The objects directly under a URL, in order of their names."""
+    """Return the objects directly under a URL, in order of their names."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
@@ -87,7 +87,7 @@ def in_folder(url: str) -> list[str]:
 
 
 def matching(url: str) -> list[str]:
-    """The objects that a glob matches, in order of their names; a star matches no slash."""
+    """Return the objects that a glob matches, in order of their names; a star matches no slash."""
     import obstore
 
     bucket, pattern = _bucket_and_key(url)
@@ -101,7 +101,7 @@ def matching(url: str) -> list[str]:
 
 
 def stamp(url: str) -> list[int | str]:
-    """Size, time of change and entity tag, which differ once the object is replaced."""
+    """Return the size, time of change and entity tag, which differ once the object is replaced."""
     import obstore
 
     bucket, key = _bucket_and_key(url)
@@ -111,7 +111,7 @@ def stamp(url: str) -> list[int | str]:
 
 
 def open_object(url: str) -> BinaryIO:
-    """A stream of an object's bytes, which can seek."""
+    """Return a stream of an object's bytes, which can seek."""
     return io.BufferedReader(_Object(url), REQUEST_BYTES)
 
 

@@ -58,12 +58,12 @@ class Rows:
         return b"\r\n" if returns == len(self) == count_bytes(self.data, RETURN) else None
 
     def row(self, index: int) -> bytes:
-        """One row's bytes, without its line end."""
+        """Return one row's bytes, without its line end."""
         start = int(self.ends[index - 1]) if index else 0
         return bare(self.data[start : int(self.ends[index])])
 
     def take(self, keep: NDArray[np.bool_]) -> Rows:
-        """Only the rows that `keep`, (rows,), marks."""
+        """Return only the rows that `keep`, (rows,), marks."""
         if keep.all():
             return self
         starts, ends = self._starts()[keep], self.ends[keep]
@@ -72,22 +72,22 @@ class Rows:
         return Rows(data, np.cumsum(ends - starts), self.lines[keep], self.bad)
 
     def bare_ends(self) -> NDArray[np.int64]:
-        """(rows,) the offset in `data` after each row, before its line end."""
+        """Return (rows,) the offset in `data` after each row, before its line end."""
         raw, bare_ends = np.frombuffer(self.data, np.uint8), self.ends - 1
         if b"\r" in self.data:
             bare_ends -= raw[np.maximum(self.ends - 2, 0)] == RETURN
         return np.asarray(bare_ends)
 
     def spans(self) -> tuple[list[int], list[int], list[int]]:
-        """Where each row starts, where it ends before its line end, and where after it."""
+        """Return where each row starts, where it ends before its line end, and where after it."""
         return self._starts().tolist(), self.bare_ends().tolist(), self.ends.tolist()
 
     def lengths(self) -> NDArray[np.int64]:
-        """(rows,) the bytes of each row, without its line end."""
+        """Return (rows,) the bytes of each row, without its line end."""
         return self.bare_ends() - self._starts()
 
     def count_fields(self, delimiter: str) -> NDArray[np.uint32]:
-        """(rows,) the number of fields of each row."""
+        """Return (rows,) the number of fields of each row."""
         raw = np.frombuffer(self.data, np.uint8)
         cuts = raw == ord(delimiter)
         if b'"' in self.data:
@@ -97,8 +97,8 @@ class Rows:
         return np.add.reduceat(cuts.view(np.uint8), self._starts(), dtype=np.uint32) + 1
 
     def unreadable(self) -> NDArray[np.bool_]:
-        """(rows,) which rows are not text. Nearly every chunk has none, so check it as a whole
-        first.
+        """Return (rows,) which rows are not text. Nearly every chunk has none, so check it as a
+        whole first.
         """
         none = np.zeros(len(self), bool)
         if _not_text(self.data) is None:
@@ -108,8 +108,8 @@ class Rows:
         return np.array(found, bool)
 
     def refuse(self, which: NDArray[np.bool_], rule: _Rule) -> list[BadRow]:
-        """The rows that `which`, (rows,), marks, each with the code and message that the rule
-        returns for its bytes.
+        """Return the rows that `which`, (rows,), marks, each with the code and message that the
+        rule returns for its bytes.
         """
         found = []
         for i in np.flatnonzero(which).tolist():
@@ -122,13 +122,15 @@ class Rows:
 
 
 def read_rows(stream: BinaryIO, header: Header, rest: bytes) -> Iterator[Rows]:
-    """The rows after the header, a chunk at a time."""
+    """Yield the rows after the header, a chunk at a time."""
     for chunk in read_chunks(stream, header, rest, Place(header.size, header.lines)):
         yield split_chunk(chunk, header)
 
 
 def split_lines(chunk: Chunk) -> Rows:
-    """The lines of a chunk of NDJSON, without blank ones and a byte order mark before them."""
+    """Return the lines of a chunk of NDJSON, without blank ones and a byte order mark
+    before them.
+    """
     if chunk.start.offset == 0:
         chunk = replace(chunk, data=chunk.data.removeprefix(BOM))
     lines = _all_rows(chunk)
@@ -136,7 +138,7 @@ def split_lines(chunk: Chunk) -> Rows:
 
 
 def split_chunk(chunk: Chunk, header: Header) -> Rows:
-    """The sound rows of a chunk of CSV, and those that break a rule."""
+    """Return the sound rows of a chunk of CSV, and those that break a rule."""
     if chunk.bad:
         none = np.empty(0, np.int64)
         return Rows(b"", none, none, chunk.bad)
@@ -170,8 +172,8 @@ def _all_rows(chunk: Chunk) -> Rows:
 
 
 def _repeats(rows: Rows, header: Header) -> NDArray[np.bool_]:
-    """(rows,) which rows are the header again, maybe with a byte order mark. In a file of one
-    column it may well be a value.
+    """Return (rows,) which rows are the header again, maybe with a byte order mark. In a file of
+    one column it may well be a value.
     """
     found = np.zeros(len(rows), bool)
     if len(header.names) > 1 and header.raw in rows.data:

@@ -45,12 +45,14 @@ OF_FOLDERS = [ending for ending in FORMATS if ending != JSON]  # which often say
 
 
 def format_named(name: str) -> str | None:
-    """The format that the name's ending says, under that of packing; None if it says none."""
+    """Return the format that the name's ending says, under that of packing; None if it says
+    none.
+    """
     return FORMATS.get(_ending(name))
 
 
 def format_to_write(name: str) -> str | None:
-    """The format of an output, as its name's ending says; None if it says none.
+    """Return the format of an output, as its name's ending says; None if it says none.
 
     Raises:
         SettingError: it ends as an array of JSON does, and an output has one object a line.
@@ -69,7 +71,9 @@ def _ending(name: str) -> str:
 
 
 def expand(sources: Sequence[str]) -> tuple[str, ...]:
-    """The files that names stand for; those of a folder or a glob in order of their names."""
+    """Return the files that names stand for; those of a folder or a glob in order of their
+    names.
+    """
     files: list[str] = []
     for source in sources:
         with readable(source):
@@ -158,7 +162,7 @@ def _is_json(name: str, stream: Any) -> bool:
 
 
 def _open(name: str, stack: ExitStack) -> Any:
-    """The bytes of a file, unpacked."""
+    """Return the bytes of a file, unpacked."""
     if name == STDIN:
         return stack.enter_context(io.BufferedReader(_StandardInput()))
     stream = stack.enter_context(open_object(name) if is_url(name) else open(name, "rb"))
@@ -198,6 +202,6 @@ def readable(name: str) -> Iterator[None]:
 
 
 def chunks_of(source: Source, start: Place | None) -> Iterator[Any]:
-    """The chunks of a source; what reading raises is turned into one sentence."""
+    """Yield the chunks of a source; what reading raises is turned into one sentence."""
     with readable(source.name):
         yield from source.chunks(start)

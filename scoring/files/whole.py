@@ -90,8 +90,8 @@ def reopen(path: Path, flags: int) -> int:
 
 
 def is_ours(folder: Path, found: os.stat_result) -> bool:
-    """Whether a file has the owner that our files get in this folder. On a share this may be
-    another one than that of the process.
+    """Return whether a file has the owner that our files get in this folder. On a share this may
+    be another one than that of the process.
     """
     if found.st_uid == os.geteuid():
         return True

@@ -28,13 +28,13 @@ _decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def begins_array(start: bytes) -> bool:
-    """Whether the start of a file without a name is that of an array of records."""
+    """Return whether the start of a file without a name is that of an array of records."""
     return _OBJECTS.match(start) is not None
 
 
 def in_lines(stream: Any) -> Any:
-    """A stream of JSON that can be peeked into, as one of lines: an array is read as a whole, into
-    memory; all else is left as it is.
+    """Return a stream of JSON that can be peeked into, as one of lines: an array is read as a
+    whole, into memory; all else is left as it is.
 
     Raises:
         SchemaError: the array is broken, or the text is not UTF-8.

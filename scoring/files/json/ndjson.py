@@ -104,9 +104,7 @@ class NdjsonFile:
     def _together(
         self, rows: Rows, table: Table, fine: NDArray[np.bool_], others: Records
     ) -> Records:
-        """The lines that are `fine`, and the others that have a row in a table, each in its
-        place.
-        """
+        """Return the lines that are `fine`, and the others that have a row, in their places."""
         assert others.rows is not None
         lines = np.concatenate([rows.lines[fine], others.rows.lines])
         order = np.argsort(lines)
@@ -139,8 +137,8 @@ class NdjsonFile:
         return self._records(table, good_rows(len(rows), broken), tuple(rejects), rows)
 
     def _frame(self, rows: Rows) -> pl.DataFrame:
-        """The columns as text, numbers as they came. All records must have the same columns, or
-        some would be lost.
+        """Return the columns as text, numbers as they came. All records must have the same
+        columns, or some would be lost.
         """
         # a line that is not an object is among the rejects
         objects = [
@@ -176,7 +174,7 @@ class _LineReader(StructReader):
         self._decode: Any = msgspec.json.Decoder(self.record).decode if readable else None
 
     def structs(self, rows: Rows) -> list[Any]:
-        """A struct for each line; None where only the slow way can say what is wrong."""
+        """Return a struct for each line; None where only the slow way can say what is wrong."""
         lines = _split(rows)
         if self._decode is None:
             return [None] * len(lines)
@@ -217,7 +215,7 @@ def _not_json(rows: Rows, i: int) -> BadRow:
 
 
 def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
-    """A column's values as text; one that is not a text stays as it came."""
+    """Return a column's values as text; one that is not a text stays as it came."""
     joined = b"\n".join(raw)  # a newline ends a line, so no value has one
     came = joined.decode().split("\n")[: len(raw)]
     if b'"' not in joined and b"null" not in joined:
@@ -226,7 +224,8 @@ def _texts(raw: list[msgspec.Raw]) -> Sequence[str | None]:
 
 
 def read_ndjson(stream: BinaryIO) -> Iterator[Lines]:
-    """The records of a file without a schema: numbers, booleans and texts stay what they are.
+    """Yield the records of a file without a schema: numbers, booleans and texts stay what they
+    are.
 
     A frame has the columns of all records up to its end, in the order in which they first came. A
     member that a record lacks is missing. What a column is may differ from frame to frame.
@@ -260,8 +259,8 @@ def _object(rows: Rows, i: int, line: bytes) -> dict[str, Any] | BadRow:
 
 
 def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:
-    """One object for each row. Text in the schema's numeric columns is a number: 5 stays 5, not
-    5.0, and 0.10 stays 0.10.
+    """Return one object for each row. Text in the schema's numeric columns is a number: 5 stays 5,
+    not 5.0, and 0.10 stays 0.10.
     """
     texts = {column.name for column in schema.measured if column.name in frame.columns}
     texts = {name for name in texts if frame.schema[name] == pl.String}
@@ -277,13 +276,13 @@ def ndjson_of_frame(frame: pl.DataFrame, schema: Schema) -> bytes:
 
 
 def _joined_members(frame: pl.DataFrame) -> pl.Series:
-    """The members of each row as polars writes them, without the braces."""
+    """Return the members of each row as polars writes them, without the braces."""
     objects = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
     return objects.str.slice(1).str.head(-1)
 
 
 def _number(series: pl.Series, schema: Schema) -> pl.Series:
-    """One member of each row. A number that is not JSON, such as +5 or .5, is spelled anew."""
+    """Return one member of each row. A number that is not JSON, such as +5, is spelled anew."""
     name = pl.lit(f"{msgspec.json.encode(series.name).decode()}:")
     column = schema.numeric[schema.place[series.name]]
     fine = series.str.contains(NUMBER) & (column.format is None)
@@ -315,6 +314,6 @@ def extend_lines(
 
 
 def _pick(line: bytes, columns: Sequence[str]) -> bytes:
-    """The object with those of these members that it has, each as it came."""
+    """Return the object with those of these members that it has, each as it came."""
     members = _members.decode(line)
     return msgspec.json.encode({name: members[name] for name in columns if name in members})
