@@ -73,7 +73,9 @@ def test_the_image_has_the_version_and_the_packages_of_the_project():
 
 def test_what_the_recipe_copies_is_not_ignored():
     kept = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.M))
-    for line in re.findall(r"^COPY (?!--from)(.*)$", RECIPE, re.M):
+    copied = re.findall(r"^COPY (?!--from)(.*)$", RECIPE, re.M)
+    assert copied
+    for line in copied:
         for source in line.split()[:-1]:
             assert source in kept and (ROOT / source).exists()
 

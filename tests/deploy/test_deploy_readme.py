@@ -64,7 +64,9 @@ def test_each_file_and_overlay_that_a_command_names_exists():
 
 def test_each_link_leads_somewhere():
     anchors = {re.sub(r"[^a-z -]", "", h.lower()).replace(" ", "-") for h in headings()}
-    for link in re.findall(r"\]\(([^)]+)\)", README):
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert links
+    for link in links:
         if link.startswith("#"):
             assert link[1:] in anchors, link
         else:
