@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,7 +136,6 @@ def test_a_newcomer_marks_three_incidents_with_six_clicks(browser: Browser, few:
     with page_of(browser) as (page, complaints):
         enter(page, few, MARKER)
         complaints.clear()
-        began = time.monotonic()
         page.locator("#open-rows a").first.click()
         for k in range(3):
             page.get_by_role("button", name="False alarm").click()
@@ -146,7 +144,6 @@ def test_a_newcomer_marks_three_incidents_with_six_clicks(browser: Browser, few:
                 page.get_by_role("button", name="Next that is not marked").click()
                 expect(page.locator("#mark-status")).to_have_text("")
                 expect(page.locator("#incident-body")).to_be_visible()
-        assert time.monotonic() - began < 60
         assert [label(few, f"{k:012x}") for k in (3, 4, 5)] == ["false_alarm"] * 3
         assert "by ann" in page.locator("#said-list").inner_text()
         page.get_by_role("button", name="Close").click()
