@@ -69,6 +69,18 @@ def page_of(
         context.close()
 
 
+def on_every_screen(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """Yield an empty page for each screen, and the list of its complaints. Once the caller has
+    filled it, it must be legible, and have none.
+    """
+    for theme, width in SCREENS:
+        with page_of(browser, theme=theme, width=width) as (page, complaints):
+            yield page, complaints
+            assert axe_findings(page) == []
+            assert sideways_overflow(page) <= 0
+            assert complaints == []
+
+
 def axe_findings(page: Page) -> list[str]:
     """What axe calls serious or critical: the rule, and the element it breaks on."""
     # of what is in order axe would describe each element, which takes as long as finding the rest

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import (
-    SCREENS,
     axe_findings,
     needs_chromium,
+    on_every_screen,
     page_of,
     sideways_overflow,
 )
@@ -228,14 +228,11 @@ def test_values_are_shown_where_they_may_be(browser: Browser, artifact_path: Pat
 
 
 def test_it_is_legible_on_every_screen_and_in_the_dark(browser: Browser, full: Live):
-    for theme, width in SCREENS:
-        with page_of(browser, theme=theme, width=width) as (page, complaints):
-            page.goto(full.url)
-            expect(page.locator("#open-rows tr")).to_have_count(20)
-            assert axe_findings(page) == [] and sideways_overflow(page) <= 0
-            page.locator("#open-rows a").first.click()
-            expect(page.locator("#incident-body")).to_be_visible()
-            assert axe_findings(page) == [] and sideways_overflow(page) <= 0
-            wide = "d => d.scrollWidth - d.clientWidth"
-            assert page.locator("#incident").evaluate(wide) <= 0
-            assert complaints == []
+    for page, _ in on_every_screen(browser):
+        page.goto(full.url)
+        expect(page.locator("#open-rows tr")).to_have_count(20)
+        assert axe_findings(page) == [] and sideways_overflow(page) <= 0
+        page.locator("#open-rows a").first.click()
+        expect(page.locator("#incident-body")).to_be_visible()
+        wide = "d => d.scrollWidth - d.clientWidth"
+        assert page.locator("#incident").evaluate(wide) <= 0
