@@ -5,6 +5,7 @@ folder, in one shell and one Python, against the real command and a real service
 it:
 
     <!-- given: normal.csv artifact -->       what lies in the folder before the page begins
+    <!-- after: other.md#a-section -->        another page, run before to the end of a section
     <!-- not run here: needs a cluster -->    the next block is read, not run
 
 Where a page shows an output, each line of it must come out again. Numbers and versions may differ;
@@ -96,6 +97,7 @@ class Page:
     def read(cls, path: Path) -> Page:
         text = path.read_text()
         given = re.search(r"^<!-- given: (.+) -->$", text, re.M)
+        text = _before(path, text) + text
         found = FENCE.finditer(text)
         blocks = [Block(m["language"], m["text"], m["reason"]) for m in found]
         shown = tuple(block for block in blocks if block.language in LANGUAGES)
@@ -108,6 +110,16 @@ class Page:
     @property
     def to_run(self) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.reason is None)
+
+
+def _before(path: Path, text: str) -> str:
+    """Return the part of another page that is run before this one."""
+    after = re.search(r"^<!-- after: (\S+)#(\S+) -->$", text, re.M)
+    if after is None:
+        return ""
+    parts = re.split(r"^(?=## )", (path.parent / after[1]).read_text(), flags=re.M)
+    names = [part.partition("\n")[0].removeprefix("## ").lower() for part in parts]
+    return "".join(parts[: names.index(after[2].replace("-", " ")) + 1])
 
 
 def shape(line: str) -> str:

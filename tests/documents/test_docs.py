@@ -100,6 +100,7 @@ def test_the_readme_the_tutorial_and_each_guide_have_something_to_run():
         "time",
         "windows",
         "score",
+        "score-windows",
         "serve",
         "history",
         "watch",
