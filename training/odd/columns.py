@@ -153,10 +153,7 @@ class ColumnView:
             of them is bad at a value that many records have, it shows here.
         """
         found = costs.of_whitened(whitened)
-        body, usual = np.quantile(found, [BODY, TAIL], axis=0)
-        beyond = np.maximum(found - usual, 0.0)
-        mean = beyond.sum(0) / np.maximum((beyond > 0).sum(0), 1)
-        unit = np.maximum(np.maximum(mean, body), LEAST_UNIT)
+        usual, unit = tails(found)
         oddest = _oddest(found, usual, unit)
         if served is not None:
             oddest = np.maximum(oddest, _oddest(costs.of_members(served), usual, unit))
@@ -167,6 +164,14 @@ class ColumnView:
         """(S, N, D) whitened residuals of S members -> (N,) nats that a score is at least."""
         oddest = _oddest(self.costs.of_members(whitened), self.usual, self.unit)
         return np.minimum(self.scale.apply(oddest), self.most)
+
+
+def tails(found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, C) nats of normal records -> `usual` and `unit` of each column, see `ColumnView`."""
+    body, usual = np.quantile(found, [BODY, TAIL], axis=0)
+    beyond = np.maximum(found - usual, 0.0)
+    mean = beyond.sum(0) / np.maximum((beyond > 0).sum(0), 1)
+    return usual, np.maximum(np.maximum(mean, body), LEAST_UNIT)
 
 
 def _oddest(

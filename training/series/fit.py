@@ -127,9 +127,9 @@ def fit_windows(
         directions=directions,
         unit=unit,
         vae=fitted.vae.only(fitted.folds.serving),
-        scales=Scales.plain(len(shapes), record=False)[0],  # until it is known what is usual
+        scales=Scales.plain(len(shapes), 0)[0],  # until it is known what is usual
         paced=windows.paced,
-        record=RecordView.of(bank[:, -1]) if windows.columns > 1 else None,
+        record=RecordView.of(bank[:, -2:], windows.column_of) if windows.columns > 1 else None,
     )
     judges = replace(folds, judges=fitted.folds.judges, serving=fitted.folds.serving)
     some = _blocks(len(windows), BLOCK * windows.size, judged, rng)
@@ -266,8 +266,7 @@ def _judge(
     kept: NDArray[np.int64],
 ) -> OutOfFold:
     """Measure the judged windows, each fold by what did not see it."""
-    views = 2 + (model.record is not None) + len(model.shapes)
-    found = np.empty((views, len(judged)))
+    found = np.empty((2 + sum(model.measures), len(judged)))
     for fold, judge in enumerate(folds.judges.tolist()):
         at = np.flatnonzero(folds.of[judged] == fold)
         apart = _apart(folds, fold)[kept]

@@ -8,7 +8,7 @@ Views of a window, each of which sees what the others do not (`benchmarks/RESULT
 - course: how far it is from them once each column's mean in the window is taken away.
 Each is measured in what is usual among normal windows: 0 up to their median, and log1p beyond it,
 so that none drowns the others. A score is their sum; or, if that is more, what the window's last
-record is worth by itself, see `vaewatch.training.series.record`.
+record or its oddest column is worth by itself, see `vaewatch.training.series.record`.
 """
 
 from __future__ import annotations
@@ -61,26 +61,23 @@ class Scale:
 
 @dataclass(frozen=True)
 class Views:
-    """What each view measures of N windows, (N,) each; of shapes, (S, N).
-
-    record: None of records of a single column.
+    """What each view measures of N windows, (N,) each; of shapes, (S, N), and of the last record,
+    (R, N), with an R of 0 for records of a single column.
     """
 
     reconstruction: Floats
     shapes: Floats
     course: Floats
-    record: Floats | None = None
+    record: Floats
 
     def stacked(self) -> Floats:
         """Return all of them, (V, N)."""
-        record = () if self.record is None else (self.record,)
-        return np.stack([self.reconstruction, self.course, *record, *self.shapes])
+        return np.stack([self.reconstruction, self.course, *self.record, *self.shapes])
 
     @classmethod
     def unstacked(cls, found: Floats, shapes: int) -> Views:
         """Return the views of (V, N), of which so many are of shapes."""
-        record = found[2] if len(found) > 2 + shapes else None
-        return cls(found[0], found[-shapes:], found[1], record)
+        return cls(found[0], found[-shapes:], found[1], found[2:-shapes])
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Scales:
     reconstruction: Scale
     shapes: tuple[Scale, ...]
     course: Scale
-    record: OddScale | None = None
+    record: tuple[OddScale, ...] = ()
 
     @classmethod
     def of(cls, views: Views, numbers: int) -> Scales:
@@ -100,21 +97,18 @@ class Scales:
             tuple(Scale.of(own, LEAST_SHAPE) for own in views.shapes),
             Scale.of(views.course, LEAST_COURSE * numbers**0.5),
         )
-        if views.record is None:
-            return scales
         others = scales.reconstruction_part(views) + scales.neighbour_part(views)
-        return replace(scales, record=OddScale.of(views.record, others))
+        return replace(scales, record=tuple(OddScale.of(own, others) for own in views.record))
 
     @classmethod
-    def plain(cls, shapes: int, *, record: bool) -> list[Scales]:
-        """Return scales that hide nothing of what is measured, for so many views of the shape;
-        and, with a view of the record, those that show it beyond all else.
+    def plain(cls, shapes: int, record: int) -> list[Scales]:
+        """Return scales that hide nothing of what is measured, for so many views of the shape and
+        of the record: first without these, and then with each of them beyond all else.
         """
         plain = Scale(0.0, 1.0)
-        found = [cls(plain, (plain,) * shapes, plain)]
-        if record:
-            found.append(replace(found[0], record=OddScale(0.0, 1.0, 1e3)))
-        return found
+        shown = np.diag(np.full(record, 1e3)).tolist()
+        odd = [(), *(tuple(OddScale(0.0, 1.0, height) for height in row) for row in shown)]
+        return [cls(plain, (plain,) * shapes, plain, own) for own in odd]
 
     def reconstruction_part(self, views: Views) -> Floats:
         """Return what the VAE adds to N scores, (N,)."""
@@ -126,10 +120,10 @@ class Scales:
         """
         shapes = [s.apply(own) for s, own in zip(self.shapes, views.shapes, strict=True)]
         near = np.asarray(SHAPE_WEIGHT * np.sum(shapes, axis=0) + self.course.apply(views.course))
-        if self.record is None or views.record is None:
-            return near
-        alone = self.record.apply(views.record) - self.reconstruction_part(views)
-        return np.asarray(np.maximum(near, alone))
+        beside = self.reconstruction_part(views)
+        for scale, own in zip(self.record, views.record, strict=False):
+            near = np.maximum(near, scale.apply(own) - beside)
+        return near
 
 
 @dataclass(frozen=True)
@@ -182,6 +176,11 @@ class WindowModel:
     paced: bool = False
     record: RecordView | None = None
 
+    @property
+    def measures(self) -> tuple[int, int]:
+        """How many views of the shape and of the record there are."""
+        return len(self.shapes), self.record.measures if self.record else 0
+
     def residuals(self, windows: NDArray[np.float32], vae: VAE) -> NDArray[np.float32]:
         """(N, W, D) clipped windows -> (N, M, W * D): what each member does not explain."""
         flat = windows.reshape(len(windows), -1)
@@ -199,7 +198,7 @@ class WindowModel:
             (residuals**2).sum(-1).mean(1),
             np.stack([shape.bank.distance(shape.features(records)) for shape in self.shapes]),
             self.courses.distance(courses_of(windows)),
-            None if self.record is None else self.record.distance(windows[:, -1]),
+            self.record.measure(windows[:, -2:]) if self.record else np.empty((0, len(windows))),
         )
 
 

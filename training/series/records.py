@@ -84,8 +84,8 @@ def series_of(table: Table, vectorizer: Vectorizer, config: TrainConfig) -> Seri
             "--gap."
         )
     whose = ["" if entities is None else entities[run.rows[0]] for run in taken.runs]
-    columns = len({feature.column for feature in vectorizer.features})
     paced = window.pace is not None
+    columns = np.append(vectorizer.column_of, [len(vectorizer.schema.names)] * paced)
     clipped = [replace(run, values=np.clip(run.values, -LIMIT, LIMIT)) for run in taken.runs]
     return Series(
         window=structs.replace(window, still=still_of(taken.runs, window, vectorizer)),

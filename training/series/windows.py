@@ -21,7 +21,7 @@ class Windows:
         moments: (N,) of the records whose rows the runs name.
         owners: (runs,) the entity of each run, as a number.
         paced: whether the last number of a record is the pace, see `hide_first_pace`.
-        columns: that vary, of a record.
+        owned: (D,) the column of each number of a record; None where each has its own.
     """
 
     size: int
@@ -29,10 +29,20 @@ class Windows:
     moments: NDArray[np.int64]
     owners: NDArray[np.int64]
     paced: bool = False
-    columns: int = 2
+    owned: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    @property
+    def column_of(self) -> NDArray[np.int64]:
+        """(D,) the column of each number of a record."""
+        return np.arange(self.runs[0].values.shape[1]) if self.owned is None else self.owned
+
+    @property
+    def columns(self) -> int:
+        """How many columns vary, the pace left aside."""
+        return len(np.unique(self.column_of[: len(self.column_of) - self.paced]))
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:

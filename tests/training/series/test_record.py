@@ -11,6 +11,7 @@ import pytest
 
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.odd.scale import OddScale
+from vaewatch.training.series.columns import ColumnErrors
 from vaewatch.training.series.record import RecordView
 from vaewatch.training.train import train
 
@@ -68,14 +69,19 @@ def test_a_single_column_has_no_view_of_its_record(tmp_path: Path):
     assert "Max" in operators(tmp_path / "two") and "Max" not in operators(tmp_path / "one")
 
 
+def pairs(records: np.ndarray) -> np.ndarray:
+    """(N, D) -> (N, 2, D): each record and the one before."""
+    return np.stack([np.roll(records, 1, axis=0), records], axis=1).astype(np.float32)
+
+
 def test_one_kept_record_leaves_the_distance_of_mahalanobis():
     rng = np.random.default_rng(0)
     mixed = rng.normal(size=(2000, 3)) @ rng.normal(size=(3, 3))
-    view = RecordView.of(mixed.astype(np.float32))
+    view = RecordView.of(pairs(mixed), np.arange(3))
     new = rng.normal(size=(50, 3)).astype(np.float32)
     covariance = np.cov(mixed, rowvar=False)
     covariance += 0.02 * np.trace(covariance) / 3 * np.eye(3)
-    apart = new[:, None].astype(np.float64) - view.records
+    apart = new[:, None].astype(np.float64) - view.pairs[:, 1]
     squared = np.einsum("nkd,de,nke->nk", apart, np.linalg.inv(covariance), apart)
     want = np.sqrt(np.sort(squared, axis=1)[:, :3]).mean(1)
     assert view.distance(new) == pytest.approx(want, rel=1e-3)
@@ -86,9 +92,64 @@ def test_axes_of_some_records_never_saw_the_others():
     records = rng.normal(size=(300, 2)).astype(np.float32)
     records[200:] *= 50
     kept = np.arange(300) < 200
-    few, other = RecordView.of(records).only(kept), RecordView.of(records[:200])
-    new = rng.normal(size=(20, 2)).astype(np.float32)
-    assert np.array_equal(few.distance(new), other.distance(new))
+    both = pairs(records)
+    few, other = (RecordView.of(each, np.arange(2)) for each in (both, both[:200]))
+    new = pairs(rng.normal(size=(20, 2)))
+    assert np.array_equal(few.only(kept).measure(new), other.measure(new))
+
+
+def test_the_cost_of_a_column_is_what_a_regression_by_all_others_leaves_of_it():
+    """Beside a slower derivation: least squares by the other columns and the record before."""
+    rng = np.random.default_rng(2)
+    level = np.cumsum(rng.normal(size=5000)) / 20
+    mixed = np.column_stack([level + rng.normal(size=5000), level, rng.normal(size=5000)])
+    mixed = (mixed - mixed.mean(0)) / mixed.std(0)
+    mixed[:, 0] += 0.5 * np.roll(mixed[:, 2], 1)
+    both, new = pairs(mixed)[1:], pairs(rng.normal(size=(30, 3)))
+    view = ColumnErrors.of(both, np.array([0, 0, 1]))  # the first column has two numbers
+    flat, fresh = (each.reshape(len(each), -1).astype(np.float64) for each in (both, new))
+    mean = flat.mean(0)
+    flat, fresh = flat - mean, fresh - mean
+    least = 0.01 * np.cov(flat, rowvar=False).diagonal().mean()
+    costs = []
+    for own in ([3, 4], [5]):
+        others = np.setdiff1d(np.arange(6), own)
+        moment = np.cov(flat, rowvar=False) + least * np.eye(6)
+        slopes = np.linalg.solve(moment[np.ix_(others, others)], moment[np.ix_(others, own)])
+        left = moment[np.ix_(own, own)] - moment[np.ix_(own, others)] @ slopes
+        found = [each[:, own] - each[:, others] @ slopes for each in (flat, fresh)]
+        fit, far = (0.5 * np.einsum("nk,kj,nj->n", e, np.linalg.inv(left), e) for e in found)
+        usual = np.quantile(fit, 0.97)
+        unit = max((fit[fit > usual] - usual).mean(), np.quantile(fit, 0.9))
+        costs.append((far - usual) / unit)
+    assert view.oddest(new) == pytest.approx(np.max(costs, axis=0), rel=1e-4)
+
+
+def sensors(n: int, seed: int) -> pl.DataFrame:
+    """Minutes of two sensors of one temperature, which vary with the load and with the day."""
+    rng, minutes = np.random.default_rng(seed), np.arange(n)
+    slow = np.convolve(rng.normal(size=n + 99), np.ones(100) / 10, "valid")
+    load = 50 + 15 * np.sin(minutes * 2 * np.pi / 240) + 5 * slow + rng.normal(size=n)
+    there = 20 + load / 2
+    first, second = (there + 0.3 * rng.normal(size=n) for _ in range(2))
+    ts = 1_767_225_600 + 60 * (minutes + 100_000 * seed)
+    columns = {"ts": ts, "inlet": first, "outlet": second, "load": load}
+    return pl.DataFrame(columns | {"flow": 0.1 * load + rng.normal(size=n)})
+
+
+def test_one_of_two_sensors_that_is_off_for_a_record_alarms(tmp_path: Path):
+    """By 3 degrees, of 15 that are usual: one of many records and of many columns."""
+    small = {"steps": 100, "width": 32, "members": 4, "served": 2, "report": False}
+    train(sensors(4000, 0), tmp_path / "it", time="ts", window=24, alpha=0.01, **small)
+    frame, at = sensors(3000, 1), np.arange(50, 3000, 250)
+    off = pl.Series(np.isin(np.arange(3000), at))
+    moved = pl.when(off).then(pl.col("inlet") + 3).otherwise(pl.col("inlet"))
+    verdicts = Scorer.load(tmp_path / "it").score(frame.with_columns(inlet=moved))
+    assert verdicts.is_anomaly[at].mean() >= 0.9
+    within = (np.arange(3000) - 50) % 250 < 24  # windows that hold one
+    assert verdicts.is_anomaly[verdicts.judged & ~within].mean() < 0.02
+    first = [verdicts.reasons[i][0].column for i in at.tolist() if verdicts.reasons[i]]
+    print(first, len(first), len(at))
 
 
 def test_an_odd_record_is_worth_an_alarm_and_a_usual_one_nothing():

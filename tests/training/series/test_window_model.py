@@ -89,15 +89,21 @@ def test_kernels_fill_whole_lanes_with_others_that_give_0(
         assert np.array_equal(filled[channels][: own.stop - own.start], kernels.taps[own])
 
 
-@pytest.mark.parametrize("part", ["shapes", "courses", "means", "vae", "directions", "record"])
+PARTS = ["shapes", "courses", "means", "vae", "directions", "record", "columns"]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: str):
     """Each view is compared as it is measured, before what is usual becomes 0."""
     fit, values = fitted(8, 2)
     usual = Scale(1e9, 1.0)  # of which no window shows more
     scales = Scales(usual, (usual,) * len(fit.model.shapes), usual)
     given = fit.model
-    if part != "record":  # which would stand before the others, so far out are these windows
-        given = replace(given, record=None, scales=replace(given.scales, record=None))
+    if part not in (
+        "record",
+        "columns",
+    ):  # which would stand before the others, so far out are these windows
+        given = replace(given, record=None, scales=replace(given.scales, record=()))
     model = replace(given, scales=scales)
     network = WindowNetwork(export_windows(model, kl=True), 8)
     _, got = network.forward([run_of(values[:60], 8)])
@@ -119,6 +125,10 @@ def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: st
         assert model.record is not None
         bank = replace(model.record.bank, places=model.record.bank.places + 1)
         model = replace(model, record=replace(model.record, bank=bank))
+    if part == "columns":
+        assert model.record is not None and model.record.columns is not None
+        columns = replace(model.record.columns, usual=model.record.columns.usual - 1)
+        model = replace(model, record=replace(model.record, columns=columns))
     other = WindowNetwork(export_windows(replace(model, scales=given.scales), kl=True), 8)
     with pytest.raises(RuntimeError, match="the exported graph must agree with torch within"):
         check_windows_against_torch(given, other, run_of(3 * values[:60], 8))

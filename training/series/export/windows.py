@@ -25,7 +25,7 @@ from vaewatch.training.export.builder import (
     least_of_many,
     serialise,
 )
-from vaewatch.training.odd.scale import OddScale
+from vaewatch.training.series.columns import ColumnErrors
 from vaewatch.training.series.export.convolutions import END, Real, bank_of, convolve
 from vaewatch.training.series.model import (
     RECONSTRUCTION_WEIGHT,
@@ -34,7 +34,6 @@ from vaewatch.training.series.model import (
     Scales,
     WindowModel,
 )
-from vaewatch.training.series.record import RecordView
 
 OPSET = 18  # ONNX Runtime takes 10 times as long for the AveragePool of a later one
 SPARE = 1  # a candidate beyond the nearest: by rounding, they may be out of order
@@ -57,9 +56,9 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
     error = _reconstruct(graph, model, flat, kl=kl)
     own = _scaled(graph, model.scales.reconstruction, error)
     own = graph.add("Mul", own, graph.weight(RECONSTRUCTION_WEIGHT))
-    if model.record is not None and model.scales.record is not None:
-        alone = _record(graph, model.record, model.scales.record, _last(graph, model, records))
-        both = graph.add("Max", both, graph.add("Sub", alone, own))
+    if model.record is not None and model.scales.record:
+        alone = [graph.add("Sub", worth, own) for worth in _record(graph, model, records)]
+        both = graph.add("Max", both, *alone)
     for name, value in (("neighbour", both), ("reconstruction", own)):
         graph.add("Squeeze", value, graph.ints(1), name=name)
     width = len(model.directions.mean) // model.size
@@ -112,17 +111,33 @@ def _moved(graph: Builder, x: str, starts: Iterable[int], last: int) -> list[str
     return [_slice(graph, x, start, start - last or END) for start in starts]
 
 
-def _last(graph: Builder, model: WindowModel, records: str) -> str:
-    """(B, T, D) -> (N, D): the last record of each window."""
-    last = _slice(graph, records, model.size - 1, END)
-    return graph.add("Reshape", last, graph.ints(-1, len(model.directions.mean) // model.size))
+def _record(graph: Builder, model: WindowModel, records: str) -> Iterator[str]:
+    """(B, T, D) -> what the last record of each window is worth by itself, (N, 1) each, see
+    `RecordView.measure` and `OddScale.apply`.
+    """
+    view, scales = model.record, model.scales.record
+    assert view is not None
+    last, before = (
+        graph.add("Reshape", _slice(graph, records, start, end), graph.ints(-1, len(view.mean)))
+        for start, end in ((model.size - 1, END), (model.size - 2, -1))
+    )
+    white = graph.add(
+        "MatMul", graph.add("Sub", last, graph.weight(view.mean)), graph.weight(view.axes)
+    )
+    yield graph.worth(_nearest(graph, view.bank, white), scales[0])
+    if view.columns is not None:
+        pairs = graph.add("Concat", before, last, axis=1)
+        yield graph.worth(_oddest(graph, view.columns, pairs), scales[1])
 
 
-def _record(graph: Builder, view: RecordView, scale: OddScale, last: str) -> str:
-    """(N, D) -> (N, 1): what the records are worth by themselves, see `OddScale.apply`."""
-    centred = graph.add("Sub", last, graph.weight(view.mean))
-    white = graph.add("MatMul", centred, graph.weight(view.axes))
-    return graph.worth(_nearest(graph, view.bank, white), scale)
+def _oddest(graph: Builder, columns: ColumnErrors, pairs: str) -> str:
+    """(N, 2 D) -> (N, 1), see `ColumnErrors.oddest`."""
+    centred = graph.add("Sub", pairs, graph.weight(columns.mean))
+    errors = graph.add("MatMul", centred, graph.weight(columns.weights))
+    squares = graph.add("Mul", errors, errors)
+    costs = graph.add("MatMul", squares, graph.weight(columns.units))
+    beyond = graph.add("Sub", costs, graph.weight(columns.usual))
+    return graph.add("ReduceMax", beyond, graph.ints(1), keepdims=1)
 
 
 def _course(graph: Builder, model: WindowModel, flat: str) -> str:
@@ -214,7 +229,7 @@ def check_windows_against_torch(model: WindowModel, network: WindowNetwork, prob
         RuntimeError: it is more than rounding explains, so that the export must not be used.
     """
     apart = _apart(model, network, probe)
-    for scales in Scales.plain(len(model.shapes), record=model.record is not None):
+    for scales in Scales.plain(*model.measures):
         open_ = replace(model, scales=scales)
         plain = WindowNetwork(export_windows(open_, kl=False), model.size)
         apart = max(apart, _apart(open_, plain, probe))
