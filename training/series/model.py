@@ -13,6 +13,7 @@ record or its oddest column is worth by itself, see `vaewatch.training.series.re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from vaewatch.training.vae.vae import VAE
 # of the views in a score: the shape is the best one alone on most series; the reconstruction finds
 # what it does not, and adds most where it does not outweigh it
 RECONSTRUCTION_WEIGHT, SHAPE_WEIGHT = 0.5, 2.0
+BEYOND = 0.2  # of what a record is worth by itself counts above `Scales.most`
 UNSEEN = 1.0  # what an unseen value within the window adds
 KERNEL_LIMIT = 20.0  # of a convolution's feature, in its deviations
 # what is nothing: of a number's variance, of a distance between features, of a number's deviation
@@ -82,12 +84,17 @@ class Views:
 
 @dataclass(frozen=True)
 class Scales:
-    """What is usual of each view."""
+    """What is usual of each view.
+
+    most: what a normal window has at most by all else. What a record is worth by itself grows
+        slower from there on, so that what lasts for a window ranks above what is odd for a moment.
+    """
 
     reconstruction: Scale
     shapes: tuple[Scale, ...]
     course: Scale
     record: tuple[OddScale, ...] = ()
+    most: float = math.inf
 
     @classmethod
     def of(cls, views: Views, numbers: int) -> Scales:
@@ -98,7 +105,8 @@ class Scales:
             Scale.of(views.course, LEAST_COURSE * numbers**0.5),
         )
         others = scales.reconstruction_part(views) + scales.neighbour_part(views)
-        return replace(scales, record=tuple(OddScale.of(own, others) for own in views.record))
+        odd = tuple(OddScale.of(own, others) for own in views.record)
+        return replace(scales, record=odd, most=float(others.max()))
 
     @classmethod
     def plain(cls, shapes: int, record: int) -> list[Scales]:
@@ -122,7 +130,9 @@ class Scales:
         near = np.asarray(SHAPE_WEIGHT * np.sum(shapes, axis=0) + self.course.apply(views.course))
         beside = self.reconstruction_part(views)
         for scale, own in zip(self.record, views.record, strict=False):
-            near = np.maximum(near, scale.apply(own) - beside)
+            worth = scale.apply(own)
+            worth = np.minimum(worth, (1 - BEYOND) * self.most + BEYOND * worth)
+            near = np.maximum(near, worth - beside)
         return near
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -99,10 +100,9 @@ def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: st
     usual = Scale(1e9, 1.0)  # of which no window shows more
     scales = Scales(usual, (usual,) * len(fit.model.shapes), usual)
     given = fit.model
-    if part not in (
-        "record",
-        "columns",
-    ):  # which would stand before the others, so far out are these windows
+    if part in ("record", "columns"):  # with nothing that holds them below the others
+        given = replace(given, scales=replace(given.scales, most=math.inf))
+    else:  # before which they would stand, so far out are these windows
         given = replace(given, record=None, scales=replace(given.scales, record=()))
     model = replace(given, scales=scales)
     network = WindowNetwork(export_windows(model, kl=True), 8)
@@ -127,7 +127,7 @@ def test_a_graph_of_another_model_is_refused_even_where_its_parts_are_0(part: st
         model = replace(model, record=replace(model.record, bank=bank))
     if part == "columns":
         assert model.record is not None and model.record.columns is not None
-        columns = replace(model.record.columns, usual=model.record.columns.usual - 1)
+        columns = replace(model.record.columns, weights=9 * model.record.columns.weights)
         model = replace(model, record=replace(model.record, columns=columns))
     other = WindowNetwork(export_windows(replace(model, scales=given.scales), kl=True), 8)
     with pytest.raises(RuntimeError, match="the exported graph must agree with torch within"):

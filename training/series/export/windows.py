@@ -28,6 +28,7 @@ from vaewatch.training.export.builder import (
 from vaewatch.training.series.columns import ColumnErrors
 from vaewatch.training.series.export.convolutions import END, Real, bank_of, convolve
 from vaewatch.training.series.model import (
+    BEYOND,
     RECONSTRUCTION_WEIGHT,
     SHAPE_WEIGHT,
     Scale,
@@ -57,8 +58,11 @@ def export_windows(model: WindowModel, *, kl: bool) -> bytes:
     own = _scaled(graph, model.scales.reconstruction, error)
     own = graph.add("Mul", own, graph.weight(RECONSTRUCTION_WEIGHT))
     if model.record is not None and model.scales.record:
-        alone = [graph.add("Sub", worth, own) for worth in _record(graph, model, records)]
-        both = graph.add("Max", both, *alone)
+        worth = graph.add("Max", *_record(graph, model, records))
+        slower = graph.add("Mul", worth, graph.weight(BEYOND))
+        slower = graph.add("Add", slower, graph.weight((1 - BEYOND) * model.scales.most))
+        worth = graph.add("Min", worth, slower)
+        both = graph.add("Max", both, graph.add("Sub", worth, own))
     for name, value in (("neighbour", both), ("reconstruction", own)):
         graph.add("Squeeze", value, graph.ints(1), name=name)
     width = len(model.directions.mean) // model.size
