@@ -70,13 +70,6 @@ def test_train_says_what_a_window_is(trained: Done, folder: Path):
     assert f"worth {blocks:,} independent blocks: the true rate lies between" in trained.stdout
 
 
-def test_train_says_what_windows_may_miss_and_what_finds_it(trained: Done):
-    assert (
-        "a single odd record within its columns' ranges is one of 8 and may not be found: train "
-        "an artifact of single records (--window 1) beside this one"
-    ) in " ".join(trained.stdout.split())
-
-
 def test_what_narrows_the_interval_is_said_in_days(trained: Done, folder: Path):
     """Records that are worth so many blocks, a record of each of 3 machines every 10 seconds."""
     manifest = read_manifest(folder / "art")

@@ -118,11 +118,6 @@ def _window_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"after a pause of more than {span_text(window.gap)} it begins anew, {series.gaps:,} "
         f"time{'s' * (series.gaps != 1)} here{learned}",
     )
-    yield (
-        "",
-        f"a single odd record within its columns' ranges is one of {window.size:,} and may not be "
-        "found: train an artifact of single records (--window 1) beside this one for those",
-    )
     yield "series", _entities(manifest)
     yield (
         "",
