@@ -205,7 +205,7 @@ def test_a_0_is_shown_as_0_and_no_other_number_is(
 
 def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, records: Records):
     changed = [dict(record) for record in records]
-    at = next(i for i, r in enumerate(records) if r["machine"] == "m1" and i > 80)
+    at = next(i for i, r in enumerate(records) if r["machine"] == "m1" and i > 100)
     changed[at] |= {"unit": "psi", "mode": "backwards"}
     one, two = series_scorer.score(changed, explain=9)[at].reasons[:2]
     assert {one.column, two.column} == {"unit", "mode"}
