@@ -126,7 +126,7 @@ def test_the_command_says_whose_budget_it_is(tmp_path: Path):
     fleet(FITTED, 60, seed=0).write_csv(tmp_path / "fit.csv")
     out = tmp_path / "fleet"
     words = ("--time", "ts", "--entity", "machine", "--calibrate", "entities", *SHORT)
-    done = call("train", tmp_path / "fit.csv", "--out", out, *words, "--alpha", "0.02")
+    done = call("train", tmp_path / "fit.csv", "--out", out, *words, "--alpha", "0.01")
     assert done.returncode == 0, done.stderr
     assert "of normal records of new entities may alarm. Give more entities, or" in done.stderr
     manifest = read_manifest(out)
