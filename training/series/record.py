@@ -4,7 +4,7 @@ A window hides what is odd about one of its records, such as a temperature below
 an hour. So the last record is compared with kept ones, along axes on which these are uncorrelated
 and vary alike (whitening). That shows a small departure from what always holds as well as a large
 one from what seldom does. What is odd of one of many columns shows in that column by itself (see
-`vaewatch.training.series.columns`).
+`vaewatch.training.odd.errors`).
 
 Of a single column the record says no more than that a value is high, which the other views tell
 from what is usual at that point of its course. There these views add false alarms alone.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.training.calibration.neighbours import Bank
-from vaewatch.training.series.columns import ColumnErrors
+from vaewatch.training.odd.errors import ColumnErrors
 
 NEAREST = 3
 MOST_NUMBERS = 1000  # of a record whose columns are judged: it takes an inverse of twice as many

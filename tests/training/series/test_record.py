@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from vaewatch.scoring.scorer import Scorer
+from vaewatch.training.odd.errors import ColumnErrors
 from vaewatch.training.odd.scale import OddScale
-from vaewatch.training.series.columns import ColumnErrors
 from vaewatch.training.series.model import Scales, Views
 from vaewatch.training.series.record import MOST_NUMBERS, RecordView
 from vaewatch.training.train import train

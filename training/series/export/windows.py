@@ -25,7 +25,7 @@ from vaewatch.training.export.builder import (
     least_of_many,
     serialise,
 )
-from vaewatch.training.series.columns import ColumnErrors
+from vaewatch.training.odd.errors import ColumnErrors
 from vaewatch.training.series.export.convolutions import END, Real, bank_of, convolve
 from vaewatch.training.series.model import (
     BEYOND,
