@@ -21,6 +21,7 @@ from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
 from vaewatch.scoring.features.lookups import check_lookups
 from vaewatch.scoring.features.relations import check_relations
+from vaewatch.scoring.features.shared import check_shared
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (
     check_calibration,
@@ -240,6 +241,7 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
 def _check_vectorizer(schema: Schema, vectorizer: Vectorizer) -> None:
     features = vectorizer.features
     check_features(schema, features, vectorizer.constants)
+    check_shared(schema, features, vectorizer.shared)
     check_limits(features, vectorizer.limits)
     check_levels(features, vectorizer.levels, vectorizer.whole)
     check_absent(schema, vectorizer.absent)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
-from vaewatch.scoring.schema import Schema, missing_code
+from vaewatch.scoring.schema import PLACES, Column, Schema, missing_code
 from vaewatch.scoring.table import Table
 
 BINS = 10
@@ -89,8 +89,22 @@ def _shares(counts: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.fl
 
 def bins_of(schema: Schema) -> NDArray[np.int64]:
     """Return the number of bins of each column, the one for missing values included, (C,)."""
-    discrete = {column.name: missing_code(column) + 1 for column in schema.discrete}
+    discrete = {column.name: _bins_of_codes(column) for column in schema.discrete}
     return np.array([discrete.get(name, BINS + 1) for name in schema.names], dtype=np.int64)
+
+
+def _bins_of_codes(column: Column) -> int:
+    """Return the bins of a discrete column: one for each code, in their order, but one for all
+    categories beyond PLACES. The last two are the other values, if it has any, and missing ones.
+    """
+    return missing_code(column) + 1 - max(len(column.categories) - PLACES - 1, 0)
+
+
+def _binned(column: Column, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    together = len(column.categories) - PLACES - 1
+    if together <= 0:
+        return codes
+    return np.minimum(codes, PLACES) + np.maximum(codes - PLACES - together, 0)
 
 
 def quantile_edges(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,7 +130,8 @@ def count_bins(schema: Schema, edges: NDArray[np.float64], table: Table) -> NDAr
         numeric = [place[column.name] for column in schema.numeric]
         out[numeric, : BINS + 1] = _count_numbers(edges, table.numbers)
     for j, column in enumerate(schema.discrete):
-        out[place[column.name]] = np.bincount(table.codes[:, j], minlength=out.shape[1])
+        own = _binned(column, table.codes[:, j])
+        out[place[column.name]] = np.bincount(own, minlength=out.shape[1])
     return out
 
 

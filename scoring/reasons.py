@@ -89,7 +89,7 @@ class ScoredTable:
     scores: NDArray[np.float64]
 
 
-Cell = tuple[int, int, float, float]  # of one record: column, event, number and fall
+Cell = tuple[int, int, float, int, float]  # of one record: column, event, number, code and fall
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,21 @@ class Tried:
 
     Attributes:
         columns: (N, K) index in the schema.
-        events, numbers: (N, K) see `vaewatch.scoring.expected.Expected`.
+        events, numbers, codes: (N, K) see `vaewatch.scoring.expected.Expected`.
         falls: (N, K) nats by which the score falls with it; 0 for a fall too small to count.
     """
 
     columns: NDArray[np.int64]
     events: NDArray[np.int64]
     numbers: NDArray[np.float64]
+    codes: NDArray[np.int64]
     falls: NDArray[np.float64]
 
     def best(self, most: int) -> Iterator[list[Cell]]:
         """Yield the columns of each record with the largest falls, largest first."""
         top = np.argsort(-self.falls, axis=1, kind="stable")[:, :most]
         at = top + np.arange(len(top))[:, None] * self.falls.shape[1]
-        found = (self.columns, self.events, self.numbers, self.falls)
+        found = (self.columns, self.events, self.numbers, self.codes, self.falls)
         cells = (values.take(at).tolist() for values in found)
         for own in zip(*cells, strict=True):
             yield [cell for cell in zip(*own, strict=True) if cell[-1] > 0]
@@ -170,6 +171,7 @@ class Explainer:
             columns,
             expected.events.reshape(columns.shape),
             expected.numbers.reshape(columns.shape),
+            expected.codes.reshape(columns.shape),
             falls.reshape(columns.shape),
         )
 
@@ -197,9 +199,9 @@ class Explainer:
         return falls
 
     def _reasons_of(self, table: Table, row: int, cells: list[Cell]) -> Iterator[Reason]:
-        for column, event, number, fall in cells:
+        for column, event, number, code, fall in cells:
             own = table.schema.columns[column]
-            expected = self.expectation.value(column, event, number)
+            expected = self.expectation.value(column, event, number, code)
             observed = table.observed(row, own)
             if observed == expected:
                 continue

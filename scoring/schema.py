@@ -20,6 +20,7 @@ from vaewatch.scoring.time.time import Time
 # In a numeric or boolean column these texts mean "missing". In a categorical column only the empty
 # text does: "NA" may well be Namibia.
 NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+PLACES = 100  # categories with an indicator, and a bin of drift, of their own; others share one
 SHOWN = 5  # names in an error
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -50,7 +51,8 @@ class Column:
     Attributes:
         required: the column was never missing in the fit data, so a record must name it, if only
             with a null.
-        categories: the frequent categories, most frequent first; all others share one bucket.
+        categories: those that have a name, most frequent first; all other values share one
+            bucket.
         low, high: the range of a numeric column in the fit data. Shown to people and counted in
             metrics; a value outside it is no error.
         integer: every value in the fit data was a whole number.

@@ -8,7 +8,7 @@ too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.disk.reading import read_artifact
 from vaewatch.scoring.features.feature import MISSING_FLAG
+from vaewatch.scoring.features.shared import first_of
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.schema import Column, Kind, code_name, missing_code
+from vaewatch.scoring.schema import Column, Kind, code_name, missing_code, other_code
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.calendar import HOUR, calendar_of, on_circle
 from vaewatch.scoring.time.form import DAY, SECOND
@@ -193,6 +194,7 @@ def _column(
             shares = np.array([vectorizer.features[i].mean for i in places])
             drawn = _draw_events(raw.mean[:, places], shares, raw.chance(rng))
             codes = np.array(list(at), dtype=np.int64)[drawn]
+            codes = _named(column, codes, vectorizer.shared.get(column.name, ()), rng)
         return pl.Series(column.name, _values(column, codes), dtype=TYPES[column.kind])
     if constant is not None:
         numbers = np.full(n, constant)
@@ -215,6 +217,18 @@ def _draw_events(means: Floats, shares: Floats, chance: Floats) -> NDArray[np.in
     upto = np.cumsum(in_shares(np.clip(means, 0.0, 1.0), shares), axis=1)
     places: NDArray[np.int64] = (chance[:, None] > upto[:, :-1]).sum(1)
     return places
+
+
+def _named(
+    column: Column, codes: NDArray[np.int64], counts: Sequence[int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw a category for each of (N,) codes that stands for several, as often as it comes."""
+    if not counts:
+        return codes
+    shares, drawn = np.array(counts) / sum(counts), codes == other_code(column)
+    own = first_of(column, counts) + rng.choice(len(counts), int(drawn.sum()), p=shares)
+    codes[drawn] = own
+    return codes
 
 
 def _values(column: Column, codes: NDArray[np.int64]) -> list[Any]:

@@ -19,6 +19,7 @@ from vaewatch.scoring.expected.events import ExpectedEvents
 from vaewatch.scoring.expected.numbers import ExpectedNumbers
 from vaewatch.scoring.features.vectorizer import ColumnFeatures, Value, Vectorizer
 from vaewatch.scoring.precision import Floats, Precision
+from vaewatch.scoring.schema import OTHER, code_name
 from vaewatch.scoring.time.parts import shown
 
 
@@ -30,11 +31,13 @@ class Expected:
         features: (M, D) of the record with the expected value in the cell.
         events: (M,) the feature that is on, an indicator or a missing flag; else NONE.
         numbers: (M,) in the column's own units, where there is no such feature.
+        codes: (M,) which of the categories that share the feature, where one is told; else NONE.
     """
 
     features: NDArray[np.float32]
     events: NDArray[np.int64]
     numbers: NDArray[np.float64]
+    codes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ class Expectation:
         self.numbers.write(features, rows, cells.columns[rows], numbers[rows])
         if self._circles is not None:
             self._circles.fill(features, numbers, cells.columns, weighed, events)
-        return Expected(features, events, numbers)
+        return Expected(features, events, numbers, np.full(len(events), NONE))
 
-    def value(self, column: int, event: int, number: float) -> Value:
+    def value(self, column: int, event: int, number: float, code: int = NONE) -> Value:
         """Return an expected value as JSON can carry it."""
         own = self._columns[column]
+        if event != NONE and code != NONE and self._events.labels[event] == OTHER:
+            return code_name(own.column, code)
         if event != NONE:
             return self._events.labels[event]
         if own.circle is not None and own.column.part is not None:

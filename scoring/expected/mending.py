@@ -18,7 +18,9 @@ from vaewatch.scoring.expected.expectation import Expected
 from vaewatch.scoring.expected.numbers import DIGITS, ExpectedNumbers
 from vaewatch.scoring.features.feature import rounded
 from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING
+from vaewatch.scoring.features.shared import codes_of
 from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
+from vaewatch.scoring.schema import other_code
 from vaewatch.scoring.table import Table
 
 Bools = NDArray[np.bool_]
@@ -89,10 +91,12 @@ class Mending:
                 rows = np.flatnonzero(involved & (cells.columns == column))
                 events = rules.excluded(table.numbers[rows], table.codes[rows], column)
                 if events.size:  # a number that is looked up has none
-                    self._rule_out(own[column], rows, events, out)
+                    self._rule_out(own[column], column, rows, events, out)
         return out
 
-    def _rule_out(self, own: ColumnFeatures, rows: Ints, events: Bools, out: Bools) -> None:
+    def _rule_out(
+        self, own: ColumnFeatures, column: int, rows: Ints, events: Bools, out: Bools
+    ) -> None:
         """Rule features of a column out in some cells, in place, by its ruled-out events."""
         if own.column.is_number:
             given = events[:, KNOWN:].all(1) if events.shape[1] > KNOWN else events[:, GIVEN]
@@ -102,6 +106,10 @@ class Mending:
         else:
             some = range(own.events.start, own.events.stop)
             out[rows[:, None], some] |= events[:, self._codes[some]]
+            if column in self._shared:
+                every = some.start + np.flatnonzero(self._codes[some] == other_code(own.column))
+                all_of_them = events[:, self._shared[column]].all(1, keepdims=True)
+                out[rows[:, None], every] = all_of_them
 
     def mend(
         self, broken: Broken, records: Ints, cells: Cells, expected: Expected, unseen: Bools
@@ -122,7 +130,8 @@ class Mending:
         ):
             found = np.isfinite(mended)
             numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
-        after = self._replaced(table, columns, numbers, events)
+        codes = self._named(table, columns, events)
+        after = self._replaced(table, columns, numbers, events, codes)
         before, features = self._apart.transform(table), self._apart.transform(after)
         marks, left = self._marks(table), self._marks(after)
         fewer = _count(features.unseen | left) < _count(before.unseen | marks)
@@ -130,6 +139,7 @@ class Mending:
         put_down = marks[np.arange(len(own)), columns]
         left[put_down & ~whole] = False
         expected.features[own], expected.events[own] = features.values, events
+        expected.codes[own] = codes
         expected.numbers[own], unseen[own] = numbers, features.unseen | left
 
     def _within(self, table: Table, columns: Ints, numbers: Numbers) -> Numbers:
@@ -174,7 +184,25 @@ class Mending:
         out[rows] = rules.mended(table.numbers[rows], self._place[some], usual[rows], possible)
         return out
 
-    def _replaced(self, table: Table, columns: Ints, numbers: Numbers, events: Ints) -> Table:
+    def _named(self, table: Table, columns: Ints, events: Ints) -> Ints:
+        """Return the code of the event that is expected in a column of N records, (N,), NONE where
+        it is a number. Of those that share an indicator it is the most frequent that the rest of
+        the record does not rule out.
+        """
+        out, rules = np.where(events == NONE, NONE, self._codes[events]), self.vectorizer.excluded
+        schema = self.vectorizer.schema
+        for column, codes in self._shared.items():
+            rows = np.flatnonzero(
+                (columns == column) & (out == other_code(schema.columns[column]))
+            )
+            if rules is not None and len(rows):
+                ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
+                out[rows] = codes[ruled_out[:, codes].argmin(1)]
+        return out
+
+    def _replaced(
+        self, table: Table, columns: Ints, numbers: Numbers, events: Ints, codes: Ints
+    ) -> Table:
         """Return N records, each with an event or a number in one column."""
         after = replace(table, numbers=table.numbers.copy(), codes=table.codes.copy())
         place, rows = self._place[columns], np.arange(len(columns))
@@ -182,7 +210,7 @@ class Mending:
         given = np.where(events == NONE, numbers, np.nan)
         after.numbers[rows[numeric], place[numeric]] = given[numeric]
         some = ~numeric & (events != NONE)
-        after.codes[rows[some], place[some]] = self._codes[events[some]]
+        after.codes[rows[some], place[some]] = codes[some]
         return after
 
     def _marks(self, table: Table) -> Bools:
@@ -215,6 +243,13 @@ class Mending:
     def _codes(self) -> Ints:
         """The code that each feature indicates, (D,); 0 for numbers."""
         return np.array([feature.code or 0 for feature in self.vectorizer.features])
+
+    @cached_property
+    def _shared(self) -> dict[int, Ints]:
+        """The codes of each column that share an indicator, most frequent first."""
+        schema, shared = self.vectorizer.schema, self.vectorizer.shared
+        own = {i: codes_of(c, shared.get(c.name, ())) for i, c in enumerate(schema.columns)}
+        return {i: codes for i, codes in own.items() if len(codes)}
 
 
 def _allowed(numbers: Numbers, values: Numbers, period: float, ruled_out: Bools) -> Numbers:

@@ -21,7 +21,8 @@ from vaewatch.scoring.features.feature import (
     ints,
     places_of_columns,
 )
-from vaewatch.scoring.schema import Schema, missing_code
+from vaewatch.scoring.features.shared import SharedOf, first_of
+from vaewatch.scoring.schema import Schema, missing_code, other_code
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Events:
 
     @classmethod
     def of(
-        cls, schema: Schema, features: Sequence[Feature], constants: Mapping[str, float]
+        cls,
+        schema: Schema,
+        features: Sequence[Feature],
+        constants: Mapping[str, float],
+        shared: SharedOf,
     ) -> Events:
         first = sum(feature_order(f) < INDICATOR for f in features)
         mean, deviation = floats(f.mean for f in features), floats(f.deviation for f in features)
@@ -73,6 +78,9 @@ class Events:
             place[begin + ints(codes)] = own
             seen = [*codes, *([int(constants[column.name])] if column.name in constants else [])]
             known[begin + ints(seen)] = True
+            if counts := shared.get(column.name):
+                some = begin + np.arange(first_of(column, counts), other_code(column) + 1)
+                place[some], known[some] = place[some[-1]], ints(counts) > 0
         return cls(
             start=start[:-1],
             columns=ints(at[column.name] for column in schema.discrete),

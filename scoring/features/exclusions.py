@@ -25,6 +25,8 @@ from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Schema
 
+LARGEST = 200_000_000  # pairs of events, with those that do not exclude each other: bytes
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -71,6 +73,9 @@ class Exclusions:
             limit = np.tile([-math.inf, math.inf], (sizes[left], 1))
             for each in own:
                 table[each.code, list(each.events)] = True
+                if each.but is not None:
+                    table[each.code] = True
+                    table[each.code, list(each.but)] = False
                 if schema.columns[right].is_number and GIVEN in each.events:
                     table[each.code, KNOWN:] = True
                 limit[each.code] = each.limits or limit[each.code]
@@ -200,12 +205,16 @@ def check_exclusions(
     """
     sizes = {column.name: events_of(column, levels) for column in schema.columns}
     numbers = {f.column for f in features if f.code is None}
+    pairs = {(each.column, each.other) for each in exclusions}
+    if sum(sizes.get(one, 0) * sizes.get(other, 0) for one, other in pairs) > LARGEST:
+        raise ArtifactError("the exclusions are of more pairs of values than training writes.")
     for each in exclusions:
         low, high = each.limits or (0.0, 0.0)
         if not (
             each.column != each.other
             and 0 <= each.code < sizes.get(each.column, 0)
-            and all(0 <= event < sizes.get(each.other, 0) for event in (0, *each.events))
+            and 0 < sizes.get(each.other, 0)
+            and all(0 <= event < sizes[each.other] for event in (*each.events, *(each.but or ())))
             and (each.limits is None or each.other in numbers)
             and -math.inf < low <= high < math.inf
         ):

@@ -88,6 +88,10 @@ class Exclusion(Struct, frozen=True, omit_defaults=True):
         tuple[Number, Number] | None,
         Meta(description="`[low, high]`: numbers beyond them are excluded."),
     ] = None
+    but: Annotated[
+        tuple[int, ...] | None,
+        Meta(description="In place of `events`, where these are more: all codes but these."),
+    ] = None
 
 
 class VectorizerState(Struct, frozen=True, omit_defaults=True):
@@ -106,6 +110,14 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
         dict[str, Number],
         Meta(description="Columns with a single value in the fit data: that value, or its code."),
     ]
+    shared: Annotated[
+        dict[str, tuple[int, ...]],
+        Meta(
+            description="Of columns with more categories than indicators: how many fit records "
+            "had each of the codes that share the indicator of all other values, the last codes "
+            "up to that of these. A code that none had is unseen."
+        ),
+    ] = {}
     limits: Annotated[
         dict[str, tuple[Number, Number]],
         Meta(description="Of numeric columns `[low, high]`: a number beyond them is unseen."),

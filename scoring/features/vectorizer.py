@@ -2,8 +2,8 @@
 
 A numeric column gives its standardised value, after log1p where it counts something, and a flag
 where the fit data had missing values. A circular column gives its cosine and sine instead. A
-discrete column gives one indicator for each event that the fit data had: a category,
-the bucket for rare ones, a missing value.
+discrete column gives one indicator for each event that the fit data had: a frequent category, all
+other ones together, a missing value.
 
 What the fit data never had in a column (a new category, a first missing value, a constant that
 changes) is unseen and has no feature: the network gets the column's mean instead, and a flag marks
@@ -41,6 +41,7 @@ from vaewatch.scoring.features.limits import Limits
 from vaewatch.scoring.features.lookups import Lookups
 from vaewatch.scoring.features.numbers import Numbers
 from vaewatch.scoring.features.relations import Relations
+from vaewatch.scoring.features.shared import SharedOf
 from vaewatch.scoring.features.state import Exclusion, Lookup, Relation
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code
 from vaewatch.scoring.table import LARGEST_INTEGER, Table
@@ -79,6 +80,8 @@ class Vectorizer:
         exclusions: of columns that know their values; of two that exclude each other one is
             unseen.
         lookups: what numbers are by what other columns hold; another number is unseen.
+        shared: of columns with more categories than indicators, the records of each that shares
+            one.
     """
 
     schema: Schema
@@ -91,6 +94,7 @@ class Vectorizer:
     relations: tuple[Relation, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     lookups: tuple[Lookup, ...] = ()
+    shared: SharedOf = field(default_factory=dict)
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -164,7 +168,7 @@ class Vectorizer:
 
     @cached_property
     def _events(self) -> Events:
-        return Events.of(self.schema, self.features, self.constants)
+        return Events.of(self.schema, self.features, self.constants, self.shared)
 
     @cached_property
     def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -212,6 +216,7 @@ class Vectorizer:
             "relations": [msgspec.to_builtins(each) for each in self.relations],
             "exclusions": [msgspec.to_builtins(each) for each in self.exclusions],
             "lookups": [msgspec.to_builtins(each) for each in self.lookups],
+            "shared": {name: list(own) for name, own in self.shared.items()},
         }
 
     @classmethod
@@ -225,7 +230,8 @@ class Vectorizer:
             relations = msgspec.convert(data.get("relations", ()), tuple[Relation, ...])
             exclusions = msgspec.convert(data.get("exclusions", ()), tuple[Exclusion, ...])
             lookups = msgspec.convert(data.get("lookups", ()), tuple[Lookup, ...])
-            known = (limits, levels, whole, absent, relations, exclusions, lookups)
+            shared = {name: tuple(own) for name, own in data.get("shared", {}).items()}
+            known = (limits, levels, whole, absent, relations, exclusions, lookups, shared)
             return cls(schema, features, dict(data["constants"]), *known)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(

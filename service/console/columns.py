@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.drift import BINS, MUCH, DriftReference
-from vaewatch.scoring.schema import Column, Kind, missing_code, other_code
+from vaewatch.scoring.drift import BINS, MUCH, DriftReference, bins_of
+from vaewatch.scoring.schema import Column, Kind
 from vaewatch.service.watch.gauges import LEAST_RECORDS
 from vaewatch.service.watch.window import Totals
 
@@ -42,9 +42,10 @@ def columns_of(drift: DriftReference, window: Totals) -> list[ColumnState]:
     live = np.array(window.counts, dtype=np.int64)
     missing, unseen, outside, first = np.array(window.events, dtype=np.int64)
     psi, noise = drift.psi(live), drift.psi_by_chance(window.records)
+    bins = bins_of(drift.schema)
     found = []
     for i, column in enumerate(drift.schema.columns):
-        usual_missing, usual_unseen = _usual(column, drift.counts[i])
+        usual_missing, usual_unseen = _usual(column, drift.counts[i, : bins[i]])
         state = ColumnState(
             name=column.name,
             kind=column.kind.value,
@@ -65,8 +66,8 @@ def _usual(column: Column, counts: NDArray[np.int64]) -> tuple[float, float]:
     total = max(1, int(counts.sum()))
     if column.is_number:
         return float(counts[BINS]) / total, 0.0
-    unseen = counts[other_code(column)] if column.kind is Kind.CATEGORICAL else 0
-    return float(counts[missing_code(column)]) / total, float(unseen) / total
+    unseen = counts[-2] if column.kind is Kind.CATEGORICAL else 0
+    return float(counts[-1]) / total, float(unseen) / total
 
 
 def _changed(state: ColumnState, noise: float) -> str | None:

@@ -19,7 +19,7 @@ from vaewatch.scoring.files.frames import as_categories, without_codes
 from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.schema import Column, Kind, other_code
 from vaewatch.scoring.spelling.categories import key_of
-from vaewatch.training.records.schema import infer_column
+from vaewatch.training.records.schema import MAX_SEGMENTS, infer_column
 
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -66,7 +66,8 @@ class Groups:
             return cls(names, None, None, False)
         column = learned
         if column is None:
-            column = infer_column(segments.filter(pl.Series(outside)), Kind.CATEGORICAL)
+            those = segments.filter(pl.Series(outside))
+            column = infer_column(those, Kind.CATEGORICAL, most=MAX_SEGMENTS)
         other, labels = other_code(column), labels_of(column)
 
         def label(text: str) -> str:

@@ -15,7 +15,7 @@ from vaewatch.scoring.features.feature import (
     signed_log1p,
 )
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.schema import Column, Kind
+from vaewatch.scoring.schema import PLACES, Column, Kind, missing_code, other_code
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
@@ -71,6 +71,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         relations=(*relations, *orders_of(table, relations)),
         exclusions=exclusions_of(table, levels),
         lookups=lookups_of(table, levels, relations),
+        shared=_shared(table),
     )
 
 
@@ -138,9 +139,21 @@ def _deviation(values: NDArray[np.float64]) -> float:
 
 
 def _discrete_features(column: Column, codes: NDArray[np.int32]) -> Iterator[Feature]:
-    events, counts = np.unique(codes, return_counts=True)
+    other = other_code(column)
+    together = (codes >= PLACES) & (codes < other)  # no code of a boolean column is
+    events, counts = np.unique(np.where(together, other, codes), return_counts=True)
     if len(events) < 2:
         return
     for code, count in zip(events, counts, strict=True):
         share = float(count) / len(codes)
         yield _event(column, int(code), share)
+
+
+def _shared(table: Table) -> dict[str, tuple[int, ...]]:
+    """Return how many records have each code that shares an indicator, see `Vectorizer`."""
+    found = {}
+    for column, codes in zip(table.schema.discrete, table.codes.T, strict=True):
+        if len(column.categories) > PLACES:
+            counts = np.bincount(codes, minlength=missing_code(column) + 1)
+            found[column.name] = tuple(counts[PLACES : missing_code(column)].tolist())
+    return found

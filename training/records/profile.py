@@ -31,7 +31,12 @@ from vaewatch.training.records.kinds import TimestampError
 from vaewatch.training.records.rare import mostly_rare
 from vaewatch.training.records.remarks.columns import ID_LIKE, remarks
 from vaewatch.training.records.remarks.time import of_time
-from vaewatch.training.records.schema import columns_to_learn, infer_column, infer_schema
+from vaewatch.training.records.schema import (
+    columns_to_learn,
+    infer_column,
+    infer_schema,
+    most_names,
+)
 from vaewatch.training.records.time import calendar_columns, learn_time
 
 NEAR_CONSTANT = 0.99  # of the values given are the same
@@ -118,7 +123,8 @@ def _of_time(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:
     try:
-        column = infer_column(series, config.kinds.get(series.name), config.decimal)
+        declared, most = config.kinds.get(series.name), most_names(series.name, config.segment)
+        column = infer_column(series, declared, config.decimal, most)
         schema = Schema((replace(column, nulls=config.nulls),))
         profile = profile_columns(checked_table(schema, series.to_frame()))[0]
         said = [f"{r.word}: {r.text}" for r in remarks(schema, series.to_frame(), config.kinds)]

@@ -16,7 +16,7 @@ from vaewatch.scoring.files.frames import (
     as_numbers,
     without_codes,
 )
-from vaewatch.scoring.schema import NULL_TOKENS, Column, Kind, Schema
+from vaewatch.scoring.schema import NULL_TOKENS, PLACES, Column, Kind, Schema
 from vaewatch.scoring.spelling.categories import one_spelling
 from vaewatch.scoring.spelling.numbers import NumberFormat
 from vaewatch.training.config import TrainConfig
@@ -31,7 +31,8 @@ from vaewatch.training.records.kinds import (
 )
 from vaewatch.training.records.time import calendar_columns, learn_time
 
-MAX_CATEGORIES = 100  # that get a bucket of their own; the rest share one
+MAX_CATEGORIES = 1000  # that have a name; the rest share one bucket
+MAX_SEGMENTS = PLACES  # the same of a segment's column: each is a label of metrics
 MIN_CATEGORY_COUNT = 2  # of a category: see `_categorical`
 
 
@@ -88,7 +89,11 @@ def _infer(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Column]:
     times = []
     for series in frame.get_columns():
         try:
-            yield infer_column(series, _declared(series.name, config), config.decimal)
+            declared, most = (
+                _declared(series.name, config),
+                most_names(series.name, config.segment),
+            )
+            yield infer_column(series, declared, config.decimal, most)
         except TimestampError:
             times.append(series.name)
     if times:
@@ -98,6 +103,11 @@ def _infer(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Column]:
 def _declared(name: str, config: TrainConfig) -> Kind | None:
     """Return the kind that a column was declared; a segment is categorical, whatever its type."""
     return Kind.CATEGORICAL if name == config.segment else config.kinds.get(name)
+
+
+def most_names(column: str, segment: str | None) -> int:
+    """Return how many categories of a column may have a name."""
+    return MAX_SEGMENTS if column == segment else MAX_CATEGORIES
 
 
 def segment_groups(frame: pl.DataFrame, segment: str) -> NDArray[np.int64]:
@@ -116,15 +126,17 @@ def with_categories_of(schema: Schema, fit: pl.DataFrame) -> Schema:
     records. What calibrates must meet the same unseen categories as new records do.
     """
     columns = tuple(
-        column if column.kind is Kind.CIRCULAR else _as_fitted(column, fit[column.name])
+        column
+        if column.kind is Kind.CIRCULAR
+        else _as_fitted(column, fit[column.name], most_names(column.name, schema.segment))
         for column in schema.columns
     )
     return replace(schema, columns=columns)
 
 
-def _as_fitted(column: Column, series: pl.Series) -> Column:
+def _as_fitted(column: Column, series: pl.Series, most: int) -> Column:
     if column.kind is Kind.CATEGORICAL:
-        return replace(column, categories=_categorical(series).categories)
+        return replace(column, categories=_categorical(series, most).categories)
     if column.kind is Kind.NUMERIC and not column.required:
         fitted = _numeric(series, column.format)
         if fitted.kind is not Kind.NUMERIC:  # it is missing in all of them
@@ -133,9 +145,15 @@ def _as_fitted(column: Column, series: pl.Series) -> Column:
 
 
 def infer_column(
-    series: pl.Series, declared: Kind | None = None, decimal: str | None = None
+    series: pl.Series,
+    declared: Kind | None = None,
+    decimal: str | None = None,
+    most: int = MAX_CATEGORIES,
 ) -> Column:
-    """Infer one column; its kind is the declared one, else that of its values."""
+    """Infer one column; its kind is the declared one, else that of its values.
+
+    most: categories that may have a name.
+    """
     series = without_codes(series)
     if declared is Kind.NUMERIC:
         return _numeric(series, _format_of(series, decimal))
@@ -146,7 +164,7 @@ def infer_column(
         values, bad = as_booleans(series, NULL_TOKENS)
         _refuse(series, bad, "must be true, false, 0 or 1")
         return Column(series.name, found.kind, required=not values.null_count())
-    return _categorical(series)
+    return _categorical(series, most)
 
 
 def _kind(series: pl.Series, decimal: str | None) -> TextKind:
@@ -202,8 +220,8 @@ def _refuse(series: pl.Series, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], 
         raise broken(series, bad, rule, MEND)
 
 
-def _categorical(series: pl.Series) -> Column:
-    """Give frequent values a category of their own.
+def _categorical(series: pl.Series, most: int) -> Column:
+    """Give values that recur a name, the `most` frequent ones.
 
     Values that occur once share one with those that will be new: as often as one of n records
     brought a value of its own, as often the next will (Good & Turing, 1953). A single one is no
@@ -212,9 +230,9 @@ def _categorical(series: pl.Series) -> Column:
     text = _one_spelling(series)
     counts = text.drop_nulls().value_counts().rename({series.name: "value"})
     frequent = counts.filter(pl.col("count") >= MIN_CATEGORY_COUNT)
-    if len(counts) > MAX_CATEGORIES or len(counts) - len(frequent) > 1:
+    if len(counts) > most or len(counts) - len(frequent) > 1:
         counts = frequent
-    ranked = counts.sort(["count", "value"], descending=[True, False]).head(MAX_CATEGORIES)
+    ranked = counts.sort(["count", "value"], descending=[True, False]).head(most)
     names = tuple(ranked["value"].to_list())
     return Column(series.name, Kind.CATEGORICAL, required=not text.null_count(), categories=names)
 

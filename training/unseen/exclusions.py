@@ -33,6 +33,10 @@ DETERMINED = 1000  # times that another value could have come than the one that 
 SEARCHED = 20_000  # records that are searched before all are looked at
 MOST_COLUMNS = 256
 MOST_PAIRS = 10_000  # events that exclude each other, so that the manifest stays small
+# Of columns with many names, whose pairs would push out those of all others:
+MOST_CODES = 50_000  # in the manifest
+MOST_CELLS = 20_000_000  # pairs of events, of the columns that exclude some: bytes of memory
+MOST_LOOKED = 200_000_000  # pairs of events that are looked at, in a tenth of a microsecond each
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -49,7 +53,8 @@ def exclusions_of(table: Table, levels: LevelsOf) -> tuple[Exclusion, ...]:
     for one in (*_pairs(every, some), *ranges_of(every, some, EXPECTED)):
         key = one.column, one.code, one.other
         old = found.get(key, one)
-        found[key] = Exclusion(*key, old.events or one.events, old.limits or one.limits)
+        events, limits = old.events or one.events, old.limits or one.limits
+        found[key] = Exclusion(*key, events, limits, old.but or one.but)
     return tuple(found.values())
 
 
@@ -59,24 +64,70 @@ def _pairs(every: Together, some: Together) -> Iterator[Exclusion]:
     """
     found: dict[tuple[int, int], Numbers] = {}
     varying = [c for c, own in enumerate(every.counts) if np.count_nonzero(own.sum(0)) > 1]
-    for right, left in combinations(varying, 2):  # those of numbers come first
-        chances = every.chances(left, right)
-        never = some.came(left, right).sum(0) == 0
-        known = every.known[left], every.known[right]
-        if not _ruled_out(chances, never, np.ones_like(never), known).any():
+    pairs = [(left, right) for right, left in combinations(varying, 2)]  # first those of numbers
+    for left, right in pairs:
+        if every.is_long(left) or every.is_long(right):
             continue
-        came = every.came(left, right)
-        never = (came == 0).all(0) & every.often(left, right)
-        recurs = ((came == 0).all(0)) | (came >= LEAST_OF_LEVEL).all(0)
-        out = _ruled_out(chances, never, recurs, known)
-        if out.any():
-            found[left, right] = np.where(out, chances, 0.0)
+        out = _excluded(every, some, left, right)
+        if out is not None:
+            found[left, right] = out
     least = _nth_largest([own[own > 0] for own in found.values()], MOST_PAIRS)
     for (left, right), own in found.items():
         kept = own >= least
         for code in np.flatnonzero(kept.any(1)).tolist():
             events = tuple(np.flatnonzero(kept[code]).tolist())
             yield Exclusion(every.names[left], code, every.names[right], events)
+    yield from _of_long([p for p in pairs if any(map(every.is_long, p))], every, some)
+
+
+def _of_long(pairs: list[tuple[int, int]], every: Together, some: Together) -> Iterator[Exclusion]:
+    """Yield the same of pairs of columns of which one has many names, smaller ones first; where
+    there are too many, those of the values that could have come most often with what they exclude.
+    """
+    cells, looked, found, often = 0, 0, [], []
+    for left, right in sorted(pairs, key=lambda p: every.sizes[p[0]] * every.sizes[p[1]]):
+        size = every.sizes[left] * every.sizes[right]
+        looked += size
+        if looked > MOST_LOOKED or cells + size > MOST_CELLS:
+            break
+        out = _excluded(every, some, left, right)
+        if out is None:
+            continue
+        cells += size
+        for code in np.flatnonzero(out.any(1)).tolist():
+            found.append(_one(every, left, code, right, out[code] > 0))
+            often.append(float(out[code].sum()))
+    codes = 0
+    for at in np.argsort(-np.array(often), kind="stable").tolist():
+        codes += len(found[at].events if found[at].but is None else found[at].but or ())
+        if codes > MOST_CODES:
+            break
+        yield found[at]
+
+
+def _one(every: Together, left: int, code: int, right: int, out: Bools) -> Exclusion:
+    """Return what a value excludes, (right events,), in the shorter way to write it."""
+    events, but = (tuple(np.flatnonzero(each).tolist()) for each in (out, ~out))
+    key = every.names[left], code, every.names[right]
+    if every.discrete[right] and len(but) < len(events):
+        return Exclusion(*key, but=but)
+    return Exclusion(*key, events)
+
+
+def _excluded(every: Together, some: Together, left: int, right: int) -> Numbers | None:
+    """Return how often events that exclude each other could have come together, and 0 for others,
+    (left events, right events); None where none do.
+    """
+    chances = every.chances(left, right)
+    never = some.came(left, right).sum(0) == 0
+    known = every.known[left], every.known[right]
+    if not _ruled_out(chances, never, np.ones_like(never), known).any():
+        return None
+    came = every.came(left, right)
+    never = (came == 0).all(0) & every.often(left, right)
+    recurs = ((came == 0).all(0)) | (came >= LEAST_OF_LEVEL).all(0)
+    out = _ruled_out(chances, never, recurs, known)
+    return np.where(out, chances, 0.0) if out.any() else None
 
 
 def _ruled_out(chances: Numbers, never: Bools, recurs: Bools, known: tuple[Bools, Bools]) -> Bools:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.schema import PLACES, other_code
 from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.calendar import alone_in_time
@@ -47,10 +48,10 @@ class Known:
 
 
 def unseen_by_others(table: Table) -> NDArray[np.int64]:
-    """Return how many numbers, and parts of the time, of each of N fit records would be unseen if
-    it had been left out, (N,).
+    """Return how many numbers, parts of the time and names that share an indicator would be unseen
+    of each of N fit records, (N,), if it had been left out.
     """
-    found = alone_in_time(table)
+    found = alone_in_time(table) + _alone_by_name(table)
     measured, series = len(table.schema.measured), in_series(table)
     for numbers in table.numbers[:, :measured].T:
         rows = series[~np.isnan(numbers[series])]
@@ -58,6 +59,22 @@ def unseen_by_others(table: Table) -> NDArray[np.int64]:
         for at in _alone(given):
             others, number = np.delete(given, at), float(given[at])
             found[rows[at]] += _is_constant(others) or Known.of(others).unseen(number)
+    return found
+
+
+def _alone_by_name(table: Table) -> NDArray[np.int64]:
+    """Count such names: the only one of a column that came once, where no value lacks a name. An
+    indicator of its own would tell that it is alone.
+    """
+    found = np.zeros(len(table), np.int64)
+    for column, codes in zip(table.schema.discrete, table.codes.T, strict=True):
+        other = other_code(column)
+        if len(column.categories) <= PLACES:
+            continue
+        counts = np.bincount(codes, minlength=other + 1)
+        single, together = np.flatnonzero(counts[:other] == 1), counts[PLACES:other].sum()
+        if not counts[other] and len(single) == 1 and single[0] >= PLACES and together > 1:
+            found += codes == single[0]
     return found
 
 

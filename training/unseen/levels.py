@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.training.records.schema import MAX_CATEGORIES
-
 ENOUGH = 500  # values: of fewer a table has no rules for what values there may be
+MOST_LEVELS = 100
 LEAST_RUNS = 100  # of equal values
 LEAST_OF_LEVEL = 4  # runs of each value, in either half of the records
 
@@ -22,11 +21,11 @@ def levels_of(given: NDArray[np.float64]) -> tuple[float, ...] | None:
     """Return the levels of (n,) values in the order of their records; None if other values may
     come.
     """
-    if len(given) < ENOUGH or len(np.unique(given[:ENOUGH])) > MAX_CATEGORIES:
+    if len(given) < ENOUGH or len(np.unique(given[:ENOUGH])) > MOST_LEVELS:
         return None
     values, ranks = np.unique(given, return_inverse=True)
     starts = np.flatnonzero(np.diff(ranks, prepend=-1))
-    if not 2 <= len(values) <= MAX_CATEGORIES or len(starts) < LEAST_RUNS:
+    if not 2 <= len(values) <= MOST_LEVELS or len(starts) < LEAST_RUNS:
         return None
     cut = int(np.searchsorted(starts, len(given) // 2))
     for half in (starts[:cut], starts[cut:]):

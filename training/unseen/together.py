@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.absent import COUNTED
 from vaewatch.scoring.features.known import KNOWN, KnownValues, events_of
 from vaewatch.scoring.features.levels import LevelsOf
-from vaewatch.scoring.schema import Column, Kind
+from vaewatch.scoring.schema import PLACES, Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part
 from vaewatch.training.unseen.calendar import Calendar, near
@@ -42,6 +42,7 @@ class Together:
         numbers: (N, C) NaN where a column does not measure, or the number is missing.
         parts: (C,) the hour or the weekday, where a column is one.
         known: (C)(events,) which are one value each, not a missing one or one of several.
+        discrete: (C,) whether a column is one of codes.
         calendar: of the records.
         series: (N,) their places one after the other, as each entity brought them.
     """
@@ -52,6 +53,7 @@ class Together:
     numbers: Numbers
     parts: list[Part | None]
     known: list[Bools]
+    discrete: list[bool]
     calendar: Calendar
     series: Ints
 
@@ -70,6 +72,7 @@ class Together:
             numbers=numbers,
             parts=[column.part if column.part in COUNTED else None for column in columns],
             known=[_known(column, levels) for column in columns],
+            discrete=[not column.is_number for column in columns],
             calendar=Calendar.of(table).take(rows),
             series=series_by_time(table),
         )
@@ -87,6 +90,10 @@ class Together:
 
     def __len__(self) -> int:
         return len(self.events)
+
+    def is_long(self, column: int) -> bool:
+        """Return whether a column has more names than the network has indicators for."""
+        return self.discrete[column] and self.sizes[column] > PLACES + 2
 
     @cached_property
     def tenths(self) -> list[Ints]:
