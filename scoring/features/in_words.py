@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from vaewatch.scoring.features.shared import SharedOf, names_of
 from vaewatch.scoring.features.state import Exclusion, Lookup, Relation
 from vaewatch.scoring.intake.text import one_line
+from vaewatch.scoring.schema import Schema
 
 NAMED = 5  # relations, or columns
 CHANCE = 0.01  # of the limits' distance: a constant that is less comes by chance
@@ -54,6 +56,17 @@ def facts_of(
             "exclusions",
             f"{count} of {_listed(list(columns), ', ')} {verb} some of another column",
         )
+
+
+def names_in_words(schema: Schema, shared: SharedOf) -> Iterator[tuple[str, str]]:
+    """Yield a name and how many categories of each column the network does not tell apart."""
+    some = [(column, shared[column.name]) for column in schema.columns if column.name in shared]
+    own = [
+        f"{names_of(column, counts):,} of {len(column.categories):,} of {one_line(column.name)}"
+        for column, counts in some
+    ]
+    if own:
+        yield "names", f"{_listed(own, ', ')} share one indicator"
 
 
 def _sum(terms: Sequence[tuple[str, float]], constant: float) -> str:

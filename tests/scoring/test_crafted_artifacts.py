@@ -183,6 +183,7 @@ EXCLUSION = {"column": "country", "code": 0, "other": "amount", "limits": [1, 2]
         {"events": [2]},
         {"events": [-1]},
         {"other": "express", "limits": None, "events": [9]},
+        {"other": "express", "limits": None, "but": [9]},
     ],
 )
 def test_exclusions_that_training_does_not_write_are_refused(copy: Path, change: dict[str, Any]):
@@ -210,6 +211,26 @@ def test_levels_that_training_does_not_write_are_refused(copy: Path, state: dict
     (copy / MANIFEST).write_text(json.dumps(manifest))
     (names,) = state.values()
     refused(copy, f"the levels of column '{next(iter(names))}' are not those that training")
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"country": [1, 2]},
+        {"country": [1]},
+        {"country": [1] * 9},
+        {"country": [4, -1]},
+        {"amount": [1, 1]},
+        {"express": [1, 1]},
+        {"no such": [1, 1]},
+    ],
+)
+def test_shared_indicators_that_training_does_not_write_are_refused(copy: Path, shared: Any):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["vectorizer"]["shared"] = shared
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    (name,) = shared
+    refused(copy, f"the categories of column '{name}' that share an indicator are not those that")
 
 
 def _columns(m: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from vaewatch.scoring.time.parts import Part, named
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import is_count
 from vaewatch.training.records.kinds import TimestampError
-from vaewatch.training.records.rare import mostly_rare
+from vaewatch.training.records.rare import many_names, mostly_rare
 from vaewatch.training.records.remarks.columns import ID_LIKE, remarks
 from vaewatch.training.records.remarks.time import of_time
 from vaewatch.training.records.schema import (
@@ -204,7 +204,7 @@ def _discrete(column: Column, codes: NDArray[np.int32]) -> ColumnProfile:
     warnings = (
         *_missing_warning(missing),
         *_constant_warning(named.max(initial=0) / given, _name(column, named.argmax())),
-        *_id_warning(column, codes),
+        *(_id_warning(column, codes) or many_names(column, events, len(codes))),
         *_label_warning(column, int((events > 0).sum())),
     )
     return ColumnProfile(
@@ -302,11 +302,13 @@ def _far_warning(given: NDArray[np.float64]) -> Iterator[str]:
             yield f"far out: one value is {furthest:.0f} deviations from the mean. Is it real?"
 
 
-def _id_warning(column: Column, codes: NDArray[np.int32]) -> Iterator[str]:
-    if share := mostly_rare(column, codes):
-        yield (
-            f"{ID_LIKE}: {share:.0%} of the values are rare or unique. They count as one, "
-            "so nothing unusual is found here. Name it with --id if it names records, leave it "
-            "out with --ignore if it says nothing about them, or declare its --kind if it is not "
-            "a text."
-        )
+def _id_warning(column: Column, codes: NDArray[np.int32]) -> list[str]:
+    share = mostly_rare(column, codes)
+    if not share:
+        return []
+    return [
+        f"{ID_LIKE}: {share:.0%} of the values are rare or unique. They count as one, "
+        "so nothing unusual is found here. Name it with --id if it names records, leave it "
+        "out with --ignore if it says nothing about them, or declare its --kind if it is not "
+        "a text."
+    ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.known import KNOWN
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Exclusion
+from vaewatch.scoring.schema import PLACES
 from vaewatch.scoring.spelling.categories import half, is_half
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import limits_of
@@ -26,7 +27,8 @@ Limits = tuple[float, float]
 
 
 def ranges_of(every: Together, some: Together, expected: int) -> Iterator[Exclusion]:
-    """Yield values with which the numbers of another column have narrower limits.
+    """Yield values with which the numbers of another column have narrower limits; of names those
+    that have an indicator, as each is looked at by itself.
 
     Args:
         some: of the records, to be searched first.
@@ -38,6 +40,8 @@ def ranges_of(every: Together, some: Together, expected: int) -> Iterator[Exclus
     for column in limited:
         enough = every.counts[column].sum(0) >= ENOUGH
         enough[: KNOWN * (column in numeric)] = False  # that a number is given, or missing
+        if every.is_long(column):
+            enough[PLACES:-2] = False
         for code in np.flatnonzero(enough).tolist():
             own, of_all = (each.events[:, column] == code for each in (some, every))
             for other in numeric:

@@ -58,7 +58,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
     from vaewatch.scoring.budget.in_words import words
-    from vaewatch.scoring.features.in_words import facts_of
+    from vaewatch.scoring.features.in_words import facts_of, names_in_words
 
     calibration = manifest.calibration
     low, high = calibration.rate_interval_95
@@ -82,6 +82,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if time := manifest.schema.time:
         yield "time", f"{time.column}, {time.first} to {time.last}, calendar in {time.zone}"
     state = manifest.vectorizer
+    yield from names_in_words(manifest.schema, state.shared)
     yield from facts_of(state.relations, state.exclusions, state.lookups)
     yield from series_facts(manifest)
     if manifest.outlook:

@@ -31,6 +31,7 @@ from vaewatch.training.settings.checks import whole_number
 def sample(artifact: Path, n: int, target: Path | None, to: str | None, seed: int) -> None:
     """Draw records from the prior through the decoder: what the VAE has learned of the columns.
 
+    A category for which the network has no indicator of its own is drawn by how often it came.
     They may break sums and exclusions that all fit records keep, and alarm: they are no normal
     records to measure or to calibrate with.
 
