@@ -31,6 +31,7 @@ from vaewatch.training.sample import sample
 from vaewatch.training.train import train
 from vaewatch.training.unseen.exclusions import exclusions_of
 from vaewatch.training.unseen.known import unseen_by_others
+from vaewatch.training.unseen.names import come_anew
 from vaewatch.training.unseen.then import features_then
 
 GATES, STATIONS = 160, 40
@@ -221,7 +222,7 @@ def test_it_is_said_how_many_names_are_not_told_apart(path: Path, scorer: Scorer
     found = {c.name: c for c in profile_columns(fit)}
     (note,) = found["gate"].warnings
     assert note.startswith(f"{MANY}: {GATES - PLACES} of the {GATES} values that have a name")
-    assert note.endswith("a value without a name is an unseen event.")
+    assert note.endswith("an unseen event, unless names come anew all the time.")
     assert found["gate"].rare == 0 and found["gate"].distinct == GATES
     rare = pl.concat(
         [rides(2000, 0), rides(9, 1).with_columns(gate=pl.Series(map(str, range(9))))]
@@ -250,6 +251,33 @@ def test_the_bins_of_drift_are_those_of_the_indicators(fit: Table):
     codes = table.codes[:, 0]
     own = [int((codes == code).sum()) for code in range(PLACES)]
     assert counts[:bins].tolist() == [*own, 500 - sum(own), 7, 5]
+
+
+@pytest.mark.parametrize("by", ["file", "time"])
+def test_where_names_come_anew_all_the_time_a_new_one_is_no_unseen_event(by: str):
+    """Storms, of which each has a name and forty records in a row."""
+    n = 6000
+    hour = np.arange(n) if by == "file" else np.random.default_rng(0).permutation(n)
+    storm = pl.Series([f"storm {h // 40}" for h in hour])
+    frame = rides(n, 0).with_columns(gate=storm)
+    settings = {}
+    if by == "time":
+        start = pl.datetime(2024, 1, 1)
+        frame = frame.with_columns(at=start + pl.duration(hours=pl.Series(hour)))
+        settings["time"] = "at"
+    vectorizer = fit_vectorizer(table_of(frame, **settings))
+    assert vectorizer.shared["gate"][-1] == 1
+    assert "gate" not in unseen(vectorizer, frame[:99].with_columns(gate=pl.lit("storm 151")))
+
+
+def test_two_new_names_are_more_than_chance_where_all_recur_often():
+    codes = np.tile(np.arange(120, dtype=np.int32), 100)
+    for new, anew in ((0, False), (1, False), (2, True)):
+        late = np.repeat(np.arange(120, 120 + new, dtype=np.int32), 30)
+        assert come_anew(np.append(codes, late), 125) == anew
+    rng = np.random.default_rng(0)
+    draws = [come_anew(rng.integers(0, 900, 2500).astype(np.int32), 900) for _ in range(200)]
+    assert np.mean(draws) < 0.02
 
 
 def test_what_a_past_has_not_met_is_unseen_to_it():

@@ -15,14 +15,16 @@ from vaewatch.scoring.features.feature import (
     signed_log1p,
 )
 from vaewatch.scoring.features.vectorizer import Vectorizer
-from vaewatch.scoring.schema import PLACES, Column, Kind, missing_code, other_code
+from vaewatch.scoring.schema import PLACES, Column, Kind, other_code
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.exclusions import exclusions_of
-from vaewatch.training.unseen.known import Known, in_series
+from vaewatch.training.unseen.known import Known
 from vaewatch.training.unseen.lookups import lookups_of
+from vaewatch.training.unseen.names import shared_of
+from vaewatch.training.unseen.order import in_series
 from vaewatch.training.unseen.orders import orders_of
 from vaewatch.training.unseen.relations import relations_of
 
@@ -71,7 +73,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         relations=(*relations, *orders_of(table, relations)),
         exclusions=exclusions_of(table, levels),
         lookups=lookups_of(table, levels, relations),
-        shared=_shared(table),
+        shared=shared_of(table),
     )
 
 
@@ -147,13 +149,3 @@ def _discrete_features(column: Column, codes: NDArray[np.int32]) -> Iterator[Fea
     for code, count in zip(events, counts, strict=True):
         share = float(count) / len(codes)
         yield _event(column, int(code), share)
-
-
-def _shared(table: Table) -> dict[str, tuple[int, ...]]:
-    """Return how many records have each code that shares an indicator, see `Vectorizer`."""
-    found = {}
-    for column, codes in zip(table.schema.discrete, table.codes.T, strict=True):
-        if len(column.categories) > PLACES:
-            counts = np.bincount(codes, minlength=missing_code(column) + 1)
-            found[column.name] = tuple(counts[PLACES : missing_code(column)].tolist())
-    return found

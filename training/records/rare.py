@@ -34,7 +34,8 @@ def many_names(column: Column, events: NDArray[np.int64], records: int) -> list[
     if names <= PLACES:
         return []
     share, rest = (count / records for count in (events[PLACES:names].sum(), rare))
-    new = f"counts as one of the rare ones, {rest:.1%}" if rare else "is an unseen event"
+    new = f"counts as one of the rare ones, {rest:.1%}" if rare else "is an unseen event, "
+    new += "" if rare else "unless names come anew all the time"
     return [
         f"{MANY}: {names - PLACES:,} of the {names:,} values that have a name, in {share:.1%} of "
         "the records, share one indicator: the network does not tell them apart. What each never "

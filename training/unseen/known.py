@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.schema import PLACES, other_code
-from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.calendar import alone_in_time
 from vaewatch.training.unseen.levels import is_whole, levels_of
 from vaewatch.training.unseen.limits import limits_of
+from vaewatch.training.unseen.names import alone_by_name
+from vaewatch.training.unseen.order import in_series
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def unseen_by_others(table: Table) -> NDArray[np.int64]:
     """Return how many numbers, parts of the time and names that share an indicator would be unseen
     of each of N fit records, (N,), if it had been left out.
     """
-    found = alone_in_time(table) + _alone_by_name(table)
+    found = alone_in_time(table) + alone_by_name(table)
     measured, series = len(table.schema.measured), in_series(table)
     for numbers in table.numbers[:, :measured].T:
         rows = series[~np.isnan(numbers[series])]
@@ -60,48 +60,6 @@ def unseen_by_others(table: Table) -> NDArray[np.int64]:
             others, number = np.delete(given, at), float(given[at])
             found[rows[at]] += _is_constant(others) or Known.of(others).unseen(number)
     return found
-
-
-def _alone_by_name(table: Table) -> NDArray[np.int64]:
-    """Count such names: the only one of a column that came once, where no value lacks a name. An
-    indicator of its own would tell that it is alone.
-    """
-    found = np.zeros(len(table), np.int64)
-    for column, codes in zip(table.schema.discrete, table.codes.T, strict=True):
-        other = other_code(column)
-        if len(column.categories) <= PLACES:
-            continue
-        counts = np.bincount(codes, minlength=other + 1)
-        single, together = np.flatnonzero(counts[:other] == 1), counts[PLACES:other].sum()
-        if not counts[other] and len(single) == 1 and single[0] >= PLACES and together > 1:
-            found += codes == single[0]
-    return found
-
-
-def in_series(table: Table) -> NDArray[np.int64]:
-    """Return the rows of a table in order of entity and time where there is one, (N,): what an
-    entity has all the time comes once, however many records of others are between.
-    """
-    if table.times is None:
-        return np.arange(len(table))
-    return in_order(table.entities, table.times)
-
-
-def by_time(table: Table) -> NDArray[np.int64]:
-    """Return the rows of a table in order of time, or of the file where there is none, (N,)."""
-    if table.times is None:
-        return np.arange(len(table))
-    return np.argsort(table.times, kind="stable")
-
-
-def series_by_time(table: Table) -> NDArray[np.int64]:
-    """Return where the rows of a table `in_series` are among those `by_time`, (N,)."""
-    return np.argsort(by_time(table))[in_series(table)]
-
-
-def spread(n: int, most: int) -> NDArray[np.int64]:
-    """Return at most so many of n places, from the first to the last."""
-    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
 
 
 def _is_constant(given: NDArray[np.float64]) -> bool:

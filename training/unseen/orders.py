@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.known import series_by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import LARGEST, limits_of
+from vaewatch.training.unseen.order import series_by_time, spread
 from vaewatch.training.unseen.relations import varied, varies
 from vaewatch.training.unseen.together import TENTHS
 

@@ -17,8 +17,8 @@ import numpy as np
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.fitted import Fit
-from vaewatch.training.unseen.known import by_time, spread
 from vaewatch.training.unseen.levels import ENOUGH
+from vaewatch.training.unseen.order import by_time, spread
 from vaewatch.training.unseen.pursuit import Pursuit, difference, narrowness
 from vaewatch.training.unseen.terms import Numbers, Terms
 

@@ -23,7 +23,7 @@ from vaewatch.scoring.schema import PLACES, Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part
 from vaewatch.training.unseen.calendar import Calendar, near
-from vaewatch.training.unseen.known import by_time, series_by_time, spread
+from vaewatch.training.unseen.order import by_time, series_by_time, spread
 
 TENTHS = 10
 
