@@ -186,8 +186,8 @@ class Mending:
 
     def _named(self, table: Table, columns: Ints, events: Ints) -> Ints:
         """Return the code of the event that is expected in a column of N records, (N,), NONE where
-        it is a number. Of those that share an indicator it is the most frequent that the rest of
-        the record does not rule out.
+        it is a number. Of those that share an indicator it is the most frequent name that the
+        rest of the record does not rule out.
         """
         out, rules = np.where(events == NONE, NONE, self._codes[events]), self.vectorizer.excluded
         schema = self.vectorizer.schema

@@ -28,9 +28,11 @@ def first_of(column: Column, counts: Sequence[int]) -> int:
 
 
 def codes_of(column: Column, counts: Sequence[int]) -> NDArray[np.int64]:
-    """Return the codes that share an indicator and were seen, that of most records first."""
+    """Return the codes that share an indicator and were seen, the name of most records first, and
+    last that of all values without a name.
+    """
     own = ints(counts)
-    order = np.argsort(-own, kind="stable")
+    order = np.append(np.argsort(-own[:-1], kind="stable"), np.arange(len(own))[-1:])
     return first_of(column, counts) + order[own[order] > 0]
 
 
