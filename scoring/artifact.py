@@ -16,11 +16,11 @@ from vaewatch.scoring.budget.segments import POOLED, Segments, p_values
 from vaewatch.scoring.budget.summary import SegmentSummary
 from vaewatch.scoring.drift import DriftReference
 from vaewatch.scoring.features.absent import check_absent
-from vaewatch.scoring.features.exclusions import check_exclusions
+from vaewatch.scoring.features.between.exclusions import check_exclusions
+from vaewatch.scoring.features.between.lookups import check_lookups
+from vaewatch.scoring.features.between.relations import check_relations
 from vaewatch.scoring.features.levels import check_levels
 from vaewatch.scoring.features.limits import check_limits
-from vaewatch.scoring.features.lookups import check_lookups
-from vaewatch.scoring.features.relations import check_relations
 from vaewatch.scoring.features.shared import check_shared
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.intake.contents import (

@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.absent import Absent, AbsentOf
+from vaewatch.scoring.features.between.exclusions import Exclusions
+from vaewatch.scoring.features.between.lookups import Lookups
+from vaewatch.scoring.features.between.relations import Relations
 from vaewatch.scoring.features.events import Events
-from vaewatch.scoring.features.exclusions import Exclusions
 from vaewatch.scoring.features.feature import (
     MISSING_FLAG,
     TILE,
@@ -38,9 +40,7 @@ from vaewatch.scoring.features.feature import (
 )
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.limits import Limits
-from vaewatch.scoring.features.lookups import Lookups
 from vaewatch.scoring.features.numbers import Numbers
-from vaewatch.scoring.features.relations import Relations
 from vaewatch.scoring.features.shared import SharedOf
 from vaewatch.scoring.features.state import Exclusion, Lookup, Relation
 from vaewatch.scoring.schema import Column, Kind, Schema, code_name, missing_code

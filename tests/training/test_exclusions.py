@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from tests.conftest import SMALL
-from vaewatch.scoring.features.exclusions import Exclusions
-from vaewatch.scoring.features.in_words import facts_of
+from vaewatch.scoring.features.between.exclusions import Exclusions
+from vaewatch.scoring.features.between.in_words import facts_of
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
@@ -22,7 +22,7 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
-from vaewatch.training.unseen.exclusions import EXPECTED, exclusions_of
+from vaewatch.training.unseen.between.exclusions import EXPECTED, exclusions_of
 
 
 def table_of_frame(frame: pl.DataFrame, **settings: Any) -> Table:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SMALL
-from vaewatch.scoring.features.exclusions import Exclusions
+from vaewatch.scoring.features.between.exclusions import Exclusions
 from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING, KnownValues, events_of
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.features.vectorizer import Vectorizer
@@ -25,8 +25,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
+from vaewatch.training.unseen.between.exclusions import EXPECTED, exclusions_of
 from vaewatch.training.unseen.calendar import LEAST_DATES, LEAST_WEEKS
-from vaewatch.training.unseen.exclusions import EXPECTED, exclusions_of
 
 MONDAY = datetime(2026, 1, 5)
 LEVELS = {"code": (-1.5, 0.1, 7.0), "term": (14.0, 30.0, 60.0)}

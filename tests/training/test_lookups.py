@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SMALL
-from vaewatch.scoring.features.in_words import looked_up
-from vaewatch.scoring.features.lookups import Lookups
+from vaewatch.scoring.features.between.in_words import looked_up
+from vaewatch.scoring.features.between.lookups import Lookups
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
@@ -21,8 +21,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
-from vaewatch.training.unseen.exclusions import DETERMINED
-from vaewatch.training.unseen.lookups import lookups_of
+from vaewatch.training.unseen.between.exclusions import DETERMINED
+from vaewatch.training.unseen.between.lookups import lookups_of
 
 PLACES = ["Alne", "Brig", "Cors", "Dorn", "Elsk", "Farn", "Gath"]
 FIRST, EACH = {"letter": 1.5, "parcel": 4.2, "express": 9.9}, {"letter": 0.1, "parcel": 0.55}

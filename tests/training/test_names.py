@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import SMALL, call
 from vaewatch.scoring.drift import bins_of, count_bins
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.features.exclusions import check_exclusions
-from vaewatch.scoring.features.in_words import names_in_words
+from vaewatch.scoring.features.between.exclusions import check_exclusions
+from vaewatch.scoring.features.between.in_words import names_in_words
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
@@ -29,7 +29,7 @@ from vaewatch.training.records.rare import MANY
 from vaewatch.training.records.schema import MAX_CATEGORIES, MAX_SEGMENTS, infer_schema
 from vaewatch.training.sample import sample
 from vaewatch.training.train import train
-from vaewatch.training.unseen.exclusions import exclusions_of
+from vaewatch.training.unseen.between.exclusions import exclusions_of
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.unseen.names import come_anew
 from vaewatch.training.unseen.then import features_then

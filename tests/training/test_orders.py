@@ -13,15 +13,15 @@ import pytest
 
 from tests.conftest import SMALL, call
 from tests.training.test_relations import Numbers, Rng, bills, marked, table_of_frame
-from vaewatch.scoring.features.in_words import words_of
-from vaewatch.scoring.features.relations import Relations
+from vaewatch.scoring.features.between.in_words import words_of
+from vaewatch.scoring.features.between.relations import Relations
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.train import train
-from vaewatch.training.unseen.orders import EXPECTED, MOST, orders_of
-from vaewatch.training.unseen.relations import relations_of
+from vaewatch.training.unseen.between.orders import EXPECTED, MOST, orders_of
+from vaewatch.training.unseen.between.relations import relations_of
 
 
 def days(n: int, seed: int) -> pl.DataFrame:

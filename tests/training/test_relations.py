@@ -14,8 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SMALL, call
-from vaewatch.scoring.features.in_words import words_of
-from vaewatch.scoring.features.relations import Relations
+from vaewatch.scoring.features.between.in_words import words_of
+from vaewatch.scoring.features.between.relations import Relations
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
@@ -25,8 +25,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
+from vaewatch.training.unseen.between.relations import LEAST_VARIED, relations_of
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.relations import LEAST_VARIED, relations_of
 
 Rng = np.random.Generator
 Numbers = np.ndarray[Any, np.dtype[np.float64]]

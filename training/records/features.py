@@ -19,14 +19,14 @@ from vaewatch.scoring.schema import PLACES, Column, Kind, other_code
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.calendar import angle
 from vaewatch.scoring.time.circles import COSINE, SINE
+from vaewatch.training.unseen.between.exclusions import exclusions_of
+from vaewatch.training.unseen.between.lookups import lookups_of
+from vaewatch.training.unseen.between.orders import orders_of
+from vaewatch.training.unseen.between.relations import relations_of
 from vaewatch.training.unseen.calendar import absent_of
-from vaewatch.training.unseen.exclusions import exclusions_of
 from vaewatch.training.unseen.known import Known
-from vaewatch.training.unseen.lookups import lookups_of
 from vaewatch.training.unseen.names import shared_of
 from vaewatch.training.unseen.order import in_series
-from vaewatch.training.unseen.orders import orders_of
-from vaewatch.training.unseen.relations import relations_of
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0

@@ -58,7 +58,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     from vaewatch.commands.tables.series import series_facts, worth
     from vaewatch.scoring.artifact import REPORT
     from vaewatch.scoring.budget.in_words import words
-    from vaewatch.scoring.features.in_words import facts_of, names_in_words
+    from vaewatch.scoring.features.between.in_words import facts_of, names_in_words
 
     calibration = manifest.calibration
     low, high = calibration.rate_interval_95

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
+from vaewatch.training.unseen.between.terms import Numbers, Terms
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import limits_around
-from vaewatch.training.unseen.terms import Numbers, Terms
 
 
 @dataclass(frozen=True)

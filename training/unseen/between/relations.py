@@ -16,11 +16,11 @@ import numpy as np
 
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.fitted import Fit
+from vaewatch.training.unseen.between.fitted import Fit
+from vaewatch.training.unseen.between.pursuit import Pursuit, difference, narrowness
+from vaewatch.training.unseen.between.terms import Numbers, Terms
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.order import by_time, spread
-from vaewatch.training.unseen.pursuit import Pursuit, difference, narrowness
-from vaewatch.training.unseen.terms import Numbers, Terms
 
 MOST_COLUMNS = 256  # among which relations are sought
 SEARCHED = 4_000  # records among which the columns of each are sought

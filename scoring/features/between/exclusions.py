@@ -1,8 +1,9 @@
 """values that rule out what other columns hold -> which records have both.
 
 A potassium of 42 is not far out where sodium is 140, and a pregnant patient is nothing new, but a
-pregnant man is. `vaewatch.training.unseen.exclusions` says what a category never came with. A
-record with both has an unseen value in one of the two columns (`vaewatch.scoring.features.marks`).
+pregnant man is. `vaewatch.training.unseen.between.exclusions` says what a category never came
+with. A record with both has an unseen value in one of the two columns
+(`vaewatch.scoring.features.between.marks`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.between.marks import put_down
 from vaewatch.scoring.features.feature import Feature, ints
 from vaewatch.scoring.features.known import GIVEN, KNOWN, KnownValues, events_of
 from vaewatch.scoring.features.levels import LevelsOf
-from vaewatch.scoring.features.marks import put_down
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.intake.text import one_line
 from vaewatch.scoring.schema import Schema

@@ -2,8 +2,8 @@
 
 A lookup says what a number is by one or two columns that know their values, as a distance by its
 two ends, or which line of another number it lies on, as a price of a weight, by its service.
-`vaewatch.training.unseen.lookups` finds them. A record that has another number has an unseen value
-in one of the columns (`vaewatch.scoring.features.marks`).
+`vaewatch.training.unseen.between.lookups` finds them. A record that has another number has an
+unseen value in one of the columns (`vaewatch.scoring.features.between.marks`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.between.marks import put_down
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
 from vaewatch.scoring.features.known import KnownValues, events_of
 from vaewatch.scoring.features.levels import LevelsOf
-from vaewatch.scoring.features.marks import put_down
 from vaewatch.scoring.features.same import (
     FLOAT16_ROUNDING,
     FLOAT32_ROUNDING,

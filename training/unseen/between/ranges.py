@@ -16,9 +16,9 @@ from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.schema import PLACES
 from vaewatch.scoring.spelling.categories import half, is_half
+from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import limits_of
-from vaewatch.training.unseen.together import Together
 
 UNITS = 10.0  # of a tail: fewer than of all numbers, as what lies beyond is known to be possible
 

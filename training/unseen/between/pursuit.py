@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaewatch.training.unseen.fitted import Fit
-from vaewatch.training.unseen.terms import Numbers, Terms
+from vaewatch.training.unseen.between.fitted import Fit
+from vaewatch.training.unseen.between.terms import Numbers, Terms
 
 MOST_OTHERS, MOST_BESIDE_PRODUCTS = 8, 4  # terms: many products follow any smooth curve
 NARROW, NARROW_OF_PRODUCTS = 0.1, 0.005  # of the difference of two records: the limits at most

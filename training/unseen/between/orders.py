@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.between.relations import varied, varies
+from vaewatch.training.unseen.between.together import TENTHS
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import LARGEST, limits_of
 from vaewatch.training.unseen.order import series_by_time, spread
-from vaewatch.training.unseen.relations import varied, varies
-from vaewatch.training.unseen.together import TENTHS
 
 EXPECTED = 100  # records that could have been the other way round
 MOST = 256  # orders of a table, so that the manifest stays small, and a record quick

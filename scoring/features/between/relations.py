@@ -2,9 +2,9 @@
 
 A relation is a sum that stays within limits: of numbers, as gross = net + tax, of their products,
 as total = rate x nights + tax, or of their logarithms, as speed = way / time.
-`vaewatch.training.unseen.relations` finds them. An order, as high >= low, is one without an upper
-limit (`vaewatch.training.unseen.orders`). Whoever breaks one has an unseen value in one of its
-columns (`vaewatch.scoring.features.marks`).
+`vaewatch.training.unseen.between.relations` finds them. An order, as high >= low, is one without
+an upper limit (`vaewatch.training.unseen.between.orders`). Whoever breaks one has an unseen value
+in one of its columns (`vaewatch.scoring.features.between.marks`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
+from vaewatch.scoring.features.between.marks import put_down
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
-from vaewatch.scoring.features.marks import put_down
 from vaewatch.scoring.features.same import (
     FLOAT16_ROUNDING,
     FLOAT32_ROUNDING,

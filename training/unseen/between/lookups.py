@@ -3,7 +3,7 @@
 The distance of two places is the same in each record of theirs, and what a parcel costs is a line
 of its weight, another one for each service. If the records of each value, or of each pair of
 values, have one number, or lie on one line, then what is left has limits as the residuals of
-relations have (`vaewatch.training.unseen.relations`), and these must be as narrow.
+relations have (`vaewatch.training.unseen.between.relations`), and these must be as narrow.
 
 That it is so by chance is the less probable the more records could have told otherwise: of each
 value all but the first, which gives the number, or the first two, which give the line.
@@ -19,17 +19,17 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.between.lookups import MOST_PLACES
 from vaewatch.scoring.features.levels import LevelsOf
-from vaewatch.scoring.features.lookups import MOST_PLACES
 from vaewatch.scoring.features.state import Lookup, Relation
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.exclusions import DETERMINED, MOST_COLUMNS, MOST_PAIRS
-from vaewatch.training.unseen.known import spread
+from vaewatch.training.unseen.between.exclusions import DETERMINED, MOST_COLUMNS, MOST_PAIRS
+from vaewatch.training.unseen.between.lines import Lines, left_in_groups
+from vaewatch.training.unseen.between.pursuit import NARROW, difference
+from vaewatch.training.unseen.between.relations import varied, varies
+from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.lines import Lines, left_in_groups
-from vaewatch.training.unseen.pursuit import NARROW, difference
-from vaewatch.training.unseen.relations import varied, varies
-from vaewatch.training.unseen.together import Together
+from vaewatch.training.unseen.order import spread
 
 SEARCHED = 4_000  # records among which lookups are sought
 LEAST_SEARCHED = 50  # of these that could tell otherwise

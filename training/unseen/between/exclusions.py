@@ -1,11 +1,12 @@
 """columns of a table -> exclusions: what a value never came with, however often it could have.
 
-If two values could have come together 100 times or more (`vaewatch.training.unseen.together`), and
-never did, then the columns depend on each other, and what has been ruled out so often will hardly
-come: of a share p of the records n have none with a chance of (1 - p)^n. So it is with several
-values of a column together, which may be rare, if a value is confined to the others, and these
-come again and again. And if each value of a column came with one value of another one only, it
-determines that one, as a station its postcode: a value that came once rules all others out, too.
+If two values could have come together 100 times or more
+(`vaewatch.training.unseen.between.together`), and never did, then the columns depend on each
+other, and what has been ruled out so often will hardly come: of a share p of the records n have
+none with a chance of (1 - p)^n. So it is with several values of a column together, which may be
+rare, if a value is confined to the others, and these come again and again. And if each value of a
+column came with one value of another one only, it determines that one, as a station its postcode:
+a value that came once rules all others out, too.
 
 An hour is ruled out only if it, and the hours beside it, could have come with a value on many
 days, and a weekday in many weeks.
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.table import Table
+from vaewatch.training.unseen.between.ranges import ranges_of
+from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.levels import ENOUGH, LEAST_OF_LEVEL
-from vaewatch.training.unseen.ranges import ranges_of
-from vaewatch.training.unseen.together import Together
 
 EXPECTED = 100  # times that what never came could have
 CONFINED = 0.5  # of what could have come with a value never did
