@@ -22,6 +22,7 @@ from vaewatch.scoring.time.time import Time
 NULL_TOKENS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
 PLACES = 100  # categories with an indicator, and a bin of drift, of their own; others share one
 SHOWN = 5  # names in an error
+MOST_NAMED = 20  # columns of an input that an error names
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
@@ -248,9 +249,10 @@ def require_columns(columns: Sequence[str], names: Sequence[str], what: str) -> 
     """Refuse a column that the user named and the input lacks; `what` it was named as."""
     for name in names:
         if name not in columns:
+            more = f" and {len(columns) - MOST_NAMED} more" if len(columns) > MOST_NAMED else ""
             raise SchemaError(
                 f"{what} column '{name}' must be in the input, got "
-                f"{', '.join(columns[:20])}.{meant(name, columns)}"
+                f"{', '.join(columns[:MOST_NAMED])}{more}.{meant(name, columns)}"
             )
 
 
