@@ -249,7 +249,7 @@ def test_normal_samples_keep_the_budget(sample_scorer: Scorer):
 
 
 def test_inspect_says_which_columns_exclude_something(sample_scorer: Scorer):
-    facts = dict(facts_of((), sample_scorer.artifact.vectorizer.exclusions))
+    facts = dict(facts_of((), sample_scorer.artifact.vectorizer.exclusions, ()))
     assert list(facts) == ["exclusions"]
     said = re.fullmatch(
         r"(\d+) values of (.*) exclude some of another column", facts["exclusions"]
