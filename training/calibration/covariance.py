@@ -25,7 +25,8 @@ FULL_FEATURES = (
 )
 RANK = 64
 USUAL, FAR = 0.9, 20.0  # squared distances so many times that of most records are far out
-ROUNDS = 5  # of the weights, which then hardly change
+ROUNDS = 3  # of the weights, which then hardly change
+LOOKED_AT = 2_000  # records that show what most residuals are
 CLIPPED = 10.0  # times what most residuals of a feature are at most: no more counts at first
 
 
@@ -41,11 +42,13 @@ def fit_precision(
     """
     found, weighed = _fit(_clipped(residuals, least)), residuals
     for _ in range(ROUNDS):
-        distance = (found.whiten(residuals).astype(np.float64) ** 2).sum(1)
+        whitened = _single(found).whiten(residuals)
+        distance = np.einsum("rd,rd->r", whitened, whitened)
         far = FAR * max(float(np.quantile(distance, USUAL)), residuals.shape[1])
-        weights = np.sqrt(far / np.maximum(distance, far)).astype(np.float32)
-        weighed = residuals * weights[:, None]
+        weighed = residuals * np.sqrt(far / np.maximum(distance, far))[:, None]
         found = _fit(weighed)
+        if not (distance > far).any():
+            break
     if least is None:
         return found
     own = _diagonal(weighed)
@@ -59,7 +62,8 @@ def _clipped(
     """Return residuals of which none of a number is far beyond those of most records: many that
     are far out alike would otherwise pass for usual.
     """
-    edge = CLIPPED * np.quantile(np.abs(residuals), USUAL, axis=0).astype(np.float32)
+    some = residuals[:: max(len(residuals) // LOOKED_AT, 1)]
+    edge = CLIPPED * np.quantile(np.abs(some), USUAL, axis=0).astype(np.float32)
     edge[(edge == 0) | (least > 0 if least is not None else False)] = np.inf
     return np.clip(residuals, -edge, edge)
 
@@ -78,6 +82,12 @@ def _fit(residuals: NDArray[np.float32]) -> Precision:
 
 def _diagonal(residuals: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.mean(residuals.astype(np.float64) ** 2, axis=0) + RIDGE)
+
+
+def _single(found: Precision) -> Precision:
+    """Return a precision in single precision, which is enough for weights."""
+    arrays = (found.scale, found.basis, found.shrink)
+    return Precision(*(own.astype(np.float32) for own in arrays))
 
 
 def precision_of(covariance: NDArray[np.float64]) -> Precision:
