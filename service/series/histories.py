@@ -30,10 +30,8 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import SECOND
 from vaewatch.scoring.verdicts import Verdicts
 from vaewatch.service.model.model import Model
+from vaewatch.service.watch.families.histories import AHEAD, CONTEXT
 
-CONTEXT = "context"  # the word of a record before the newest, where only that is judged
-AHEAD = "ahead"  # of a record whose time is too far ahead of the clock
-WORDS = (*(standing.value for standing in Standing), CONTEXT, AHEAD)
 _FULL, _WARMING_UP = STANDINGS.index(Standing.FULL), STANDINGS.index(Standing.WARMING_UP)
 
 

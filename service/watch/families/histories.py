@@ -7,8 +7,11 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from vaewatch.service.series.histories import WORDS
+from vaewatch.scoring.series.history import Standing
 
+CONTEXT = "context"  # the word of a record before the newest, where only that is judged
+AHEAD = "ahead"  # of a record whose time is too far ahead of the clock
+WORDS = (*(standing.value for standing in Standing), CONTEXT, AHEAD)
 CAUSES = EVICTED, FORGOTTEN = ("evicted", "forgotten")
 
 

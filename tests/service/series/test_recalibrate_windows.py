@@ -167,7 +167,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @needs_redis
 def test_workers_with_redis_put_their_records_together(artifact: Path, redis: RedisServer):
     with serving(artifact, "--history", redis.url, "--workers", "2") as live:
-        rows = moved(8, 1.8).to_dicts()
+        rows = moved(8, 1.3).to_dicts()
         post(live, rows)
         whole = len(rows) - MACHINES * (W - 1)
         found: list[Json] = []
