@@ -183,7 +183,7 @@ def test_a_shadow_scores_along_and_can_be_promoted(
         assert promoted == {"result": "promoted", "version": version_of(newer_path)}
         assert live.get("/v1/model").json()["version"] == version_of(newer_path)
         assert live.post("/v1/promote").status_code == 409
-        assert live.said.count("promotion refused: there must be a shadow to promote") == 1
+        until(lambda: live.said.count("promotion refused: there must be a shadow to promote") == 1)
         live.process.send_signal(signal.SIGUSR1)
         until(lambda: live.said.count("promotion refused: there must be a shadow") == 2)
         assert live.post("/v1/reload").json()["version"] == version_of(newer_path)
