@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.features.between.marks import put_down
+from vaewatch.scoring.features.between.marks import mark
 from vaewatch.scoring.features.feature import Feature, ints
 from vaewatch.scoring.features.known import GIVEN, KNOWN, KnownValues, events_of
 from vaewatch.scoring.features.levels import LevelsOf
@@ -117,13 +117,7 @@ class Exclusions:
         Args:
             unseen: (N, C).
         """
-        broken = self.broken(numbers, codes)
-        if not np.count_nonzero(broken):
-            return False
-        rows = np.flatnonzero(broken.any(1))
-        some = broken[rows]
-        unseen[rows] |= put_down(some, np.zeros_like(some), self.members, self.right)
-        return True
+        return mark(unseen, self.broken(numbers, codes), self.members, self.right)
 
     @cached_property
     def members(self) -> Bools:

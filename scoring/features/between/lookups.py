@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.features.between.marks import put_down
+from vaewatch.scoring.features.between.marks import mark
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
 from vaewatch.scoring.features.known import KnownValues, events_of
 from vaewatch.scoring.features.levels import LevelsOf
@@ -135,13 +135,7 @@ class Lookups:
         Args:
             unseen: (N, C).
         """
-        broken = self.broken(numbers, codes)
-        if not np.count_nonzero(broken):
-            return False
-        rows = np.flatnonzero(broken.any(1))
-        some = broken[rows]
-        unseen[rows] |= put_down(some, np.zeros_like(some), self.members, self.fitted)
-        return True
+        return mark(unseen, self.broken(numbers, codes), self.members, self.fitted)
 
     def involved(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
         """Return the columns of the lookups that N records break, (N, C)."""

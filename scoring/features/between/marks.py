@@ -1,9 +1,35 @@
-"""broken rules between columns -> the columns that they are put down to."""
+"""broken rules between columns -> the columns that they are put down to, marked as unseen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+def mark(
+    unseen: NDArray[np.bool_],
+    broken: NDArray[np.bool_],
+    members: NDArray[np.bool_],
+    first: NDArray[np.int64],
+    kept: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+) -> bool:
+    """Mark columns that explain the broken rules of N records, in place; return whether any rule
+    is broken.
+
+    Args:
+        unseen: (N, C).
+        broken, members, first: see `put_down`.
+        kept: records -> which rules they keep, (n, R); None where that says nothing.
+    """
+    if not np.count_nonzero(broken):
+        return False
+    rows = np.flatnonzero(broken.any(1))
+    some = broken[rows]
+    own = np.zeros_like(some) if kept is None else kept(rows)
+    unseen[rows] |= put_down(some, own, members, first)
+    return True
 
 
 def put_down(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.errors import ArtifactError
-from vaewatch.scoring.features.between.marks import put_down
+from vaewatch.scoring.features.between.marks import mark
 from vaewatch.scoring.features.feature import Feature, floats, ints, rounded
 from vaewatch.scoring.features.same import (
     FLOAT16_ROUNDING,
@@ -126,14 +126,12 @@ class Relations:
             unseen: (N, C).
         """
         broken = self.broken(numbers)
-        if not np.count_nonzero(broken):
-            return False
-        rows = np.flatnonzero(broken.any(1))
-        some = broken[rows]
-        narrow = np.isfinite(self.high)  # that an order is kept says little
-        kept = self.given(numbers[rows]) & ~some & narrow
-        unseen[rows] |= put_down(some, kept, self.members, self.fitted)
-        return True
+
+        def kept(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+            narrow = np.isfinite(self.high)  # that an order is kept says little
+            return self.given(numbers[rows]) & ~broken[rows] & narrow
+
+        return mark(unseen, broken, self.members, self.fitted, kept)
 
     def involved(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return the columns of the relations that N records break, (N, C)."""
