@@ -13,6 +13,7 @@ their mean, says how many should have been negative. If many should and none was
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,26 @@ def limits_of(given: NDArray[np.float64], units: float = UNITS) -> tuple[float, 
     return max(-_limit(-ascending[::-1], units), edge), _limit(ascending, units)
 
 
-def limits_around(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the limits of (n,) values of either sign, at least 20 of them, of which none is an
-    edge.
-    """
-    ascending = np.sort(values)
-    return -_limit(-ascending[::-1], UNITS), _limit(ascending, UNITS)
+class Around(NamedTuple):
+    """The limits of what a rule leaves of numbers, and what it leaves of a usual one."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, left: NDArray[np.float64]) -> Around:
+        """Return the limits of (n,) values of either sign, at least 20 of them, of which none is
+        an edge.
+        """
+        ascending = np.sort(left)
+        low, high = -_limit(-ascending[::-1], UNITS), _limit(ascending, UNITS)
+        return cls(low, float(np.median(left)), high)
+
+    @property
+    def width(self) -> float:
+        """How far the farther limit is from the middle."""
+        return max(self.high - self.middle, self.middle - self.low)
 
 
 def slack_of_edge(distances: NDArray[np.float64]) -> float:

@@ -13,7 +13,7 @@ from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
 from vaewatch.training.unseen.between.terms import Numbers, Terms
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.limits import limits_around
+from vaewatch.training.unseen.limits import Around
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,8 @@ class Fit:
         return np.asarray(self.y - self.design @ self.weights)
 
     @cached_property
-    def limits(self) -> tuple[float, float]:
-        return limits_around(self.residuals)
-
-    @property
-    def width(self) -> float:
-        """How far the farther limit is from the middle."""
-        middle = float(np.median(self.residuals))
-        return max(self.limits[1] - middle, middle - self.limits[0])
+    def limits(self) -> Around:
+        return Around.of(self.residuals)
 
     def holds_in_halves(self, terms: Terms) -> bool:
         """Return whether what each half of the records makes a limit holds in the other one."""
@@ -75,18 +69,18 @@ class Fit:
         residuals = other.y - other.design @ self.weights
         size = np.abs(other.y) + np.abs(other.design * self.weights).sum(1)
         slack = FLOAT32_ROUNDING * size
-        low, high = self.limits
+        low, _, high = self.limits
         return bool(((residuals >= low - slack) & (residuals <= high + slack)).all())
 
     def relation(self, names: Sequence[Sequence[str]], log: bool) -> Relation:
         """Return it, given the names of each term's columns."""
-        constant, low, high = float(self.weights[0]), *self.limits
+        constant, limits = float(self.weights[0]), self.limits
         own = [tuple(names[place]) for place in self.places]
         return Relation(
             columns=tuple(each[0] if len(each) == 1 else each for each in own),
             weights=(1.0, *(-self.weights[1:]).tolist()),
-            low=constant + low,
-            middle=constant + float(np.median(self.residuals)),
-            high=constant + high,
+            low=constant + limits.low,
+            middle=constant + limits.middle,
+            high=constant + limits.high,
             log=log,
         )

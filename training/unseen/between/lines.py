@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
-from vaewatch.training.unseen.limits import limits_around
+from vaewatch.training.unseen.limits import Around
 
 COLLINEAR = 1e-8  # of the variance of all: a group's that is less is none
 
@@ -115,16 +115,8 @@ class Lines:
         return left[(self.count > 1 + self.sloped)[self.groups] & ~np.isnan(left)]
 
     @cached_property
-    def limits(self) -> tuple[float, float]:
-        return limits_around(self.residuals)
-
-    @cached_property
-    def middle(self) -> float:
-        return float(np.median(self.residuals))
-
-    @property
-    def width(self) -> float:
-        return max(self.limits[1] - self.middle, self.middle - self.limits[0])
+    def limits(self) -> Around:
+        return Around.of(self.residuals)
 
     def holds_in_halves(self, least: int) -> bool:
         """Return whether what each half of the records makes a limit holds in the other one.
@@ -141,10 +133,11 @@ class Lines:
         if len(self.residuals) < least:
             return False
         expected = self.expected(other.groups, other.x)
-        left = other.y - expected - self.middle
+        middle = self.limits.middle
+        left = other.y - expected - middle
         slack = FLOAT32_ROUNDING * (np.abs(other.y) + np.abs(expected))
         wider = self.wider(other.groups, other.x)
-        low, high = (end - self.middle for end in self.limits)
+        low, high = (end - middle for end in (self.limits.low, self.limits.high))
         with np.errstate(invalid="ignore"):  # of a group that has no records here
             beyond = (left < low * wider - slack) | (left > high * wider + slack)
         return not bool(beyond.any())

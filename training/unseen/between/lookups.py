@@ -25,7 +25,7 @@ from vaewatch.scoring.features.state import Lookup, Relation
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.between.exclusions import DETERMINED, MOST_COLUMNS, MOST_PAIRS
 from vaewatch.training.unseen.between.lines import Lines, left_in_groups
-from vaewatch.training.unseen.between.pursuit import NARROW, difference
+from vaewatch.training.unseen.between.pursuit import difference, narrowness
 from vaewatch.training.unseen.between.relations import varied, varies
 from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.levels import ENOUGH
@@ -33,7 +33,6 @@ from vaewatch.training.unseen.order import spread
 
 SEARCHED = 4_000  # records among which lookups are sought
 LEAST_SEARCHED = 50  # of these that could tell otherwise
-NARROW_OF_LINES = 0.005  # of the difference of two records: lines follow many curves roughly
 MOST_PAIRED = 32  # columns that know values of which pairs are looked at
 MOST_LINED = 20  # numeric columns of which each may be a line of another one
 
@@ -115,7 +114,7 @@ class Search:
         for keys in (*((key,) for key in self.keys), *self._pairs()):
             narrow = (
                 left_in_groups(self._groups(keys, rows), x, None, LEAST_SEARCHED)
-                <= (NARROW * apart) ** 2
+                <= (narrowness(False) * apart) ** 2
             )
             narrow[[self.at.index(key) for key in keys if key in self.at]] = False
             if len(keys) == 1:
@@ -131,7 +130,7 @@ class Search:
             groups = self._groups((key,), rows)
             for other in range(x.shape[1]):
                 left = left_in_groups(groups, x, x[:, other], LEAST_SEARCHED)
-                narrow = left <= (NARROW_OF_LINES * apart) ** 2
+                narrow = left <= (narrowness(True) * apart) ** 2
                 for target in np.flatnonzero(narrow & ~known[key] & ~self.levelled).tolist():
                     if len({self.at[target], self.at[other], key}) == 3:
                         yield target, other, (key,)
@@ -151,19 +150,19 @@ class Search:
             return None
         values, own = np.unique(groups[rows], return_inverse=True)
         lines = Lines(own, len(values), x[rows], y[rows], sloped=other is not None)
-        narrow = (NARROW if other is None else NARROW_OF_LINES) * difference(y[rows])
-        if lines.told < DETERMINED or lines.width > narrow:
+        narrow = narrowness(other is not None) * difference(y[rows])
+        if lines.told < DETERMINED or lines.limits.width > narrow:
             return None
         if not lines.holds_in_halves(LEAST_SEARCHED):
             return None
-        low, high = lines.limits
+        low, middle, high = lines.limits
         names = self.names(target, other, keys)
         return Lookup(
             column=names[0],
             by=tuple(self.every.names[key] for key in keys),
             rows=tuple(self._rows(lines, values, keys)),
             low=low,
-            middle=lines.middle,
+            middle=middle,
             high=high,
             along=None if other is None else names[1],
         )

@@ -15,7 +15,7 @@ from vaewatch.training.unseen.between.fitted import Fit
 from vaewatch.training.unseen.between.terms import Numbers, Terms
 
 MOST_OTHERS, MOST_BESIDE_PRODUCTS = 8, 4  # terms: many products follow any smooth curve
-NARROW, NARROW_OF_PRODUCTS = 0.1, 0.005  # of the difference of two records: the limits at most
+NARROW, NARROW_OF_CURVES = 0.1, 0.005  # of the difference of two records: the limits at most
 EXACT = 1e-7  # of it: limits that are as narrow as can be
 GAIN = 2.0  # by how much each further term narrows the limits at least
 LEAST_SHARE = 0.05  # of the variance that is left: what the next term explains
@@ -60,9 +60,9 @@ class Pursuit:
             if fit is None:
                 break
             narrow = narrowness(self.terms.is_product(places)) * self.differences[target]
-            if fit.width <= (narrow if best is None else best.width / GAIN):
+            if fit.limits.width <= (narrow if best is None else best.limits.width / GAIN):
                 best = fit
-            if fit.width <= EXACT * self.differences[target]:
+            if fit.limits.width <= EXACT * self.differences[target]:
                 break
         return None if best is None else self._shorter(best)
 
@@ -95,14 +95,16 @@ class Pursuit:
         for place in fit.places[1:]:
             rest = tuple(other for other in fit.places if other != place)
             less = Fit.of(self.terms, rest) if len(rest) > 1 else None
-            if less is not None and less.width <= max(GAIN * fit.width, exact):
+            if less is not None and less.limits.width <= max(GAIN * fit.limits.width, exact):
                 fit = less
         return fit
 
 
-def narrowness(product: bool) -> float:
-    """Return how narrow limits must be, of the difference of two records."""
-    return NARROW_OF_PRODUCTS if product else NARROW
+def narrowness(follows_curves: bool) -> float:
+    """Return how narrow limits must be, of the difference of two records; narrower where products,
+    or lines for groups, follow many curves roughly.
+    """
+    return NARROW_OF_CURVES if follows_curves else NARROW
 
 
 def difference(numbers: Numbers) -> float:

@@ -76,7 +76,7 @@ def _fits(terms: Terms) -> Iterator[tuple[float, Fit]]:
         best = pursuit.best(target)
         fit = Fit.of(terms, best.places) if best else None
         if fit is not None:
-            narrow = fit.width / difference(fit.y)
+            narrow = fit.limits.width / difference(fit.y)
             enough = narrowness(terms.is_product(fit.places))
             if narrow <= enough and fit.holds_in_halves(terms):
                 yield narrow, fit
