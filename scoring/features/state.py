@@ -10,7 +10,9 @@ Number = int | float  # 1 and 1.0 differ in JSON, and are written again as they 
 
 
 class Relation(Struct, frozen=True, omit_defaults=True):
-    """A sum of terms that stays within limits. Of an order it is `a - b`, and the low one 0."""
+    """A sum of terms that stays within limits. Of an order it is `a - b` or `a - b - c`, and the
+    low one 0.
+    """
 
     columns: Annotated[
         tuple[str | tuple[str, ...], ...],

@@ -23,6 +23,7 @@ from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
 from vaewatch.training.unseen.between.exclusions import EXPECTED, exclusions_of
+from vaewatch.training.unseen.between.together import Together
 
 
 def table_of_frame(frame: pl.DataFrame, **settings: Any) -> Table:
@@ -54,7 +55,7 @@ def samples(n: int, seed: int) -> pl.DataFrame:
 
 def broken(fit: Table, later: Table) -> np.ndarray[Any, Any]:
     """Return which records have what excludes each other, (N,)."""
-    tables = Exclusions.of(fit.schema, {}, exclusions_of(fit, {}))
+    tables = Exclusions.of(fit.schema, {}, exclusions_of(Together.of(fit, {})))
     if tables is None:
         return np.zeros(len(later), bool)
     assert not tables.broken(fit.numbers, fit.codes).any()
@@ -67,7 +68,7 @@ def names(exclusions: tuple[Exclusion, ...]) -> set[tuple[str, str]]:
 
 def test_what_depends_is_found_and_nothing_else():
     fit = table_of_frame(samples(4000, 0))
-    found = exclusions_of(fit, {})
+    found = exclusions_of(Together.of(fit, {}))
     together = {frozenset(pair) for pair in names(found)}
     assert together == {
         frozenset(pair)
@@ -106,7 +107,7 @@ def test_a_slow_derivation_gives_the_same():
     fit = table_of_frame(frame)
     got = {
         (each.column, each.code, each.other, event)
-        for each in exclusions_of(fit, {})
+        for each in exclusions_of(Together.of(fit, {}))
         for event in each.events
         if not fit.schema.columns[fit.schema.names.index(each.other)].is_number
     }
@@ -151,9 +152,9 @@ def test_what_came_at_other_times_only_tells_nothing():
             "at": np.datetime_as_string(np.datetime64("2026-01-01T00:00") + np.arange(n)),
         }
     )
-    assert exclusions_of(table_of_frame(frame, time="at"), {}) == ()
+    assert exclusions_of(Together.of(table_of_frame(frame, time="at"), {})) == ()
     mixed = frame.drop("at").sample(fraction=1.0, shuffle=True, seed=1)
-    assert names(exclusions_of(table_of_frame(mixed), {})) == {("product", "shop")}
+    assert names(exclusions_of(Together.of(table_of_frame(mixed), {}))) == {("product", "shop")}
 
 
 def test_a_table_without_numbers_has_exclusions_too():
@@ -175,7 +176,7 @@ def test_what_is_rare_by_itself_excludes_nothing():
             "x": rng.normal(size=n),
         }
     )
-    assert exclusions_of(table_of_frame(frame), {}) == ()
+    assert exclusions_of(Together.of(table_of_frame(frame), {})) == ()
 
 
 def test_a_constant_within_a_category_survives_rounding():

@@ -26,6 +26,7 @@ from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
 from vaewatch.training.unseen.between.exclusions import EXPECTED, exclusions_of
+from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.calendar import LEAST_DATES, LEAST_WEEKS
 
 MONDAY = datetime(2026, 1, 5)
@@ -168,7 +169,7 @@ def test_a_shift_at_another_time_of_day_and_a_weekday_are_ruled_out():
 @pytest.mark.parametrize("days", [7 * (LEAST_WEEKS - 1), LEAST_DATES - 1])
 def test_too_few_days_rule_no_time_out(days: int):
     frame = visits(days, 0, a_day=3000 // days)
-    found = exclusions_of(table_of(frame, time="at"), {})
+    found = exclusions_of(Together.of(table_of(frame, time="at"), {}))
     assert not {each.other for each in found} & {"at.weekday"}
     if days < LEAST_DATES:
         assert not {each.other for each in found} & {"at.hour"}

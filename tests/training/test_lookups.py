@@ -22,7 +22,6 @@ from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
 from vaewatch.training.unseen.between.exclusions import DETERMINED
-from vaewatch.training.unseen.between.lookups import lookups_of
 
 PLACES = ["Alne", "Brig", "Cors", "Dorn", "Elsk", "Farn", "Gath"]
 FIRST, EACH = {"letter": 1.5, "parcel": 4.2, "express": 9.9}, {"letter": 0.1, "parcel": 0.55}
@@ -166,7 +165,8 @@ def test_one_half_that_differs_is_enough_that_there_is_none():
     later = frame.with_row_index().with_columns(
         km=pl.when(pl.col("index") > 3000).then(pl.col("km") * 1.2).otherwise(pl.col("km"))
     )
-    assert [each.column for each in lookups_of(table_of(later.drop("index")), {}, ())] == ["price"]
+    lookups = fit_vectorizer(table_of(later.drop("index"))).lookups
+    assert [each.column for each in lookups] == ["price"]
 
 
 @settings(max_examples=15, deadline=None)

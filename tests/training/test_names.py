@@ -30,6 +30,7 @@ from vaewatch.training.records.schema import MAX_CATEGORIES, MAX_SEGMENTS, infer
 from vaewatch.training.sample import sample
 from vaewatch.training.train import train
 from vaewatch.training.unseen.between.exclusions import exclusions_of
+from vaewatch.training.unseen.between.together import Together
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.unseen.names import come_anew
 from vaewatch.training.unseen.then import features_then
@@ -139,7 +140,9 @@ def test_each_name_determines_what_it_came_with(fit: Table, fitted: Vectorizer):
 
 def test_what_is_not_excluded_is_written_where_that_is_shorter(fit: Table):
     found = [
-        each for each in exclusions_of(fit, {}) if {each.column, each.other} <= {"gate", "station"}
+        each
+        for each in exclusions_of(Together.of(fit, {}))
+        if {each.column, each.other} <= {"gate", "station"}
     ]
     assert found and all(each.but is not None and not each.events for each in found)
     sizes = {c.name: missing_code(c) + 1 for c in fit.schema.columns if not c.is_number}
@@ -154,8 +157,8 @@ def test_what_is_not_excluded_is_written_where_that_is_shorter(fit: Table):
 
 def test_many_names_push_no_other_exclusion_out():
     frame = rides(8000, 0)
-    some = {each for each in exclusions_of(table_of(frame.drop("gate")), {})}
-    assert some and some <= set(exclusions_of(table_of(frame), {}))
+    some = {each for each in exclusions_of(Together.of(table_of(frame.drop("gate")), {}))}
+    assert some and some <= set(exclusions_of(Together.of(table_of(frame), {})))
 
 
 @pytest.fixture(scope="module")

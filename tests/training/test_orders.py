@@ -20,8 +20,9 @@ from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.train import train
-from vaewatch.training.unseen.between.orders import EXPECTED, MOST, orders_of
+from vaewatch.training.unseen.between.orders import EXPECTED, MEETINGS, MOST, orders_of
 from vaewatch.training.unseen.between.relations import relations_of
+from vaewatch.training.unseen.between.varied import Varied
 
 
 def days(n: int, seed: int) -> pl.DataFrame:
@@ -42,8 +43,8 @@ def days(n: int, seed: int) -> pl.DataFrame:
 
 
 def orders(frame: pl.DataFrame, **settings: Any) -> list[str]:
-    table = table_of_frame(frame, **settings)
-    return [words_of(each) for each in orders_of(table, relations_of(table))]
+    varied = Varied.of(table_of_frame(frame, **settings))
+    return [words_of(each) for each in orders_of(varied, relations_of(varied))]
 
 
 ALL = {"high >= low", "high >= close", "close >= low"}
@@ -137,6 +138,19 @@ def test_either_half_must_show_the_edge():
         assert bool(orders(pl.DataFrame({"more": less + apart, "less": less}))) == found
 
 
+def test_what_is_the_same_now_and_then_has_an_order():
+    """Who played once may have won that; of who plays often hardly anybody wins all."""
+    rng = np.random.default_rng(0)
+    games = rng.geometric(0.05, 3000)
+    wins = rng.binomial(games, rng.beta(8, 8, 3000))
+    assert np.count_nonzero(games == wins) > 2 * MEETINGS
+    assert orders(pl.DataFrame({"games": games, "wins": wins})) == ["games >= wins"]
+    apart = games != wins
+    assert orders(pl.DataFrame({"games": games, "wins": wins}).filter(apart)) == []
+    early = (np.arange(3000) < 1500) | apart
+    assert orders(pl.DataFrame({"games": games, "wins": wins}).filter(early)) == []
+
+
 def test_two_zeros_tell_of_no_order():
     """Nobody plays, and nobody wins, in most records."""
     rng = np.random.default_rng(0)
@@ -190,7 +204,7 @@ def test_fresh_records_hardly_ever_break_an_order():
         less = rng.lognormal(1, 1, n)
         frame = pl.DataFrame({"more": less * (1 + law(rng, n)), "less": less})
         fit = table_of_frame(frame[:1500])
-        tables = Relations.of(fit.schema, orders_of(fit, ()))
+        tables = Relations.of(fit.schema, orders_of(Varied.of(fit), ()))
         if tables is not None:
             found += 1
             records += n - 1500

@@ -25,7 +25,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
 from vaewatch.training.train import train
-from vaewatch.training.unseen.between.relations import LEAST_VARIED, relations_of
+from vaewatch.training.unseen.between.relations import relations_of
+from vaewatch.training.unseen.between.varied import LEAST_VARIED, Varied
 from vaewatch.training.unseen.levels import ENOUGH
 
 Rng = np.random.Generator
@@ -64,7 +65,7 @@ def by_columns(relations: tuple[Relation, ...]) -> dict[frozenset[str], Relation
 
 
 def test_sums_and_products_are_found_and_nothing_else():
-    found = by_columns(relations_of(table_of_frame(bills(3000, 0))))
+    found = by_columns(relations_of(Varied.of(table_of_frame(bills(3000, 0)))))
     total, product = frozenset({"net", "tax", "fee", "gross"}), frozenset({"net", "rate", "tax"})
     amount = frozenset({"items", "price", "net"})
     both = frozenset({"gross", "net", "rate", "fee"})  # as the tax is a product
@@ -90,7 +91,7 @@ def stays(n: int, seed: int) -> pl.DataFrame:
 
 
 def test_sums_of_products_are_found_and_who_breaks_one():
-    found = by_columns(relations_of(table_of_frame(stays(3000, 0))))
+    found = by_columns(relations_of(Varied.of(table_of_frame(stays(3000, 0)))))
     assert set(found) == {frozenset({"rate", "nights", "discount", "tax", "total"})}
     (relation,) = found.values()
     words = words_of(relation)
@@ -127,7 +128,7 @@ def powers(n: int, seed: int) -> pl.DataFrame:
 
 
 def test_powers_are_found_by_logarithms():
-    (found,) = relations_of(table_of_frame(powers(3000, 0)))
+    (found,) = relations_of(Varied.of(table_of_frame(powers(3000, 0))))
     assert found.log and found.names[0] == "index"
     assert words_of(found) == "index = weight / height^2"
 
@@ -213,15 +214,20 @@ FEW = ENOUGH - 1
 def test_there_is_no_relation_where(make: Callable[[Rng], Numbers], why: str):
     y = make(np.random.default_rng(0))
     x = y / 2 if why == "few records" else np.random.default_rng(1).normal(size=len(y))
-    assert relations_of(table_of_frame(pl.DataFrame({"x": x, "y": y}))) == (), why
+    assert relations_of(Varied.of(table_of_frame(pl.DataFrame({"x": x, "y": y})))) == (), why
 
 
 def test_a_wide_relation_is_none():
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(2, 4000))
-    narrow = relations_of(table_of_frame(pl.DataFrame({"x": x, "y": 3 * x + 0.02 * noise})))
+    narrow = relations_of(
+        Varied.of(table_of_frame(pl.DataFrame({"x": x, "y": 3 * x + 0.02 * noise})))
+    )
     assert [set(each.names) for each in narrow] == [{"x", "y"}]
-    assert relations_of(table_of_frame(pl.DataFrame({"x": x, "y": 3 * x + 0.5 * noise}))) == ()
+    assert (
+        relations_of(Varied.of(table_of_frame(pl.DataFrame({"x": x, "y": 3 * x + 0.5 * noise}))))
+        == ()
+    )
 
 
 def test_columns_that_hardly_vary_tell_of_no_relation():
@@ -230,7 +236,7 @@ def test_columns_that_hardly_vary_tell_of_no_relation():
         x = np.zeros(2000)
         x[rng.permutation(2000)[:varied]] = rng.integers(1, 9, varied)
         frame = pl.DataFrame({"x": x, "same": x, "z": rng.normal(size=2000)})
-        assert len(relations_of(table_of_frame(frame))) == (varied == LEAST_VARIED)
+        assert len(relations_of(Varied.of(table_of_frame(frame)))) == (varied == LEAST_VARIED)
 
 
 @pytest.mark.parametrize(
@@ -265,10 +271,12 @@ def test_a_relation_must_hold_in_both_halves_of_the_time():
     moment = np.datetime_as_string(np.datetime64("2026-01-01T00:00") + at)
     y = 2 * x + np.where(at < n // 2, 0.0, 0.001) + 1e-5 * rng.normal(size=n)
     steady = pl.DataFrame({"at": moment, "x": x, "y": 2 * x + 1e-5 * rng.normal(size=n)})
-    assert len(relations_of(table_of_frame(steady, time="at"))) == 1
+    assert len(relations_of(Varied.of(table_of_frame(steady, time="at")))) == 1
     moved = steady.with_columns(y=pl.Series(y))
-    assert relations_of(table_of_frame(moved, time="at")) == ()
-    assert len(relations_of(table_of_frame(moved.drop("at")))) == 1  # the file mixes both
+    assert relations_of(Varied.of(table_of_frame(moved, time="at"))) == ()
+    assert (
+        len(relations_of(Varied.of(table_of_frame(moved.drop("at"))))) == 1
+    )  # the file mixes both
 
 
 @settings(deadline=None, max_examples=40)
@@ -287,7 +295,7 @@ def test_any_sum_is_found_and_tells_who_breaks_it(
     y = x @ weights + constant * size
     frame = pl.DataFrame({**{f"x{i}": own for i, own in enumerate(x.T)}, "y": y})
     fit, later = table_of_frame(frame[:900]), frame[900:]
-    relations = relations_of(fit)
+    relations = relations_of(Varied.of(fit))
     assert [set(each.names) for each in relations] == [set(frame.columns)]
     tables = Relations.of(fit.schema, relations)
     assert tables is not None
@@ -301,9 +309,9 @@ def test_one_record_that_breaks_it_is_enough_that_there_is_none():
     rng = np.random.default_rng(3)
     x = rng.normal(size=2000)
     y = 2 * x + 1e-3 * rng.normal(size=2000)
-    assert len(relations_of(table_of_frame(pl.DataFrame({"x": x, "y": y})))) == 1
+    assert len(relations_of(Varied.of(table_of_frame(pl.DataFrame({"x": x, "y": y}))))) == 1
     y[5] += 0.1
-    assert relations_of(table_of_frame(pl.DataFrame({"x": x, "y": y}))) == ()
+    assert relations_of(Varied.of(table_of_frame(pl.DataFrame({"x": x, "y": y})))) == ()
 
 
 def test_fresh_records_hardly_ever_break_a_relation():
@@ -322,7 +330,7 @@ def test_fresh_records_hardly_ever_break_a_relation():
         x = rng.lognormal(0, 1, n)
         frame = pl.DataFrame({"x": x, "y": 5 * x + 0.001 * law(rng, n)})
         fit = table_of_frame(frame[:1000])
-        tables = Relations.of(fit.schema, relations_of(fit))
+        tables = Relations.of(fit.schema, relations_of(Varied.of(fit)))
         if tables is not None:
             found += 1
             records += n - 1000

@@ -22,7 +22,10 @@ from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.training.unseen.between.exclusions import exclusions_of
 from vaewatch.training.unseen.between.lookups import lookups_of
 from vaewatch.training.unseen.between.orders import orders_of
+from vaewatch.training.unseen.between.parts import parts_of
 from vaewatch.training.unseen.between.relations import relations_of
+from vaewatch.training.unseen.between.together import Together
+from vaewatch.training.unseen.between.varied import Varied
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.known import Known
 from vaewatch.training.unseen.names import shared_of
@@ -60,8 +63,9 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         only = schema.columns[0]
         event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
-    relations = relations_of(table)
     levels = {name: own.levels for name, own in known.items() if own.levels is not None}
+    every, varied = Together.of(table, levels), Varied.of(table)
+    relations = relations_of(varied)
     return Vectorizer(
         schema,
         tuple(sorted(features, key=feature_order)),
@@ -70,9 +74,9 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         levels=levels,
         whole=tuple(name for name, own in known.items() if own.whole),
         absent=absent_of(table),
-        relations=(*relations, *orders_of(table, relations)),
-        exclusions=exclusions_of(table, levels),
-        lookups=lookups_of(table, levels, relations),
+        relations=(*relations, *orders_of(varied, relations), *parts_of(varied, relations)),
+        exclusions=exclusions_of(every),
+        lookups=lookups_of(every, varied, levels, relations),
         shared=shared_of(table),
     )
 

@@ -17,11 +17,11 @@ ROUNDING = 1e-9  # and one that is less than this by rounding
 
 def words_of(relation: Relation) -> str:
     """Return a relation as people write it: `gross = net + tax`, `total = rate x nights + tax`,
-    and an order: `high >= low`.
+    and an order: `high >= low`, `approved >= paid + deducted`.
     """
     first, *others = (" x ".join(map(one_line, factors)) for factors in relation.factors)
     if relation.high is None:
-        return f"{first} >= {others[0]}"
+        return f"{first} >= {' + '.join(others)}"
     factors = [-weight for weight in relation.weights[1:]]
     terms = list(zip(others, factors, strict=True))
     if relation.log:

@@ -2,8 +2,9 @@
 
 A relation is a sum that stays within limits: of numbers, as gross = net + tax, of their products,
 as total = rate x nights + tax, or of their logarithms, as speed = way / time.
-`vaewatch.training.unseen.between.relations` finds them. An order, as high >= low, is one without
-an upper limit (`vaewatch.training.unseen.between.orders`). Whoever breaks one has an unseen value
+`vaewatch.training.unseen.between.relations` finds them. An order, as high >= low or approved >=
+paid + deducted, is one without an upper limit (`vaewatch.training.unseen.between.orders`,
+`vaewatch.training.unseen.between.parts`). Whoever breaks one has an unseen value
 in one of its columns (`vaewatch.scoring.features.between.marks`).
 """
 
@@ -273,7 +274,7 @@ def check_relations(features: Sequence[Feature], relations: Sequence[Relation]) 
         most = each.middle if each.high is None else each.high
         limits = (-math.inf, each.low, each.middle, most, math.inf)
         ordered = all(a <= b for a, b in pairwise(limits)) and math.isfinite(most - each.low)
-        order = each.weights == (1, -1) and each.low == 0 and not each.log
+        order = each.weights in ((1, -1), (1, -1, -1)) and each.low == 0 and not each.log
         singles = [len(factors) == 1 for factors in each.factors]
         if not (
             numbers.issuperset(each.names)

@@ -21,18 +21,15 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.state import Exclusion
-from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.between.ranges import ranges_of
 from vaewatch.training.unseen.between.together import Together
-from vaewatch.training.unseen.levels import ENOUGH, LEAST_OF_LEVEL
+from vaewatch.training.unseen.levels import LEAST_OF_LEVEL
 
 EXPECTED = 100  # times that what never came could have
 CONFINED = 0.5  # of what could have come with a value never did
 DETERMINED = 1000  # times that another value could have come than the one that is determined
 SEARCHED = 20_000  # records that are searched before all are looked at
-MOST_COLUMNS = 256
 MOST_PAIRS = 10_000  # events that exclude each other, so that the manifest stays small
 # Of columns with many names, whose pairs would push out those of all others:
 MOST_CODES = 50_000  # in the manifest
@@ -44,11 +41,10 @@ Ints = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def exclusions_of(table: Table, levels: LevelsOf) -> tuple[Exclusion, ...]:
-    """Return what excludes each other in a table of N records."""
-    if len(table) < ENOUGH or not 2 <= len(table.schema.columns) <= MOST_COLUMNS:
+def exclusions_of(every: Together | None) -> tuple[Exclusion, ...]:
+    """Return what excludes each other in N records."""
+    if every is None:
         return ()
-    every = Together.of(table, levels)
     some = every.some(SEARCHED)
     found: dict[tuple[str, int, str], Exclusion] = {}
     for one in (*_pairs(every, some), *ranges_of(every, some, EXPECTED)):

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from vaewatch.scoring.features.between.lookups import MOST_PLACES
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.state import Lookup, Relation
-from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.between.exclusions import DETERMINED, MOST_COLUMNS, MOST_PAIRS
+from vaewatch.training.unseen.between.exclusions import DETERMINED, MOST_PAIRS
 from vaewatch.training.unseen.between.lines import Lines, left_in_groups
 from vaewatch.training.unseen.between.pursuit import difference, narrowness
-from vaewatch.training.unseen.between.relations import varied, varies
 from vaewatch.training.unseen.between.together import Together
+from vaewatch.training.unseen.between.varied import Varied, varies
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.order import spread
 
@@ -43,16 +42,17 @@ Candidate = tuple[int, int | None, tuple[int, ...]]
 
 
 def lookups_of(
-    table: Table, levels: LevelsOf, relations: tuple[Relation, ...]
+    every: Together | None, varied: Varied, levels: LevelsOf, relations: tuple[Relation, ...]
 ) -> tuple[Lookup, ...]:
     """Return the lookups of a table's numeric columns; of each column one.
 
     Args:
+        every: what its columns hold. varied: its numbers.
         relations: of the table; what they say is not looked up.
     """
-    if len(table) < ENOUGH or not 2 <= len(table.schema.columns) <= MOST_COLUMNS:
+    if every is None:
         return ()
-    search = Search.of(table, levels)
+    search = Search.of(every, varied, levels)
     known = [frozenset(each.names) for each in relations if each.high is not None]
     found: dict[str, Lookup] = {}
     rows = 0
@@ -87,17 +87,16 @@ class Search:
     levelled: Bools
 
     @classmethod
-    def of(cls, table: Table, levels: LevelsOf) -> Search:
-        names, x = varied(table)
-        every = Together.of(table, levels)
+    def of(cls, every: Together, varied: Varied, levels: LevelsOf) -> Search:
         keys = [
             column
             for column, known in enumerate(every.known)
             if every.parts[column] is None
             and np.count_nonzero(known & (every.counts[column].sum(0) > 0)) > 1
         ]
-        levelled = np.array([name in levels for name in names], bool)
-        return cls(every, x, [every.names.index(name) for name in names], keys, levelled)
+        levelled = np.array([name in levels for name in varied.names], bool)
+        at = [every.names.index(name) for name in varied.names]
+        return cls(every, varied.x, at, keys, levelled)
 
     def names(self, target: int, other: int | None, keys: tuple[int, ...]) -> list[str]:
         places = [self.at[own] for own in (target, other) if own is not None]

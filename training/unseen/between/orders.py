@@ -2,9 +2,10 @@
 
 A high is above a low, and a sale above its profit. Where two of them changed places, each is
 usual by itself, and so is their difference but for its sign. What was never negative may still be
-so one day. So columns have an order only if zero is an edge of their differences
-(`vaewatch.training.unseen.limits`), in either half of the records. Differences are measured by the
-numbers themselves: half a euro is much between small prices, and nothing between large ones.
+so one day. So columns have an order only if, in either half of the records, zero is an edge of
+their differences (`vaewatch.training.unseen.limits`), or they are the same now and then, as games
+and wins of who played once. Differences are measured by the numbers themselves: half a euro is
+much between small prices, and nothing between large ones.
 
 An order is a relation with one limit.
 """
@@ -16,52 +17,52 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
-from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.between.relations import varied, varies
 from vaewatch.training.unseen.between.together import TENTHS
+from vaewatch.training.unseen.between.varied import Ints, Numbers, Varied, varies
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import LARGEST, limits_of
-from vaewatch.training.unseen.order import series_by_time, spread
+from vaewatch.training.unseen.order import spread
 
-EXPECTED = 100  # records that could have been the other way round
+EXPECTED = 70  # records that could have been the other way round
+MEETINGS = 10  # times that two columns are the same, so that less would have come, too
 MOST = 256  # orders of a table, so that the manifest stays small, and a record quick
 SEARCHED = 4_000  # records among which orders are sought
 TAILS = 20_000  # records that show whether zero is an edge
 
 Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Numbers = NDArray[np.float64]
 
 
-def orders_of(table: Table, relations: tuple[Relation, ...]) -> tuple[Relation, ...]:
-    """Return the orders of a table's numeric columns; where there are too many, those that could
-    have been the other way round most often.
+def orders_of(varied: Varied, relations: tuple[Relation, ...]) -> tuple[Relation, ...]:
+    """Return the orders of numeric columns; where there are too many, those that could have been
+    the other way round most often.
 
     Args:
-        relations: of the table; two columns that have one need no order.
+        relations: of the columns; two that have one need no order.
     """
-    names, x = varied(table)
     related = {frozenset(each.columns) for each in relations}
     found: list[Relation] = []
-    for more, less in _candidates(x, _clumps(x, series_by_time(table))):
-        columns = names[more], names[less]
-        if len(found) < MOST and frozenset(columns) not in related:
-            found += _order(columns, x[:, more], x[:, less])
+    for more, less in _candidates(varied):
+        own = frozenset((varied.names[more], varied.names[less]))
+        if len(found) < MOST and own not in related:
+            found += _order(varied, more, less)
     return tuple(found)
 
 
-def _order(columns: tuple[str, str], more: Numbers, less: Numbers) -> list[Relation]:
-    """Return the order of two columns, (N,) each; none if they have none."""
-    rows = np.flatnonzero(~np.isnan(more) & ~np.isnan(less) & ((more != 0) | (less != 0)))
-    more, less = more[rows], less[rows]
-    if len(rows) < ENOUGH or (more < less).any():
+def _order(varied: Varied, more: int, less: int) -> list[Relation]:
+    """Return the order of two columns; none if they have none."""
+    a, b = varied.x[:, more], varied.x[:, less]
+    rows = np.flatnonzero(~np.isnan(a) & ~np.isnan(b) & ((a != 0) | (b != 0)))
+    if len(rows) < ENOUGH or (a[rows] < b[rows]).any():
         return []
-    some = spread(len(rows), TAILS)
-    apart = _apart(more[some], less[some])
-    if not varies(apart) or not all(map(_has_edge, np.array_split(apart, 2))):
+    some = rows[spread(len(rows), TAILS)]
+    apart = _apart(a[some], b[some])
+    if not varies(apart):
+        return []
+    if not _meet(a, b, varied.series) and not all(map(_has_edge, np.array_split(apart, 2))):
         return []
     with np.errstate(over="ignore"):
-        middle = min(float(np.median(more - less)), LARGEST)
+        middle = min(float(np.median(a[rows] - b[rows])), LARGEST)
+    columns = varied.names[more], varied.names[less]
     return [Relation(columns, weights=(1.0, -1.0), low=0.0, middle=middle)]
 
 
@@ -77,10 +78,21 @@ def _has_edge(apart: Numbers) -> bool:
     return limits is not None and limits[0] >= -2 * FLOAT32_ROUNDING
 
 
-def _candidates(x: Numbers, clumps: Numbers) -> list[tuple[int, int]]:
-    """Return which columns of N records by time may have an order, those first that could have
-    been the other way round most often.
+def _meet(more: Numbers, less: Numbers, series: Ints) -> bool:
+    """Return whether two numbers, (N,) each by time, are often the same and not 0, in either half;
+    once for all records of a row in which they are.
     """
+    same = (more == less) & (more != 0)
+    starts = np.flatnonzero(same[series] & ~np.append(False, same[series][:-1]))
+    first = np.count_nonzero(series[starts] < len(series) // 2)
+    return bool(min(first, len(starts) - first) >= MEETINGS)
+
+
+def _candidates(varied: Varied) -> list[tuple[int, int]]:
+    """Return which columns may have an order, those first that could have been the other way round
+    most often.
+    """
+    x, clumps = varied.x, varied.clumps
     some = x[spread(len(x), SEARCHED)]
     parts = [part for part in np.array_split(some, TENTHS) if len(part)]
     ascending = [[np.sort(own[~np.isnan(own)]) for own in part.T] for part in parts]
@@ -97,29 +109,6 @@ def _candidates(x: Numbers, clumps: Numbers) -> list[tuple[int, int]]:
         if more != less and chances >= EXPECTED:
             found[more, less] = chances
     return sorted(found, key=lambda pair: -found[pair])
-
-
-def _clumps(x: Numbers, series: Ints) -> Numbers:
-    """Return how many records in a row count as one in each of C columns, (C,): by how much less
-    often its numbers go from one side of their median to the other than in any order.
-
-    Args:
-        x: (N, C) by time. series: (N,) their places one after the other, as each entity brought
-            them.
-    """
-    parts = np.array_split(np.arange(len(x)), TENTHS)
-    return np.array([_clump(own, parts, series) for own in x.T])
-
-
-def _clump(own: Numbers, parts: list[Ints], series: Ints) -> float:
-    above = np.zeros(len(own), bool)
-    for part in parts:
-        given = own[part][~np.isnan(own[part])]
-        above[part] = own[part] > (np.median(given) if len(given) else 0.0)
-    above = above[series][~np.isnan(own[series])]
-    share = np.count_nonzero(above) / len(above)
-    crossed = max(int(np.count_nonzero(np.diff(above))), 1)
-    return max(2 * share * (1 - share) * len(above) / crossed, 1.0)
 
 
 def _never_less(x: Numbers) -> Bools:

@@ -15,24 +15,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaewatch.scoring.features.state import Relation
-from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.between.fitted import Fit
 from vaewatch.training.unseen.between.pursuit import Pursuit, difference, narrowness
 from vaewatch.training.unseen.between.terms import Numbers, Terms
-from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.order import by_time, spread
+from vaewatch.training.unseen.between.varied import Varied, varies
+from vaewatch.training.unseen.order import spread
 
-MOST_COLUMNS = 256  # among which relations are sought
 SEARCHED = 4_000  # records among which the columns of each are sought
 LEAST_LOGS = 10  # values of a column that has a power
-LEAST_VARIED = 100  # records in which a column is not what it mostly is
 
 
-def relations_of(table: Table) -> tuple[Relation, ...]:
-    """Return the relations between a table's numeric columns, the narrowest first; of each set of
-    columns one.
+def relations_of(varied: Varied) -> tuple[Relation, ...]:
+    """Return the relations between numeric columns, the narrowest first; of each set of columns
+    one.
     """
-    names, x = varied(table)
+    names, x = varied.names, varied.x
     found: dict[frozenset[str], tuple[float, Relation]] = {}
     logs = Terms.columns(_logs(x))
     for terms in (Terms.columns(x), logs, Terms.products(x)):
@@ -42,21 +39,6 @@ def relations_of(table: Table) -> tuple[Relation, ...]:
             if narrow < found.get(columns, (math.inf,))[0]:
                 found[columns] = narrow, fit.relation(own, log=terms is logs)
     return tuple(relation for _, relation in sorted(found.values(), key=lambda each: each[0]))
-
-
-def varied(table: Table) -> tuple[list[str], Numbers]:
-    """Return the measured columns that vary, and their numbers by time, (N, columns)."""
-    x = table.numbers[by_time(table), : len(table.schema.measured)]
-    some = [j for j in range(x.shape[1]) if varies(x[:, j])] if len(x) >= ENOUGH else []
-    some = some if len(some) <= MOST_COLUMNS else []
-    return [table.schema.measured[j].name for j in some], x[:, some]
-
-
-def varies(numbers: Numbers) -> bool:
-    given = numbers[~np.isnan(numbers)]
-    if len(given) < ENOUGH:
-        return False
-    return len(given) - int(np.unique(given, return_counts=True)[1].max()) >= LEAST_VARIED
 
 
 def _logs(x: Numbers) -> Numbers:

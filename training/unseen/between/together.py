@@ -23,9 +23,11 @@ from vaewatch.scoring.schema import PLACES, Column, Kind
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part
 from vaewatch.training.unseen.calendar import Calendar, near
+from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.order import by_time, series_by_time, spread
 
 TENTHS = 10
+MOST_COLUMNS = 256  # among which rules are sought
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -58,7 +60,12 @@ class Together:
     series: Ints
 
     @classmethod
-    def of(cls, table: Table, levels: LevelsOf) -> Together:
+    def of(cls, table: Table, levels: LevelsOf) -> Together | None:
+        """Return what a table's columns hold; None if its records are too few, or its columns too
+        many.
+        """
+        if len(table) < ENOUGH or not 2 <= len(table.schema.columns) <= MOST_COLUMNS:
+            return None
         schema, rows = table.schema, by_time(table)
         columns = [*schema.numeric, *schema.discrete]
         numbers = np.full((len(table), len(columns)), np.nan)
