@@ -29,7 +29,7 @@ from vaewatch.training.unseen.between.varied import Varied
 from vaewatch.training.unseen.calendar import absent_of
 from vaewatch.training.unseen.known import Known
 from vaewatch.training.unseen.names import shared_of
-from vaewatch.training.unseen.order import in_series
+from vaewatch.training.unseen.order import by_time, in_series
 
 COUNT_RANGE = 20.0
 COUNT_SKEWNESS = 1.0
@@ -44,7 +44,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
     features: list[Feature] = []
     constants: dict[str, float | int] = {}
     known: dict[str, Known] = {}
-    series = in_series(table)
+    series, time = in_series(table), by_time(table)
     for column, numbers in zip(schema.numeric, table.numbers.T, strict=True):
         given = numbers[~np.isnan(numbers)]
         if len(given) and given.min() == given.max():
@@ -53,8 +53,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
             features += _circular_features(column, numbers)
         else:
             features += _numeric_features(column, numbers)
-            own = numbers[series]
-            known[column.name] = Known.of(own[~np.isnan(own)])
+            own, by = numbers[series], numbers[time]
+            known[column.name] = Known.of(own[~np.isnan(own)], by[~np.isnan(by)])
     for column, codes in zip(schema.discrete, table.codes.T, strict=True):
         if len(codes) and codes.min() == codes.max():
             constants[column.name] = int(codes[0])

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.table import Table
 from vaewatch.training.unseen.calendar import alone_in_time
+from vaewatch.training.unseen.edges import edges_of
 from vaewatch.training.unseen.levels import is_whole, levels_of
 from vaewatch.training.unseen.limits import limits_of
 from vaewatch.training.unseen.names import alone_by_name
-from vaewatch.training.unseen.order import in_series
+from vaewatch.training.unseen.order import by_time, in_series
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,19 @@ class Known:
     whole: bool
 
     @classmethod
-    def of(cls, given: NDArray[np.float64]) -> Known:
-        """Return what (n,) values say, in the order of their records."""
+    def of(cls, given: NDArray[np.float64], by_time: NDArray[np.float64]) -> Known:
+        """Return what (n,) values say.
+
+        Args:
+            given: as each entity brought them, see `in_series`. by_time: the same, by time.
+        """
         if len(given) and _is_constant(given):
             return cls(None, None, False)  # any other number has changed
-        return cls(limits_of(given), levels_of(given), is_whole(given))
+        limits = limits_of(given)
+        if limits is not None:
+            low, high = edges_of(by_time)
+            limits = max(limits[0], low), min(limits[1], high)
+        return cls(limits, levels_of(given), is_whole(given))
 
     def unseen(self, number: float) -> bool:
         far = self.limits is not None and not self.limits[0] <= number <= self.limits[1]
@@ -52,13 +61,17 @@ def unseen_by_others(table: Table) -> NDArray[np.int64]:
     of each of N fit records, (N,), if it had been left out.
     """
     found = alone_in_time(table) + alone_by_name(table)
-    measured, series = len(table.schema.measured), in_series(table)
+    measured, series, time = len(table.schema.measured), in_series(table), by_time(table)
     for numbers in table.numbers[:, :measured].T:
         rows = series[~np.isnan(numbers[series])]
         given = numbers[rows]
         for at in _alone(given):
             others, number = np.delete(given, at), float(given[at])
-            found[rows[at]] += _is_constant(others) or Known.of(others).unseen(number)
+            if _is_constant(others):
+                found[rows[at]] += 1
+                continue
+            later = numbers[time[time != rows[at]]]
+            found[rows[at]] += Known.of(others, later[~np.isnan(later)]).unseen(number)
     return found
 
 

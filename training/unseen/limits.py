@@ -8,6 +8,7 @@ Heavier tails give such values more often, as they do among the records that cal
 
 Such a tail also tells where zero is an edge: how near to it the k least values are, measured by
 their mean, says how many should have been negative. If many should and none was, none will be.
+`vaewatch.training.unseen.edges` finds other edges by the same rule.
 """
 
 from __future__ import annotations
@@ -74,13 +75,31 @@ def slack_of_edge(distances: NDArray[np.float64]) -> float:
     """
     if len(distances) < ENOUGH or distances[0] < 0:
         return math.inf
-    k = min(max(EDGE_TAIL, int(EDGE_SHARE * len(distances))), EDGE_MOST)
-    reach = float(distances[k])
-    with np.errstate(over="ignore"):
-        mean = float(reach - distances[:k].mean())
-        rounding = FLOAT32_ROUNDING * float(np.median(distances))
-    beyond = k * math.exp(-reach / mean) if mean > 0 else k * (reach == 0)
-    return rounding if beyond >= BEYOND_EDGE else math.inf
+    rounding = FLOAT32_ROUNDING * float(np.median(distances))
+    return rounding if Next.to(distances).missing >= BEYOND_EDGE else math.inf
+
+
+class Next(NamedTuple):
+    """The values next to what may be an edge.
+
+    Attributes:
+        reach: how far the farthest of them is from it. apart: from one to the next, on average.
+        missing: how many of them an exponential tail would have put beyond it.
+    """
+
+    reach: float
+    apart: float
+    missing: float
+
+    @classmethod
+    def to(cls, distances: NDArray[np.float64]) -> Next:
+        """Return what is next to an edge, by the distances from it, (n,), the least first."""
+        k = min(max(EDGE_TAIL, int(EDGE_SHARE * len(distances))), EDGE_MOST)
+        reach = float(distances[k])
+        with np.errstate(over="ignore"):
+            mean = float(reach - distances[:k].mean())
+        missing = k * math.exp(-reach / mean) if mean > 0 else float(k * (reach == 0))
+        return cls(reach, reach / k, missing)
 
 
 def _least_count(ascending: NDArray[np.float64]) -> float:
@@ -99,6 +118,13 @@ def _limit(ascending: NDArray[np.float64], units: float) -> float:
     with np.errstate(over="ignore"):
         mean = float((ascending[-k:] - ascending[-k - 1]).mean())
         unit = max(mean, float(largest - np.median(ascending)) / units)
+    return beyond(largest, units * unit)
+
+
+def beyond(largest: float, far: float) -> float:
+    """Return the limit so far above the largest value, or above what float32 and float16 make of
+    it if that is more.
+    """
+    with np.errstate(over="ignore"):
         rounded = float(np.float32(largest)), half(largest)
-    limit = max([largest + units * unit, *filter(math.isfinite, rounded)])
-    return min(limit, LARGEST)
+    return min(max([largest + far, *filter(math.isfinite, rounded)]), LARGEST)
