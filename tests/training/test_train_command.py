@@ -195,7 +195,7 @@ def test_a_constant_column_alarms_when_it_changes(tmp_path: Path):
     assert scorer.score_records(records).is_anomaly.tolist() == [False, True, True, True]
 
 
-@pytest.mark.parametrize("columns", [2, 2000])
+@pytest.mark.parametrize("columns", [2, 300, pytest.param(2000, marks=pytest.mark.long)])
 def test_few_and_many_columns_are_taken(tmp_path: Path, columns: int):
     data = np.random.default_rng(0).normal(size=(60, columns))
     pl.DataFrame(data, schema=[f"c{i}" for i in range(columns)]).write_csv(tmp_path / "it.csv")
