@@ -8,7 +8,7 @@ PIP := install --quiet --disable-pip-version-check -c constraints.txt
 
 help:
 	@echo "make demo       train, evaluate, score a file, start the service, POST a record"
-	@echo "make test       run the tests (make test-long: those that take minutes)"
+	@echo "make test       run the tests (make test-long: those that take minutes, or try more)"
 	@echo "make check      format, lint, types"
 	@echo "make docs       build the documentation into docs/_build/html"
 	@echo "make install    create $(VENV) with everything"

@@ -24,8 +24,12 @@ QUIET = (
 )
 THEMES = ("light", "dark")
 WIDTHS = (1440, 768, 390)
-# each theme and each width; light at the greatest is what other tests look at
-SCREENS = (("dark", 1440), ("light", 768), ("light", 390))
+# light at the greatest width is what other tests look at: here is what differs most from it
+SCREENS = [
+    ("dark", 390),
+    *(pytest.param(*each, marks=pytest.mark.long) for each in (("dark", 1440), ("light", 768))),
+]
+on_each_screen = pytest.mark.parametrize(("theme", "width"), SCREENS)
 HEIGHT = 900
 PATIENCE = 15_000  # milliseconds, on a machine that is busy
 
@@ -69,16 +73,16 @@ def page_of(
         context.close()
 
 
-def on_every_screen(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    """Yield an empty page for each screen, and the list of its complaints. Once the caller has
-    filled it, it must be legible, and have none.
+@contextmanager
+def legible_on(browser: Browser, theme: str, width: int) -> Iterator[tuple[Page, list[str]]]:
+    """An empty page, and the list of its complaints. Once the caller has filled it, it must be
+    legible, and have none.
     """
-    for theme, width in SCREENS:
-        with page_of(browser, theme=theme, width=width) as (page, complaints):
-            yield page, complaints
-            assert axe_findings(page) == []
-            assert sideways_overflow(page) <= 0
-            assert complaints == []
+    with page_of(browser, theme=theme, width=width) as (page, complaints):
+        yield page, complaints
+        assert axe_findings(page) == []
+        assert sideways_overflow(page) <= 0
+        assert complaints == []
 
 
 def axe_findings(page: Page) -> list[str]:

@@ -199,7 +199,7 @@ def test_a_job_stopped_on_ray_goes_on_there_to_the_same_bytes(
         assert stream.read() == (tmp_path / "whole.csv").read_bytes()
 
 
-@pytest.mark.parametrize("sort", [False, True])
+@pytest.mark.parametrize("sort", [pytest.param(False, marks=pytest.mark.long), True])
 def test_windows_are_the_same_on_ray(
     tmp_path: Path,
     machines_path: Path,

@@ -57,8 +57,15 @@ def test_a_change_that_lasts_does_not_alarm_for_ever(
     assert (quiet["p_value"] > 0.05).all() and quiet["top_reasons"].null_count() == len(quiet)
 
 
-@pytest.mark.parametrize("sort", [(), ("--sort",)])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("threads", "sort"),
+    [
+        (1, ()),
+        (2, ("--sort",)),
+        pytest.param(1, ("--sort",), marks=pytest.mark.long),
+        pytest.param(2, (), marks=pytest.mark.long),
+    ],
+)
 def test_chunks_and_threads_make_no_difference(
     machines_path: Path,
     frame: pl.DataFrame,

@@ -102,7 +102,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("kind", "out"),
     [
         ("csv", "csv"),
-        ("csv.gz", "csv.gz"),
+        pytest.param("csv.gz", "csv.gz", marks=pytest.mark.long),
         ("csv.zst", "csv.zst"),
         ("ndjson", "ndjson"),
         ("parquet", "parquet"),

@@ -107,7 +107,9 @@ def test_train_shows_a_bar_with_the_time_left_and_then_a_table(shop: Path):
 
 
 def test_without_colour_there_is_none_and_names_are_as_they_are(shop: Path):
-    seen = terminal("train", "odd.csv", "--out=[bold]it", *TRAIN, cwd=shop, NO_COLOR="1")
+    seen = terminal(
+        "train", "odd.csv", "--out=[bold]it", *TRAIN, "--no-report", cwd=shop, NO_COLOR="1"
+    )
     assert_fits(seen)
     assert not COLOUR.findall(seen.raw)
     assert any(line.startswith("fit ") and "━" in line for line in seen.drawn)

@@ -129,8 +129,17 @@ def test_a_scorer_travels(scorer: Scorer):
 
 
 @needs_proc
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", ["starting", "working"])
+@pytest.mark.parametrize(
+    ("moment", "how"),
+    [
+        ("starting", signal.SIGTERM),
+        ("working", signal.SIGINT),
+        ("working", signal.SIGKILL),
+        pytest.param("starting", signal.SIGINT, marks=pytest.mark.long),
+        pytest.param("starting", signal.SIGKILL, marks=pytest.mark.long),
+        pytest.param("working", signal.SIGTERM, marks=pytest.mark.long),
+    ],
+)
 def test_no_process_outlives_a_job_that_is_stopped(
     tmp_path: Path, artifact_path: Path, how: signal.Signals, moment: str
 ):

@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import (
     axe_findings,
+    legible_on,
     needs_chromium,
-    on_every_screen,
+    on_each_screen,
     page_of,
 )
 from tests.console.filled import fill
@@ -109,7 +110,10 @@ def test_while_the_store_is_away_it_says_so(browser: Browser, artifact_path: Pat
         assert axe_findings(page) == []
 
 
-def test_it_is_legible_on_every_screen_and_in_the_dark(browser: Browser, judged: Live):
-    for page, _ in on_every_screen(browser):
+@on_each_screen
+def test_it_is_legible_on_every_screen_and_in_the_dark(
+    browser: Browser, judged: Live, theme: str, width: int
+):
+    with legible_on(browser, theme, width) as (page, _):
         page.goto(judged.url)
         expect(page.locator("#precision-text")).to_be_visible()

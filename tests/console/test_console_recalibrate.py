@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import (
     WIDTHS,
     axe_findings,
+    legible_on,
     needs_chromium,
-    on_every_screen,
+    on_each_screen,
     page_of,
     sideways_overflow,
 )
@@ -160,10 +161,13 @@ def test_the_admin_key_is_needed_and_a_span_must_be_whole(browser: Browser, live
         expect(page.locator("#proposal-text")).to_contain_text("without 1 span")
 
 
-def test_it_is_legible_on_every_screen_and_in_the_dark(browser: Browser, live: Live):
+@on_each_screen
+def test_it_is_legible_on_every_screen_and_in_the_dark(
+    browser: Browser, live: Live, theme: str, width: int
+):
     score(live, [*moved(1000, 1, 1.0), *odd(500, 1)], **bearer(SCORE))
     live.post("/v1/recalibrate", headers=bearer(ADMIN))
-    for page, complaints in on_every_screen(browser):
+    with legible_on(browser, theme, width) as (page, complaints):
         opened(page, live, complaints)
         page.get_by_role("button", name="Propose a recalibration").click()
         answer(page, "Propose")

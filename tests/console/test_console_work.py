@@ -12,8 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import (
     axe_findings,
+    legible_on,
     needs_chromium,
-    on_every_screen,
+    on_each_screen,
     page_of,
     sideways_overflow,
 )
@@ -229,8 +230,11 @@ def test_values_are_shown_where_they_may_be(browser: Browser, artifact_path: Pat
         expect(page.locator("#like-list li")).to_have_count(3)
 
 
-def test_it_is_legible_on_every_screen_and_in_the_dark(browser: Browser, full: Live):
-    for page, _ in on_every_screen(browser):
+@on_each_screen
+def test_it_is_legible_on_every_screen_and_in_the_dark(
+    browser: Browser, full: Live, theme: str, width: int
+):
+    with legible_on(browser, theme, width) as (page, _):
         page.goto(full.url)
         expect(page.locator("#open-rows tr")).to_have_count(20)
         assert axe_findings(page) == [] and sideways_overflow(page) <= 0

@@ -176,7 +176,7 @@ def outcome(make: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("schema", [SCHEMA, QUOTED, CLASHING], ids=["plain", "quoted", "clash"])
 @given(data=files())
 @example(data=TWICE_AND_BROKEN)
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_chunk_at_once_is_the_same_as_line_by_line(schema: Schema, data: bytes):
     got, want = outcome(lambda: parsed(data, schema)), outcome(lambda: one_by_one(data, schema))
     if isinstance(want, str):
@@ -203,7 +203,7 @@ def cell_text(line: bytes, name: str) -> str | None:
 
 
 @given(files())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_another_format_gets_every_number_as_it_came(data: bytes):
     got = outcome(lambda: parsed(data, SCHEMA))
     if isinstance(got, str):
@@ -219,7 +219,7 @@ def test_another_format_gets_every_number_as_it_came(data: bytes):
 
 
 @given(files())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_good_lines_come_back_with_their_verdicts(data: bytes):
     got = outcome(lambda: parsed(data, SCHEMA))
     if isinstance(got, str):

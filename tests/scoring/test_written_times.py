@@ -104,7 +104,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(PIECES, min_size=1, max_size=9).map("".join), min_size=1, max_size=20),
     st.sampled_from([None, *DateOrder]),
@@ -125,7 +125,7 @@ FORMATS = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)), st.sampled_from(FORMATS))
 def test_what_strftime_writes_is_read(at: datetime, written: tuple[str, DateOrder | None]):
     at = at.replace(microsecond=0)
@@ -134,7 +134,7 @@ def test_what_strftime_writes_is_read(at: datetime, written: tuple[str, DateOrde
     assert found[0] == moment_of(at.isoformat())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.datetimes(datetime(1500, 1, 1), datetime(2199, 12, 31)))
 def test_years_are_read_to_the_second(at: datetime):
     at = at.replace(microsecond=0)

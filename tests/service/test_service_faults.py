@@ -108,7 +108,7 @@ def test_a_killed_worker_takes_only_its_own_requests_along(
     assert len(answers) > 50
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     body=st.binary(max_size=200),
     media=st.sampled_from(["application/json", "application/x-ndjson", "text/csv", "x"]),
@@ -137,7 +137,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tree=trees, path=st.sampled_from(["/v1/score", "/v2/models/shop/infer"]))
 def test_random_json_is_never_our_fault(live: Live, tree: Any, path: str):
     try:
@@ -158,7 +158,7 @@ def test_the_service_keeps_to_its_openapi_document(artifact_path: Path):
         for operation in document.get_all_operations():
             strategy = operation.ok().as_strategy()
 
-            @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
             @given(case=strategy)
             def check(case: Any) -> None:
                 nonlocal calls

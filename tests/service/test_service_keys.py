@@ -151,7 +151,7 @@ def test_the_keys_stay_while_something_else_stands_for_their_file(
         assert (status(OTHER), status(KEY)) == (200, 401)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_a_volume_of_kubernetes_rotates_keys_in_workers_that_nobody_asks(
     artifact_path: Path, tmp_path: Path, workers: str
 ):

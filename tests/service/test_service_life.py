@@ -101,7 +101,7 @@ def test_beyond_loopback_a_key_is_needed(artifact_path: Path):
         assert live.get("/v1/model", headers={"x-api-key": ADMIN}).status_code == 200
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_bad_keys_are_refused_before_the_service_listens(
     artifact_path: Path, tmp_path: Path, workers: str
 ):
@@ -412,7 +412,7 @@ def test_too_many_requests_at_once_are_refused_at_once(
         assert all(answer.headers["retry-after"] == "1" for answer in refused)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_unix_socket(workers: str, artifact_path: Path, tmp_path: Path):
     path = tmp_path / "s"
     with serving(artifact_path, "--uds", str(path), "--workers", workers) as live:

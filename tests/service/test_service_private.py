@@ -85,7 +85,7 @@ def test_workers_warn_once_in_all(artifact_path: Path, tmp_path: Path):
         assert len(warnings_of(live)) == 1
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_without_a_private_name_values_are_counted_one_by_one(
     artifact_path: Path, tmp_path: Path, workers: str
 ):

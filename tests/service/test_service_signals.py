@@ -26,7 +26,8 @@ from vaewatch.service.http.workers import Parent
 from vaewatch.service.settings import Settings
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux ends workers with their parent")
-WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+ALONE = pytest.param("1", marks=pytest.mark.long)  # which shares what it does with a worker
+WORKERS = pytest.mark.parametrize("workers", [ALONE, "2"])
 
 
 def free_port() -> int:
@@ -117,7 +118,7 @@ def test_a_worker_that_starts_when_the_service_stops_stops_too(
 ):
     options = ("--workers", "4", "--stop-seconds", "3")
     with (tmp_path / "stderr").open("w") as stderr:
-        for _ in range(3):
+        for _ in range(2):
             with started(artifact_path, *options, stderr=stderr) as (process, _url):
                 while not new_workers(process.pid, []):
                     pass
@@ -215,7 +216,9 @@ def test_only_a_parent_of_workers_is_signalled(artifact_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("workers", "abstract"), [("1", False), ("2", False), ("1", True)], ids=["1", "2", "abstract"]
+    ("workers", "abstract"),
+    [pytest.param("1", False, marks=pytest.mark.long), ("2", False), ("1", True)],
+    ids=["1", "2", "abstract"],
 )
 def test_systemd_is_notified(artifact_path: Path, tmp_path: Path, workers: str, abstract: bool):
     name = f"vaewatch-{os.getpid()}-{workers}" if abstract else str(tmp_path / "notify")
@@ -261,7 +264,13 @@ ALL_CLOSED, FULL = "0<&- 1>&- 2>&-", "2>/dev/full"
 
 @pytest.mark.parametrize(
     ("workers", "redirection"),
-    [("1", "2>&-"), *((n, closed) for n in "12" for closed in (ALL_CLOSED, FULL))],
+    [
+        *(("1", "2>&-"), ("2", ALL_CLOSED)),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (("1", ALL_CLOSED), ("1", FULL), ("2", FULL))
+        ),
+    ],
 )
 def test_a_closed_stderr_is_no_socket(artifact_path: Path, workers: str, redirection: str):
     port = free_port()

@@ -18,7 +18,7 @@ from tests.live import Live, serving, until
 from tests.service.raw import connected, post
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_https_is_spoken_and_http_is_not(
     artifact_path: Path, mixed_frame: pl.DataFrame, pem: tuple[Path, Path], workers: str
 ):

@@ -228,7 +228,7 @@ def test_cross_fitted_segments_are_bounded_from_above(tmp_path: Path):
     rng = np.random.default_rng(0)
     shop = np.array(["a", "b", "b"] * 100)
     frame = pl.DataFrame({"shop": shop, "x": rng.normal(size=300), "y": rng.normal(size=300)})
-    scorer = train(frame, tmp_path / "out", segment="shop", **SMALL)
+    scorer = train(frame, tmp_path / "out", segment="shop", report=False, **SMALL)
     first, second = scorer.artifact.manifest.calibration.segments
     assert scorer.artifact.calibration.rule == "cross-fitted"
     assert (first.segment, first.n, first.calibration) == ("b", 200, "own")

@@ -74,7 +74,7 @@ def stations(n: int, seed: int) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_no_normal_record_costs_like_a_broken_rule(tmp_path: Path, seed: int):
     """Whatever each member learned of the 80 values, and though the neighbour part weighs what the
     other parts of judged records spread.

@@ -56,12 +56,12 @@ def trains_scores_and_loads(seed: int, out: Path) -> None:
     np.testing.assert_array_equal(again.score, verdicts.score)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_small_table_trains(seed: int, tmp_path: Path):
     trains_scores_and_loads(seed, tmp_path / "artifact")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(30, 530))
+@pytest.mark.parametrize("seed", range(10, 530))
 def test_any_small_table_trains(seed: int, tmp_path: Path):
     trains_scores_and_loads(seed, tmp_path / "artifact")

@@ -27,7 +27,7 @@ def flags(n: int, rare: float, seed: int = 0) -> pl.DataFrame:
 
 def test_columns_with_rare_values_are_named_when_they_make_the_tail(tmp_path: Path):
     flags(4000, rare=0.0006).write_csv(tmp_path / "flags.csv")
-    words = [f"--{name}={value}" for name, value in SMALL.items()]
+    words = [*(f"--{name}={value}" for name, value in SMALL.items()), "--no-report"]
     done = call("train", tmp_path / "flags.csv", "--out", tmp_path / "it", "--alpha=0.01", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
@@ -49,13 +49,13 @@ def test_columns_of_many_values_are_named_when_they_make_most_of_the_scores(tmp_
                 "city": [f"city {i}" for i in np.minimum(rng.geometric(3 / cities, 4000), cities)],
             }
         )
-        scorer = train(frame, tmp_path / name, alpha=0.01, **SMALL)
+        scorer = train(frame, tmp_path / name, alpha=0.01, report=False, **SMALL)
         named = list(scorer.artifact.manifest.calibration.tail)
         assert named == (["city"] if name == "many" else [])
 
 
 def test_no_tail_no_word(tmp_path: Path):
-    scorer = train(flags(4000, rare=0.3), tmp_path / "it", alpha=0.01, **SMALL)
+    scorer = train(flags(4000, rare=0.3), tmp_path / "it", alpha=0.01, report=False, **SMALL)
     assert scorer.artifact.manifest.calibration.tail == {}
     assert '"tail"' not in (tmp_path / "it" / "manifest.json").read_text()
 

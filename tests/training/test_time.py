@@ -369,7 +369,7 @@ def test_rows_of_another_form_are_set_aside(tmp_path: Path):
     times = [*frame["created_at"][:-1], "soon"]
     frame.with_columns(created_at=pl.Series(times)).write_csv(tmp_path / "in.csv")
     more = ("--time", "created_at", "--rejects", tmp_path / "bad.csv", "--alpha", 0.1)
-    small = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    small = ["--no-report", *(word for k, v in SMALL.items() for word in (f"--{k}", v))]
     done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *more, *small)
     assert done.returncode == 0, done.stderr
     assert "must be a time" in (tmp_path / "bad.csv").read_text()
@@ -393,7 +393,7 @@ def test_epochs_are_read_in_their_unit(tmp_path: Path, unit: str):
 def test_the_unit_of_an_epoch_is_said(tmp_path: Path):
     at = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("ms")
     make_orders(300).with_columns(created_at=at).write_csv(tmp_path / "in.csv")
-    words = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    words = ["--no-report", *(word for k, v in SMALL.items() for word in (f"--{k}", v))]
     more = ("--time", "created_at", "--alpha", 0.1, *words)
     done = call("train", tmp_path / "in.csv", "--out", tmp_path / "a", *more)
     assert "column 'created_at' is read as milliseconds since 1970" in done.stderr
@@ -567,7 +567,7 @@ def test_an_order_that_dates_do_not_tell_is_asked_for(tmp_path: Path):
     assert scorer.artifact.manifest.training.date_order == "day"
     assert scorer.artifact.schema.time is not None
     assert scorer.artifact.schema.time.first.startswith("2025-01-0")
-    small_words = [word for k, v in SMALL.items() for word in (f"--{k}", v)]
+    small_words = ["--no-report", *(word for k, v in SMALL.items() for word in (f"--{k}", v))]
     words = ("train", tmp_path / "in.csv", "--out", tmp_path / "b", "--time", "created_at")
     done = call(*words, "--date-order", "month", "--alpha", 0.1, "--id", "order", *small_words)
     assert done.returncode == 0, done.stderr
@@ -933,9 +933,8 @@ def test_a_match_at_an_hour_that_no_match_has_alarms(tmp_path: Path):
 def test_epochs_that_are_texts_in_ndjson_are_times(tmp_path: Path):
     seconds = pl.col("created_at").str.to_datetime(time_zone="UTC").dt.epoch("s").cast(pl.String)
     make_orders(300).with_columns(created_at=seconds).write_ndjson(tmp_path / "in.ndjson")
-    time = train(
-        tmp_path / "in.ndjson", tmp_path / "a", **{**SETTINGS, **SMALL, "alpha": 0.1}
-    ).artifact.schema.time
+    settings = {**SETTINGS, **SMALL, "alpha": 0.1, "report": False}
+    time = train(tmp_path / "in.ndjson", tmp_path / "a", **settings).artifact.schema.time
     assert time is not None and time.form == "seconds"
 
 

@@ -106,9 +106,8 @@ def test_the_python_door_refuses_early_too(folder: Path):
 
 
 def test_normals_may_lack_the_label(tmp_path: Path):
-    scorer = train(
-        make_frame(300), tmp_path / "it", alpha=0.05, id="order", label="fraud", **SMALL
-    )
+    settings = {**SMALL, "alpha": 0.05, "id": "order", "report": False}
+    scorer = train(make_frame(300), tmp_path / "it", label="fraud", **settings)
     assert scorer.artifact.schema.label == "fraud"
 
 
@@ -116,6 +115,7 @@ def test_the_next_run_names_what_a_killed_one_left(folder: Path):
     make_frame(300).write_csv(folder / "normal.csv")
     (folder / ".it.checkpoint").write_bytes(os.urandom(100))
     words = ["--out", folder / "it", "--id", "order", "--alpha", "0.05", "--steps", "20"]
+    words += ["--members", "4", "--served", "2", "--no-report"]
     done = call("train", folder / "normal.csv", *words)
     assert done.returncode == 0, done.stderr
     assert "note: a run that was killed left" in done.stderr and "--resume" in done.stderr

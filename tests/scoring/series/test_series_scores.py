@@ -350,7 +350,7 @@ CASES: dict[str, tuple[int, Records]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_records_of_any_shape_score_the_same_in_pieces(case: str, tmp_path: Any):
     size, given = CASES[case]
-    settings = {k: v for k, v in SMALL.items() if k not in ("entity", "id", "window", "steps")}
+    settings = {k: v for k, v in SMALL.items() if k not in ("entity", "id", "window")}
     train(pl.DataFrame(given), tmp_path / "a", alpha=0.05, window=size, **settings)
     scorer = Scorer.load(tmp_path / "a")
     want = scorer.score(given)

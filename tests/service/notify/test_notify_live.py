@@ -39,7 +39,7 @@ def post(live: Live, n: int, *, odd: bool) -> None:
     assert live.post("/v1/score", content=records(n, odd=odd), headers=headers).is_success
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_an_attack_is_notified_and_normal_traffic_is_not(
     artifact_path: Path, tmp_path: Path, receiver: Receiver, workers: str
 ):

@@ -190,6 +190,10 @@ def noise(path: Path) -> None:
     path.write_bytes(b"\x93" + bytes(range(256)))
 
 
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def test_what_lasts_is_known_after_a_restart(
     series_path: Path, series_scorer: Scorer, tmp_path: Path
 ):
@@ -214,7 +218,9 @@ def kept(series_path: Path, records: Records, tmp_path_factory: pytest.TempPathF
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("damage", [cut, noise, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "damage", [cut, *(pytest.param(each, marks=pytest.mark.long) for each in (noise, emptied))]
+)
 def test_a_damaged_file_is_not_used_and_replaced(
     series_path: Path,
     records: Records,
