@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.expected.cells import NONE, Cells
 from vaewatch.scoring.expected.expectation import Expected
 from vaewatch.scoring.expected.numbers import DIGITS, ExpectedNumbers
-from vaewatch.scoring.features.feature import rounded
+from vaewatch.scoring.features.feature import ints, rounded
 from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING
 from vaewatch.scoring.features.shared import codes_of
 from vaewatch.scoring.features.vectorizer import ColumnFeatures, Vectorizer
@@ -77,12 +77,14 @@ class Mending:
         )
 
     def excluded(self, broken: Broken, cells: Cells) -> Bools:
-        """Return the features that the rest of each record rules out in M cells, (M, D)."""
+        """Return the features that the rest of each record rules out in M cells, (M, D); where
+        exclusions rule out all of a column, those that more of them do than need be.
+        """
         out = np.zeros(cells.features.shape, bool)
         own, table = list(self.vectorizer.by_column.values()), broken.table
-        for rules, columns in (
-            (self.vectorizer.excluded, broken.excluded),
-            (self.vectorizer.looked_up, broken.looked_up),
+        for rules, columns, some_is_left in (
+            (self.vectorizer.excluded, broken.excluded, True),
+            (self.vectorizer.looked_up, broken.looked_up, False),
         ):
             involved = columns[np.arange(len(out)), cells.columns]
             for column in np.unique(cells.columns[involved]).tolist():
@@ -90,26 +92,33 @@ class Mending:
                     break
                 rows = np.flatnonzero(involved & (cells.columns == column))
                 events = rules.excluded(table.numbers[rows], table.codes[rows], column)
-                if events.size:  # a number that is looked up has none
-                    self._rule_out(own[column], column, rows, events, out)
+                features, against = self._against(own[column], column, events.astype(np.int64))
+                if against.size:
+                    least = against.min(1, keepdims=True) if some_is_left else 0
+                    out[rows[:, None], features] |= against > least
         return out
 
-    def _rule_out(
-        self, own: ColumnFeatures, column: int, rows: Ints, events: Bools, out: Bools
-    ) -> None:
-        """Rule features of a column out in some cells, in place, by its ruled-out events."""
+    def _against(self, own: ColumnFeatures, column: int, events: Ints) -> tuple[Ints, Ints]:
+        """Return the features of a column, (K,), and how much of N records rules out each, (N, K).
+
+        Args:
+            events: (N, events) how much rules out each of the column's.
+        """
+        if not events.size:  # a number that is looked up
+            return ints(()), events
         if own.column.is_number:
-            given = events[:, KNOWN:].all(1) if events.shape[1] > KNOWN else events[:, GIVEN]
-            for feature, ruled_out in ((own.number, given), (own.flag, events[:, MISSING])):
-                if feature is not None:
-                    out[rows, feature] |= ruled_out
-        else:
-            some = range(own.events.start, own.events.stop)
-            out[rows[:, None], some] |= events[:, self._codes[some]]
-            if column in self._shared:
-                every = some.start + np.flatnonzero(self._codes[some] == other_code(own.column))
-                all_of_them = events[:, self._shared[column]].all(1, keepdims=True)
-                out[rows[:, None], every] = all_of_them
+            given = events[:, KNOWN:].min(1) if events.shape[1] > KNOWN else events[:, GIVEN]
+            both = ((own.number, given), (own.flag, events[:, MISSING]))
+            some = [(feature, each) for feature, each in both if feature is not None]
+            against = np.array([each for _, each in some], np.int64).reshape(-1, len(events))
+            return ints(feature for feature, _ in some), against.T
+        features = np.arange(own.events.start, own.events.stop)
+        codes = self._codes[features]
+        against = events[:, codes]
+        if column in self._shared:
+            of_any = events[:, self._shared[column]].min(1, keepdims=True)
+            against[:, codes == other_code(own.column)] = of_any
+        return features, against
 
     def mend(
         self, broken: Broken, records: Ints, cells: Cells, expected: Expected, unseen: Bools
@@ -156,7 +165,9 @@ class Mending:
             values, period = rules.known.numbers(column)
             if len(values) and len(rows):
                 ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
-                out[rows] = _allowed(out[rows], values, period, ruled_out[:, KNOWN:])
+                known = ruled_out[:, KNOWN:]
+                more = known > known.min(1, keepdims=True)
+                out[rows] = _allowed(out[rows], values, period, more)
         return out
 
     def _looked_up(self, table: Table, columns: Ints, involved: Bools) -> Numbers:

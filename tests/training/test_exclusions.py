@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.features.vectorizer import Vectorizer
 from vaewatch.scoring.files.frames import checked_table
 from vaewatch.scoring.scorer import Scorer
-from vaewatch.scoring.table import Table
+from vaewatch.scoring.table import Table, table_of
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
@@ -243,6 +244,42 @@ def test_it_alarms_and_the_reason_says_what_mends_it(
         assert all(
             2 < float(reason.expected or 0) < 7 for reason in first if reason.column == "result"
         )
+
+
+def calls(n: int, seed: int) -> pl.DataFrame:
+    """A call has a number and no bytes, data has bytes and no number."""
+    rng = np.random.default_rng(seed)
+    data = rng.random(n) < 0.4
+    up = rng.lognormal(9, 1, n).round()
+    return pl.DataFrame(
+        {
+            "kind": np.where(data, "data", np.where(rng.random(n) < 0.3, "text", "call")),
+            "number": np.where(data, np.nan, rng.choice([31, 32, 44, 49], n)),
+            "up": np.where(data, up, np.nan),
+            "down": np.where(data, (up * rng.lognormal(1, 0.5, n)).round(), np.nan),
+            "seconds": rng.exponential(100, n).round(),
+            "cell": rng.choice([f"c{i}" for i in range(12)], n),
+        }
+    ).with_columns(pl.col("number", "up", "down").fill_nan(None))
+
+
+def test_where_all_is_ruled_out_what_breaks_least_is_expected(tmp_path: Path):
+    """A call with bytes: whichever column one mends, another one is wrong still."""
+    scorer = train(calls(4000, 0), tmp_path / "artifact", alpha=0.01, report=False, **SMALL)
+    rules = scorer.artifact.vectorizer.excluded
+    assert rules is not None
+    odd = calls(400, 1).filter(pl.col("kind") == "call").with_columns(up=5000.0, down=40_000.0)
+    verdicts = scorer.score(odd, explain=4)
+    assert verdicts.is_anomaly.all()
+    before, after = odd.to_dicts(), []
+    for record, reasons in zip(before, verdicts.reasons, strict=True):
+        assert reasons and reasons[0].column in {"kind", "number", "up", "down"}
+        after.append({**record, reasons[0].column: reasons[0].expected})
+    had, left = (
+        rules.broken(table.numbers, table.codes).sum(1)
+        for table in (table_of(scorer.artifact.schema, records) for records in (before, after))
+    )
+    assert (had == 4).all() and (left == 3).all()
 
 
 def test_normal_samples_keep_the_budget(sample_scorer: Scorer):

@@ -209,6 +209,7 @@ WORD_OF: dict[str, tuple[Callable[[int], str], str]] = {
     "fraction": (lambda i: f"{i}/{i + 3}", "fractions"),
     "quoted": (lambda i: f"'{i}.5'", "numbers in quotes"),
     "code": (lambda i: f"{i * 331:05}", "'00000', begin with a 0, as codes do"),
+    "dialling code": (lambda i: f"+{30 + i % 9}", "'+30', begin with a +, as dialling codes do"),
 }
 
 
@@ -229,6 +230,7 @@ def test_texts_that_look_like_something_else_are_said_to(name: str):
         lambda i: f"street {i % 60}",
         lambda i: str(i % 60),
         lambda i: f"{i % 9} kg",
+        lambda i: f"{i % 9 - 4:+}",
     ],
 )
 def test_of_plain_texts_and_numbers_nothing_is_said(spell: Callable[[int], str]):

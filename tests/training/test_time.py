@@ -364,6 +364,26 @@ def test_two_forms_in_one_column_are_refused_with_their_place(tmp_path: Path, ot
     assert "1 of 200 records break that (the first is line 201" in said
 
 
+@pytest.mark.parametrize(
+    ("spell", "such"),
+    [
+        ("%d/%b/%Y:%H:%M:%S +0000", "such as '01/Jan/2025:"),
+        ("%B %d, %Y %H:%M", "such as 'January 01, 2025 "),
+        ("%Y-%m-%d %H:%M", "ISO 8601, such as 2026-03-29T20:00:00"),
+        ("%d.%m.%Y %H:%M", "day first, such as 29/03/2026 20:00"),
+    ],
+)
+def test_what_most_times_are_like_is_told_as_they_are_written(
+    tmp_path: Path, spell: str, such: str
+):
+    frame = make_orders(200)
+    moments = frame["created_at"].str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
+    times = pl.Series([*moments.dt.strftime(spell)[:-1], "2025-02-01"])
+    said = refused(frame.with_columns(created_at=times), tmp_path, "--time", "created_at")
+    assert f"must be a time as most of it, {such}" in said
+    assert "1 of 200 records break that (the first is line 201: '2025-02-01')" in said
+
+
 def test_rows_of_another_form_are_set_aside(tmp_path: Path):
     frame = make_orders(400)
     times = [*frame["created_at"][:-1], "soon"]

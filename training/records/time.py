@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ from vaewatch.scoring.time.frames import (
 )
 from vaewatch.scoring.time.local import to_local
 from vaewatch.scoring.time.parts import PERIODS, Part
+from vaewatch.scoring.time.texts import ISO
 from vaewatch.scoring.time.time import BLANK, Time
 from vaewatch.scoring.time.written import FORMS
 from vaewatch.training.config import TrainConfig
@@ -41,6 +43,7 @@ log = logging.getLogger("vaewatch.training")
 # An hour is learned from three days, and a weekday from three weeks: what comes back is told from
 # what came once, and a record of tomorrow meets hours and days that were seen before.
 LEAST_DAYS, LEAST_WEEKS, LEAST_MONTHS = 3, 3, 3
+TEXTS = (Form.OFFSET, Form.LOCAL, Form.DATE, Form.MONTH)  # they are written in many ways
 USUAL = 0.9  # of the records lie in the usual arc
 WIDE = 0.75  # of the circle: a longer arc says nothing
 
@@ -61,7 +64,8 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
     checked = check_moments(time, series)
     wrong = (found.given & ~found.of_form(form)) | checked.bad
     if wrong.any():
-        raise broken(series, wrong, f"must be a time as most of it, {time.written}", _MENDS)
+        written = _written(time, series.filter(pl.Series(found.given & ~wrong)))
+        raise broken(series, wrong, f"must be a time as most of it, {written}", _MENDS)
     moments = checked.moments[checked.moments != NO_TIME]
     time = replace(
         time,
@@ -75,6 +79,14 @@ def learn_time(series: pl.Series, config: TrainConfig) -> Time:
 
 
 _MENDS = " Mend them, or set them aside with --rejects FILE."
+
+
+def _written(time: Time, most: pl.Series) -> str:
+    """Return how these cells write a time; the first one shows it if that is not ISO 8601."""
+    plain = time.order is not None or time.form not in TEXTS or most.dtype != pl.String
+    if plain or not len(most) or re.match(ISO, most[0]):
+        return time.written
+    return f"such as {_first(most)}"
 
 
 def _form_of(series: pl.Series, found: Moments) -> Form:

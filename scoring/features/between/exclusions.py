@@ -143,20 +143,20 @@ class Exclusions:
         low = np.where(own, self.low.take(at), -math.inf).max(1)
         return low, np.where(own, self.high.take(at), math.inf).min(1)
 
-    def excluded(self, numbers: Numbers, codes: NDArray[np.int32], column: int) -> Bools:
-        """Return which events of a column the rest of N records rules out, (N, events)."""
+    def excluded(self, numbers: Numbers, codes: NDArray[np.int32], column: int) -> Ints:
+        """Return how many other columns of N records rule out each event of one, (N, events)."""
         events, own = self._read(numbers, codes)
         size = int(self._sizes[column])
-        out = np.zeros((len(numbers), size), bool)
+        out = np.zeros((len(numbers), size), np.int64)
         every = np.arange(size)
         for pair in np.flatnonzero(self.left == column).tolist():
             right = events[:, self.right[pair], None]
-            out |= self.table[self.start[pair] + every * self.width[pair] + right]
             at, number = self.first[pair] + every, own[:, [pair]]
-            out |= (number < self.low[at]) | (number > self.high[at])
+            beyond = (number < self.low[at]) | (number > self.high[at])
+            out += self.table[self.start[pair] + every * self.width[pair] + right] | beyond
         for pair in np.flatnonzero(self.right == column).tolist():
             left = events[:, self.left[pair], None]
-            out |= self.table[self.start[pair] + left * self.width[pair] + every]
+            out += self.table[self.start[pair] + left * self.width[pair] + every]
         return out
 
     @cached_property

@@ -203,6 +203,42 @@ def test_a_0_is_shown_as_0_and_no_other_number_is(
     assert shown == pytest.approx(value, rel=1e-4) and (shown == 0) == (value == 0)
 
 
+@pytest.fixture(scope="module")
+def whole() -> pl.DataFrame:
+    """Megabytes about 500, and bytes that are taken as log(1 + x)."""
+    rng = np.random.default_rng(1)
+    frame = telemetry(entities=2)
+    return frame.with_columns(
+        memory=(500 + 100 * pl.col("pressure")).round().cast(pl.Int64),
+        bytes=pl.Series(rng.lognormal(8, 2, len(frame)).round().astype(int)),
+    ).drop("pressure", "flow", "unit")
+
+
+@pytest.fixture(scope="module")
+def whole_scorer(whole: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    return train(whole, tmp_path_factory.mktemp("whole") / "artifact", alpha=0.05, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("memory", 0.43), ("memory", 1.5), ("memory", 2), ("bytes", 0.75), ("bytes", 10**9)],
+)
+def test_a_fraction_among_whole_numbers_is_shown_as_one(
+    whole_scorer: Scorer, whole: pl.DataFrame, column: str, value: float
+):
+    vectorizer = whole_scorer.artifact.vectorizer
+    assert {f.column: f.log1p for f in vectorizer.features if f.code is None}["bytes"]
+    changed = [dict(record) for record in whole.to_dicts()]
+    row = next(i for i, r in enumerate(changed) if r["machine"] == "m1" and i > 100)
+    changed[row][column] = value
+    reasons = {r.column: r for r in whole_scorer.score(changed, explain=9).reasons[row]}
+    reason = reasons[column]
+    assert reason.observed == pytest.approx(value, rel=1e-4, abs=1e-4)
+    assert isinstance(reason.observed, int) == (value == int(value))
+    assert str(reason).startswith(f"{column} is {value:.4g}, expected") or value == 10**9
+    assert isinstance(reason.expected, int)
+
+
 def test_two_unseen_values_of_a_record_are_two_reasons(series_scorer: Scorer, records: Records):
     changed = [dict(record) for record in records]
     at = next(i for i, r in enumerate(records) if r["machine"] == "m1" and i > 100)

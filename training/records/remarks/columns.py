@@ -51,7 +51,7 @@ CODE_NAME = re.compile(
     r"\b(code|zip|zipcode|postcode|postal|plz|sku|ean|gtin|isbn|barcode|fips|naics|sic)\b"
 )
 FLAGS = 2  # values of a flag, whatever its name
-LEADING_ZERO, WHOLE = r"^0[0-9]+$", r"^[0-9]+$"
+LEADING_ZERO, WHOLE, LEADING_PLUS = r"^0[0-9]+$", r"^[0-9]+$", r"^\+[0-9]+$"
 
 
 def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> Iterator[Remark]:
@@ -151,7 +151,7 @@ def _of_absent(series: pl.Series) -> Iterator[Remark]:
 
 def _of_codes(series: pl.Series, column: Column) -> Iterator[Remark]:
     """Name numbers that may be codes: by how they are spelled, by their name, or by their gaps."""
-    if series.dtype == pl.String and (spelled := list(_of_zeros(series))):
+    if series.dtype == pl.String and (spelled := list(_of_spelled(series))):
         yield from spelled
     elif column.integer and CODE_NAME.search(_words(series.name)) and series.n_unique() > FLAGS:
         kind = shlex.quote(f"{series.name}=categorical")
@@ -171,8 +171,19 @@ def _words(name: str) -> str:
     return re.sub(r"[_. -]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower()
 
 
-def _of_zeros(series: pl.Series) -> Iterator[Remark]:
+def _of_spelled(series: pl.Series) -> Iterator[Remark]:
+    """Name whole numbers that are written as codes are."""
     given = given_texts(series)
+    if len(given) and given.str.contains(LEADING_PLUS).all() and given.n_unique() > FLAGS:
+        yield Remark(
+            "code-like",
+            f"column '{series.name}' is read as numbers, but all, such as '{clip(given[0])}', "
+            "begin with a +, as dialling codes do: as numbers, those next to one another are "
+            f"nearly the same. If they are codes: --kind '{series.name}=categorical'; if they "
+            f"name records: --id '{series.name}'; if they are numbers: --kind "
+            f"'{series.name}=numeric'.",
+        )
+        return
     codes = given.filter(given.str.contains(LEADING_ZERO))
     if len(codes) and given.str.contains(WHOLE).all():
         yield Remark(
