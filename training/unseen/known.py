@@ -19,6 +19,7 @@ from vaewatch.training.unseen.levels import is_whole, levels_of
 from vaewatch.training.unseen.limits import limits_of
 from vaewatch.training.unseen.names import alone_by_name
 from vaewatch.training.unseen.order import by_time, in_series
+from vaewatch.training.unseen.ratios import floor_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Known:
         limits = limits_of(given)
         if limits is not None:
             low, high = edges_of(by_time)
-            limits = max(limits[0], low), min(limits[1], high)
+            limits = max(limits[0], low, floor_of(by_time)), min(limits[1], high)
         return cls(limits, levels_of(given), is_whole(given))
 
     def unseen(self, number: float) -> bool:

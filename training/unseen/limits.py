@@ -42,7 +42,7 @@ def limits_of(given: NDArray[np.float64], units: float = UNITS) -> tuple[float, 
     if len(ascending) < LEAST_GIVEN or not ascending[0] < ascending[-1]:
         return None
     edge = -slack_of_edge(ascending - _least_count(ascending))
-    return max(-_limit(-ascending[::-1], units), edge), _limit(ascending, units)
+    return max(-limit_above(-ascending[::-1], units), edge), limit_above(ascending, units)
 
 
 class Around(NamedTuple):
@@ -58,7 +58,7 @@ class Around(NamedTuple):
         an edge.
         """
         ascending = np.sort(left)
-        low, high = -_limit(-ascending[::-1], UNITS), _limit(ascending, UNITS)
+        low, high = -limit_above(-ascending[::-1]), limit_above(ascending)
         return cls(low, float(np.median(left)), high)
 
     @property
@@ -107,7 +107,7 @@ def _least_count(ascending: NDArray[np.float64]) -> float:
     return float(ascending[0] == 1 and bool(np.all(ascending == np.rint(ascending))))
 
 
-def _limit(ascending: NDArray[np.float64], units: float) -> float:
+def limit_above(ascending: NDArray[np.float64], units: float = UNITS) -> float:
     """Return the limit above (n,) values.
 
     It is as far from the largest as that is from the median at least, and never below the float32
