@@ -135,6 +135,18 @@ def test_few_values_are_no_parts():
     assert parts(frame.cast(pl.Int64)) == []
 
 
+def test_rates_are_no_parts_of_a_count():
+    """Two rates add up to more than one only where more than one connection is counted."""
+    rng = np.random.default_rng(0)
+    count = rng.geometric(0.4, 6000)
+    same = np.where(count == 1, 1.0, rng.uniform(0.3, 1, 6000).round(2))
+    other = np.where(count == 1, 0.0, rng.uniform(0.3, 1, 6000).round(2))
+    frame = pl.DataFrame(
+        {"count": count + np.where(count > 6, 30, 0), "same": same, "other": other}
+    )
+    assert (same + other <= count).all() and parts(frame) == []
+
+
 def test_what_lasts_for_many_records_is_one_chance():
     rng = np.random.default_rng(0)
     first = np.repeat(rng.uniform(0.1, 0.8, 20), 200)

@@ -50,7 +50,10 @@ def parts_of(varied: Varied, relations: tuple[Relation, ...]) -> tuple[Relation,
         left = x[:, whole] - x[:, first] - x[:, second]
         slack = ROUNDING * np.abs(x[:, whole])
         never = not (left < -slack).any() and varies(left)
-        if never and not any(own <= frozenset(columns) for own in known):
+        if not never or any(own <= frozenset(columns) for own in known):
+            continue
+        close = x[left < 0.5 * x[:, whole], whole]  # rates are most of a count of one, say
+        if len(np.unique(close)) > LEAST_VALUES:
             middle = min(float(np.nanmedian(left)), LARGEST)
             found.append((chances, Relation(columns, (1.0, -1.0, -1.0), low=0.0, middle=middle)))
     found.sort(key=lambda each: -each[0])
