@@ -29,8 +29,14 @@ LAWS: dict[str, tuple[Callable[[Rng, int], Numbers], float, float]] = {
     "shares": (lambda rng, n: rng.beta(1, 1, n).round(3), -0.05, 1.05),
     "charged": (lambda rng, n: rng.normal(90, 12, n).clip(5, 100), 0.0, 100.01),
     "degrees": (lambda rng, n: rng.uniform(-180, 180, n), -185.0, 185.0),
+    "prices": (lambda rng, n: rng.lognormal(3, 1, n).round(2), -1.0, 1e9),
     "year of a car": (lambda rng, n: 2024 - np.floor(rng.exponential(6, n)), 1900.0, 2025.0),
 }
+
+
+def ends(values: Numbers) -> tuple[float, float]:
+    """The edges of values in the order of their records."""
+    return edges_of(values, values)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -50,7 +56,7 @@ def test_what_lies_beyond_an_edge_is_unseen(law: str, n: int):
 @pytest.mark.parametrize("n", [500, 1000, 5000, 30_000])
 def test_a_tail_that_thins_out_has_no_edge(law: str, n: int):
     rng = np.random.default_rng(n)
-    found = [edges_of(OPEN[law](rng, n)) for _ in range(200 if n < 5000 else 40)]
+    found = [ends(OPEN[law](rng, n)) for _ in range(200 if n < 5000 else 40)]
     assert sum(edges != (-math.inf, math.inf) for edges in found) <= 2
 
 
@@ -59,7 +65,7 @@ def test_fresh_values_hardly_ever_lie_beyond(law: str):
     draw, beyond, fresh = LAWS[law][0], 0, 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        low, high = edges_of(draw(rng, 600))
+        low, high = ends(draw(rng, 600))
         later = draw(rng, 5000)
         beyond += int(np.count_nonzero((later < low) | (later > high)))
         fresh += len(later)
@@ -73,12 +79,15 @@ def slow_edge(values: Numbers) -> float:
     next_to = sorted(largest - value for value in values.tolist())[: k + 1]
     by = [next_to[k] - distance for distance in next_to[:k]]
     missing = k * math.exp(-next_to[k] * k / sum(by)) if sum(by) else k * (next_to[k] == 0)
-    if n < 500 or missing < MISSING:
+    apart = max(next_to[k] / k, next_to[10] / 10)
+    near = [largest - value <= next_to[k] for value in values.tolist()]
+    visits = sum(one and not before for before, one in zip([False, *near], near, strict=False))
+    if n < 500 or missing * visits / sum(near) < MISSING:
         return math.inf
     for part in np.array_split(values, TENTHS):
         if largest - part.max() > NEAR * TENTHS * next_to[k] / k:
             return math.inf
-    return largest + UNITS * next_to[k] / k
+    return largest + UNITS * apart
 
 
 @pytest.mark.parametrize("law", sorted({*LAWS, *OPEN}))
@@ -86,7 +95,7 @@ def test_the_edge_is_what_a_slow_derivation_gives(law: str):
     draw = LAWS[law][0] if law in LAWS else OPEN[law]
     for n in (499, 500, 3000, 20_000):
         values = draw(np.random.default_rng(n), n)
-        low, high = edges_of(values)
+        low, high = ends(values)
         rounded = 2e-3 * np.abs(values).max()  # a limit is never within float16 of a value
         assert high == pytest.approx(slow_edge(values), abs=rounded)
         assert low == pytest.approx(-slow_edge(-values), abs=rounded)
@@ -95,8 +104,8 @@ def test_the_edge_is_what_a_slow_derivation_gives(law: str):
 def test_what_grows_with_time_has_no_edge():
     """A counter ends everywhere; the same numbers in any order end at their last one."""
     counter = np.arange(3000.0)
-    assert edges_of(counter) == (-math.inf, math.inf)
-    low, high = edges_of(np.random.default_rng(0).permutation(counter))
+    assert ends(counter) == (-math.inf, math.inf)
+    low, high = ends(np.random.default_rng(0).permutation(counter))
     assert -25 < low < 0 and 2999 < high < 3024
     at = np.datetime64("2026-01-01T00:00") + np.arange(3000) * np.timedelta64(1, "h")
     order = np.random.default_rng(0).permutation(3000)
@@ -107,6 +116,14 @@ def test_what_grows_with_time_has_no_edge():
     each = frame.with_columns(machine=pl.Series(order % 3).cast(pl.String) + "m")
     table = table_of_frame(each, time="at", entity="machine", window=8)
     assert fit_vectorizer(table).limits["count"][1] > 3100  # by time, whatever the machines
+
+
+def test_what_lasts_at_its_end_has_come_there_once():
+    """A valve that is open for an hour at a time, and may be opened farther one day."""
+    state = np.random.default_rng(0).choice([0.0, 20.0, 50.0], 90)
+    assert ends(np.repeat(state, 30)) == (-math.inf, math.inf)
+    low, high = ends(np.random.default_rng(1).permutation(np.repeat(state, 30)))
+    assert low == pytest.approx(0) and high == pytest.approx(50)
 
 
 def test_a_fit_record_beyond_the_edge_of_all_others_is_unseen_to_them():

@@ -6,7 +6,7 @@ lies beyond the largest value is measured by how far the values next to it are f
 the next is farther out by 20 times that with a chance of e^-20, if they are spread evenly.
 
 A number that grows with time ends everywhere, too. So in each tenth of the records, by time, some
-values must come near the edge.
+values must come near the edge. And one that stays there for some records has come there once.
 """
 
 from __future__ import annotations
@@ -19,28 +19,36 @@ from numpy.typing import NDArray
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import UNITS, Next, beyond
 
+Numbers = NDArray[np.float64]
+
 MISSING = 20.0  # values that a tail would have put beyond: twice what makes zero an edge
 TENTHS, NEAR = 10, 10.0  # parts of the records, and how near each comes, in values' distances
 
 
-def edges_of(by_time: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the limits that the edges of (n,) values give, in the order of their time; infinite
-    where there is none.
+def edges_of(given: Numbers, by_time: Numbers) -> tuple[float, float]:
+    """Return the limits that the edges of (n,) values give; infinite where there is none.
+
+    Args:
+        given: as each entity brought them. by_time: the same, by time.
     """
-    return -_edge(-by_time), _edge(by_time)
+    return -_edge(-given, -by_time), _edge(given, by_time)
 
 
-def _edge(values: NDArray[np.float64]) -> float:
+def _edge(given: Numbers, by_time: Numbers) -> float:
     """Return the limit above (n,) values."""
-    if len(values) < ENOUGH:
+    if len(given) < ENOUGH:
         return math.inf
-    largest = float(values.max())
+    largest = float(given.max())
     with np.errstate(over="ignore"):
-        distances = np.sort(largest - values)
-        tenths = [float(largest - part.max()) for part in np.array_split(values, TENTHS)]
-    if not math.isfinite(distances[-1]):
+        distances = largest - given
+        tenths = [float(largest - part.max()) for part in np.array_split(by_time, TENTHS)]
+    if not np.isfinite(distances).all():
         return math.inf
-    end = Next.to(distances)
-    if end.missing < MISSING or max(tenths) > NEAR * TENTHS * end.apart:
+    end = Next.to(np.sort(distances))
+    if max(tenths) > NEAR * TENTHS * end.apart:
         return math.inf
-    return beyond(largest, UNITS * end.apart)
+    near = distances <= end.reach
+    visits = 1 + np.count_nonzero(near[1:] & ~near[:-1])  # what lasts there counts once
+    if end.missing * visits / np.count_nonzero(near) < MISSING:
+        return math.inf
+    return beyond(largest + UNITS * max(end.apart, end.nearest))

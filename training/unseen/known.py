@@ -47,7 +47,7 @@ class Known:
             return cls(None, None, False)  # any other number has changed
         limits = limits_of(given)
         if limits is not None:
-            low, high = edges_of(by_time)
+            low, high = edges_of(given, by_time)
             limits = max(limits[0], low, floor_of(by_time)), min(limits[1], high)
         return cls(limits, levels_of(given), is_whole(given))
 

@@ -83,12 +83,14 @@ class Next(NamedTuple):
     """The values next to what may be an edge.
 
     Attributes:
-        reach: how far the farthest of them is from it. apart: from one to the next, on average.
+        reach: how far the farthest of them is from it.
+        apart: from one to the next, on average. nearest: the same of the ten next to the edge.
         missing: how many of them an exponential tail would have put beyond it.
     """
 
     reach: float
     apart: float
+    nearest: float
     missing: float
 
     @classmethod
@@ -99,7 +101,7 @@ class Next(NamedTuple):
         with np.errstate(over="ignore"):
             mean = float(reach - distances[:k].mean())
         missing = k * math.exp(-reach / mean) if mean > 0 else float(k * (reach == 0))
-        return cls(reach, reach / k, missing)
+        return cls(reach, reach / k, float(distances[TAIL]) / TAIL, missing)
 
 
 def _least_count(ascending: NDArray[np.float64]) -> float:
@@ -118,13 +120,11 @@ def limit_above(ascending: NDArray[np.float64], units: float = UNITS) -> float:
     with np.errstate(over="ignore"):
         mean = float((ascending[-k:] - ascending[-k - 1]).mean())
         unit = max(mean, float(largest - np.median(ascending)) / units)
-    return beyond(largest, units * unit)
+    return max(beyond(largest), min(largest + units * unit, LARGEST))
 
 
-def beyond(largest: float, far: float) -> float:
-    """Return the limit so far above the largest value, or above what float32 and float16 make of
-    it if that is more.
-    """
+def beyond(limit: float) -> float:
+    """Return a limit, or what float32 or float16 make of it if that is more."""
     with np.errstate(over="ignore"):
-        rounded = float(np.float32(largest)), half(largest)
-    return min(max([largest + far, *filter(math.isfinite, rounded)]), LARGEST)
+        rounded = float(np.float32(limit)), half(limit)
+    return min(max([limit, *filter(math.isfinite, rounded)]), LARGEST)

@@ -35,4 +35,4 @@ def floor_of(by_time: NDArray[np.float64]) -> float:
         return -math.inf
     values = np.unique(by_time)
     limit = math.exp(-limit_above(-np.log(np.sort(by_time))[::-1], UNITS))
-    return -beyond(-least, least - limit) if limit > np.diff(values).min() / 2 else -math.inf
+    return -beyond(-limit) if limit > np.diff(values).min() / 2 else -math.inf
