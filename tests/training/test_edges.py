@@ -16,9 +16,10 @@ from tests.training.test_relations import table_of_frame
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.train import train
-from vaewatch.training.unseen.edges import MISSING, NEAR, TENTHS, edges_of
+from vaewatch.training.unseen.edges import MISSING, NEAR, edges_of
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.unseen.limits import UNITS
+from vaewatch.training.unseen.order import TENTHS
 
 Numbers = NDArray[np.float64]
 Rng = np.random.Generator

@@ -34,6 +34,14 @@ def test_none_at_all_and_a_thousandth_are_unseen(law: str, n: int):
         assert not any(unseen(vectorizer, *again, 0.99 * least))
 
 
+def test_the_least_may_come_back_where_most_values_are_it():
+    """Its logarithm is rounded."""
+    rng = np.random.default_rng(0)
+    for least in rng.uniform(0.01, 50, 200).tolist():
+        values = np.where(rng.random(800) < 0.7, least, least * rng.pareto(1, 800) * 30 + least)
+        assert floor_of(values) <= least
+
+
 @pytest.mark.parametrize("law", OPEN)
 @pytest.mark.parametrize("n", [500, 5000])
 def test_what_does_not_differ_by_ratios_has_no_such_floor(law: str, n: int):

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import UNITS, Next, beyond
+from vaewatch.training.unseen.order import TENTHS, starts
 
 Numbers = NDArray[np.float64]
 
 MISSING = 20.0  # values that a tail would have put beyond: twice what makes zero an edge
-TENTHS, NEAR = 10, 10.0  # parts of the records, and how near each comes, in values' distances
+NEAR = 10.0  # how near to the edge each tenth comes, in its values' distances
 
 
 def edges_of(given: Numbers, by_time: Numbers) -> tuple[float, float]:
@@ -44,11 +45,11 @@ def _edge(given: Numbers, by_time: Numbers) -> float:
         tenths = [float(largest - part.max()) for part in np.array_split(by_time, TENTHS)]
     if not np.isfinite(distances).all():
         return math.inf
-    end = Next.to(np.sort(distances))
+    end = Next.to(distances)
     if max(tenths) > NEAR * TENTHS * end.apart:
         return math.inf
     near = distances <= end.reach
-    visits = 1 + np.count_nonzero(near[1:] & ~near[:-1])  # what lasts there counts once
+    visits = len(starts(near))  # what lasts there counts once
     if end.missing * visits / np.count_nonzero(near) < MISSING:
         return math.inf
     return beyond(largest + UNITS * max(end.apart, end.nearest))

@@ -95,13 +95,14 @@ class Next(NamedTuple):
 
     @classmethod
     def to(cls, distances: NDArray[np.float64]) -> Next:
-        """Return what is next to an edge, by the distances from it, (n,), the least first."""
+        """Return what is next to an edge, by the distances from it, (n,)."""
         k = min(max(EDGE_TAIL, int(EDGE_SHARE * len(distances))), EDGE_MOST)
-        reach = float(distances[k])
+        nearest = np.sort(np.partition(distances, k)[: k + 1])
+        reach = float(nearest[k])
         with np.errstate(over="ignore"):
-            mean = float(reach - distances[:k].mean())
+            mean = float(reach - nearest[:k].mean())
         missing = k * math.exp(-reach / mean) if mean > 0 else float(k * (reach == 0))
-        return cls(reach, reach / k, float(distances[TAIL]) / TAIL, missing)
+        return cls(reach, reach / k, float(nearest[TAIL]) / TAIL, missing)
 
 
 def _least_count(ascending: NDArray[np.float64]) -> float:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from vaewatch.scoring.series.entity import in_order
 from vaewatch.scoring.table import Table
 
+TENTHS = 10  # parts of the records, by time, that are looked at one by one
+
 
 def in_series(table: Table) -> NDArray[np.int64]:
     """Return the rows of a table in order of entity and time where there is one, (N,): what an
@@ -33,3 +35,8 @@ def series_by_time(table: Table) -> NDArray[np.int64]:
 def spread(n: int, most: int) -> NDArray[np.int64]:
     """Return at most so many of n places, from the first to the last."""
     return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
+
+
+def starts(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return where what lasts for some of (n,) records in a row begins."""
+    return np.flatnonzero(flags & ~np.append(False, flags[:-1]))

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import beyond, limit_above
+from vaewatch.training.unseen.order import TENTHS
 
 WIDE = 30.0  # times the least value is the largest
 SKEWED = 5.0  # times as far from the median is the largest as the least
 UNITS = 10.0  # means of the tail: half of what a limit is above
-TENTHS, LOW = 10, 0.1  # each of the records, by time, has values among the lowest tenth
+LOW = 0.1  # each tenth of the records, by time, has values among these lowest
 
 
 def floor_of(by_time: NDArray[np.float64]) -> float:
@@ -33,6 +34,7 @@ def floor_of(by_time: NDArray[np.float64]) -> float:
         return -math.inf
     if any(float(part.min()) > low for part in np.array_split(by_time, TENTHS)):
         return -math.inf
-    values = np.unique(by_time)
-    limit = math.exp(-limit_above(-np.log(np.sort(by_time))[::-1], UNITS))
-    return -beyond(-limit) if limit > np.diff(values).min() / 2 else -math.inf
+    ascending = np.sort(by_time)
+    steps = np.diff(ascending)
+    limit = min(math.exp(-limit_above(-np.log(ascending)[::-1], UNITS)), least)  # but for rounding
+    return -beyond(-limit) if limit > steps[steps > 0].min() / 2 else -math.inf

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
-from vaewatch.training.unseen.between.together import TENTHS
 from vaewatch.training.unseen.between.varied import Ints, Numbers, Varied, varies
 from vaewatch.training.unseen.levels import ENOUGH
 from vaewatch.training.unseen.limits import LARGEST, limits_of
-from vaewatch.training.unseen.order import spread
+from vaewatch.training.unseen.order import TENTHS, spread, starts
 
 EXPECTED = 70  # records that could have been the other way round
 MEETINGS = 10  # times that two columns are the same, so that less would have come, too
@@ -83,9 +82,9 @@ def _meet(more: Numbers, less: Numbers, series: Ints) -> bool:
     once for all records of a row in which they are.
     """
     same = (more == less) & (more != 0)
-    starts = np.flatnonzero(same[series] & ~np.append(False, same[series][:-1]))
-    first = np.count_nonzero(series[starts] < len(series) // 2)
-    return bool(min(first, len(starts) - first) >= MEETINGS)
+    began = starts(same[series])
+    first = np.count_nonzero(series[began] < len(series) // 2)
+    return bool(min(first, len(began) - first) >= MEETINGS)
 
 
 def _candidates(varied: Varied) -> list[tuple[int, int]]:

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.features.same import FLOAT32_ROUNDING
 from vaewatch.scoring.features.state import Relation
-from vaewatch.training.unseen.between.together import TENTHS
 from vaewatch.training.unseen.between.varied import Numbers, Varied, varies
 from vaewatch.training.unseen.limits import LARGEST
-from vaewatch.training.unseen.order import spread
+from vaewatch.training.unseen.order import TENTHS, spread
 
 EXPECTED = 100  # records that could have been more than the whole
 LEAST_SEARCHED = 10  # of those that are searched

@@ -24,9 +24,8 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.parts import Part
 from vaewatch.training.unseen.calendar import Calendar, near
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.order import by_time, series_by_time, spread
+from vaewatch.training.unseen.order import TENTHS, by_time, series_by_time, spread
 
-TENTHS = 10
 MOST_COLUMNS = 256  # among which rules are sought
 
 Bools = NDArray[np.bool_]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.table import Table
-from vaewatch.training.unseen.between.together import MOST_COLUMNS, TENTHS
+from vaewatch.training.unseen.between.together import MOST_COLUMNS
 from vaewatch.training.unseen.levels import ENOUGH
-from vaewatch.training.unseen.order import by_time, series_by_time
+from vaewatch.training.unseen.order import TENTHS, by_time, series_by_time
 
 LEAST_VARIED = 100  # records in which a column is not what it mostly is
 
