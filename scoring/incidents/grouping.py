@@ -7,7 +7,8 @@ calls that bring them.
 
 Records are counted in buckets of a sixteenth of the gap, from that of the first alarm to that of
 the last one. The buckets that came last are kept; the others are settled, so that memory is
-bounded. What comes later than that is counted by itself.
+bounded. What comes later than that is counted by itself. Where several bring what they have, what
+has just come is kept too: the alarm that needs it may be another one's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ ANY = ""  # the key by which alarms join whatever their columns are
 BUCKETS = 16  # of one gap
 HIGH = 0.9  # of a chance is for the peak; the rest, for many alarms, which prove much once they do
 KEPT = 4 * BUCKETS  # of these, with records, are not settled yet; BUCKETS without incidents
+JUST = 30  # seconds, in which all that came is kept, by the clock
+MOST_KEPT = 20_000  # buckets, however fast they come
 
 
 class Rule(Struct, frozen=True):
@@ -78,19 +81,33 @@ class Group(Struct):
         newest: the newest bucket.
         records: in each bucket that is not settled; that which came last is the last one.
         incidents: in order of their first moments.
+        came: how many buckets came in each of the last seconds, where that is told.
     """
 
     newest: int = 0
     records: dict[int, int] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
+    came: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rule: Rule, alarms: Iterable[Alarm], records: Mapping[int, int]) -> Group:
         """Group some alarms by themselves, for `take`: no bucket is settled."""
         return cls(max(records, default=0), dict(records), chained(rule, alarms))
 
-    def add(self, rule: Rule, alarms: Iterable[Alarm], records: Mapping[int, int]) -> None:
-        """Take in alarms, and numbers of records (alarms included) by bucket."""
+    def add(
+        self,
+        rule: Rule,
+        alarms: Iterable[Alarm],
+        records: Mapping[int, int],
+        second: int | None = None,
+    ) -> None:
+        """Take in alarms, and numbers of records (alarms included) by bucket.
+
+        second: the clock's, where several bring what they have.
+        """
+        if second is not None:
+            self.came = {at: n for at, n in self.came.items() if at > second - JUST}
+            self.came[second] = self.came.get(second, 0) + len(records)
         self.take(rule, Group.of(rule, alarms, records))
 
     def take(self, rule: Rule, other: Group) -> None:
@@ -99,7 +116,8 @@ class Group(Struct):
         for bucket in sorted(other.records):
             self.records[bucket] = self.records.pop(bucket, 0) + other.records[bucket]
         self.newest = max(self.newest, other.newest)
-        more = len(self.records) - (KEPT if self.incidents else BUCKETS)
+        kept = (KEPT if self.incidents else BUCKETS) + sum(self.came.values())
+        more = len(self.records) - min(kept, MOST_KEPT)
         if more > 0:
             self._settle(rule, list(self.records)[:more])
 

@@ -31,6 +31,7 @@ from vaewatch.service.incidents.rows import (
     values_of,
 )
 from vaewatch.service.incidents.stream import Batch, Stream
+from vaewatch.service.store.moments import SECOND
 from vaewatch.service.store.tables import groups, ids, incidents, marks, numbers, sources
 from vaewatch.service.store.upsert import Row as Values
 from vaewatch.service.store.upsert import upsert
@@ -171,7 +172,7 @@ class _Writer:
     def add(self, alarms: Sequence[Alarm], records: Mapping[int, int]) -> None:
         rule = self.place.stream.rules.of_group(self.place.name)
         self._load(alarms, records)
-        self.group.add(rule, alarms, records)
+        self.group.add(rule, alarms, records, self.ledger.now // SECOND)
         for incident in self.group.incidents:
             self._take(incident)
         self._write()

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.postgres import Postgres, needs_postgres
 from vaewatch.scoring.incidents.alarm import Alarm, Cause
 from vaewatch.scoring.incidents.described import IncidentReport, report_of
-from vaewatch.scoring.incidents.grouping import Group, Rule
+from vaewatch.scoring.incidents.grouping import JUST, KEPT, Group, Rule
 from vaewatch.scoring.incidents.rule import Kind, Rules
 from vaewatch.service.feedback import marks
 from vaewatch.service.feedback.marks import Said
@@ -23,6 +23,7 @@ from vaewatch.service.incidents.ending import GRACE, close_ended, forget_old
 from vaewatch.service.incidents.ledger import CHANGED, ENDED, OPENED, Change, Ledger
 from vaewatch.service.incidents.listing import KeptIncident, Query
 from vaewatch.service.incidents.patterns import Author, Silence
+from vaewatch.service.incidents.rows import group_of
 from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import POSTGRESQL, SQLITE, Place
@@ -146,6 +147,26 @@ def test_workers_make_the_incidents_of_one_pass(database: Database, seed: int):
         assert (one.alarms, one.first, one.last) == (known.alarms, known.first, known.last)
         assert (one.columns, one.peak_severity) == (known.columns, known.peak_severity)
         assert one.examples == known.examples
+
+
+def test_what_one_worker_brings_waits_for_the_alarms_of_another(database: Database):
+    """Hours of a stream that is replayed come in one second, and the gaps between one worker's
+    alarms are what the other's fill.
+    """
+    alarms = [alarm(150 * i) for i in range(200)]
+    for worker in (0, 1):
+        mine = alarms[worker::2]
+        buckets = [RULES.rule.bucket(each.moment) for each in mine]
+        records = {"a": dict.fromkeys(buckets, 1) | {bucket + 5: 1 for bucket in buckets}}
+        with database.writing(alone=True) as connection:
+            batch = Batch(1, STREAM, mine, records)
+            Ledger(connection, START + worker * JUST * SECOND // 2).take(f"w{worker}", batch)
+    [one] = every(database)
+    assert (one.alarms, one.records) == (200, 399)  # the last record is after the last alarm
+    take(database, "w0", 2, alarm(30_000), now=START + 2 * JUST * SECOND)
+    with database.reading() as connection:
+        kept = group_of(connection.execute(select(groups.c.state)).scalar_one())
+    assert len(kept.records) <= KEPT + 1  # what came long ago is settled
 
 
 def test_a_batch_that_comes_again_changes_nothing(database: Database):
