@@ -107,7 +107,7 @@ class Mending:
         if not events.size:  # a number that is looked up
             return ints(()), events
         if own.column.is_number:
-            given = events[:, KNOWN:].min(1) if events.shape[1] > KNOWN else events[:, GIVEN]
+            given = events[:, _possible(events.shape[1], self._has_zero[column])].min(1)
             both = ((own.number, given), (own.flag, events[:, MISSING]))
             some = [(feature, each) for feature, each in both if feature is not None]
             against = np.array([each for _, each in some], np.int64).reshape(-1, len(events))
@@ -165,6 +165,10 @@ class Mending:
             values, period = rules.known.numbers(column)
             if len(values) and len(rows):
                 ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
+                if self._has_zero[column]:
+                    other = ruled_out[:, GIVEN] > ruled_out[:, KNOWN]
+                    out[rows[other]] = 0.0
+                    continue
                 known = ruled_out[:, KNOWN:]
                 more = known > known.min(1, keepdims=True)
                 out[rows] = _allowed(out[rows], values, period, more)
@@ -251,6 +255,11 @@ class Mending:
         return np.array([column.is_number for column in self.vectorizer.schema.columns])
 
     @cached_property
+    def _has_zero(self) -> list[bool]:
+        """Whether each column knows 0 among other numbers, (C,)."""
+        return [name in self.vectorizer.zeros for name in self.vectorizer.schema.names]
+
+    @cached_property
     def _codes(self) -> Ints:
         """The code that each feature indicates, (D,); 0 for numbers."""
         return np.array([feature.code or 0 for feature in self.vectorizer.features])
@@ -275,6 +284,13 @@ def _allowed(numbers: Numbers, values: Numbers, period: float, ruled_out: Bools)
     nearest = np.where(ruled_out, np.inf, far).argmin(1)
     replace = ruled_out[at, own] & ~ruled_out[at, nearest]
     return np.where(replace, values[nearest], numbers)
+
+
+def _possible(events: int, has_zero: bool) -> Ints:
+    """Return which of the events of a column of numbers a number may be."""
+    if events == KNOWN:
+        return ints([GIVEN])
+    return ints([*[GIVEN] * has_zero, *range(KNOWN, events)])
 
 
 def _count(unseen: Bools) -> Ints:

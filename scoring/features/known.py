@@ -1,13 +1,14 @@
 """columns that know their values -> which of them each record has.
 
 A discrete column knows its categories, a numeric one with levels these, the hour of a day and the
-day of a week all that there are. Of other numbers there is only whether one is given.
+day of a week all that there are. Where many numbers are 0, which says that there is nothing, the
+column knows 0 as a value of its own. Of other numbers there is only whether one is given.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ from vaewatch.scoring.schema import Column, Schema, missing_code
 from vaewatch.scoring.time.parts import PERIODS, Part
 
 GIVEN, MISSING, KNOWN = 0, 1, 2  # of a column of numbers; from the last on the values it knows
+
+
+def with_zeros(levels: LevelsOf, zeros: Iterable[str]) -> LevelsOf:
+    """Return the values that columns of numbers know: their levels, or 0 as one of its own."""
+    return {**levels, **dict.fromkeys(zeros, (0.0,))}
 
 
 def values_of(column: Column, levels: LevelsOf) -> int:

@@ -78,13 +78,14 @@ class Exclusion(Struct, frozen=True, omit_defaults=True):
         int,
         Meta(
             description="The value's code in it. Of numbers 1 is a missing one, and from 2 on "
-            "come the column's levels, or the hours of a day, or the weekdays from Monday."
+            "come the column's levels, or 0 where it is a value of its own, or the hours of a "
+            "day, or the weekdays from Monday."
         ),
     ]
     other: Annotated[str, Meta(description="The column that it excludes values of.")]
     events: Annotated[
         tuple[int, ...],
-        Meta(description="The codes that are excluded; of numbers 0 is any number."),
+        Meta(description="The codes that are excluded; of numbers 0 is one of no other code."),
     ] = ()
     limits: Annotated[
         tuple[Number, Number] | None,
@@ -149,7 +150,14 @@ class VectorizerState(Struct, frozen=True, omit_defaults=True):
     exclusions: Annotated[
         tuple[Exclusion, ...],
         Meta(
-            description="Of columns that know their values: one of two values that exclude each "
-            "other is unseen."
+            description="Of columns that know some of their values: one of two values that "
+            "exclude each other is unseen."
+        ),
+    ] = ()
+    zeros: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Numeric columns in which 0 is a value of its own among others, by which "
+            "exclusions go."
         ),
     ] = ()

@@ -50,6 +50,8 @@ from vaewatch.scoring.time.circles import COSINE, SINE
 from vaewatch.scoring.time.parts import shown
 
 Value = float | str | bool | None  # of one cell, in the column's own units
+# What an artifact knows of columns, beside their features and constants:
+FIELDS = "limits levels whole absent relations exclusions lookups shared zeros".split()
 
 
 def unseen_nats(n: int) -> float:
@@ -77,11 +79,12 @@ class Vectorizer:
         whole: numeric columns in which a fraction is unseen.
         absent: of circular columns, the hours or weekdays that are unseen.
         relations: between numeric columns; who breaks one has an unseen number.
-        exclusions: of columns that know their values; of two that exclude each other one is
-            unseen.
+        exclusions: of columns that know some of their values; of two that exclude each other one
+            is unseen.
         lookups: what numbers are by what other columns hold; another number is unseen.
         shared: of columns with more categories than indicators, the records of each that shares
             one.
+        zeros: numeric columns in which 0 is a value of its own, by which exclusions go.
     """
 
     schema: Schema
@@ -95,6 +98,7 @@ class Vectorizer:
     exclusions: tuple[Exclusion, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     shared: SharedOf = field(default_factory=dict)
+    zeros: tuple[str, ...] = ()
 
     @cached_property
     def column_of(self) -> NDArray[np.int64]:
@@ -159,7 +163,7 @@ class Vectorizer:
     @cached_property
     def excluded(self) -> Exclusions | None:
         """The tables of the exclusions; None without one."""
-        return Exclusions.of(self.schema, self.levels, self.exclusions)
+        return Exclusions.of(self.schema, self.levels, self.zeros, self.exclusions)
 
     @cached_property
     def looked_up(self) -> Lookups | None:
@@ -205,19 +209,8 @@ class Vectorizer:
     def to_json(self) -> dict[str, Any]:
         """Return the features as rows of [column, code, mean, deviation, log1p]."""
         rows = [[f.column, f.code, f.mean, f.deviation, f.log1p] for f in self.features]
-        limits = {name: [low, high] for name, (low, high) in self.limits.items()}
-        return {
-            "features": rows,
-            "constants": dict(self.constants),
-            "limits": limits,
-            "levels": {name: list(own) for name, own in self.levels.items()},
-            "whole": list(self.whole),
-            "absent": {name: list(own) for name, own in self.absent.items()},
-            "relations": [msgspec.to_builtins(each) for each in self.relations],
-            "exclusions": [msgspec.to_builtins(each) for each in self.exclusions],
-            "lookups": [msgspec.to_builtins(each) for each in self.lookups],
-            "shared": {name: list(own) for name, own in self.shared.items()},
-        }
+        known = {name: msgspec.to_builtins(getattr(self, name)) for name in FIELDS}
+        return {"features": rows, "constants": dict(self.constants), **known}
 
     @classmethod
     def from_json(cls, schema: Schema, data: Mapping[str, Any]) -> Vectorizer:
@@ -231,7 +224,8 @@ class Vectorizer:
             exclusions = msgspec.convert(data.get("exclusions", ()), tuple[Exclusion, ...])
             lookups = msgspec.convert(data.get("lookups", ()), tuple[Lookup, ...])
             shared = {name: tuple(own) for name, own in data.get("shared", {}).items()}
-            known = (limits, levels, whole, absent, relations, exclusions, lookups, shared)
+            zeros = tuple(data.get("zeros", ()))
+            known = (limits, levels, whole, absent, relations, exclusions, lookups, shared, zeros)
             return cls(schema, features, dict(data["constants"]), *known)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(

@@ -64,7 +64,8 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         event = None if only.is_number else int(table.codes[0, 0])
         features = [Feature(only.name, event, constants.get(only.name, 1.0), 1.0)]
     levels = {name: own.levels for name, own in known.items() if own.levels is not None}
-    every, varied = Together.of(table, levels), Varied.of(table)
+    zeros = tuple(name for name, own in known.items() if own.zero)
+    every, varied = Together.of(table, levels, zeros), Varied.of(table)
     relations = relations_of(varied)
     return Vectorizer(
         schema,
@@ -78,6 +79,7 @@ def fit_vectorizer(table: Table) -> Vectorizer:
         exclusions=exclusions_of(every),
         lookups=lookups_of(every, varied, levels, relations),
         shared=shared_of(table),
+        zeros=zeros,
     )
 
 

@@ -20,6 +20,7 @@ from vaewatch.training.unseen.limits import limits_of
 from vaewatch.training.unseen.names import alone_by_name
 from vaewatch.training.unseen.order import by_time, in_series
 from vaewatch.training.unseen.ratios import floor_of
+from vaewatch.training.unseen.zeros import has_zero
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class Known:
         limits: beyond which a number is unseen.
         levels: beside which it is.
         whole: whether a fraction is.
+        zero: whether 0 is a value of its own among others that may be any.
     """
 
     limits: tuple[float, float] | None
     levels: tuple[float, ...] | None
     whole: bool
+    zero: bool = False
 
     @classmethod
     def of(cls, given: NDArray[np.float64], by_time: NDArray[np.float64]) -> Known:
@@ -49,7 +52,8 @@ class Known:
         if limits is not None:
             low, high = edges_of(given, by_time)
             limits = max(limits[0], low, floor_of(by_time)), min(limits[1], high)
-        return cls(limits, levels_of(given), is_whole(given))
+        levels = levels_of(given)
+        return cls(limits, levels, is_whole(given), zero=levels is None and has_zero(given))
 
     def unseen(self, number: float) -> bool:
         far = self.limits is not None and not self.limits[0] <= number <= self.limits[1]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.between.marks import mark
 from vaewatch.scoring.features.feature import Feature, ints
-from vaewatch.scoring.features.known import GIVEN, KNOWN, KnownValues, events_of
+from vaewatch.scoring.features.known import KnownValues, events_of, with_zeros
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.intake.text import one_line
@@ -58,11 +58,16 @@ class Exclusions:
 
     @classmethod
     def of(
-        cls, schema: Schema, levels: LevelsOf, exclusions: Sequence[Exclusion]
+        cls,
+        schema: Schema,
+        levels: LevelsOf,
+        zeros: Sequence[str],
+        exclusions: Sequence[Exclusion],
     ) -> Exclusions | None:
         """Return the tables; None where nothing is excluded."""
         if not exclusions:
             return None
+        levels = with_zeros(levels, zeros)
         at = {name: i for i, name in enumerate(schema.names)}
         pairs: dict[tuple[int, int], list[Exclusion]] = defaultdict(list)
         for each in exclusions:
@@ -77,8 +82,6 @@ class Exclusions:
                 if each.but is not None:
                     table[each.code] = True
                     table[each.code, list(each.but)] = False
-                if schema.columns[right].is_number and GIVEN in each.events:
-                    table[each.code, KNOWN:] = True
                 limit[each.code] = each.limits or limit[each.code]
             tables.append(table)
             limits.append(limit)
@@ -191,6 +194,7 @@ def check_exclusions(
     schema: Schema,
     features: Sequence[Feature],
     levels: LevelsOf,
+    zeros: Sequence[str],
     exclusions: Sequence[Exclusion],
 ) -> None:
     """Check that exclusions are of events that columns have.
@@ -198,8 +202,13 @@ def check_exclusions(
     Raises:
         ArtifactError: training cannot have written them.
     """
-    sizes = {column.name: events_of(column, levels) for column in schema.columns}
+    known = with_zeros(levels, zeros)
+    sizes = {column.name: events_of(column, known) for column in schema.columns}
     numbers = {f.column for f in features if f.code is None}
+    if strange := {*zeros} - numbers | {*zeros} & {*levels}:
+        raise ArtifactError(
+            f"column '{one_line(min(strange))}' has no zero that training gives it."
+        )
     pairs = {(each.column, each.other) for each in exclusions}
     if sum(sizes.get(one, 0) * sizes.get(other, 0) for one, other in pairs) > LARGEST:
         raise ArtifactError("the exclusions are of more pairs of values than training writes.")

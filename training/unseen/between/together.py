@@ -10,6 +10,7 @@ that runs for hours, not sixty. But of what comes and goes by itself each record
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.features.absent import COUNTED
-from vaewatch.scoring.features.known import KNOWN, KnownValues, events_of
+from vaewatch.scoring.features.known import KNOWN, KnownValues, events_of, with_zeros
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.schema import PLACES, Column, Kind
 from vaewatch.scoring.table import Table
@@ -42,7 +43,8 @@ class Together:
         events: (N, C) see `vaewatch.scoring.features.known`. sizes: (C,) how many there are.
         numbers: (N, C) NaN where a column does not measure, or the number is missing.
         parts: (C,) the hour or the weekday, where a column is one.
-        known: (C)(events,) which are one value each, not a missing one or one of several.
+        known: (C)(events,) which are one value each, not a missing one or one of several, of
+            columns that know all their values.
         discrete: (C,) whether a column is one of codes.
         calendar: of the records.
         series: (N,) their places one after the other, as each entity brought them.
@@ -59,7 +61,7 @@ class Together:
     series: Ints
 
     @classmethod
-    def of(cls, table: Table, levels: LevelsOf) -> Together | None:
+    def of(cls, table: Table, levels: LevelsOf, zeros: Sequence[str]) -> Together | None:
         """Return what a table's columns hold; None if its records are too few, or its columns too
         many.
         """
@@ -69,15 +71,16 @@ class Together:
         columns = [*schema.numeric, *schema.discrete]
         numbers = np.full((len(table), len(columns)), np.nan)
         numbers[:, : len(schema.measured)] = table.numbers[rows, : len(schema.measured)]
-        known = KnownValues.of(schema, levels, schema.names)
+        values = with_zeros(levels, zeros)
+        known = KnownValues.of(schema, values, schema.names)
         at = [schema.names.index(column.name) for column in columns]
         return cls(
             names=[column.name for column in columns],
             events=known.read(table.numbers[rows], table.codes[rows])[:, at],
-            sizes=[events_of(column, levels) for column in columns],
+            sizes=[events_of(column, values) for column in columns],
             numbers=numbers,
             parts=[column.part if column.part in COUNTED else None for column in columns],
-            known=[_known(column, levels) for column in columns],
+            known=[_known(column, values) & (column.name not in zeros) for column in columns],
             discrete=[not column.is_number for column in columns],
             calendar=Calendar.of(table).take(rows),
             series=series_by_time(table),
