@@ -246,7 +246,7 @@ def _check_vectorizer(schema: Schema, vectorizer: Vectorizer) -> None:
     check_levels(features, vectorizer.levels, vectorizer.whole)
     check_absent(schema, vectorizer.absent)
     check_relations(features, vectorizer.relations)
-    check_exclusions(schema, features, vectorizer.levels, vectorizer.zeros, vectorizer.exclusions)
+    check_exclusions(schema, features, vectorizer.levels, vectorizer.exclusions, vectorizer.zeros)
     check_lookups(schema, features, vectorizer.levels, vectorizer.lookups)
 
 

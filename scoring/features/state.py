@@ -85,7 +85,10 @@ class Exclusion(Struct, frozen=True, omit_defaults=True):
     other: Annotated[str, Meta(description="The column that it excludes values of.")]
     events: Annotated[
         tuple[int, ...],
-        Meta(description="The codes that are excluded; of numbers 0 is one of no other code."),
+        Meta(
+            description="The codes that are excluded; of numbers 0 is any number, and where 0 is "
+            "a value of its own, any other one."
+        ),
     ] = ()
     limits: Annotated[
         tuple[Number, Number] | None,

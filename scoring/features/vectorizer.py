@@ -163,7 +163,7 @@ class Vectorizer:
     @cached_property
     def excluded(self) -> Exclusions | None:
         """The tables of the exclusions; None without one."""
-        return Exclusions.of(self.schema, self.levels, self.zeros, self.exclusions)
+        return Exclusions.of(self.schema, self.levels, self.exclusions, self.zeros)
 
     @cached_property
     def looked_up(self) -> Lookups | None:

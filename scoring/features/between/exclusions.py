@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.features.between.marks import mark
 from vaewatch.scoring.features.feature import Feature, ints
-from vaewatch.scoring.features.known import KnownValues, events_of, with_zeros
+from vaewatch.scoring.features.known import GIVEN, KNOWN, KnownValues, events_of, with_zeros
 from vaewatch.scoring.features.levels import LevelsOf
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.scoring.intake.text import one_line
@@ -61,8 +61,8 @@ class Exclusions:
         cls,
         schema: Schema,
         levels: LevelsOf,
-        zeros: Sequence[str],
         exclusions: Sequence[Exclusion],
+        zeros: Sequence[str] = (),
     ) -> Exclusions | None:
         """Return the tables; None where nothing is excluded."""
         if not exclusions:
@@ -82,6 +82,8 @@ class Exclusions:
                 if each.but is not None:
                     table[each.code] = True
                     table[each.code, list(each.but)] = False
+                if schema.columns[right].is_number and GIVEN in each.events:
+                    table[each.code, KNOWN:] |= each.other not in zeros
                 limit[each.code] = each.limits or limit[each.code]
             tables.append(table)
             limits.append(limit)
@@ -194,8 +196,8 @@ def check_exclusions(
     schema: Schema,
     features: Sequence[Feature],
     levels: LevelsOf,
-    zeros: Sequence[str],
     exclusions: Sequence[Exclusion],
+    zeros: Sequence[str] = (),
 ) -> None:
     """Check that exclusions are of events that columns have.
 

@@ -8,6 +8,9 @@ rare, if a value is confined to the others, and these come again and again. And 
 column came with one value of another one only, it determines that one, as a station its postcode:
 a value that came once rules all others out, too.
 
+Of a column in which 0 is a value of its own (`vaewatch.training.unseen.zeros`), nothing here may
+rule out something there.
+
 An hour is ruled out only if it, and the hours beside it, could have come with a value on many
 days, and a weekday in many weeks.
 """
@@ -21,6 +24,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from vaewatch.scoring.features.known import GIVEN, KNOWN, MISSING
 from vaewatch.scoring.features.state import Exclusion
 from vaewatch.training.unseen.between.ranges import ranges_of
 from vaewatch.training.unseen.between.together import Together
@@ -124,6 +128,7 @@ def _excluded(every: Together, some: Together, left: int, right: int) -> Numbers
     never = (came == 0).all(0) & every.often(left, right)
     recurs = ((came == 0).all(0)) | (came >= LEAST_OF_LEVEL).all(0)
     out = _ruled_out(chances, never, recurs, known)
+    _clear_of_zeros(out, every, left, right)
     return np.where(out, chances, 0.0) if out.any() else None
 
 
@@ -146,6 +151,18 @@ def _ruled_out(chances: Numbers, never: Bools, recurs: Bools, known: tuple[Bools
         if (came[own] == 1).all() and of_all.squeeze(axis)[own].sum() >= DETERMINED:
             out |= (missed > 0) & np.expand_dims(own, axis)
     return out
+
+
+def _clear_of_zeros(out: Bools, every: Together, left: int, right: int) -> None:
+    """Take back what zeros of their own do not say, (left events, right events), in place: that a
+    missing number rules out only some numbers, and that two columns are never 0 at once, as of
+    coordinates that end there.
+    """
+    for own, column, other in ((out, left, right), (out.T, right, left)):
+        if every.zeros[column] and not every.discrete[other]:
+            own[[GIVEN, KNOWN], MISSING] = own[[GIVEN, KNOWN], MISSING].all()
+    if every.zeros[left] and every.zeros[right]:
+        out[KNOWN, KNOWN] = False
 
 
 def _nth_largest(values: list[Numbers], n: int) -> float:

@@ -45,7 +45,7 @@ class Together:
         parts: (C,) the hour or the weekday, where a column is one.
         known: (C)(events,) which are one value each, not a missing one or one of several, of
             columns that know all their values.
-        discrete: (C,) whether a column is one of codes.
+        discrete: (C,) whether a column is one of codes. zeros: whether 0 is a value of its own.
         calendar: of the records.
         series: (N,) their places one after the other, as each entity brought them.
     """
@@ -57,11 +57,12 @@ class Together:
     parts: list[Part | None]
     known: list[Bools]
     discrete: list[bool]
+    zeros: list[bool]
     calendar: Calendar
     series: Ints
 
     @classmethod
-    def of(cls, table: Table, levels: LevelsOf, zeros: Sequence[str]) -> Together | None:
+    def of(cls, table: Table, levels: LevelsOf, zeros: Sequence[str] = ()) -> Together | None:
         """Return what a table's columns hold; None if its records are too few, or its columns too
         many.
         """
@@ -82,6 +83,7 @@ class Together:
             parts=[column.part if column.part in COUNTED else None for column in columns],
             known=[_known(column, values) & (column.name not in zeros) for column in columns],
             discrete=[not column.is_number for column in columns],
+            zeros=[column.name in zeros for column in columns],
             calendar=Calendar.of(table).take(rows),
             series=series_by_time(table),
         )
