@@ -241,7 +241,9 @@ def check_rate(alpha: float) -> None:
     """
     if not LEAST_ALPHA <= alpha < 1:
         share = " It is a share: 0.01 is 1%." if alpha >= 1 else ""
-        raise SettingError(f"alpha must be between {LEAST_ALPHA:g} and 1, got {alpha:g}.{share}")
+        raise SettingError(
+            f"alpha must be at least {LEAST_ALPHA:g} and below 1, got {alpha:g}.{share}"
+        )
 
 
 def slack(scores: ArrayLike) -> NDArray[np.float64]:

@@ -255,7 +255,7 @@ def check_rate_of_discoveries(q: float) -> None:
         SettingError: it is not between 0 and 1.
     """
     if not 0 < q < 1:
-        raise SettingError(f"the false discovery rate must be between 0 and 1, got {q:g}.")
+        raise SettingError(f"the false discovery rate must be above 0 and below 1, got {q:g}.")
 
 
 def check_fdr(q: float, n: int) -> None:

@@ -109,7 +109,7 @@ def test_an_empty_file_between_good_ones_of_a_glob_is_named(tmp_path: Path, arti
 @pytest.mark.parametrize(
     ("alpha", "code", "message"),
     [
-        ("2", 2, "alpha must be between 1e-09 and 1, got 2."),
+        ("2", 2, "alpha must be at least 1e-09 and below 1, got 2."),
         ("0.0001", 3, "alpha 0.0001 takes at least 9,999 calibration records, got 100."),
     ],
 )

@@ -130,8 +130,8 @@ def test_anomalies_that_the_calibration_cannot_resolve_are_an_error(
     [
         (["--fdr", "0.1", "--alpha", "0.05"], "--fdr and --alpha must not be given together"),
         (["--fdr", "0.1", "--shard", "0/2"], "--fdr takes all files of a job"),
-        (["--fdr", "0"], "must be between 0 and 1, got 0"),
-        (["--fdr", "1"], "must be between 0 and 1, got 1"),
+        (["--fdr", "0"], "must be above 0 and below 1, got 0"),
+        (["--fdr", "1"], "must be above 0 and below 1, got 1"),
         (["--fdr", "0.0001"], "a false discovery rate of 0.0001 takes at least 9,999 calibration"),
     ],
 )

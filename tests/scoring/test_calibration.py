@@ -101,7 +101,7 @@ def test_the_alpha_that_an_error_offers_is_allowed(n: int):
 
 @pytest.mark.parametrize("alpha", [0.0, 5e-324, 1.0, -1.0, 2.0, float("nan")])
 def test_an_alpha_outside_0_and_1_is_refused(alpha: float):
-    with pytest.raises(SettingError, match="must be between 1e-09 and 1"):
+    with pytest.raises(SettingError, match="must be at least 1e-09 and below 1"):
         check_alpha(alpha, 100)
 
 

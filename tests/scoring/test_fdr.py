@@ -94,7 +94,7 @@ def test_a_mask_of_verdicts_picks_the_discoveries():
     assert not verdicts.discoveries(0.0001).any()
     assert len(verdicts[verdicts.p_value > 2].discoveries(0.1)) == 0
     for q in (0.0, 1.0, -1.0, float("nan")):
-        with pytest.raises(SettingError, match="must be between 0 and 1"):
+        with pytest.raises(SettingError, match="must be above 0 and below 1"):
             verdicts.discoveries(q)
 
 

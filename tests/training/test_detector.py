@@ -107,7 +107,7 @@ def test_it_stands_in_a_pipeline():
     ("settings", "message"),
     [
         ({"alpha": 0.001}, "alpha 0.001 takes at least 999 calibration records, got 100"),
-        ({"alpha": 0.0}, "alpha must be between 1e-09 and 1, got 0"),
+        ({"alpha": 0.0}, "alpha must be at least 1e-09 and below 1, got 0"),
         ({"model": "gan"}, "setting 'model' must be one of vae, ae, got 'gan'"),
     ],
 )

@@ -24,7 +24,7 @@ from vaewatch.training.sample import sample
 from vaewatch.training.vae.fit import pick_device
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"alpha": 2}, "alpha must be between 1e-09 and 1, got 2."),
+    ({"alpha": 2}, "alpha must be at least 1e-09 and below 1, got 2."),
     ({"alpha": "often"}, "setting 'alpha' must be a number, got 'often'."),
     ({"steps": "many"}, "setting 'steps' must be a whole number, got 'many'."),
     ({"steps": 2.5}, "setting 'steps' must be a whole number, got 2.5."),
@@ -123,7 +123,7 @@ def test_an_alpha_that_nothing_could_certify_is_usage(
     done = call(*(named.get(word, word) for word in words), "--alpha", alpha)
     assert done.returncode == 2
     share = " It is a share: 0.01 is 1%." if float(alpha) >= 1 else ""
-    text = f"error: alpha must be between 1e-09 and 1, got {float(alpha):g}.{share}\n"
+    text = f"error: alpha must be at least 1e-09 and below 1, got {float(alpha):g}.{share}\n"
     assert done.stderr == text
 
 

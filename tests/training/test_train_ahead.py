@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     ("words", "code", "message"),
     [
         (["--members", "2"], 2, "setting 'members' must be at least 3, got 2"),
-        (["--alpha", "1.5"], 2, "alpha must be between"),
+        (["--alpha", "1.5"], 2, "alpha must be at least"),
         (["--id", "oder"], 3, "id column 'oder' must be in the input.*Did you mean 'order'"),
         (["--label", "expres"], 3, "label column 'expres' must be .*Did you mean 'express'"),
         (["--ignore", "ghost"], 3, "ignored column 'ghost' must be in the input"),

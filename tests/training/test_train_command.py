@@ -218,8 +218,8 @@ def test_a_time_of_the_build_that_is_none_is_refused_before_the_fit(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--alpha", "0"], 2, "alpha must be between 1e-09 and 1, got 0"),
-        (["--alpha", "2"], 2, "alpha must be between 1e-09 and 1, got 2"),
+        (["--alpha", "0"], 2, "alpha must be at least 1e-09 and below 1, got 0"),
+        (["--alpha", "2"], 2, "alpha must be at least 1e-09 and below 1, got 2"),
         (["--alpha", "0.001"], 3, "alpha 0.001 takes at least 999 calibration records, got 800"),
         (["--alpha", "often"], 2, "'often' is not a valid float"),
         (["--id", "nope"], 3, "id column 'nope' must be in the input"),
