@@ -163,13 +163,13 @@ class Mending:
         for column in np.unique(columns).tolist():
             rows = np.flatnonzero((columns == column) & ~np.isnan(numbers))
             values, period = rules.known.numbers(column)
-            if len(values) and len(rows):
-                ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
-                if self._has_zero[column]:
-                    other = ruled_out[:, GIVEN] > ruled_out[:, KNOWN]
-                    out[rows[other]] = 0.0
-                    continue
-                known = ruled_out[:, KNOWN:]
+            if not len(rows) or not (len(values) or self._has_zero[column]):
+                continue
+            ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
+            known = ruled_out[:, KNOWN:]
+            if self._has_zero[column]:
+                out[rows[ruled_out[:, GIVEN] > known[:, 0]]] = 0.0
+            else:
                 more = known > known.min(1, keepdims=True)
                 out[rows] = _allowed(out[rows], values, period, more)
         return out

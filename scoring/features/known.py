@@ -51,6 +51,7 @@ class KnownValues:
         levelled: (K,) the columns with levels, among the numeric ones; `ladder` has these.
         starts: (K,) where the levels of each begin in the ladder.
         parts: the columns that are hours or weekdays, among the numeric ones.
+        zeros: (Z,) the columns in which 0 is a value of its own, among the numeric ones.
     """
 
     numeric: NDArray[np.int64]
@@ -59,9 +60,12 @@ class KnownValues:
     ladder: Ladder
     starts: NDArray[np.int64]
     parts: tuple[tuple[int, Part], ...]
+    zeros: NDArray[np.int64]
 
     @classmethod
-    def of(cls, schema: Schema, levels: LevelsOf, names: Collection[str]) -> KnownValues:
+    def of(
+        cls, schema: Schema, levels: LevelsOf, names: Collection[str], zeros: Collection[str] = ()
+    ) -> KnownValues:
         """Return the tables; of columns of numbers without one of these names it is only told
         whether one is given.
         """
@@ -79,11 +83,14 @@ class KnownValues:
                 for i, column in enumerate(schema.numeric)
                 if column.part in COUNTED and column.name in names
             ),
+            zeros=ints(
+                i for i, c in enumerate(schema.numeric) if c.name in zeros and c.name in names
+            ),
         )
 
     def numbers(self, column: int) -> tuple[NDArray[np.float64], float]:
         """Return the numbers that the known values of a column are, (V,), an hour's in its middle,
-        and after which they come round; none of a column that does not know them.
+        and after which they come round; none of a column that does not know all of them.
 
         Args:
             column: by its index in the schema.
@@ -112,6 +119,8 @@ class KnownValues:
         for column, part in self.parts:
             given = ~missing[:, column]
             events[given, column] = spans_of(numbers[given, column], part) + KNOWN
+        if len(self.zeros):
+            events[:, self.zeros] += KNOWN * (numbers.take(self.zeros, axis=1) == 0.0)
         out = np.empty((len(numbers), len(self.numeric) + len(self.discrete)), np.int64)
         out[:, self.numeric], out[:, self.discrete] = events, codes
         return out

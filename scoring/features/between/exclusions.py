@@ -67,12 +67,12 @@ class Exclusions:
         """Return the tables; None where nothing is excluded."""
         if not exclusions:
             return None
-        levels = with_zeros(levels, zeros)
         at = {name: i for i, name in enumerate(schema.names)}
         pairs: dict[tuple[int, int], list[Exclusion]] = defaultdict(list)
         for each in exclusions:
             pairs[at[each.column], at[each.other]].append(each)
-        sizes = [events_of(column, levels) for column in schema.columns]
+        known = with_zeros(levels, zeros)
+        sizes = [events_of(column, known) for column in schema.columns]
         tables, limits = [], []
         for (left, right), own in pairs.items():
             table = np.zeros((sizes[left], sizes[right]), bool)
@@ -98,7 +98,9 @@ class Exclusions:
             first=_starts(len(limit) for limit in limits),
             low=low,
             high=high,
-            known=KnownValues.of(schema, levels, {schema.names[i] for i in columns.ravel()}),
+            known=KnownValues.of(
+                schema, levels, {schema.names[i] for i in columns.ravel()}, zeros
+            ),
         )
 
     def broken(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:

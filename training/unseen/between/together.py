@@ -73,7 +73,7 @@ class Together:
         numbers = np.full((len(table), len(columns)), np.nan)
         numbers[:, : len(schema.measured)] = table.numbers[rows, : len(schema.measured)]
         values = with_zeros(levels, zeros)
-        known = KnownValues.of(schema, values, schema.names)
+        known = KnownValues.of(schema, levels, schema.names, zeros)
         at = [schema.names.index(column.name) for column in columns]
         return cls(
             names=[column.name for column in columns],
