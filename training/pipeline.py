@@ -47,7 +47,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks.columns import remarks
-from vaewatch.training.records.remarks.time import of_time
+from vaewatch.training.records.remarks.order import of_order
 from vaewatch.training.records.schema import (
     infer_schema,
     segment_groups,
@@ -104,7 +104,7 @@ def fit(
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
-    for remark in (*remarks(schema, frame, config.kinds), *of_time(table, config)):
+    for remark in (*remarks(schema, frame, config.kinds), *of_order(table, config)):
         log.warning("%s", remark.text)
     if config.contamination_robust:
         split = trim(table, split, anew(config) if parent else config, progress)

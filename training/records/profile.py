@@ -30,7 +30,7 @@ from vaewatch.training.records.features import is_count
 from vaewatch.training.records.kinds import TimestampError
 from vaewatch.training.records.rare import many_names, mostly_rare
 from vaewatch.training.records.remarks.columns import ID_LIKE, remarks
-from vaewatch.training.records.remarks.time import of_time
+from vaewatch.training.records.remarks.order import of_order
 from vaewatch.training.records.schema import (
     columns_to_learn,
     infer_column,
@@ -86,7 +86,8 @@ def profile_frame(frame: pl.DataFrame, config: TrainConfig) -> tuple[ColumnProfi
     names = columns_to_learn(frame, config)
     found = tuple(_profile(frame[name], config) for name in names)
     if config.time is None:
-        return found
+        first = replace(found[0], warnings=(*found[0].warnings, *_of_order(frame, config)))
+        return (first, *found[1:])
     refused = (profile.name for profile in found if profile.kind == REFUSED)
     readable = replace(config, ignore=(*config.ignore, *refused))
     return (*found, *_profiles_of_time(frame, readable))
@@ -108,17 +109,17 @@ def _profiles_of_time(frame: pl.DataFrame, config: TrainConfig) -> Iterator[Colu
         return
     distinct = len(np.unique(table.times)) if table.times is not None else None
     span = f"{time.first} to {time.last}, as {time.written}"
-    yield ColumnProfile(time.column, "time", missing, distinct, span, _of_time(frame, config))
+    yield ColumnProfile(time.column, "time", missing, distinct, span, _of_order(frame, config))
     yield from profile_columns(table)
 
 
-def _of_time(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
-    """Return what the time may mislead in; nothing where no other column is left to learn."""
+def _of_order(frame: pl.DataFrame, config: TrainConfig) -> tuple[str, ...]:
+    """Return what the order of records may mislead in; nothing where no column can be learned."""
     try:
         table = checked_table(infer_schema(frame, config), frame)
     except SchemaError:
         return ()
-    return tuple(f"{remark.word}: {remark.text}" for remark in of_time(table, config))
+    return tuple(f"{remark.word}: {remark.text}" for remark in of_order(table, config))
 
 
 def _profile(series: pl.Series, config: TrainConfig) -> ColumnProfile:

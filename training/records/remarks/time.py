@@ -13,7 +13,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.spans import span_text
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.records.remarks.remark import NAMED, Remark
+from vaewatch.training.records.remarks.remark import Remark, named_columns
 
 LEAST, LOOKED_AT = 50, 20_000  # records that tell of a trend, and of which no more are looked at
 TREND = 0.9  # rank correlation: of 31 real tables with such a column 28 broke the budget later
@@ -53,14 +53,11 @@ def _of_trends(table: Table) -> Iterator[Remark]:
     the blocks of time that a fit holds out do not always tell.
     """
     if found := with_the_time(table):
-        named = ", ".join(f"'{name}'" for name in found[:NAMED])
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        go = "columns" if len(found) > 1 else "column"
         yield Remark(
             "trend",
-            f"{go} {named}{more} {'go' if len(found) > 1 else 'goes'} up or down with the time: "
-            "later values may lie beyond all of the fit, and alarm. Leave such a column out with "
-            f"--ignore '{found[0]}', or give its change from one record to the next.",
+            f"{named_columns(found)} {'go' if len(found) > 1 else 'goes'} up or down with the "
+            "time: later values may lie beyond all of the fit, and alarm. Leave such a column out "
+            f"with --ignore '{found[0]}', or give its change from one record to the next.",
         )
 
 
@@ -105,16 +102,13 @@ def _of_neighbours(table: Table) -> Iterator[Remark]:
     assert table.times is not None
     moments = np.unique(table.times[table.times != NO_TIME])
     step = span_text(int(np.median(np.diff(moments))))
-    named = ", ".join(f"'{name}'" for name in alike[:NAMED])
-    more = f" and {len(alike) - NAMED} more" if len(alike) > NAMED else ""
-    few = len(alike) == 1
     yield Remark(
         "alike",
-        f"records come about every {step}, and column{'' if few else 's'} {named}{more} "
-        f"{'is' if few else 'are'} alike from one to the next. Each record is judged by itself, "
-        "and the interval of the false-alarm rate and the blocks of time take records as "
-        "independent, so that they promise more than such records can. --window auto judges the "
-        "course of records, with --entity if they are of several; --window 1 says that single "
+        f"records come about every {step}, and {named_columns(alike)} "
+        f"{'is' if len(alike) == 1 else 'are'} alike from one to the next. Each record is judged "
+        "by itself, and the interval of the false-alarm rate and the blocks of time take records "
+        "as independent, so that they promise more than such records can. --window auto judges "
+        "the course of records, with --entity if they are of several; --window 1 says that single "
         "ones are meant.",
     )
 
@@ -132,13 +126,13 @@ def _correlations_of_neighbours(table: Table) -> dict[str, float]:
     means = frame.with_columns(pl.exclude("time").fill_nan(None)).group_by("time").mean()
     means = means.sort("time").head(LOOKED_AT)
     return {
-        table.schema.measured[int(name[1:])].name: _correlation(means[name])
+        table.schema.measured[int(name[1:])].name: correlation_with_next(means[name])
         for name in means.columns[1:]
     }
 
 
-def _correlation(values: pl.Series) -> float:
-    """Return Spearman's rank correlation of values with those before them; 0 of too few."""
+def correlation_with_next(values: pl.Series) -> float:
+    """Return Spearman's rank correlation of values with those after them; 0 of too few."""
     pairs = pl.DataFrame({"before": values.shift(1), "value": values}).drop_nulls()
     if len(pairs) < LEAST:
         return 0.0
