@@ -163,11 +163,12 @@ class Mending:
         for column in np.unique(columns).tolist():
             rows = np.flatnonzero((columns == column) & ~np.isnan(numbers))
             values, period = rules.known.numbers(column)
-            if not len(rows) or not (len(values) or self._has_zero[column]):
+            has_zero = rules.known.has_zero(column)
+            if not len(rows) or not (has_zero or len(values)):
                 continue
             ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
             known = ruled_out[:, KNOWN:]
-            if self._has_zero[column]:
+            if has_zero:
                 out[rows[ruled_out[:, GIVEN] > known[:, 0]]] = 0.0
             else:
                 more = known > known.min(1, keepdims=True)

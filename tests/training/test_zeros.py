@@ -104,6 +104,24 @@ def test_normal_days_keep_the_budget(path: Any):
     assert 0.004 < scorer.score(fresh, explain=0).is_anomaly.mean() < 0.02
 
 
+def test_a_zero_that_excludes_nothing_may_be_part_of_a_sum(tmp_path: Any):
+    rng = np.random.default_rng(0)
+    paid = np.round(rng.gamma(4, 25, 3000), 2)
+    fee = np.where(rng.random(3000) < 0.3, 0.0, np.round(rng.gamma(2, 4, 3000), 2))
+    sums = pl.DataFrame({"paid": paid, "fee": fee, "total": np.round(paid + fee, 2)})
+    frame = pl.concat([sums, days(3000, 0).select("channel", "views")], how="horizontal")
+    own = train(frame, tmp_path / "sums", alpha=0.01, report=False, seed=1, **SMALL)
+    vectorizer = own.artifact.vectorizer
+    assert set(vectorizer.zeros) == {"fee", "views"} and vectorizer.relations
+    assert vectorizer.exclusions and "fee" not in {
+        name for e in vectorizer.exclusions for name in (e.column, e.other)
+    }
+    odd = frame.head(50).with_columns(fee=pl.col("fee") + 7)
+    for scorer in (own, Scorer.load(tmp_path / "sums")):
+        verdicts = scorer.score(odd)
+        assert verdicts.is_anomaly.all() and all(verdicts.reasons)
+
+
 def test_zeros_that_come_by_chance_rule_nothing_out():
     rng = np.random.default_rng(5)
     shape = (4000, 5)
