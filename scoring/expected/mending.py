@@ -163,12 +163,11 @@ class Mending:
         for column in np.unique(columns).tolist():
             rows = np.flatnonzero((columns == column) & ~np.isnan(numbers))
             values, period = rules.known.numbers(column)
-            has_zero = rules.known.has_zero(column)
-            if not len(rows) or not (has_zero or len(values)):
+            if not len(rows) or not (self._has_zero[column] or len(values)):
                 continue
             ruled_out = rules.excluded(table.numbers[rows], table.codes[rows], column)
             known = ruled_out[:, KNOWN:]
-            if has_zero:
+            if self._has_zero[column]:
                 out[rows[ruled_out[:, GIVEN] > known[:, 0]]] = 0.0
             else:
                 more = known > known.min(1, keepdims=True)

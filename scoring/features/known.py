@@ -102,10 +102,6 @@ class KnownValues:
         ranks = np.flatnonzero(self.numeric[self.levelled] == column)
         return self.ladder.table.imag[np.isin(self.ladder.table.real, ranks)], math.inf
 
-    def has_zero(self, column: int) -> bool:
-        """Return whether 0 is a value of its own in a column, by its index in the schema."""
-        return column in self.numeric[self.zeros]
-
     def read(self, numbers: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the events of N records, (N, C).
 

@@ -325,3 +325,21 @@ def test_exclusions_of_more_pairs_than_fit_into_memory_are_refused():
     columns = tuple(Column(name, Kind.CATEGORICAL, categories=names) for name in "ab")
     with pytest.raises(ArtifactError, match="more pairs of values than training writes"):
         check_exclusions(Schema(columns), (), {}, [Exclusion("a", 0, "b", (0,))])
+
+
+def test_names_by_which_a_number_goes_are_expected_where_only_others_are_excluded(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    shop, kind = rng.integers(0, 2 * PLACES, 6000), rng.choice(["adult", "child"], 6000)
+    beer = np.where(kind == "child", "none", rng.choice(["none", "small", "large"], 6000))
+    names = pl.Series("shop", [f"s{i:03}" for i in shop])
+    frame = pl.DataFrame({"kind": kind, "beer": beer, "rent": 900.0 + 13 * shop}).with_columns(
+        names
+    )
+    own = train(frame, tmp_path / "art", alpha=0.01, report=False, seed=1, **SMALL)
+    vectorizer = own.artifact.vectorizer
+    assert [each.by for each in vectorizer.lookups] == [("shop",)] and vectorizer.exclusions
+    assert "shop" not in {name for e in vectorizer.exclusions for name in (e.column, e.other)}
+    verdicts = own.score(frame.head(200).with_columns(rent=pl.col("rent") + 6))
+    alarmed = [each for each in verdicts.reasons if each]
+    assert len(alarmed) == verdicts.is_anomaly.sum() > 100
+    assert {each[0].column for each in alarmed} <= {"rent", "shop"}

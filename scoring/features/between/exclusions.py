@@ -44,6 +44,7 @@ class Exclusions:
         first: (P,) where the limits of each pair begin, one for each event of the left column.
         low, high: (L,) numbers of the right column beyond them are excluded; infinite for none.
         known: the events of records, see `vaewatch.scoring.features.known`.
+        sizes: (C,) how many events each column of the schema has.
     """
 
     left: Ints
@@ -55,6 +56,7 @@ class Exclusions:
     low: Numbers
     high: Numbers
     known: KnownValues
+    sizes: Ints
 
     @classmethod
     def of(
@@ -71,8 +73,8 @@ class Exclusions:
         pairs: dict[tuple[int, int], list[Exclusion]] = defaultdict(list)
         for each in exclusions:
             pairs[at[each.column], at[each.other]].append(each)
-        known = with_zeros(levels, zeros)
-        sizes = [events_of(column, known) for column in schema.columns]
+        values = with_zeros(levels, zeros)
+        sizes = ints(events_of(column, values) for column in schema.columns)
         tables, limits = [], []
         for (left, right), own in pairs.items():
             table = np.zeros((sizes[left], sizes[right]), bool)
@@ -101,6 +103,7 @@ class Exclusions:
             known=KnownValues.of(
                 schema, levels, {schema.names[i] for i in columns.ravel()}, zeros
             ),
+            sizes=sizes,
         )
 
     def broken(self, numbers: Numbers, codes: NDArray[np.int32]) -> Bools:
@@ -153,7 +156,7 @@ class Exclusions:
     def excluded(self, numbers: Numbers, codes: NDArray[np.int32], column: int) -> Ints:
         """Return how many other columns of N records rule out each event of one, (N, events)."""
         events, own = self._read(numbers, codes)
-        size = int(self._sizes[column])
+        size = int(self.sizes[column])
         out = np.zeros((len(numbers), size), np.int64)
         every = np.arange(size)
         for pair in np.flatnonzero(self.left == column).tolist():
@@ -165,15 +168,6 @@ class Exclusions:
             left = events[:, self.left[pair], None]
             out += self.table[self.start[pair] + left * self.width[pair] + every]
         return out
-
-    @cached_property
-    def _sizes(self) -> Ints:
-        """(C,) the events of each column of a pair; 0 for the others."""
-        sizes = np.zeros(self._columns, np.int64)
-        sizes[self.right] = self.width
-        ends = np.append(self.first[1:], len(self.low))
-        sizes[self.left] = ends - self.first
-        return sizes
 
     def _read(self, numbers: Numbers, codes: NDArray[np.int32]) -> tuple[Ints, Numbers]:
         """Return the events of N records, (N, C), and the number on the right of each pair, (N, P)
