@@ -38,9 +38,8 @@ def _of_groups(table: Table) -> Iterator[Remark]:
     column names: if half of the numbers are, leaving out those by which the file is sorted.
     """
     some = table.take(np.arange(min(len(table), LOOKED_AT)))
-    found = _alike_in_groups(some)
-    alike = [name for name, own in found.items() if own >= ALIKE]
-    if not alike or 2 * len(alike) < len(found) or _repeats(some) >= SAME:
+    alike = _alike_in_groups(some)
+    if not alike or _repeats(some) >= SAME:
         return
     yield Remark(
         "groups",
@@ -52,24 +51,30 @@ def _of_groups(table: Table) -> Iterator[Remark]:
     )
 
 
-def _alike_in_groups(table: Table) -> dict[str, float]:
-    """Return how alike neighbours are in each column of numbers that does not go up or down with
-    the file, by rank, beside what their categories say by which the file is sorted.
+def _alike_in_groups(table: Table) -> list[str]:
+    """Return the columns of numbers in which neighbours are alike, by rank, beside what their
+    categories say by which the file is sorted; none if they are in fewer than half of those that
+    do not go up or down with the file.
     """
     discrete = pl.DataFrame(table.codes)
     stays = [
         c for c, own in zip(discrete.columns, table.codes.T, strict=True) if _stay(own) >= STAYS
     ]
-    found: dict[str, float] = {}
-    for column, numbers in zip(table.schema.measured, table.numbers.T, strict=False):
+    columns, alike, others = table.schema.measured, [], 0
+    for column, numbers in zip(columns, table.numbers.T, strict=False):
         values = discrete.with_columns(own=pl.Series(numbers).fill_nan(None)).drop_nulls()
         values = values.with_columns(pl.col("own").rank(), row=pl.int_range(pl.len()))
         if abs(values.select(pl.corr("own", "row").fill_nan(0.0)).item() or 0.0) >= SORTED:
             continue
         usual = pl.col("own").mean()
         centred = pl.col("own") - (usual.over(stays) if stays else usual)
-        found[column.name] = correlation_with_next(values.select(centred)["own"])
-    return found
+        if correlation_with_next(values.select(centred)["own"]) >= ALIKE:
+            alike.append(column.name)
+        else:
+            others += 1
+        if 2 * others > len(columns):  # whatever the others are
+            return []
+    return alike if len(alike) >= others else []
 
 
 def _stay(codes: NDArray[np.int32]) -> float:

@@ -48,10 +48,12 @@ def ranges_of(every: Together, some: Together, expected: int) -> Iterator[Exclus
                 if other == column:
                     continue
                 limits = _range(some.numbers[own, other])
-                if limits is None or some.outside(column, code, other, limits) < least:
+                if limits is None or not some.often_outside(column, code, other, limits, least):
                     continue
                 limits = _limits(every.numbers[of_all, other])
-                if limits is not None and every.outside(column, code, other, limits) >= expected:
+                if limits is None:
+                    continue
+                if every.often_outside(column, code, other, limits, expected):
                     yield Exclusion(every.names[column], code, every.names[other], limits=limits)
 
 

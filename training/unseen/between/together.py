@@ -70,14 +70,14 @@ class Together:
             return None
         schema, rows = table.schema, by_time(table)
         columns = [*schema.numeric, *schema.discrete]
-        numbers = np.full((len(table), len(columns)), np.nan)
+        numbers = np.full((len(table), len(columns)), np.nan, order="F")
         numbers[:, : len(schema.measured)] = table.numbers[rows, : len(schema.measured)]
         values = with_zeros(levels, zeros)
         known = KnownValues.of(schema, levels, schema.names, zeros)
         at = [schema.names.index(column.name) for column in columns]
         return cls(
             names=[column.name for column in columns],
-            events=known.read(table.numbers[rows], table.codes[rows])[:, at],
+            events=np.asfortranarray(known.read(table.numbers[rows], table.codes[rows])[:, at]),
             sizes=[events_of(column, values) for column in columns],
             numbers=numbers,
             parts=[column.part if column.part in COUNTED else None for column in columns],
@@ -93,8 +93,8 @@ class Together:
         rows = spread(len(self), most)
         return replace(
             self,
-            events=self.events[rows],
-            numbers=self.numbers[rows],
+            events=np.asfortranarray(self.events[rows]),
+            numbers=np.asfortranarray(self.numbers[rows]),
             calendar=self.calendar.take(rows),
             series=np.arange(len(rows)),  # a run is shorter where records are left out
         )
@@ -163,22 +163,30 @@ class Together:
         out[: own.shape[0], : own.shape[1]] = own
         return out
 
-    def outside(self, column: int, code: int, other: int, limits: tuple[float, float]) -> float:
-        """Return how many numbers of the records with an event could have been beyond limits, by
-        what those of the other records are: no more of them than are.
+    def often_outside(
+        self, column: int, code: int, other: int, limits: tuple[float, float], least: float
+    ) -> bool:
+        """Return whether so many numbers of the records with an event, or more, could have been
+        beyond limits, by what those of the other records are: no more of them than are.
         """
-        numbers, own = self.numbers[:, other], self.events[:, column] == code
-        given = ~np.isnan(numbers)
+        numbers = self.numbers[:, other]
         beyond = (numbers < limits[0]) | (numbers > limits[1])
-        by_chance = 0.0
-        for part in self.tenths:
-            others = given[part] & ~own[part]
-            if others.any():
-                share = np.count_nonzero(beyond[part] & others) / np.count_nonzero(others)
-                by_chance += share * np.count_nonzero(given[part] & own[part])
+        most = int(np.count_nonzero(beyond))
+        if most < least:
+            return False
+        own, given = self.events[:, column] == code, ~np.isnan(numbers)
+        alike, others = self._by_tenths(given & own), self._by_tenths(given & ~own)
+        share = self._by_tenths(beyond & ~own) / np.maximum(others, 1)
+        chances = min(float(share @ alike), most)
+        if chances < least:
+            return False
         clump = self._clumps(beyond.astype(np.int64), 2)[1]
-        chances = min(by_chance, np.count_nonzero(beyond))
-        return float(chances / min(clump, self.clumps[column][code]))
+        return bool(chances / min(clump, self.clumps[column][code]) >= least)
+
+    def _by_tenths(self, chosen: Bools) -> Ints:
+        """Return how many of the records are chosen in each tenth, (tenths,)."""
+        starts = [part[0] for part in self.tenths]
+        return np.add.reduceat(chosen, starts, dtype=np.int64)
 
     def _clumps(self, events: Ints, size: int) -> Numbers:
         """Return by how much fewer runs each event has than if records came in any order."""
