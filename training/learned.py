@@ -19,7 +19,7 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.records.seen import Seen
-from vaewatch.training.records.split import Split
+from vaewatch.training.split.split import Split
 
 if TYPE_CHECKING:
     from vaewatch.training.vae.fit import Fitted

@@ -21,7 +21,6 @@ from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.scoring.time.frames import check_moments
 from vaewatch.training.calibration.calibrate import fit_drift, with_changes
-from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records
 from vaewatch.training.calibration.out_of_bag import (
@@ -45,7 +44,6 @@ from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
 from vaewatch.training.parent import Parent, anew
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
-from vaewatch.training.records.order import ranks
 from vaewatch.training.records.remarks.columns import remarks
 from vaewatch.training.records.remarks.order import of_order
 from vaewatch.training.records.schema import (
@@ -53,14 +51,16 @@ from vaewatch.training.records.schema import (
     segment_groups,
     with_categories_of,
 )
-from vaewatch.training.records.split import (
+from vaewatch.training.split.order import ranks
+from vaewatch.training.split.segments import hold_out_segments
+from vaewatch.training.split.split import (
     LAST_SHARE,
     LATER_SHARE,
     Split,
     split_later,
     split_records,
 )
-from vaewatch.training.records.trim import trim
+from vaewatch.training.split.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.vae.checkpoint import Checkpoint

@@ -37,12 +37,12 @@ from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import Keys
 from vaewatch.training.feedback.renew import heed
 from vaewatch.training.records.labels import read_labels
-from vaewatch.training.records.order import latest
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.records.seen import load_seen
-from vaewatch.training.records.split import recent_size
 from vaewatch.training.report.make import with_report
 from vaewatch.training.series.recalibrate import renew_series
+from vaewatch.training.split.order import latest
+from vaewatch.training.split.split import recent_size
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.threads import computing_on
 

@@ -20,7 +20,7 @@ from vaewatch.scoring.errors import ArtifactError, CalibrationError, SchemaError
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.parent import STEPS, Parent
-from vaewatch.training.records.split import split_later
+from vaewatch.training.split.split import split_later
 from vaewatch.training.train import _run_key
 
 FAST = ("--steps", 40)

@@ -20,7 +20,7 @@ from vaewatch.training.learned import Learned
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.schema import infer_schema
-from vaewatch.training.records.split import split_records
+from vaewatch.training.split.split import split_records
 from vaewatch.training.unseen.then import features_then
 from vaewatch.training.vae.folds import Folds
 

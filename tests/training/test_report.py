@@ -24,8 +24,8 @@ from vaewatch.scoring.disk.reading import read_manifest
 from vaewatch.scoring.manifest import MANIFEST
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.records.split import split_records
 from vaewatch.training.report.findings import Findings
+from vaewatch.training.split.split import split_records
 from vaewatch.training.train import train
 
 SECTIONS = [

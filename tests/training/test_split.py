@@ -21,7 +21,7 @@ from vaewatch.training.evaluate import evaluate
 from vaewatch.training.export.pack import pack
 from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
-from vaewatch.training.records.split import calibration_size, split_records
+from vaewatch.training.split.split import calibration_size, split_records
 from vaewatch.training.train import train
 
 QUICK = TrainConfig(steps=60, width=16, members=4, alpha=0.05)

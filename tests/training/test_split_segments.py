@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.stats import beta, kstest, norm
 
 from vaewatch.scoring.budget.calibration import allowed_rank
-from vaewatch.training.calibration.held_out import hold_out_segments
 from vaewatch.training.config import TrainConfig
-from vaewatch.training.records.split import Split, split_later, split_records
+from vaewatch.training.split.segments import hold_out_segments
+from vaewatch.training.split.split import Split, split_later, split_records
 
 SHARES, SPREADS = (0.8, 0.15, 0.05), np.array([1.0, 3.0, 0.4])
 N, ALPHA = 3000, 0.1

@@ -33,11 +33,11 @@ from vaewatch.training.calibration.rehearsal import play
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.detector import VAEDetector
 from vaewatch.training.pipeline import fit
-from vaewatch.training.records.order import held_out_blocks, latest, ranks
 from vaewatch.training.records.profile import profile_frame
-from vaewatch.training.records.split import split_later, split_records
 from vaewatch.training.records.time import learn_time, usual_arc
 from vaewatch.training.report.sections.time import starts
+from vaewatch.training.split.order import held_out_blocks, latest, ranks
+from vaewatch.training.split.split import split_later, split_records
 from vaewatch.training.train import train
 from vaewatch.training.vae.folds import Folds
 

@@ -17,7 +17,7 @@ from vaewatch.training.export.pack import pack
 from vaewatch.training.export.package import Origin, Package
 from vaewatch.training.pipeline import fit
 from vaewatch.training.records.read import read_frame
-from vaewatch.training.records.trim import suspects
+from vaewatch.training.split.trim import suspects
 
 PLANTED = 20
 SETTINGS = {**SMALL, "alpha": 0.05, "steps": 200, "width": 32}

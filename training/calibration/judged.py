@@ -12,7 +12,7 @@ from vaewatch.scoring.budget.own import calibrate_segments
 from vaewatch.scoring.budget.segments import Segments, segment_column
 from vaewatch.scoring.table import Table
 from vaewatch.training.calibration.calibrate import calibrate
-from vaewatch.training.records.split import Split
+from vaewatch.training.split.split import Split
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from vaewatch.training.config import TrainConfig
 from vaewatch.training.feedback.weights import Factors
 from vaewatch.training.learned import Continued
 from vaewatch.training.odd.columns import ColumnCosts, ColumnView, may_view
-from vaewatch.training.records.order import held_out_blocks
-from vaewatch.training.records.split import Split, records_for
+from vaewatch.training.split.order import held_out_blocks
+from vaewatch.training.split.split import Split, records_for
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.unseen.then import features_then

@@ -24,7 +24,7 @@ from vaewatch.training.feedback.given import Feedback
 from vaewatch.training.feedback.matched import Matched
 from vaewatch.training.feedback.weights import Examples, Factors, Learnt, Marked, learn
 from vaewatch.training.learned import Evidence
-from vaewatch.training.records.split import Split
+from vaewatch.training.split.split import Split
 
 Floats = NDArray[np.float64]
 

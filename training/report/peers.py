@@ -26,7 +26,7 @@ from vaewatch.training.export.package import Origin
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.read import fingerprint
-from vaewatch.training.records.split import split_records
+from vaewatch.training.split.split import split_records
 
 VARIANCE = 0.9  # that PCA keeps
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import allowed_rank
 from vaewatch.training.config import RECENT, TrainConfig
-from vaewatch.training.records.split import (
+from vaewatch.training.split.split import (
     LATER_SHARE,
     ROUNDING,
     Split,

@@ -23,7 +23,7 @@ from vaewatch.training.calibration.rules import Rules
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.progress import Progress
 from vaewatch.training.records.features import fit_vectorizer
-from vaewatch.training.records.split import Split
+from vaewatch.training.split.split import Split
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.vae.fit import fit_vae
 

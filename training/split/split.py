@@ -20,7 +20,7 @@ from vaewatch.scoring.budget.calibration import (
 )
 from vaewatch.scoring.errors import CalibrationError, SchemaError
 from vaewatch.training.config import RECENT, TrainConfig
-from vaewatch.training.records.order import held_out_blocks, latest
+from vaewatch.training.split.order import held_out_blocks, latest
 from vaewatch.training.streams import Stream, stream
 
 SHARE = 1 / 8  # of the records: held out where that is enough; it costs no detection
