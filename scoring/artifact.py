@@ -208,16 +208,17 @@ def unpack_artifact(manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     else:
         check_window(manifest.window, vectorizer)
         check_peaks(arrays.get(PEAKS), manifest.calibration.n)
-        summary = manifest.new_entities
-        check_entities(arrays.get(ENTITIES), schema, wanted=summary is not None)
-        if summary is not None:
-            check_calibration(arrays.get(OF_NEW, np.empty(0)), summary.n)
+        new = manifest.new_entities
+        check_entities(arrays.get(ENTITIES), schema, wanted=new is not None)
+        if new is not None:
+            check_calibration(arrays.get(OF_NEW, np.empty(0)), new.n)
         parts = read_tensors(files[DIRECTIONS], DIRECTIONS, DIRECTIONS_ARRAYS)
         directions = Directions(*(parts[name] for name in DIRECTIONS_ARRAYS))
         width = manifest.window.width(len(vectorizer.features))
         check_directions(directions, manifest.window.size * width)
     check_drift(schema, arrays["drift_edges"], arrays["drift_counts"])
-    calibration = Calibration(arrays["scores"], manifest.alpha, manifest.calibration.rule)
+    summary = manifest.calibration
+    calibration = Calibration(arrays["scores"], manifest.alpha, summary.rule, summary.entities)
     golden = read_json(files[GOLDEN], GOLDEN)
     check_golden(golden, 0 if manifest.window is None else manifest.window.size - 1)
     return Artifact(

@@ -17,9 +17,9 @@ JUDGES = 2  # members at least that do not serve: each leaves out a fold
 FEW_FEATURES = 24  # at most, of a narrow table
 SERVED_NARROW, SERVED_WIDE = 4, 2
 RECENT = "recent"  # the latest records calibrate
-ENTITIES = "entities"  # those that the fit never saw have a calibration of their own
+ENTITIES = "entities"  # those that the fit never saw calibrate for others like them
 MOST_RECORDS = 250_000  # a uniform sample of more; the steps would not see the rest anyway
-TIMED = ("time_zone", "date_order", "calendar", "calibrate")  # settings that take a time
+TIMED = ("time_zone", "date_order", "calendar")  # settings that take a time
 NOT_OF_WINDOWS = {  # settings, and what to do instead
     "score": "all parts of its score count. Leave it out",
     "contamination_robust": "to leave records out would tear windows. Take the times of known "
@@ -70,8 +70,8 @@ class TrainConfig:
     time_zone: str | None = None
     date_order: str = "auto"  # what comes first in dates such as 3/4/2026: "day" or "month"
     calendar: str = "auto"  # parts of the time that are learned: auto, none, or hour,weekday,day
-    # what calibrates: all of the time, the most "recent" records, or with a window "entities": all
-    # of the time, and those that the fit never saw by what saw none of theirs
+    # what calibrates: all of the time, the most "recent" records, or "entities": whole ones that
+    # the fit never saw, which with a window have a calibration of their own beside the other
     calibrate: str = "all"
     segment: str | None = None  # a column each of whose values has a calibration of its own
     window: int | str | None = None  # records that are judged together, the newest by the others
@@ -90,8 +90,11 @@ class TrainConfig:
                 like = difflib.get_close_matches(name, names, 1)
                 hint = f"Did you mean '{like[0]}'?" if like else f"Known: {', '.join(names)}."
                 raise SettingError(f"there is no setting '{name}'. {hint}")
-        left_out = TIMED if continues and settings.get("time") is None else ()
-        return cls(**{name: settings[name] for name in settings if name not in left_out})
+        if continues and settings.get("time") is None:
+            recent = settings.get("calibrate") == RECENT
+            left_out = (*TIMED, "calibrate") if recent else TIMED
+            settings = {name: own for name, own in settings.items() if name not in left_out}
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -122,7 +125,15 @@ class TrainConfig:
     @property
     def windowed(self) -> bool:
         """Whether a record is judged with those before it."""
-        return self.window != 1 and (self.window is not None or self.entity is not None)
+        if self.window is not None:
+            return self.window != 1
+        has_order = self.time is not None or self.calibrate != ENTITIES
+        return self.entity is not None and has_order
+
+    @property
+    def by_entity(self) -> bool:
+        """Whether records that are judged by themselves calibrate in whole entities."""
+        return self.calibrate == ENTITIES and not self.windowed
 
     def _require_series(self) -> None:
         """Refuse a window without a time, and what windows do not take."""
@@ -143,7 +154,11 @@ class TrainConfig:
         if self.time is None:
             what, alone = "window", ""
             if self.window is None:
-                what, alone = "entity", ", or pass --window 1 to judge each record by itself"
+                what = "entity"
+                alone = (
+                    ", or pass --window 1 to judge each record by itself, or --calibrate entities "
+                    "to do so and keep the budget for entities that the fit never saw"
+                )
             raise SettingError(
                 f"setting '{what}' takes a time, by which records are in order: name its column "
                 f"with --time{alone}."
@@ -154,10 +169,15 @@ class TrainConfig:
 
     def _require_calibration(self) -> None:
         """Refuse records to calibrate on that suit windows alone, or single records alone."""
-        if self.calibrate == ENTITIES and (self.entity is None or not self.windowed):
+        if self.calibrate == ENTITIES and self.entity is None:
             raise SettingError(
-                "setting 'calibrate' can be entities only where records are judged with those "
-                "before them: name the column of their entity with --entity."
+                "setting 'calibrate' can be entities only where records belong to some, such as "
+                "patients: name their column with --entity."
+            )
+        if self.by_entity and self.segment is not None:
+            raise SettingError(
+                "setting 'segment' cannot be used where whole entities calibrate: too few of them "
+                "have records of each value. Leave one of the two out."
             )
         if self.calibrate == RECENT and self.windowed:
             raise SettingError(
@@ -169,7 +189,10 @@ class TrainConfig:
     def _require_time(self) -> None:
         """Refuse a time that is also something else, and settings that take a time."""
         if self.time is None:
-            if given := [n for n in TIMED if getattr(self, n) != getattr(type(self), n)]:
+            given = [n for n in TIMED if getattr(self, n) != getattr(type(self), n)]
+            if self.calibrate == RECENT:
+                given.append("calibrate")
+            if given:
                 raise SettingError(
                     f"setting '{given[0]}' takes a time: name its column with --time."
                 )

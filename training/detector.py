@@ -96,6 +96,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         seed = self.random_state
         if not isinstance(seed, int):
             seed = int(check_random_state(seed).randint(LARGEST_SEED))
+        if settings.get("entity") is not None:  # an estimator of series has a window
+            settings.setdefault("window", 1)
         return TrainConfig(**settings, seed=seed)
 
     def _verdicts(self, X: Any) -> Verdicts:
@@ -154,6 +156,7 @@ class VAEDetector(Detector):
         calendar: str = TrainConfig.calendar,
         calibrate: str = TrainConfig.calibrate,
         segment: str | None = None,
+        entity: str | None = None,
         device: str = TrainConfig.device,
         threads: int = TrainConfig.threads,
         random_state: int | np.random.RandomState | None = 0,
@@ -178,6 +181,7 @@ class VAEDetector(Detector):
         self.calendar = calendar
         self.calibrate = calibrate
         self.segment = segment
+        self.entity = entity
         self.device = device
         self.threads = threads
         self.random_state = random_state

@@ -86,7 +86,8 @@ class Parent:
             SchemaError: its columns to learn are not those of the artifact.
             CalibrationError: it cannot be told which records are those of the artifact's fit.
         """
-        schema, apart = self.artifact.schema, {config.id, config.label, *config.ignore}
+        schema = self.artifact.schema
+        apart = {config.id, config.label, config.entity, *config.ignore}
         time = None if schema.time is None else schema.time.column
         if config.time != time:
             was, got = ("none" if each is None else f"'{each}'" for each in (time, config.time))

@@ -19,7 +19,6 @@ from vaewatch.scoring.schema import Schema
 from vaewatch.scoring.score import ScoreRule, score_features
 from vaewatch.scoring.table import Table
 from vaewatch.scoring.time.blocks import Outlook
-from vaewatch.scoring.time.frames import check_moments
 from vaewatch.training.calibration.calibrate import fit_drift, with_changes
 from vaewatch.training.calibration.judged import Judged
 from vaewatch.training.calibration.neighbours import keep_records
@@ -30,9 +29,10 @@ from vaewatch.training.calibration.out_of_bag import (
     out_of_bag,
     parts_of_scores,
 )
-from vaewatch.training.calibration.played import Played, Shaping, set_aside
+from vaewatch.training.calibration.played import Played, Shaping
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.rules import Rules
+from vaewatch.training.calibration.worth import calibrate_entities
 from vaewatch.training.config import RECENT, TrainConfig
 from vaewatch.training.export.graph import check_against_torch, export_graph
 from vaewatch.training.export.score_model import ScoreModel
@@ -48,24 +48,19 @@ from vaewatch.training.records.remarks.columns import remarks
 from vaewatch.training.records.remarks.order import of_order
 from vaewatch.training.records.schema import (
     infer_schema,
-    segment_groups,
     with_categories_of,
 )
-from vaewatch.training.split.order import ranks
-from vaewatch.training.split.segments import hold_out_segments
+from vaewatch.training.split.divide import Whence, divide, draw_folds
 from vaewatch.training.split.split import (
     LAST_SHARE,
     LATER_SHARE,
     Split,
-    split_later,
-    split_records,
 )
 from vaewatch.training.split.trim import trim
 from vaewatch.training.streams import Stream, stream
 from vaewatch.training.unseen.known import unseen_by_others
 from vaewatch.training.vae.checkpoint import Checkpoint
-from vaewatch.training.vae.fit import Drawn, Fitted, fit_vae
-from vaewatch.training.vae.folds import Folds
+from vaewatch.training.vae.fit import Fitted, fit_vae
 from vaewatch.training.vae.laggards import without_laggards
 
 log = logging.getLogger("vaewatch.training")
@@ -99,8 +94,8 @@ def fit(
     continued = parent.continued(frame, config) if parent else None
     if inferred is None and config.time is not None:
         inferred = infer_schema(frame, config)
-    times = None if inferred is None else _times(inferred, frame)
-    split = _split(frame, config, continued, times)
+    whence = Whence.of(frame, inferred, config)
+    split = divide(frame, whence, config, continued)
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
@@ -113,7 +108,7 @@ def fit(
     x = vectorizer.transform(fit_table).values
     config = config.suiting(x.shape[1])
     start = None if parent is None else parent.weights(vectorizer, config.seed)
-    drawn = _drawn(times, split, config, continued)
+    drawn = draw_folds(whence, split, config, continued)
     fitted = fit_vae(x, config, progress, checkpoint, start, drawn)
     fitted = without_laggards(fitted, x)
     progress("calibrating", 0, 0)
@@ -133,7 +128,7 @@ def fit(
         return score_features(network, found.rule, vectorizer.transform(records))
 
     judged = _judge(table, split, found, rules, score)
-    calibration = judged.calibration(config.alpha, split)
+    calibration = _calibration(judged, split, config.alpha, whence.entities)
     played = Played(fitted, found.shaping(rules), vectorizer, table, split, continued)
     return Learned(
         config=config,
@@ -150,7 +145,7 @@ def fit(
         segments=_segments(judged, split, calibration, continued),
         evidence=found.evidence,
         continued=continued,
-        outlook=None if times is None else _outlook(played, judged, config),
+        outlook=None if whence.times is None else _outlook(played, judged, config),
         feedback=None if feedback is None else feedback.summary(learnt),
     )
 
@@ -166,22 +161,6 @@ def _judge(table: Table, split: Split, found: _ScoreFit, rules: Rules, score: Sc
     own = evidence.scores + unseen * brought
     scores = np.concatenate([own, score(table.take(split.trimmed))])
     return Judged(table, rows, scores)
-
-
-def _drawn(
-    times: NDArray[np.int64] | None,
-    split: Split,
-    config: TrainConfig,
-    continued: Continued | None,
-) -> Drawn | None:
-    """Make the folds blocks of time, given the (N,) times of all records."""
-    if times is None or config.served is None:
-        return None
-    order = ranks(times[split.fit], stream(config.seed, Stream.ORDER))
-    folds = Folds.in_order(order, config.members, config.served)
-    if config.calibrate == RECENT:
-        return Drawn(folds)
-    return Drawn(set_aside(folds, times, split, config, continued))
 
 
 def _viewed(found: _ScoreFit, columns: NDArray[np.int64], split: Split, rules: Rules) -> _ScoreFit:
@@ -210,27 +189,16 @@ def _segments(
     return segments
 
 
-def _times(schema: Schema, frame: pl.DataFrame) -> NDArray[np.int64] | None:
-    time = schema.time
-    return None if time is None else check_moments(time, frame[time.column]).moments
-
-
-def _split(
-    frame: pl.DataFrame,
-    config: TrainConfig,
-    continued: Continued | None,
-    times: NDArray[np.int64] | None,
-) -> Split:
-    known = continued.known if continued and continued.known.any() else None
-    if known is None:
-        split = split_records(*frame.shape, config, times)
-    else:
-        split = split_later(known, config, times)
-    if config.segment is None:
-        return split
-    config.require_named(frame.columns)
-    groups = segment_groups(frame, config.segment)
-    return hold_out_segments(split, groups, config, known, times)
+def _calibration(
+    judged: Judged, split: Split, alpha: float, entities: NDArray[np.int64] | None
+) -> Calibration:
+    """Return the pooled calibration, worth what whole entities are where these, of all N records,
+    were held out.
+    """
+    if entities is None:
+        return judged.calibration(alpha, split)
+    names = entities[judged.rows].astype(str).tolist()
+    return calibrate_entities(judged.scores, names, alpha)
 
 
 @dataclass(frozen=True)

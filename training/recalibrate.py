@@ -36,6 +36,7 @@ from vaewatch.training.feedback.given import Feedback, leave_out
 from vaewatch.training.feedback.marks import Mark
 from vaewatch.training.feedback.matched import Keys
 from vaewatch.training.feedback.renew import heed
+from vaewatch.training.records.entities import entities_of
 from vaewatch.training.records.labels import read_labels
 from vaewatch.training.records.read import fingerprint
 from vaewatch.training.records.seen import load_seen
@@ -213,7 +214,7 @@ def _renew(old: Scorer, path: Path, given: _Input, asked: Recalibration) -> Rene
         rows = rows[_latest(table, alpha)]
         table = given.table.take(rows)
     scores = old.score_table(table, explain=0).score
-    made = New.of(old, table, scores, alpha)
+    made = New.of(old, table, scores, alpha, _entities(old, given.frame, rows))
     comparison = Comparison.of(old, made.calibration, made.segments)
     return Renewed(
         scores,
@@ -239,6 +240,23 @@ def _unseen(table: Table, path: Path, alpha: float) -> Rows:
             f"to them. Of the rest, {error}"
         ) from None
     return np.flatnonzero(~again)
+
+
+def _entities(old: Scorer, frame: pl.DataFrame, rows: Rows) -> list[str] | None:
+    """Return whose the records in some rows of a frame are, where the fit held out whole entities;
+    None where it did not, or the frame does not say.
+    """
+    name = old.artifact.manifest.training.entity
+    if old.artifact.calibration.entities is None or name is None:
+        return None
+    if name not in frame.columns:
+        log.warning(
+            "the records lack column '%s', so that each counts as of another entity: the interval "
+            "of the true rate is too narrow where several are of one. Add the column.",
+            name,
+        )
+        return None
+    return entities_of(frame[rows], name)
 
 
 def _latest(table: Table, alpha: float) -> Rows:

@@ -34,6 +34,7 @@ from vaewatch.training.learned import Learned
 from vaewatch.training.parent import Parent
 from vaewatch.training.pipeline import fit
 from vaewatch.training.progress import Progress, silent
+from vaewatch.training.records.entities import entities_of
 from vaewatch.training.records.kinds import ColumnError
 from vaewatch.training.records.profile import ColumnProfile, profile_columns
 from vaewatch.training.records.read import fingerprint, read_sample
@@ -218,6 +219,8 @@ def _sound(sample: Sample, config: TrainConfig, reading: Reading) -> tuple[Sampl
             schema = infer_schema(sample.frame, config)
             if config.windowed:
                 check_series(sample.frame, schema)
+            elif config.by_entity and config.entity is not None:
+                entities_of(sample.frame, config.entity)
         except ColumnError as error:
             if reading.rejects is None or not error.problems:
                 raise SchemaError(error.at(sample.place(error.row))) from error

@@ -21,7 +21,7 @@ from vaewatch.batch.series.incidents import Alarms, IncidentSpans
 from vaewatch.batch.series.judging import JudgedChunk, judged
 from vaewatch.batch.workers import Team, in_order
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.windows import Incidents, alike, expected_of_windows
 from vaewatch.scoring.errors import SchemaError, SettingError

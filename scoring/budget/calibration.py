@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vaewatch.scoring.budget.entities import WholeEntities
 from vaewatch.scoring.errors import CalibrationError, SettingError
 
 FEW = 64  # scores: sorting so few before the search costs more than it saves
@@ -30,11 +31,14 @@ class Calibration:
 
     scores: (n,) of normal records that the network was not fitted to, ascending.
     rule: SPLIT (of records that were held out) or CROSS_FITTED (out-of-bag scores of fit records).
+    entities: those that were held out, where whole ones were; the scores are then as many as
+    theirs are worth.
     """
 
     scores: NDArray[np.float64]
     alpha: float
     rule: str
+    entities: WholeEntities | None = None
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha, len(self.scores))
@@ -42,6 +46,11 @@ class Calibration:
     @property
     def n(self) -> int:
         return len(self.scores)
+
+    @property
+    def alike(self) -> float:
+        """How many records are worth one independent record."""
+        return 1.0 if self.entities is None else self.entities.alike
 
     @cached_property
     def _tied(self) -> NDArray[np.float64]:
@@ -99,6 +108,8 @@ class Calibration:
         Out-of-bag scores are not those of the members that serve, so that they only bound the rate
         from above.
         """
+        if self.entities is not None:
+            return block_law(self, self.alpha if alpha is None else alpha, self.entities.blocks)
         k, above, tied = self._at_threshold(alpha)
         low, high = (above, above + 1) if tied > 1 or self._often_tie else (k, k)
         return RateLaw(self.n, low if self.rule == SPLIT else 0, high)
@@ -198,6 +209,22 @@ class BlockLaw(RateLaw):
     @property
     def bounded(self) -> bool:
         return self.low < self.high - 1  # a block that the threshold may cut is one more
+
+
+def block_law(calibration: Calibration, alpha: float, blocks: int) -> BlockLaw:
+    """Return the law of the true false-alarm rate of windows whose scores are worth so many
+    independent ones.
+
+    The threshold may cut through a block, so that the law lies between those of the blocks wholly
+    above it and of one more. The members that serve, and the windows that are kept, have seen all
+    of the fit data, so that the rate may be lower than asked, as with any cross-fitted
+    calibration.
+    """
+    low = min(allowed_rank(alpha, blocks), blocks)
+    high = low if low and blocks >= calibration.n else min(low + 1, blocks)
+    records = calibration.n if calibration.entities is None else calibration.entities.records
+    length = max(records / max(blocks, 1), 1.0)
+    return BlockLaw(blocks, low if calibration.rule == SPLIT else 0, high, alpha, length)
 
 
 def _beta_quantile(k: int, n: int, share: float) -> float:

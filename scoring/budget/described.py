@@ -8,9 +8,8 @@ from msgspec.structs import replace
 from vaewatch.scoring.budget.calibration import (
     CROSS_FITTED,
     SPLIT,
-    BlockLaw,
     Calibration,
-    allowed_rank,
+    block_law,
     records_for_precision,
     records_needed,
     round_up,
@@ -53,6 +52,10 @@ ENTITIES_RULES = {
     CROSS_FITTED: "Each entity was scored by a member, and compared with kept windows, that saw "
     f"none of its records. {NEIGHBOURS} {BOTH}",
 }
+WHOLE_ENTITIES = (
+    "The records are of entities that the fit never saw. Those of one entity are alike, so that "
+    "the interval is that of as many records as they are worth."
+)
 ENTITIES_ASSUME = (
     "New entities are exchangeable with those of the fit data: they differ from these as these "
     "differ from one another. After a change in the source the rate is no longer promised; train "
@@ -62,21 +65,6 @@ WINDOWS_ASSUME = (
     "New spans of time are exchangeable with those of the fit data: a normal week is like those "
     "before. After a change in the source the rate is no longer promised; train again."
 )
-
-
-def block_law(calibration: Calibration, alpha: float, blocks: int) -> BlockLaw:
-    """Return the law of the true false-alarm rate of windows whose scores are worth so many
-    independent ones.
-
-    The threshold may cut through a block, so that the law lies between those of the blocks wholly
-    above it and of one more. The members that serve, and the windows that are kept, have seen all
-    of the fit data, so that the rate may be lower than asked, as with any cross-fitted
-    calibration.
-    """
-    low = min(allowed_rank(alpha, blocks), blocks)
-    high = low if low and blocks >= calibration.n else min(low + 1, blocks)
-    length = max(calibration.n / max(blocks, 1), 1.0)
-    return BlockLaw(blocks, low if calibration.rule == SPLIT else 0, high, alpha, length)
 
 
 def describe_blocks(
@@ -111,20 +99,22 @@ def describe(
     """
     alpha, n, step = calibration.alpha, calibration.n, calibration.step()
     shown = dict.fromkeys((*SHOWN_ALPHAS, alpha))
+    whole = calibration.entities is not None
     return CalibrationSummary(
         n=n,
         rule=calibration.rule,
-        rule_means=RULES[calibration.rule],
-        assumes=ASSUMES,
+        rule_means=WHOLE_ENTITIES if whole else RULES[calibration.rule],
+        assumes=ENTITIES_ASSUME if whole else ASSUMES,
         contamination=CONTAMINATION,
         rate_interval_95=calibration.rate_law().interval(),
         thresholds={f"{a:g}": calibration.threshold(a) for a in shown},
         least_alpha=1 / (n + 1),
         records_needed={f"{a:g}": records_needed(a) for a in shown},
-        records_for_20_percent=records_for_precision(alpha),
+        records_for_20_percent=round(records_for_precision(alpha) * calibration.alike),
         reachable=(step.rate, step.above) if step else None,
         unseen_passes=None if unseen is None else unseen_passes(calibration, unseen),
         segments=segments,
+        entities=calibration.entities,
     )
 
 

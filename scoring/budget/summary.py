@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from vaewatch.scoring.budget.entities import WholeEntities
+
 SegmentName = Annotated[
     str | None,
     Meta(
@@ -110,3 +112,10 @@ class CalibrationSummary(Struct, frozen=True, omit_defaults=True):
         tuple[SegmentSummary, ...],
         Meta(description="Of an artifact with a segment: the calibration of each."),
     ] = ()
+    entities: Annotated[
+        WholeEntities | None,
+        Meta(
+            description="Where whole entities were held out of a fit of single records: these, "
+            "and what they are worth. `n` of their scores are kept, spread evenly over all."
+        ),
+    ] = None

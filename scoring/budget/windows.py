@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vaewatch.scoring.budget.calibration import Calibration
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import Calibration, block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.series.incidents import entity_days

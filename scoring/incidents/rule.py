@@ -11,8 +11,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Artifact
-from vaewatch.scoring.budget.calibration import RateLaw, check_alpha
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import RateLaw, block_law, check_alpha
 from vaewatch.scoring.errors import SettingError
 from vaewatch.scoring.incidents.feedback import GroupKind
 from vaewatch.scoring.incidents.grouping import Rule

@@ -91,9 +91,14 @@ class Model:
 
     @cached_property
     def alike(self) -> float:
-        """How many neighbouring records are worth one independent record; 1 without a window."""
-        series = self.scorer.artifact.manifest.series
-        return 1.0 if series is None else alike(self.scorer.artifact.calibration, series)
+        """How many records are worth one independent record: of neighbours with a window, or of
+        one entity.
+        """
+        calibration, series = (
+            self.scorer.artifact.calibration,
+            self.scorer.artifact.manifest.series,
+        )
+        return calibration.alike if series is None else alike(calibration, series)
 
     @cached_property
     def created_at(self) -> float:

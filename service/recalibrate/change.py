@@ -16,8 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw, block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.series.promise import alpha_for
 from vaewatch.scoring.series.window import Window

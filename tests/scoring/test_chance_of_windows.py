@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT, Calibration
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT, Calibration, block_law
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.budget.windows import Incidents, expected_of_windows
 from vaewatch.scoring.series.promise import alarm_blocks

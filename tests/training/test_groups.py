@@ -13,9 +13,9 @@ from tests.conftest import call
 SAID = (
     "records that follow one another are alike in columns 'glucose', 'pulse', as those of one "
     "patient, machine or day are. Those that calibrate are drawn from among them, so that alpha "
-    "is promised for further records of the same ones; of others more may alarm. Name a column "
-    "of times with --time; or keep some of them out of the fit, and calibrate on these with "
-    "vaewatch recalibrate."
+    "is promised for further records of the same ones; of others more may alarm. Name their "
+    "column with --entity COLUMN --calibrate entities, and whole ones calibrate; or a column of "
+    "times with --time."
 )
 
 

@@ -19,7 +19,7 @@ import vaewatch
 from tests.conftest import Done, call
 from tests.training.telemetry import QUICK, TIMED, WORDS, series
 from vaewatch.scoring.artifact import DIRECTIONS, NETWORK, WEIGHTS
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import block_law
 from vaewatch.scoring.budget.in_words import days
 from vaewatch.scoring.budget.windows import days_for_precision
 from vaewatch.scoring.disk.reading import read_manifest

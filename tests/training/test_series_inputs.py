@@ -215,7 +215,8 @@ def test_a_setting_that_cannot_be_meant_is_refused(
         (
             {"entity": "machine"},
             "setting 'entity' takes a time, by which records are in order: name its column with "
-            "--time, or pass --window 1 to judge each record by itself.",
+            "--time, or pass --window 1 to judge each record by itself, or --calibrate entities "
+            "to do so and keep the budget for entities that the fit never saw.",
         ),
         (
             {"window": "auto"},

@@ -15,8 +15,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vaewatch.scoring.budget.calibration import SPLIT, Calibration, RateLaw, allowed_rank
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import (
+    SPLIT,
+    Calibration,
+    RateLaw,
+    allowed_rank,
+    block_law,
+)
 from vaewatch.scoring.budget.own import calibrate_segments
 from vaewatch.scoring.budget.segments import Segments, segment_column
 from vaewatch.scoring.schema import Schema

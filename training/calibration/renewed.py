@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from vaewatch.training.calibration.calibrate import calibrate, fit_drift
 from vaewatch.training.calibration.detection import Comparison, Detection
 from vaewatch.training.calibration.rehearsal import rehearse_recent
 from vaewatch.training.calibration.side import Codes
+from vaewatch.training.calibration.worth import calibrate_entities
 from vaewatch.training.export.golden import GOLDEN_RECORDS, make_golden
 
 
@@ -74,9 +76,23 @@ class New:
     segments: Segments | None
 
     @classmethod
-    def of(cls, old: Scorer, table: Table, scores: NDArray[np.float64], alpha: float) -> New:
-        """Calibrate all records together, and each segment where the old artifact has some."""
-        calibration, segments = calibrate(scores, alpha, SPLIT), None
+    def of(
+        cls,
+        old: Scorer,
+        table: Table,
+        scores: NDArray[np.float64],
+        alpha: float,
+        entities: Sequence[str] | None = None,
+    ) -> New:
+        """Calibrate all records together, and each segment where the old artifact has some.
+
+        entities: of each record, where they are worth what whole entities are.
+        """
+        segments = None
+        if entities is None:
+            calibration = calibrate(scores, alpha, SPLIT)
+        else:
+            calibration = calibrate_entities(scores, entities, alpha)
         if old.artifact.segments is not None:
             codes = old.artifact.segments.codes(table)
             segments = calibrate_segments(table.schema, codes, scores, calibration)

@@ -99,6 +99,22 @@ def broken(series: pl.Series, bad: Bad, rule: str, remedy: str = "") -> ColumnEr
     return ColumnError(text, rows[0], problems)
 
 
+def refuse_records(problems: tuple[Problem, ...], rule: str, records: int) -> None:
+    """Refuse records, of so many, that break a rule.
+
+    Raises:
+        ColumnError: there are some.
+    """
+    if problems:
+        first = min(problem.record for problem in problems)
+        raise ColumnError(
+            f"{rule}, but {len(problems):,} of {records:,} records break that (the first is "
+            f"{PLACE}).{MEND}",
+            first,
+            problems,
+        )
+
+
 def _shown(series: pl.Series, row: int) -> str:
     return f"'{clip(str(series[row]))}'"
 

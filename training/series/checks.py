@@ -6,12 +6,11 @@ import numpy as np
 import polars as pl
 
 from vaewatch.scoring.errors import Problem
-from vaewatch.scoring.files.frames import as_categories, without_codes
 from vaewatch.scoring.schema import Schema
-from vaewatch.scoring.series.entity import LONGEST, entities_of_column
 from vaewatch.scoring.time.form import NO_TIME
 from vaewatch.scoring.time.frames import check_moments
-from vaewatch.training.records.kinds import MEND, PLACE, ColumnError
+from vaewatch.training.records.entities import entities_of
+from vaewatch.training.records.kinds import refuse_records
 from vaewatch.training.records.sample import Sample
 
 
@@ -26,15 +25,11 @@ def check_series(frame: pl.DataFrame, schema: Schema) -> None:
         moments = check_moments(schema.time, frame[name]).moments
         rule = f"column '{name}' must hold a time in each record, by which windows are in order"
         rows = np.flatnonzero(moments == NO_TIME).tolist()
-        _refuse(tuple(Problem(row, name, "missing", rule) for row in rows), rule, len(frame))
-    if schema.entity is not None:
-        problems: list[Problem] = []
-        entities_of_column(as_categories(without_codes(frame[schema.entity])), problems)
-        rule = (
-            f"column '{schema.entity}' must name the entity of each record, in at most "
-            f"{LONGEST:,} characters"
+        refuse_records(
+            tuple(Problem(row, name, "missing", rule) for row in rows), rule, len(frame)
         )
-        _refuse(tuple(problems), rule, len(frame))
+    if schema.entity is not None:
+        entities_of(frame, schema.entity)
 
 
 def newest(sample: Sample, schema: Schema, most: int) -> Sample:
@@ -43,14 +38,3 @@ def newest(sample: Sample, schema: Schema, most: int) -> Sample:
         return sample
     moments = check_moments(schema.time, sample.frame[schema.time.column]).moments
     return sample.take(np.sort(np.argsort(moments, kind="stable")[-most:]))
-
-
-def _refuse(problems: tuple[Problem, ...], rule: str, records: int) -> None:
-    if problems:
-        first = min(problem.record for problem in problems)
-        raise ColumnError(
-            f"{rule}, but {len(problems):,} of {records:,} records break that (the first is "
-            f"{PLACE}).{MEND}",
-            first,
-            problems,
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import Calibration, allowed_rank
-from vaewatch.scoring.budget.described import block_law, describe_blocks
+from vaewatch.scoring.budget.described import describe_blocks
 from vaewatch.scoring.budget.summary import CalibrationSummary
 from vaewatch.scoring.series.promise import (
     Counting,
@@ -23,7 +22,7 @@ from vaewatch.scoring.series.promise import (
 from vaewatch.scoring.series.window import Window
 from vaewatch.scoring.time.blocks import Outlook
 from vaewatch.training.calibration.rehearsal import play
-from vaewatch.training.series.promise import entity_blocks
+from vaewatch.training.calibration.worth import entity_blocks, warn_of_few_blocks
 
 log = logging.getLogger("vaewatch.training")
 
@@ -122,17 +121,9 @@ def later_half(judged: JudgedWindows) -> NDArray[np.bool_]:
     return np.asarray(judged.moments > np.median(judged.moments))
 
 
-def warn_of_few_blocks(judged: JudgedWindows) -> None:
+def warn_of_few(judged: JudgedWindows) -> None:
     """Say so where the blocks are too few for the rate that was asked for."""
-    alpha, blocks = judged.calibration.alpha, judged.blocks
-    if alpha * (blocks + 1) < 1:
-        high = block_law(judged.calibration, alpha, blocks).interval()[1]
-        alike, more, whose = "neighbouring windows", "a longer time or more entities", ""
-        if judged.by_entity:
-            alike, more, whose = "the windows of an entity", "more entities", " of new entities"
-        log.warning(
-            "%s are so alike that these records are worth %s independent ones, and a rate of %g "
-            "takes %s: up to %.2g of normal records%s may alarm. Give %s, or ask for a larger "
-            "alpha.",
-            *(alike, f"{blocks:,}", alpha, f"{math.ceil(1 / alpha) - 1:,}", high, whose, more),
-        )
+    alike, more, whose = "neighbouring windows", "a longer time or more entities", ""
+    if judged.by_entity:
+        alike, more, whose = "the windows of an entity", "more entities", " of new entities"
+    warn_of_few_blocks(judged.calibration, judged.blocks, alike, more, whose)

@@ -35,7 +35,7 @@ from vaewatch.training.series.fit import OutOfFold, WindowFit, fit_windows, to_j
 from vaewatch.training.series.judged import (
     JudgedWindows,
     outlook_of_windows,
-    warn_of_few_blocks,
+    warn_of_few,
 )
 from vaewatch.training.series.model import UNSEEN, WindowModel
 from vaewatch.training.series.records import Series, series_of
@@ -127,7 +127,7 @@ def fit_series(
         of_new = _judged(table, series, fit.model, fit.of_new, config, by_entity=True)
     for each in (judged, of_new):
         if each is not None:
-            warn_of_few_blocks(each)
+            warn_of_few(each)
     return LearnedSeries(
         config=config,
         table=table,

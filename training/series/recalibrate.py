@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaewatch.scoring.artifact import Golden
-from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank, check_alpha
+from vaewatch.scoring.budget.calibration import SPLIT, allowed_rank, block_law, check_alpha
 from vaewatch.scoring.budget.chance import Chance
-from vaewatch.scoring.budget.described import block_law
 from vaewatch.scoring.disk.recalibrated import Renewal
 from vaewatch.scoring.errors import CalibrationError
 from vaewatch.scoring.scorer import Scorer
@@ -35,7 +34,7 @@ from vaewatch.training.series.judged import (
     JudgedWindows,
     later_half,
     outlook_of_windows,
-    warn_of_few_blocks,
+    warn_of_few,
 )
 from vaewatch.training.series.seen import find_again
 from vaewatch.training.streams import Stream, stream
@@ -212,7 +211,7 @@ def renew_series(
     judged = _judged(ordered, usual, rate)
     if wanted is not None:
         judged = judged.at(judged.alpha_for(wanted))
-    warn_of_few_blocks(judged)
+    warn_of_few(judged)
     of_new = _judged_new(ordered, new, judged.calibration.alpha)
     comparison = WindowComparison(scorer, Side(judged.calibration), judged.blocks)
     return Renewed(
@@ -260,7 +259,7 @@ def _judged_new(
     if allowed_rank(alpha, len(windows.rows)) < 1:
         return None
     judged = _judged(ordered, windows, alpha, by_entity=True)
-    warn_of_few_blocks(judged)
+    warn_of_few(judged)
     return judged
 
 

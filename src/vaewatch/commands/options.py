@@ -240,8 +240,8 @@ def reading_options() -> Callable[[Any], Any]:
             "--entity",
             cls=OneColumn,
             metavar="COLUMN",
-            help="What a record belongs to, such as a machine: each record is judged with the "
-            "earlier ones of its entity. Needs --time.",
+            help="What a record belongs to, such as a machine or a patient; never learned. With "
+            "--time, each record is judged with the earlier ones of its entity.",
         ),
         _kind(),
         delimiter(),

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     "--calibrate",
     type=click.Choice(["all", "recent", "entities"]),
     default=TrainConfig.calibrate,
-    help="recent: hold out the latest records and calibrate on them; with --time. entities: add "
-    "a calibration for entities that the fit never saw; with --entity.",
+    help="recent: hold out the latest records and calibrate on them; with --time. entities: hold "
+    "out whole entities, so that alpha holds for those that the fit never saw; with --entity.",
 )
 @setting(
     "--window",

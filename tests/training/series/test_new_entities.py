@@ -13,15 +13,14 @@ import pytest
 from tests.conftest import call
 from tests.fleet import ALPHA, FITTED, OTHERS, SHORT, fleet, is_new, later, trained_fleet
 from tests.training.series.test_windows import windows_of
-from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT
-from vaewatch.scoring.budget.described import block_law
+from vaewatch.scoring.budget.calibration import CROSS_FITTED, SPLIT, block_law
 from vaewatch.scoring.disk.reading import read_artifact, read_manifest
 from vaewatch.scoring.scorer import Scorer
 from vaewatch.training.calibration.calibrate import calibrate
+from vaewatch.training.calibration.worth import entity_blocks
 from vaewatch.training.config import TrainConfig
 from vaewatch.training.recalibrate import Recalibration, recalibrate
 from vaewatch.training.series.fit import fit_windows
-from vaewatch.training.series.promise import entity_blocks
 from vaewatch.training.vae.threads import computing_on
 
 
@@ -213,10 +212,10 @@ def test_the_report_says_what_was_left_out(tmp_path: Path):
             ("--entity", "machine"),
             "--calibrate entities must have two entities with a full",
         ),
-        ((), "can be entities only where records are judged with those before them"),
+        ((), "can be entities only where records belong to some, such as patients"),
         (
             ("--entity", "machine", "--window", "1"),
-            "can be entities only where records are",
+            "--calibrate entities takes at least 4 entities, got 1 in column 'machine'",
         ),
         (("--entity", "machine", "--calibrate", "recent"), "cannot be recent with a window"),
     ],

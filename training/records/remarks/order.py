@@ -29,7 +29,7 @@ def of_order(table: Table, config: TrainConfig) -> Iterator[Remark]:
     """Say what the times of records may mislead in, or without any their places in the file."""
     if table.times is not None:
         yield from of_time(table, config)
-    elif len(table) >= LEAST:
+    elif len(table) >= LEAST and not config.by_entity:
         yield from _of_groups(table)
 
 
@@ -45,9 +45,9 @@ def _of_groups(table: Table) -> Iterator[Remark]:
         "groups",
         f"records that follow one another are alike in {named_columns(alike)}, as those of one "
         "patient, machine or day are. Those that calibrate are drawn from among them, so that "
-        "alpha is promised for further records of the same ones; of others more may alarm. Name a "
-        "column of times with --time; or keep some of them out of the fit, and calibrate on these "
-        "with vaewatch recalibrate.",
+        "alpha is promised for further records of the same ones; of others more may alarm. Name "
+        "their column with --entity COLUMN --calibrate entities, and whole ones calibrate; or a "
+        "column of times with --time.",
     )
 
 

@@ -112,7 +112,7 @@ def _by_alpha(calibration: Calibration) -> Grid:
                 number(calibration.threshold(alpha)),
                 number(allowed_rank(alpha, calibration.n)),
                 f"{low:.2g} to {high:.2g}",
-                number(records_for_precision(alpha)),
+                number(round(records_for_precision(alpha) * calibration.alike)),
             )
         )
     head = ("alpha", "threshold", "records above", "true rate, 95%", "records for ± 20%")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from vaewatch.scoring.budget.calibration import Calibration, records_for_precision
-from vaewatch.scoring.budget.described import block_law, shown_alphas
+from vaewatch.scoring.budget.calibration import Calibration, block_law, records_for_precision
+from vaewatch.scoring.budget.described import shown_alphas
 from vaewatch.scoring.budget.in_words import days as in_days
 from vaewatch.scoring.budget.windows import days_for_precision
 from vaewatch.scoring.manifest import Manifest

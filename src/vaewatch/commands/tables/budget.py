@@ -86,7 +86,7 @@ def _reachable(rate: float, above: float) -> str:
 
 def _budget_row(scorer: Scorer, alpha: float) -> tuple[str, ...]:
     from vaewatch.commands.tables.series import incidents_at
-    from vaewatch.scoring.budget.described import block_law
+    from vaewatch.scoring.budget.calibration import block_law
 
     calibration, series = scorer.artifact.calibration, scorer.artifact.manifest.series
     law, own = calibration.rate_law(alpha), []

@@ -73,13 +73,16 @@ def judged_text(counts: SeriesCounts | SeriesEvaluation) -> str:
 
 
 def worth(manifest: Manifest) -> str:
-    """Return how many independent blocks calibrate, as a part of a sentence; nothing without a
-    window.
+    """Return how many independent records calibrate, as a part of a sentence; nothing where each
+    record is one.
     """
-    series = manifest.series
-    if series is None:
-        return ""
-    return f", worth {_blocks(series.blocks)}"
+    series, whole = manifest.series, manifest.calibration.entities
+    if whole is not None:
+        return (
+            f" for {whole.records:,} of {whole.count:,} entities that the fit never saw, worth "
+            f"{whole.blocks:,} independent one{'s' * (whole.blocks != 1)}"
+        )
+    return "" if series is None else f", worth {_blocks(series.blocks)}"
 
 
 def new_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
