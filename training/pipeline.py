@@ -46,6 +46,7 @@ from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks.columns import remarks
 from vaewatch.training.records.remarks.order import of_order
+from vaewatch.training.records.remarks.remark import texts_of
 from vaewatch.training.records.schema import (
     infer_schema,
     with_categories_of,
@@ -99,8 +100,8 @@ def fit(
     check_alpha(config.alpha, split.calibrates)
     schema = with_categories_of(inferred or infer_schema(frame, config), frame[split.fit])
     table = checked_table(schema, frame)
-    for remark in (*remarks(schema, frame, config.kinds), *of_order(table, config)):
-        log.warning("%s", remark.text)
+    for text in texts_of((*remarks(schema, frame, config.kinds), *of_order(table, config))):
+        log.warning("%s", text)
     if config.contamination_robust:
         split = trim(table, split, anew(config) if parent else config, progress)
     fit_table = table.take(split.fit)

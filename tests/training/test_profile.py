@@ -279,3 +279,20 @@ def test_an_option_that_names_one_column_takes_one_name(
     monkeypatch.setenv("VAEWATCH_ID", "order no")  # whole, with its blank
     assert call("profile", tmp_path / "in.csv").stdout == again.stdout != ""
     assert "order no" not in again.stdout
+
+
+def test_train_says_the_same_of_three_columns_and_names_the_others(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    codes = {f"sku_{i}": rng.integers(100, 160, 300) for i in range(12)}
+    pl.DataFrame({"amount": rng.normal(size=300).round(3), **codes}).write_csv(tmp_path / "in.csv")
+    words = ("--steps", 20, "--no-report", "--quiet", "--alpha", 0.1)
+    done = call("train", tmp_path / "in.csv", "--out", tmp_path / "out", *words)
+    assert done.returncode == 0, done.stderr
+    said = [
+        line for line in done.stderr.splitlines() if "its name says that it holds codes" in line
+    ]
+    assert [line.split("'")[1] for line in said] == ["sku_0", "sku_1", "sku_2"]
+    assert (
+        "warning: columns 'sku_3', 'sku_4', 'sku_5', 'sku_6', 'sku_7' and 4 more: code-like as "
+        "well; vaewatch profile says what of each.\n" in done.stderr
+    )

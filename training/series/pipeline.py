@@ -27,6 +27,7 @@ from vaewatch.training.config import ENTITIES, TrainConfig
 from vaewatch.training.progress import Progress, silent
 from vaewatch.training.records.features import fit_vectorizer
 from vaewatch.training.records.remarks.columns import remarks
+from vaewatch.training.records.remarks.remark import texts_of
 from vaewatch.training.records.remarks.time import of_time
 from vaewatch.training.records.schema import infer_schema, with_categories_of
 from vaewatch.training.series.checks import check_series
@@ -103,8 +104,8 @@ def fit_series(
     check_series(frame, schema)
     config = replace(config, served=config.served or SERVED)
     table = checked_table(schema, frame)
-    for remark in (*remarks(schema, frame, config.kinds), *of_time(table, config)):
-        log.warning("%s", remark.text)
+    for text in texts_of((*remarks(schema, frame, config.kinds), *of_time(table, config))):
+        log.warning("%s", text)
     vectorizer = fit_vectorizer(table)
     series = series_of(table, vectorizer, config)
     _warn_of_repeated(series, config)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 NAMED = 5  # columns or values of a remark
+SAID = 3  # columns of which much the same is said in full
+COLUMN = re.compile(r"column '(.*?)' ")
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,25 @@ class Remark:
 
     word: str
     text: str
+
+
+def texts_of(remarks: Iterable[Remark]) -> Iterator[str]:
+    """Yield what remarks say: of columns of which much the same is said, a few in full, and the
+    names of the others.
+    """
+    found: dict[str, list[Remark]] = {}
+    for remark in remarks:
+        found.setdefault(remark.word, []).append(remark)
+    for word, own in found.items():
+        others = []
+        for i, remark in enumerate(own):
+            column = COLUMN.match(remark.text)
+            if i < SAID or column is None:
+                yield remark.text
+            else:
+                others.append(column[1])
+        if others:
+            yield f"{named_columns(others)}: {word} as well; vaewatch profile says what of each."
 
 
 def named_columns(names: Sequence[str]) -> str:
