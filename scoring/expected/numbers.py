@@ -91,6 +91,16 @@ class ExpectedNumbers:
             numbers[levelled] = self.ladder.nearest(ranks, numbers[levelled])
         return numbers
 
+    def had_sign(
+        self, columns: NDArray[np.int64], numbers: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return which numbers, (M,), have a sign that their columns had in the fit data: where
+        nothing was below 0, a rule that asks for a negative number is mended elsewhere.
+        """
+        below = (numbers < 0) & (self.low[columns] >= 0)
+        above = (numbers > 0) & (self.high[columns] <= 0)
+        return np.asarray(~(below | above))
+
     def write(
         self,
         features: NDArray[np.float32],

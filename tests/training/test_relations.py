@@ -406,3 +406,16 @@ def test_relations_survive_the_artifact_and_one_of_before_has_none(bill_scorer: 
     table = checked_table(vectorizer.schema, odd)
     assert not before.transform(table).unseen.any()
     assert vectorizer.transform(table).unseen.any(1).all()
+
+
+def test_no_rule_asks_for_a_number_below_0_where_none_was(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    asked = rng.integers(20, 31, 3000)
+    right = rng.binomial(asked, 0.8)
+    frame = pl.DataFrame({"asked": asked, "right": right, "wrong": asked - right})
+    frame = frame.with_columns(minutes=(1.5 * asked + 3 * rng.normal(size=3000)).round(1))
+    scorer = train(frame, tmp_path / "quiz", alpha=0.01, steps=SMALL["steps"])
+    record = {"asked": 24, "right": 30, "wrong": 6, "minutes": 36.0}
+    reasons = {r.column: r.expected for r in scorer.score([record])[0].reasons}
+    assert reasons["right"] == 18 and reasons["asked"] == 36 - 6
+    assert "wrong" not in reasons or reasons["wrong"] >= 0
