@@ -44,10 +44,46 @@ def test_the_least_may_come_back_where_most_values_are_it():
 
 @pytest.mark.parametrize("law", OPEN)
 @pytest.mark.parametrize("n", [500, 5000])
-def test_what_does_not_differ_by_ratios_has_no_such_floor(law: str, n: int):
+def test_what_only_happens_to_be_positive_is_hardly_ever_below_a_floor(law: str, n: int):
     rng = np.random.default_rng(n)
     found = [floor_of(OPEN[law](rng, n)) for _ in range(100)]
-    assert sum(floor > -math.inf for floor in found) <= 1
+    assert sum(int((OPEN[law](rng, n) < floor).sum()) for floor in found) <= 3
+
+
+def lab(rng: Rng, n: int) -> Numbers:
+    return np.round(2 + rng.lognormal(1.6, 0.35, n), 1)
+
+
+def test_a_mistaken_unit_is_unseen_where_all_are_far_from_zero():
+    for seed in range(4):
+        values = lab(np.random.default_rng(seed), 6000)
+        vectorizer, least = fitted(values), float(values.min())
+        far = (0.0, -0.1, 0.001 * float(np.median(values)), 0.009 * least)
+        assert unseen(vectorizer, *far) == [True] * 4
+        assert not any(unseen(vectorizer, least, 0.5 * least, 0.1 * least))
+
+
+def test_the_floor_near_zero_is_what_a_slow_derivation_gives():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(rng.uniform(3, 12), 1, 2000)
+        ascending = sorted(values.tolist())
+        k, least = 30, ascending[0]
+        unit = sum(ascending[k] - value for value in ascending[:k]) / k
+        below = k * (1 + (ascending[k] - least / 100) / (k * unit)) ** -k
+        floor = floor_of(values)
+        if least > 0 and below <= 0.05:
+            assert floor == pytest.approx(least / 100, rel=1e-3)
+        else:
+            assert floor == -math.inf
+
+
+def test_zero_is_near_to_counts_and_to_what_came_low_at_some_times_only():
+    rng = np.random.default_rng(0)
+    rooms = 1 + rng.binomial(4, 0.2, 3000).astype(float)
+    assert floor_of(rooms) == -math.inf
+    assert floor_of(lab(rng, 3000)) > 0
+    assert floor_of(np.sort(lab(rng, 3000))[::-1]) == -math.inf
 
 
 def test_zeros_and_negative_numbers_leave_none():
