@@ -137,7 +137,7 @@ class Mending:
             self._looked_up(table, columns, broken.looked_up[own]),
             self._related(table, columns, broken.related[own], numbers),
         ):
-            found = np.isfinite(mended) & self.expected.had_sign(columns, mended)
+            found = np.isfinite(mended) & self.expected.may_be(columns, mended)
             numbers, events = np.where(found, mended, numbers), np.where(found, NONE, events)
         codes = self._named(table, columns, events)
         after = self._replaced(table, columns, numbers, events, codes)

@@ -26,6 +26,7 @@ class ExpectedNumbers:
         value: (C,) that feature.
         mean, deviation, log1p: (C,) of it.
         low, high: (C,) the range in the fit data.
+        least, most: (C,) beyond which a number is unseen, or of another sign than all were.
         whole: (C,) whether the column holds whole numbers only.
         rank: (C,) of the column in the ladder of levels; NONE where it has none.
         variance: (C,) of the feature's error, given the errors in all others.
@@ -39,6 +40,8 @@ class ExpectedNumbers:
     log1p: NDArray[np.bool_]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
     whole: NDArray[np.bool_]
     rank: NDArray[np.int64]
     ladder: Ladder
@@ -52,6 +55,10 @@ class ExpectedNumbers:
         value, flag = indices_of(o.value for o in columns), indices_of(o.flag for o in columns)
         mean, deviation = vectorizer.scale
         ranks = {name: rank for rank, name in enumerate(vectorizer.levels)}
+        low = np.array([_or(own.column.low, -np.inf) for own in columns])
+        high = np.array([_or(own.column.high, np.inf) for own in columns])
+        limits = [vectorizer.limits.get(o.column.name, (-np.inf, np.inf)) for o in columns]
+        least, most = np.array(limits).reshape(-1, 2).T
         off = np.where(flag == NONE, 0.0, -mean[flag] / deviation[flag])
         return cls(
             given=value != NONE,
@@ -59,8 +66,10 @@ class ExpectedNumbers:
             mean=mean[value],
             deviation=deviation[value],
             log1p=np.array([own.log1p for own in columns]),
-            low=np.array([_or(own.column.low, -np.inf) for own in columns]),
-            high=np.array([_or(own.column.high, np.inf) for own in columns]),
+            low=low,
+            high=high,
+            least=np.where(low >= 0, np.maximum(least, 0.0), least),
+            most=np.where(high <= 0, np.minimum(most, 0.0), most),
             whole=np.array([_is_whole(own.column, vectorizer) for own in columns]),
             rank=indices_of(ranks.get(own.column.name) for own in columns),
             ladder=Ladder.of(list(vectorizer.levels.values())),
@@ -91,15 +100,13 @@ class ExpectedNumbers:
             numbers[levelled] = self.ladder.nearest(ranks, numbers[levelled])
         return numbers
 
-    def had_sign(
+    def may_be(
         self, columns: NDArray[np.int64], numbers: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Return which numbers, (M,), have a sign that their columns had in the fit data: where
-        nothing was below 0, a rule that asks for a negative number is mended elsewhere.
+        """Return which numbers, (M,), may be expected: where nothing was below 0, a rule that asks
+        for a negative number is mended elsewhere.
         """
-        below = (numbers < 0) & (self.low[columns] >= 0)
-        above = (numbers > 0) & (self.high[columns] <= 0)
-        return np.asarray(~(below | above))
+        return np.asarray((self.least[columns] <= numbers) & (numbers <= self.most[columns]))
 
     def write(
         self,
