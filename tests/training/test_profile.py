@@ -296,3 +296,22 @@ def test_train_says_the_same_of_three_columns_and_names_the_others(tmp_path: Pat
         "warning: columns 'sku_3', 'sku_4', 'sku_5', 'sku_6', 'sku_7' and 4 more: code-like as "
         "well; vaewatch profile says what of each.\n" in done.stderr
     )
+
+
+def test_a_word_among_numbers_is_named_with_what_to_do(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    crp = [f"{x:.0f}" if x >= 5 else "<5" for x in rng.lognormal(1.2, 1.2, 900).tolist()]
+    frame = pl.DataFrame({"crp": crp, "ward": rng.choice(["A", "B"], 900)})
+    frame.write_csv(tmp_path / "in.csv")
+    done = call("profile", tmp_path / "in.csv")
+    below, other = crp.count("<5"), len(set(crp)) - 1
+    assert (
+        f"crp: numbers?: column 'crp' is learned as text, for the sake of '<5' in {below} of 900 "
+        f"records: its other {other} values are numbers. To learn numbers, and these as missing: "
+        "--null '<5'. If it is text: --kind crp=categorical." in done.stdout
+    )
+    for word in ("--kind", "crp=categorical"), ("--null", "<5"):
+        done = call("profile", tmp_path / "in.csv", *word)
+        assert done.returncode == 0 and "numbers?" not in done.stdout
+    done = call("profile", tmp_path / "in.csv", "--kind", "crp=numeric")
+    assert "A text that means missing is named with --null" in done.stdout

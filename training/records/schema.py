@@ -217,7 +217,10 @@ def _numeric(series: pl.Series, spelling: NumberFormat | None = None) -> Column:
 
 def _refuse(series: pl.Series, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], rule: str) -> None:
     if bad.any():
-        raise broken(series, bad, rule, MEND)
+        null = (
+            " A text that means missing is named with --null." if series.dtype == pl.String else ""
+        )
+        raise broken(series, bad, rule, MEND + null)
 
 
 def _categorical(series: pl.Series, most: int) -> Column:

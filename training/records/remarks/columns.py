@@ -22,6 +22,7 @@ from vaewatch.training.records.time import unit_note
 
 ID_LIKE = "id-like"
 UNITS = 4  # of a column of numbers with units
+WORDS = 3  # among numbers, at most
 SEVERAL = 20  # different values: fewer are grades, sizes or ranges
 NUMBER = r"^[+-]?[0-9][0-9.,\s'\u2019\u00a0\u202f]*"
 MONTH = rf"({'|'.join(MONTHS).title()})[a-z]{{0,6}}"
@@ -70,6 +71,9 @@ def remarks(schema: Schema, frame: pl.DataFrame, declared: Collection[str]) -> I
         elif column.name in declared:
             continue
         elif column.kind is Kind.CATEGORICAL:
+            if among := list(_of_words(series)):
+                yield from among
+                continue
             yield from _of_texts(series, column)
             yield from _of_absent(series)
         elif column.kind is Kind.NUMERIC:
@@ -114,6 +118,25 @@ def _of_texts(series: pl.Series, column: Column) -> Iterator[Remark]:
             f"'{name}'. If they say nothing of a record: --ignore '{name}'. If they are numbers: "
             f"--kind '{name}=numeric' says what is wrong.",
         )
+
+
+def _of_words(series: pl.Series) -> Iterator[Remark]:
+    """Name the few words among numbers that make a column one of text, such as <5."""
+    counts = as_categories(series).drop_nulls().str.strip_chars(BLANKS).value_counts(name="n")
+    counts = counts.rename({series.name: "text"})
+    words = counts.filter(pl.col("text").cast(pl.Float64, strict=False).is_null())
+    words = words.sort("n", "text", descending=[True, False])
+    if not 1 <= len(words) <= WORDS or len(counts) - len(words) < SEVERAL:
+        return
+    named = " and ".join(f"'{clip(word)}' in {n:,}" for word, n in words.iter_rows())
+    nulls = " ".join(f"--null {shlex.quote(word)}" for word in words["text"])
+    yield Remark(
+        "numbers?",
+        f"column '{series.name}' is learned as text, for the sake of {named} of {len(series):,} "
+        f"records: its other {len(counts) - len(words):,} values are numbers. To learn numbers, "
+        f"and these as missing: {nulls}. If it is text: --kind "
+        f"{shlex.quote(f'{series.name}=categorical')}.",
+    )
 
 
 def _looks(given: pl.Series) -> str:
