@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import update
+
 from vaewatch.scoring.incidents.alarm import Alarm, Cause
 from vaewatch.scoring.incidents.grouping import Rule
 from vaewatch.scoring.incidents.rule import Kind, Rules
@@ -18,6 +20,7 @@ from vaewatch.service.incidents.stream import Batch, Stream
 from vaewatch.service.notify.notification import ModelName
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import Place
+from vaewatch.service.store.tables import leases
 
 SECOND = 10**6
 START = 1_790_000_000 * SECOND
@@ -68,6 +71,12 @@ def stored(path: Path) -> Iterator[Database]:
     database = Database(Place.of(f"sqlite:///{path}/store.sqlite"))
     yield database
     database.close()
+
+
+def end_leases(database: Database) -> None:
+    """Have the time of those who were killed be over."""
+    with database.writing() as connection:
+        connection.execute(update(leases).values(until=0))
 
 
 def seconds(at: float) -> float:

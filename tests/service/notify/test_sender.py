@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select, update
+from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 from tests.live import until
 from tests.postgres import needs_postgres, postgres
 from tests.receiver import Received, Receiver
-from tests.service.notify.bringing import GAP, MODEL, SECOND, Traffic
+from tests.service.notify.bringing import GAP, MODEL, SECOND, Traffic, end_leases
 from tests.service.notify.test_formats import alertmanager, free_port, needs_alertmanager
 from tests.service.notify.test_signature import NEW, text_of
 from vaewatch.service.model.errors import StoreAway
@@ -36,7 +36,7 @@ from vaewatch.service.notify.receiver import receivers_of
 from vaewatch.service.notify.sender import Patience
 from vaewatch.service.store.database import Database
 from vaewatch.service.store.place import Place
-from vaewatch.service.store.tables import incidents, leases
+from vaewatch.service.store.tables import incidents
 from vaewatch.service.watch.families.notifications import NotificationSeries
 
 QUICK = Patience(first=0.02, longest=0.1, longest_refused=0.3)
@@ -200,7 +200,8 @@ def test_a_receiver_that_asks_for_time_gets_it(place: Place, traffic: Traffic):
 
 
 def test_a_receiver_that_hangs_does_not_hold_up_another(place: Place, traffic: Traffic):
-    with Receiver(delay=5).running() as slow, Receiver().running() as quick:
+    hangs = Receiver(delay=5).running(timeout_graceful_shutdown=0)  # the end waits for no answer
+    with hangs as slow, Receiver().running() as quick:
         with at_work(place, slow.url, quick.url) as office:
             begun(office, traffic)
             traffic.bring(30, at=0)
@@ -339,19 +340,13 @@ def test_nothing_is_lost_when_the_sender_is_killed_again_and_again(
                 until(lambda: len(receiver.got) >= 3)
                 running.send_signal(signal.SIGKILL)
                 running.wait(10)
-            _end_leases(traffic.database)
+            end_leases(traffic.database)
         with at_work(place, receiver.url) as office:
             until(lambda: office.value("notifications_waiting") == 0)
             until(lambda: len(set(names(receiver.taken))) == 10)
     sent = [each.headers["webhook-id"] for each in receiver.taken]
     assert len(set(sent)) == 10
     assert len(sent) <= 10 + 2  # of one that was under way at each kill
-
-
-def _end_leases(database: Database) -> None:
-    """Have the time of those who were killed be over."""
-    with database.writing() as connection:
-        connection.execute(update(leases).values(until=0))
 
 
 @needs_postgres
