@@ -20,13 +20,14 @@ from tests.browser import (
 )
 from tests.console.filled import fill
 from tests.live import Live, serving
-from tests.service.incidents.conftest import odd_records, post
+from tests.service.incidents.conftest import odd_records, post, wait_for_alarms
 from tests.service.test_service_life import ADMIN, SCORE, bearer, write_keys
 
 pytestmark = needs_chromium
 N = 10_000
 MARKER = "a key for marks of some length"
 ANSWER = 64 << 10  # bytes
+LISTED = 6000  # milliseconds, in which the page asks for its lists again
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +209,21 @@ def test_the_lists_say_when_there_is_nothing_or_the_store_is_away(
 ):
     store = f"sqlite:///{tmp_path}/it.sqlite"
     with serving(artifact_path, "--store", store) as live, page_of(browser) as (page, _):
+        page.clock.install()  # so that its lists, asked for every few seconds, need no waiting
         page.goto(live.url)
         expect(page.locator("#open-empty")).to_have_text("No incident is open.")
         expect(page.locator("#ended-empty")).to_have_text("No incident has ended yet.")
         post(live, odd_records(4))
+        wait_for_alarms(live, 4)
+        page.clock.fast_forward(LISTED)
         expect(page.locator("#open-rows tr")).to_have_count(1)
         page.route("**/v1/incidents*", lambda route: route.fulfill(status=503, json={}))
+        page.clock.fast_forward(LISTED)
         expect(page.locator("#work-fault")).to_contain_text("The service goes on scoring")
         expect(page.locator("#open-rows tr")).to_have_count(1)  # what was known stays
         assert axe_findings(page) == []
         page.unroute("**/v1/incidents*")
+        page.clock.fast_forward(LISTED)
         expect(page.locator("#work-fault")).to_be_hidden()
 
 
