@@ -265,7 +265,7 @@ def test_a_fit_that_diverged_is_refused(csv: Path, tmp_path: Path, steps: int):
 
 
 def test_a_fit_takes_no_more_threads_than_there_are_cores(csv: Path, tmp_path: Path):
-    words = ["--alpha=0.05", "--id=order", *QUICK]
+    words = ["--alpha=0.05", "--id=order", *QUICK, "--steps=5"]  # threads that are too many wait
     done = call("train", csv, "--out", tmp_path / "it", *words, f"--threads={cores() + 1}")
     assert done.returncode == 0
     assert f"note: --threads {cores() + 1} is more than the {cores()} cores" in " ".join(
