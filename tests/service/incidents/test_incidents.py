@@ -212,14 +212,16 @@ def test_replicas_lose_no_feedback_and_open_no_incident_twice_when_workers_are_k
             post(replicas[i // 30 % 2], records[i : i + 30])
             if i < 90:
                 continue
-            time.sleep(2.5)  # alarms of the last two seconds are lost with their worker
+            kills = i % 90 == 0
+            if kills:
+                time.sleep(2.5)  # alarms of the last two seconds are lost with their worker
             marks = [
                 threading.Thread(target=mark, args=(replicas[j % 2], f"m{i + j}", j, answered))
                 for j in range(4)
             ]
             for each in marks:
                 each.start()
-            if i % 90 == 0:
+            if kills:
                 for live in replicas:
                     os.kill(new_workers(live.process.pid, [])[0], signal.SIGKILL)
             for each in marks:
