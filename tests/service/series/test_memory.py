@@ -142,11 +142,11 @@ def test_bytes_are_as_stated(series_path: Path):
 
     fill(-1)
     tracemalloc.start()
-    for entity in range(1000):
+    for entity in range(300):
         fill(entity)
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert 0.4 * most_bytes(model, 1000) < used <= most_bytes(model, 1000)
+    assert 0.4 * most_bytes(model, 300) < used <= most_bytes(model, 300)
 
 
 def test_what_a_person_tries_is_no_history(series_path: Path, records: Records):
