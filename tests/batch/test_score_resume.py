@@ -104,7 +104,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("csv", "csv"),
         pytest.param("csv.gz", "csv.gz", marks=pytest.mark.long),
         ("csv.zst", "csv.zst"),
-        ("ndjson", "ndjson"),
+        pytest.param("ndjson", "ndjson", marks=pytest.mark.long),
         ("parquet", "parquet"),
     ],
 )

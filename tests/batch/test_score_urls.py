@@ -144,6 +144,11 @@ main()
     assert sorted(os.listdir(tmp_path)) == ["b.csv", "o.csv"]
 
 
+@pytest.mark.parametrize(
+    "bucket",
+    ["s3", pytest.param("gs", marks=pytest.mark.long), on("abfs")],
+    indirect=True,
+)
 def test_a_job_killed_while_it_sends_leaves_no_object_and_is_resumed(
     tmp_path: Path,
     bucket: str,
