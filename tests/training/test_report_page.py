@@ -12,6 +12,7 @@ from tests.browser import (
     THEMES,
     axe_findings,
     needs_chromium,
+    on_each_screen,
     page_of,
     sideways_overflow,
 )
@@ -37,10 +38,7 @@ def report(artifact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "it.html"
 
 
-@pytest.mark.parametrize(
-    ("theme", "width"),
-    [("dark", 768), ("light", 390), pytest.param("light", 1440, marks=pytest.mark.long)],
-)
+@on_each_screen
 def test_it_reads_well_in_both_themes_at_every_width(
     browser: Browser, report: Path, theme: str, width: int
 ):
