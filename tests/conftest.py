@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VAEWATCH = Path(sys.executable).with_name("vaewatch")
 # folders that come after the others, those with the shortest files last
-LAST = ("batch", "service", "console", "deploy", "scoring", "house")
+LAST = ("batch", "service", "console", "deploy", "house", "scoring")
 ODD_NAME = "<script>alert(1)</script> $x_1$ 'a' & \"b\""
 ODD_VALUE = "<img src=x onerror=alert(2)>"
 SMALL = {"steps": 60, "width": 16, "members": 4, "served": 2}
