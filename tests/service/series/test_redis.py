@@ -43,6 +43,24 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def two_workers(
+    series_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Live, RedisServer]]:
+    """A service of two workers and its Redis, which several tests share."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        with serving(series_path, "--history", server.url, "--workers", "2") as live:
+            yield live, server
+
+
+@pytest.fixture
+def workers(two_workers: tuple[Live, RedisServer]) -> tuple[Live, RedisServer]:
+    """That service, which knows no entity yet."""
+    with two_workers[1].client as client:
+        client.flushall()
+    return two_workers
+
+
 def status_of(live: Live, records: Records) -> int:
     answer = live.post("/v1/score", json={"records": records})
     if answer.status_code == 503:
@@ -52,31 +70,30 @@ def status_of(live: Live, records: Records) -> int:
 
 
 def test_workers_share_histories(
-    series_path: Path, series_scorer: Scorer, records: Records, server: RedisServer
+    series_scorer: Scorer, records: Records, workers: tuple[Live, RedisServer]
 ):
-    with serving(series_path, "--history", server.url, "--workers", "2") as live:
-        found = [result for row in records[:45] for result in results(live, [row])]
-        found += results(live, records[45:], "?explain=3")
-        assert_like(found[:45], series_scorer.score(records)[:45])
-        assert_like(found[45:], series_scorer.score(records, explain=3)[45:])
-        again, late = results(live, [records[-1]]), results(live, [records[0]])
-        assert [r[0]["history"] for r in (again, late)] == ["repeated", "late"]
-        until(lambda: live.value("vaewatch_history_entities") == 3)
-        assert live.value("vaewatch_history_away") == 0
-        assert live.get("/v1/model").json()["history"]["kept"] == "redis"
+    live, _ = workers
+    found = [result for row in records[:45] for result in results(live, [row])]
+    found += results(live, records[45:], "?explain=3")
+    assert_like(found[:45], series_scorer.score(records)[:45])
+    assert_like(found[45:], series_scorer.score(records, explain=3)[45:])
+    again, late = results(live, [records[-1]]), results(live, [records[0]])
+    assert [r[0]["history"] for r in (again, late)] == ["repeated", "late"]
+    until(lambda: live.value("vaewatch_history_entities") == 3)
+    assert live.value("vaewatch_history_away") == 0
+    assert live.get("/v1/model").json()["history"]["kept"] == "redis"
 
 
-def test_workers_share_what_lasts(series_path: Path, series_scorer: Scorer, server: RedisServer):
-    rows = changed(150)
-    with serving(series_path, "--history", server.url, "--workers", "2") as live:
-        found = [result for row in rows for result in results(live, [row])]
-        assert_like(found, series_scorer.score(rows))
-        assert [f["history"] for f in found].count("lasting") > 30
-        with server.client as client:
-            [key] = client.keys("*:alarms:m0")
-            kept = unpack_episode(client.get(key))
-            assert kept.alarms > len(kept.moments) == COMPARED * W
-            assert 0 < client.ttl(key) <= 86_400
+def test_workers_share_what_lasts(series_scorer: Scorer, workers: tuple[Live, RedisServer]):
+    rows, (live, server) = changed(150), workers
+    found = [result for row in rows for result in results(live, [row])]
+    assert_like(found, series_scorer.score(rows))
+    assert [f["history"] for f in found].count("lasting") > 30
+    with server.client as client:
+        [key] = client.keys("*:alarms:m0")
+        kept = unpack_episode(client.get(key))
+        assert kept.alarms > len(kept.moments) == COMPARED * W
+        assert 0 < client.ttl(key) <= 86_400
 
 
 def test_records_with_irregular_steps_have_the_same_verdicts(
@@ -101,12 +118,11 @@ def test_records_with_irregular_steps_have_the_same_verdicts(
 
 
 def test_workers_that_post_one_entity_at_a_time_lose_and_double_nothing(
-    series_path: Path, server: RedisServer
+    workers: tuple[Live, RedisServer],
 ):
-    rows = pumps(200, seed=5, machines=1, first=700).to_dicts()
-    with serving(series_path, "--history", server.url, "--workers", "2") as live:
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda row: results(live, [row])[0]["history"], rows + rows))
+    rows, (live, server) = pumps(200, seed=5, machines=1, first=700).to_dicts(), workers
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: results(live, [row])[0]["history"], rows + rows))
     counts = {word: found.count(word) for word in set(found)}
     taken = counts.get("full", 0) + counts.get("lasting", 0) + counts["warming_up"]
     assert counts["warming_up"] == W - 1
@@ -121,18 +137,17 @@ def test_workers_that_post_one_entity_at_a_time_lose_and_double_nothing(
 
 
 def test_a_killed_worker_loses_no_history(
-    series_path: Path, series_scorer: Scorer, records: Records, server: RedisServer
+    series_scorer: Scorer, records: Records, workers: tuple[Live, RedisServer]
 ):
-    half = len(records) // 2
-    with serving(series_path, "--history", server.url, "--workers", "2") as live:
-        found = results(live, records[:half])
-        children = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children")
-        for pid in map(int, children.read_text().split()):
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-        until(lambda: live.said.count("died with") == 2)
-        wait_ready(live)
-        found += results(live, records[half:])
+    half, (live, _) = len(records) // 2, workers
+    found = results(live, records[:half])
+    children = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children")
+    for pid in map(int, children.read_text().split()):
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: live.said.count("died with") == 2)
+    wait_ready(live)
+    found += results(live, records[half:])
     assert_like(found, series_scorer.score(records))
 
 
