@@ -12,8 +12,8 @@ TRAIN = "| vaewatch train - ..."
 ZIP = "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV"
 SIGNS = {
     b"PAR1": "a Parquet file; name it .parquet",
-    b"\x1f\x8b": "a file that gzip packed; name it .gz",
-    b"\x28\xb5\x2f\xfd": "a file that zstd packed; name it .zst",
+    b"\x1f\x8b": "a file that gzip packed; name it .gz, or unpack it: zcat",
+    b"\x28\xb5\x2f\xfd": "a file that zstd packed; name it .zst, or unpack it: zstdcat",
     b"PK\x03\x04": ZIP,
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
     b"BZh": "a file that bzip2 packed; unpack it: bzcat",
@@ -62,7 +62,7 @@ def decoded(raw: bytes) -> str:
     if re.match(r'\s*(\{\s*("|$)|\[\s*(\{|$))', text):
         raise SchemaError(
             "the input must start with a header row of column names, got JSON. Name the file "
-            ".json."
+            ".json, or send it as application/json."
         )
     return text
 

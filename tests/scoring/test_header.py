@@ -95,7 +95,7 @@ def test_a_header_that_gets_a_delimiter_fits_its_rows():
         ("id  x\n1  2\n3  4\n", "columns must be separated by a single mark"),
         ("id x y\n1 2 3\n4 5 6\n", "--delimiter ' '"),
         ("id   x y\n1 2   3\n4 5 6\n", "sed 's/^ *//"),
-        ('{"a": 1}\n{"a": 2}\n', "got JSON. Name the file .json."),
+        ('{"a": 1}\n{"a": 2}\n', "got JSON. Name the file .json, or send it"),
         ('[{"a": 1},\n', "got JSON"),
         ('[\n {"a": 1, "b": 2},\n {"a": 1, "b": 2}\n]', "got JSON"),
         ("# made today\na,b\n1,x\n2,y\n", "it is a comment. Leave such lines out: grep -v '^#'"),
@@ -123,7 +123,7 @@ def test_what_would_be_misread_is_refused_with_a_remedy(text: str, message: str)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x1f\x8b\x08\0", "a file that gzip packed; name it .gz"),
+        (b"\x1f\x8b\x08\0", "a file that gzip packed; name it .gz, or unpack it: zcat"),
         (b"PK\x03\x04\x14", "a ZIP archive or an Excel workbook"),
         (b"BZh91AY", "a file that bzip2 packed"),
         (b"ARROW1\0\0", "an Arrow or Feather file"),

@@ -356,3 +356,20 @@ def test_the_reconstruction_alone_can_be_the_score(csv: Path, tmp_path: Path):
     scorer = vaewatch.train(csv, tmp_path / "it", score="reconstruction", **settings)
     assert scorer.artifact.rule.kl_weight == scorer.artifact.rule.neighbour_weight == 0
     assert isinstance(scorer, Scorer)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ("train", "in.csv", "--out", "art", "--alpha", "5%"),
+            "'5%' is a percentage. Write 0.05.",
+        ),
+        (("recalibrate", "art", "in.csv", "--out", "b", "--alpha", " 0.1 %"), "Write 0.001."),
+        (("score", "art", "in.csv", "--out", "o.csv", "--fail-above", "50%"), "Write 0.5."),
+        (("evaluate", "art", "in.csv", "--alpha", "5 %%"), "'5 %%' is not a valid float."),
+    ],
+)
+def test_a_percentage_is_told_as_the_share_that_it_is(words: tuple[str, ...], says: str):
+    done = call(*words)
+    assert done.returncode == 2 and says in done.stderr

@@ -18,6 +18,7 @@ from vaewatch.commands.options import (
     sources,
 )
 from vaewatch.commands.options import merge_gap as merge_gap_option
+from vaewatch.commands.parameters import Share
 from vaewatch.commands.terminal import out, show_warnings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ REASONS, BAR = 5, 16  # columns that are shown, of true and of false alarms; cha
 @delimiter()
 @nulls()
 @rejects()
-@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--alpha", type=Share(), help="False-alarm rate.  [default: the artifact's]")
 @merge_gap_option()
 @setting(
     "--draws",

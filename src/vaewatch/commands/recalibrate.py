@@ -18,6 +18,7 @@ from vaewatch.commands.options import (
     setting,
     sources,
 )
+from vaewatch.commands.parameters import Share
 from vaewatch.commands.terminal import err, out, show_warnings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", "target", required=True, type=click.Path(path_type=Path), help="Folder to write."
 )
-@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--alpha", type=Share(), help="False-alarm rate.  [default: the artifact's]")
 @click.option(
     "--labelled",
     multiple=True,

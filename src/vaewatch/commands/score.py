@@ -27,6 +27,7 @@ from vaewatch.commands.options import (
     sources,
     target,
 )
+from vaewatch.commands.parameters import Share
 from vaewatch.commands.terminal import INTERRUPTED, err, show_warnings
 from vaewatch.threads import cores, products_on_one_thread
 
@@ -70,10 +71,10 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 )
 @setting("--columns", metavar="A,B,...", callback=names, help="Keep only these of the input.")
 @setting("--only-anomalies", is_flag=True, help="Write no normal records.")
-@setting("--alpha", type=float, help="False-alarm rate.  [default: the artifact's]")
+@setting("--alpha", type=Share(), help="False-alarm rate.  [default: the artifact's]")
 @setting(
     "--fdr",
-    type=float,
+    type=Share(),
     metavar="Q",
     help="Instead of --alpha: on average at most a share Q of the anomalies is false. Reads the "
     "input twice.",
@@ -128,7 +129,7 @@ LONG = 8 << 20  # bytes of input that take longer than a process takes to start
 @click.option("--resume", is_flag=True, help="Continue a job that was stopped or killed.")
 @setting(
     "--fail-above",
-    type=float,
+    type=Share(),
     callback=share,
     metavar="RATE",
     help="Exit with 5 if a larger share are anomalies.",

@@ -18,6 +18,7 @@ from vaewatch.commands.options import (
     setting,
     sources,
 )
+from vaewatch.commands.parameters import Share
 from vaewatch.commands.terminal import INTERRUPTED, err, out, show_warnings
 from vaewatch.threads import cores
 from vaewatch.training.config import TrainConfig
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 )
 @config_file()
 @setting(
-    "--alpha", type=float, default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
+    "--alpha", type=Share(), default=TrainConfig.alpha, help="False-alarm rate to calibrate for."
 )
 @reading_options()
 @setting(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import click
+
+PERCENT = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%\s*")
 
 
 class OneColumn(click.Option):
@@ -28,6 +31,18 @@ class OneColumn(click.Option):
                 f"{self.opts[0]} must name one column, got {' and '.join(map(repr, names))}.", ctx
             )
         return next(iter(names), None)
+
+
+class Share(click.types.FloatParamType):
+    """A share such as 0.05, which people may think of as a percentage."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        percent = PERCENT.fullmatch(value) if isinstance(value, str) else None
+        if percent is not None:
+            self.fail(f"'{value}' is a percentage. Write {float(percent[1]) / 100:g}.", param, ctx)
+        return float(super().convert(value, param, ctx))
 
 
 class FromSecret(click.Parameter):
