@@ -230,6 +230,7 @@ def test_the_lists_say_when_there_is_nothing_or_the_store_is_away(
 def test_values_are_shown_where_they_may_be(browser: Browser, artifact_path: Path):
     with serving(artifact_path, "--console-values") as live, page_of(browser) as (page, _):
         post(live, odd_records(8))
+        wait_for_alarms(live, 8)  # or the page would find none, and look again in some seconds
         page.goto(live.url)
         page.locator("#open-rows a").first.click()
         expect(page.locator("#example-rows")).to_contain_text("1,000,000, expected")
