@@ -27,7 +27,16 @@ WIDTHS = (1440, 768, 390)
 # light at the greatest width is what other tests look at: here is what differs most from it
 SCREENS = [
     ("dark", 390),
-    *(pytest.param(*each, marks=pytest.mark.long) for each in (("dark", 1440), ("light", 768))),
+    *(
+        pytest.param(*each, marks=pytest.mark.long)
+        for each in (
+            ("dark", 768),
+            ("dark", 1440),
+            ("light", 390),
+            ("light", 768),
+            ("light", 1440),
+        )
+    ),
 ]
 on_each_screen = pytest.mark.parametrize(("theme", "width"), SCREENS)
 HEIGHT = 900
