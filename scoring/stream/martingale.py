@@ -172,7 +172,9 @@ class Exchangeability:
         """Return that of the stream which a calibration judges, of which one record in `spacing`
         is looked at.
         """
-        scores = worth(calibration.scores, spacing)
+        scores = calibration.scores
+        if calibration.entities is None:  # whose scores are as many as theirs are worth already
+            scores = worth(scores, spacing)
         return cls(scores, generator, own, upward=calibration.rule == CROSS_FITTED)
 
     def update(self, scores: NDArray[np.float64], slots: NDArray[np.int64] | None = None) -> float:

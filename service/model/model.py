@@ -94,10 +94,8 @@ class Model:
         """How many records are worth one independent record: of neighbours with a window, or of
         one entity.
         """
-        calibration, series = (
-            self.scorer.artifact.calibration,
-            self.scorer.artifact.manifest.series,
-        )
+        artifact = self.scorer.artifact
+        calibration, series = artifact.calibration, artifact.manifest.series
         return calibration.alike if series is None else alike(calibration, series)
 
     @cached_property

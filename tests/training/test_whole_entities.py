@@ -17,6 +17,7 @@ from vaewatch import VAEDetector, load
 from vaewatch.scoring.budget.calibration import SPLIT, block_law, records_needed
 from vaewatch.scoring.budget.expected import Expected
 from vaewatch.scoring.errors import CalibrationError
+from vaewatch.scoring.stream.martingale import EVIDENCE, Exchangeability
 from vaewatch.training.calibration.calibrate import calibrate
 from vaewatch.training.calibration.worth import calibrate_entities
 from vaewatch.training.config import TrainConfig
@@ -179,6 +180,19 @@ def test_few_patients_are_said_to_be_too_few_for_alpha(tmp_path: Path):
     )
     calibration = load(tmp_path / "out").artifact.calibration
     assert calibration.n == 49  # so that what scores above all of them alarms
+
+
+def test_a_change_of_the_traffic_is_seen_by_as_many_scores_as_entities_are_worth():
+    own = np.random.default_rng(0).exponential(size=90)
+    names = np.repeat(np.arange(90), 20).astype(str).tolist()
+    whole = calibrate_entities(np.repeat(own, 20), names, 0.05)
+    assert whole.alike > 15
+    new = np.random.default_rng(1)
+    as_before, changed = (
+        Exchangeability.of(whole, generator=np.random.default_rng(2), spacing=20) for _ in range(2)
+    )
+    assert as_before.update(new.exponential(size=300)) < 1
+    assert changed.update(2 + new.exponential(size=300)) > EVIDENCE
 
 
 def test_entities_of_one_record_each_calibrate_as_records_do():
