@@ -67,8 +67,8 @@ def _budget(model: Model) -> Iterable[Metric]:
         yield gauge
     alike = GaugeMetricFamily(
         f"{PREFIX}_alike",
-        "How many neighbouring records are worth one independent record, as far as alarms of "
-        "normal records go; 1 without a window.",
+        "How many records are worth one independent record, as far as alarms of normal records "
+        "go: neighbours with a window, those of an entity where whole ones calibrate; else 1.",
         labels=["model", "version"],
     )
     alike.add_metric([model.name.name, model.name.version], model.alike)
