@@ -49,6 +49,8 @@ from vaewatch.training.vae.threads import computing_on
 
 log = logging.getLogger("vaewatch.training")
 
+LEAST_ENTITIES = 2  # that calibrate where whole ones did so for the fit
+
 Rows = NDArray[np.int64]
 
 
@@ -256,7 +258,14 @@ def _entities(old: Scorer, frame: pl.DataFrame, rows: Rows) -> list[str] | None:
             name,
         )
         return None
-    return entities_of(frame[rows], name)
+    entities = entities_of(frame[rows], name)
+    if len(set(entities)) < LEAST_ENTITIES:
+        raise CalibrationError(
+            f"the records must be of {LEAST_ENTITIES} entities at least, got {len(set(entities))} "
+            f"in column '{name}': one says nothing of how others differ from it. Give records of "
+            "more, better of dozens."
+        )
+    return entities
 
 
 def _latest(table: Table, alpha: float) -> Rows:

@@ -104,6 +104,16 @@ def test_a_recalibration_on_other_patients_counts_them_as_the_fit_did(folder: Pa
     assert "the records lack column 'patient', so that each counts as of another" in done.stderr
 
 
+def test_a_recalibration_on_one_patient_is_refused(folder: Path):
+    visits(range(900, 901), 3, each=40).write_csv(folder / "one.csv")
+    done = call("recalibrate", folder / "any", folder / "one.csv", "--out", folder / "of-one")
+    assert done.returncode == 3 and not (folder / "of-one").exists()
+    assert (
+        "the records must be of 2 entities at least, got 1 in column 'patient': one says nothing "
+        "of how others differ from it. Give records of more" in done.stderr
+    )
+
+
 def test_a_fit_that_goes_on_holds_out_patients_that_the_first_never_saw(folder: Path):
     both = (folder / "in.csv", folder / "others.csv")
     words = ("--from", folder / "any", "--steps", 60, "--no-report")
