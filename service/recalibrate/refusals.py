@@ -57,6 +57,13 @@ def refusals_of_segment(change: Change, *, known: bool) -> list[Refused]:
 def _few(change: Change) -> Refused | None:
     if change.neighbours is not None:
         return _few_blocks(change)
+    if change.old.entities is not None:
+        return Refused(
+            "few",
+            f"{change.old.entities.count:,} entities that the fit never saw calibrate the model, "
+            "and traffic does not say whose its records are: each would count as of another one. "
+            "Run vaewatch recalibrate on records with the column of entities.",
+        )
     above, n = allowed_rank(change.new.alpha, change.new.n), change.new.n
     if above >= LEAST_ABOVE:
         return None

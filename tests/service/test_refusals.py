@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vaewatch.scoring.budget.calibration import SPLIT, Calibration, allowed_rank
+from vaewatch.scoring.budget.entities import WholeEntities
 from vaewatch.service.recalibrate.burst import crowded
 from vaewatch.service.recalibrate.change import Change
 from vaewatch.service.recalibrate.proposal import Evidence, Provenance, proposal_of
@@ -70,6 +72,15 @@ def codes(
 @every_law
 def test_normal_traffic_may_be_calibrated_on(law: Law):
     assert sum(map(bool, codes(law, lambda rng, normal, at: normal))) <= 1
+
+
+def test_traffic_does_not_calibrate_where_whole_entities_do():
+    one = change(LAWS["gamma"], 0, lambda rng, normal, at: normal)
+    whole = replace(one, old=replace(one.old, entities=WholeEntities(15, 20_000, 5000)))
+    [refused] = refusals_of(whole)
+    assert refused.code == "few" and refused.text.startswith(
+        "15 entities that the fit never saw calibrate the model, and traffic does not say whose"
+    )
 
 
 @every_law
