@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 
 class WholeEntities(Struct, frozen=True):
-    """Entities that the fit never saw, and what their records are worth, as one's are alike."""
+    """Entities that the fit never saw, and what their records are worth: one's are alike."""
 
     count: Annotated[int, Meta(gt=1, description="Entities.")]
     records: Annotated[int, Meta(gt=1, description="Their records.")]
