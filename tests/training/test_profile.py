@@ -315,3 +315,14 @@ def test_a_word_among_numbers_is_named_with_what_to_do(tmp_path: Path):
         assert done.returncode == 0 and "numbers?" not in done.stdout
     done = call("profile", tmp_path / "in.csv", "--kind", "crp=numeric")
     assert "A text that means missing is named with --null" in done.stdout
+
+
+def test_entities_without_a_time_are_left_out_of_what_is_learned(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    values = {"pulse": rng.normal(size=300).round(2), "age": rng.integers(18, 90, 300)}
+    pl.DataFrame({"patient": [f"P{i // 10}" for i in range(300)], **values}).write_csv(
+        tmp_path / "in.csv"
+    )
+    done = call("profile", tmp_path / "in.csv", "--entity", "patient")
+    assert done.returncode == 0 and done.stdout.startswith("300 records, 2 columns to learn\n")
+    assert "patient" not in done.stdout

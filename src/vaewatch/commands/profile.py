@@ -52,6 +52,8 @@ def profile(
     DATA: CSV, NDJSON, JSON (all also .gz, .zst) or Parquet with the same columns: files, folders,
     globs, s3://, gs:// and abfs:// URLs, or - for standard input.
     """
+    if settings.get("entity") and not settings.get("time") and settings.get("window") is None:
+        settings["window"] = 1  # without a time there are no series to show
     config = TrainConfig.of(settings)
     from vaewatch.training.records.profile import profile_frame
     from vaewatch.training.records.read import read_sample
