@@ -12,6 +12,7 @@ from vaewatch.scoring.artifact import Artifact
 from vaewatch.scoring.errors import ArtifactError
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.conditional import Conditional
+from vaewatch.scoring.expected.exchanged import Exchange
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.expected.mending import Mending
 from vaewatch.scoring.features.feature import places_of_columns
@@ -42,6 +43,7 @@ class RecordJudge:
             rule,
             Candidates(*learned, conditional, rule.unseen),
             expectation,
+            Exchange(self.network, rule, artifact.vectorizer),
             Mending.of(artifact.vectorizer, expectation.numbers),
         )
 

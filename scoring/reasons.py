@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vaewatch.scoring.expected.candidates import Candidates
 from vaewatch.scoring.expected.cells import Cells
+from vaewatch.scoring.expected.exchanged import Exchange, Tries
 from vaewatch.scoring.expected.expectation import Expectation
 from vaewatch.scoring.expected.mending import Broken, Mending
 from vaewatch.scoring.features.feature import Features
@@ -126,6 +127,7 @@ class Explainer:
     rule: ScoreRule
     candidates: Candidates
     expectation: Expectation
+    exchange: Exchange
     mending: Mending | None = None
 
     def reasons(
@@ -137,10 +139,13 @@ class Explainer:
         step = max(1, TILE // tries)  # so that a step's candidates fill a tile
         out: list[tuple[Reason, ...]] = []
         for some in (rows[start : start + step] for start in range(0, len(rows), step)):
-            tried = self._try(scored, some, tries).best(most)
+            tried = self._try(scored, some, tries)
+            done = Tries(scored.scores[some], tried.columns, tried.falls.max(1))
+            pairs = self.exchange.find(scored.table.take(some), scored.features[some].values, done)
+            each = zip(some.tolist(), tried.best(most), pairs.cells(), strict=True)
             out += [
-                tuple(self._reasons_of(scored.table, row, cells))
-                for row, cells in zip(some.tolist(), tried, strict=True)
+                tuple(self._reasons_of(scored.table, row, cells, pair))[:most]
+                for row, cells, pair in each
             ]
         return out
 
@@ -198,9 +203,20 @@ class Explainer:
         falls[falls <= np.maximum(LEAST_NATS, LEAST_SHARE * by_network)] = 0.0
         return falls
 
-    def _reasons_of(self, table: Table, row: int, cells: list[Cell]) -> Iterator[Reason]:
+    def _reasons_of(
+        self, table: Table, row: int, cells: list[Cell], pair: tuple[int, int, float]
+    ) -> Iterator[Reason]:
+        schema, fall = table.schema, pair[2]
+        exchanged = set(pair[:2]) if fall else set()
+        if fall:
+            one, other = (schema.columns[column] for column in pair[:2])
+            values = table.observed(row, one), table.observed(row, other)
+            yield Reason(one.name, *values, fall)
+            yield Reason(other.name, *values[::-1], fall)
         for column, event, number, code, fall in cells:
-            own = table.schema.columns[column]
+            if column in exchanged:
+                continue
+            own = schema.columns[column]
             expected = self.expectation.value(column, event, number, code)
             observed = table.observed(row, own)
             if observed == expected:
